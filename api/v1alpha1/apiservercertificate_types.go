@@ -1,0 +1,204 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// ServiceAccountKeysSpec says where to keep the key pair that signs service account tokens.
+type ServiceAccountKeysSpec struct {
+	// secretName is the Secret that holds 'sa.key' and 'sa.pub'. The pair is generated once and never
+	// replaced: the API server reads it only when it starts.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// APIServerCertificateSpec is what one kube-apiserver, or a set of replicas, serves.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.ipAddresses) || self.ipAddresses.all(i, !isIP(i) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(i)))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".ipAddresses"
+// +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || url(self.endpoint).getHostname() in [self.hostName, 'localhost', '127.0.0.1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(url(self.endpoint).getHostname()) ? ip(url(self.endpoint).getHostname()).isLoopback() && url(self.endpoint).getHostname() in ['127.0.0.1', '::1'] || (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(url(self.endpoint).getHostname()))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(url(self.endpoint).getHostname())) : has(self.dnsNames) && self.dnsNames.exists(d, d == url(self.endpoint).getHostname() || (d.startsWith('*.') && url(self.endpoint).getHostname().indexOf('.') > 0 && url(self.endpoint).getHostname().substring(url(self.endpoint).getHostname().indexOf('.')) == d.substring(1))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint",fieldPath=".endpoint"
+type APIServerCertificateSpec struct {
+	// caRef names the ClusterCA that signs the serving certificate. Changing it re-issues the certificate.
+	// +required
+	CARef CAReference `json:"caRef,omitzero"`
+
+	// clientCARefs name the ClusterCAs whose clients this API server authenticates. Default: caRef alone.
+	// Their bundles are published as key 'client-ca.crt' of the Secret. Changing them re-issues nothing.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	ClientCARefs []CAReference `json:"clientCARefs,omitempty"`
+
+	// hostName is the API server's host: the certificate's common name and a DNS SAN.
+	// Changing it re-issues the certificate.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="!isIP(self)",message="must be a host name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	HostName string `json:"hostName,omitempty"`
+
+	// clusterDomain is the cluster's DNS domain. With it the SANs kubernetes, kubernetes.default,
+	// kubernetes.default.svc, kubernetes.default.svc.<clusterDomain> and localhost are always present.
+	// Default: cluster.local. Changing it re-issues the certificate.
+	// +optional
+	// +kubebuilder:default=cluster.local
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS domain such as 'cluster.local'"
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+
+	// serviceCIDRs are the service networks, as in `--service-cluster-ip-range`: one, or one of each IP
+	// family for dual-stack. The first address of each is an IP SAN. Default: 10.96.0.0/12.
+	// Changing them re-issues the certificate.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:default={"10.96.0.0/12"}
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be an IPv4 or IPv6 network such as '10.96.0.0/12' or 'fd00:10:96::/112'"
+	// +kubebuilder:validation:items:XValidation:rule="!isCIDR(self) || cidr(self).prefixLength() <= (cidr(self).ip().family() == 4 ? 29 : 125)",message="must hold at least 8 addresses: the prefix length must be /29 or shorter for IPv4, /125 or shorter for IPv6"
+	// +kubebuilder:validation:XValidation:rule="size(self) < 2 || !isCIDR(self[0]) || !isCIDR(self[1]) || cidr(self[0]).ip().family() != cidr(self[1]).ip().family()",message="must not hold two networks of the same IP family"
+	ServiceCIDRs []string `json:"serviceCIDRs,omitempty"`
+
+	// dnsNames are further DNS SANs: lower case, A-labels for internationalised names, '*.' as the
+	// leftmost label for a wildcard. Their order does not matter. Changing them re-issues the certificate.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self)",message="must be a DNS name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
+	DNSNames []string `json:"dnsNames,omitempty"`
+
+	// ipAddresses are further IP SANs: every address by which the API server is reached. 127.0.0.1 and
+	// ::1 are always present. Changing them re-issues the certificate.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=45
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
+	IPAddresses []string `json:"ipAddresses,omitempty"`
+
+	// endpoint is the https URL that kubeconfigs point to, such as https://k8s-master:6443. One of the
+	// SANs must cover its host. Changing it re-renders the kubeconfigs and re-issues nothing.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''",message="must be an https URL with a host, such as 'https://k8s-master:6443'"
+	// +kubebuilder:validation:XValidation:rule="!isURL(self) || (url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#'))",message="must hold only a scheme, a host and a port"
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// validity is how long the certificate is valid. Default: 8760h (a year). A certificate never outlives
+	// the CA that signs it. Changing it re-issues the certificate at once.
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
+
+	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
+	// Changing it re-issues the certificate only if that makes it due.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
+
+	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
+	// +optional
+	// +kubebuilder:default={algorithm: ECDSA, size: 256}
+	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
+
+	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key, ca.crt (verifies this
+	// certificate) and client-ca.crt (verifies its clients). Default: '<name>-tls'.
+	// Changing it issues a new certificate there and leaves the old Secret alone.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+
+	// serviceAccountKeys asks for the key pair that signs service account tokens, apart from the
+	// serving key. Absent: none is made.
+	// +optional
+	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
+}
+
+// APIServerCertificateStatus is what the operator last observed of the APIServerCertificate.
+// Nothing is decided from it: losing it loses nothing.
+type APIServerCertificateStatus struct {
+	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+
+	// observedGeneration is the generation of the spec that this status describes.
+	// +optional
+	// +kubebuilder:validation:Minimum=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// certificate is the certificate in use.
+	// +optional
+	Certificate CertificateStatus `json:"certificate,omitempty,omitzero"`
+
+	// revision counts the certificates issued for this object.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	Revision int32 `json:"revision,omitempty"`
+}
+
+// APIServerCertificateList is a list of APIServerCertificates.
+// +kubebuilder:object:root=true
+type APIServerCertificateList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items are the APIServerCertificates.
+	Items []APIServerCertificate `json:"items"`
+}
+
+// APIServerCertificate is the serving certificate of one kube-apiserver, or of a set of replicas.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=apiservercertificates,shortName=asc,categories=clusterpki
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.spec.secretName`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint`
+// +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.caRef.name`
+// +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit"
+type APIServerCertificate struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is the desired state.
+	// +required
+	Spec APIServerCertificateSpec `json:"spec,omitzero"`
+
+	// status is the observed state.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status APIServerCertificateStatus `json:"status,omitempty,omitzero"`
+}

@@ -1,0 +1,159 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// DeletionPolicy says what happens to a CA's key when its ClusterCA is deleted.
+// +kubebuilder:validation:Enum=Retain;Delete
+type DeletionPolicy string
+
+const (
+	// DeletionRetain keeps the generation Secrets and the trust ConfigMap. A ClusterCA of the
+	// same name that is created later takes them up again.
+	DeletionRetain DeletionPolicy = "Retain"
+	// DeletionDelete lets Kubernetes garbage-collect them with the ClusterCA.
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
+// CASubject is the distinguished name of a certificate authority.
+type CASubject struct {
+	// commonName of the CA. Default: the object's name. Generation 2 and later append ' g2', ' g3', …,
+	// so that every key has a name of its own. Changing it asks for a replacement of the CA.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=54
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
+	CommonName string `json:"commonName,omitempty"`
+
+	// organizations are the O attributes of the CA's name. Changing them asks for a replacement of the CA.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	Organizations []string `json:"organizations,omitempty"`
+}
+
+// ClusterCASpec is the desired certificate authority.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+type ClusterCASpec struct {
+	// subject is the CA's distinguished name.
+	// +optional
+	Subject CASubject `json:"subject,omitempty,omitzero"`
+
+	// validity is how long the CA's certificate is valid. Default: 87600h (10 years).
+	// Changing it asks for a replacement of the CA: condition ReplacementPending says so, and
+	// nothing that trusts the present CA is disturbed.
+	// +optional
+	// +kubebuilder:default="87600h"
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
+
+	// renewBefore is how long before its end the CA is due for replacement. Default: 20% of validity.
+	// Changing it re-issues nothing by itself.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
+
+	// privateKey is the kind of key to generate. Changing it asks for a replacement of the CA.
+	// +optional
+	// +kubebuilder:default={algorithm: ECDSA, size: 256}
+	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
+
+	// deletionPolicy says whether the CA's key and trust bundle outlive this object. Default: Retain.
+	// Changing it re-issues nothing.
+	// +optional
+	// +kubebuilder:default=Retain
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+}
+
+// ClusterCAStatus is what the operator last observed of the ClusterCA.
+// Nothing is decided from it: losing it loses nothing.
+type ClusterCAStatus struct {
+	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+
+	// observedGeneration is the generation of the spec that this status describes.
+	// +optional
+	// +kubebuilder:validation:Minimum=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// certificate is the certificate in use.
+	// +optional
+	Certificate CertificateStatus `json:"certificate,omitempty,omitzero"`
+
+	// revision counts the certificates issued for this object.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	Revision int32 `json:"revision,omitempty"`
+
+	// trust describes the published trust bundle.
+	// +optional
+	Trust TrustStatus `json:"trust,omitempty,omitzero"`
+}
+
+// TrustStatus describes the trust bundle in the ConfigMap '<name>-trust'.
+type TrustStatus struct {
+	// configMapName is the ConfigMap whose key 'ca.crt' holds the bundle.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ConfigMapName string `json:"configMapName,omitempty"`
+
+	// revision counts the changes of the bundle and of the generations in it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision,omitempty"`
+}
+
+// ClusterCAList is a list of ClusterCAs.
+// +kubebuilder:object:root=true
+type ClusterCAList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items are the ClusterCAs.
+	Items []ClusterCA `json:"items"`
+}
+
+// ClusterCA is a certificate authority and the trust bundle it publishes.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=clustercas,shortName=cca,categories=clusterpki
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Trust",type=string,JSONPath=`.status.trust.configMapName`
+// +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit"
+// +kubebuilder:validation:XValidation:rule="has(self.spec.subject) && has(self.spec.subject.commonName) || size(self.metadata.name) <= 54",message="metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName"
+type ClusterCA struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is the desired state.
+	// +required
+	Spec ClusterCASpec `json:"spec,omitzero"`
+
+	// status is the observed state.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status ClusterCAStatus `json:"status,omitempty,omitzero"`
+}

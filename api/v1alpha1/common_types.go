@@ -1,0 +1,86 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// KeyAlgorithm names a public key algorithm.
+// +kubebuilder:validation:Enum=RSA;ECDSA;Ed25519
+type KeyAlgorithm string
+
+// The key algorithms that Kubernetes components accept.
+const (
+	RSA     KeyAlgorithm = "RSA"
+	ECDSA   KeyAlgorithm = "ECDSA"
+	Ed25519 KeyAlgorithm = "Ed25519"
+)
+
+// PrivateKeySpec says what kind of private key to generate.
+//
+// +kubebuilder:validation:XValidation:rule="self.algorithm != 'RSA' || (has(self.size) && self.size in [2048, 3072, 4096])",message="size must be 2048, 3072 or 4096 for algorithm 'RSA'",fieldPath=".size"
+// +kubebuilder:validation:XValidation:rule="self.algorithm != 'ECDSA' || (has(self.size) && self.size in [256, 384, 521])",message="size must be 256, 384 or 521 (the NIST curves P-256, P-384, P-521) for algorithm 'ECDSA'",fieldPath=".size"
+// +kubebuilder:validation:XValidation:rule="self.algorithm != 'Ed25519' || !has(self.size)",message="size must be left out for algorithm 'Ed25519', which has only one",fieldPath=".size"
+type PrivateKeySpec struct {
+	// algorithm is the public key algorithm: 'RSA', 'ECDSA' or 'Ed25519'.
+	// kubeadm's own tools load only RSA and ECDSA keys. Changing it generates a new key.
+	// +required
+	Algorithm KeyAlgorithm `json:"algorithm,omitempty"`
+
+	// size is the RSA modulus in bits (2048, 3072 or 4096) or the ECDSA curve (256, 384 or 521).
+	// It must be set for RSA and ECDSA, and left out for Ed25519. Changing it generates a new key.
+	// +optional
+	// +kubebuilder:validation:Minimum=256
+	// +kubebuilder:validation:Maximum=4096
+	Size int32 `json:"size,omitempty"`
+}
+
+// CAReference names a ClusterCA in the same namespace.
+type CAReference struct {
+	// name of the ClusterCA. It need not exist yet: IssuerReady is False until it does.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// APIServerReference names an APIServerCertificate in the same namespace.
+type APIServerReference struct {
+	// name of the APIServerCertificate. It need not exist yet: IssuerReady is False until it does.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// CertificateStatus describes the certificate in use. It is a copy for people and
+// tools to read: the operator decides from the certificate itself.
+type CertificateStatus struct {
+	// serialNumber is the certificate's serial number in hexadecimal, as `openssl x509 -serial` prints it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	SerialNumber string `json:"serialNumber,omitempty"`
+
+	// notBefore is when the certificate becomes valid.
+	// +optional
+	NotBefore metav1.Time `json:"notBefore,omitempty,omitzero"`
+
+	// notAfter is when the certificate expires.
+	// +optional
+	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
+
+	// renewalTime is when the operator replaces the certificate. It is absent where renewing
+	// would gain nothing, because the issuing CA expires at the same moment.
+	// +optional
+	RenewalTime metav1.Time `json:"renewalTime,omitempty,omitzero"`
+
+	// issuerGeneration is the generation of the ClusterCA that signed the certificate.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	IssuerGeneration int32 `json:"issuerGeneration,omitempty"`
+
+	// sha256Fingerprint is the SHA-256 of the DER certificate in lower-case hexadecimal.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	SHA256Fingerprint string `json:"sha256Fingerprint,omitempty"`
+}

@@ -1,0 +1,57 @@
+package v1alpha1
+
+// Every generated object's name is stated in the spec or made here; none is ever parsed back.
+
+// TLSSecretName is the Secret of the serving certificate: spec.secretName, by default '<name>-tls'.
+func (c *APIServerCertificate) TLSSecretName() string {
+	return orDefault(c.Spec.SecretName, c.Name+"-tls")
+}
+
+// ServiceAccountSecretName is the Secret of the service account keys, "" where none is asked for.
+func (c *APIServerCertificate) ServiceAccountSecretName() string {
+	if c.Spec.ServiceAccountKeys == nil {
+		return ""
+	}
+	return c.Spec.ServiceAccountKeys.SecretName
+}
+
+// ClientCANames are the ClusterCAs whose clients the API server authenticates: clientCARefs, by
+// default caRef alone.
+func (c *APIServerCertificate) ClientCANames() []string {
+	if len(c.Spec.ClientCARefs) == 0 {
+		return []string{c.Spec.CARef.Name}
+	}
+	names := make([]string, 0, len(c.Spec.ClientCARefs))
+	for _, ref := range c.Spec.ClientCARefs {
+		names = append(names, ref.Name)
+	}
+	return names
+}
+
+// TLSSecretName is the Secret of the certificate: spec.secretName, by default '<name>-tls'.
+func (c *NodeCredential) TLSSecretName() string {
+	return orDefault(c.Spec.SecretName, c.Name+"-tls")
+}
+
+// KubeconfigSecretName is the Secret of the kubeconfig: spec.kubeconfig.secretName, by default
+// '<name>-kubeconfig', "" where no kubeconfig is asked for.
+func (c *NodeCredential) KubeconfigSecretName() string {
+	if c.Spec.Kubeconfig == nil {
+		return ""
+	}
+	return orDefault(c.Spec.Kubeconfig.SecretName, c.Name+"-kubeconfig")
+}
+
+// TrustConfigMapName is the ConfigMap that holds the CA's trust bundle and ledger.
+func (c *ClusterCA) TrustConfigMapName() string { return TrustConfigMapName(c.Name) }
+
+// TrustConfigMapName is the ConfigMap that holds the trust bundle and ledger of the ClusterCA of
+// this name.
+func TrustConfigMapName(ca string) string { return ca + "-trust" }
+
+func orDefault(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}

@@ -1,0 +1,271 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Role names an identity of a Kubernetes cluster. Its common name, groups and key usages are fixed:
+// see the role table in docs/nodecredential.md.
+// +kubebuilder:validation:Enum=Kubelet;KubeProxy;ControllerManager;Scheduler;Admin;SuperAdmin;APIServerKubeletClient;FrontProxyClient;EtcdServer;EtcdPeer;EtcdClient;EtcdHealthcheckClient;KubeletServing;Host;Custom
+type Role string
+
+// The roles whose handling differs from a plain row of the table in internal/pki.
+const (
+	RoleHost   Role = "Host"
+	RoleCustom Role = "Custom"
+)
+
+// KeyUsage is an extended key usage.
+// +kubebuilder:validation:Enum=ClientAuth;ServerAuth
+type KeyUsage string
+
+// The extended key usages of TLS (RFC 5280 §4.2.1.12).
+const (
+	ClientAuth KeyUsage = "ClientAuth"
+	ServerAuth KeyUsage = "ServerAuth"
+)
+
+// CustomIdentity is an identity that is no row of the role table.
+type CustomIdentity struct {
+	// commonName is the user that the API server sees. It must not begin with 'system:': Kubernetes'
+	// own identities have roles of their own. Changing it re-issues the certificate.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 64",message="must be at most 64 bytes long, the limit of X.509 (RFC 5280, ub-common-name)"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity"
+	CommonName string `json:"commonName,omitempty"`
+
+	// organizations are the groups that the API server sees. None may begin with 'system:'; role
+	// 'SuperAdmin' is the way to ask for system:masters. Changing them re-issues the certificate.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity"
+	Organizations []string `json:"organizations,omitempty"`
+
+	// usages are the extended key usages: 'ClientAuth', 'ServerAuth' or both. Changing them re-issues
+	// the certificate.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	Usages []KeyUsage `json:"usages,omitempty"`
+}
+
+// KubeconfigSpec says how to render the kubeconfig. Changing any of it re-renders the Secret with
+// the same key and certificate.
+type KubeconfigSpec struct {
+	// secretName is the Secret to write. It holds the kubeconfig in both forms: 'value' and 'kubeconfig'
+	// embed the certificates, 'kubeconfig.files' names the files below directory; and the files
+	// themselves as ca.crt, tls.crt and tls.key. Default: '<name>-kubeconfig'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+
+	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes.
+	// +optional
+	// +kubebuilder:default=/etc/kubernetes
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^/([A-Za-z0-9._-]+/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes'"
+	Directory string `json:"directory,omitempty"`
+
+	// clusterName is the name of the cluster entry. Cluster API needs it to be the Cluster's name.
+	// Default: k8s-cluster.
+	// +optional
+	// +kubebuilder:default=k8s-cluster
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClusterName string `json:"clusterName,omitempty"`
+
+	// contextName is the name of the context, which is the current one. Default: default-system.
+	// +optional
+	// +kubebuilder:default=default-system
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ContextName string `json:"contextName,omitempty"`
+
+	// userName is the name of the user entry. Default: default-admin.
+	// +optional
+	// +kubebuilder:default=default-admin
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	UserName string `json:"userName,omitempty"`
+
+	// namespace is the context's namespace. Default: none, which clients read as 'default'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be a valid namespace name"
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// NodeCredentialSpec is one client identity on one host.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="(self.role == 'Custom') == has(self.custom)",message="custom must be set for role 'Custom', and only for it",fieldPath=".custom"
+// +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && has(self.custom) && 'ServerAuth' in self.custom.usages) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || has(self.apiServerRef)",message="apiServerRef must be set where kubeconfig is: it gives the endpoint and the trust bundle",fieldPath=".apiServerRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || self.role in ['Kubelet', 'KubeProxy', 'ControllerManager', 'Scheduler', 'Admin', 'SuperAdmin', 'Host'] || (self.role == 'Custom' && has(self.custom) && 'ClientAuth' in self.custom.usages)",message="kubeconfig is only for roles that are users of the API server: remove it for this role",fieldPath=".kubeconfig"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || !has(self.kubeconfig.secretName) || !has(self.secretName) || self.kubeconfig.secretName != self.secretName",message="kubeconfig.secretName must differ from secretName",fieldPath=".kubeconfig.secretName"
+type NodeCredentialSpec struct {
+	// caRef names the ClusterCA that signs the certificate. Changing it re-issues the certificate.
+	// +required
+	CARef CAReference `json:"caRef,omitzero"`
+
+	// apiServerRef names the APIServerCertificate whose endpoint and trust bundle the kubeconfig holds.
+	// Its clientCARefs must include caRef. Changing it re-renders the kubeconfig and re-issues nothing.
+	// +optional
+	APIServerRef *APIServerReference `json:"apiServerRef,omitempty"`
+
+	// hostName is the host that the credential is for: a Node's name for roles 'Kubelet' and
+	// 'KubeletServing', and what `clusterpki export --host` selects by. Changing it re-issues the certificate
+	// where the role's identity or SANs hold the name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="!isIP(self)",message="must be a host name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	HostName string `json:"hostName,omitempty"`
+
+	// role is the identity. Changing it re-issues the certificate.
+	// +required
+	Role Role `json:"role,omitempty"`
+
+	// custom is the identity for role 'Custom'.
+	// +optional
+	Custom *CustomIdentity `json:"custom,omitempty"`
+
+	// dnsNames are further DNS SANs of a role that serves; hostName is always one of them, and localhost
+	// for etcd. Changing them re-issues the certificate.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self)",message="must be a DNS name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
+	DNSNames []string `json:"dnsNames,omitempty"`
+
+	// ipAddresses are further IP SANs of a role that serves; etcd always has 127.0.0.1 and ::1.
+	// Changing them re-issues the certificate.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=45
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
+	IPAddresses []string `json:"ipAddresses,omitempty"`
+
+	// validity is how long the certificate is valid. Default: 8760h (a year). A certificate never outlives
+	// the CA that signs it. Changing it re-issues the certificate at once.
+	// +optional
+	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
+
+	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
+	// Changing it re-issues the certificate only if that makes it due.
+	// +optional
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
+
+	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
+	// +optional
+	// +kubebuilder:default={algorithm: ECDSA, size: 256}
+	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
+
+	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key and ca.crt (verifies this
+	// certificate). Default: '<name>-tls'. Changing it issues a new certificate there and leaves the old
+	// Secret alone.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+
+	// kubeconfig asks for a kubeconfig Secret. Absent: none is made.
+	// +optional
+	Kubeconfig *KubeconfigSpec `json:"kubeconfig,omitempty"`
+}
+
+// NodeCredentialStatus is what the operator last observed of the NodeCredential.
+// Nothing is decided from it: losing it loses nothing.
+type NodeCredentialStatus struct {
+	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+
+	// observedGeneration is the generation of the spec that this status describes.
+	// +optional
+	// +kubebuilder:validation:Minimum=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// certificate is the certificate in use.
+	// +optional
+	Certificate CertificateStatus `json:"certificate,omitempty,omitzero"`
+
+	// revision counts the certificates issued for this object.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	Revision int32 `json:"revision,omitempty"`
+}
+
+// NodeCredentialList is a list of NodeCredentials.
+// +kubebuilder:object:root=true
+type NodeCredentialList struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard list metadata.
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	// items are the NodeCredentials.
+	Items []NodeCredential `json:"items"`
+}
+
+// NodeCredential is one identity on one host, and its kubeconfig.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=nodecredentials,shortName=nodecred,categories=clusterpki
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
+// +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.role`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.spec.secretName`
+// +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.caRef.name`
+// +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit"
+type NodeCredential struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is the desired state.
+	// +required
+	Spec NodeCredentialSpec `json:"spec,omitzero"`
+
+	// status is the observed state.
+	// +optional
+	// +kubebuilder:default={observedGeneration: -1}
+	Status NodeCredentialStatus `json:"status,omitempty,omitzero"`
+}
