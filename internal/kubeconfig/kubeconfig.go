@@ -1,0 +1,107 @@
+// Package kubeconfig renders kubeconfig files: one cluster, one user, one context.
+package kubeconfig
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Params are the contents of a kubeconfig. Each of CA, Certificate and Key is given either as PEM
+// bytes, which are embedded, or as a path.
+type Params struct {
+	Server      string // https URL
+	ClusterName string
+	ContextName string
+	UserName    string
+	Namespace   string // "": none
+	CA          Material
+	Certificate Material
+	Key         Material
+}
+
+// Material is PEM bytes or the path of a file that holds them. Clients reload a changed file, and
+// never a changed kubeconfig (client-go, transport/cert_rotation.go).
+type Material struct {
+	PEM  []byte
+	Path string
+}
+
+// file and the types below are the v1 kubeconfig format (k8s.io/client-go/tools/clientcmd/api/v1),
+// as far as a client certificate needs it. There is no field for a password or a token.
+type file struct {
+	APIVersion     string         `json:"apiVersion"`
+	Kind           string         `json:"kind"`
+	Clusters       []namedCluster `json:"clusters"`
+	Contexts       []namedContext `json:"contexts"`
+	CurrentContext string         `json:"current-context"`
+	Users          []namedUser    `json:"users"`
+}
+
+type namedCluster struct {
+	Cluster cluster `json:"cluster"`
+	Name    string  `json:"name"`
+}
+
+type cluster struct {
+	CA     string `json:"certificate-authority,omitempty"`
+	CAData []byte `json:"certificate-authority-data,omitempty"`
+	Server string `json:"server"`
+}
+
+type namedContext struct {
+	Context context `json:"context"`
+	Name    string  `json:"name"`
+}
+
+type context struct {
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace,omitempty"`
+	User      string `json:"user"`
+}
+
+type namedUser struct {
+	Name string `json:"name"`
+	User user   `json:"user"`
+}
+
+type user struct {
+	Certificate     string `json:"client-certificate,omitempty"`
+	CertificateData []byte `json:"client-certificate-data,omitempty"`
+	Key             string `json:"client-key,omitempty"`
+	KeyData         []byte `json:"client-key-data,omitempty"`
+}
+
+// Render returns the kubeconfig as YAML; callers compare it with what is stored to detect drift, and
+// equal Params give equal bytes.
+func Render(p Params) ([]byte, error) {
+	if !strings.HasPrefix(p.Server, "https://") {
+		return nil, fmt.Errorf("server %q is not an https URL", p.Server)
+	}
+	for _, m := range []Material{p.CA, p.Certificate, p.Key} {
+		if (len(m.PEM) == 0) == (m.Path == "") {
+			return nil, errors.New("each of CA, certificate and key must be either embedded or a path")
+		}
+	}
+	text, err := yaml.Marshal(file{
+		APIVersion: "v1",
+		Kind:       "Config",
+		Clusters: []namedCluster{{Name: p.ClusterName, Cluster: cluster{
+			Server: p.Server, CA: p.CA.Path, CAData: p.CA.PEM,
+		}}},
+		Contexts: []namedContext{{Name: p.ContextName, Context: context{
+			Cluster: p.ClusterName, Namespace: p.Namespace, User: p.UserName,
+		}}},
+		CurrentContext: p.ContextName,
+		Users: []namedUser{{Name: p.UserName, User: user{
+			Certificate: p.Certificate.Path, CertificateData: p.Certificate.PEM,
+			Key: p.Key.Path, KeyData: p.Key.PEM,
+		}}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode kubeconfig: %w", err)
+	}
+	return text, nil
+}

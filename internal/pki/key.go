@@ -1,0 +1,212 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// Algorithm names a public key algorithm.
+type Algorithm string
+
+// The algorithms that Kubernetes components accept in certificates.
+const (
+	RSA     Algorithm = "RSA"
+	ECDSA   Algorithm = "ECDSA"
+	Ed25519 Algorithm = "Ed25519"
+)
+
+// KeySpec says what kind of key to generate.
+type KeySpec struct {
+	Algorithm Algorithm
+	Size      int // RSA: modulus bits; ECDSA: curve bits; Ed25519: 0
+}
+
+// String reads as in "ECDSA-256" or "Ed25519".
+func (s KeySpec) String() string {
+	if s.Size == 0 {
+		return string(s.Algorithm)
+	}
+	return fmt.Sprintf("%s-%d", s.Algorithm, s.Size)
+}
+
+// Validate says whether a key of this kind can be generated.
+func (s KeySpec) Validate() error {
+	switch s.Algorithm {
+	case RSA:
+		if s.Size == 2048 || s.Size == 3072 || s.Size == 4096 {
+			return nil
+		}
+		return fmt.Errorf("RSA key size must be 2048, 3072 or 4096, not %d", s.Size)
+	case ECDSA:
+		if _, err := curve(s.Size); err != nil {
+			return err
+		}
+		return nil
+	case Ed25519:
+		if s.Size == 0 {
+			return nil
+		}
+		return fmt.Errorf("an Ed25519 key has only one size: leave it out instead of %d", s.Size)
+	default:
+		return fmt.Errorf("key algorithm must be RSA, ECDSA or Ed25519, not %q", s.Algorithm)
+	}
+}
+
+func curve(size int) (elliptic.Curve, error) {
+	switch size {
+	case 256:
+		return elliptic.P256(), nil
+	case 384:
+		return elliptic.P384(), nil
+	case 521:
+		return elliptic.P521(), nil
+	default:
+		return nil, fmt.Errorf("ECDSA key size must be 256, 384 or 521, not %d", size)
+	}
+}
+
+// PrivateKey is a private key that cannot be printed by accident: its bytes are
+// reachable only through Reveal and its operations through Signer.
+type PrivateKey struct{ signer crypto.Signer }
+
+// GenerateKey makes a new key from the system's random source.
+func GenerateKey(spec KeySpec) (PrivateKey, error) {
+	if err := spec.Validate(); err != nil {
+		return PrivateKey{}, err
+	}
+	var (
+		signer crypto.Signer
+		err    error
+	)
+	switch spec.Algorithm {
+	case RSA:
+		signer, err = rsa.GenerateKey(rand.Reader, spec.Size)
+	case ECDSA:
+		c, cerr := curve(spec.Size)
+		if cerr != nil {
+			return PrivateKey{}, cerr
+		}
+		signer, err = ecdsa.GenerateKey(c, rand.Reader)
+	case Ed25519:
+		_, signer, err = ed25519.GenerateKey(rand.Reader)
+	}
+	if err != nil {
+		return PrivateKey{}, fmt.Errorf("generate %s key: %w", spec, err)
+	}
+	return PrivateKey{signer: signer}, nil
+}
+
+// ParsePrivateKey reads the first private key of a PEM text: PKCS #8, SEC 1 or PKCS #1, unencrypted.
+// Its errors never quote the text.
+func ParsePrivateKey(text []byte) (PrivateKey, error) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return PrivateKey{}, errors.New("no PEM private key found")
+		}
+		var (
+			key any
+			err error
+		)
+		switch block.Type {
+		case "PRIVATE KEY":
+			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		case "EC PRIVATE KEY":
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+		case "RSA PRIVATE KEY":
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		case "ENCRYPTED PRIVATE KEY":
+			return PrivateKey{}, errors.New("the private key is encrypted: store it unencrypted")
+		default:
+			continue // such as EC PARAMETERS, which openssl writes before the key
+		}
+		if err != nil {
+			return PrivateKey{}, fmt.Errorf("malformed %s block", block.Type)
+		}
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return PrivateKey{}, fmt.Errorf("a %T cannot sign", key)
+		}
+		return PrivateKey{signer: signer}, nil
+	}
+}
+
+// Reveal returns the key as PEM in the form that kubeadm writes and every component reads:
+// PKCS #1 for RSA, SEC 1 for ECDSA, PKCS #8 for Ed25519.
+func (k PrivateKey) Reveal() ([]byte, error) {
+	var block pem.Block
+	var err error
+	switch key := k.signer.(type) {
+	case *rsa.PrivateKey:
+		block = pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
+	case *ecdsa.PrivateKey:
+		block.Type = "EC PRIVATE KEY"
+		block.Bytes, err = x509.MarshalECPrivateKey(key)
+	default:
+		block.Type = "PRIVATE KEY"
+		block.Bytes, err = x509.MarshalPKCS8PrivateKey(key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode %s key: %w", SpecOf(k.Public()), err)
+	}
+	return pem.EncodeToMemory(&block), nil
+}
+
+// Signer gives the key's operations.
+func (k PrivateKey) Signer() crypto.Signer { return k.signer }
+
+// Public returns the public half, nil for the zero PrivateKey.
+func (k PrivateKey) Public() crypto.PublicKey {
+	if k.signer == nil {
+		return nil
+	}
+	return k.signer.Public()
+}
+
+// PublicPEM returns the public half as a PKIX "PUBLIC KEY" block, the form of sa.pub.
+func (k PrivateKey) PublicPEM() ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(k.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encode public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+const redacted = "[REDACTED]"
+
+// String hides the key from %v and %s.
+func (PrivateKey) String() string { return redacted }
+
+// GoString hides the key from %#v.
+func (PrivateKey) GoString() string { return redacted }
+
+// MarshalText hides the key from JSON and structured logs.
+func (PrivateKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// SpecOf describes a public key; the zero KeySpec stands for a kind that this package does not make.
+func SpecOf(public crypto.PublicKey) KeySpec {
+	switch key := public.(type) {
+	case *rsa.PublicKey:
+		return KeySpec{Algorithm: RSA, Size: key.N.BitLen()}
+	case *ecdsa.PublicKey:
+		return KeySpec{Algorithm: ECDSA, Size: key.Curve.Params().BitSize}
+	case ed25519.PublicKey:
+		return KeySpec{Algorithm: Ed25519}
+	default:
+		return KeySpec{}
+	}
+}
+
+// SamePublicKey says whether two public keys are equal.
+func SamePublicKey(a, b crypto.PublicKey) bool {
+	e, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && b != nil && e.Equal(b)
+}

@@ -1,0 +1,37 @@
+package plan
+
+import "time"
+
+// Action is what a controller has to do.
+type Action string
+
+// The actions.
+const (
+	Keep  Action = "Keep"  // the certificate stays
+	Issue Action = "Issue" // a new key and certificate are needed, and the issuer can sign
+	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now
+)
+
+// Reason says why, in one word that conditions, events and metrics share.
+type Reason string
+
+// The reasons, each with when it surfaces.
+const (
+	Issued         Reason = "Issued"         // the certificate is as requested
+	SecretMissing  Reason = "SecretMissing"  // there is no Secret yet, or it was deleted
+	SecretInvalid  Reason = "SecretInvalid"  // the Secret holds no readable certificate and key
+	KeyMismatch    Reason = "KeyMismatch"    // the key in the Secret is not the certificate's
+	RequestChanged Reason = "RequestChanged" // the spec asks for something else than what was issued
+	IssuerChanged  Reason = "IssuerChanged"  // another CA key signs now
+	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
+	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
+	Expired        Reason = "Expired"        // the certificate is past its end
+)
+
+// Decision is the answer for one certificate at one moment.
+type Decision struct {
+	Action    Action
+	Reason    Reason
+	Message   string    // why, for people; it holds no counter and no clock
+	NextCheck time.Time // when the answer changes by itself; zero: only an event can change it
+}

@@ -1,0 +1,160 @@
+package plan
+
+import (
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Desired is what a leaf should be.
+type Desired struct {
+	Request     pki.Request
+	RenewBefore time.Duration // 0: a third of the validity
+	Seed        uint32
+	Issuer      *pki.KeyPair // nil: no CA can sign now
+}
+
+// Observed is what a leaf's Secret holds.
+type Observed struct {
+	Pair        pki.KeyPair
+	Err         error  // why Pair could not be read; pki.ErrKeyMismatch among others
+	RequestHash string // of the request that was issued
+}
+
+// Decide says what to do about a leaf. A nil Observed stands for a Secret that is not there.
+func Decide(now time.Time, d Desired, o *Observed) Decision {
+	reason, message := check(now, d, o)
+	if reason == Issued {
+		return Decision{Action: Keep, Reason: Issued, NextCheck: nextCheck(now, d, o)}
+	}
+	if !canSign(now, d) {
+		return Decision{Action: Wait, Reason: reason, Message: message, NextCheck: expiry(now, o)}
+	}
+	return Decision{Action: Issue, Reason: reason, Message: message}
+}
+
+// rule says what is wrong with a certificate that o holds: a reason and a message, or "".
+type rule func(now time.Time, d Desired, o *Observed) (Reason, string)
+
+// rules run in order and the first that finds something decides; each may rely on those before it.
+var rules = []rule{readable, asRequested, untampered, signedByIssuer, notExpired, notDueForRenewal}
+
+func check(now time.Time, d Desired, o *Observed) (Reason, string) {
+	if o == nil {
+		return SecretMissing, "the Secret does not exist"
+	}
+	for _, r := range rules {
+		if reason, message := r(now, d, o); reason != "" {
+			return reason, message
+		}
+	}
+	return Issued, ""
+}
+
+func readable(_ time.Time, _ Desired, o *Observed) (Reason, string) {
+	switch {
+	case o.Err == nil:
+		return "", ""
+	case o.Err == pki.ErrKeyMismatch: //nolint:errorlint // the sentinel itself, as ParseKeyPair returns it
+		return KeyMismatch, o.Err.Error()
+	default:
+		return SecretInvalid, o.Err.Error()
+	}
+}
+
+// asRequested compares what was asked for, never the length that was issued: a leaf cut short by its
+// CA would otherwise be re-issued for ever.
+func asRequested(_ time.Time, d Desired, o *Observed) (Reason, string) {
+	if o.RequestHash == d.Request.Hash() {
+		return "", ""
+	}
+	if diff := d.Request.Difference(o.Pair.Cert); diff != "" {
+		return RequestChanged, diff
+	}
+	return RequestChanged, "it was issued for another validity"
+}
+
+func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
+	if diff := d.Request.Difference(o.Pair.Cert); diff != "" {
+		return Tampered, diff
+	}
+	return "", ""
+}
+
+func signedByIssuer(_ time.Time, d Desired, o *Observed) (Reason, string) {
+	if d.Issuer == nil || pki.SignedBy(o.Pair.Cert, d.Issuer.Cert) {
+		return "", ""
+	}
+	return IssuerChanged, "it is not signed by the CA that signs now"
+}
+
+func notExpired(now time.Time, _ Desired, o *Observed) (Reason, string) {
+	if now.Before(o.Pair.Cert.NotAfter) {
+		return "", ""
+	}
+	return Expired, "it has expired"
+}
+
+func notDueForRenewal(now time.Time, d Desired, o *Observed) (Reason, string) {
+	if at := RenewalTime(d, o.Pair.Cert); at.IsZero() || now.Before(at) {
+		return "", ""
+	}
+	return RenewalDue, "its renewal time has come"
+}
+
+// RenewalTime is when to renew a certificate, zero where renewing would not make it last longer
+// because the CA that signs now ends no later.
+func RenewalTime(d Desired, cert *x509.Certificate) time.Time {
+	if d.Issuer != nil && Capped(cert, d.Issuer) {
+		return time.Time{}
+	}
+	before := d.RenewBefore
+	if before == 0 {
+		before = d.Request.Validity / 3
+	}
+	return RenewAt(cert.NotBefore, cert.NotAfter, before, d.Seed)
+}
+
+// Capped says whether a certificate lasts as long as its issuer lets any certificate last.
+func Capped(cert *x509.Certificate, issuer *pki.KeyPair) bool {
+	return !cert.NotAfter.Before(pki.Expiry(cert.NotAfter, pki.MaxValidity, *issuer))
+}
+
+func canSign(now time.Time, d Desired) bool {
+	return d.Issuer != nil && CanSign(now, d.Issuer)
+}
+
+// CanSign says whether a CA has enough life left to sign a leaf that is worth having.
+func CanSign(now time.Time, issuer *pki.KeyPair) bool {
+	return !pki.Expiry(now, pki.MinValidity, *issuer).Before(now.UTC().Add(pki.MinValidity).Truncate(time.Second))
+}
+
+func nextCheck(now time.Time, d Desired, o *Observed) time.Time {
+	if at := RenewalTime(d, o.Pair.Cert); !at.IsZero() {
+		return at
+	}
+	return expiry(now, o)
+}
+
+// expiry is when a certificate stops being usable; zero where that is past or there is none.
+func expiry(now time.Time, o *Observed) time.Time {
+	if o == nil || o.Err != nil || !now.Before(o.Pair.Cert.NotAfter) {
+		return time.Time{}
+	}
+	return o.Pair.Cert.NotAfter
+}
+
+// Usable says why a leaf cannot be used now, or nil: it is readable, within its dates, and leads to
+// a published root. Being due for renewal does not make it unusable.
+func Usable(now time.Time, o *Observed, roots []*x509.Certificate) error {
+	switch {
+	case o == nil:
+		return fmt.Errorf("there is no certificate yet")
+	case o.Err != nil:
+		return o.Err
+	default:
+		return o.Pair.Verify(now, roots)
+	}
+}

@@ -1,0 +1,95 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// State is where a generation of a CA stands in its life. A generation only moves forward.
+type State string
+
+// The states, in order.
+const (
+	Staged   State = "Staged"   // the key exists; nobody has been told of it
+	Trusted  State = "Trusted"  // in the bundle; signs nothing yet
+	Signing  State = "Signing"  // in the bundle; signs every new certificate
+	Retiring State = "Retiring" // in the bundle; signs nothing any more
+)
+
+// Generation is one key of a CA.
+type Generation struct {
+	Number      int32  `json:"number"`
+	State       State  `json:"state"`
+	SecretName  string `json:"secretName"`
+	RequestHash string `json:"requestHash"` // of what was asked for when it was made
+	SHA256      string `json:"sha256"`      // of the certificate
+}
+
+// Ledger is the truth about a CA: which generations exist, which are trusted and which one signs. It
+// is stored in the same object as the bundle, so that the two cannot disagree.
+type Ledger struct {
+	Revision    int64        `json:"revision"` // grows by one with every transition
+	Generations []Generation `json:"generations"`
+}
+
+// ParseLedger reads a ledger and checks that exactly one generation signs.
+func ParseLedger(text string) (Ledger, error) {
+	var l Ledger
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return Ledger{}, fmt.Errorf("malformed ledger: %w", err)
+	}
+	signing := 0
+	for _, g := range l.Generations {
+		switch g.State {
+		case Signing:
+			signing++
+		case Staged, Trusted, Retiring:
+		default:
+			return Ledger{}, fmt.Errorf("generation %d of the ledger has the unknown state %q", g.Number, g.State)
+		}
+	}
+	if signing != 1 {
+		return Ledger{}, fmt.Errorf("the ledger names %d signing generations instead of one", signing)
+	}
+	return l, nil
+}
+
+// Encode writes the ledger; equal ledgers give equal texts.
+func (l Ledger) Encode() (string, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", fmt.Errorf("encode the ledger: %w", err)
+	}
+	return string(text), nil
+}
+
+// Signing returns the generation that signs; ok is false for an empty ledger.
+func (l Ledger) Signing() (g Generation, ok bool) {
+	i := slices.IndexFunc(l.Generations, func(g Generation) bool { return g.State == Signing })
+	if i < 0 {
+		return Generation{}, false
+	}
+	return l.Generations[i], true
+}
+
+// Published returns the generations of the bundle in its order: the signing one first, then the
+// youngest first.
+func (l Ledger) Published() []Generation {
+	var out []Generation
+	for _, g := range l.Generations {
+		if g.State != Staged {
+			out = append(out, g)
+		}
+	}
+	slices.SortFunc(out, func(a, b Generation) int {
+		if (a.State == Signing) != (b.State == Signing) {
+			if a.State == Signing {
+				return -1
+			}
+			return 1
+		}
+		return int(b.Number) - int(a.Number)
+	})
+	return out
+}

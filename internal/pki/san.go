@@ -1,0 +1,141 @@
+package pki
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// SANs are the subject alternative names of a certificate (RFC 5280 §4.2.1.6), in canonical
+// form: lower case, sorted, without duplicates.
+type SANs struct {
+	DNSNames    []string
+	IPAddresses []netip.Addr
+}
+
+const label = `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?`
+
+var dnsName = regexp.MustCompile(`^(\*\.)?` + label + `(\.` + label + `)*$`)
+
+// NewSANs checks and canonicalises names and addresses, so that their order and spelling never
+// make a difference.
+func NewSANs(names, addresses []string) (SANs, error) {
+	var s SANs
+	for _, name := range names {
+		name = strings.TrimSuffix(name, ".")
+		if _, err := netip.ParseAddr(name); err == nil {
+			return SANs{}, fmt.Errorf("%q is an IP address, not a DNS name: move it to the IP addresses", name)
+		}
+		if len(name) > 253 || !dnsName.MatchString(name) {
+			return SANs{}, fmt.Errorf("%q is not a DNS name: use lower-case letters, digits, '-' and '.', "+
+				"an A-label (xn--…) for an internationalised name", name)
+		}
+		s.DNSNames = append(s.DNSNames, name)
+	}
+	for _, text := range addresses {
+		addr, err := ParseIP(text)
+		if err != nil {
+			return SANs{}, err
+		}
+		s.IPAddresses = append(s.IPAddresses, addr)
+	}
+	slices.Sort(s.DNSNames)
+	s.DNSNames = slices.Compact(s.DNSNames)
+	slices.SortFunc(s.IPAddresses, netip.Addr.Compare)
+	s.IPAddresses = slices.Compact(s.IPAddresses)
+	return s, nil
+}
+
+// ParseIP reads an address strictly: no leading zeros, no zone; IPv4 mapped into IPv6 becomes IPv4.
+func ParseIP(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is not an IP address: no leading zeros, port or prefix length", text)
+	}
+	if addr.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%q has a zone, which a certificate cannot hold: remove %q", text, "%"+addr.Zone())
+	}
+	return addr.Unmap(), nil
+}
+
+// FirstServiceIP returns the address that the API server gives to the Service "kubernetes":
+// the network's own address plus one. Host bits of the CIDR do not count.
+// (kube-apiserver, option --service-cluster-ip-range.)
+func FirstServiceIP(cidr string) (netip.Addr, error) {
+	prefix, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is not a network: write it as in 10.96.0.0/12", cidr)
+	}
+	if hostBits := prefix.Addr().BitLen() - prefix.Bits(); hostBits < 3 {
+		return netip.Addr{}, fmt.Errorf("%q holds fewer than 8 addresses: kube-apiserver needs at least 8 (/29, or /125 for IPv6)", cidr)
+	}
+	return prefix.Masked().Addr().Next(), nil
+}
+
+// APIServerInput is what the SANs of a kube-apiserver follow from.
+type APIServerInput struct {
+	HostName      string
+	ClusterDomain string
+	ServiceCIDRs  []string // one, or one of each IP family
+	DNSNames      []string
+	IPAddresses   []string
+}
+
+// APIServerSANs returns every name by which clients reach a kube-apiserver: its own, those of the
+// Service "kubernetes" in every form that pods use, the loopback ones, and those given.
+func APIServerSANs(in APIServerInput) (SANs, error) {
+	service := "kubernetes.default.svc"
+	names := append([]string{
+		in.HostName, "localhost", "kubernetes", "kubernetes.default", service, service + "." + in.ClusterDomain,
+	}, in.DNSNames...)
+	addresses := append([]string{"127.0.0.1", "::1"}, in.IPAddresses...)
+	var families [2]bool
+	for _, cidr := range in.ServiceCIDRs {
+		first, err := FirstServiceIP(cidr)
+		if err != nil {
+			return SANs{}, err
+		}
+		family := 0
+		if first.Is6() {
+			family = 1
+		}
+		if families[family] {
+			return SANs{}, fmt.Errorf("service networks %q are of one IP family: give at most one of each", in.ServiceCIDRs)
+		}
+		families[family] = true
+		addresses = append(addresses, first.String())
+	}
+	return NewSANs(names, addresses)
+}
+
+// Covers says whether a client that connects to host accepts a certificate with these SANs.
+// A wildcard stands for exactly the leftmost label (RFC 6125 §6.4.3).
+func (s SANs) Covers(host string) bool {
+	if addr, err := ParseIP(host); err == nil {
+		return slices.Contains(s.IPAddresses, addr)
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	_, parent, _ := strings.Cut(host, ".")
+	return slices.Contains(s.DNSNames, host) || parent != "" && slices.Contains(s.DNSNames, "*."+parent)
+}
+
+// EndpointHost returns the host of an https URL, without port and brackets.
+func EndpointHost(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
+		return "", fmt.Errorf("%q is not an https URL with a host, such as https://k8s-master:6443", endpoint)
+	}
+	return u.Hostname(), nil
+}
+
+// String lists the names, then the addresses.
+func (s SANs) String() string {
+	all := slices.Clone(s.DNSNames)
+	for _, addr := range s.IPAddresses {
+		all = append(all, addr.String())
+	}
+	return strings.Join(all, ", ")
+}
