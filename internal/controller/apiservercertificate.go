@@ -1,0 +1,152 @@
+package controller
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Keys of generated Secrets beside those of kubernetes.io/tls.
+const (
+	clientBundleKey = "client-ca.crt"
+	saPrivateKey    = "sa.key"
+	saPublicKey     = "sa.pub"
+)
+
+// apiServerCertificates reconciles APIServerCertificates.
+type apiServerCertificates struct{ base }
+
+// Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
+func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var c v1alpha1.APIServerCertificate
+	if found, err := r.get(ctx, req, &c); !found {
+		return ctrl.Result{}, err
+	}
+	l := leaf{owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name}
+	l.desired, l.invalid = desiredAPIServer(&c)
+	if l.invalid == nil {
+		l.invalid = endpointCovered(&c)
+	}
+	var st leafState
+	clients, err := r.clientBundle(ctx, &c)
+	if err == nil && clients.bundle != nil {
+		l.extra = map[string][]byte{clientBundleKey: clients.bundle}
+	}
+	if err == nil {
+		err = r.claim(ctx, &l, l.secret)
+	}
+	if err == nil {
+		st, err = r.reconcileLeaf(ctx, l)
+	}
+	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
+		if saErr := r.reconcileServiceAccountKeys(ctx, l, name); err == nil {
+			err = saErr
+		}
+	}
+	return r.finish(ctx, &c, l, st, clients, err)
+}
+
+// clientBundle joins the trust bundles of the CAs whose clients the API server authenticates. The
+// bundle is nil while one of them has none: a part of it would lock that CA's clients out.
+func (r *apiServerCertificates) clientBundle(ctx context.Context, c *v1alpha1.APIServerCertificate) (issuer, error) {
+	var roots []*x509.Certificate
+	for _, name := range c.ClientCANames() {
+		iss, err := r.issuer(ctx, c.Namespace, name)
+		if err != nil {
+			return issuer{}, err
+		}
+		if iss.bundle == nil {
+			return iss, nil
+		}
+		roots = append(roots, iss.roots...)
+	}
+	bundle, err := pki.Bundle(roots)
+	if err != nil {
+		return issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+	}
+	return issuer{bundle: bundle, roots: roots}, nil
+}
+
+// serviceAccountKey is the kind of key that signs service account tokens. RSA, because many readers
+// of the tokens know only RS256; kube-apiserver refuses Ed25519.
+var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
+
+// reconcileServiceAccountKeys makes the key pair once and never replaces it: every token there is
+// would stop working. The public half is derived, and repaired.
+func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, name string) error {
+	if err := r.claim(ctx, &l, name); err != nil {
+		return err
+	}
+	namespace := l.owner.GetNamespace()
+	seen, err := r.cachedSecret(ctx, namespace, name)
+	if err == nil && seen == nil {
+		seen, err = r.liveSecret(ctx, namespace, name)
+	}
+	if err != nil {
+		return err
+	}
+	var key pki.PrivateKey
+	if seen == nil {
+		key, err = pki.GenerateKey(serviceAccountKey)
+	} else {
+		if !l.mine(seen) {
+			return conflict("Secret", name)
+		}
+		if key, err = pki.ParsePrivateKey(seen.Data[saPrivateKey]); err != nil {
+			return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
+				"Secret %q holds no readable %s (%v): restore it from a backup, or delete the Secret to have new keys made, which ends every token signed so far",
+				name, saPrivateKey, err)
+		}
+	}
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it generated
+	}
+	return r.ensureServiceAccountKeys(ctx, l, name, key, seen)
+}
+
+func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l leaf, name string, key pki.PrivateKey, seen *corev1.Secret) error {
+	private, err := key.Reveal()
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it encoded
+	}
+	public, err := key.PublicPEM()
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it encoded
+	}
+	if seen != nil {
+		private = seen.Data[saPrivateKey]
+	}
+	err = r.ensureSecret(ctx, l.owner, seen, wanted{
+		name: name, kind: l.kind, typ: corev1.SecretTypeOpaque,
+		data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
+	})
+	if err == nil && seen == nil {
+		r.events.Eventf(l.owner, nil, corev1.EventTypeNormal, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
+			"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
+	}
+	return err
+}
+
+// finish writes the status and says when to look again.
+func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServerCertificate, l leaf, st leafState, clients issuer, err error) (ctrl.Result, error) {
+	rep := r.leafReport(l, st, err)
+	if clients.bundle == nil && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
+		rep.issuer = &clients
+		if rep.unusable == nil && !st.hasClientBundle {
+			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
+		}
+	}
+	if name := c.ServiceAccountSecretName(); name != "" {
+		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
+	}
+	before := c.DeepCopy()
+	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
+	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l))
+}

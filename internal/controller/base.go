@@ -1,0 +1,58 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// base is what every reconciler here needs.
+type base struct {
+	client client.Client // reads objects of ours from the cache, and waits for its own writes to appear there
+	live   client.Reader // reads from the API server
+	events events.EventRecorder
+	clock  clock.PassiveClock
+}
+
+const (
+	// raceDelay is how soon to read again after losing a race for a write.
+	raceDelay = time.Second
+	// stalledDelay is how often to look whether a person has cured a stalled object by changing
+	// something that the cache does not see, such as a Secret that is not ours.
+	stalledDelay = time.Minute
+)
+
+// result turns the end of a reconciliation into what controller-runtime should do next. A stalled
+// object keeps its timer, which returning an error would drop: its certificate still expires.
+func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return ctrl.Result{RequeueAfter: raceDelay}, nil
+	}
+	var st *stall
+	isStalled := errors.As(err, &st)
+	if err != nil && !isStalled {
+		return ctrl.Result{}, err
+	}
+	var after time.Duration
+	if !nextCheck.IsZero() {
+		after = max(time.Second, nextCheck.Sub(b.clock.Now()))
+	}
+	if isStalled && (after == 0 || after > stalledDelay) {
+		after = stalledDelay
+	}
+	return ctrl.Result{RequeueAfter: after}, nil
+}
+
+// get reads the object to reconcile; found is false when it is gone or going.
+func (b *base) get(ctx context.Context, req ctrl.Request, o client.Object) (found bool, err error) {
+	if err := b.client.Get(ctx, req.NamespacedName, o); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return o.GetDeletionTimestamp().IsZero(), nil
+}

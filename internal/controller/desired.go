@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// This file alone translates specs into the values that the pure packages decide upon.
+
+// stall is an error that only an edit by a person can cure.
+type stall struct {
+	reason  string
+	message string
+}
+
+func (s *stall) Error() string { return s.message }
+
+func stalled(reason, format string, args ...any) error {
+	return &stall{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// reasonOf returns the reason of a stall, or the other one for any other error.
+func reasonOf(err error, otherwise string) string {
+	var st *stall
+	if errors.As(err, &st) {
+		return st.reason
+	}
+	return otherwise
+}
+
+func keySpec(s v1alpha1.PrivateKeySpec) pki.KeySpec {
+	return pki.KeySpec{Algorithm: pki.Algorithm(s.Algorithm), Size: int(s.Size)}
+}
+
+func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
+	name := ca.Spec.Subject.CommonName
+	if name == "" {
+		name = ca.Name
+	}
+	d := plan.DesiredCA{
+		Request: pki.Request{
+			Subject:  pki.Subject{CommonName: name, Organizations: ca.Spec.Subject.Organizations},
+			Key:      keySpec(ca.Spec.PrivateKey),
+			Validity: ca.Spec.Validity.Duration,
+		},
+		Seed: plan.Seed(string(ca.UID)),
+	}
+	if ca.Spec.RenewBefore != nil {
+		d.RenewBefore = ca.Spec.RenewBefore.Duration
+	}
+	return d
+}
+
+func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
+	sans, err := apiServerSANs(c)
+	if err != nil {
+		return plan.Desired{}, err
+	}
+	d := plan.Desired{
+		Request: pki.Request{
+			Subject:  pki.Subject{CommonName: c.Spec.HostName},
+			SANs:     sans,
+			Usages:   []pki.Usage{pki.ServerAuth},
+			Key:      keySpec(c.Spec.PrivateKey),
+			Validity: c.Spec.Validity.Duration,
+		},
+		Seed: plan.Seed(string(c.UID)),
+	}
+	if c.Spec.RenewBefore != nil {
+		d.RenewBefore = c.Spec.RenewBefore.Duration
+	}
+	return d, validRequest(d.Request)
+}
+
+func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
+	sans, err := pki.APIServerSANs(pki.APIServerInput{
+		HostName:      c.Spec.HostName,
+		ClusterDomain: c.Spec.ClusterDomain,
+		ServiceCIDRs:  c.Spec.ServiceCIDRs,
+		DNSNames:      c.Spec.DNSNames,
+		IPAddresses:   c.Spec.IPAddresses,
+	})
+	if err != nil {
+		return pki.SANs{}, stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	return sans, nil
+}
+
+// endpointCovered refuses an endpoint whose host the serving certificate does not name: every client
+// would refuse the server.
+func endpointCovered(c *v1alpha1.APIServerCertificate) error {
+	sans, err := apiServerSANs(c)
+	if err != nil {
+		return err
+	}
+	host, err := pki.EndpointHost(c.Spec.Endpoint)
+	if err != nil {
+		return stalled(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
+	}
+	if !sans.Covers(host) {
+		return stalled(v1alpha1.ReasonEndpointNotCovered,
+			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
+			host, c.Name, sans)
+	}
+	return nil
+}
+
+func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
+	role, err := roleOf(c)
+	if err != nil {
+		return plan.Desired{}, err
+	}
+	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
+	if role.HostSAN {
+		names = append([]string{c.Spec.HostName}, names...)
+	}
+	if role.LoopbackSANs {
+		names = append([]string{"localhost"}, names...)
+		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
+	}
+	sans, err := pki.NewSANs(names, addresses)
+	if err != nil {
+		return plan.Desired{}, stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	d := plan.Desired{
+		Request: pki.Request{
+			Subject:  pki.Subject{CommonName: role.CommonNameFor(c.Spec.HostName), Organizations: role.Organizations},
+			SANs:     sans,
+			Usages:   role.Usages,
+			Key:      keySpec(c.Spec.PrivateKey),
+			Validity: c.Spec.Validity.Duration,
+		},
+		Seed: plan.Seed(string(c.UID)),
+	}
+	if c.Spec.RenewBefore != nil {
+		d.RenewBefore = c.Spec.RenewBefore.Duration
+	}
+	return d, validRequest(d.Request)
+}
+
+func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {
+	if c.Spec.Role != v1alpha1.RoleCustom {
+		role, ok := pki.LookupRole(string(c.Spec.Role))
+		if !ok {
+			return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.role %q is not known to this version of the operator", c.Spec.Role)
+		}
+		return role, nil
+	}
+	if c.Spec.Custom == nil {
+		return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.custom must be set for role 'Custom'")
+	}
+	role, err := pki.CustomRole(c.Spec.Custom.CommonName, c.Spec.Custom.Organizations, usages(c.Spec.Custom.Usages))
+	if err != nil {
+		return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.custom: %v", err)
+	}
+	return role, nil
+}
+
+func usages(in []v1alpha1.KeyUsage) []pki.Usage {
+	out := make([]pki.Usage, 0, len(in))
+	for _, u := range in {
+		out = append(out, pki.Usage(u))
+	}
+	return out
+}
+
+func validRequest(r pki.Request) error {
+	if err := r.Validate(); err != nil {
+		return stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	return nil
+}
+
+// kubeconfigs renders both forms of a credential's kubeconfig: everything embedded, and the paths of
+// the files below the directory on the host.
+func kubeconfigs(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) (embedded, files []byte, err error) {
+	k := c.Spec.Kubeconfig
+	p := kubeconfig.Params{
+		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		CA: kubeconfig.Material{PEM: ca}, Certificate: kubeconfig.Material{PEM: cert}, Key: kubeconfig.Material{PEM: key},
+	}
+	if embedded, err = kubeconfig.Render(p); err != nil {
+		return nil, nil, err //nolint:wrapcheck // it says what it rendered
+	}
+	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(k.Directory)
+	p.CA = kubeconfig.Material{Path: path.Join(k.Directory, hostfiles.CA)}
+	p.Certificate = kubeconfig.Material{Path: at.Certificate}
+	p.Key = kubeconfig.Material{Path: at.Key}
+	files, err = kubeconfig.Render(p)
+	return embedded, files, err //nolint:wrapcheck // it says what it rendered
+}

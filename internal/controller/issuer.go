@@ -1,0 +1,125 @@
+package controller
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// Keys of the trust ConfigMap.
+const (
+	bundleKey = "ca.crt"
+	ledgerKey = "ledger"
+)
+
+// issuer is a ClusterCA as its leaves see it. Its trust may be known although it cannot sign.
+type issuer struct {
+	bundle     []byte // PEM
+	roots      []*x509.Certificate
+	pair       *pki.KeyPair // nil: it cannot sign now
+	generation int32
+	reason     string // an IssuerReady reason
+	message    string
+}
+
+func notReady(reason, format string, args ...any) issuer {
+	return issuer{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// issuer reads a ClusterCA's published trust and its signing key, all from the cache. That is safe: a
+// generation Secret is immutable, and a ledger that lags names a generation that is still trusted.
+func (b *base) issuer(ctx context.Context, namespace, name string) (issuer, error) {
+	var ca v1alpha1.ClusterCA
+	err := b.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
+	if apierrors.IsNotFound(err) {
+		return notReady(v1alpha1.ReasonIssuerNotFound, "ClusterCA %q does not exist", name), nil
+	}
+	if err != nil {
+		return issuer{}, fmt.Errorf("read ClusterCA %q: %w", name, err)
+	}
+	var cm corev1.ConfigMap
+	err = b.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ca.TrustConfigMapName()}, &cm)
+	if apierrors.IsNotFound(err) {
+		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has published no trust bundle yet", name), nil
+	}
+	if err != nil {
+		return issuer{}, fmt.Errorf("read ConfigMap %q: %w", ca.TrustConfigMapName(), err)
+	}
+	return b.issuerFrom(ctx, &ca, &cm)
+}
+
+func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev1.ConfigMap) (issuer, error) {
+	if !ownedBy(cm, ca, kindClusterCA) {
+		return notReady(v1alpha1.ReasonIssuerNotReady, "ConfigMap %q is not ClusterCA %q's own", cm.Name, ca.Name), nil
+	}
+	ledger, err := plan.ParseLedger(cm.Data[ledgerKey])
+	if err != nil {
+		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: %v", ca.Name, err), nil
+	}
+	roots, err := pki.ParseCertificates([]byte(cm.Data[bundleKey]))
+	if err != nil {
+		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle is unreadable: %v", ca.Name, err), nil
+	}
+	signing, _ := ledger.Signing() // ParseLedger made sure of it
+	if !holds(roots, signing) {
+		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the CA that signs", ca.Name), nil
+	}
+	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number}
+	secret, err := b.cachedSecret(ctx, ca.Namespace, signing.SecretName)
+	if err != nil {
+		return issuer{}, err
+	}
+	pair, err := generationPair(secret, signing)
+	if err != nil {
+		out.reason, out.message = reasonOf(err, v1alpha1.ReasonCAKeyMissing), fmt.Sprintf("ClusterCA %q cannot sign: %v", ca.Name, err)
+		return out, nil
+	}
+	out.pair = &pair
+	if !plan.CanSign(b.clock.Now(), out.pair) {
+		out.reason = v1alpha1.ReasonIssuerExpiring
+		out.message = fmt.Sprintf("ClusterCA %q ends too soon to sign anything: it must be replaced", ca.Name)
+		return out, nil
+	}
+	out.reason, out.message = v1alpha1.ReasonIssuerAvailable, fmt.Sprintf("ClusterCA %q can sign", ca.Name)
+	return out, nil
+}
+
+func holds(certs []*x509.Certificate, g plan.Generation) bool {
+	for _, c := range certs {
+		if pki.FingerprintOf(c) == g.SHA256 {
+			return true
+		}
+	}
+	return false
+}
+
+// generationPair reads a generation's Secret and checks that it is the one the ledger names.
+func generationPair(s *corev1.Secret, g plan.Generation) (pki.KeyPair, error) {
+	if s == nil {
+		return pki.KeyPair{}, errKeyMissing(g)
+	}
+	pair, err := pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return pki.KeyPair{}, stalled(v1alpha1.ReasonCAKeyInvalid,
+			"Secret %q, which holds the key of generation %d, is damaged (%v): restore it from a backup", g.SecretName, g.Number, err)
+	}
+	if pki.FingerprintOf(pair.Cert) != g.SHA256 {
+		return pki.KeyPair{}, stalled(v1alpha1.ReasonCAKeyInvalid,
+			"Secret %q holds another CA than generation %d: restore it from a backup", g.SecretName, g.Number)
+	}
+	return pair, nil
+}
+
+func errKeyMissing(g plan.Generation) error {
+	return stalled(v1alpha1.ReasonCAKeyMissing,
+		"Secret %q, which holds the key of generation %d, is gone: restore it from a backup; nothing is signed until then, and no other CA is made in its place",
+		g.SecretName, g.Number)
+}

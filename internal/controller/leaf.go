@@ -1,0 +1,204 @@
+package controller
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// leaf is the one certificate of an APIServerCertificate or a NodeCredential: what to make and where.
+type leaf struct {
+	owner   client.Object
+	kind    string
+	secret  string // name
+	ca      string // name of the ClusterCA that signs
+	desired plan.Desired
+	invalid error             // why desired could not be made: nothing is issued, what is there is kept
+	outrank map[string]bool   // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
+	extra   map[string][]byte // further keys of the Secret
+}
+
+// leafState is how a leaf stands at the end of a reconciliation.
+type leafState struct {
+	issuer   issuer
+	decision plan.Decision
+	observed *plan.Observed      // nil: there is none
+	stored   []*x509.Certificate // the roots that stand beside it
+	facts    leafFacts
+	issued   bool // in this reconciliation
+	// hasClientBundle says whether the Secret holds client-ca.crt.
+	hasClientBundle bool
+}
+
+// leafFacts are the annotations of a leaf's Secret.
+type leafFacts struct {
+	requestHash string
+	revision    int32
+	generation  int32
+}
+
+// reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read before a key is
+// generated and none otherwise. The state it returns is valid even with an error.
+func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
+	var st leafState
+	var err error
+	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca); err != nil {
+		return st, err
+	}
+	l.desired.Issuer = st.issuer.pair
+	seen, err := b.cachedSecret(ctx, l.owner.GetNamespace(), l.secret)
+	if err != nil {
+		return st, err
+	}
+	if err := b.observe(&st, l, seen); err != nil {
+		return st, err
+	}
+	if st.decision.Action == plan.Issue {
+		if seen, err = b.liveSecret(ctx, l.owner.GetNamespace(), l.secret); err != nil {
+			return st, err
+		}
+		if err := b.observe(&st, l, seen); err != nil {
+			return st, err
+		}
+	}
+	if st.decision.Action == plan.Issue {
+		return st, b.issue(ctx, &st, l, seen)
+	}
+	if seen != nil && st.observed.Err == nil {
+		err = b.ensureSecret(ctx, l.owner, seen, l.wanted(st, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey]))
+	}
+	if err == nil {
+		err = l.invalid
+	}
+	return st, err
+}
+
+// observe reads what a Secret holds and decides what to do about it.
+func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
+	st.observed, st.stored, st.facts = nil, nil, leafFacts{}
+	if seen != nil {
+		if !l.mine(seen) {
+			return conflict("Secret", seen.Name)
+		}
+		st.facts = factsOf(seen)
+		st.hasClientBundle = len(seen.Data[clientBundleKey]) > 0
+		pair, err := pki.ParseKeyPair(seen.Data[corev1.TLSCertKey], seen.Data[corev1.TLSPrivateKeyKey])
+		st.observed = &plan.Observed{Pair: pair, Err: err, RequestHash: st.facts.requestHash}
+		if roots, err := pki.ParseCertificates(seen.Data[bundleKey]); err == nil {
+			st.stored = roots
+		}
+	}
+	if l.invalid != nil {
+		st.decision = plan.Decision{Action: plan.Keep}
+		return nil
+	}
+	st.decision = plan.Decide(b.clock.Now(), l.desired, st.observed)
+	return nil
+}
+
+// mine says whether a Secret may be written: it was made for this object, or for a younger one that
+// names it too.
+func (l leaf) mine(s *corev1.Secret) bool {
+	return ownedBy(s, l.owner, l.kind) || l.outrank[s.Annotations[v1alpha1.OwnerAnnotation]]
+}
+
+// issue makes a new key and certificate and stores the two in one write.
+func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
+	pair, err := pki.Issue(b.clock.Now(), l.desired.Request, *st.issuer.pair)
+	if err != nil {
+		return refused(err)
+	}
+	key, err := pair.Key.Reveal()
+	if err != nil {
+		return err //nolint:wrapcheck // it says what it encoded
+	}
+	facts := leafFacts{
+		requestHash: l.desired.Request.Hash(),
+		revision:    st.facts.revision + 1,
+		generation:  st.issuer.generation,
+	}
+	next := *st
+	next.facts = facts
+	if err := b.ensureSecret(ctx, l.owner, seen, l.wanted(next, pair, key)); err != nil {
+		return err
+	}
+	st.facts = facts
+	st.observed = &plan.Observed{Pair: pair, RequestHash: facts.requestHash}
+	st.issued = true
+	after := plan.Decide(b.clock.Now(), l.desired, st.observed)
+	st.decision.NextCheck = after.NextCheck
+	log.FromContext(ctx).Info("Issued a certificate", "secret", klog.KRef(l.owner.GetNamespace(), l.secret),
+		"reason", st.decision.Reason, "serialNumber", pki.SerialOf(pair.Cert), "notAfter", pair.Cert.NotAfter)
+	return nil
+}
+
+// refused makes a stall of what only another spec can cure.
+func refused(err error) error {
+	if same := (*pki.SubjectEqualsIssuerError)(nil); errors.As(err, &same) {
+		return stalled(v1alpha1.ReasonSubjectEqualsIssuer, "%v", err)
+	}
+	return err
+}
+
+// wanted is the leaf's Secret for a given pair.
+func (l leaf) wanted(st leafState, pair pki.KeyPair, key []byte) wanted {
+	data := map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key}
+	if st.issuer.bundle != nil {
+		data[bundleKey] = st.issuer.bundle
+	}
+	for name, value := range l.extra {
+		data[name] = value
+	}
+	return wanted{name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, facts: map[string]string{
+		v1alpha1.RequestHashAnnotation: st.facts.requestHash,
+		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
+		v1alpha1.GenerationAnnotation:  strconv.Itoa(int(st.facts.generation)),
+	}}
+}
+
+func factsOf(s *corev1.Secret) leafFacts {
+	return leafFacts{
+		requestHash: s.Annotations[v1alpha1.RequestHashAnnotation],
+		revision:    number(s.Annotations[v1alpha1.RevisionAnnotation]),
+		generation:  number(s.Annotations[v1alpha1.GenerationAnnotation]),
+	}
+}
+
+// number reads a count that the operator itself wrote; damage reads as 0.
+func number(text string) int32 {
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return int32(n)
+}
+
+// usable says why the leaf cannot be used now, nil where it can. Where its CA publishes nothing any
+// more, it is held against the roots that were published with it.
+func (b *base) usable(st leafState) error {
+	roots := st.issuer.roots
+	if roots == nil {
+		roots = st.stored
+	}
+	return plan.Usable(b.clock.Now(), st.observed, roots) //nolint:wrapcheck // it says what is wrong
+}
+
+// capped says whether the leaf was cut to the end of its CA.
+func capped(d plan.Desired, st leafState) bool {
+	if st.observed == nil || st.observed.Err != nil || st.issuer.pair == nil {
+		return false
+	}
+	cert := st.observed.Pair.Cert
+	short := cert.NotAfter.Sub(cert.NotBefore) < d.Request.Validity+pki.ClockSkew
+	return short && plan.Capped(cert, st.issuer.pair)
+}

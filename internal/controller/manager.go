@@ -1,0 +1,128 @@
+// Package controller reconciles clusterpki's kinds: it gathers what is there, lets package plan decide,
+// carries the decision out, and writes the status once.
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// Options are the settings of the manager. The zero value runs it for all namespaces, without leader
+// election, serving neither metrics nor probes.
+type Options struct {
+	Namespace      string // "": all namespaces
+	MetricsAddress string // "", or "0": none
+	ProbeAddress   string // "", or "0": none
+	LeaderElect    bool
+	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
+	LeaderElectionNamespace string
+	// Workers reconcile leaves side by side. It bounds how much CPU key generation takes. Default: 4.
+	Workers int
+	// Clock tells the time; nil: the system's.
+	Clock clock.PassiveClock
+}
+
+// Scheme knows Kubernetes' own kinds and clusterpki's.
+func Scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	return s
+}
+
+// New sets a manager up with all reconcilers; its Start runs it.
+//
+// Memory and privacy: of Secrets and ConfigMaps the cache holds those that the operator made, by label,
+// so that it does not grow with anybody else's.
+func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error) {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
+	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&corev1.Secret{}:    ours,
+		&corev1.ConfigMap{}: ours,
+	}}
+	if o.Namespace != "" {
+		cacheOptions.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: Scheme(),
+		Cache:  cacheOptions,
+		// The cache waits for the operator's own writes, so that no reconciliation decides from a
+		// state that it has itself already changed.
+		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+		Metrics:                       metricsserver.Options{BindAddress: orNone(o.MetricsAddress)},
+		HealthProbeBindAddress:        orNone(o.ProbeAddress),
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "clusterpki.io",
+		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager: %w", err)
+	}
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	if err := setup(mgr, o); err != nil {
+		return nil, err
+	}
+	return mgr, nil
+}
+
+func setup(mgr ctrl.Manager, o Options) error {
+	b := base{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(),
+		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock,
+	}
+	if err := (&clusterCAs{b}).setup(mgr); err != nil {
+		return fmt.Errorf("set up the ClusterCA controller: %w", err)
+	}
+	if err := (&apiServerCertificates{b}).setup(mgr, o.Workers); err != nil {
+		return fmt.Errorf("set up the APIServerCertificate controller: %w", err)
+	}
+	if err := (&nodeCredentials{b}).setup(mgr, o.Workers); err != nil {
+		return fmt.Errorf("set up the NodeCredential controller: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return fmt.Errorf("add the health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+		return fmt.Errorf("add the readiness check: %w", err)
+	}
+	return nil
+}
+
+const defaultWorkers = 4
+
+func options(workers int) controller.Options {
+	if workers <= 0 {
+		workers = defaultWorkers
+	}
+	return controller.Options{MaxConcurrentReconciles: workers}
+}
+
+func orNone(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}

@@ -1,0 +1,165 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// nodeCredentials reconciles NodeCredentials.
+type nodeCredentials struct{ base }
+
+// Reconcile brings one NodeCredential's Secrets to what its spec asks for.
+func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var c v1alpha1.NodeCredential
+	if found, err := r.get(ctx, req, &c); !found {
+		return ctrl.Result{}, err
+	}
+	l := leaf{owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name}
+	l.desired, l.invalid = desiredCredential(&c)
+
+	var st leafState
+	var k kubeconfigState
+	err := r.claim(ctx, &l, l.secret)
+	if err == nil {
+		st, err = r.reconcileLeaf(ctx, l)
+	}
+	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && st.observed != nil && st.observed.Err == nil {
+		var kerr error
+		if k, kerr = r.reconcileKubeconfig(ctx, &c, l, &st); err == nil {
+			err = kerr
+		}
+	}
+	return r.finish(ctx, &c, l, st, k, err)
+}
+
+// kubeconfigState is how a credential's kubeconfig stands.
+type kubeconfigState struct {
+	exists  bool
+	blocked string // why it was not rendered now
+	reason  string
+}
+
+// reconcileKubeconfig renders the kubeconfig Secret from the leaf as it is. The key is never touched.
+func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st *leafState) (kubeconfigState, error) {
+	name := c.KubeconfigSecretName()
+	if err := r.claim(ctx, &l, name); err != nil {
+		return kubeconfigState{}, err
+	}
+	seen, err := r.cachedSecret(ctx, c.Namespace, name)
+	if err != nil {
+		return kubeconfigState{}, err
+	}
+	if seen != nil && !l.mine(seen) {
+		return kubeconfigState{}, conflict("Secret", name)
+	}
+	k := kubeconfigState{exists: seen != nil}
+	endpoint, bundle, err := r.server(ctx, c, st, &k)
+	if err != nil || bundle == nil {
+		return k, err
+	}
+	w, err := kubeconfigSecret(c, endpoint, bundle, st.observed.Pair)
+	if err != nil {
+		return k, err
+	}
+	err = r.ensureSecret(ctx, c, seen, w)
+	if apierrors.IsAlreadyExists(err) { // not ours, or its label was stripped and the cache lost it
+		if seen, err = r.liveSecret(ctx, c.Namespace, name); err != nil {
+			return k, err
+		}
+		if seen != nil && !l.mine(seen) {
+			return k, conflict("Secret", name)
+		}
+		err = r.ensureSecret(ctx, c, seen, w)
+	}
+	k.exists = k.exists || err == nil
+	return k, err
+}
+
+// server returns the endpoint and the trust bundle of the API server that a credential is for. A nil
+// bundle means that they are not to be had now, and k says why.
+func (r *nodeCredentials) server(ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, k *kubeconfigState) (string, []byte, error) {
+	if c.Spec.APIServerRef == nil {
+		return "", nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
+	}
+	var api v1alpha1.APIServerCertificate
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
+	if apierrors.IsNotFound(err) {
+		k.reason, k.blocked = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("APIServerCertificate %q does not exist", c.Spec.APIServerRef.Name)
+		return "", nil, nil
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
+	}
+	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
+		return "", nil, stalled(v1alpha1.ReasonClientCANotTrusted,
+			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
+	}
+	if err := endpointCovered(&api); err != nil {
+		return "", nil, err
+	}
+	iss := st.issuer
+	if api.Spec.CARef.Name != c.Spec.CARef.Name {
+		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name); err != nil {
+			return "", nil, err
+		}
+	}
+	if iss.bundle == nil {
+		k.reason, k.blocked = iss.reason, iss.message
+	}
+	return api.Spec.Endpoint, iss.bundle, nil
+}
+
+func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte, pair pki.KeyPair) (wanted, error) {
+	key, err := pair.Key.Reveal()
+	if err != nil {
+		return wanted{}, err //nolint:wrapcheck // it says what it encoded
+	}
+	embedded, files, err := kubeconfigs(c, endpoint, bundle, pair.CertPEM(), key)
+	if err != nil {
+		return wanted{}, err
+	}
+	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: map[string][]byte{
+		"value": embedded, "kubeconfig": embedded, "kubeconfig.files": files,
+		bundleKey: bundle, corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key,
+	}}, nil
+}
+
+// finish writes the status and says when to look again.
+func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st leafState, k kubeconfigState, err error) (ctrl.Result, error) {
+	rep := r.leafReport(l, st, err)
+	if c.Spec.Kubeconfig != nil {
+		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.secret, c.KubeconfigSecretName())
+		if k.blocked != "" && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
+			rep.issuer = &issuer{reason: k.reason, message: k.blocked}
+		}
+		if rep.unusable == nil && !k.exists {
+			rep.unusable = errors.New("the kubeconfig is not rendered yet")
+		}
+	}
+	if c.Spec.Role == v1alpha1.RoleHost {
+		role, _ := pki.LookupRole(string(c.Spec.Role))
+		rep.warnings = append(rep.warnings, metav1.Condition{
+			Type: v1alpha1.IdentityWarningCondition, Status: metav1.ConditionTrue,
+			Reason: v1alpha1.ReasonHostIdentity, Message: role.Warning,
+		})
+	}
+	before := c.DeepCopy()
+	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
+	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l))
+}

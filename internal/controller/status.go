@@ -1,0 +1,193 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// report is all that an object's conditions follow from.
+type report struct {
+	err      error  // why the reconciliation ended early: a stall, or what is being retried
+	known    bool   // whether unusable is known; if not, Ready stays as it was
+	unusable error  // why what is published cannot be used now
+	message  string // of Ready while True
+	issuer   *issuer
+	waiting  string             // what the object waits for while it is usable
+	warnings []metav1.Condition // further conditions that are True now
+}
+
+// conditions is the whole of an object's conditions: those that are not in it are removed.
+func conditions(r report) []metav1.Condition {
+	var out []metav1.Condition
+	add := func(kind string, status bool, reason, message string) {
+		s := metav1.ConditionFalse
+		if status {
+			s = metav1.ConditionTrue
+		}
+		out = append(out, metav1.Condition{Type: kind, Status: s, Reason: reason, Message: message})
+	}
+	var st *stall
+	isStalled := errors.As(r.err, &st)
+	switch {
+	case r.known && r.unusable == nil:
+		add(v1alpha1.ReadyCondition, true, v1alpha1.ReasonIssued, r.message)
+	case isStalled:
+		add(v1alpha1.ReadyCondition, false, st.reason, st.message)
+	case r.known && r.issuer != nil && r.issuer.reason != v1alpha1.ReasonIssuerAvailable:
+		add(v1alpha1.ReadyCondition, false, r.issuer.reason, r.issuer.message)
+	case r.known:
+		add(v1alpha1.ReadyCondition, false, v1alpha1.ReasonNotUsable, r.unusable.Error())
+	}
+	switch {
+	case isStalled:
+		add(v1alpha1.StalledCondition, true, st.reason, st.message)
+	case r.err != nil:
+		add(v1alpha1.ReconcilingCondition, true, v1alpha1.ReasonRetrying, r.err.Error())
+	case r.waiting != "":
+		add(v1alpha1.ReconcilingCondition, true, r.issuer.reason, r.waiting)
+	}
+	if r.issuer != nil && r.issuer.reason != "" {
+		add(v1alpha1.IssuerReadyCondition, r.issuer.reason == v1alpha1.ReasonIssuerAvailable, r.issuer.reason, r.issuer.message)
+	}
+	return append(out, r.warnings...)
+}
+
+// settle puts new conditions in place of old ones. Transition times change only with a status. A
+// Ready that the new ones leave out is kept, or starts as Unknown.
+func settle(now time.Time, generation int64, old, next []metav1.Condition) []metav1.Condition {
+	var out []metav1.Condition
+	if meta.FindStatusCondition(next, v1alpha1.ReadyCondition) == nil {
+		ready := metav1.Condition{
+			Type: v1alpha1.ReadyCondition, Status: metav1.ConditionUnknown,
+			Reason: v1alpha1.ReasonRetrying, Message: "it is not known yet whether it is usable",
+		}
+		if was := meta.FindStatusCondition(old, v1alpha1.ReadyCondition); was != nil {
+			ready = *was
+		}
+		next = append([]metav1.Condition{ready}, next...)
+	}
+	for _, c := range next {
+		c.ObservedGeneration = generation
+		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
+		if was := meta.FindStatusCondition(old, c.Type); was != nil && was.Status == c.Status {
+			c.LastTransitionTime = was.LastTransitionTime
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// certificateStatus describes a certificate for people.
+func certificateStatus(pair pki.KeyPair, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
+	s := v1alpha1.CertificateStatus{
+		SerialNumber:      pki.SerialOf(pair.Cert),
+		NotBefore:         metav1.NewTime(pair.Cert.NotBefore),
+		NotAfter:          metav1.NewTime(pair.Cert.NotAfter),
+		IssuerGeneration:  generation,
+		SHA256Fingerprint: pki.FingerprintOf(pair.Cert),
+	}
+	if !renewal.IsZero() {
+		s.RenewalTime = metav1.NewTime(renewal)
+	}
+	return s
+}
+
+// leafReport makes the report of a leaf; the caller adds what its kind has beside it.
+func (b *base) leafReport(l leaf, st leafState, err error) report {
+	r := report{err: err, known: err == nil || st.observed != nil || isStall(err), unusable: b.usable(st), issuer: &st.issuer}
+	r.message = fmt.Sprintf("the certificate is in Secret %q", l.secret)
+	if st.decision.Action == plan.Wait && r.unusable == nil {
+		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.decision.Reason, st.decision.Message, st.issuer.message)
+	}
+	if l.invalid == nil && capped(l.desired, st) {
+		r.warnings = append(r.warnings, metav1.Condition{
+			Type: v1alpha1.ValidityCappedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCAExpiresFirst,
+			Message: fmt.Sprintf("the certificate ends together with ClusterCA %q, earlier than spec.validity asks for", l.ca),
+		})
+	}
+	return r
+}
+
+func isStall(err error) bool {
+	var st *stall
+	return errors.As(err, &st)
+}
+
+// leafCertificate is the certificate part of a leaf's status; what was there stays if nothing is known.
+func leafCertificate(l leaf, st leafState, was v1alpha1.CertificateStatus) (v1alpha1.CertificateStatus, int32) {
+	if st.observed == nil || st.observed.Err != nil {
+		return was, st.facts.revision
+	}
+	d := l.desired
+	d.Issuer = st.issuer.pair
+	renewal := was.RenewalTime.Time
+	if l.invalid == nil {
+		renewal = plan.RenewalTime(d, st.observed.Pair.Cert)
+	}
+	return certificateStatus(st.observed.Pair, renewal, st.facts.generation), st.facts.revision
+}
+
+// patchStatus writes the status once, if it changed.
+func (b *base) patchStatus(ctx context.Context, before, after client.Object) error {
+	if equality.Semantic.DeepEqual(before, after) {
+		return nil
+	}
+	if err := b.client.Status().Patch(ctx, after, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// outcome is what a reconciliation did, and when its answer changes by itself.
+type outcome struct {
+	issuedInto string // the Secret; "" where nothing was issued
+	reason     plan.Reason
+	nextCheck  time.Time
+}
+
+func (st leafState) outcome(l leaf) outcome {
+	o := outcome{reason: st.decision.Reason, nextCheck: st.decision.NextCheck}
+	if st.issued {
+		o.issuedInto = l.secret
+	}
+	return o
+}
+
+// conclude is the end of every reconciliation: status first, then events, then the next visit.
+// conds and observed point into after.
+func (b *base) conclude(ctx context.Context, before, after client.Object, conds *[]metav1.Condition, observed *int64, rep report, o outcome) (ctrl.Result, error) {
+	old := *conds
+	*conds = settle(b.clock.Now(), after.GetGeneration(), old, conditions(rep))
+	*observed = after.GetGeneration()
+	if err := b.patchStatus(ctx, before, after); err != nil {
+		return ctrl.Result{}, err
+	}
+	b.announce(after, old, *conds, o)
+	return b.result(rep.err, o.nextCheck)
+}
+
+// announce emits the events of a reconciliation: one for an issuance, and one when an object stalls.
+func (b *base) announce(on client.Object, old, next []metav1.Condition, o outcome) {
+	if o.issuedInto != "" {
+		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue",
+			"Issued a certificate into Secret %q: %s", o.issuedInto, o.reason)
+	}
+	now := meta.FindStatusCondition(next, v1alpha1.StalledCondition)
+	was := meta.FindStatusCondition(old, v1alpha1.StalledCondition)
+	if now != nil && (was == nil || was.Reason != now.Reason) {
+		b.events.Eventf(on, nil, corev1.EventTypeWarning, now.Reason, "Reconcile", "%s", now.Message)
+	}
+}

@@ -1,0 +1,176 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// Field indexes of the cache: no reconciliation lists what it can look up.
+const (
+	caIndex     = "caNames"     // ClusterCAs that an object depends on
+	serverIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
+	secretIndex = "secretNames" // Secrets that an object asks for
+)
+
+func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
+	for _, i := range []struct {
+		on    client.Object
+		field string
+		of    func(client.Object) []string
+	}{
+		{&v1alpha1.APIServerCertificate{}, caIndex, caNames},
+		{&v1alpha1.NodeCredential{}, caIndex, caNames},
+		{&v1alpha1.NodeCredential{}, serverIndex, serverNames},
+		{&v1alpha1.APIServerCertificate{}, secretIndex, secretNames},
+		{&v1alpha1.NodeCredential{}, secretIndex, secretNames},
+	} {
+		if err := idx.IndexField(ctx, i.on, i.field, i.of); err != nil {
+			return fmt.Errorf("index %T by %s: %w", i.on, i.field, err)
+		}
+	}
+	return nil
+}
+
+func caNames(o client.Object) []string {
+	switch c := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		return append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
+	case *v1alpha1.NodeCredential:
+		return []string{c.Spec.CARef.Name}
+	default:
+		return nil
+	}
+}
+
+func serverNames(o client.Object) []string {
+	if c, ok := o.(*v1alpha1.NodeCredential); ok && c.Spec.APIServerRef != nil {
+		return []string{c.Spec.APIServerRef.Name}
+	}
+	return nil
+}
+
+func secretNames(o client.Object) []string {
+	var names []string
+	switch c := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		names = []string{c.TLSSecretName(), c.ServiceAccountSecretName()}
+	case *v1alpha1.NodeCredential:
+		names = []string{c.TLSSecretName(), c.KubeconfigSecretName()}
+	}
+	out := names[:0]
+	for _, n := range names {
+		if n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// dependents maps an object to those of a kind that an index names it in.
+func (b *base) dependents(list func() client.ObjectList, field string, nameOf func(client.Object) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		name := nameOf(o)
+		if name == "" {
+			return nil
+		}
+		found := list()
+		err := b.client.List(ctx, found, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: name},
+			client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+		if err != nil {
+			log.FromContext(ctx).Error(err, "Could not list what depends on an object", "object", klog.KObj(o))
+			return nil // the next timed visit heals a missed event
+		}
+		return requests(found)
+	})
+}
+
+func requests(list client.ObjectList) []reconcile.Request {
+	var out []reconcile.Request
+	add := func(o client.Object) {
+		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	}
+	switch l := list.(type) {
+	case *v1alpha1.APIServerCertificateList:
+		for i := range l.Items {
+			add(&l.Items[i])
+		}
+	case *v1alpha1.NodeCredentialList:
+		for i := range l.Items {
+			add(&l.Items[i])
+		}
+	}
+	return out
+}
+
+// toOwner maps a generated object to the object that it was made for.
+func toOwner(kind string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		name := ownerName(o, kind)
+		if name == "" {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+	})
+}
+
+// ownerName is the name of the object of a kind that o was made for, "" for none.
+func ownerName(o client.Object, kind string) string {
+	name, ok := strings.CutPrefix(o.GetAnnotations()[v1alpha1.OwnerAnnotation], kind+"/")
+	if !ok {
+		return ""
+	}
+	return name
+}
+
+func caOwner(o client.Object) string    { return ownerName(o, kindClusterCA) }
+func objectName(o client.Object) string { return o.GetName() }
+
+// specChanged passes creation, deletion and changes of the spec, not of the status.
+var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
+
+func (r *clusterCAs) setup(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.ClusterCA{}, specChanged).
+		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
+		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
+		Complete(r)
+}
+
+func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
+	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.APIServerCertificate{}, specChanged).
+		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
+		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
+		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
+		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
+		WithOptions(options(workers)).
+		Complete(r)
+}
+
+func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
+	list := func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.NodeCredential{}, specChanged).
+		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
+		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
+		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
+		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
+		Watches(&v1alpha1.APIServerCertificate{}, r.dependents(list, serverIndex, objectName), specChanged).
+		WithOptions(options(workers)).
+		Complete(r)
+}
