@@ -15,9 +15,9 @@ type ServiceAccountKeysSpec struct {
 
 // APIServerCertificateSpec is what one kube-apiserver, or a set of replicas, serves.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="!has(self.ipAddresses) || self.ipAddresses.all(i, !isIP(i) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(i)))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".ipAddresses"
-// +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || url(self.endpoint).getHostname() in [self.hostName, 'localhost', '127.0.0.1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(url(self.endpoint).getHostname()) ? ip(url(self.endpoint).getHostname()).isLoopback() && url(self.endpoint).getHostname() in ['127.0.0.1', '::1'] || (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(url(self.endpoint).getHostname()))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(url(self.endpoint).getHostname())) : has(self.dnsNames) && self.dnsNames.exists(d, d == url(self.endpoint).getHostname() || (d.startsWith('*.') && url(self.endpoint).getHostname().indexOf('.') > 0 && url(self.endpoint).getHostname().substring(url(self.endpoint).getHostname().indexOf('.')) == d.substring(1))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint",fieldPath=".endpoint"
+// +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || !self.endpoint.matches('^https://[^/?#@A-Z]+/?$') || [url(self.endpoint).getHostname()].all(h, size(h) == 0 || h in [self.hostName, 'localhost', '127.0.0.1', '::1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(h) ? (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(h))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(h)) : has(self.dnsNames) && (h in self.dnsNames || (h.indexOf('.') > 0 && '*' + h.substring(h.indexOf('.')) in self.dnsNames))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint",fieldPath=".endpoint"
 type APIServerCertificateSpec struct {
 	// caRef names the ClusterCA that signs the serving certificate. Changing it re-issues the certificate.
 	// +required
@@ -37,8 +37,8 @@ type APIServerCertificateSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!isIP(self)",message="must be a host name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a host name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
 	HostName string `json:"hostName,omitempty"`
 
 	// clusterDomain is the cluster's DNS domain. With it the SANs kubernetes, kubernetes.default,
@@ -70,18 +70,18 @@ type APIServerCertificateSpec struct {
 	// leftmost label for a wildcard. Their order does not matter. Changing them re-issues the certificate.
 	// +optional
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:XValidation:rule="!isIP(self)",message="must be a DNS name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a DNS name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
 	DNSNames []string `json:"dnsNames,omitempty"`
 
 	// ipAddresses are further IP SANs: every address by which the API server is reached. 127.0.0.1 and
 	// ::1 are always present. Changing them re-issues the certificate.
 	// +optional
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=45
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
@@ -92,29 +92,26 @@ type APIServerCertificateSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHostname() != ''",message="must be an https URL with a host, such as 'https://k8s-master:6443'"
-	// +kubebuilder:validation:XValidation:rule="!isURL(self) || (url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#'))",message="must hold only a scheme, a host and a port"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+/?$') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// validity is how long the certificate is valid. Default: 8760h (a year). A certificate never outlives
 	// the CA that signs it. Changing it re-issues the certificate at once.
 	// +optional
 	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h')",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
 	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
 	// Changing it re-issues the certificate only if that makes it due.
 	// +optional
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
 	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
@@ -140,13 +137,12 @@ type APIServerCertificateSpec struct {
 // APIServerCertificateStatus is what the operator last observed of the APIServerCertificate.
 // Nothing is decided from it: losing it loses nothing.
 type APIServerCertificateStatus struct {
-	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// conditions are Ready always, Reconciling and Stalled only while True, and the others where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +patchStrategy=merge
-	// +patchMergeKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
@@ -199,6 +195,6 @@ type APIServerCertificate struct {
 
 	// status is the observed state.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status APIServerCertificateStatus `json:"status,omitempty,omitzero"`
 }

@@ -21,6 +21,7 @@ type CASubject struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 54",message="must be at most 54 bytes long: X.509 allows 64, and ' g2', ' g3', … are appended"
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
 	CommonName string `json:"commonName,omitempty"`
 
@@ -35,7 +36,7 @@ type CASubject struct {
 
 // ClusterCASpec is the desired certificate authority.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 type ClusterCASpec struct {
 	// subject is the CA's distinguished name.
 	// +optional
@@ -46,21 +47,19 @@ type ClusterCASpec struct {
 	// nothing that trusts the present CA is disturbed.
 	// +optional
 	// +kubebuilder:default="87600h"
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h')",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
 	// renewBefore is how long before its end the CA is due for replacement. Default: 20% of validity.
 	// Changing it re-issues nothing by itself.
 	// +optional
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
 	// privateKey is the kind of key to generate. Changing it asks for a replacement of the CA.
@@ -78,13 +77,12 @@ type ClusterCASpec struct {
 // ClusterCAStatus is what the operator last observed of the ClusterCA.
 // Nothing is decided from it: losing it loses nothing.
 type ClusterCAStatus struct {
-	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// conditions are Ready always, Reconciling and Stalled only while True, and the others where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +patchStrategy=merge
-	// +patchMergeKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
@@ -148,12 +146,13 @@ type ClusterCA struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
 
-	// spec is the desired state.
-	// +required
-	Spec ClusterCASpec `json:"spec,omitzero"`
+	// spec is the desired state. Every field has a default, so an empty spec is a whole one.
+	// +optional
+	// +kubebuilder:default:={}
+	Spec ClusterCASpec `json:"spec,omitempty,omitzero"`
 
 	// status is the observed state.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status ClusterCAStatus `json:"status,omitempty,omitzero"`
 }

@@ -105,7 +105,7 @@ type KubeconfigSpec struct {
 
 // NodeCredentialSpec is one client identity on one host.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || !self.validity.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="(self.role == 'Custom') == has(self.custom)",message="custom must be set for role 'Custom', and only for it",fieldPath=".custom"
 // +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && has(self.custom) && 'ServerAuth' in self.custom.usages) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
@@ -128,8 +128,8 @@ type NodeCredentialSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!isIP(self)",message="must be a host name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a host name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
 	HostName string `json:"hostName,omitempty"`
 
 	// role is the identity. Changing it re-issues the certificate.
@@ -148,8 +148,8 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:XValidation:rule="!isIP(self)",message="must be a DNS name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a DNS name: an IP address belongs in ipAddresses"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
 	DNSNames []string `json:"dnsNames,omitempty"`
 
 	// ipAddresses are further IP SANs of a role that serves; etcd always has 127.0.0.1 and ::1.
@@ -167,21 +167,19 @@ type NodeCredentialSpec struct {
 	// the CA that signs it. Changing it re-issues the certificate at once.
 	// +optional
 	// +kubebuilder:default="8760h"
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('10m')",message="must be greater than or equal to 10 minutes ('10m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h')",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
 	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
 	// Changing it re-issues the certificate only if that makes it due.
 	// +optional
+	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$')",message="must be a duration in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) >= duration('1m')",message="must be greater than or equal to 1 minute ('1m')"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^-?([0-9]+([.][0-9]+)?(h|m|s|ms))+$') || duration(self) <= duration('876000h')",message="must be less than or equal to 100 years ('876000h')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
 	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
@@ -206,13 +204,12 @@ type NodeCredentialSpec struct {
 // NodeCredentialStatus is what the operator last observed of the NodeCredential.
 // Nothing is decided from it: losing it loses nothing.
 type NodeCredentialStatus struct {
-	// conditions: Ready always; Reconciling and Stalled only while True; the others where they apply.
+	// conditions are Ready always, Reconciling and Stalled only while True, and the others where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
-	// +patchStrategy=merge
-	// +patchMergeKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type" protobuf:"bytes,1,rep,name=conditions"`
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the generation of the spec that this status describes.
 	// +optional
@@ -266,6 +263,6 @@ type NodeCredential struct {
 
 	// status is the observed state.
 	// +optional
-	// +kubebuilder:default={observedGeneration: -1}
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status NodeCredentialStatus `json:"status,omitempty,omitzero"`
 }

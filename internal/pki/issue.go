@@ -59,6 +59,9 @@ func Issue(now time.Time, r Request, issuer KeyPair) (KeyPair, error) {
 	if err := r.Validate(); err != nil {
 		return KeyPair{}, err
 	}
+	if len(r.Usages) == 0 {
+		return KeyPair{}, fmt.Errorf("%q asks for no key usage: its certificate would be good for any", r.Subject)
+	}
 	if r.Subject.Equal(SubjectOf(issuer.Cert)) {
 		return KeyPair{}, &SubjectEqualsIssuerError{Subject: r.Subject}
 	}
@@ -80,7 +83,7 @@ func Issue(now time.Time, r Request, issuer KeyPair) (KeyPair, error) {
 		return KeyPair{}, err
 	}
 	pair := KeyPair{Cert: cert, Key: key}
-	if len(issuer.Chain) > 0 { // the issuer is an intermediate: peers need it to reach the root
+	if !SignedBy(issuer.Cert, issuer.Cert) { // the issuer is an intermediate: peers need it to reach the root
 		pair.Chain = append([]*x509.Certificate{issuer.Cert}, issuer.Chain...)
 	}
 	return pair, nil
@@ -127,7 +130,7 @@ func template(now time.Time, r Request, public crypto.PublicKey) (*x509.Certific
 	for _, addr := range r.SANs.IPAddresses {
 		tmpl.IPAddresses = append(tmpl.IPAddresses, net.IP(addr.AsSlice()))
 	}
-	for _, u := range r.Usages {
+	for _, u := range sorted(r.Usages) {
 		tmpl.ExtKeyUsage = append(tmpl.ExtKeyUsage, extKeyUsage[u])
 	}
 	return tmpl, nil

@@ -74,8 +74,13 @@ func curve(size int) (elliptic.Curve, error) {
 }
 
 // PrivateKey is a private key that cannot be printed by accident: its bytes are
-// reachable only through Reveal and its operations through Signer.
-type PrivateKey struct{ signer crypto.Signer }
+// reachable only through Reveal and its operations through Signer. It holds a function, because
+// package fmt prints the unexported fields of a struct within a struct, and prints functions as addresses.
+type PrivateKey struct{ signer func() crypto.Signer }
+
+func holding(signer crypto.Signer) PrivateKey {
+	return PrivateKey{signer: func() crypto.Signer { return signer }}
+}
 
 // GenerateKey makes a new key from the system's random source.
 func GenerateKey(spec KeySpec) (PrivateKey, error) {
@@ -101,7 +106,7 @@ func GenerateKey(spec KeySpec) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, fmt.Errorf("generate %s key: %w", spec, err)
 	}
-	return PrivateKey{signer: signer}, nil
+	return holding(signer), nil
 }
 
 // ParsePrivateKey reads the first private key of a PEM text: PKCS #8, SEC 1 or PKCS #1, unencrypted.
@@ -116,6 +121,9 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 			key any
 			err error
 		)
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return PrivateKey{}, errors.New("the private key is encrypted: store it unencrypted")
+		}
 		switch block.Type {
 		case "PRIVATE KEY":
 			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
@@ -123,8 +131,6 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 			key, err = x509.ParseECPrivateKey(block.Bytes)
 		case "RSA PRIVATE KEY":
 			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case "ENCRYPTED PRIVATE KEY":
-			return PrivateKey{}, errors.New("the private key is encrypted: store it unencrypted")
 		default:
 			continue // such as EC PARAMETERS, which openssl writes before the key
 		}
@@ -135,7 +141,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 		if !ok {
 			return PrivateKey{}, fmt.Errorf("a %T cannot sign", key)
 		}
-		return PrivateKey{signer: signer}, nil
+		return holding(signer), nil
 	}
 }
 
@@ -144,7 +150,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 func (k PrivateKey) Reveal() ([]byte, error) {
 	var block pem.Block
 	var err error
-	switch key := k.signer.(type) {
+	switch key := k.Signer().(type) {
 	case *rsa.PrivateKey:
 		block = pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
 	case *ecdsa.PrivateKey:
@@ -160,15 +166,20 @@ func (k PrivateKey) Reveal() ([]byte, error) {
 	return pem.EncodeToMemory(&block), nil
 }
 
-// Signer gives the key's operations.
-func (k PrivateKey) Signer() crypto.Signer { return k.signer }
+// Signer gives the key's operations, nil for the zero PrivateKey.
+func (k PrivateKey) Signer() crypto.Signer {
+	if k.signer == nil {
+		return nil
+	}
+	return k.signer()
+}
 
 // Public returns the public half, nil for the zero PrivateKey.
 func (k PrivateKey) Public() crypto.PublicKey {
 	if k.signer == nil {
 		return nil
 	}
-	return k.signer.Public()
+	return k.signer().Public()
 }
 
 // PublicPEM returns the public half as a PKIX "PUBLIC KEY" block, the form of sa.pub.

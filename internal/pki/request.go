@@ -69,6 +69,11 @@ func (r Request) Validate() error {
 	if r.Validity > MaxValidity {
 		return fmt.Errorf("validity must be at most %v (100 years), not %v", MaxValidity, r.Validity)
 	}
+	for _, u := range r.Usages {
+		if _, ok := extKeyUsage[u]; !ok {
+			return fmt.Errorf("key usage must be ClientAuth or ServerAuth, not %q", u)
+		}
+	}
 	return r.Key.Validate()
 }
 

@@ -18,7 +18,11 @@ type SANs struct {
 
 const label = `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?`
 
-var dnsName = regexp.MustCompile(`^(\*\.)?` + label + `(\.` + label + `)*$`)
+var (
+	dnsName = regexp.MustCompile(`^(\*\.)?` + label + `(\.` + label + `)*$`)
+	// numbers with dots are what some resolvers read as an address: 010.0.0.1, 10.96.1
+	dottedNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+)
 
 // NewSANs checks and canonicalises names and addresses, so that their order and spelling never
 // make a difference.
@@ -26,7 +30,7 @@ func NewSANs(names, addresses []string) (SANs, error) {
 	var s SANs
 	for _, name := range names {
 		name = strings.TrimSuffix(name, ".")
-		if _, err := netip.ParseAddr(name); err == nil {
+		if _, err := netip.ParseAddr(name); err == nil || dottedNumbers.MatchString(name) {
 			return SANs{}, fmt.Errorf("%q is an IP address, not a DNS name: move it to the IP addresses", name)
 		}
 		if len(name) > 253 || !dnsName.MatchString(name) {
@@ -68,6 +72,9 @@ func FirstServiceIP(cidr string) (netip.Addr, error) {
 	prefix, err := netip.ParsePrefix(cidr)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("%q is not a network: write it as in 10.96.0.0/12", cidr)
+	}
+	if prefix.Addr().Is4In6() {
+		return netip.Addr{}, fmt.Errorf("%q is an IPv4 network written as IPv6: write it as in 10.96.0.0/12", cidr)
 	}
 	if hostBits := prefix.Addr().BitLen() - prefix.Bits(); hostBits < 3 {
 		return netip.Addr{}, fmt.Errorf("%q holds fewer than 8 addresses: kube-apiserver needs at least 8 (/29, or /125 for IPv6)", cidr)
@@ -118,15 +125,18 @@ func (s SANs) Covers(host string) bool {
 		return slices.Contains(s.IPAddresses, addr)
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	_, parent, _ := strings.Cut(host, ".")
-	return slices.Contains(s.DNSNames, host) || parent != "" && slices.Contains(s.DNSNames, "*."+parent)
+	first, parent, _ := strings.Cut(host, ".")
+	return slices.Contains(s.DNSNames, host) || first != "" && slices.Contains(s.DNSNames, "*."+parent)
 }
 
-// EndpointHost returns the host of an https URL, without port and brackets.
+// EndpointHost returns the host of an https URL, without port and brackets. A URL that names a user is refused.
 func EndpointHost(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return "", fmt.Errorf("%q is not an https URL with a host, such as https://k8s-master:6443", endpoint)
+	}
+	if u.User != nil { // not quoted: it may hold a password
+		return "", fmt.Errorf("the URL of host %q names a user: remove what stands before the @", u.Hostname())
 	}
 	return u.Hostname(), nil
 }

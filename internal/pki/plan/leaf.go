@@ -2,7 +2,7 @@ package plan
 
 import (
 	"crypto/x509"
-	"fmt"
+	"errors"
 	"time"
 
 	"clusterpki.io/operator/internal/pki"
@@ -57,7 +57,7 @@ func readable(_ time.Time, _ Desired, o *Observed) (Reason, string) {
 	switch {
 	case o.Err == nil:
 		return "", ""
-	case o.Err == pki.ErrKeyMismatch: //nolint:errorlint // the sentinel itself, as ParseKeyPair returns it
+	case errors.Is(o.Err, pki.ErrKeyMismatch):
 		return KeyMismatch, o.Err.Error()
 	default:
 		return SecretInvalid, o.Err.Error()
@@ -151,9 +151,11 @@ func expiry(now time.Time, o *Observed) time.Time {
 func Usable(now time.Time, o *Observed, roots []*x509.Certificate) error {
 	switch {
 	case o == nil:
-		return fmt.Errorf("there is no certificate yet")
+		return errors.New("there is no certificate yet")
 	case o.Err != nil:
 		return o.Err
+	case !now.Before(o.Pair.Cert.NotAfter): // crypto/x509 counts the last second as valid
+		return errors.New("it has expired")
 	default:
 		return o.Pair.Verify(now, roots)
 	}

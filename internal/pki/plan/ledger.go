@@ -33,14 +33,18 @@ type Ledger struct {
 	Generations []Generation `json:"generations"`
 }
 
-// ParseLedger reads a ledger and checks that exactly one generation signs.
+// ParseLedger reads a ledger and checks that exactly one generation signs and that none is named twice.
 func ParseLedger(text string) (Ledger, error) {
 	var l Ledger
 	if err := json.Unmarshal([]byte(text), &l); err != nil {
 		return Ledger{}, fmt.Errorf("malformed ledger: %w", err)
 	}
-	signing := 0
+	signing, numbers := 0, map[int32]bool{}
 	for _, g := range l.Generations {
+		if g.Number < 1 || numbers[g.Number] {
+			return Ledger{}, fmt.Errorf("the ledger names generation %d twice, or it is no number of a generation", g.Number)
+		}
+		numbers[g.Number] = true
 		switch g.State {
 		case Signing:
 			signing++

@@ -28,7 +28,7 @@ func RenewAt(notBefore, notAfter time.Time, renewBefore time.Duration, seed uint
 		issued = notBefore
 	}
 	life := notAfter.Sub(issued)
-	wait := life - renewBefore
+	wait := life - max(renewBefore, time.Second) // before the end, whatever renewBefore says
 	wait -= wait / 100 * spreadPercent / 100 * time.Duration(seed%100)
 	return issued.Add(max(wait, life/10)).Truncate(time.Second)
 }

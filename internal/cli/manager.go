@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"clusterpki.io/operator/internal/controller"
+)
+
+func newManager() *cobra.Command {
+	var o controller.Options
+	var development bool
+	cmd := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the operator",
+		Long: "Run the operator: reconcile ClusterCAs, APIServerCertificates and NodeCredentials until stopped.\n\n" +
+			"It finds the API server as kubectl does: in a pod through its service account, elsewhere through\n" +
+			"KUBECONFIG or ~/.kube/config.",
+		Example: "  clusterpki manager --leader-elect\n  clusterpki manager --namespace prod   # needs a Role there instead of the ClusterRole",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctrl.SetLogger(zap.New(zap.UseDevMode(development)))
+			cfg, err := ctrl.GetConfig()
+			if err != nil {
+				return fmt.Errorf("find the API server: %w", err)
+			}
+			mgr, err := controller.New(cmd.Context(), cfg, o)
+			if err != nil {
+				return err //nolint:wrapcheck // it says what it set up
+			}
+			if err := mgr.Start(cmd.Context()); err != nil {
+				return fmt.Errorf("run the manager: %w", err)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Namespace, "namespace", "", "reconcile objects of this namespace alone (default: of all namespaces)")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8080; 0 serves none")
+	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz on; 0 serves none")
+	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas reconcile, by a Lease")
+	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of that Lease (default: the one that the pod runs in)")
+	f.IntVar(&o.Workers, "workers", 4, "how many certificates to work on side by side; bounds the CPU that key generation takes")
+	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
+	return cmd
+}

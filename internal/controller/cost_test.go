@@ -1,0 +1,176 @@
+package controller_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
+// apply to Ready: two Secrets, one status patch, one event and one live read.
+func TestRequestsPerCredential(t *testing.T) {
+	w := standard(t)
+	w.settled()
+	const n = 20
+	before := requests(t)
+	for i := range n {
+		w.create(newKubelet(fmt.Sprintf("cost%d", i)))
+	}
+	for i := range n {
+		w.ready(fmt.Sprintf("cost%d", i), &v1alpha1.NodeCredential{})
+	}
+	w.settled()
+	w.eventually("all events are written", func() error {
+		var list eventsv1.EventList
+		if err := w.api.List(t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+			return err
+		}
+		if len(list.Items) < n+3 {
+			return fmt.Errorf("there are %d", len(list.Items))
+		}
+		return nil
+	})
+	got := map[string]float64{}
+	for key, count := range requests(t) {
+		if d := count - before[key]; d > 0 {
+			got[key] = d
+		}
+	}
+	t.Logf("requests for %d NodeCredentials: %v", n, got)
+	want := map[string]float64{
+		"POST nodecredentials": n, // the test's own
+		"POST secrets":         2 * n, "PATCH nodecredentials/status": n, "POST events": n, "GET secrets": n,
+	}
+	for key, count := range got {
+		switch {
+		case strings.HasPrefix(key, "LIST "), strings.HasPrefix(key, "WATCH "), key == "GET nodecredentials": // the test's own, and the caches'
+		case count > want[key]:
+			t.Errorf("%s: %v requests, at most %v are allowed", key, count, want[key])
+		}
+	}
+}
+
+// requests reads apiserver_request_total by verb and resource.
+func requests(t *testing.T) map[string]float64 {
+	t.Helper()
+	c, err := rest.UnversionedRESTClientFor(func() *rest.Config {
+		c := rest.CopyConfig(cfg)
+		c.GroupVersion = &corev1.SchemeGroupVersion
+		c.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+		return c
+	}())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := c.Get().AbsPath("/metrics").Stream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	return parseRequests(t, body)
+}
+
+func parseRequests(t *testing.T, body io.Reader) map[string]float64 {
+	t.Helper()
+	out := map[string]float64{}
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line, ok := strings.CutPrefix(lines.Text(), "apiserver_request_total{")
+		if !ok {
+			continue
+		}
+		labels, value, _ := strings.Cut(line, "} ")
+		set := map[string]string{}
+		for _, l := range strings.Split(labels, ",") {
+			name, text, _ := strings.Cut(l, "=")
+			set[name] = strings.Trim(text, `"`)
+		}
+		count, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resource := set["resource"]
+		if sub := set["subresource"]; sub != "" && sub != "/" {
+			resource += "/" + strings.TrimPrefix(sub, "/")
+		}
+		out[set["verb"]+" "+resource] += count
+	}
+	return out
+}
+
+// TestCacheHoldsOnlyOurs fills the namespace with Secrets and ConfigMaps that are nobody's: the
+// operator's caches must not hold one of them.
+func TestCacheHoldsOnlyOurs(t *testing.T) {
+	w := standard(t)
+	for i := range 50 {
+		w.create(
+			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("s%d", i)}, Data: map[string][]byte{"x": make([]byte, 1<<10)}},
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("c%d", i)}, Data: map[string]string{"x": "y"}},
+		)
+	}
+	w.create(newKubelet("node2")) // its Secrets come after the foreign ones: when they are cached, so would those be
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	var secrets corev1.SecretList
+	var configMaps corev1.ConfigMapList
+	for _, list := range []client.ObjectList{&secrets, &configMaps} {
+		if err := w.mgr.GetCache().List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(secrets.Items) != 6 || len(configMaps.Items) != 1 {
+		t.Errorf("the cache holds %d Secrets and %d ConfigMaps instead of 6 and 1", len(secrets.Items), len(configMaps.Items))
+	}
+}
+
+// TestKeysStayInSecrets looks for the private keys that were issued in everything else there is.
+func TestKeysStayInSecrets(t *testing.T) {
+	w := standard(t)
+	w.delete(w.secret("node1-tls")) // an error path or two
+	edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["tls.crt"] = s.Data["tls.key"] })
+	w.settled()
+	var elsewhere strings.Builder
+	elsewhere.WriteString(logs.String())
+	for _, list := range []client.ObjectList{
+		&eventsv1.EventList{}, &corev1.ConfigMapList{}, &v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
+	} {
+		if err := w.api.List(t.Context(), list, client.InNamespace(w.ns)); err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere.Write(text)
+	}
+	if strings.Contains(elsewhere.String(), "PRIVATE KEY") {
+		t.Error("a PEM private key stands outside a Secret")
+	}
+	for _, name := range []string{"node1-tls", "k8s-master-tls", w.generation("k8s").Name} {
+		key := w.secret(name).Data["tls.key"]
+		line := strings.Split(string(key), "\n")[1]
+		for _, form := range []string{line, base64.StdEncoding.EncodeToString(key)[:60]} {
+			if strings.Contains(elsewhere.String(), form) {
+				t.Errorf("the key of Secret %s stands outside a Secret", name)
+			}
+		}
+	}
+	if !strings.Contains(elsewhere.String(), "Issued a certificate") {
+		t.Error("the log and the events are empty: this test sees nothing")
+	}
+}

@@ -1,0 +1,369 @@
+package controller_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	testingclock "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
+)
+
+var (
+	cfg  *rest.Config
+	logs syncBuffer
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctrl.SetLogger(funcr.New(func(prefix, args string) { logs.line(prefix, args) }, funcr.Options{Verbosity: 1}))
+	env, err := testenv.Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cfg = env.Config
+	code := m.Run()
+	if err := env.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// syncBuffer collects what the operator logs.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) line(parts ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fmt.Fprintln(&b.buf, strings.Join(parts, " "))
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// world is one test's namespace on the real API server, and an operator for it.
+type world struct {
+	t     *testing.T
+	ns    string
+	api   client.Client // not cached
+	clock *testingclock.FakePassiveClock
+	mgr   ctrl.Manager
+	stop  func()
+	// busy and visits are what load said when the operator started: an operator that was stopped
+	// leaves its last figures behind.
+	busy, visits float64
+}
+
+// newWorld makes a namespace and starts an operator for it, whose clock begins at the present.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	if err := api.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now()), stop: func() {}}
+	w.start()
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+// start runs the operator until stop is called.
+func (w *world) start() {
+	w.t.Helper()
+	w.busy, w.visits = load(w.t)
+	ctx, cancel := context.WithCancel(context.Background())
+	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, Clock: w.clock})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mgr = mgr
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	w.stop = func() {
+		w.stop = func() {}
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the operator ended: %v", err)
+		}
+	}
+}
+
+// restartAt stops the operator, sets its clock and starts another: every object is then visited.
+func (w *world) restartAt(at time.Time) {
+	w.t.Helper()
+	w.stop()
+	w.clock.SetTime(at)
+	w.start()
+}
+
+func (w *world) create(objects ...client.Object) {
+	w.t.Helper()
+	for _, o := range objects {
+		o.SetNamespace(w.ns)
+		if err := w.api.Create(w.t.Context(), o); err != nil {
+			w.t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+		}
+	}
+}
+
+func (w *world) get(name string, o client.Object) {
+	w.t.Helper()
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+		w.t.Fatalf("get %T %s: %v", o, name, err)
+	}
+}
+
+func (w *world) secret(name string) *corev1.Secret {
+	w.t.Helper()
+	var s corev1.Secret
+	w.get(name, &s)
+	return &s
+}
+
+func (w *world) missing(name string, o client.Object) bool {
+	w.t.Helper()
+	return apierrors.IsNotFound(w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o))
+}
+
+// edit changes an object, and tries again when the operator was faster.
+func edit[T client.Object](w *world, name string, o T, change func(T)) {
+	w.t.Helper()
+	w.eventually("edit "+name, func() error {
+		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+			return err
+		}
+		change(o)
+		return w.api.Update(w.t.Context(), o)
+	})
+}
+
+// eventually waits until check answers nil. The bound is generous: it says that something never
+// happens, not how fast it is.
+func (w *world) eventually(what string, check func() error) {
+	w.t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	var err error
+	for time.Now().Before(deadline) {
+		if err = check(); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.t.Fatalf("%s: %v", what, err)
+}
+
+// condition waits for a condition of an object, on its present generation.
+func (w *world) condition(name string, o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+	w.t.Helper()
+	var found metav1.Condition
+	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
+		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(conditionsOf(o), kind)
+		if c == nil || c.Status != status || reason != "" && c.Reason != reason || c.ObservedGeneration != o.GetGeneration() {
+			return fmt.Errorf("conditions are %+v", conditionsOf(o))
+		}
+		found = *c
+		return nil
+	})
+	return found
+}
+
+func (w *world) ready(name string, o client.Object) {
+	w.t.Helper()
+	w.condition(name, o, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
+}
+
+func conditionsOf(o client.Object) []metav1.Condition {
+	switch c := o.(type) {
+	case *v1alpha1.ClusterCA:
+		return c.Status.Conditions
+	case *v1alpha1.APIServerCertificate:
+		return c.Status.Conditions
+	case *v1alpha1.NodeCredential:
+		return c.Status.Conditions
+	default:
+		return nil
+	}
+}
+
+// pair reads a Secret's certificate and key, which must belong together.
+func (w *world) pair(secret string) pki.KeyPair {
+	w.t.Helper()
+	s := w.secret(secret)
+	p, err := pki.ParseKeyPair(s.Data["tls.crt"], s.Data["tls.key"])
+	if err != nil {
+		w.t.Fatalf("Secret %s: %v", secret, err)
+	}
+	return p
+}
+
+func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Hour} }
+
+func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
+	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCASpec{Validity: hours(87600)}}
+	for _, m := range mods {
+		m(ca)
+	}
+	return ca
+}
+
+func newServer(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
+	c := &v1alpha1.APIServerCertificate{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.APIServerCertificateSpec{
+			CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master",
+			DNSNames: []string{"centos-master"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
+		},
+	}
+	for _, m := range mods {
+		m(c)
+	}
+	return c
+}
+
+func newKubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
+	c := &v1alpha1.NodeCredential{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.NodeCredentialSpec{
+			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
+			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{},
+		},
+	}
+	for _, m := range mods {
+		m(c)
+	}
+	return c
+}
+
+func differs(got, want []byte) error {
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	return nil
+}
+
+func (w *world) delete(o client.Object) {
+	w.t.Helper()
+	if err := w.api.Delete(w.t.Context(), o); err != nil {
+		w.t.Fatalf("delete %T %s: %v", o, o.GetName(), err)
+	}
+}
+
+// generation is the Secret of a CA's only generation.
+func (w *world) generation(ca string) *corev1.Secret {
+	w.t.Helper()
+	var list corev1.SecretList
+	if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range list.Items {
+		if list.Items[i].Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/"+ca {
+			return &list.Items[i]
+		}
+	}
+	w.t.Fatalf("ClusterCA %s has no generation Secret", ca)
+	return nil
+}
+
+func typeName(o client.Object) string { return fmt.Sprintf("%T", o) }
+
+// versions are the resource versions of all that an operator could write in the namespace.
+func (w *world) versions() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	for _, list := range []client.ObjectList{
+		&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
+		&corev1.SecretList{}, &corev1.ConfigMapList{},
+	} {
+		if err := w.api.List(w.t.Context(), list, client.InNamespace(w.ns)); err != nil {
+			w.t.Fatal(err)
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, item := range items {
+			o := item.(client.Object)
+			out[fmt.Sprintf("%T %s", o, o.GetName())] = o.GetResourceVersion()
+		}
+	}
+	return out
+}
+
+// settled waits until the operator started last has visited every object and has nothing left to do.
+func (w *world) settled() {
+	w.t.Helper()
+	objects := 0
+	for name := range w.versions() {
+		if strings.Contains(name, "v1alpha1.") {
+			objects++
+		}
+	}
+	quiet := 0
+	w.eventually("the operator is idle", func() error {
+		busy, visits := load(w.t)
+		if int(visits-w.visits) < objects || busy > w.busy {
+			quiet = 0
+			return fmt.Errorf("%v objects wait or are worked on, %v were visited", busy-w.busy, visits-w.visits)
+		}
+		if quiet++; quiet < 10 {
+			return errors.New("not idle for long enough")
+		}
+		return nil
+	})
+}
+
+// load reads controller-runtime's own metrics: how many objects wait or are worked on, and how many
+// reconciliations there ever were.
+func load(t *testing.T) (busy, visits float64) {
+	t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "workqueue_depth", "controller_runtime_active_workers":
+				busy += m.GetGauge().GetValue()
+			case "controller_runtime_reconcile_total":
+				visits += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return busy, visits
+}

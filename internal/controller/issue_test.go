@@ -1,0 +1,155 @@
+package controller_test
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// standard applies a CA, an API server and a kubelet, and waits until all are Ready.
+func standard(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	return w
+}
+
+func TestClusterCA(t *testing.T) {
+	w := standard(t)
+	var ca v1alpha1.ClusterCA
+	w.ready("k8s", &ca)
+	var trust corev1.ConfigMap
+	w.get("k8s-trust", &trust)
+	var generations corev1.SecretList
+	if err := w.api.List(t.Context(), &generations); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(generations.Items, func(s corev1.Secret) bool {
+		return s.Namespace == w.ns && s.Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/k8s"
+	})
+	if i < 0 {
+		t.Fatal("there is no generation Secret")
+	}
+	g := generations.Items[i]
+	if g.Immutable == nil || !*g.Immutable {
+		t.Error("the generation Secret is not immutable")
+	}
+	if len(g.OwnerReferences)+len(trust.OwnerReferences) > 0 {
+		t.Error("with deletionPolicy Retain nothing may be garbage-collected with the ClusterCA")
+	}
+	if got := trust.Data["ca.crt"]; got != string(g.Data["tls.crt"]) {
+		t.Errorf("the bundle is not the CA's certificate:\n%s", got)
+	}
+	pair := w.pair(g.Name)
+	if got := pair.Cert.Subject.CommonName; got != "k8s" || !pair.Cert.IsCA {
+		t.Errorf("CN=%s, CA=%v", got, pair.Cert.IsCA)
+	}
+	if ca.Status.Certificate.SHA256Fingerprint != pki.FingerprintOf(pair.Cert) || ca.Status.Trust.Revision != 1 {
+		t.Errorf("status is %+v", ca.Status)
+	}
+}
+
+func TestAPIServerCertificate(t *testing.T) {
+	w := standard(t)
+	s := w.secret("k8s-master-tls")
+	if s.Type != corev1.SecretTypeTLS {
+		t.Errorf("type is %s", s.Type)
+	}
+	cert := w.pair("k8s-master-tls").Cert
+	wantNames := []string{
+		"centos-master", "k8s-master", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+		"kubernetes.default.svc.cluster.local", "localhost",
+	}
+	if diff := cmp.Diff(wantNames, cert.DNSNames); diff != "" {
+		t.Errorf("DNS SANs (-want +got):\n%s", diff)
+	}
+	var ips []string
+	for _, ip := range cert.IPAddresses {
+		ips = append(ips, ip.String())
+	}
+	if diff := cmp.Diff([]string{"10.1.10.238", "10.96.0.1", "127.0.0.1", "::1"}, ips); diff != "" {
+		t.Errorf("IP SANs (-want +got):\n%s", diff)
+	}
+	var trust corev1.ConfigMap
+	w.get("k8s-trust", &trust)
+	for _, key := range []string{"ca.crt", "client-ca.crt"} {
+		if string(s.Data[key]) != trust.Data["ca.crt"] {
+			t.Errorf("%s is not the CA's bundle", key)
+		}
+	}
+}
+
+func TestNodeCredential(t *testing.T) {
+	w := standard(t)
+	leaf, kube := w.secret("node1-tls"), w.secret("node1-kubeconfig")
+	cert := w.pair("node1-tls").Cert
+	if got := pki.SubjectOf(cert).String(); got != "CN=system:node:k8s-node1, O=system:nodes" {
+		t.Errorf("subject is %s", got)
+	}
+	for _, key := range []string{"ca.crt", "tls.crt", "tls.key"} {
+		if !bytes.Equal(leaf.Data[key], kube.Data[key]) {
+			t.Errorf("%s of the two Secrets differs", key)
+		}
+	}
+	for _, key := range []string{"value", "kubeconfig"} {
+		config, err := clientcmd.Load(kube.Data[key])
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		user := config.AuthInfos["default-admin"]
+		cluster := config.Clusters["k8s-cluster"]
+		if config.CurrentContext != "default-system" || cluster.Server != "https://k8s-master:6443" ||
+			!bytes.Equal(cluster.CertificateAuthorityData, leaf.Data["ca.crt"]) ||
+			!bytes.Equal(user.ClientCertificateData, leaf.Data["tls.crt"]) || !bytes.Equal(user.ClientKeyData, leaf.Data["tls.key"]) {
+			t.Errorf("%s is\n%s", key, kube.Data[key])
+		}
+	}
+	files, err := clientcmd.Load(kube.Data["kubeconfig.files"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := files.AuthInfos["default-admin"]
+	if user.ClientCertificate != "/etc/kubernetes/pki/kubelet-client.crt" || user.ClientKey != "/etc/kubernetes/pki/kubelet-client.key" ||
+		files.Clusters["k8s-cluster"].CertificateAuthority != "/etc/kubernetes/pki/ca.crt" || len(user.ClientKeyData) > 0 {
+		t.Errorf("kubeconfig.files is\n%s", kube.Data["kubeconfig.files"])
+	}
+}
+
+func TestServiceAccountKeysAreTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
+	}))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	sa := w.secret("k8s-sa")
+	key, err := pki.ParsePrivateKey(sa.Data["sa.key"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.PublicPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(public, sa.Data["sa.pub"]) {
+		t.Error("sa.pub is not the public half of sa.key")
+	}
+	if pki.SamePublicKey(key.Public(), w.pair("k8s-master-tls").Cert.PublicKey) {
+		t.Error("the service account key is the serving key")
+	}
+	// Renewing the serving certificate leaves the service account keys alone; a damaged public half is repaired.
+	edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["sa.pub"] = []byte("damaged") })
+	w.eventually("sa.pub is repaired", func() error { return differs(w.secret("k8s-sa").Data["sa.pub"], public) })
+	if !bytes.Equal(w.secret("k8s-sa").Data["sa.key"], sa.Data["sa.key"]) {
+		t.Error("sa.key was replaced")
+	}
+}

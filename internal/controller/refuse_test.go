@@ -1,0 +1,161 @@
+package controller_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+func TestMissingIssuerHeals(t *testing.T) {
+	w := newWorld(t)
+	w.create(newKubelet("node1"))
+	c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+	if !strings.Contains(c.Message, `ClusterCA "k8s" does not exist`) {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.create(newCA("k8s"))
+	c = w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+	w.eventually("the certificate does not wait for the API server", func() error {
+		if w.missing("node1-tls", &corev1.Secret{}) {
+			return errors.New(c.Message)
+		}
+		return nil
+	})
+	w.create(newServer("k8s-master"))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+}
+
+// TestForeignSecret puts Secrets that are nobody's in the way: they must stay as they are.
+func TestForeignSecret(t *testing.T) {
+	w := newWorld(t)
+	foreign := func(name string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"mine": []byte("precious")}}
+	}
+	w.create(foreign("node1-tls"), foreign("node2-kubeconfig"), foreign("k8s-master-tls"))
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"), newKubelet("node2"))
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	for _, name := range []string{"node1-tls", "node2-kubeconfig", "k8s-master-tls"} {
+		if s := w.secret(name); string(s.Data["mine"]) != "precious" || len(s.Data) != 1 || len(s.Labels)+len(s.OwnerReferences) > 0 {
+			t.Errorf("Secret %s was touched: %v", name, s)
+		}
+	}
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "another" })
+	w.ready("node1", &v1alpha1.NodeCredential{})
+}
+
+// TestTwoNameOneSecret lets two objects name one Secret: the older has it, whoever was there first.
+func TestTwoNameOneSecret(t *testing.T) {
+	w := newWorld(t)
+	older := newKubelet("zz-older", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "older" })
+	w.create(newCA("k8s"), newServer("k8s-master"), older)
+	w.ready("zz-older", &v1alpha1.NodeCredential{})
+	time.Sleep(time.Until(older.CreationTimestamp.Add(1100 * time.Millisecond))) // creation times have whole seconds
+	w.create(newKubelet("aa-younger", func(c *v1alpha1.NodeCredential) {
+		c.Spec.HostName, c.Spec.SecretName = "younger", "zz-older-tls"
+	}))
+	got := w.condition("aa-younger", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	if !strings.Contains(got.Message, `NodeCredential "zz-older" names Secret "zz-older-tls" too and is older`) {
+		t.Errorf("the message is %q", got.Message)
+	}
+	if cn := w.pair("zz-older-tls").Cert.Subject.CommonName; cn != "system:node:older" {
+		t.Errorf("the Secret is %s", cn)
+	}
+
+	edit(w, "aa-younger", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
+	w.ready("aa-younger", &v1alpha1.NodeCredential{})
+	edit(w, "zz-older", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
+	w.eventually("the older takes over", func() error {
+		if cn := w.pair("shared").Cert.Subject.CommonName; cn != "system:node:older" {
+			return errors.New("the Secret is " + cn)
+		}
+		return nil
+	})
+	w.condition("aa-younger", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.ready("zz-older", &v1alpha1.NodeCredential{})
+}
+
+// TestStalledSpecKeepsTheCertificate asks for what cannot be issued: the last good certificate stays,
+// and stays Ready.
+func TestStalledSpecKeepsTheCertificate(t *testing.T) {
+	w := standard(t)
+	w.create(newCA("front-proxy"), newCA("node"))
+	w.ready("front-proxy", &v1alpha1.ClusterCA{})
+	w.ready("node", &v1alpha1.ClusterCA{})
+	before := w.secret("node1-tls")
+
+	t.Run("the subject is the CA's", func(t *testing.T) {
+		edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
+			c.Spec.Role = v1alpha1.RoleCustom
+			c.Spec.Custom = &v1alpha1.CustomIdentity{CommonName: "k8s", Usages: []v1alpha1.KeyUsage{v1alpha1.ClientAuth}}
+		})
+		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSubjectEqualsIssuer)
+		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
+		if !bytes.Equal(w.secret("node1-tls").Data["tls.crt"], before.Data["tls.crt"]) {
+			t.Error("the certificate was replaced")
+		}
+	})
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Role, c.Spec.Custom = "Kubelet", nil })
+	w.eventually("it heals", func() error {
+		var c v1alpha1.NodeCredential
+		w.get("node1", &c)
+		if len(c.Status.Conditions) != 2 { // Ready and IssuerReady
+			return errors.New("it is stalled")
+		}
+		return nil
+	})
+
+	t.Run("the API server does not know the client's CA", func(t *testing.T) {
+		edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "front-proxy" })
+		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClientCANotTrusted)
+	})
+}
+
+// TestChangingTheCARefReissues moves a credential to another CA that the API server trusts.
+func TestChangingTheCARefReissues(t *testing.T) {
+	w := newWorld(t)
+	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
+	}), newKubelet("node1"))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" })
+	w.eventually("it is signed by the other CA", func() error {
+		if !pki.SignedBy(w.pair("node1-tls").Cert, w.pair(w.generation("clients").Name).Cert) {
+			return errors.New("it is signed by the old CA")
+		}
+		return nil
+	})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	leaf, kube, server := w.secret("node1-tls"), w.secret("node1-kubeconfig"), w.secret("k8s-master-tls")
+	if bytes.Equal(leaf.Data["ca.crt"], kube.Data["ca.crt"]) || !bytes.Equal(kube.Data["ca.crt"], server.Data["ca.crt"]) {
+		t.Error("the kubeconfig must verify the server with the server's CA, the leaf with its own")
+	}
+	roots, err := pki.ParseCertificates(server.Data["client-ca.crt"])
+	if err != nil || len(roots) != 2 {
+		t.Errorf("client-ca.crt holds %d CAs: %v", len(roots), err)
+	}
+}
+
+// TestHostRoleWarns issues the seed's own identity, and says what it costs.
+func TestHostRoleWarns(t *testing.T) {
+	w := standard(t)
+	w.create(newKubelet("host", func(c *v1alpha1.NodeCredential) { c.Spec.Role = v1alpha1.RoleHost }))
+	w.ready("host", &v1alpha1.NodeCredential{})
+	c := w.condition("host", &v1alpha1.NodeCredential{}, v1alpha1.IdentityWarningCondition, metav1.ConditionTrue, v1alpha1.ReasonHostIdentity)
+	if !strings.Contains(c.Message, "NodeRestriction") {
+		t.Errorf("the message is %q", c.Message)
+	}
+	if got := pki.SubjectOf(w.pair("host-tls").Cert).String(); got != "CN=k8s-node1" {
+		t.Errorf("the subject is %s", got)
+	}
+}

@@ -1,0 +1,56 @@
+// Package testenv starts the real etcd and kube-apiserver that the tests run against.
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// Root is the repository's root folder.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Binaries returns the folder of etcd, kube-apiserver and kubectl: KUBEBUILDER_ASSETS where it is set,
+// else the one that hack/kubernetes builds them into, which takes minutes the first time.
+func Binaries() (string, error) {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		return dir, nil
+	}
+	build := exec.Command(filepath.Join(Root(), "hack", "kubernetes", "build.sh"), "etcd", "kube-apiserver", "kubectl")
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	if err != nil {
+		return "", fmt.Errorf("build etcd, kube-apiserver and kubectl: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those
+// of kube-apiserver, as in "enable-admission-plugins=NodeRestriction".
+func Start(flags ...string) (*envtest.Environment, error) {
+	dir, err := Binaries()
+	if err != nil {
+		return nil, err
+	}
+	env := &envtest.Environment{
+		BinaryAssetsDirectory: dir,
+		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	for _, f := range flags {
+		name, value, _ := strings.Cut(f, "=")
+		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	}
+	if _, err := env.Start(); err != nil {
+		return nil, fmt.Errorf("start the control plane: %w", err)
+	}
+	return env, nil
+}
