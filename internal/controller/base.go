@@ -31,7 +31,7 @@ const (
 // result turns the end of a reconciliation into what controller-runtime should do next. A stalled
 // object keeps its timer, which returning an error would drop: its certificate still expires.
 func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+	if lostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
 	var st *stall
@@ -48,6 +48,9 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	}
 	return ctrl.Result{RequeueAfter: after}, nil
 }
+
+// lostRace says whether somebody else wrote first: what was decided is void, and no news for a status.
+func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
 
 // get reads the object to reconcile; found is false when it is gone or going.
 func (b *base) get(ctx context.Context, req ctrl.Request, o client.Object) (found bool, err error) {

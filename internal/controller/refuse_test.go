@@ -121,6 +121,16 @@ func TestStalledSpecKeepsTheCertificate(t *testing.T) {
 	})
 }
 
+// TestServerNamedLikeItsCA is the seed's CA, whose common name is the API server's host.
+func TestServerNamedLikeItsCA(t *testing.T) {
+	w := newWorld(t)
+	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Subject.CommonName = "k8s-master" }), newServer("k8s-master"))
+	c := w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSubjectEqualsIssuer)
+	if !strings.Contains(c.Message, "give the CA or this certificate another common name") {
+		t.Errorf("the message is %q", c.Message)
+	}
+}
+
 // TestChangingTheCARefReissues moves a credential to another CA that the API server trusts.
 func TestChangingTheCARefReissues(t *testing.T) {
 	w := newWorld(t)
