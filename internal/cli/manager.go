@@ -29,7 +29,7 @@ func newManager() *cobra.Command {
 			}
 			mgr, err := controller.New(cmd.Context(), cfg, o)
 			if err != nil {
-				return err //nolint:wrapcheck // it says what it set up
+				return err
 			}
 			if err := mgr.Start(cmd.Context()); err != nil {
 				return fmt.Errorf("run the manager: %w", err)

@@ -101,12 +101,13 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 		}
 		if key, err = pki.ParsePrivateKey(seen.Data[saPrivateKey]); err != nil {
 			return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
-				"Secret %q holds no readable %s (%v): restore it from a backup, or delete the Secret to have new keys made, which ends every token signed so far",
+				"Secret %q holds no readable %s (%v): restore it from a backup, "+
+					"or delete the Secret to have new keys made, which ends every token signed so far",
 				name, saPrivateKey, err)
 		}
 	}
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it generated
+		return err
 	}
 	return r.ensureServiceAccountKeys(ctx, l, name, key, seen)
 }
@@ -114,11 +115,11 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l leaf, name string, key pki.PrivateKey, seen *corev1.Secret) error {
 	private, err := key.Reveal()
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it encoded
+		return err
 	}
 	public, err := key.PublicPEM()
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it encoded
+		return err
 	}
 	if seen != nil {
 		private = seen.Data[saPrivateKey]
@@ -135,7 +136,9 @@ func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l 
 }
 
 // finish writes the status and says when to look again.
-func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServerCertificate, l leaf, st leafState, clients issuer, err error) (ctrl.Result, error) {
+func (r *apiServerCertificates) finish(
+	ctx context.Context, c *v1alpha1.APIServerCertificate, l leaf, st leafState, clients issuer, err error,
+) (ctrl.Result, error) {
 	rep := r.leafReport(l, st, err)
 	if clients.bundle == nil && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
 		rep.issuer = &clients

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,8 +55,12 @@ func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.Is
 
 // get reads the object to reconcile; found is false when it is gone or going.
 func (b *base) get(ctx context.Context, req ctrl.Request, o client.Object) (found bool, err error) {
-	if err := b.client.Get(ctx, req.NamespacedName, o); err != nil {
-		return false, client.IgnoreNotFound(err)
+	err = b.client.Get(ctx, req.NamespacedName, o)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", req, err)
 	}
 	return o.GetDeletionTimestamp().IsZero(), nil
 }

@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -49,7 +48,8 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 	if len(generations) == 0 {
 		if ca.Status.Certificate.SerialNumber != "" {
 			return nil, stalled(v1alpha1.ReasonCAKeyMissing,
-				"the CA's Secret and ConfigMap %q are gone: restore them from a backup; to begin anew with another CA, delete this ClusterCA and create it again", ca.TrustConfigMapName())
+				"the CA's Secret and ConfigMap %q are gone: restore them from a backup; "+
+					"to begin anew with another CA, delete this ClusterCA and create it again", ca.TrustConfigMapName())
 		}
 		g, pair, err := r.generate(ctx, ca)
 		if err != nil {
@@ -60,7 +60,7 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 	}
 	ledger, err := plan.Ledger{Revision: 1, Generations: generations}.Encode()
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it says what it encoded
+		return nil, err
 	}
 	bundle, err := pki.Bundle(certificates(pairs))
 	if err != nil {
@@ -123,16 +123,16 @@ func (r *clusterCAs) generate(ctx context.Context, ca *v1alpha1.ClusterCA) (plan
 	hash := desired.Request.Hash()
 	pair, err := pki.SelfSign(r.clock.Now(), desired.GenerationRequest(1))
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err //nolint:wrapcheck // it says what it signed
+		return plan.Generation{}, pki.KeyPair{}, err
 	}
 	key, err := pair.Key.Reveal()
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err //nolint:wrapcheck // it says what it encoded
+		return plan.Generation{}, pki.KeyPair{}, err
 	}
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: plan.GenerationSecretName(ca.Name, 1, hash)},
 		Type:       corev1.SecretTypeTLS,
-		Immutable:  ptr.To(true),
+		Immutable:  new(true),
 		Data:       map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key},
 	}
 	stamp(s, ca, kindClusterCA, dies(ca), generationFacts(1, hash))

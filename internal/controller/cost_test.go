@@ -98,7 +98,7 @@ func parseRequests(t *testing.T, body io.Reader) map[string]float64 {
 		}
 		labels, value, _ := strings.Cut(line, "} ")
 		set := map[string]string{}
-		for _, l := range strings.Split(labels, ",") {
+		for l := range strings.SplitSeq(labels, ",") {
 			name, text, _ := strings.Cut(l, "=")
 			set[name] = strings.Trim(text, `"`)
 		}

@@ -28,8 +28,7 @@ func stalled(reason, format string, args ...any) error {
 
 // reasonOf returns the reason of a stall, or the other one for any other error.
 func reasonOf(err error, otherwise string) string {
-	var st *stall
-	if errors.As(err, &st) {
+	if st, ok := errors.AsType[*stall](err); ok {
 		return st.reason
 	}
 	return otherwise
@@ -106,7 +105,8 @@ func endpointCovered(c *v1alpha1.APIServerCertificate) error {
 	}
 	if !sans.Covers(host) {
 		return stalled(v1alpha1.ReasonEndpointNotCovered,
-			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
+			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: "+
+				"add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
 			host, c.Name, sans)
 	}
 	return nil
@@ -187,12 +187,12 @@ func kubeconfigs(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []by
 		CA: kubeconfig.Material{PEM: ca}, Certificate: kubeconfig.Material{PEM: cert}, Key: kubeconfig.Material{PEM: key},
 	}
 	if embedded, err = kubeconfig.Render(p); err != nil {
-		return nil, nil, err //nolint:wrapcheck // it says what it rendered
+		return nil, nil, err
 	}
 	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(k.Directory)
 	p.CA = kubeconfig.Material{Path: path.Join(k.Directory, hostfiles.CA)}
 	p.Certificate = kubeconfig.Material{Path: at.Certificate}
 	p.Key = kubeconfig.Material{Path: at.Key}
 	files, err = kubeconfig.Render(p)
-	return embedded, files, err //nolint:wrapcheck // it says what it rendered
+	return embedded, files, err
 }

@@ -120,6 +120,7 @@ func generationPair(s *corev1.Secret, g plan.Generation) (pki.KeyPair, error) {
 
 func errKeyMissing(g plan.Generation) error {
 	return stalled(v1alpha1.ReasonCAKeyMissing,
-		"Secret %q, which holds the key of generation %d, is gone: restore it from a backup; nothing is signed until then, and no other CA is made in its place",
+		"Secret %q, which holds the key of generation %d, is gone: restore it from a backup; "+
+			"nothing is signed until then, and no other CA is made in its place",
 		g.SecretName, g.Number)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -92,8 +93,7 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 		}
 		st.facts = factsOf(seen)
 		st.hasClientBundle = len(seen.Data[clientBundleKey]) > 0
-		pair, err := pki.ParseKeyPair(seen.Data[corev1.TLSCertKey], seen.Data[corev1.TLSPrivateKeyKey])
-		st.observed = &plan.Observed{Pair: pair, Err: err, RequestHash: st.facts.requestHash}
+		st.observed = observedIn(seen)
 		if roots, err := pki.ParseCertificates(seen.Data[bundleKey]); err == nil {
 			st.stored = roots
 		}
@@ -104,6 +104,13 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 	}
 	st.decision = plan.Decide(b.clock.Now(), l.desired, st.observed)
 	return nil
+}
+
+// observedIn is what a Secret holds, readable or not.
+func observedIn(s *corev1.Secret) *plan.Observed {
+	o := plan.Observed{RequestHash: s.Annotations[v1alpha1.RequestHashAnnotation]}
+	o.Pair, o.Err = pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	return &o
 }
 
 // mine says whether a Secret may be written: it was made for this object, or for a younger one that
@@ -120,7 +127,7 @@ func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Se
 	}
 	key, err := pair.Key.Reveal()
 	if err != nil {
-		return err //nolint:wrapcheck // it says what it encoded
+		return err
 	}
 	facts := leafFacts{
 		requestHash: l.desired.Request.Hash(),
@@ -156,9 +163,7 @@ func (l leaf) wanted(st leafState, pair pki.KeyPair, key []byte) wanted {
 	if st.issuer.bundle != nil {
 		data[bundleKey] = st.issuer.bundle
 	}
-	for name, value := range l.extra {
-		data[name] = value
-	}
+	maps.Copy(data, l.extra)
 	return wanted{name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, facts: map[string]string{
 		v1alpha1.RequestHashAnnotation: st.facts.requestHash,
 		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
@@ -190,7 +195,7 @@ func (b *base) usable(st leafState) error {
 	if roots == nil {
 		roots = st.stored
 	}
-	return plan.Usable(b.clock.Now(), st.observed, roots) //nolint:wrapcheck // it says what is wrong
+	return plan.Usable(b.clock.Now(), st.observed, roots)
 }
 
 // capped says whether the leaf was cut to the end of its CA.

@@ -13,7 +13,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -69,7 +68,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		Cache:  cacheOptions,
 		// The cache waits for the operator's own writes, so that no reconciliation decides from a
 		// state that it has itself already changed.
-		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
 		Metrics:                       metricsserver.Options{BindAddress: orNone(o.MetricsAddress)},
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
@@ -77,7 +76,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		LeaderElectionNamespace:       o.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		// Several managers may run in one process, each for a namespace of its own.
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
@@ -97,13 +96,13 @@ func setup(mgr ctrl.Manager, o Options) error {
 		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock,
 	}
 	if err := (&clusterCAs{b}).setup(mgr); err != nil {
-		return fmt.Errorf("set up the ClusterCA controller: %w", err)
+		return err
 	}
 	if err := (&apiServerCertificates{b}).setup(mgr, o.Workers); err != nil {
-		return fmt.Errorf("set up the APIServerCertificate controller: %w", err)
+		return err
 	}
 	if err := (&nodeCredentials{b}).setup(mgr, o.Workers); err != nil {
-		return fmt.Errorf("set up the NodeCredential controller: %w", err)
+		return err
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return fmt.Errorf("add the health check: %w", err)

@@ -128,7 +128,7 @@ func (r *nodeCredentials) server(ctx context.Context, c *v1alpha1.NodeCredential
 func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte, pair pki.KeyPair) (wanted, error) {
 	key, err := pair.Key.Reveal()
 	if err != nil {
-		return wanted{}, err //nolint:wrapcheck // it says what it encoded
+		return wanted{}, err
 	}
 	embedded, files, err := kubeconfigs(c, endpoint, bundle, pair.CertPEM(), key)
 	if err != nil {

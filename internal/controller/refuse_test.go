@@ -115,7 +115,7 @@ func TestStalledSpecKeepsTheCertificate(t *testing.T) {
 		return nil
 	})
 
-	t.Run("the API server does not know the client's CA", func(t *testing.T) {
+	t.Run("the API server does not know the client's CA", func(*testing.T) {
 		edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "front-proxy" })
 		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClientCANotTrusted)
 	})

@@ -39,7 +39,7 @@ func TestRepair(t *testing.T) {
 		{"the label of the kubeconfig is stripped", "node1-kubeconfig", func(s *corev1.Secret) { s.Labels = nil }, true},
 		{"the owner reference is stripped", "node1-tls", func(s *corev1.Secret) { s.OwnerReferences = nil }, true},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, func(*testing.T) {
 			before := w.secret(c.secret)
 			edit(w, c.secret, &corev1.Secret{}, c.damage)
 			w.eventually("repaired", func() error { return whole(before, w.secret(c.secret), c.sameKey) })

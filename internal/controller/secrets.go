@@ -50,7 +50,7 @@ func stamp(o client.Object, owner client.Object, kind string, controlled bool, f
 	if controlled {
 		refs = append(refs, metav1.OwnerReference{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: kind,
-			Name: owner.GetName(), UID: owner.GetUID(), Controller: ptr.To(true),
+			Name: owner.GetName(), UID: owner.GetUID(), Controller: new(true),
 		})
 	}
 	changed := !maps.Equal(labels, o.GetLabels()) || !maps.Equal(annotations, o.GetAnnotations()) ||

@@ -168,7 +168,9 @@ func (st leafState) outcome(l leaf) outcome {
 
 // conclude is the end of every reconciliation: status first, then events, then the next visit.
 // conds and observed point into after.
-func (b *base) conclude(ctx context.Context, before, after client.Object, conds *[]metav1.Condition, observed *int64, rep report, o outcome) (ctrl.Result, error) {
+func (b *base) conclude(
+	ctx context.Context, before, after client.Object, conds *[]metav1.Condition, observed *int64, rep report, o outcome,
+) (ctrl.Result, error) {
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}

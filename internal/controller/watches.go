@@ -143,16 +143,17 @@ func objectName(o client.Object) string { return o.GetName() }
 var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 
 func (r *clusterCAs) setup(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
+	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ClusterCA{}, specChanged).
 		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
 		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
 		Complete(r)
+	return setupError(err, kindClusterCA)
 }
 
 func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
-	return ctrl.NewControllerManagedBy(mgr).
+	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.APIServerCertificate{}, specChanged).
 		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
 		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
@@ -160,11 +161,12 @@ func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
 		WithOptions(options(workers)).
 		Complete(r)
+	return setupError(err, kindAPIServerCertificate)
 }
 
 func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
 	list := func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }
-	return ctrl.NewControllerManagedBy(mgr).
+	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.NodeCredential{}, specChanged).
 		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
 		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
@@ -173,4 +175,12 @@ func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
 		Watches(&v1alpha1.APIServerCertificate{}, r.dependents(list, serverIndex, objectName), specChanged).
 		WithOptions(options(workers)).
 		Complete(r)
+	return setupError(err, kindNodeCredential)
+}
+
+func setupError(err error, kind string) error {
+	if err != nil {
+		return fmt.Errorf("set up the %s controller: %w", kind, err)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,7 +51,8 @@ func Start(flags ...string) (*envtest.Environment, error) {
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
 	}
 	if _, err := env.Start(); err != nil {
-		return nil, fmt.Errorf("start the control plane: %w", err)
+		// A start that failed half-way leaves its processes running.
+		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
 	}
 	return env, nil
 }
