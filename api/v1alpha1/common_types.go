@@ -27,8 +27,8 @@ type PrivateKeySpec struct {
 	// size is the RSA modulus in bits (2048, 3072 or 4096) or the ECDSA curve (256, 384 or 521).
 	// It must be set for RSA and ECDSA, and left out for Ed25519. Changing it generates a new key.
 	// +optional
-	// +kubebuilder:validation:Minimum=256
-	// +kubebuilder:validation:Maximum=4096
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65536
 	Size int32 `json:"size,omitempty"`
 }
 

@@ -100,7 +100,7 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 	}
 	if l.invalid != nil {
 		st.decision = plan.Decision{Action: plan.Keep}
-		return nil
+		return nil //nolint:nilerr // the caller says it, once what is there has been looked after
 	}
 	st.decision = plan.Decide(b.clock.Now(), l.desired, st.observed)
 	return nil

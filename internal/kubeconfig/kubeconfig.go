@@ -4,7 +4,7 @@ package kubeconfig
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"net/url"
 
 	"sigs.k8s.io/yaml"
 )
@@ -77,8 +77,9 @@ type user struct {
 // Render returns the kubeconfig as YAML; callers compare it with what is stored to detect drift, and
 // equal Params give equal bytes.
 func Render(p Params) ([]byte, error) {
-	if !strings.HasPrefix(p.Server, "https://") {
-		return nil, fmt.Errorf("server %q is not an https URL", p.Server)
+	server, err := url.Parse(p.Server)
+	if err != nil || server.Scheme != "https" || server.Hostname() == "" || server.User != nil {
+		return nil, errors.New("the server is not an https URL of a host, without user and password") // not quoted: it may hold one
 	}
 	for _, m := range []Material{p.CA, p.Certificate, p.Key} {
 		if (len(m.PEM) == 0) == (m.Path == "") {

@@ -195,7 +195,8 @@ func TestKeySpecs(t *testing.T) {
 
 func TestSamePublicKey(t *testing.T) {
 	a, b := keyOf(t, ecdsa256).Public(), keyOf(t, ed25519k).Public()
-	if !pki.SamePublicKey(a, a) || pki.SamePublicKey(a, b) || pki.SamePublicKey(a, nil) || pki.SamePublicKey(nil, a) || pki.SamePublicKey(nil, nil) {
+	if !pki.SamePublicKey(a, a) || pki.SamePublicKey(a, b) ||
+		pki.SamePublicKey(a, nil) || pki.SamePublicKey(nil, a) || pki.SamePublicKey(nil, nil) {
 		t.Error("SamePublicKey must hold for equal keys alone")
 	}
 	if another := must(pki.GenerateKey(ecdsa256)); pki.SamePublicKey(a, another.Public()) {

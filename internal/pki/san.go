@@ -20,8 +20,8 @@ const label = `[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?`
 
 var (
 	dnsName = regexp.MustCompile(`^(\*\.)?` + label + `(\.` + label + `)*$`)
-	// numbers with dots are what some resolvers read as an address: 010.0.0.1, 10.96.1
-	dottedNumbers = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+	// numericEnd marks what URLs and some resolvers read as an address, such as 010.0.0.1 and 10.96.1.
+	numericEnd = regexp.MustCompile(`\.[0-9]+$`)
 )
 
 // NewSANs checks and canonicalises names and addresses, so that their order and spelling never
@@ -30,7 +30,7 @@ func NewSANs(names, addresses []string) (SANs, error) {
 	var s SANs
 	for _, name := range names {
 		name = strings.TrimSuffix(name, ".")
-		if _, err := netip.ParseAddr(name); err == nil || dottedNumbers.MatchString(name) {
+		if _, err := netip.ParseAddr(name); err == nil || numericEnd.MatchString(name) {
 			return SANs{}, fmt.Errorf("%q is an IP address, not a DNS name: move it to the IP addresses", name)
 		}
 		if len(name) > 253 || !dnsName.MatchString(name) {

@@ -1,0 +1,153 @@
+# clusterpki needs Go, git and make; its tests need the openssl program too. Everything else is built from the
+# Go module proxy into bin/: the tools from hack/tools, Kubernetes' own programs from hack/kubernetes.
+SHELL = bash
+.SHELLFLAGS = -o errexit -o nounset -o pipefail -c
+.DEFAULT_GOAL = help
+
+# IMG is the image that deploy and build-installer put into the Deployment.
+IMG ?= clusterpki:latest
+# FUZZTIME is how long each fuzz target runs.
+FUZZTIME ?= 10s
+# RACE is the race detector, where there is the C compiler that it needs; `make test RACE=` goes without.
+RACE ?= $(shell command -v $$(go env CC) >/dev/null && echo -race)
+
+TOOLS = bin/tools
+KUBERNETES = hack/kubernetes/build.sh
+MODULES = . test/crd hack/tools hack/kubernetes hack/kubernetes/etcd
+# UNIT are the packages that know neither files nor processes nor clusters.
+UNIT = ./internal/pki/... ./internal/kubeconfig/... ./api/...
+# ENV are those that start a real API server.
+ENV = ./internal/controller/... ./test/...
+# GENERATED is what `make verify` regenerates and compares.
+GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md
+
+say = @printf '\033[1m== %s\033[0m\n'
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
+	  /^##@ / { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: build ## Issue a cluster's PKI and start that cluster on this machine; KEEP=1 leaves it up.
+	$(say) "Kubernetes' programs (built once; about 8 minutes from nothing on 2 cores)"
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager kube-scheduler hollow-node) && \
+	  exec bin/clusterpki demo --binaries "$$assets" $(if $(filter-out 0,$(KEEP)),--keep)
+
+##@ Test
+
+.PHONY: test
+test: openssl ## Run every test, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
+	$(say) "etcd, kube-apiserver and kubectl (built once; about 6 minutes from nothing on 2 cores)"
+	@$(KUBERNETES) etcd kube-apiserver kubectl
+	$(say) "the custom resource definitions, in the API server's own validation"
+	@cd test/crd && go test ./...
+	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=20m ./...
+
+.PHONY: test-unit
+test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
+	go test $(UNIT)
+
+.PHONY: test-env
+test-env: openssl ## Run the tests on a real API server, with the race detector.
+	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=20m $(ENV)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s).
+	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api cmd internal | while IFS=: read -r file _ func; do \
+	  printf '== %s in %s\n' "$${func#func }" "$$(dirname "$$file")"; \
+	  go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	done
+
+.PHONY: bench
+bench: ## Run every benchmark.
+	@dirs=$$(grep -rl --include='*_test.go' '^func Benchmark' api cmd internal | xargs -r -n1 dirname | sort -u | sed 's|^|./|' || true); \
+	  [ -z "$$dirs" ] || go test -run='^$$' -bench=. -benchmem $$dirs
+
+.PHONY: openssl
+openssl:
+	@hack/openssl.sh
+
+##@ Develop
+
+.PHONY: generate
+generate: $(TOOLS)/controller-gen ## Generate the DeepCopy methods of api/.
+	$(TOOLS)/controller-gen object paths=./api/...
+
+.PHONY: manifests
+manifests: $(TOOLS)/controller-gen ## Generate the CRDs and the operator's role.
+	$(TOOLS)/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
+	$(TOOLS)/controller-gen rbac:roleName=clusterpki paths=./internal/controller/... output:rbac:dir=config/rbac
+
+.PHONY: docs
+docs: $(TOOLS)/crd-ref-docs ## Generate the API reference, docs/api.md.
+	$(TOOLS)/crd-ref-docs --source-path=api/v1alpha1 --config=hack/crd-ref-docs/config.yaml \
+	  --templates-dir=hack/crd-ref-docs --renderer=markdown --output-path=docs/api.md --log-level=ERROR
+
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint ## Format the Go files.
+	$(TOOLS)/golangci-lint fmt
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## Lint all modules.
+	$(TOOLS)/golangci-lint run ./...
+	cd test/crd && ../../$(TOOLS)/golangci-lint run ./...
+	cd hack/kubernetes && ../../$(TOOLS)/golangci-lint run ./...
+
+.PHONY: verify
+verify: $(TOOLS)/govulncheck ## Regenerate, tidy, lint and look for known vulnerabilities; fail on any difference.
+	@hack/verify.sh "$(MODULES)" "$(GENERATED)"
+
+##@ Build and install
+
+.PHONY: build
+build: ## Build bin/clusterpki.
+	$(say) "bin/clusterpki"
+	@CGO_ENABLED=0 go build -trimpath -o bin/clusterpki ./cmd
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	docker build -t $(IMG) .
+
+.PHONY: build-installer
+build-installer: generate manifests ## Write dist/install.yaml, to install with kubectl apply -f.
+	@mkdir -p dist
+	@$$($(KUBERNETES) kubectl)/kubectl kustomize config/default | sed 's|image: clusterpki:latest$$|image: $(IMG)|' > dist/install.yaml
+	$(say) "dist/install.yaml runs $(IMG)"
+
+.PHONY: install
+install: ## Install the CRDs in the cluster of your kubeconfig.
+	kubectl apply -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every ClusterCA, APIServerCertificate and NodeCredential!
+	kubectl delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Install the whole operator, running IMG, in the cluster of your kubeconfig.
+	kubectl kustomize config/default | sed 's|image: clusterpki:latest$$|image: $(IMG)|' | kubectl apply -f -
+
+.PHONY: clean
+clean: ## Remove what was built, except for Kubernetes' programs in bin/kubernetes.
+	rm -rf bin/clusterpki bin/tools dist
+
+# The tools, at the versions in hack/tools/go.mod. Built rather than run with `go tool`: that would link
+# golangci-lint anew each time.
+tool = @printf '== %s (built once%s)\n' "$@" "$2"; cd hack/tools && go build -o ../../$@ $1
+TOOLS_MODULE = hack/tools/go.mod
+
+$(TOOLS)/controller-gen: $(TOOLS_MODULE)
+	$(call tool,sigs.k8s.io/controller-tools/cmd/controller-gen)
+
+$(TOOLS)/crd-ref-docs: $(TOOLS_MODULE)
+	$(call tool,github.com/elastic/crd-ref-docs)
+
+$(TOOLS)/govulncheck: $(TOOLS_MODULE)
+	$(call tool,golang.org/x/vuln/cmd/govulncheck)
+
+$(TOOLS)/golangci-lint: $(TOOLS_MODULE)
+	$(call tool,sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter,; about 3 minutes from nothing)

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/export"
+)
+
+const exportLong = `Writes the files of one host: the certificates and keys of its credentials at kubeadm's
+places, both forms of each kubeconfig, and for each component that the host has a credential for
+the flags it needs on Kubernetes 1.37, one a line, in args/<component>.
+
+It reads the NodeCredentials and the APIServerCertificate whose hostName is HOST, and their
+Secrets, with your own kubeconfig; nothing in the cluster changes. Unless all of them are Ready
+it writes nothing and says which one is not, and why. Keys and kubeconfigs get mode 0600.
+
+Flags and kubeconfigs of the path form name the files where they will lie on the host:
+--directory, by default spec.kubeconfig.directory of the credentials (/etc/kubernetes).`
+
+const exportExample = `  # the files of a node, then onto it
+  clusterpki export -n prod --host k8s-node1 --out k8s-node1
+  rsync -rlp k8s-node1/ root@k8s-node1:/etc/kubernetes/
+
+  # start a kubelet with exactly the flags that it needs
+  xargs kubelet < /etc/kubernetes/args/kubelet
+
+  # files that will be used from where they are written
+  clusterpki export -n prod --host k8s-master --out "$PWD/k8s-master" --directory "$PWD/k8s-master"`
+
+type exportFlags struct {
+	connection
+	host, out, directory string
+}
+
+func newExport() *cobra.Command {
+	var f exportFlags
+	c := &cobra.Command{
+		Use:     "export --host HOST --out DIR",
+		Short:   "Write the certificates, kubeconfigs and flags of one host to a directory",
+		Long:    exportLong,
+		Example: exportExample,
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c, f) },
+	}
+	f.addFlags(c)
+	c.Flags().StringVar(&f.host, "host", "", "the host, as in spec.hostName (required)")
+	c.Flags().StringVar(&f.out, "out", "", "the directory to write; files of other names in it stay (required)")
+	c.Flags().StringVar(&f.directory, "directory", "",
+		"where the files will lie on the host (default: as the credentials say, else /etc/kubernetes)")
+	for _, name := range []string{"host", "out"} {
+		cobra.CheckErr(c.MarkFlagRequired(name)) // fails only for a name that is misspelt above
+	}
+	return c
+}
+
+func runExport(c *cobra.Command, f exportFlags) error {
+	reader, namespace, err := f.connect()
+	if err != nil {
+		return err
+	}
+	host, err := export.Gather(c.Context(), reader, namespace, f.host)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	files, notes, err := export.Layout(host, f.directory, clock.RealClock{}.Now())
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	if err := export.Write(f.out, files); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	return printFiles(c.OutOrStdout(), f.out, files, notes)
+}
+
+func printFiles(w io.Writer, out string, files []export.File, notes []string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range files {
+		fmt.Fprintf(t, "%s\t%s\n", f.Mode, filepath.Join(out, f.Path))
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	for _, n := range notes {
+		fmt.Fprintln(w, "note:", n)
+	}
+	return nil
+}
+
+// connection says which cluster and namespace to read, as kubectl's flags of the same names do.
+type connection struct{ kubeconfig, namespace string }
+
+func (o *connection) addFlags(c *cobra.Command) {
+	c.Flags().StringVar(&o.kubeconfig, "kubeconfig", "",
+		"the kubeconfig of the management cluster (default: $KUBECONFIG, else ~/.kube/config)")
+	c.Flags().StringVarP(&o.namespace, "namespace", "n", "", "the namespace of the objects (default: that of the kubeconfig's context)")
+}
+
+// connect returns a client and the namespace to use with it.
+func (o *connection) connect() (client.Client, string, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.kubeconfig
+	overrides := &clientcmd.ConfigOverrides{}
+	overrides.Context.Namespace = o.namespace
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	config, err := loader.ClientConfig()
+	if err != nil {
+		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	c, err := client.New(config, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		return nil, "", fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	return c, namespace, nil
+}

@@ -1,0 +1,209 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/target"
+)
+
+const readyTimeout = 2 * time.Minute
+
+// management is the cluster that the operator runs in.
+type management struct {
+	cluster target.Runner
+	host    target.Host
+	client  client.Client
+	cancel  context.CancelFunc
+	manager chan error // gets how the operator ended
+}
+
+func (m *management) kubeconfig() string { return filepath.Join(m.host.Directory, "super-admin.conf") }
+
+func (d *demo) startManagement(ctx context.Context) error {
+	m := &management{cluster: d.cluster, host: d.host(managementHost)}
+	d.management = m
+	address, err := managementAddress(listenable)
+	if err != nil {
+		return err
+	}
+	b := &bootstrap{now: d.Clock.Now(), address: address, dir: m.host.Directory}
+	files, err := b.files()
+	if err != nil {
+		return err
+	}
+	if err := export.Write(m.host.Directory, files); err != nil {
+		return err
+	}
+	d.say("etcd and kube-apiserver at %s ...", b.endpoint())
+	if err := m.cluster.StartEtcd(ctx, m.host); err != nil {
+		return err
+	}
+	// Its own address is not one that pods could reach, and there are none.
+	at := target.Place{Address: address}
+	if err := m.cluster.StartAPIServer(ctx, m.host, at, "--endpoint-reconciler-type=none"); err != nil {
+		return err
+	}
+	cfg, err := clientcmd.BuildConfigFromFlags("", m.kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read the management cluster's kubeconfig: %w", err)
+	}
+	if m.client, err = client.New(cfg, client.Options{Scheme: controller.Scheme()}); err != nil {
+		return fmt.Errorf("connect to the management cluster: %w", err)
+	}
+	d.say("clusterpki's CRDs ...")
+	if err := m.installCRDs(ctx); err != nil {
+		return err
+	}
+	d.say("the operator, in this process ...")
+	return m.runOperator(ctx, cfg)
+}
+
+// managementAddress is a loopback address at which no other demo has its management cluster.
+func managementAddress(free func(string, int) bool) (string, error) {
+	for i := range maxShifts {
+		address := fmt.Sprintf("127.0.20.%d", 10+i)
+		if free(address, 6443) && free(address, etcdPorts[0]) && free(address, etcdPorts[1]) {
+			return address, nil
+		}
+	}
+	return "", errors.New("something listens on port 6443, 2379 or 2380 of all addresses: the demo needs them on a loopback address of its own")
+}
+
+// installCRDs creates the kinds and waits until they are served.
+func (m *management) installCRDs(ctx context.Context) error {
+	crds, err := loadManifests(config.Files, config.CRDs())
+	if err != nil {
+		return err
+	}
+	if err := create(ctx, m.client, crds); err != nil {
+		return err
+	}
+	return m.cluster.Poll(ctx, time.Minute, func(ctx context.Context) error {
+		for _, l := range []client.ObjectList{
+			&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
+		} {
+			if err := m.client.List(ctx, l); err != nil {
+				return fmt.Errorf("a kind is not served yet: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// runOperator runs the operator until stop ends it: it outlives an interrupt until the target cluster is down.
+func (m *management) runOperator(ctx context.Context, cfg *rest.Config) error {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.cancel = cancel
+	mgr, err := controller.New(run, cfg, controller.Options{})
+	if err != nil {
+		return err
+	}
+	m.manager = make(chan error, 1)
+	go func() { m.manager <- mgr.Start(run) }()
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return errors.New("the operator's caches did not fill")
+	}
+	return nil
+}
+
+// stop ends the operator, then its cluster.
+func (m *management) stop(say func(string, ...any)) {
+	if m.cancel != nil {
+		m.cancel()
+	}
+	if m.manager != nil {
+		if err := <-m.manager; err != nil {
+			say("the operator: %v", err)
+		}
+	}
+	m.cluster.Stop()
+}
+
+func (d *demo) applySamples(ctx context.Context) (err error) {
+	if d.objects, err = loadSamples(d.Samples); err != nil {
+		return err
+	}
+	if d.places, err = findPlaces(d.objects, listenable); err != nil {
+		return err
+	}
+	if err := d.objects.move(d.places); err != nil {
+		return err
+	}
+	d.say("hosts are moved to loopback, in the endpoint and the SANs alone:")
+	for _, p := range append([]place{d.places.master}, d.places.nodes...) {
+		d.say("  %-12s %s instead of %s", p.host, p.address, p.original)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	if err := d.management.client.Create(ctx, ns); err != nil {
+		return fmt.Errorf("create the namespace: %w", err)
+	}
+	for _, o := range d.objects {
+		o.SetNamespace(namespace)
+		if err := d.management.client.Create(ctx, o); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
+	if err := d.management.waitReady(ctx); err != nil {
+		return err
+	}
+	return d.kubectl(ctx, d.management.kubeconfig(), "get", "clusterpki", "-n", namespace)
+}
+
+// waitReady waits until every object is Ready.
+func (m *management) waitReady(ctx context.Context) error {
+	return m.cluster.Poll(ctx, readyTimeout, func(ctx context.Context) error {
+		unready, err := m.unready(ctx)
+		if err == nil && len(unready) > 0 {
+			err = fmt.Errorf("not Ready:\n  %s", strings.Join(unready, "\n  "))
+		}
+		return err
+	})
+}
+
+// unready lists the objects that are not Ready, with the reason.
+func (m *management) unready(ctx context.Context) ([]string, error) {
+	var (
+		cas     v1alpha1.ClusterCAList
+		servers v1alpha1.APIServerCertificateList
+		creds   v1alpha1.NodeCredentialList
+		out     []string
+	)
+	for _, l := range []client.ObjectList{&cas, &servers, &creds} {
+		if err := m.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
+			return nil, fmt.Errorf("list: %w", err)
+		}
+	}
+	add := func(kind, name string, conditions []metav1.Condition) {
+		if c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition); c == nil {
+			out = append(out, kind+" "+name+": no status yet")
+		} else if c.Status != metav1.ConditionTrue {
+			out = append(out, fmt.Sprintf("%s %s: %s: %s", kind, name, c.Reason, c.Message))
+		}
+	}
+	for i := range cas.Items {
+		add("ClusterCA", cas.Items[i].Name, cas.Items[i].Status.Conditions)
+	}
+	for i := range servers.Items {
+		add("APIServerCertificate", servers.Items[i].Name, servers.Items[i].Status.Conditions)
+	}
+	for i := range creds.Items {
+		add("NodeCredential", creds.Items[i].Name, creds.Items[i].Status.Conditions)
+	}
+	return out, nil
+}

@@ -1,0 +1,192 @@
+// Package export writes the files of one host: the certificates, keys and kubeconfigs that its
+// credentials hold, at the places where kubeadm would put them, and each component's flags.
+//
+// It reads (gather.go), lays out and renders (layout.go, kubeconfigs.go, args_*.go: values in, values out),
+// and writes (write.go).
+package export
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// caKey is the key of a Secret or a trust ConfigMap that holds a bundle.
+const caKey = "ca.crt"
+
+// Host is everything that is known of one host.
+type Host struct {
+	Name        string
+	APIServer   *APIServer   // that runs on this host; nil for none
+	Credentials []Credential // in the order of their names
+	Cluster     Cluster
+}
+
+// APIServer is an APIServerCertificate and its Secrets.
+type APIServer struct {
+	Object          *v1alpha1.APIServerCertificate
+	TLS             map[string][]byte
+	ServiceAccounts map[string][]byte // nil where it has none
+}
+
+// Credential is a NodeCredential and its Secrets.
+type Credential struct {
+	Object     *v1alpha1.NodeCredential
+	TLS        map[string][]byte
+	Kubeconfig map[string][]byte // nil where it has none
+}
+
+// Cluster is what a host's files need to know of the other hosts of its cluster.
+type Cluster struct {
+	APIServer   *v1alpha1.APIServerCertificate // of the host's kubelet, or on the host itself; nil if unknown
+	EtcdServers []v1alpha1.NodeCredential      // of role EtcdServer, on any host
+	EtcdPeers   []v1alpha1.NodeCredential      // of role EtcdPeer, on any host
+	KubeletCA   []byte                         // verifies the kubelets' servers; nil where they have no certificates
+}
+
+// Gather reads what one host needs. Where something is not to be had yet, the error names it and says why.
+func Gather(ctx context.Context, from client.Reader, namespace, host string) (Host, error) {
+	var credentials v1alpha1.NodeCredentialList
+	if err := from.List(ctx, &credentials, client.InNamespace(namespace)); err != nil {
+		return Host{}, fmt.Errorf("list NodeCredentials: %w", err)
+	}
+	var servers v1alpha1.APIServerCertificateList
+	if err := from.List(ctx, &servers, client.InNamespace(namespace)); err != nil {
+		return Host{}, fmt.Errorf("list APIServerCertificates: %w", err)
+	}
+	byName := func(a, b v1alpha1.NodeCredential) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(credentials.Items, byName)
+	g := gatherer{ctx: ctx, from: from, namespace: namespace, credentials: credentials.Items, servers: servers.Items}
+	return g.host(host)
+}
+
+// gatherer lives for one Gather; ctx is in it because every step reads.
+type gatherer struct {
+	ctx         context.Context //nolint:containedctx // it lives no longer than the call
+	from        client.Reader
+	namespace   string
+	credentials []v1alpha1.NodeCredential
+	servers     []v1alpha1.APIServerCertificate
+	problems    []string
+}
+
+func (g *gatherer) host(name string) (Host, error) {
+	h := Host{Name: name}
+	for i := range g.servers {
+		s := &g.servers[i]
+		if s.Spec.HostName != name {
+			continue
+		}
+		if h.APIServer != nil {
+			return Host{}, fmt.Errorf("APIServerCertificates %q and %q are both for host %q, and one host serves one: "+
+				"change hostName of one of them", h.APIServer.Object.Name, s.Name, name)
+		}
+		h.APIServer = g.apiServer(s)
+	}
+	for i := range g.credentials {
+		if c := &g.credentials[i]; c.Spec.HostName == name {
+			h.Credentials = append(h.Credentials, g.credential(c))
+		}
+	}
+	if h.APIServer == nil && len(h.Credentials) == 0 {
+		return Host{}, g.unknownHost(name)
+	}
+	if len(g.problems) == 0 {
+		h.Cluster = g.cluster(h)
+	}
+	if len(g.problems) > 0 {
+		return Host{}, fmt.Errorf("host %q cannot be exported yet:\n  %s", name, strings.Join(g.problems, "\n  "))
+	}
+	return h, nil
+}
+
+func (g *gatherer) problem(format string, args ...any) {
+	g.problems = append(g.problems, fmt.Sprintf(format, args...))
+}
+
+func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
+	out := &APIServer{Object: s}
+	if !g.ready("APIServerCertificate", s, s.Status.Conditions, s.Status.ObservedGeneration) {
+		return out
+	}
+	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, "client-ca.crt")
+	if name := s.ServiceAccountSecretName(); name != "" {
+		out.ServiceAccounts = g.secret(name, "sa.key", "sa.pub")
+	}
+	return out
+}
+
+func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
+	out := Credential{Object: c}
+	if !g.ready("NodeCredential", c, c.Status.Conditions, c.Status.ObservedGeneration) {
+		return out
+	}
+	out.TLS = g.secret(c.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey)
+	if name := c.KubeconfigSecretName(); name != "" {
+		out.Kubeconfig = g.secret(name, "kubeconfig", "kubeconfig.files", caKey, corev1.TLSCertKey)
+	}
+	return out
+}
+
+// ready says whether an object can be exported, and notes why if not.
+func (g *gatherer) ready(kind string, o client.Object, conditions []metav1.Condition, observed int64) bool {
+	c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
+	switch {
+	case c == nil:
+		g.problem("%s %q has no status yet: is the operator running?", kind, o.GetName())
+	case c.Status != metav1.ConditionTrue:
+		g.problem("%s %q is not Ready: %s: %s", kind, o.GetName(), c.Reason, c.Message)
+	case observed != o.GetGeneration():
+		g.problem("%s %q was changed, and the operator has not acted on it yet", kind, o.GetName())
+	default:
+		return true
+	}
+	return false
+}
+
+// secret reads a Secret's data; it must hold the given keys.
+func (g *gatherer) secret(name string, keys ...string) map[string][]byte {
+	var s corev1.Secret
+	err := g.from.Get(g.ctx, client.ObjectKey{Namespace: g.namespace, Name: name}, &s)
+	switch {
+	case apierrors.IsNotFound(err):
+		g.problem("Secret %q does not exist", name)
+	case apierrors.IsForbidden(err):
+		g.problem("Secret %q may not be read: exporting a host needs 'get' on its Secrets", name)
+	case err != nil:
+		g.problem("Secret %q cannot be read: %v", name, err)
+	default:
+		for _, key := range keys {
+			if len(s.Data[key]) == 0 {
+				g.problem("Secret %q has no %q", name, key)
+			}
+		}
+	}
+	return s.Data
+}
+
+func (g *gatherer) unknownHost(name string) error {
+	var hosts []string
+	for i := range g.credentials {
+		hosts = append(hosts, g.credentials[i].Spec.HostName)
+	}
+	for i := range g.servers {
+		hosts = append(hosts, g.servers[i].Spec.HostName)
+	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
+	if len(hosts) == 0 {
+		return fmt.Errorf("namespace %q holds no NodeCredential and no APIServerCertificate: choose another with --namespace", g.namespace)
+	}
+	return fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q; there are: %s",
+		g.namespace, name, strings.Join(hosts, ", "))
+}

@@ -1,0 +1,54 @@
+package export
+
+import (
+	"bytes"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
+)
+
+// kubeconfigs adds both forms of a credential's kubeconfig.
+func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
+	if !bytes.Equal(c.Kubeconfig[corev1.TLSCertKey], c.TLS[corev1.TLSCertKey]) {
+		l.problem("%s: its two Secrets hold different certificates: the operator is between two writes, try again", from)
+		return
+	}
+	files, err := relocate(c.Kubeconfig["kubeconfig.files"], l.dir, at)
+	if err != nil {
+		l.problem("%s: %v", from, err)
+		return
+	}
+	l.add(from, at.Kubeconfig, secretMode, files)
+	l.add(from, at.Embedded, secretMode, c.Kubeconfig["kubeconfig"])
+}
+
+// relocate renders a kubeconfig of the path form for another directory.
+func relocate(text []byte, dir string, at hostfiles.Files) ([]byte, error) {
+	config, err := clientcmd.Load(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	current := config.Contexts[config.CurrentContext]
+	if current == nil || config.Clusters[current.Cluster] == nil {
+		return nil, fmt.Errorf("the kubeconfig has no context %q with a cluster", config.CurrentContext)
+	}
+	host := at.Below(dir)
+	moved, err := kubeconfig.Render(kubeconfig.Params{
+		Server:      config.Clusters[current.Cluster].Server,
+		ClusterName: current.Cluster,
+		ContextName: config.CurrentContext,
+		UserName:    current.AuthInfo,
+		Namespace:   current.Namespace,
+		CA:          kubeconfig.Material{Path: hostfiles.Files{CA: hostfiles.CA}.Below(dir).CA},
+		Certificate: kubeconfig.Material{Path: host.Certificate},
+		Key:         kubeconfig.Material{Path: host.Key},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("render the kubeconfig: %w", err)
+	}
+	return moved, nil
+}

@@ -1,0 +1,165 @@
+package export
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Places beside those of package hostfiles, relative to the host's directory.
+const (
+	kubeletCA     = "pki/kubelet-ca.crt" // verifies the kubelets' servers
+	kubeletConfig = "kubelet-config.yaml"
+	argsDirectory = "args"
+)
+
+const (
+	publicMode fs.FileMode = 0o644
+	secretMode fs.FileMode = 0o600
+)
+
+// File is one file of a host.
+type File struct {
+	Path string // relative to the host's directory
+	Mode fs.FileMode
+	Data []byte
+	from string // who asked for it, for errors
+}
+
+// Layout is all files of a host in the order of their paths. dir is where they will lie on the host:
+// kubeconfigs and flags name it. "" takes it from the credentials. Notes say what a person should know.
+func Layout(h Host, dir string, now time.Time) (files []File, notes []string, err error) {
+	if dir, err = directory(h, dir); err != nil {
+		return nil, nil, err
+	}
+	l := layout{dir: dir, now: now, byPath: map[string]File{}}
+	if h.APIServer != nil {
+		l.apiServer(h.APIServer)
+	}
+	for _, c := range h.Credentials {
+		l.credential(c)
+	}
+	l.clientCA(h)
+	if h.Cluster.KubeletCA != nil {
+		l.add("the kubelets' CA", kubeletCA, publicMode, h.Cluster.KubeletCA)
+	}
+	notes = l.args(h)
+	if len(l.problems) > 0 {
+		return nil, nil, fmt.Errorf("host %q: %s", h.Name, strings.Join(l.problems, "\n  "))
+	}
+	for _, f := range l.byPath {
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	return files, notes, nil
+}
+
+// directory is where the files will lie on the host: as told, or as the credentials agree.
+func directory(h Host, told string) (string, error) {
+	if told != "" {
+		if !path.IsAbs(told) {
+			return "", fmt.Errorf("directory %q must be an absolute path on the host", told)
+		}
+		return path.Clean(told), nil
+	}
+	dir, from := "", ""
+	for _, c := range h.Credentials {
+		if c.Object.Spec.Kubeconfig == nil || c.Object.Spec.Kubeconfig.Directory == "" {
+			continue
+		}
+		next := path.Clean(c.Object.Spec.Kubeconfig.Directory)
+		if dir != "" && dir != next {
+			return "", fmt.Errorf("NodeCredentials %q and %q name different directories (%s and %s): say with --directory "+
+				"where the files of host %q will lie", from, c.Object.Name, dir, next, h.Name)
+		}
+		dir, from = next, c.Object.Name
+	}
+	if dir == "" {
+		dir = hostfiles.DefaultBaseDir
+	}
+	return dir, nil
+}
+
+// layout collects files and what is wrong with them.
+type layout struct {
+	dir      string
+	now      time.Time
+	byPath   map[string]File
+	problems []string
+}
+
+func (l *layout) at(name string) string { return path.Join(l.dir, name) }
+
+func (l *layout) problem(format string, args ...any) {
+	l.problems = append(l.problems, fmt.Sprintf(format, args...))
+}
+
+// add puts a file in its place. Two may share a place only if they agree on what it holds.
+func (l *layout) add(from, name string, mode fs.FileMode, data []byte) {
+	if was, ok := l.byPath[name]; ok && !bytes.Equal(was.Data, data) {
+		l.problem("%s and %s both belong at %s and differ: one of them is for another host or another role", was.from, from, name)
+		return
+	}
+	if _, ok := l.byPath[name]; !ok {
+		l.byPath[name] = File{Path: name, Mode: mode, Data: data, from: from}
+	}
+}
+
+func (l *layout) apiServer(s *APIServer) {
+	from := fmt.Sprintf("APIServerCertificate %q", s.Object.Name)
+	l.pair(from, hostfiles.APIServerCert, hostfiles.APIServerKey, s.TLS)
+	l.add(from, hostfiles.CA, publicMode, s.TLS[caKey])
+	l.add(from, hostfiles.ClientCA, publicMode, s.TLS["client-ca.crt"])
+	if s.ServiceAccounts != nil {
+		l.add(from, hostfiles.ServiceAccKey, secretMode, s.ServiceAccounts["sa.key"])
+		l.add(from, hostfiles.ServiceAccPub, publicMode, s.ServiceAccounts["sa.pub"])
+	}
+}
+
+func (l *layout) credential(c Credential) {
+	from := fmt.Sprintf("NodeCredential %q (role %s)", c.Object.Name, c.Object.Spec.Role)
+	at := hostfiles.ForRole(string(c.Object.Spec.Role), c.Object.Name)
+	l.pair(from, at.Certificate, at.Key, c.TLS)
+	// At hostfiles.CA lies what verifies the API server, which may be another CA than the one that signed
+	// this credential: it comes from the kubeconfig.
+	if at.CA != hostfiles.CA {
+		l.add(from, at.CA, publicMode, c.TLS[caKey])
+	}
+	if c.Kubeconfig != nil {
+		l.add(from, hostfiles.CA, publicMode, c.Kubeconfig[caKey])
+		l.kubeconfigs(from, c, at)
+	}
+}
+
+// clientCA is what verifies the clients of the host's kubelet, where no API server of the same host has
+// put its own bundle there.
+func (l *layout) clientCA(h Host) {
+	c := h.user("Kubelet")
+	if h.APIServer != nil || c == nil {
+		return
+	}
+	l.add(fmt.Sprintf("NodeCredential %q", c.Object.Name), hostfiles.ClientCA, publicMode, c.TLS[caKey])
+}
+
+// pair adds a certificate and its key, after a look at whether they are of any use.
+func (l *layout) pair(from, certificate, key string, data map[string][]byte) {
+	pair, err := pki.ParseKeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+	switch {
+	case err != nil:
+		l.problem("%s: %v", from, err)
+	case l.now.After(pair.Cert.NotAfter):
+		l.problem("%s: the certificate expired at %s: is the operator running?", from, pair.Cert.NotAfter.Format(time.RFC3339))
+	default:
+		l.add(from, certificate, publicMode, data[corev1.TLSCertKey])
+		l.add(from, key, secretMode, data[corev1.TLSPrivateKeyKey])
+	}
+}

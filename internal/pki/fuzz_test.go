@@ -1,0 +1,130 @@
+package pki_test
+
+import (
+	"math/big"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// What parses is a pair that belongs together and survives being stored; what doesn't gives no pair, and an
+// error that quotes none of the key.
+func FuzzParseKeyPair(f *testing.F) {
+	ca := selfSign(f, caRequest())
+	pair := issue(f, leafRequest(), ca)
+	cert, key := pair.CertPEM(), reveal(f, pair.Key)
+	for name, text := range forms(pair.Key) {
+		f.Add(cert, text)
+		f.Add(append(slices.Clone(cert), ca.CertPEM()...), append([]byte(name), text...))
+	}
+	f.Add(ca.CertPEM(), key)
+	f.Add([]byte{}, []byte{})
+	f.Add(key, cert)
+	f.Add(cert[:len(cert)/2], key[:len(key)/2])
+	f.Add(cert, encryptedPEM("RSA PRIVATE KEY"))
+	f.Add(cert, block("PRIVATE KEY", x25519PKCS8()))
+	f.Fuzz(func(t *testing.T, cert, key []byte) {
+		pair, err := pki.ParseKeyPair(cert, key)
+		if err != nil {
+			if pair.Cert != nil || pair.Key.Public() != nil {
+				t.Fatalf("a pair in spite of %v", err)
+			}
+			for line := range strings.Lines(string(key)) {
+				if line = strings.TrimSpace(line); len(line) >= 24 && !strings.HasPrefix(line, "-----") && strings.Contains(err.Error(), line) {
+					t.Fatalf("the error quotes the key: %v", err)
+				}
+			}
+			return
+		}
+		if !pki.SamePublicKey(pair.Cert.PublicKey, pair.Key.Public()) {
+			t.Fatal("the key is not the certificate's")
+		}
+		back, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, pair.Key))
+		if err != nil || !back.Cert.Equal(pair.Cert) || len(back.Chain) != len(pair.Chain) ||
+			!pki.SamePublicKey(back.Key.Public(), pair.Key.Public()) {
+			t.Fatalf("another pair comes back from storage: %v", err)
+		}
+		if serial, ok := new(big.Int).SetString(pki.SerialOf(pair.Cert), 16); !ok || serial.Cmp(pair.Cert.SerialNumber) != 0 {
+			t.Fatalf("serial number %v reads %q", pair.Cert.SerialNumber, pki.SerialOf(pair.Cert))
+		}
+		_ = leafRequest().Difference(pair.Cert) // must not panic on what others made
+	})
+}
+
+// What is accepted is canonical, so taking it again changes nothing, and covers what was given.
+func FuzzNewSANs(f *testing.F) {
+	for _, s := range [][2]string{
+		{"k8s-master,localhost", "10.96.0.1,::1"}, {"*.example.com,a", "::ffff:10.0.0.1"}, {"xn--fiq228c.example.", "fd00:0::1"},
+		{"K8S", "010.0.0.1"}, {"a_b", "fe80::1%eth0"}, {"10.0.0.1", ""}, {"010.0.0.1", "10.0.0.1,10.0.0.1"}, {"", ""}, {"中国", "[::1]"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, nameList, addressList string) {
+		names, addresses := fields(nameList), fields(addressList)
+		s, err := pki.NewSANs(names, addresses)
+		if err != nil {
+			return
+		}
+		var texts []string
+		for _, a := range s.IPAddresses {
+			if a.Zone() != "" || a.Is4In6() || !a.IsValid() {
+				t.Fatalf("address %v is not canonical", a)
+			}
+			texts = append(texts, a.String())
+		}
+		again, err := pki.NewSANs(s.DNSNames, texts)
+		if err != nil || again.String() != s.String() {
+			t.Fatalf("[%s] becomes [%s], %v", s, again, err)
+		}
+		if !slices.IsSorted(s.DNSNames) || !slices.IsSortedFunc(s.IPAddresses, netip.Addr.Compare) {
+			t.Fatalf("[%s] is not in order", s)
+		}
+		for _, n := range s.DNSNames {
+			if _, err := netip.ParseAddr(n); err == nil || n != strings.ToLower(n) || strings.ContainsFunc(n, func(r rune) bool { return r > 127 }) {
+				t.Fatalf("%q is taken for a DNS name", n)
+			}
+		}
+		for _, host := range append(names, addresses...) {
+			if !strings.HasPrefix(host, "*") && !s.Covers(host) {
+				t.Fatalf("[%s] does not cover %q", s, host)
+			}
+		}
+	})
+}
+
+func fields(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+// What is accepted has room for eight services, holds its first address, and says the same of itself again.
+func FuzzFirstServiceIP(f *testing.F) {
+	for _, s := range []string{
+		"10.96.5.7/16", "10.1.10.248/29", "fd00:10:96::/112", "10.96.0.0/30", "::ffff:10.96.0.0/112", "0.0.0.0/0", "::/0",
+		"10.96.0.0/012", "", "/", "fe80::%eth0/64",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, cidr string) {
+		first, err := pki.FirstServiceIP(cidr)
+		if err != nil {
+			if first.IsValid() {
+				t.Fatalf("%v in spite of %v", first, err)
+			}
+			return
+		}
+		prefix := netip.MustParsePrefix(cidr)
+		if !prefix.Contains(first) || first.Zone() != "" || first.Is4In6() || first.Prev() != prefix.Masked().Addr() {
+			t.Fatalf("%v is not the first of %s", first, cidr)
+		}
+		if prefix.Addr().BitLen()-prefix.Bits() < 3 {
+			t.Fatalf("%s is too small", cidr)
+		}
+		again, err := pki.FirstServiceIP(netip.PrefixFrom(first, prefix.Bits()).String())
+		if err != nil || again != first {
+			t.Fatalf("the network of %v has the first address %v, %v", first, again, err)
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package plan_test
+
+import (
+	"crypto/x509"
+	"testing"
+	"time"
+
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+func desiredCA(mods ...func(*plan.DesiredCA)) plan.DesiredCA {
+	d := plan.DesiredCA{Request: pki.Request{
+		Subject: pki.Subject{CommonName: "kubernetes", Organizations: []string{"example"}}, Key: key, Validity: 100 * day,
+	}}
+	for _, mod := range mods {
+		mod(&d)
+	}
+	return d
+}
+
+func TestReplacement(t *testing.T) {
+	p256 := pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
+	pair, err := pki.SelfSign(start, desiredCA().Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing := plan.Generation{Number: 1, State: plan.Signing, RequestHash: desiredCA().Request.Hash()}
+	for name, tc := range map[string]struct {
+		mod    func(*plan.DesiredCA)
+		at     time.Duration
+		reason plan.Reason
+		next   time.Duration
+	}{
+		"new":                         {func(*plan.DesiredCA) {}, 0, "", 80 * day},
+		"a second before it is due":   {func(*plan.DesiredCA) {}, 80*day - time.Second, "", 80 * day},
+		"due":                         {func(*plan.DesiredCA) {}, 80 * day, plan.RenewalDue, 0},
+		"expired":                     {func(*plan.DesiredCA) {}, 101 * day, plan.RenewalDue, 0},
+		"renewBefore, early":          {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70*day - time.Second, "", 70 * day},
+		"renewBefore, due":            {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70 * day, plan.RenewalDue, 0},
+		"spread, early":               {func(d *plan.DesiredCA) { d.Seed = 50 }, 78*day - time.Second, "", 78 * day},
+		"spread, due":                 {func(d *plan.DesiredCA) { d.Seed = 50 }, 78 * day, plan.RenewalDue, 0},
+		"another validity":            {func(d *plan.DesiredCA) { d.Request.Validity *= 2 }, 0, plan.RequestChanged, 0},
+		"another name":                {func(d *plan.DesiredCA) { d.Request.Subject.CommonName = "other" }, 0, plan.RequestChanged, 0},
+		"another key":                 {func(d *plan.DesiredCA) { d.Request.Key = p256 }, 0, plan.RequestChanged, 0},
+		"changed request before date": {func(d *plan.DesiredCA) { d.Request.Validity *= 2 }, 90 * day, plan.RequestChanged, 0},
+	} {
+		reason, next := plan.Replacement(whole.Add(tc.at), desiredCA(tc.mod), signing, pair.Cert)
+		want := time.Time{}
+		if tc.next != 0 {
+			want = whole.Add(tc.next)
+		}
+		if reason != tc.reason || !next.Equal(want) {
+			t.Errorf("%s: %q, next look %v; want %q, %v", name, reason, next, tc.reason, want)
+		}
+	}
+}
+
+func TestGenerationsHaveTheirOwnName(t *testing.T) {
+	d := desiredCA()
+	for number, want := range map[int32]string{1: "kubernetes", 2: "kubernetes g2", 3: "kubernetes g3", 10: "kubernetes g10"} {
+		r := d.GenerationRequest(number)
+		if r.Subject.CommonName != want {
+			t.Errorf("generation %d is named %q, want %q", number, r.Subject.CommonName, want)
+		}
+		r.Subject.CommonName = "kubernetes"
+		if r.Hash() != d.Request.Hash() {
+			t.Errorf("generation %d differs in more than its name", number)
+		}
+	}
+	if d.Request.Subject.CommonName != "kubernetes" {
+		t.Error("GenerationRequest changes its receiver")
+	}
+	certs := map[string]*x509.Certificate{}
+	for _, number := range []int32{1, 2} {
+		pair, err := pki.SelfSign(start, d.GenerationRequest(number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		certs[string(pair.Cert.RawSubject)] = pair.Cert
+	}
+	if len(certs) != 2 {
+		t.Error("two generations share a subject")
+	}
+}
+
+// By its name an attempt that was cut short is found again: were the name another after an update of the
+// operator, a CA's key would be given up and made once more.
+func TestGenerationSecretNamesNeverChange(t *testing.T) {
+	hash := "v1:2320c2712a54b669bb6401047190b052"
+	for want, got := range map[string]string{
+		"kubernetes-g1-1d85cccd":    plan.GenerationSecretName("kubernetes", 1, hash),
+		"kubernetes-g2-aea4a280":    plan.GenerationSecretName("kubernetes", 2, hash),
+		"kubernetes-g1-4fc65cca":    plan.GenerationSecretName("kubernetes", 1, "v1:other"),
+		"other-g1-c2d90da3":         plan.GenerationSecretName("other", 1, hash),
+		"kubernetes-g1-g1-73ebf491": plan.GenerationSecretName("kubernetes-g1", 1, hash),
+	} {
+		if got != want {
+			t.Errorf("the Secret is named %q instead of %q", got, want)
+		}
+	}
+}

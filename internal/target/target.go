@@ -1,0 +1,142 @@
+// Package target starts the components of a Kubernetes cluster from the directories that
+// `clusterpki export` wrote, with the flags that it wrote, on this machine: every host on a loopback address.
+package target
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"clusterpki.io/operator/internal/process"
+)
+
+// grace is how long a component may take to stop.
+const grace = 5 * time.Second
+
+// Runner starts components and stops them in the opposite order.
+type Runner struct {
+	Binaries process.Binaries
+	Data     string // where components keep what they write
+	Logs     string
+	running  []*process.Process
+}
+
+// Place is where a component listens, in place of what its exported flags say.
+type Place struct {
+	Address string
+	Port    int // 0: the component's usual one
+}
+
+// Host is one host: what was exported for it, and where it is to be.
+type Host struct {
+	Name      string
+	Directory string // holds its files
+}
+
+// flags reads the exported flags of a component.
+func (h Host) flags(component string) ([]string, error) {
+	path := filepath.Join(h.Directory, "args", component)
+	text, err := os.ReadFile(path) //nolint:gosec // what the caller exported
+	if err != nil {
+		return nil, fmt.Errorf("host %s is not to run %s: %w", h.Name, component, err)
+	}
+	return strings.Split(strings.TrimSpace(string(text)), "\n"), nil
+}
+
+// flag returns the value of one exported flag.
+func (h Host) flag(component, name string) (string, error) {
+	flags, err := h.flags(component)
+	if err != nil {
+		return "", err
+	}
+	prefix := "--" + name + "="
+	i := slices.IndexFunc(flags, func(f string) bool { return strings.HasPrefix(f, prefix) })
+	if i < 0 {
+		return "", fmt.Errorf("args/%s of host %s has no %s", component, h.Name, prefix)
+	}
+	return strings.TrimPrefix(flags[i], prefix), nil
+}
+
+// start runs a program with the exported flags of a component, and then with flags that win over them.
+func (r *Runner) start(h Host, component, program string, overrides ...string) error {
+	flags, err := h.flags(component)
+	if err != nil {
+		return err
+	}
+	path, err := r.Binaries.Find(program)
+	if err != nil {
+		return err
+	}
+	name := component + " on " + h.Name
+	p, err := process.Start(process.Spec{
+		Name: name, Path: path, Args: append(flags, overrides...), Dir: r.Data,
+		Log: filepath.Join(r.Logs, h.Name+"-"+component+".log"),
+	})
+	if err != nil {
+		return err
+	}
+	r.running = append(r.running, p)
+	return nil
+}
+
+// Failed says whether a component has ended.
+func (r *Runner) Failed() error {
+	for _, p := range r.running {
+		if err := p.Failed(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stop stops every component, the last one first.
+func (r *Runner) Stop() {
+	for _, p := range slices.Backward(r.running) {
+		p.Stop(grace)
+	}
+	r.running = nil
+}
+
+// Poll asks until the answer is nil, the context ends, or a component does. Its error is the last answer.
+func (r *Runner) Poll(ctx context.Context, limit time.Duration, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		if ended := r.Failed(); ended != nil {
+			return ended
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", limit, err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (p Place) flags() []string {
+	flags := []string{"--bind-address=" + p.Address}
+	if p.Port != 0 {
+		flags = append(flags, "--secure-port="+strconv.Itoa(p.Port))
+	}
+	return flags
+}
+
+// hostPort is the place with the component's usual port if it has none of its own.
+func (p Place) hostPort(usual int) string {
+	if p.Port != 0 {
+		usual = p.Port
+	}
+	return net.JoinHostPort(p.Address, strconv.Itoa(usual))
+}

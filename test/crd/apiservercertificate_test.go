@@ -1,0 +1,163 @@
+package crd
+
+import (
+	"strings"
+	"testing"
+)
+
+const validServer = `
+apiVersion: clusterpki.io/v1alpha1
+kind: APIServerCertificate
+metadata: {name: k8s-master, namespace: prod}
+spec:
+  caRef: {name: k8s}
+  hostName: k8s-master
+  endpoint: https://k8s-master:6443
+`
+
+const (
+	ipNotName   = "must be a DNS name: an IP address belongs in ipAddresses"
+	ipNotHost   = "must be a host name: an IP address belongs in ipAddresses"
+	badName     = "must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label"
+	badIP       = "must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
+	badCIDR     = "must be an IPv4 or IPv6 network such as '10.96.0.0/12'"
+	smallCIDR   = "must hold at least 8 addresses"
+	badEndpoint = "must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
+	notCovered  = "spec.endpoint: no SAN covers the host of endpoint, so every client would refuse the server: add the host"
+)
+
+// localEndpoint is covered whatever the host is called.
+var localEndpoint = []edit{{"spec.endpoint", "https://localhost:6443"}}
+
+func TestAPIServerCertificate(t *testing.T) {
+	k := load(t, "apiservercertificates")
+	runCases(t, k, validServer, map[string]testCase{
+		"nothing more than required": {},
+		"dual stack":                 accepted("spec.serviceCIDRs", list("10.96.0.0/12", "fd00:10:96::/112")),
+		"dual stack, IPv6 first":     accepted("spec.serviceCIDRs", list("fd00:10:96::/112", "10.96.0.0/12")),
+		"smallest networks":          accepted("spec.serviceCIDRs", list("10.96.0.0/29", "fd00::/125")),
+		"IPv6 alone":                 accepted("spec.serviceCIDRs", list("fd00:10:96::/108")),
+		"names": accepted("spec.dnsNames", list("centos-master", "*.example.org", "xn--mnchen-3ya.example",
+			"a.b.c.d.example", "1.example", "1a", strings.Repeat("x", 63)+".example")),
+		"empty lists":     {edits: []edit{{"spec.dnsNames", []any{}}, {"spec.ipAddresses", []any{}}}},
+		"addresses":       accepted("spec.ipAddresses", list("10.1.10.238", "2001:db8::1", "::")),
+		"host with dots":  {edits: []edit{{"spec.hostName", "api.xn--mnchen-3ya.example"}, {"spec.endpoint", "https://localhost"}}},
+		"numeric host":    {edits: []edit{{"spec.hostName", "7"}, {"spec.endpoint", "https://localhost"}}},
+		"several clients": accepted("spec.clientCARefs", []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}),
+		"own Secrets":     {edits: []edit{{"spec.secretName", "tls.prod"}, {"spec.serviceAccountKeys.secretName", "sa"}}},
+
+		"no caRef":         {edits: set("spec.caRef", nil), want: "spec.caRef: "},
+		"empty caRef":      refused("spec.caRef.name", "", "spec.caRef.name in body should be at least 1 chars long"),
+		"no host":          refusedWith(localEndpoint, "spec.hostName", "", "spec.hostName in body should be at least 1 chars long"),
+		"twice one client": refused("spec.clientCARefs", []any{}, "spec.clientCARefs in body should have at least 1 items"),
+
+		"malformed network":        refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0"),
+		"network out of range":     refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0/33"),
+		"network, leading zero":    refusedItem("spec.serviceCIDRs", badCIDR, "10.096.0.0/12"),
+		"too small, IPv4":          refusedItem("spec.serviceCIDRs", smallCIDR, "10.96.0.0/30"),
+		"too small, IPv6":          refusedItem("spec.serviceCIDRs", smallCIDR, "fd00::/126"),
+		"same family":              refused("spec.serviceCIDRs", list("10.96.0.0/12", "10.112.0.0/12"), "must not hold two networks of the same IP family"),
+		"same family, IPv6":        refused("spec.serviceCIDRs", list("fd00::/112", "fd01::/112"), "must not hold two networks of the same IP family"),
+		"three networks":           refused("spec.serviceCIDRs", list("10.96.0.0/12", "fd00::/112", "10.0.0.0/12"), "must have at most 2 items"),
+		"no network":               refused("spec.serviceCIDRs", []any{}, "spec.serviceCIDRs in body should have at least 1 items"),
+		"host in service network":  refused("spec.ipAddresses", list("10.96.0.1"), "no address of a host may lie within serviceCIDRs"),
+		"bad cluster domain":       refused("spec.clusterDomain", "Cluster.Local", "must be a lower-case DNS domain such as 'cluster.local'"),
+		"cluster domain, last dot": refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
+		"bad Secret name":          refused("spec.secretName", "TLS", "must be a valid Secret name"),
+		"bad service account name": refused("spec.serviceAccountKeys.secretName", "sa_keys", "must be a valid Secret name"),
+		"very long name": {
+			edits: set("metadata.name", strings.Repeat("x", 201)),
+			want:  "metadata: metadata.name must be 200 characters or fewer",
+		},
+	})
+	runCases(t, k, validServer, hostCases(localEndpoint))
+	runCases(t, k, validServer, nameCases(nil))
+	runCases(t, k, validServer, durationCases())
+	runCases(t, k, validServer, keyCases())
+	runCases(t, k, validServer, endpointCases())
+}
+
+// refusedWith is refused after other edits.
+func refusedWith(others []edit, path string, value any, message string) testCase {
+	c := refused(path, value, message)
+	c.edits = append(c.edits, others...)
+	return c
+}
+
+// refusedItem says that a list of this one item is refused.
+func refusedItem(path, message, item string) testCase {
+	return testCase{edits: set(path, list(item)), want: path + "[0]: " + message}
+}
+
+// hostCases are those of spec.hostName.
+func hostCases(with []edit) map[string]testCase {
+	cases := map[string]testCase{}
+	for bad, message := range map[string]string{
+		"K8s-Master": badName, "k8s_master": badName, "-k8s": badName, "k8s-": badName, "k8s..master": badName, "münchen": badName,
+		"k8s-master.": badName, "*.example.org": badName, "k8s master": badName, "k8s-master:6443": badName,
+		"10.1.10.238": ipNotHost, "2001:db8::1": ipNotHost, "010.001.010.238": ipNotHost, "10.1.10.999": ipNotHost,
+	} {
+		cases["hostName "+bad] = refusedWith(with, "spec.hostName", bad, message)
+	}
+	cases["hostName of 65 bytes"] = refusedWith(with, "spec.hostName", strings.Repeat("x", 32)+"."+strings.Repeat("x", 32), "may not be more than 64 bytes")
+	return cases
+}
+
+// nameCases are those of spec.dnsNames and spec.ipAddresses.
+func nameCases(with []edit) map[string]testCase {
+	cases := map[string]testCase{
+		"a name twice":     {edits: append(set("spec.dnsNames", list("a", "a")), with...), want: "spec.dnsNames[1]: "},
+		"an address twice": {edits: append(set("spec.ipAddresses", list("::1", "::1")), with...), want: "spec.ipAddresses[1]: "},
+	}
+	for bad, message := range map[string]string{
+		"Example.org": badName, "a_b.example.org": badName, "münchen.example": badName, "*": badName, "*.": badName, "a.*.example": badName,
+		"*.*.example": badName, "ex*.example": badName, "example.org.": badName, "https://example.org": badName,
+		strings.Repeat("x", 64) + ".example": badName,
+		"10.1.10.238":                        ipNotName, "2001:db8::1": ipNotName, "10.01.1.1": ipNotName,
+	} {
+		c := refusedItem("spec.dnsNames", message, bad)
+		c.edits = append(c.edits, with...)
+		cases["DNS name "+bad] = c
+	}
+	for _, bad := range []string{"10.1.10", "010.1.1.1", "fe80::1%eth0", "10.1.10.238/24", "[::1]", "k8s-master", "10.1.1.1:6443", "256.1.1.1"} {
+		c := refusedItem("spec.ipAddresses", badIP, bad)
+		c.edits = append(c.edits, with...)
+		cases["address "+bad] = c
+	}
+	return cases
+}
+
+func endpointCases() map[string]testCase {
+	cases := map[string]testCase{
+		"by name":     {edits: []edit{{"spec.dnsNames", list("lb.example.org")}, {"spec.endpoint", "https://lb.example.org:6443"}}},
+		"by wildcard": {edits: []edit{{"spec.dnsNames", list("*.example.org")}, {"spec.endpoint", "https://lb.example.org"}}},
+		"by address":  {edits: []edit{{"spec.ipAddresses", list("10.1.10.238")}, {"spec.endpoint", "https://10.1.10.238:6443"}}},
+		"by IPv6 address": {edits: []edit{
+			{"spec.ipAddresses", list("2001:db8:0:0::1")}, {"spec.endpoint", "https://[2001:db8::1]:6443"},
+		}},
+		"IPv6 loopback":          accepted("spec.endpoint", "https://[::1]:6443"),
+		"loopback":               accepted("spec.endpoint", "https://127.0.0.1:6443/"),
+		"the service by name":    accepted("spec.endpoint", "https://kubernetes.default.svc.cluster.local"),
+		"the service by address": accepted("spec.endpoint", "https://10.96.0.1:443"),
+
+		"another host":     {edits: set("spec.endpoint", "https://centos-master:6443"), want: notCovered},
+		"another address":  {edits: set("spec.endpoint", "https://10.1.10.238:6443"), want: notCovered},
+		"another IPv6":     {edits: set("spec.endpoint", "https://[2001:db8::1]"), want: notCovered},
+		"zone":             {edits: set("spec.endpoint", "https://[fe80::1%25eth0]"), want: notCovered},
+		"another loopback": {edits: set("spec.endpoint", "https://127.0.0.2:6443"), want: notCovered},
+		"below a wildcard": {
+			edits: []edit{{"spec.dnsNames", list("*.example.org")}, {"spec.endpoint", "https://a.b.example.org"}}, want: notCovered,
+		},
+		"beside a wildcard": {
+			edits: []edit{{"spec.dnsNames", list("*.example.org")}, {"spec.endpoint", "https://example.org"}}, want: notCovered,
+		},
+	}
+	for _, bad := range []string{
+		"k8s-master:6443", "k8s-master", "http://k8s-master:6443", "https://", "https://:6443", "https:///", "https://K8S-master:6443",
+		"https://k8s-master:6443/api", "https://k8s-master:6443?x=1", "https://k8s-master:6443#x", "https://admin:admin@k8s-master:6443",
+		"https://k8s-master:0", "https://k8s-master:65536", "https://k8s-master:port", "https://k8s-master:99999999999", "ftp://x",
+	} {
+		cases["endpoint "+bad] = refused("spec.endpoint", bad, badEndpoint)
+	}
+	return cases
+}

@@ -1,0 +1,103 @@
+package crd
+
+import (
+	"strings"
+	"testing"
+)
+
+const validCA = `
+apiVersion: clusterpki.io/v1alpha1
+kind: ClusterCA
+metadata: {name: k8s, namespace: prod}
+`
+
+const validityRange = "must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m'"
+
+func TestClusterCA(t *testing.T) {
+	k := load(t, "clustercas")
+	runCases(t, k, validCA, map[string]testCase{
+		"no spec at all":     {},
+		"empty spec":         accepted("spec", map[string]any{}),
+		"empty lists":        accepted("spec.subject.organizations", []any{}),
+		"any common name":    accepted("spec.subject.commonName", "Prod CA, Zürich"),
+		"as GitOps tools do": {edits: []edit{{"spec.subject", map[string]any{}}, {"spec.validity", "87600h0m0s"}}},
+
+		"reserved common name": refused("spec.subject.commonName", "system:ca", "must not begin with 'system:'"),
+		"empty common name":    refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
+		"long common name":     refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
+		"many bytes":           refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
+		"long name": {
+			edits: set("metadata.name", strings.Repeat("x", 55)),
+			want:  "spec.subject.commonName: metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",
+		},
+		"long name, common name set": {edits: []edit{
+			{"metadata.name", strings.Repeat("x", 55)}, {"spec.subject.commonName", "k8s-ca"},
+		}},
+		"very long name": {
+			edits: []edit{{"metadata.name", strings.Repeat("x", 201)}, {"spec.subject.commonName", "k8s-ca"}},
+			want:  "metadata: metadata.name must be 200 characters or fewer",
+		},
+		"unknown deletion policy": refused("spec.deletionPolicy", "Keep", `supported values: "Retain", "Delete"`),
+	})
+	runCases(t, k, validCA, durationCases())
+	runCases(t, k, validCA, keyCases())
+}
+
+// durationCases are those of spec.validity and spec.renewBefore, the same in all kinds.
+func durationCases() map[string]testCase {
+	cases := map[string]testCase{
+		"shortest": accepted("spec.validity", "10m"),
+		"longest":  accepted("spec.validity", "876000h"),
+		"mixed":    accepted("spec.validity", "1h30m"),
+		"seconds":  accepted("spec.validity", "31536000s"),
+		"fraction": accepted("spec.validity", "1.5h"),
+		"as Go writes it, renewed before the end": {edits: []edit{
+			{"spec.validity", "8760h0m0s"}, {"spec.renewBefore", "2920h0m0s"},
+		}},
+		"renewBefore equal to validity": {
+			edits: []edit{{"spec.validity", "24h"}, {"spec.renewBefore", "1440m"}},
+			want:  "spec.renewBefore: renewBefore must be shorter than validity",
+		},
+		"renewBefore longer than validity": {
+			edits: []edit{{"spec.validity", "24h"}, {"spec.renewBefore", "25h"}},
+			want:  "spec.renewBefore: renewBefore must be shorter than validity",
+		},
+		"renewBefore zero": refused("spec.renewBefore", "0s", "must be between 1 minute and 100 years"),
+		"a number":         refused("spec.validity", int64(8760), "spec.validity in body must be of type string"),
+	}
+	for _, bad := range []string{
+		"0s", "0h", "-1h", "9m59s", "876000h1s", "876001h", "10y", "365d", "1 year", "8760", "1h-1m", "h", "1h1h", "10m10h",
+		"99999999999999h", "9223372036854775807h", "P1Y", "5000000000000ns",
+	} {
+		cases["validity "+bad] = refused("spec.validity", bad, validityRange)
+	}
+	return cases
+}
+
+// keyCases are those of spec.privateKey, the same in all kinds.
+func keyCases() map[string]testCase {
+	key := func(algorithm string, size int64) []edit {
+		if size == 0 {
+			return set("spec.privateKey", map[string]any{"algorithm": algorithm})
+		}
+		return set("spec.privateKey", map[string]any{"algorithm": algorithm, "size": size})
+	}
+	const (
+		rsa     = "spec.privateKey.size: size must be 2048, 3072 or 4096 for algorithm 'RSA'"
+		ecdsa   = "spec.privateKey.size: size must be 256, 384 or 521 (the NIST curves P-256, P-384, P-521) for algorithm 'ECDSA'"
+		ed25519 = "spec.privateKey.size: size must be left out for algorithm 'Ed25519'"
+	)
+	return map[string]testCase{
+		"RSA 2048": {edits: key("RSA", 2048)}, "RSA 3072": {edits: key("RSA", 3072)}, "RSA 4096": {edits: key("RSA", 4096)},
+		"ECDSA 256": {edits: key("ECDSA", 256)}, "ECDSA 384": {edits: key("ECDSA", 384)}, "ECDSA 521": {edits: key("ECDSA", 521)},
+		"Ed25519": {edits: key("Ed25519", 0)},
+
+		"RSA 1024":     {edits: key("RSA", 1024), want: rsa},
+		"RSA, no size": {edits: key("RSA", 0), want: rsa},
+		"ECDSA 224":    {edits: key("ECDSA", 224), want: ecdsa},
+		"ECDSA 512":    {edits: key("ECDSA", 512), want: ecdsa},
+		"ECDSA 2048":   {edits: key("ECDSA", 2048), want: ecdsa},
+		"Ed25519 256":  {edits: key("Ed25519", 256), want: ed25519},
+		"DSA":          {edits: key("DSA", 0), want: `spec.privateKey.algorithm: supported values: "RSA", "ECDSA", "Ed25519"`},
+	}
+}

@@ -1,0 +1,103 @@
+package crd
+
+import (
+	"strings"
+	"testing"
+)
+
+const validCredential = `
+apiVersion: clusterpki.io/v1alpha1
+kind: NodeCredential
+metadata: {name: k8s-node1-kubelet, namespace: prod}
+spec:
+  caRef: {name: k8s}
+  apiServerRef: {name: k8s-master}
+  hostName: k8s-node1
+  role: Kubelet
+  kubeconfig: {}
+`
+
+const (
+	forServers = "spec: dnsNames and ipAddresses are only for roles that serve"
+	forUsers   = "spec.kubeconfig: kubeconfig is only for roles that are users of the API server"
+	reserved   = "must not begin with 'system:', which Kubernetes reserves: use the role for that identity"
+)
+
+// serving are edits that make the valid credential one of a role that serves.
+var serving = []edit{{"spec.role", "EtcdServer"}, {"spec.kubeconfig", nil}}
+
+func custom(commonName string, organizations []any, usages ...string) edit {
+	c := map[string]any{"commonName": commonName, "usages": list(usages...)}
+	if organizations != nil {
+		c["organizations"] = organizations
+	}
+	return edit{"spec.custom", c}
+}
+
+func TestNodeCredential(t *testing.T) {
+	k := load(t, "nodecredentials")
+	cases := map[string]testCase{
+		"a kubelet":          {},
+		"without kubeconfig": {edits: []edit{{"spec.kubeconfig", nil}, {"spec.apiServerRef", nil}}},
+		"longest node name":  accepted("spec.hostName", strings.Repeat("x", 52)),
+		"longest host name":  {edits: []edit{{"spec.hostName", strings.Repeat("x", 31) + "." + strings.Repeat("x", 32)}, {"spec.role", "Host"}}},
+		"etcd, dual stack": {edits: append([]edit{
+			{"spec.dnsNames", list("*.etcd.svc", "xn--mnchen-3ya.example")}, {"spec.ipAddresses", list("10.0.0.1", "2001:db8::1")},
+		}, serving...)},
+		"own Secrets": {edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "b"}}},
+
+		"no role":           {edits: set("spec.role", nil), want: "spec.role: "},
+		"unknown role":      refused("spec.role", "Master", `supported values: "Kubelet", "KubeProxy"`),
+		"long node name":    refused("spec.hostName", strings.Repeat("x", 53), "hostName must be at most 52 characters for this role"),
+		"SANs for a client": {edits: set("spec.dnsNames", list("a")), want: forServers},
+		"IPs for a client":  {edits: set("spec.ipAddresses", list("10.0.0.1")), want: forServers},
+		"no API server":     {edits: set("spec.apiServerRef", nil), want: "spec.apiServerRef: apiServerRef must be set where kubeconfig is"},
+		"one Secret for both": {
+			edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "a"}},
+			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
+		},
+		"relative directory":  refused("spec.kubeconfig.directory", "etc", "must be an absolute path of plain names"),
+		"climbing directory":  refused("spec.kubeconfig.directory", "/etc/../root", "must be an absolute path of plain names"),
+		"bad context":         refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
+		"bad Secret name":     refused("spec.secretName", "a_b", "must be a valid Secret name"),
+		"bad kubeconfig name": refused("spec.kubeconfig.secretName", "a/b", "must be a valid Secret name"),
+		"very long name":      {edits: set("metadata.name", strings.Repeat("x", 201)), want: "metadata: metadata.name must be 200 characters or fewer"},
+	}
+	for _, role := range []string{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "SuperAdmin", "Host"} {
+		cases["kubeconfig for "+role] = accepted("spec.role", role)
+	}
+	for _, role := range []string{
+		"APIServerKubeletClient", "FrontProxyClient", "EtcdServer", "EtcdPeer", "EtcdClient", "EtcdHealthcheckClient", "KubeletServing",
+	} {
+		cases["no kubeconfig for "+role] = testCase{edits: set("spec.role", role), want: forUsers}
+		cases["role "+role] = testCase{edits: []edit{{"spec.role", role}, {"spec.kubeconfig", nil}}}
+	}
+	runCases(t, k, validCredential, cases)
+	runCases(t, k, validCredential, hostCases(nil))
+	runCases(t, k, validCredential, nameCases(serving))
+	runCases(t, k, validCredential, durationCases())
+	runCases(t, k, validCredential, keyCases())
+}
+
+func TestCustomIdentity(t *testing.T) {
+	k := load(t, "nodecredentials")
+	role := func(edits ...edit) []edit { return append(set("spec.role", "Custom"), edits...) }
+	runCases(t, k, validCredential, map[string]testCase{
+		"a user":   {edits: role(custom("jane", list("developers"), "ClientAuth"))},
+		"a server": {edits: role(custom("web", nil, "ServerAuth"), edit{"spec.kubeconfig", nil}, edit{"spec.dnsNames", list("web.example")})},
+		"both":     {edits: role(custom("web", nil, "ServerAuth", "ClientAuth"), edit{"spec.ipAddresses", list("10.0.0.1")})},
+
+		"no identity":          {edits: role(), want: "spec.custom: custom must be set for role 'Custom', and only for it"},
+		"identity of a row":    {edits: []edit{custom("jane", nil, "ClientAuth")}, want: "spec.custom: custom must be set for role 'Custom', and only for it"},
+		"reserved user":        {edits: role(custom("system:admin", nil, "ClientAuth")), want: "spec.custom.commonName: " + reserved},
+		"reserved group":       {edits: role(custom("jane", list("a", "system:masters"), "ClientAuth")), want: "spec.custom.organizations[1]: " + reserved},
+		"name of 65 bytes":     {edits: role(custom(strings.Repeat("x", 65), nil, "ClientAuth")), want: "spec.custom.commonName: may not be more than 64 bytes"},
+		"65 bytes in 33 runes": {edits: role(custom(strings.Repeat("é", 33), nil, "ClientAuth")), want: "spec.custom.commonName: must be at most 64 bytes long"},
+		"no name":              {edits: role(custom("", nil, "ClientAuth")), want: "spec.custom.commonName: spec.custom.commonName in body should be at least 1 chars long"},
+		"empty group":          {edits: role(custom("jane", list(""), "ClientAuth")), want: "spec.custom.organizations[0]: spec.custom.organizations[0] in body should be at least 1 chars long"},
+		"no usage":             {edits: role(custom("jane", nil)), want: "spec.custom.usages: spec.custom.usages in body should have at least 1 items"},
+		"unknown usage":        {edits: role(custom("jane", nil, "CodeSigning")), want: `spec.custom.usages[0]: supported values: "ClientAuth", "ServerAuth"`},
+		"kubeconfig, server":   {edits: role(custom("web", nil, "ServerAuth")), want: forUsers},
+		"SANs, client":         {edits: role(custom("jane", nil, "ClientAuth"), edit{"spec.dnsNames", list("a")}), want: forServers},
+	})
+}

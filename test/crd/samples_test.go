@@ -1,0 +1,47 @@
+package crd
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// TestSamples holds every sample to the schema; unknown fields included, which kubectl would only warn of.
+func TestSamples(t *testing.T) {
+	kinds := map[string]kind{
+		"ClusterCA":            load(t, "clustercas"),
+		"APIServerCertificate": load(t, "apiservercertificates"),
+		"NodeCredential":       load(t, "nodecredentials"),
+	}
+	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	separator := regexp.MustCompile(`(?m)^---$`)
+	for _, file := range append(files, seed...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range separator.Split(string(text), -1) {
+			u := parse(t, document)
+			k, ours := kinds[u.GetKind()]
+			if !ours {
+				continue
+			}
+			checked++
+			if errs := k.admit(t, u); len(errs) > 0 {
+				t.Errorf("%s: %s %s: %v", file, u.GetKind(), u.GetName(), errs.ToAggregate())
+			}
+		}
+	}
+	if checked == 0 {
+		t.Error("there is no sample")
+	}
+}

@@ -1,0 +1,285 @@
+// Package install_test installs the operator's manifests on a real API server, and runs the operator with
+// exactly the permissions that they give it.
+package install_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
+)
+
+const (
+	system   = "clusterpki-system"
+	operator = "system:serviceaccount:" + system + ":clusterpki"
+)
+
+// cluster is a control plane without anything of clusterpki.
+type cluster struct {
+	t          *testing.T
+	cfg        *rest.Config
+	api        client.Client
+	kubectlBin string
+	kubeconfig string
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	dir, err := testenv.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &envtest.Environment{BinaryAssetsDirectory: dir}
+	ctrl.SetLogger(logr.Discard())
+	cfg, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := env.AddUser(envtest.User{Name: "installer", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(path, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &cluster{t: t, cfg: cfg, api: api, kubectlBin: filepath.Join(dir, "kubectl"), kubeconfig: path}
+}
+
+// kubectl runs kubectl in the repository's root and returns what it said.
+func (c *cluster) kubectl(args ...string) string {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), c.kubectlBin, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+	cmd.Dir = testenv.Root()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	if stderr.Len() > 0 { // a warning of the API server, such as of a deprecated field
+		c.t.Errorf("kubectl %s warns: %s", strings.Join(args, " "), stderr.String())
+	}
+	return string(out)
+}
+
+// allowed asks the API server whether a user may do something.
+func (c *cluster) allowed(user, verb, group, resource, namespace string) bool {
+	c.t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User:   user,
+		Groups: []string{"system:serviceaccounts", "system:authenticated"},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Verb: verb, Group: group, Resource: resource, Namespace: namespace,
+		},
+	}}
+	if err := c.api.Create(c.t.Context(), review); err != nil {
+		c.t.Fatal(err)
+	}
+	return review.Status.Allowed
+}
+
+// run runs the operator as the service account that the manifests made, elected leader, until the test ends.
+func (c *cluster) run(namespace string) {
+	c.t.Helper()
+	cfg := rest.CopyConfig(c.cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: operator, Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	ctx, cancel := context.WithCancel(context.Background())
+	mgr, err := controller.New(ctx, cfg, controller.Options{
+		Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	c.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			c.t.Errorf("the operator ended: %v", err)
+		}
+	})
+}
+
+// ready waits until every credential in a namespace is Ready, and returns how many there are.
+func (c *cluster) ready(namespace string) int {
+	c.t.Helper()
+	var waiting []string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var list v1alpha1.NodeCredentialList
+		if err := c.api.List(c.t.Context(), &list, client.InNamespace(namespace)); err != nil {
+			c.t.Fatal(err)
+		}
+		waiting = nil
+		for _, n := range list.Items {
+			if !meta.IsStatusConditionTrue(n.Status.Conditions, v1alpha1.ReadyCondition) {
+				waiting = append(waiting, fmt.Sprintf("%s: %v", n.Name, n.Status.Conditions))
+			}
+		}
+		if len(waiting) == 0 {
+			return len(list.Items)
+		}
+	}
+	c.t.Fatalf("not Ready after a minute:\n%s", strings.Join(waiting, "\n"))
+	return 0
+}
+
+func (c *cluster) namespace(name string) {
+	c.t.Helper()
+	if err := c.api.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// established waits until the API server serves the kinds.
+func (c *cluster) established() {
+	c.t.Helper()
+	c.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd",
+		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io")
+}
+
+// permission is a question and its answer.
+type permission struct {
+	verb, group, resource, namespace string
+	want                             bool
+}
+
+func (c *cluster) check(user string, permissions []permission) {
+	c.t.Helper()
+	for _, p := range permissions {
+		if got := c.allowed(user, p.verb, p.group, p.resource, p.namespace); got != p.want {
+			c.t.Errorf("%s may %s %s in %q: %t, want %t", user, p.verb, p.resource, p.namespace, got, p.want)
+		}
+	}
+}
+
+// TestDefault installs config/default.
+func TestDefault(t *testing.T) {
+	c := newCluster(t)
+	c.kubectl("apply", "-k", "config/default")
+	c.established()
+	if again := c.kubectl("apply", "-k", "config/default"); strings.Contains(again, "configured") {
+		t.Errorf("applying the same again changes something:\n%s", again)
+	}
+	c.check(operator, []permission{
+		{"create", "", "secrets", "prod", true},
+		{"update", "", "configmaps", "prod", true},
+		{"patch", "clusterpki.io", "clustercas/status", "prod", true},
+		{"create", "events.k8s.io", "events", "prod", true},
+		{"delete", "", "secrets", "prod", false},
+		{"update", "clusterpki.io", "nodecredentials", "prod", false},
+		{"update", "coordination.k8s.io", "leases", "prod", false},
+		{"get", "", "pods", "prod", false},
+		{"create", "rbac.authorization.k8s.io", "clusterrolebindings", "", false},
+	})
+	c.checkPeople()
+	c.checkPod()
+	c.checkRefusals()
+
+	// The samples become Ready with these permissions, and nobody is in anybody's way.
+	c.namespace("prod")
+	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
+	c.namespace("seed")
+	c.kubectl("apply", "--namespace=seed", "-k", "config/samples/seed")
+	c.run("")
+	for _, namespace := range []string{"prod", "seed"} {
+		if n := c.ready(namespace); n == 0 {
+			t.Errorf("namespace %s has no credentials", namespace)
+		}
+	}
+}
+
+// TestNamespaced installs config/namespaced: the operator reads the Secrets of its own namespace alone.
+func TestNamespaced(t *testing.T) {
+	c := newCluster(t)
+	c.kubectl("apply", "-k", "config/namespaced")
+	c.established()
+	c.check(operator, []permission{
+		{"list", "", "secrets", system, true},
+		{"list", "", "secrets", "prod", false},
+		{"list", "", "secrets", "", false},
+	})
+	c.kubectl("apply", "--namespace="+system, "-k", "config/samples")
+	c.run(system)
+	if n := c.ready(system); n == 0 {
+		t.Error("there are no credentials")
+	}
+}
+
+// checkPeople tries the roles for people, and that they join Kubernetes' own.
+func (c *cluster) checkPeople() {
+	c.t.Helper()
+	for role, joins := range map[string][]string{"clusterpki-editor": {"admin", "edit"}, "clusterpki-viewer": {"view"}} {
+		var r rbacv1.ClusterRole
+		if err := c.api.Get(c.t.Context(), client.ObjectKey{Name: role}, &r); err != nil {
+			c.t.Fatal(err)
+		}
+		for _, name := range joins {
+			if r.Labels["rbac.authorization.k8s.io/aggregate-to-"+name] != "true" {
+				c.t.Errorf("role %s does not join %s", role, name)
+			}
+		}
+		c.kubectl("create", "rolebinding", role, "--namespace=default", "--clusterrole="+role, "--user="+role)
+	}
+	c.check("clusterpki-editor", []permission{
+		{"create", "clusterpki.io", "clustercas", "default", true},
+		{"delete", "clusterpki.io", "nodecredentials", "default", true},
+		{"patch", "clusterpki.io", "nodecredentials/status", "default", false},
+	})
+	c.check("clusterpki-viewer", []permission{
+		{"watch", "clusterpki.io", "apiservercertificates", "default", true},
+		{"create", "clusterpki.io", "clustercas", "default", false},
+		{"get", "", "secrets", "default", false},
+	})
+}
+
+// checkPod tries the Deployment's pod on the namespace's Pod Security Standard.
+func (c *cluster) checkPod() {
+	c.t.Helper()
+	var d appsv1.Deployment
+	if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: system, Name: "clusterpki"}, &d); err != nil {
+		c.t.Fatal(err)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "manager", Namespace: system}, Spec: d.Spec.Template.Spec}
+	if err := c.api.Create(c.t.Context(), pod.DeepCopy(), client.DryRunAll); err != nil {
+		c.t.Error(err)
+	}
+	pod.Spec.SecurityContext.RunAsNonRoot = nil
+	if err := c.api.Create(c.t.Context(), pod, client.DryRunAll); err == nil {
+		c.t.Error("a pod that may run as root is accepted: the namespace enforces nothing")
+	}
+}
