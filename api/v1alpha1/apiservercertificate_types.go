@@ -176,7 +176,7 @@ type APIServerCertificateList struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=apiservercertificates,shortName=asc,categories=clusterpki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.spec.secretName`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint`
 // +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.caRef.name`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`

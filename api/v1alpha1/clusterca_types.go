@@ -134,6 +134,7 @@ type ClusterCAList struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=clustercas,shortName=cca,categories=clusterpki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
 // +kubebuilder:printcolumn:name="Trust",type=string,JSONPath=`.status.trust.configMapName`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

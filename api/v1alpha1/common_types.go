@@ -53,6 +53,12 @@ type APIServerReference struct {
 // CertificateStatus describes the certificate in use. It is a copy for people and
 // tools to read: the operator decides from the certificate itself.
 type CertificateStatus struct {
+	// secretName is the Secret that holds the certificate and its key.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+
 	// serialNumber is the certificate's serial number in hexadecimal, as `openssl x509 -serial` prints it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -79,6 +79,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=k8s-cluster
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
 	ClusterName string `json:"clusterName,omitempty"`
 
 	// contextName is the name of the context, which is the current one. Default: default-system.
@@ -86,6 +87,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=default-system
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
 	ContextName string `json:"contextName,omitempty"`
 
 	// userName is the name of the user entry. Default: default-admin.
@@ -93,6 +95,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=default-admin
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
 	UserName string `json:"userName,omitempty"`
 
 	// namespace is the context's namespace. Default: none, which clients read as 'default'.
@@ -245,7 +248,7 @@ type NodeCredentialList struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.role`
-// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.spec.secretName`
+// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
 // +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.caRef.name`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -119,6 +119,7 @@ func (o *connection) connect() (client.Client, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read the kubeconfig: %w", err)
 	}
+	config.QPS = -1 // the server shares itself out (API priority and fairness); client-go's default is 5 requests a second
 	c, err := client.New(config, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		return nil, "", fmt.Errorf("connect to %s: %w", config.Host, err)

@@ -128,7 +128,7 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 			out.nextCheck = at
 		}
 		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
-		ca.Status.Certificate = certificateStatus(*st.pair, desired.RenewalTime(st.pair.Cert), st.signing.Number)
+		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, desired.RenewalTime(st.pair.Cert), st.signing.Number)
 		ca.Status.Revision = st.signing.Number
 		ca.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: ca.TrustConfigMapName(), Revision: st.ledger.Revision}
 	}

@@ -63,6 +63,8 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if o.Namespace != "" {
 		cacheOptions.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: Scheme(),
 		Cache:  cacheOptions,

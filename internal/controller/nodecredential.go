@@ -132,7 +132,7 @@ func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte
 	}
 	embedded, files, err := kubeconfigs(c, endpoint, bundle, pair.CertPEM(), key)
 	if err != nil {
-		return wanted{}, err
+		return wanted{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
 	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: map[string][]byte{
 		"value": embedded, "kubeconfig": embedded, "kubeconfig.files": files,

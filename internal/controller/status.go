@@ -91,8 +91,9 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 }
 
 // certificateStatus describes a certificate for people.
-func certificateStatus(pair pki.KeyPair, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
+func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
+		SecretName:        secret,
 		SerialNumber:      pki.SerialOf(pair.Cert),
 		NotBefore:         metav1.NewTime(pair.Cert.NotBefore),
 		NotAfter:          metav1.NewTime(pair.Cert.NotAfter),
@@ -137,7 +138,7 @@ func leafCertificate(l leaf, st leafState, was v1alpha1.CertificateStatus) (v1al
 	if l.invalid == nil {
 		renewal = plan.RenewalTime(d, st.observed.Pair.Cert)
 	}
-	return certificateStatus(st.observed.Pair, renewal, st.facts.generation), st.facts.revision
+	return certificateStatus(l.secret, st.observed.Pair, renewal, st.facts.generation), st.facts.revision
 }
 
 // patchStatus writes the status once, if it changed.

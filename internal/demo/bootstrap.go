@@ -17,6 +17,7 @@ import (
 type bootstrap struct {
 	now     time.Time
 	address string
+	port    int
 	dir     string // where the files will lie
 	cas     map[string]pki.KeyPair
 }
@@ -71,7 +72,7 @@ func (b *bootstrap) files() ([]export.File, error) {
 	return files, nil
 }
 
-func (b *bootstrap) endpoint() string { return "https://" + b.address + ":6443" }
+func (b *bootstrap) endpoint() string { return fmt.Sprintf("https://%s:%d", b.address, b.port) }
 
 func (b *bootstrap) server() (export.APIServer, error) {
 	c := &v1alpha1.APIServerCertificate{}

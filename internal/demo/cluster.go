@@ -83,6 +83,7 @@ func (d *demo) clientOf(file string) (client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
+	cfg.QPS = -1 // see startManagement
 	c, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		return nil, fmt.Errorf("connect with %s: %w", file, err)

@@ -38,11 +38,11 @@ func (m *management) kubeconfig() string { return filepath.Join(m.host.Directory
 func (d *demo) startManagement(ctx context.Context) error {
 	m := &management{cluster: d.cluster, host: d.host(managementHost)}
 	d.management = m
-	address, err := managementAddress(listenable)
+	address, port, err := managementAddress(listenable)
 	if err != nil {
 		return err
 	}
-	b := &bootstrap{now: d.Clock.Now(), address: address, dir: m.host.Directory}
+	b := &bootstrap{now: d.Clock.Now(), address: address, port: port, dir: m.host.Directory}
 	files, err := b.files()
 	if err != nil {
 		return err
@@ -63,6 +63,7 @@ func (d *demo) startManagement(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the management cluster's kubeconfig: %w", err)
 	}
+	cfg.QPS = -1 // the server shares itself out (API priority and fairness); client-go's default is 5 requests a second
 	if m.client, err = client.New(cfg, client.Options{Scheme: controller.Scheme()}); err != nil {
 		return fmt.Errorf("connect to the management cluster: %w", err)
 	}
@@ -75,14 +76,16 @@ func (d *demo) startManagement(ctx context.Context) error {
 }
 
 // managementAddress is a loopback address at which no other demo has its management cluster.
-func managementAddress(free func(string, int) bool) (string, error) {
-	for i := range maxShifts {
-		address := fmt.Sprintf("127.0.20.%d", 10+i)
-		if free(address, 6443) && free(address, etcdPorts[0]) && free(address, etcdPorts[1]) {
-			return address, nil
+func managementAddress(free func(string, int) bool) (address string, port int, err error) {
+	for _, port := range []int{6443, 26443, 36443} {
+		for i := range maxShifts {
+			address := fmt.Sprintf("127.0.20.%d", 10+i)
+			if free(address, port) && free(address, etcdPorts[0]) && free(address, etcdPorts[1]) {
+				return address, port, nil
+			}
 		}
 	}
-	return "", errors.New("something listens on port 6443, 2379 or 2380 of all addresses: the demo needs them on a loopback address of its own")
+	return "", 0, errPortsTaken
 }
 
 // installCRDs creates the kinds and waits until they are served.

@@ -49,6 +49,8 @@ func (p places) addressOf(host string) string {
 // maxShifts bounds the search for free addresses; every run of the demo beside another one needs a shift.
 const maxShifts = 100
 
+var errPortsTaken = errors.New("no loopback address is free: something listens on port 2379 or 2380, etcd's, of all addresses: stop it")
+
 // findPlaces gives each host of the samples a loopback address that resembles its own (10.1.10.238 becomes
 // 127.1.10.238, or 127.2.10.238 where something listens there already), and finds free ports.
 func findPlaces(s samples, free func(address string, port int) bool) (places, error) {
@@ -76,7 +78,7 @@ func findPlaces(s samples, free func(address string, port int) bool) (places, er
 			}
 		}
 	}
-	return places{}, errors.New("no loopback addresses are free: something listens on port 2379 or 2380 of all addresses")
+	return places{}, errPortsTaken
 }
 
 // addresses gives each host its loopback address.
