@@ -9,7 +9,8 @@ const (
 	ReconcilingCondition = "Reconciling"
 	// StalledCondition surfaces when only a change by a person can help; what was issued stays in place.
 	StalledCondition = "Stalled"
-	// IssuerReadyCondition says whether the CA that has to sign is there and able to.
+	// IssuerReadyCondition says whether what the object refers to is there: the CA that has to sign, the API
+	// server of a kubeconfig, and the CAs whose bundles are published with it.
 	IssuerReadyCondition = "IssuerReady"
 	// ReplacementPendingCondition surfaces when a ClusterCA's certificate is no longer what its spec
 	// asks for, or due for replacement.
@@ -22,7 +23,7 @@ const (
 
 // Condition reasons, beside those of package plan, which say why a certificate was or must be issued.
 const (
-	// ReasonIssued surfaces when the certificate is in place and as requested.
+	// ReasonIssued surfaces when a certificate is in place and usable.
 	ReasonIssued = "Issued"
 	// ReasonIssuerNotFound surfaces when the ClusterCA or APIServerCertificate that is named does not exist.
 	ReasonIssuerNotFound = "IssuerNotFound"
@@ -53,8 +54,6 @@ const (
 	ReasonServiceAccountKeysGenerated = "ServiceAccountKeysGenerated"
 	// ReasonInvalidSpec surfaces when the spec asks for something that cannot be issued.
 	ReasonInvalidSpec = "InvalidSpec"
-	// ReasonExpired surfaces when the certificate is past its end.
-	ReasonExpired = "Expired"
 	// ReasonNotUsable surfaces when the certificate cannot be used now; the message says why.
 	ReasonNotUsable = "NotUsable"
 	// ReasonRetrying surfaces when the API server refused or did not answer; the message says what.

@@ -46,7 +46,8 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		st, err = r.reconcileLeaf(ctx, l)
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
-		if saErr := r.reconcileServiceAccountKeys(ctx, l, name); err == nil {
+		again := st.observed != nil && !st.issued
+		if saErr := r.reconcileServiceAccountKeys(ctx, l, name, again); err == nil {
 			err = saErr
 		}
 	}
@@ -80,7 +81,7 @@ var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
 
 // reconcileServiceAccountKeys makes the key pair once and never replaces it: every token there is
 // would stop working. The public half is derived, and repaired.
-func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, name string) error {
+func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, name string, again bool) error {
 	if err := r.claim(ctx, &l, name); err != nil {
 		return err
 	}
@@ -109,10 +110,10 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	return r.ensureServiceAccountKeys(ctx, l, name, key, seen)
+	return r.ensureServiceAccountKeys(ctx, l, name, key, seen, again)
 }
 
-func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l leaf, name string, key pki.PrivateKey, seen *corev1.Secret) error {
+func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l leaf, name string, key pki.PrivateKey, seen *corev1.Secret, again bool) error {
 	private, err := key.Reveal()
 	if err != nil {
 		return err
@@ -129,7 +130,11 @@ func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l 
 		data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
 	})
 	if err == nil && seen == nil {
-		r.events.Eventf(l.owner, nil, corev1.EventTypeNormal, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
+		kind := corev1.EventTypeNormal
+		if again { // there may have been others
+			kind = corev1.EventTypeWarning
+		}
+		r.events.Eventf(l.owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
 			"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
 	}
 	return err

@@ -50,6 +50,14 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	return ctrl.Result{RequeueAfter: after}, nil
 }
 
+// sooner is the earlier of two times, of which the zero one does not count.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // lostRace says whether somebody else wrote first: what was decided is void, and no news for a status.
 func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
 

@@ -61,7 +61,7 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	if err != nil {
 		return err
 	}
-	return r.ensureTrust(ctx, ca, trust, st.ledger, bundle)
+	return r.ensureTrust(ctx, ca, trust, bundle)
 }
 
 // bundle reads every published generation's Secret, checks it and renders the bundle from them.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,7 +59,8 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 		generations, pairs = []plan.Generation{g}, []pki.KeyPair{pair}
 		st.created = true
 	}
-	ledger, err := plan.Ledger{Revision: 1, Generations: generations}.Encode()
+	// A ledger that is rebuilt goes on counting: a revision never comes twice.
+	ledger, err := plan.Ledger{Revision: ca.Status.Trust.Revision + 1, Generations: generations}.Encode()
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +83,8 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 // ledger that was deleted. The youngest signs, and all are trusted.
 func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) ([]plan.Generation, []pki.KeyPair, error) {
 	var list corev1.SecretList
-	err := r.live.List(ctx, &list, client.InNamespace(ca.Namespace),
-		client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.OwnerKindLabel: kindClusterCA})
+	// All of the namespace's, once in a CA's life: a generation whose label was stripped must be found too.
+	err := r.live.List(ctx, &list, client.InNamespace(ca.Namespace))
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the CA's generations: %w", err)
 	}
@@ -137,8 +139,10 @@ func (r *clusterCAs) generate(ctx context.Context, ca *v1alpha1.ClusterCA) (plan
 	}
 	stamp(s, ca, kindClusterCA, dies(ca), generationFacts(1, hash))
 	if err := r.client.Create(ctx, s); err != nil {
-		if apierrors.IsAlreadyExists(err) { // remains did not take it for a generation of this CA
-			return plan.Generation{}, pki.KeyPair{}, conflict("Secret", s.Name)
+		if apierrors.IsAlreadyExists(err) {
+			if other, rerr := r.liveSecret(ctx, ca.Namespace, s.Name); rerr != nil || other != nil && !isGeneration(other, ca) {
+				return plan.Generation{}, pki.KeyPair{}, errors.Join(rerr, conflict("Secret", s.Name))
+			} // else another operator was faster: read again
 		}
 		return plan.Generation{}, pki.KeyPair{}, fmt.Errorf("create Secret %q: %w", s.Name, err)
 	}
@@ -150,7 +154,7 @@ func (r *clusterCAs) generate(ctx context.Context, ca *v1alpha1.ClusterCA) (plan
 }
 
 // ensureTrust repairs the bundle and the marks of the trust ConfigMap.
-func (r *clusterCAs) ensureTrust(ctx context.Context, ca *v1alpha1.ClusterCA, seen *corev1.ConfigMap, _ plan.Ledger, bundle []byte) error {
+func (r *clusterCAs) ensureTrust(ctx context.Context, ca *v1alpha1.ClusterCA, seen *corev1.ConfigMap, bundle []byte) error {
 	next := seen.DeepCopy()
 	changed := stamp(next, ca, kindClusterCA, dies(ca), nil)
 	if next.Data[bundleKey] != string(bundle) {

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +79,8 @@ type world struct {
 	clock *testingclock.FakePassiveClock
 	mgr   ctrl.Manager
 	stop  func()
+	// fault, where it is set, says which of the operator's requests fail, and with what status code.
+	fault atomic.Pointer[func(*http.Request) int]
 	// busy and visits are what load said when the operator started: an operator that was stopped
 	// leaves its last figures behind.
 	busy, visits float64
@@ -104,7 +108,9 @@ func (w *world) start() {
 	w.t.Helper()
 	w.busy, w.visits = load(w.t)
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, Clock: w.clock})
+	own := rest.CopyConfig(cfg)
+	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
+	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,7 +51,9 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 
 // kubeconfigState is how a credential's kubeconfig stands.
 type kubeconfigState struct {
+	known   bool // whether the rest was looked at
 	exists  bool
+	stored  []byte // the certificate that it holds
 	blocked string // why it was not rendered now
 	reason  string
 }
@@ -68,7 +71,10 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if seen != nil && !l.mine(seen) {
 		return kubeconfigState{}, conflict("Secret", name)
 	}
-	k := kubeconfigState{exists: seen != nil}
+	k := kubeconfigState{known: true, exists: seen != nil}
+	if seen != nil {
+		k.stored = seen.Data[corev1.TLSCertKey]
+	}
 	endpoint, bundle, err := r.server(ctx, c, st, &k)
 	if err != nil || bundle == nil {
 		return k, err
@@ -87,7 +93,9 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 		}
 		err = r.ensureSecret(ctx, c, seen, w)
 	}
-	k.exists = k.exists || err == nil
+	if err == nil {
+		k.exists, k.stored = true, w.data[corev1.TLSCertKey]
+	}
 	return k, err
 }
 
@@ -140,6 +148,26 @@ func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte
 	}}, nil
 }
 
+// unusable says why a kubeconfig, as it is stored, cannot be used.
+func (k kubeconfigState) unusable(now time.Time) error {
+	if !k.exists {
+		return errors.New("the kubeconfig is not rendered yet")
+	}
+	certs, err := pki.ParseCertificates(k.stored)
+	if err != nil {
+		return fmt.Errorf("the kubeconfig holds no readable certificate: %w", err)
+	}
+	if !now.Before(certs[0].NotAfter) {
+		return errors.New("the certificate in the kubeconfig has expired")
+	}
+	return nil
+}
+
+// outdated says whether a stored kubeconfig holds another certificate than the credential's Secret.
+func (k kubeconfigState) outdated(st leafState) bool {
+	return k.exists && st.observed != nil && st.observed.Err == nil && string(k.stored) != string(st.observed.Pair.CertPEM())
+}
+
 // finish writes the status and says when to look again.
 func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st leafState, k kubeconfigState, err error) (ctrl.Result, error) {
 	rep := r.leafReport(l, st, err)
@@ -148,8 +176,11 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 		if k.blocked != "" && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
 			rep.issuer = &issuer{reason: k.reason, message: k.blocked}
 		}
-		if rep.unusable == nil && !k.exists {
-			rep.unusable = errors.New("the kubeconfig is not rendered yet")
+		if rep.unusable == nil && k.known {
+			rep.unusable = k.unusable(r.clock.Now())
+		}
+		if k.known && rep.waiting == "" && k.outdated(st) {
+			rep.waiting = "the kubeconfig still holds the previous certificate: " + k.blocked
 		}
 	}
 	if c.Spec.Role == v1alpha1.RoleHost {
@@ -161,5 +192,9 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l))
+	out := st.outcome(l)
+	if k.blocked != "" {
+		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))
+	}
+	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, out)
 }

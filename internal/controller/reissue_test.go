@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -198,9 +199,14 @@ func TestLeafIsCappedByItsCA(t *testing.T) {
 func TestRestartWritesNothing(t *testing.T) {
 	w := standard(t)
 	w.settled()
-	before := w.versions()
+	before, asked := w.versions(), requests(t)
 	w.restartAt(w.clock.Now())
 	w.settled()
+	for key, count := range requests(t) { // a write that changes nothing leaves the version as it is
+		if d := count - asked[key]; d > 0 && !strings.HasPrefix(key, "GET ") && !strings.HasPrefix(key, "LIST ") && !strings.HasPrefix(key, "WATCH ") {
+			t.Errorf("%s: %v requests", key, d)
+		}
+	}
 	for name, version := range w.versions() {
 		if before[name] != version {
 			t.Errorf("%s changed from %s to %s", name, before[name], version)

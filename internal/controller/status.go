@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -39,18 +40,10 @@ func conditions(r report) []metav1.Condition {
 		}
 		out = append(out, metav1.Condition{Type: kind, Status: s, Reason: reason, Message: message})
 	}
-	var st *stall
-	isStalled := errors.As(r.err, &st)
-	switch {
-	case r.known && r.unusable == nil:
-		add(v1alpha1.ReadyCondition, true, v1alpha1.ReasonIssued, r.message)
-	case isStalled:
-		add(v1alpha1.ReadyCondition, false, st.reason, st.message)
-	case r.known && r.issuer != nil && r.issuer.reason != v1alpha1.ReasonIssuerAvailable:
-		add(v1alpha1.ReadyCondition, false, r.issuer.reason, r.issuer.message)
-	case r.known:
-		add(v1alpha1.ReadyCondition, false, v1alpha1.ReasonNotUsable, r.unusable.Error())
+	if ready, reason, message := r.ready(); reason != "" {
+		add(v1alpha1.ReadyCondition, ready, reason, message)
 	}
+	st, isStalled := errors.AsType[*stall](r.err)
 	switch {
 	case isStalled:
 		add(v1alpha1.StalledCondition, true, st.reason, st.message)
@@ -63,6 +56,25 @@ func conditions(r report) []metav1.Condition {
 		add(v1alpha1.IssuerReadyCondition, r.issuer.reason == v1alpha1.ReasonIssuerAvailable, r.issuer.reason, r.issuer.message)
 	}
 	return append(out, r.warnings...)
+}
+
+// ready is the Ready condition; no reason where it is not known.
+func (r report) ready() (status bool, reason, message string) {
+	st, isStalled := errors.AsType[*stall](r.err)
+	switch {
+	case r.known && r.unusable == nil && isStalled:
+		return true, v1alpha1.ReasonIssued, r.message + "; the spec as it is now is not applied: " + st.message
+	case r.known && r.unusable == nil:
+		return true, v1alpha1.ReasonIssued, r.message
+	case isStalled:
+		return false, st.reason, st.message
+	case r.known && r.issuer != nil && r.issuer.reason != v1alpha1.ReasonIssuerAvailable:
+		return false, r.issuer.reason, r.issuer.message
+	case r.known:
+		return false, v1alpha1.ReasonNotUsable, r.unusable.Error()
+	default:
+		return false, "", ""
+	}
 }
 
 // settle puts new conditions in place of old ones. Transition times change only with a status. A
@@ -146,8 +158,9 @@ func (b *base) patchStatus(ctx context.Context, before, after client.Object) err
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
-	if err := b.client.Status().Patch(ctx, after, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("patch status: %w", client.IgnoreNotFound(err))
+	err := b.client.Status().Patch(ctx, after, client.MergeFrom(before))
+	if err != nil && !apierrors.IsNotFound(err) { // it was deleted in the meantime
+		return fmt.Errorf("patch status: %w", err)
 	}
 	return nil
 }
@@ -167,11 +180,12 @@ func (st leafState) outcome(l leaf) outcome {
 	return o
 }
 
-// conclude is the end of every reconciliation: status first, then events, then the next visit.
+// conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
 // conds and observed point into after.
 func (b *base) conclude(
 	ctx context.Context, before, after client.Object, conds *[]metav1.Condition, observed *int64, rep report, o outcome,
 ) (ctrl.Result, error) {
+	b.announceIssued(after, o)
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
@@ -181,16 +195,20 @@ func (b *base) conclude(
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return ctrl.Result{}, err
 	}
-	b.announce(after, old, *conds, o)
+	b.announceStalled(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
 }
 
-// announce emits the events of a reconciliation: one for an issuance, and one when an object stalls.
-func (b *base) announce(on client.Object, old, next []metav1.Condition, o outcome) {
+// announceIssued emits one event for an issuance.
+func (b *base) announceIssued(on client.Object, o outcome) {
 	if o.issuedInto != "" {
 		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue",
 			"Issued a certificate into Secret %q: %s", o.issuedInto, o.reason)
 	}
+}
+
+// announceStalled emits one event when an object stalls, or stalls for another reason.
+func (b *base) announceStalled(on client.Object, old, next []metav1.Condition) {
 	now := meta.FindStatusCondition(next, v1alpha1.StalledCondition)
 	was := meta.FindStatusCondition(old, v1alpha1.StalledCondition)
 	if now != nil && (was == nil || was.Reason != now.Reason) {

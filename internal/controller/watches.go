@@ -88,14 +88,46 @@ func (b *base) dependents(list func() client.ObjectList, field string, nameOf fu
 			return nil
 		}
 		found := list()
-		err := b.client.List(ctx, found, client.InNamespace(o.GetNamespace()), client.MatchingFields{field: name},
-			client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
-		if err != nil {
-			log.FromContext(ctx).Error(err, "Could not list what depends on an object", "object", klog.KObj(o))
-			return nil // the next timed visit heals a missed event
+		if !b.lookUp(ctx, o, field, name, found) {
+			return nil
 		}
 		return requests(found)
 	})
+}
+
+// throughServers maps a ClusterCA's name to the NodeCredentials whose API server's certificate it signs: their
+// kubeconfigs hold its bundle.
+func (b *base) throughServers(nameOf func(client.Object) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		name := nameOf(o)
+		if name == "" {
+			return nil
+		}
+		var servers v1alpha1.APIServerCertificateList
+		if !b.lookUp(ctx, o, caIndex, name, &servers) {
+			return nil
+		}
+		var out []reconcile.Request
+		for i := range servers.Items {
+			var credentials v1alpha1.NodeCredentialList
+			if !b.lookUp(ctx, o, serverIndex, servers.Items[i].Name, &credentials) {
+				return nil
+			}
+			out = append(out, requests(&credentials)...)
+		}
+		return out
+	})
+}
+
+// lookUp lists by an index in the namespace of an object that changed. An error is logged: the next timed
+// visit heals a missed event.
+func (b *base) lookUp(ctx context.Context, changed client.Object, field, value string, into client.ObjectList) bool {
+	err := b.client.List(ctx, into, client.InNamespace(changed.GetNamespace()), client.MatchingFields{field: value},
+		client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Could not list what depends on an object", "object", klog.KObj(changed))
+	}
+	return err == nil
 }
 
 func requests(list client.ObjectList) []reconcile.Request {
@@ -144,7 +176,7 @@ var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 
 func (r *clusterCAs) setup(mgr ctrl.Manager) error {
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ClusterCA{}, specChanged).
+		For(&v1alpha1.ClusterCA{}).
 		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
 		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
 		Complete(r)
@@ -154,7 +186,7 @@ func (r *clusterCAs) setup(mgr ctrl.Manager) error {
 func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.APIServerCertificate{}, specChanged).
+		For(&v1alpha1.APIServerCertificate{}).
 		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
 		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
 		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
@@ -167,11 +199,13 @@ func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
 	list := func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }
 	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.NodeCredential{}, specChanged).
+		For(&v1alpha1.NodeCredential{}).
 		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
 		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
 		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
 		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
+		Watches(&corev1.ConfigMap{}, r.throughServers(caOwner)).
+		Watches(&v1alpha1.ClusterCA{}, r.throughServers(objectName), specChanged).
 		Watches(&v1alpha1.APIServerCertificate{}, r.dependents(list, serverIndex, objectName), specChanged).
 		WithOptions(options(workers)).
 		Complete(r)

@@ -25,9 +25,9 @@ func (l *layout) args(h Host) (notes []string) {
 				"without which it does not start: set spec.serviceAccountKeys of APIServerCertificate "+h.APIServer.Object.Name+
 				", or add the flags for your own keys")
 		}
-		if !h.has("EtcdClient") {
+		if !h.has("EtcdClient") || len(etcdEndpoints(h)) == 0 {
 			notes = append(notes, "args/kube-apiserver lacks --etcd-servers, without which it does not start: "+
-				"add a NodeCredential of role EtcdClient for this host, or the flags for your own etcd")
+				"add NodeCredentials of roles EtcdClient and EtcdServer of one ClusterCA, or the flags for your own etcd")
 		}
 		if c := h.user("ControllerManager"); c != nil {
 			write("kube-controller-manager", l.controllerManager(h, *c))

@@ -44,8 +44,10 @@ func (l *layout) apiServerFlags(h Host) []string {
 	if h.has("EtcdClient") {
 		f := l.of("EtcdClient")
 		flags = append(flags,
-			"--etcd-cafile="+f.CA, "--etcd-certfile="+f.Certificate, "--etcd-keyfile="+f.Key,
-			"--etcd-servers="+strings.Join(etcdEndpoints(h), ","))
+			"--etcd-cafile="+f.CA, "--etcd-certfile="+f.Certificate, "--etcd-keyfile="+f.Key)
+		if urls := etcdEndpoints(h); len(urls) > 0 { // else an etcd that is not ours
+			flags = append(flags, "--etcd-servers="+strings.Join(urls, ","))
+		}
 	}
 	if h.has("APIServerKubeletClient") {
 		f := l.of("APIServerKubeletClient")

@@ -145,6 +145,9 @@ func (g *gatherer) ready(kind string, o client.Object, conditions []metav1.Condi
 		g.problem("%s %q has no status yet: is the operator running?", kind, o.GetName())
 	case c.Status != metav1.ConditionTrue:
 		g.problem("%s %q is not Ready: %s: %s", kind, o.GetName(), c.Reason, c.Message)
+	case meta.IsStatusConditionTrue(conditions, v1alpha1.StalledCondition):
+		g.problem("%s %q is Stalled, so what its spec says now is not what was issued: %s",
+			kind, o.GetName(), meta.FindStatusCondition(conditions, v1alpha1.StalledCondition).Message)
 	case observed != o.GetGeneration():
 		g.problem("%s %q was changed, and the operator has not acted on it yet", kind, o.GetName())
 	default:
