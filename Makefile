@@ -45,6 +45,8 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	@$(KUBERNETES) etcd kube-apiserver kubectl
 	$(say) "the custom resource definitions, in the API server's own validation"
 	@cd test/crd && go test -count=1 ./... # the cache would not see a change of config/crd, outside this module
+	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
+	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=20m ./...
 

@@ -132,6 +132,11 @@ type APIServerCertificateSpec struct {
 	// serving key. Absent: none is made.
 	// +optional
 	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
+
+	// delivery says how what is issued reaches its consumer. The replacement of a CA waits for that.
+	// +optional
+	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
+	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
 }
 
 // APIServerCertificateStatus is what the operator last observed of the APIServerCertificate.

@@ -17,7 +17,7 @@ const (
 // CASubject is the distinguished name of a certificate authority.
 type CASubject struct {
 	// commonName of the CA. Default: the object's name. Generation 2 and later append ' g2', ' g3', …,
-	// so that every key has a name of its own. Changing it asks for a replacement of the CA.
+	// so that every key has a name of its own. Changing it replaces the CA.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
@@ -25,13 +25,49 @@ type CASubject struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
 	CommonName string `json:"commonName,omitempty"`
 
-	// organizations are the O attributes of the CA's name. Changing them asks for a replacement of the CA.
+	// organizations are the O attributes of the CA's name. Changing them replaces the CA.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
 	Organizations []string `json:"organizations,omitempty"`
+}
+
+// RotationMode says how a CA is replaced.
+// +kubebuilder:validation:Enum=Safe;Emergency
+type RotationMode string
+
+const (
+	// RotationSafe publishes the new CA beside the old one, and lets it sign only when every consumer trusts it.
+	RotationSafe RotationMode = "Safe"
+	// RotationEmergency distrusts the old CA at once. Whatever still holds it stops working until it is delivered anew.
+	RotationEmergency RotationMode = "Emergency"
+)
+
+// RotationSpec says when and how the CA is replaced.
+type RotationSpec struct {
+	// revision is any text. Changing it replaces the CA, whatever else stays the same.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Revision string `json:"revision,omitempty"`
+
+	// mode is 'Safe' or 'Emergency'. Default: Safe. Changing it replaces nothing by itself; it says how the
+	// next replacement, or one that is under way, proceeds. 'Emergency' is for a key that is compromised.
+	// +optional
+	// +kubebuilder:default=Safe
+	Mode RotationMode `json:"mode,omitempty"`
+
+	// timeout is how long a phase may wait for its consumers before condition RotationBlocked says so.
+	// Nothing is skipped then. Default: 72h.
+	// +optional
+	// +kubebuilder:default="72h"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '72h' or '90m': there is no unit for days or years"
+	Timeout metav1.Duration `json:"timeout,omitempty,omitzero"`
 }
 
 // ClusterCASpec is the desired certificate authority.
@@ -43,8 +79,7 @@ type ClusterCASpec struct {
 	Subject CASubject `json:"subject,omitempty,omitzero"`
 
 	// validity is how long the CA's certificate is valid. Default: 87600h (10 years).
-	// Changing it asks for a replacement of the CA: condition ReplacementPending says so, and
-	// nothing that trusts the present CA is disturbed.
+	// Changing it replaces the CA in acknowledged phases; nothing that trusts the present CA is disturbed.
 	// +optional
 	// +kubebuilder:default="87600h"
 	// +kubebuilder:validation:Type=string
@@ -62,10 +97,15 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
-	// privateKey is the kind of key to generate. Changing it asks for a replacement of the CA.
+	// privateKey is the kind of key to generate. Changing it replaces the CA.
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
 	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
+
+	// rotation says when and how the CA is replaced.
+	// +optional
+	// +kubebuilder:default={mode: Safe, timeout: "72h"}
+	Rotation RotationSpec `json:"rotation,omitempty,omitzero"`
 
 	// deletionPolicy says whether the CA's key and trust bundle outlive this object. Default: Retain.
 	// Changing it re-issues nothing.
@@ -102,6 +142,68 @@ type ClusterCAStatus struct {
 	// trust describes the published trust bundle.
 	// +optional
 	Trust TrustStatus `json:"trust,omitempty,omitzero"`
+
+	// rotation describes the replacement that is under way; absent while there is none.
+	// +optional
+	Rotation RotationStatus `json:"rotation,omitempty,omitzero"`
+
+	// generations are the CA's keys that are not forgotten yet.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=32
+	Generations []GenerationStatus `json:"generations,omitempty"`
+}
+
+// RotationStatus says how far the replacement of a CA is.
+type RotationStatus struct {
+	// phase is what is being waited for: 'Preparing', 'DistributingTrust', 'Reissuing' or 'WithdrawingTrust'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Phase string `json:"phase,omitempty"`
+
+	// sinceTime is when the phase began.
+	// +optional
+	SinceTime metav1.Time `json:"sinceTime,omitempty,omitzero"`
+
+	// acknowledged is how many of the required consumers have acknowledged what the phase waits for.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Acknowledged *int32 `json:"acknowledged,omitempty"`
+
+	// required is how many have to.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Required *int32 `json:"required,omitempty"`
+
+	// pending are the first ten of those that have not, as '<kind>/<name>'.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=300
+	Pending []string `json:"pending,omitempty"`
+}
+
+// GenerationStatus is one key of a CA.
+type GenerationStatus struct {
+	// number counts the keys.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int32 `json:"number,omitempty"`
+
+	// state is 'Staged', 'Trusted', 'Signing', 'Retiring' or 'Withdrawn'.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	State string `json:"state,omitempty"`
+
+	// secretName is the Secret of the key.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
 }
 
 // TrustStatus describes the trust bundle in the ConfigMap '<name>-trust'.

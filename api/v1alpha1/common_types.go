@@ -90,3 +90,68 @@ type CertificateStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	SHA256Fingerprint string `json:"sha256Fingerprint,omitempty"`
 }
+
+// DeliveryMode says how what is issued reaches its consumer, and so how its arrival is known.
+// +kubebuilder:validation:Enum=Mounted;Manual
+type DeliveryMode string
+
+const (
+	// DeliveryMounted is for Secrets that pods mount, or that something carries to files as fast. It counts as
+	// arrived propagationDelay after it was written.
+	DeliveryMounted DeliveryMode = "Mounted"
+	// DeliveryManual is for files that a person carries. It counts as arrived when 'acknowledged' says so.
+	DeliveryManual DeliveryMode = "Manual"
+)
+
+// DeliverySpec says how what is issued reaches its consumer. The replacement of a CA waits for it.
+// Changing it re-issues nothing.
+type DeliverySpec struct {
+	// mode is 'Mounted' or 'Manual'. Default: Mounted.
+	// +optional
+	// +kubebuilder:default=Mounted
+	Mode DeliveryMode `json:"mode,omitempty"`
+
+	// propagationDelay is how long after its Secret was written a mounted change is in use everywhere. Default: 10m:
+	// a projected Secret takes up to two minutes, and client-go's reload from files five more.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'"
+	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty,omitzero"`
+
+	// acknowledged states, for mode 'Manual', what is in use on the host.
+	// +optional
+	Acknowledged *AcknowledgedDelivery `json:"acknowledged,omitempty"`
+}
+
+// AcknowledgedDelivery is what a person states to be in use.
+type AcknowledgedDelivery struct {
+	// trust states the trust revision of each ClusterCA whose bundle is in use: status.trust.revision of that CA.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Trust []AcknowledgedTrust `json:"trust,omitempty"`
+
+	// serialNumber is that of the certificate in use, as status.certificate.serialNumber.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	SerialNumber string `json:"serialNumber,omitempty"`
+}
+
+// AcknowledgedTrust is the trust revision of one ClusterCA.
+type AcknowledgedTrust struct {
+	// name of the ClusterCA.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// revision is the CA's trust revision.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Revision int64 `json:"revision,omitempty"`
+}

@@ -12,9 +12,11 @@ const (
 	// IssuerReadyCondition says whether what the object refers to is there: the CA that has to sign, the API
 	// server of a kubeconfig, and the CAs whose bundles are published with it.
 	IssuerReadyCondition = "IssuerReady"
-	// ReplacementPendingCondition surfaces when a ClusterCA's certificate is no longer what its spec
-	// asks for, or due for replacement.
-	ReplacementPendingCondition = "ReplacementPending"
+	// RotatingCondition surfaces while a ClusterCA is being replaced; its reason is the phase.
+	RotatingCondition = "Rotating"
+	// RotationBlockedCondition surfaces when a phase of a replacement has waited for longer than
+	// spec.rotation.timeout.
+	RotationBlockedCondition = "RotationBlocked"
 	// ValidityCappedCondition surfaces when a certificate ends earlier than requested, together with its CA.
 	ValidityCappedCondition = "ValidityCapped"
 	// IdentityWarningCondition surfaces for an identity that weakens the cluster, such as role 'Host'.
@@ -60,10 +62,6 @@ const (
 	ReasonRetrying = "Retrying"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
-	// ReasonSpecChanged surfaces when a ClusterCA's spec asks for another CA than the one that signs.
-	ReasonSpecChanged = "SpecChanged"
-	// ReasonRenewalDue surfaces when a ClusterCA has reached the time at which it should be replaced.
-	ReasonRenewalDue = "RenewalDue"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )
@@ -80,6 +78,10 @@ const (
 	OwnerAnnotation = "clusterpki.io/owner"
 	// RequestHashAnnotation is the hash of the request that the certificate was issued for.
 	RequestHashAnnotation = "clusterpki.io/request-hash"
+	// TrustAnnotation says which revision of each CA's bundle a Secret holds, as in 'front-proxy=1,k8s=3'.
+	TrustAnnotation = "clusterpki.io/trust"
+	// WrittenTimeAnnotation is when that, or the Secret's certificate, last changed (RFC 3339).
+	WrittenTimeAnnotation = "clusterpki.io/written-time"
 	// RevisionAnnotation counts the certificates issued into a Secret.
 	RevisionAnnotation = "clusterpki.io/revision"
 	// GenerationAnnotation is the CA generation that a Secret holds, or that signed what it holds.

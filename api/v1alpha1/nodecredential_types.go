@@ -202,6 +202,11 @@ type NodeCredentialSpec struct {
 	// kubeconfig asks for a kubeconfig Secret. Absent: none is made.
 	// +optional
 	Kubeconfig *KubeconfigSpec `json:"kubeconfig,omitempty"`
+
+	// delivery says how what is issued reaches its consumer. The replacement of a CA waits for that.
+	// +optional
+	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
+	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
 }
 
 // NodeCredentialStatus is what the operator last observed of the NodeCredential.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 )
@@ -78,7 +80,26 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	if err := export.Write(f.out, files); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	return printFiles(c.OutOrStdout(), f.out, files, notes)
+	return printFiles(c.OutOrStdout(), f.out, files, append(notes, deliveryNotes(host)...))
+}
+
+// deliveryNotes names what the replacement of a CA would not wait for: files that are carried by hand, while the
+// spec says that something carries them at once.
+func deliveryNotes(h export.Host) []string {
+	var names []string
+	for _, c := range h.Credentials {
+		if c.Object.Spec.Delivery.Mode == v1alpha1.DeliveryMounted {
+			names = append(names, "NodeCredential "+c.Object.Name)
+		}
+	}
+	if h.APIServer != nil && h.APIServer.Object.Spec.Delivery.Mode == v1alpha1.DeliveryMounted {
+		names = append(names, "APIServerCertificate "+h.APIServer.Object.Name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"the replacement of a CA counts these as delivered ten minutes after it wrote them, wherever these files are: set " +
+		"delivery.mode: Manual if you carry them by hand: " + strings.Join(names, ", ")}
 }
 
 func printFiles(w io.Writer, out string, files []export.File, notes []string) error {

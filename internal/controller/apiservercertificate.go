@@ -35,9 +35,10 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		l.invalid = endpointCovered(&c)
 	}
 	var st leafState
-	clients, err := r.clientBundle(ctx, &c)
+	l.clients = c.ClientCANames()
+	clients, revisions, err := r.clientBundle(ctx, &c)
 	if err == nil && clients.bundle != nil {
-		l.extra = map[string][]byte{clientBundleKey: clients.bundle}
+		l.extra, l.extraTrust = map[string][]byte{clientBundleKey: clients.bundle}, revisions
 	}
 	if err == nil {
 		err = r.claim(ctx, &l, l.secret)
@@ -55,24 +56,26 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 }
 
 // clientBundle joins the trust bundles of the CAs whose clients the API server authenticates. The
-// bundle is nil while one of them has none: a part of it would lock that CA's clients out.
-func (r *apiServerCertificates) clientBundle(ctx context.Context, c *v1alpha1.APIServerCertificate) (issuer, error) {
+// bundle, whose revisions come with it, is nil while one of them has none: a part of it would lock that CA's clients out.
+func (r *apiServerCertificates) clientBundle(ctx context.Context, c *v1alpha1.APIServerCertificate) (issuer, map[string]int64, error) {
+	revisions := map[string]int64{}
 	var roots []*x509.Certificate
 	for _, name := range c.ClientCANames() {
 		iss, err := r.issuer(ctx, c.Namespace, name)
 		if err != nil {
-			return issuer{}, err
+			return issuer{}, nil, err
 		}
 		if iss.bundle == nil {
-			return iss, nil
+			return iss, nil, nil
 		}
+		revisions[name] = iss.trust
 		roots = append(roots, iss.roots...)
 	}
 	bundle, err := pki.Bundle(roots)
 	if err != nil {
-		return issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+		return issuer{}, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
-	return issuer{bundle: bundle, roots: roots}, nil
+	return issuer{bundle: bundle, roots: roots}, revisions, nil
 }
 
 // serviceAccountKey is the kind of key that signs service account tokens. RSA, because many readers

@@ -19,6 +19,7 @@ type base struct {
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
 	clock  clock.PassiveClock
+	poll   time.Duration // how often an open gate is looked at
 }
 
 const (

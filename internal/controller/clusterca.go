@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -23,10 +22,12 @@ type caState struct {
 	signing plan.Generation
 	pair    *pki.KeyPair // of the signing generation; nil where it is not known
 	created bool         // the first generation was made in this reconciliation
+	moved   bool         // the ledger made a step in this reconciliation
+	gate    plan.Gate    // of the present phase
 }
 
-// Reconcile brings one ClusterCA's generation and trust bundle to what its spec asks for. It makes a
-// CA once. What it made it keeps: a spec that asks for another CA is only reported.
+// Reconcile brings one ClusterCA's generations and trust bundle to what its spec asks for. It makes a first
+// CA once; another one replaces it in the phases of the ledger.
 func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var ca v1alpha1.ClusterCA
 	if found, err := r.get(ctx, req, &ca); !found {
@@ -61,7 +62,10 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	if err != nil {
 		return err
 	}
-	return r.ensureTrust(ctx, ca, trust, bundle)
+	if trust, err = r.ensureTrust(ctx, ca, trust, bundle); err != nil {
+		return err
+	}
+	return r.rotate(ctx, ca, st, trust)
 }
 
 // bundle reads every published generation's Secret, checks it and renders the bundle from them.
@@ -122,38 +126,26 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 	}
 	if st.pair != nil {
 		desired := desiredCA(ca)
-		pending, at := r.pending(desired, st, now)
-		rep.warnings = append(rep.warnings, pending...)
-		if !at.IsZero() {
+		if at := desired.RenewalTime(st.pair.Cert); now.Before(at) {
 			out.nextCheck = at
+		}
+		status, conds := rotationStatus(ca, st, now)
+		ca.Status.Rotation, rep.warnings = status, append(rep.warnings, conds...)
+		ca.Status.Generations = generationStatuses(st.ledger)
+		if st.moved {
+			out.nextCheck = now.Add(time.Second)
+		} else if st.ledger.Phase() != plan.Completed {
+			out.nextCheck = now.Add(r.poll)
 		}
 		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
 		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, desired.RenewalTime(st.pair.Cert), st.signing.Number)
 		ca.Status.Revision = st.signing.Number
-		ca.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: ca.TrustConfigMapName(), Revision: st.ledger.Revision}
+		ca.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: ca.TrustConfigMapName(), Revision: max(1, st.ledger.TrustRevision)}
 	}
 	if st.created {
 		out.issuedInto = st.signing.SecretName
 	}
 	return r.conclude(ctx, before, ca, &ca.Status.Conditions, &ca.Status.ObservedGeneration, rep, out)
-}
-
-// pending says whether the CA should be replaced, as a condition, and when that changes by itself.
-func (r *clusterCAs) pending(d plan.DesiredCA, st caState, now time.Time) ([]metav1.Condition, time.Time) {
-	why, at := plan.Replacement(now, d, st.signing, st.pair.Cert)
-	c := metav1.Condition{Type: v1alpha1.ReplacementPendingCondition, Status: metav1.ConditionTrue}
-	switch why {
-	case "":
-		return nil, at
-	case plan.RenewalDue:
-		c.Reason = v1alpha1.ReasonRenewalDue
-		c.Message = fmt.Sprintf("generation %d has reached its renewal time: it should be replaced before it ends", st.signing.Number)
-	default:
-		c.Reason = v1alpha1.ReasonSpecChanged
-		c.Message = fmt.Sprintf("the spec asks for another CA than generation %d: its replacement is pending; generation %d signs and is trusted until then",
-			st.signing.Number, st.signing.Number)
-	}
-	return []metav1.Condition{c}, at
 }
 
 // dies says whether what was made for a ClusterCA goes with it.

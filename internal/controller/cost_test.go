@@ -24,7 +24,7 @@ import (
 )
 
 // TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
-// apply to Ready: two Secrets, one status patch, one event and one live read.
+// apply to Ready: two Secrets, one status patch, one event and one live read, of the CA's ledger.
 func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
@@ -56,7 +56,7 @@ func TestRequestsPerCredential(t *testing.T) {
 	t.Logf("requests for %d NodeCredentials: %v", n, got)
 	want := map[string]float64{
 		"POST nodecredentials": n, // the test's own
-		"POST secrets":         2 * n, "PATCH nodecredentials/status": n, "POST events": n, "GET secrets": n,
+		"POST secrets":         2 * n, "PATCH nodecredentials/status": n, "POST events": n, "GET configmaps": n,
 	}
 	for key := range got {
 		verb, resource, _ := strings.Cut(key, " ")

@@ -110,7 +110,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock})
+	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ type issuer struct {
 	roots      []*x509.Certificate
 	pair       *pki.KeyPair // nil: it cannot sign now
 	generation int32
+	trust      int64  // revision of the bundle
 	reason     string // an IssuerReady reason
 	message    string
 }
@@ -37,6 +38,12 @@ func notReady(reason, format string, args ...any) issuer {
 // issuer reads a ClusterCA's published trust and its signing key, all from the cache. That is safe: a
 // generation Secret is immutable, and a ledger that lags names a generation that is still trusted.
 func (b *base) issuer(ctx context.Context, namespace, name string) (issuer, error) {
+	return b.issuerBy(ctx, b.client, namespace, name)
+}
+
+// issuerBy reads the ledger from a given reader. A certificate is signed only by what the API server itself
+// says now: between two looks of the cache, the CA that signs may have been replaced.
+func (b *base) issuerBy(ctx context.Context, from client.Reader, namespace, name string) (issuer, error) {
 	var ca v1alpha1.ClusterCA
 	err := b.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
 	if apierrors.IsNotFound(err) {
@@ -46,7 +53,7 @@ func (b *base) issuer(ctx context.Context, namespace, name string) (issuer, erro
 		return issuer{}, fmt.Errorf("read ClusterCA %q: %w", name, err)
 	}
 	var cm corev1.ConfigMap
-	err = b.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ca.TrustConfigMapName()}, &cm)
+	err = from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ca.TrustConfigMapName()}, &cm)
 	if apierrors.IsNotFound(err) {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has published no trust bundle yet", name), nil
 	}
@@ -72,7 +79,7 @@ func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev
 	if !holds(roots, signing) {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the CA that signs", ca.Name), nil
 	}
-	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number}
+	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number, trust: max(1, ledger.TrustRevision)}
 	secret, err := b.cachedSecret(ctx, ca.Namespace, signing.SecretName)
 	if err != nil {
 		return issuer{}, err

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -27,6 +28,9 @@ type leaf struct {
 	invalid error             // why desired could not be made: nothing is issued, what is there is kept
 	outrank map[string]bool   // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
 	extra   map[string][]byte // further keys of the Secret
+	clients []string          // ClusterCAs whose bundles are among them
+	// extraTrust is the revision of each such bundle; nil while they cannot be had.
+	extraTrust map[string]int64
 }
 
 // leafState is how a leaf stands at the end of a reconciliation.
@@ -48,8 +52,8 @@ type leafFacts struct {
 	generation  int32
 }
 
-// reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read before a key is
-// generated and none otherwise. The state it returns is valid even with an error.
+// reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read, of the CA's
+// ledger, before a key is generated and none otherwise. The state it returns is valid even with an error.
 func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 	var st leafState
 	var err error
@@ -65,23 +69,45 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 		return st, err
 	}
 	if st.decision.Action == plan.Issue {
-		if seen, err = b.liveSecret(ctx, l.owner.GetNamespace(), l.secret); err != nil {
+		if st.issuer, err = b.issuerBy(ctx, b.live, l.owner.GetNamespace(), l.ca); err != nil {
 			return st, err
 		}
+		l.desired.Issuer = st.issuer.pair
 		if err := b.observe(&st, l, seen); err != nil {
 			return st, err
 		}
 	}
 	if st.decision.Action == plan.Issue {
-		return st, b.issue(ctx, &st, l, seen)
+		if seen, err = b.issueOnce(ctx, &st, l, seen); err != nil || st.issued {
+			return st, err
+		}
 	}
 	if seen != nil && st.observed.Err == nil {
-		err = b.ensureSecret(ctx, l.owner, seen, l.wanted(st, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey]))
+		err = b.ensureSecret(ctx, l.owner, seen, b.wantedLeaf(l, st, seen, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey]))
 	}
 	if err == nil {
 		err = l.invalid
 	}
 	return st, err
+}
+
+// issueOnce issues, unless the Secret turns out to be there although the cache does not know it: because it is
+// not ours, or its label was stripped. It then returns that Secret, observed.
+func (b *base) issueOnce(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) (*corev1.Secret, error) {
+	err := b.issue(ctx, st, l, seen)
+	if seen != nil || !apierrors.IsAlreadyExists(err) {
+		return seen, err
+	}
+	if seen, err = b.liveSecret(ctx, l.owner.GetNamespace(), l.secret); err != nil {
+		return nil, err
+	}
+	if err := b.observe(st, l, seen); err != nil {
+		return seen, err
+	}
+	if st.decision.Action == plan.Issue {
+		err = b.issue(ctx, st, l, seen)
+	}
+	return seen, err
 }
 
 // observe reads what a Secret holds and decides what to do about it.
@@ -136,7 +162,7 @@ func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Se
 	}
 	next := *st
 	next.facts = facts
-	if err := b.ensureSecret(ctx, l.owner, seen, l.wanted(next, pair, key)); err != nil {
+	if err := b.ensureSecret(ctx, l.owner, seen, b.wantedLeaf(l, next, seen, pair, key)); err != nil {
 		return err
 	}
 	st.facts = facts
@@ -157,18 +183,29 @@ func refused(err error) error {
 	return err
 }
 
-// wanted is the leaf's Secret for a given pair.
-func (l leaf) wanted(st leafState, pair pki.KeyPair, key []byte) wanted {
+// wantedLeaf is the leaf's Secret for a given pair. A bundle that cannot be had now is left as it is.
+func (b *base) wantedLeaf(l leaf, st leafState, seen *corev1.Secret, pair pki.KeyPair, key []byte) wanted {
+	held := map[string]int64{l.ca: heldTrust(seen, l.ca)}
+	for _, name := range l.clients {
+		held[name] = heldTrust(seen, name)
+	}
+	maps.Copy(held, l.extraTrust)
 	data := map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key}
 	if st.issuer.bundle != nil {
 		data[bundleKey] = st.issuer.bundle
+		held[l.ca] = st.issuer.trust
+		if revision, ok := l.extraTrust[l.ca]; ok { // the same CA verifies clients: both bundles count
+			held[l.ca] = min(revision, st.issuer.trust)
+		}
 	}
 	maps.Copy(data, l.extra)
-	return wanted{name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, facts: map[string]string{
+	facts := deliveryFacts(seen, data[corev1.TLSCertKey], held, b.clock.Now())
+	maps.Copy(facts, map[string]string{
 		v1alpha1.RequestHashAnnotation: st.facts.requestHash,
 		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
 		v1alpha1.GenerationAnnotation:  strconv.Itoa(int(st.facts.generation)),
-	}}
+	})
+	return wanted{name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, facts: facts}
 }
 
 func factsOf(s *corev1.Secret) leafFacts {

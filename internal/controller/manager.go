@@ -3,8 +3,10 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -35,6 +37,8 @@ type Options struct {
 	LeaderElectionNamespace string
 	// Workers reconcile leaves side by side. It bounds how much CPU key generation takes. Default: 4.
 	Workers int
+	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
+	Poll time.Duration
 	// Clock tells the time; nil: the system's.
 	Clock clock.PassiveClock
 }
@@ -95,7 +99,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 func setup(mgr ctrl.Manager, o Options) error {
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock,
+		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
 	}
 	if err := (&clusterCAs{b}).setup(mgr); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,8 @@ import (
 
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
@@ -75,14 +77,16 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if seen != nil {
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
-	endpoint, bundle, err := r.server(ctx, c, st, &k)
-	if err != nil || bundle == nil {
+	api, server, err := r.server(ctx, c, st, &k)
+	if err != nil || server.bundle == nil {
 		return k, err
 	}
-	w, err := kubeconfigSecret(c, endpoint, bundle, st.observed.Pair)
+	w, err := kubeconfigSecret(c, api.Spec.Endpoint, server.bundle, st.observed.Pair)
 	if err != nil {
 		return k, err
 	}
+	w.facts = deliveryFacts(seen, w.data[corev1.TLSCertKey], map[string]int64{api.Spec.CARef.Name: server.trust}, r.clock.Now())
+	w.facts[v1alpha1.GenerationAnnotation] = strconv.Itoa(int(st.facts.generation))
 	err = r.ensureSecret(ctx, c, seen, w)
 	if apierrors.IsAlreadyExists(err) { // not ours, or its label was stripped and the cache lost it
 		if seen, err = r.liveSecret(ctx, c.Namespace, name); err != nil {
@@ -99,38 +103,39 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	return k, err
 }
 
-// server returns the endpoint and the trust bundle of the API server that a credential is for. A nil
-// bundle means that they are not to be had now, and k says why.
-func (r *nodeCredentials) server(ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, k *kubeconfigState) (string, []byte, error) {
-	if c.Spec.APIServerRef == nil {
-		return "", nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
-	}
+// server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
+func (r *nodeCredentials) server(
+	ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, k *kubeconfigState,
+) (v1alpha1.APIServerCertificate, issuer, error) {
 	var api v1alpha1.APIServerCertificate
+	if c.Spec.APIServerRef == nil {
+		return api, issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
+	}
 	err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
 	if apierrors.IsNotFound(err) {
 		k.reason, k.blocked = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("APIServerCertificate %q does not exist", c.Spec.APIServerRef.Name)
-		return "", nil, nil
+		return api, issuer{}, nil
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
+		return api, issuer{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
 	}
 	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
-		return "", nil, stalled(v1alpha1.ReasonClientCANotTrusted,
+		return api, issuer{}, stalled(v1alpha1.ReasonClientCANotTrusted,
 			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
 	}
 	if err := endpointCovered(&api); err != nil {
-		return "", nil, err
+		return api, issuer{}, err
 	}
 	iss := st.issuer
 	if api.Spec.CARef.Name != c.Spec.CARef.Name {
 		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name); err != nil {
-			return "", nil, err
+			return api, issuer{}, err
 		}
 	}
 	if iss.bundle == nil {
 		k.reason, k.blocked = iss.reason, iss.message
 	}
-	return api.Spec.Endpoint, iss.bundle, nil
+	return api, iss, nil
 }
 
 func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte, pair pki.KeyPair) (wanted, error) {

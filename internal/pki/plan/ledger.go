@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // State is where a generation of a CA stands in its life. A generation only moves forward.
@@ -15,6 +16,8 @@ const (
 	Trusted  State = "Trusted"  // in the bundle; signs nothing yet
 	Signing  State = "Signing"  // in the bundle; signs every new certificate
 	Retiring State = "Retiring" // in the bundle; signs nothing any more
+	// Withdrawn is out of the bundle; its key is kept until every consumer has let go of it.
+	Withdrawn State = "Withdrawn"
 )
 
 // Generation is one key of a CA.
@@ -24,12 +27,18 @@ type Generation struct {
 	SecretName  string `json:"secretName"`
 	RequestHash string `json:"requestHash"` // of what was asked for when it was made
 	SHA256      string `json:"sha256"`      // of the certificate
+	// Trigger is rotation.revision when it was made.
+	Trigger string `json:"trigger,omitempty"`
 }
 
 // Ledger is the truth about a CA: which generations exist, which are trusted and which one signs. It
 // is stored in the same object as the bundle, so that the two cannot disagree.
 type Ledger struct {
-	Revision    int64        `json:"revision"` // grows by one with every transition
+	Revision      int64 `json:"revision"`                // grows by one with every transition
+	TrustRevision int64 `json:"trustRevision,omitempty"` // the revision at which the bundle last changed
+	Last          int32 `json:"last,omitempty"`          // the highest generation there ever was
+	// Since is when the last transition was made.
+	Since       time.Time    `json:"since,omitzero"`
 	Generations []Generation `json:"generations"`
 }
 
@@ -48,7 +57,7 @@ func ParseLedger(text string) (Ledger, error) {
 		switch g.State {
 		case Signing:
 			signing++
-		case Staged, Trusted, Retiring:
+		case Staged, Trusted, Retiring, Withdrawn:
 		default:
 			return Ledger{}, fmt.Errorf("generation %d of the ledger has the unknown state %q", g.Number, g.State)
 		}
@@ -82,7 +91,7 @@ func (l Ledger) Signing() (g Generation, ok bool) {
 func (l Ledger) Published() []Generation {
 	var out []Generation
 	for _, g := range l.Generations {
-		if g.State != Staged {
+		if g.State != Staged && g.State != Withdrawn {
 			out = append(out, g)
 		}
 	}

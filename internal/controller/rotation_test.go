@@ -1,0 +1,295 @@
+package controller_test
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// delivered moves the clock past the propagation delay: what is in the Secrets is then in use everywhere.
+func (w *world) delivered() { w.clock.SetTime(w.clock.Now().Add(11 * time.Minute)) }
+
+// phase waits until a rotation is in a phase; "" is none.
+func (w *world) phase(ca, want string) *v1alpha1.ClusterCA {
+	w.t.Helper()
+	var c v1alpha1.ClusterCA
+	w.eventually("phase "+want, func() error {
+		w.get(ca, &c)
+		if c.Status.Rotation.Phase != want || c.Status.ObservedGeneration != c.Generation {
+			return fmt.Errorf("the phase is %q: %+v", c.Status.Rotation.Phase, c.Status)
+		}
+		return nil
+	})
+	return &c
+}
+
+// bundle is the trust bundle that a Secret or the trust ConfigMap holds.
+func (w *world) bundle(secret, key string) []*x509.Certificate {
+	w.t.Helper()
+	certs, err := pki.ParseCertificates(w.secret(secret).Data[key])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return certs
+}
+
+// published waits until every Secret holds so many CAs.
+func (w *world) published(credential string, n int) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("%d CAs are published", n), func() error {
+		for _, b := range [][]*x509.Certificate{
+			w.bundle("k8s-master-tls", "ca.crt"), w.bundle("k8s-master-tls", "client-ca.crt"),
+			w.bundle(credential+"-tls", "ca.crt"), w.bundle(credential+"-kubeconfig", "ca.crt"),
+		} {
+			if len(b) != n {
+				return fmt.Errorf("there are %d", len(b))
+			}
+		}
+		return nil
+	})
+}
+
+// verified checks that every party accepts the certificate of every other, as their Secrets stand.
+func (w *world) verified(credentials ...string) error {
+	now := w.clock.Now()
+	server := w.pair("k8s-master-tls")
+	for _, c := range credentials {
+		if err := server.Verify(now, w.bundle(c+"-kubeconfig", "ca.crt")); err != nil {
+			return fmt.Errorf("%s does not accept the server: %w", c, err)
+		}
+		if err := w.pair(c+"-tls").Verify(now, w.bundle("k8s-master-tls", "client-ca.crt")); err != nil {
+			return fmt.Errorf("the server does not accept %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// TestRotation replaces the CA by editing one field, and looks at the Secrets in every phase.
+func TestRotation(t *testing.T) {
+	w := standard(t)
+	old := w.pair(w.generation("k8s").Name).Cert
+	signedBy := func(secret string, ca *x509.Certificate) error {
+		if !pki.SignedBy(w.pair(secret).Cert, ca) {
+			return errors.New(secret + " is signed by the other CA")
+		}
+		return nil
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+
+	w.eventually("both consumers are waited for", func() error {
+		if p := w.phase("k8s", "DistributingTrust").Status.Rotation.Pending; len(p) != 2 {
+			return fmt.Errorf("pending are %v", p)
+		}
+		return nil
+	})
+	ca := w.phase("k8s", "DistributingTrust")
+	next := w.pair(ca.Status.Generations[1].SecretName).Cert
+	if next.Subject.CommonName != "k8s g2" {
+		t.Errorf("CN=%s", next.Subject.CommonName)
+	}
+	w.published("node1", 2)
+	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	for _, s := range []string{"node1-tls", "node2-tls", "k8s-master-tls"} {
+		must(signedBy(s, old))
+	}
+	must(w.verified("node1", "node2"))
+
+	w.delivered()
+	w.phase("k8s", "Reissuing")
+	w.eventually("all are issued again", func() error {
+		return errors.Join(signedBy("node1-tls", next), signedBy("node2-tls", next), signedBy("k8s-master-tls", next))
+	})
+	must(w.verified("node1", "node2"))
+
+	w.delivered()
+	w.phase("k8s", "WithdrawingTrust")
+	w.published("node1", 1)
+	w.published("node2", 1)
+	w.delivered()
+	ca = w.phase("k8s", "")
+	if len(ca.Status.Generations) != 1 || ca.Status.Certificate.SHA256Fingerprint != pki.FingerprintOf(next) {
+		t.Errorf("status is %+v", ca.Status)
+	}
+	if got := w.pair(w.generation("k8s").Name).Cert; !got.Equal(next) {
+		t.Error("the old key is still there, or the new one is not")
+	}
+	must(w.verified("node1", "node2"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+}
+
+// TestRevertAborts takes the edit back before the new CA signs.
+func TestRevertAborts(t *testing.T) {
+	w := standard(t)
+	old := w.generation("k8s").Name
+	leaf := w.secret("node1-tls").Data["tls.crt"]
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+	w.phase("k8s", "DistributingTrust")
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(87600) })
+	w.phase("k8s", "WithdrawingTrust")
+	w.published("node1", 1)
+	w.delivered()
+	ca := w.phase("k8s", "")
+	if len(ca.Status.Generations) != 1 || ca.Status.Generations[0].SecretName != old {
+		t.Errorf("the generations are %+v", ca.Status.Generations)
+	}
+	if err := differs(w.secret("node1-tls").Data["tls.crt"], leaf); err != nil {
+		t.Error("a leaf was issued again")
+	}
+}
+
+// TestManualDelivery waits for what a person states, however long, says whom it waits for, and that it is blocked.
+func TestManualDelivery(t *testing.T) {
+	w := standard(t)
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2026-11" })
+	w.phase("k8s", "DistributingTrust")
+	w.published("node1", 2)
+	w.clock.SetTime(w.clock.Now().Add(73 * time.Hour))
+	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationBlockedCondition, metav1.ConditionTrue, "DistributingTrust")
+	ca := w.phase("k8s", "DistributingTrust")
+	if got := ca.Status.Rotation.Pending; len(got) != 1 || got[0] != "NodeCredential/node1" {
+		t.Errorf("pending are %v", got)
+	}
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
+		c.Spec.Delivery.Acknowledged = &v1alpha1.AcknowledgedDelivery{
+			Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: ca.Status.Trust.Revision}},
+		}
+	})
+	w.phase("k8s", "Reissuing")
+}
+
+// TestLaggingKubeconfigIsWaitedFor keeps one kubeconfig from being rendered while everything else goes on: the old
+// CA must not be withdrawn as long as that kubeconfig holds a certificate of it.
+func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
+	w := standard(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+	w.phase("k8s", "DistributingTrust")
+	w.published("node1", 2)
+	heal := w.failing(http.MethodPut, "/secrets/node1-kubeconfig", http.StatusInternalServerError)
+	w.delivered()
+	w.phase("k8s", "Reissuing")
+	old := w.secret("node1-kubeconfig").Data["tls.crt"]
+	w.eventually("the certificate is issued again", func() error {
+		if string(w.secret("node1-tls").Data["tls.crt"]) == string(old) {
+			return errors.New("it is the old one")
+		}
+		return nil
+	})
+	w.delivered()
+	w.delivered()
+	w.eventually("the kubeconfig is waited for", func() error {
+		if p := w.phase("k8s", "Reissuing").Status.Rotation.Pending; len(p) != 1 || p[0] != "NodeCredential/node1" {
+			return fmt.Errorf("pending are %v", p)
+		}
+		return nil
+	})
+	heal()
+	w.eventually("the kubeconfig follows", func() error {
+		return differs(w.secret("node1-kubeconfig").Data["tls.crt"], w.secret("node1-tls").Data["tls.crt"])
+	})
+	w.delivered()
+	w.phase("k8s", "WithdrawingTrust")
+}
+
+// TestEmergency distrusts the old CA at once.
+func TestEmergency(t *testing.T) {
+	w := standard(t)
+	old := w.pair(w.generation("k8s").Name).Cert
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+		c.Spec.Rotation.Mode, c.Spec.Rotation.Revision = v1alpha1.RotationEmergency, "leaked"
+	})
+	w.phase("k8s", "WithdrawingTrust")
+	w.eventually("nothing of the old CA is left", func() error {
+		var trust corev1.ConfigMap
+		w.get("k8s-trust", &trust)
+		certs, err := pki.ParseCertificates([]byte(trust.Data["ca.crt"]))
+		if err != nil || len(certs) != 1 || certs[0].Equal(old) {
+			return errors.New("it is still published")
+		}
+		if pki.SignedBy(w.pair("node1-tls").Cert, old) || pki.SignedBy(w.pair("k8s-master-tls").Cert, old) {
+			return errors.New("a leaf of it is still there")
+		}
+		return w.verified("node1")
+	})
+}
+
+// TestCrashAtEveryWrite lets the operator die at each of its writes of a whole rotation, one run of the operator
+// for each: it is cut off from the API server right after the write, and another one is started. After every
+// write each party must accept the certificate of every other.
+func TestCrashAtEveryWrite(t *testing.T) {
+	w := standard(t)
+	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	old := w.pair(w.generation("k8s").Name).Cert
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+	deaths := 0
+	for run := 0; ; run++ {
+		if run == 200 {
+			t.Fatal("the rotation does not end")
+		}
+		w.stop()
+		died := w.dieAtNextWrite()
+		w.start()
+		select {
+		case <-died:
+			deaths++
+		case <-w.idle(): // nothing to write: time has to pass
+			var ca v1alpha1.ClusterCA
+			w.get("k8s", &ca)
+			if ca.Status.Rotation.Phase == "" && ca.Status.ObservedGeneration == ca.Generation && ca.Status.Certificate.IssuerGeneration == 2 {
+				w.fault.Store(nil)
+				if deaths < 15 {
+					t.Errorf("the operator died only %d times", deaths)
+				}
+				if w.pair("node1-tls").Verify(w.clock.Now(), []*x509.Certificate{old}) == nil {
+					t.Error("a leaf of the old CA is left")
+				}
+				return
+			}
+			w.delivered()
+		}
+		if err := w.verified("node1", "node2"); err != nil {
+			t.Fatalf("after death %d: %v", deaths, err)
+		}
+	}
+}
+
+// dieAtNextWrite lets the operator's next write of an object of this test pass, and everything after it fail.
+func (w *world) dieAtNextWrite() <-chan struct{} {
+	died := make(chan struct{})
+	var once sync.Once
+	var dead atomic.Bool
+	f := func(r *http.Request) int {
+		if dead.Load() {
+			return http.StatusServiceUnavailable
+		}
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && dead.CompareAndSwap(false, true) {
+			once.Do(func() { close(died) })
+		}
+		return 0
+	}
+	w.fault.Store(&f)
+	return died
+}
+
+// idle is closed when the operator has had time to look at everything twice.
+func (w *world) idle() <-chan time.Time { return time.After(2500 * time.Millisecond) }
