@@ -17,7 +17,7 @@ const (
 // CASubject is the distinguished name of a certificate authority.
 type CASubject struct {
 	// commonName of the CA. Default: the object's name. Generation 2 and later append ' g2', ' g3', …,
-	// so that every key has a name of its own. Changing it replaces the CA.
+	// so that every key has a name of its own. Changing it asks for a replacement of the CA.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
@@ -25,7 +25,7 @@ type CASubject struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
 	CommonName string `json:"commonName,omitempty"`
 
-	// organizations are the O attributes of the CA's name. Changing them replaces the CA.
+	// organizations are the O attributes of the CA's name. Changing them asks for a replacement of the CA.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=8
@@ -47,7 +47,7 @@ const (
 
 // RotationSpec says when and how the CA is replaced.
 type RotationSpec struct {
-	// revision is any text. Changing it replaces the CA, whatever else stays the same.
+	// revision is any text. Changing it asks for a replacement of the CA, whatever else stays the same.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
@@ -79,7 +79,8 @@ type ClusterCASpec struct {
 	Subject CASubject `json:"subject,omitempty,omitzero"`
 
 	// validity is how long the CA's certificate is valid. Default: 87600h (10 years).
-	// Changing it replaces the CA in acknowledged phases; nothing that trusts the present CA is disturbed.
+	// Changing it asks for a replacement of the CA: condition ReplacementPending says so, and nothing that
+	// trusts the present CA is disturbed. With `manager --rotate-cas` (alpha) the CA is replaced in phases.
 	// +optional
 	// +kubebuilder:default="87600h"
 	// +kubebuilder:validation:Type=string
@@ -97,12 +98,12 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
-	// privateKey is the kind of key to generate. Changing it replaces the CA.
+	// privateKey is the kind of key to generate. Changing it asks for a replacement of the CA.
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
 	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
 
-	// rotation says when and how the CA is replaced.
+	// rotation says when and how the CA is replaced. It takes effect with `manager --rotate-cas` (alpha).
 	// +optional
 	// +kubebuilder:default={mode: Safe, timeout: "72h"}
 	Rotation RotationSpec `json:"rotation,omitempty,omitzero"`

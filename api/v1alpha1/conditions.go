@@ -12,6 +12,9 @@ const (
 	// IssuerReadyCondition says whether what the object refers to is there: the CA that has to sign, the API
 	// server of a kubeconfig, and the CAs whose bundles are published with it.
 	IssuerReadyCondition = "IssuerReady"
+	// ReplacementPendingCondition surfaces when a ClusterCA's certificate is no longer what its spec
+	// asks for, or due for replacement, and the operator does not replace CAs.
+	ReplacementPendingCondition = "ReplacementPending"
 	// RotatingCondition surfaces while a ClusterCA is being replaced; its reason is the phase.
 	RotatingCondition = "Rotating"
 	// RotationBlockedCondition surfaces when a phase of a replacement has waited for longer than
@@ -62,6 +65,10 @@ const (
 	ReasonRetrying = "Retrying"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
+	// ReasonSpecChanged surfaces when a ClusterCA's spec asks for another CA than the one that signs.
+	ReasonSpecChanged = "SpecChanged"
+	// ReasonRenewalDue surfaces when a ClusterCA has reached the time at which it should be replaced.
+	ReasonRenewalDue = "RenewalDue"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )

@@ -98,7 +98,7 @@ func deliveryNotes(h export.Host) []string {
 	if len(names) == 0 {
 		return nil
 	}
-	return []string{"the replacement of a CA counts these as delivered ten minutes after it wrote them, wherever these files are: set " +
+	return []string{"the replacement of a CA counts these as delivered ten minutes after it wrote them, wherever the files are: set " +
 		"delivery.mode: Manual if you carry them by hand: " + strings.Join(names, ", ")}
 }
 

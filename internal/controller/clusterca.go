@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -14,7 +15,10 @@ import (
 )
 
 // clusterCAs reconciles ClusterCAs.
-type clusterCAs struct{ base }
+type clusterCAs struct {
+	base
+	rotates bool // whether it replaces CAs, or only says that it should
+}
 
 // caState is how a ClusterCA stands at the end of a reconciliation.
 type caState struct {
@@ -27,7 +31,7 @@ type caState struct {
 }
 
 // Reconcile brings one ClusterCA's generations and trust bundle to what its spec asks for. It makes a first
-// CA once; another one replaces it in the phases of the ledger.
+// CA once; where it rotates, another one replaces it in the phases of the ledger.
 func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var ca v1alpha1.ClusterCA
 	if found, err := r.get(ctx, req, &ca); !found {
@@ -64,6 +68,9 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	}
 	if trust, err = r.ensureTrust(ctx, ca, trust, bundle); err != nil {
 		return err
+	}
+	if !r.rotates {
+		return nil
 	}
 	return r.rotate(ctx, ca, st, trust)
 }
@@ -129,14 +136,12 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 		if at := desired.RenewalTime(st.pair.Cert); now.Before(at) {
 			out.nextCheck = at
 		}
-		status, conds := rotationStatus(ca, st, now)
-		ca.Status.Rotation, rep.warnings = status, append(rep.warnings, conds...)
-		ca.Status.Generations = generationStatuses(st.ledger)
-		if st.moved {
-			out.nextCheck = now.Add(time.Second)
-		} else if st.ledger.Phase() != plan.Completed {
-			out.nextCheck = now.Add(r.poll)
+		if r.rotates {
+			r.reportRotation(ca, st, now, &rep, &out)
+		} else {
+			rep.warnings = append(rep.warnings, pending(desired, ca.Spec.Rotation.Revision, st, now)...)
 		}
+		ca.Status.Generations = generationStatuses(st.ledger)
 		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
 		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, desired.RenewalTime(st.pair.Cert), st.signing.Number)
 		ca.Status.Revision = st.signing.Number
@@ -146,6 +151,27 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 		out.issuedInto = st.signing.SecretName
 	}
 	return r.conclude(ctx, before, ca, &ca.Status.Conditions, &ca.Status.ObservedGeneration, rep, out)
+}
+
+// pending says, as a condition, that the CA should be replaced.
+func pending(d plan.DesiredCA, trigger string, st caState, now time.Time) []metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ReplacementPendingCondition, Status: metav1.ConditionTrue}
+	why, _ := plan.Replacement(now, d, st.signing, st.pair.Cert)
+	if trigger != st.signing.Trigger {
+		why = plan.RequestChanged
+	}
+	switch why {
+	case "":
+		return nil
+	case plan.RenewalDue:
+		c.Reason = v1alpha1.ReasonRenewalDue
+		c.Message = fmt.Sprintf("generation %d has reached its renewal time: it should be replaced before it ends", st.signing.Number)
+	default:
+		c.Reason = v1alpha1.ReasonSpecChanged
+		c.Message = fmt.Sprintf("the spec asks for another CA than generation %d: its replacement is pending; generation %d signs and is trusted until then",
+			st.signing.Number, st.signing.Number)
+	}
+	return []metav1.Condition{c}
 }
 
 // dies says whether what was made for a ClusterCA goes with it.

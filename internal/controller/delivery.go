@@ -72,6 +72,9 @@ func acknowledgedTrust(s *corev1.Secret, ca string, d v1alpha1.DeliverySpec, now
 
 // arrived says whether a mounted Secret, as it is now, is in use everywhere.
 func arrived(s *corev1.Secret, d v1alpha1.DeliverySpec, now time.Time) bool {
+	if d.Mode != v1alpha1.DeliveryMounted || d.PropagationDelay.Duration <= 0 {
+		return false // of a version that knows more, or of a schema that knows less
+	}
 	written, err := time.Parse(time.RFC3339, s.Annotations[v1alpha1.WrittenTimeAnnotation])
 	return err == nil && !now.Before(written.Add(d.PropagationDelay.Duration))
 }

@@ -79,6 +79,8 @@ type world struct {
 	clock *testingclock.FakePassiveClock
 	mgr   ctrl.Manager
 	stop  func()
+	// rotates lets the operator replace CAs.
+	rotates bool
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
 	// busy and visits are what load said when the operator started: an operator that was stopped
@@ -110,7 +112,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
+	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second, RotateCAs: w.rotates})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -193,10 +194,15 @@ func (b *base) wantedLeaf(l leaf, st leafState, seen *corev1.Secret, pair pki.Ke
 	data := map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key}
 	if st.issuer.bundle != nil {
 		data[bundleKey] = st.issuer.bundle
-		held[l.ca] = st.issuer.trust
-		if revision, ok := l.extraTrust[l.ca]; ok { // the same CA verifies clients: both bundles count
-			held[l.ca] = min(revision, st.issuer.trust)
+		revision := st.issuer.trust
+		if slices.Contains(l.clients, l.ca) { // the same CA verifies clients: both bundles count
+			if other, rendered := l.extraTrust[l.ca]; rendered {
+				revision = min(revision, other)
+			} else {
+				revision = min(revision, heldTrust(seen, l.ca))
+			}
 		}
+		held[l.ca] = revision
 	}
 	maps.Copy(data, l.extra)
 	facts := deliveryFacts(seen, data[corev1.TLSCertKey], held, b.clock.Now())

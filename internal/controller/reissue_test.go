@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -106,6 +107,32 @@ func TestEndpointChangeKeepsTheKey(t *testing.T) {
 	}
 }
 
+// TestEditingTheCABreaksNothing asks for another CA in every way: it is only said to be pending.
+func TestEditingTheCABreaksNothing(t *testing.T) {
+	w := standard(t)
+	var trust corev1.ConfigMap
+	w.get("k8s-trust", &trust)
+	leaf := w.secret("node1-tls")
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.ReplacementPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonSpecChanged)
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.restartAt(w.clock.Now())
+	var now corev1.ConfigMap
+	w.get("k8s-trust", &now)
+	if now.ResourceVersion != trust.ResourceVersion || w.secret("node1-tls").ResourceVersion != leaf.ResourceVersion {
+		t.Error("something was written")
+	}
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(87600) })
+	w.eventually("the revert ends it", func() error {
+		var ca v1alpha1.ClusterCA
+		w.get("k8s", &ca)
+		if len(ca.Status.Conditions) != 1 {
+			return errors.New("it is still pending")
+		}
+		return nil
+	})
+}
+
 // TestRenewal moves the clock to one second before the renewal time, and then to it.
 func TestRenewal(t *testing.T) {
 	w := standard(t)
@@ -156,11 +183,12 @@ func TestLeafIsCappedByItsCA(t *testing.T) {
 		t.Error("a renewal is announced that could gain nothing")
 	}
 	before := w.secret("node1-tls")
-	w.restartAt(ca.NotAfter.Add(-7 * time.Hour)) // past two thirds of its life; the CA's own renewal is not due yet
+	w.restartAt(ca.NotAfter.Add(-11 * time.Minute)) // long past two thirds of its life
 	w.settled()
 	if got := w.secret("node1-tls"); got.ResourceVersion != before.ResourceVersion {
 		t.Error("it was issued again although that gains nothing")
 	}
+	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.ReplacementPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonRenewalDue)
 	w.restartAt(ca.NotAfter.Add(-time.Minute))
 	w.condition("node1", &c, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerExpiring)
 	w.condition("node1", &c, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")

@@ -166,6 +166,17 @@ func (r *clusterCAs) forget(ctx context.Context, ca *v1alpha1.ClusterCA, was, ne
 	return nil
 }
 
+// reportRotation puts a rotation into the status, and sets the next look at its gate.
+func (r *clusterCAs) reportRotation(ca *v1alpha1.ClusterCA, st caState, now time.Time, rep *report, out *outcome) {
+	status, conds := rotationStatus(ca, st, now)
+	ca.Status.Rotation, rep.warnings = status, append(rep.warnings, conds...)
+	if st.moved {
+		out.nextCheck = now.Add(time.Second)
+	} else if st.ledger.Phase() != plan.Completed {
+		out.nextCheck = now.Add(r.poll)
+	}
+}
+
 // rotationStatus describes a rotation for people, and as conditions.
 func rotationStatus(ca *v1alpha1.ClusterCA, st caState, now time.Time) (v1alpha1.RotationStatus, []metav1.Condition) {
 	phase := st.ledger.Phase()

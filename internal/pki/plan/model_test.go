@@ -91,7 +91,8 @@ func (m *model) commit() {
 	next, t := v.ledger.step(v.want, v.seen, m.on)
 	if t == Stage {
 		g := Generation{Number: next.NextNumber(), RequestHash: v.want.RequestHash, Trigger: v.want.Trigger}
-		m.ledger = next.Add(next.Since, g) // its Secret is written by the next action, or never: a crash
+		m.stored[g.Number] = true // before the ledger names it
+		m.ledger = next.Add(next.Since, g)
 		m.want.Due = false
 		return
 	}
@@ -103,9 +104,11 @@ func (m *model) commit() {
 	m.ledger = next
 }
 
-func (m *model) store() {
-	if next := m.ledger.in(Staged); next != nil {
-		m.stored[next.Number] = true
+// lose deletes the key of a generation that is not published yet: before it is read back, because nothing
+// helps against losing it later.
+func (m *model) lose() {
+	if next := m.ledger.in(Staged); next != nil && m.observed == nil {
+		delete(m.stored, next.Number)
 	}
 }
 
@@ -145,7 +148,7 @@ func (m *model) act(t *rapid.T) {
 	case 2, 3:
 		m.commit()
 	case 4:
-		m.store()
+		m.lose()
 	case 5, 6:
 		m.render(pick())
 	case 7, 8: // the trust bundle reaches the process

@@ -176,8 +176,8 @@ func (l Ledger) step(w Want, seen Seen, on gates) (Ledger, Transition) {
 // advance is the step of a generation that does not sign yet.
 func (l Ledger) advance(next Generation, w Want, open bool) (Ledger, Transition) {
 	switch {
-	case !next.answers(w):
-		return l.abort(next), Abort
+	case !next.answers(w), next.State == Staged && !open:
+		return l.abort(next), Abort // a key that is gone before it was published is no loss: another one is made
 	case w.Emergency && (next.State == Trusted || open):
 		return l.supersede(next.Number), Supersede
 	case next.State == Staged && open:
