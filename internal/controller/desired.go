@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/hostfiles"
@@ -43,18 +46,23 @@ func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 	if name == "" {
 		name = ca.Name
 	}
-	d := plan.DesiredCA{
+	return plan.DesiredCA{
 		Request: pki.Request{
 			Subject:  pki.Subject{CommonName: name, Organizations: ca.Spec.Subject.Organizations},
 			Key:      keySpec(ca.Spec.PrivateKey),
 			Validity: ca.Spec.Validity.Duration,
 		},
-		Seed: plan.Seed(string(ca.UID)),
+		RenewBefore: orZero(ca.Spec.RenewBefore),
+		Seed:        plan.Seed(string(ca.UID)),
 	}
-	if ca.Spec.RenewBefore != nil {
-		d.RenewBefore = ca.Spec.RenewBefore.Duration
+}
+
+// orZero is an optional duration; zero stands for the default of package plan.
+func orZero(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
 	}
-	return d
+	return d.Duration
 }
 
 func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
@@ -70,10 +78,8 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 			Key:      keySpec(c.Spec.PrivateKey),
 			Validity: c.Spec.Validity.Duration,
 		},
-		Seed: plan.Seed(string(c.UID)),
-	}
-	if c.Spec.RenewBefore != nil {
-		d.RenewBefore = c.Spec.RenewBefore.Duration
+		RenewBefore: orZero(c.Spec.RenewBefore),
+		Seed:        plan.Seed(string(c.UID)),
 	}
 	return d, validRequest(d.Request)
 }
@@ -137,10 +143,8 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 			Key:      keySpec(c.Spec.PrivateKey),
 			Validity: c.Spec.Validity.Duration,
 		},
-		Seed: plan.Seed(string(c.UID)),
-	}
-	if c.Spec.RenewBefore != nil {
-		d.RenewBefore = c.Spec.RenewBefore.Duration
+		RenewBefore: orZero(c.Spec.RenewBefore),
+		Seed:        plan.Seed(string(c.UID)),
 	}
 	return d, validRequest(d.Request)
 }
