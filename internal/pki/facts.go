@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
 
 // SubjectOf returns the CN and O of a certificate.
@@ -34,26 +33,6 @@ func FingerprintOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ParseKeyPair reads a certificate chain, leaf first, and its private key, and checks that they
-// belong together.
-func ParseKeyPair(certPEM, keyPEM []byte) (KeyPair, error) {
-	chain, err := ParseCertificates(certPEM)
-	if err != nil {
-		return KeyPair{}, err
-	}
-	key, err := ParsePrivateKey(keyPEM)
-	if err != nil {
-		return KeyPair{}, err
-	}
-	if !SamePublicKey(chain[0].PublicKey, key.Public()) {
-		return KeyPair{}, ErrKeyMismatch
-	}
-	return KeyPair{Cert: chain[0], Chain: chain[1:], Key: key}, nil
-}
-
-// ErrKeyMismatch says that a private key is not the one that a certificate certifies.
-var ErrKeyMismatch = errors.New("the private key does not match the certificate")
-
 // ParseCertificates reads every certificate of a PEM text; there must be at least one.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
@@ -63,7 +42,7 @@ func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a %s block stands among the certificates", block.Type)
+			return nil, fmt.Errorf("a %s block stands among the certificates: remove it", block.Type)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -84,11 +63,6 @@ func EncodeCertificates(certs ...*x509.Certificate) []byte {
 		b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 	}
 	return b.Bytes()
-}
-
-// CertPEM is the certificate followed by its intermediates.
-func (p KeyPair) CertPEM() []byte {
-	return EncodeCertificates(append([]*x509.Certificate{p.Cert}, p.Chain...)...)
 }
 
 // Difference names the first respect in which a certificate is not what was requested, "" for none.
@@ -118,22 +92,6 @@ func (r Request) Difference(cert *x509.Certificate) string {
 	default:
 		return ""
 	}
-}
-
-// Verify checks that a chain leads to one of the roots at the given time.
-func (p KeyPair) Verify(now time.Time, roots []*x509.Certificate) error {
-	opts := x509.VerifyOptions{
-		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
-		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	for _, r := range roots {
-		opts.Roots.AddCert(r)
-	}
-	for _, c := range p.Chain {
-		opts.Intermediates.AddCert(c)
-	}
-	_, err := p.Cert.Verify(opts)
-	return err //nolint:wrapcheck // callers add what was being verified
 }
 
 // SignedBy says whether issuer's key signed the certificate. Names are not compared: they prove nothing.

@@ -122,7 +122,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 			err error
 		)
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return PrivateKey{}, errors.New("the private key is encrypted: store it unencrypted")
+			return PrivateKey{}, errors.New("the private key is encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`")
 		}
 		switch block.Type {
 		case "PRIVATE KEY":

@@ -63,11 +63,8 @@ func (r Request) Validate() error {
 	if n := len(r.Subject.CommonName); n > MaxCommonNameBytes {
 		return fmt.Errorf("common name %q is %d bytes long: X.509 allows %d", r.Subject.CommonName, n, MaxCommonNameBytes)
 	}
-	if r.Validity < MinValidity {
-		return fmt.Errorf("validity must be at least %v, not %v", MinValidity, r.Validity)
-	}
-	if r.Validity > MaxValidity {
-		return fmt.Errorf("validity must be at most %v (100 years), not %v", MaxValidity, r.Validity)
+	if err := checkValidity(r.Validity); err != nil {
+		return err
 	}
 	for _, u := range r.Usages {
 		if _, ok := extKeyUsage[u]; !ok {
@@ -75,6 +72,16 @@ func (r Request) Validate() error {
 		}
 	}
 	return r.Key.Validate()
+}
+
+func checkValidity(d time.Duration) error {
+	if d < MinValidity {
+		return fmt.Errorf("validity must be at least %v, not %v", MinValidity, d)
+	}
+	if d > MaxValidity {
+		return fmt.Errorf("validity must be at most %v (100 years), not %v", MaxValidity, d)
+	}
+	return nil
 }
 
 // Hash is a versioned digest of the normalised request. It is stored beside the certificate, so its
