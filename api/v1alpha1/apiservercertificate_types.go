@@ -13,11 +13,35 @@ type ServiceAccountKeysSpec struct {
 	SecretName string `json:"secretName,omitempty"`
 }
 
+// ProbeSpec says where to look at an API server.
+type ProbeSpec struct {
+	// addresses are host and port of every replica, never of a load balancer in front of them, as in '10.1.10.238:6443'
+	// or '[2001:db8::7]:6443'.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?|[[][0-9a-f:.]+[]]):[0-9]{1,5}$') && int(self.split(':')[size(self.split(':')) - 1]) >= 1 && int(self.split(':')[size(self.split(':')) - 1]) <= 65535",message="must be a host and a port from 1 to 65535, such as '10.1.10.238:6443' or '[2001:db8::7]:6443'"
+	Addresses []string `json:"addresses,omitempty"`
+
+	// interval is the time between two looks. Default: 30s. What is seen counts when two looks in a row agree.
+	// +optional
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be between 1 second and 24 hours, in hours, minutes and seconds, such as '30s'"
+	Interval metav1.Duration `json:"interval,omitempty,omitzero"`
+}
+
 // APIServerCertificateSpec is what one kube-apiserver, or a set of replicas, serves.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="!has(self.ipAddresses) || self.ipAddresses.all(i, !isIP(i) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(i)))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".ipAddresses"
 // +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || !self.endpoint.matches('^https://[^/?#@A-Z]+/?$') || [url(self.endpoint).getHostname()].all(h, size(h) == 0 || h in [self.hostName, 'localhost', '127.0.0.1', '::1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(h) ? (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(h))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(h)) : has(self.dnsNames) && (h in self.dnsNames || (h.indexOf('.') > 0 && '*' + h.substring(h.indexOf('.')) in self.dnsNames))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint",fieldPath=".endpoint"
+// +kubebuilder:validation:XValidation:rule="!has(self.requestHeaderCARef) || (has(self.clientCARefs) ? self.clientCARefs.all(r, r.name != self.requestHeaderCARef.name) : self.requestHeaderCARef.name != self.caRef.name)",message="must not be one of the CAs that sign ordinary clients: the API server takes any of its certificates for the aggregation layer speaking for any user",fieldPath=".requestHeaderCARef"
 type APIServerCertificateSpec struct {
 	// caRef names the ClusterCA that signs the serving certificate. Changing it re-issues the certificate.
 	// +required
@@ -31,6 +55,12 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	ClientCARefs []CAReference `json:"clientCARefs,omitempty"`
+
+	// requestHeaderCARef names the ClusterCA of the front proxy, by which the API server knows its aggregation layer
+	// (`--requestheader-client-ca-file`). Its bundle is published as key 'requestheader-ca.crt' of the Secret. It must not be
+	// one of clientCARefs: its certificates speak for any user. Changing it re-issues nothing.
+	// +optional
+	RequestHeaderCARef *CAReference `json:"requestHeaderCARef,omitempty"`
 
 	// hostName is the API server's host: the certificate's common name and a DNS SAN.
 	// Changing it re-issues the certificate.
@@ -132,6 +162,11 @@ type APIServerCertificateSpec struct {
 	// serving key. Absent: none is made.
 	// +optional
 	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
+
+	// probe lets the operator look at what the API server really serves and trusts, by a TLS handshake. The
+	// replacement of a CA then waits for that too. Absent: it goes by delivery alone. Changing it re-issues nothing.
+	// +optional
+	Probe *ProbeSpec `json:"probe,omitempty"`
 
 	// delivery says how what is issued reaches its consumer. The replacement of a CA waits for that.
 	// +optional

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
 
 // DeletionPolicy says what happens to a CA's key when its ClusterCA is deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
@@ -45,7 +48,32 @@ const (
 	RotationEmergency RotationMode = "Emergency"
 )
 
+// KeyPolicy says which key the next generation of a CA has.
+// +kubebuilder:validation:Enum=Replace;Reuse
+type KeyPolicy string
+
+const (
+	// KeyReplace makes a new key.
+	KeyReplace KeyPolicy = "Replace"
+	// KeyReuse keeps the key, the name and the key identifier, and gives them new dates. It holds as long as
+	// nothing but validity, revision or the passing of time asks for the replacement; otherwise a new key is made.
+	KeyReuse KeyPolicy = "Reuse"
+)
+
+// BridgePolicy says whether certificates of a new CA can be verified by those who know only the one before.
+// +kubebuilder:validation:Enum=None;CrossSign
+type BridgePolicy string
+
+const (
+	// BridgeNone adds nothing.
+	BridgeNone BridgePolicy = "None"
+	// BridgeCrossSign lets the old CA sign the new one, and adds that to every certificate that the new one signs.
+	BridgeCrossSign BridgePolicy = "CrossSign"
+)
+
 // RotationSpec says when and how the CA is replaced.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'Emergency' || !has(self.keyPolicy) || self.keyPolicy != 'Reuse'",message="mode 'Emergency' is for a key that is compromised, and cannot keep it: set keyPolicy to 'Replace'",fieldPath=".keyPolicy"
 type RotationSpec struct {
 	// revision is any text. Changing it asks for a replacement of the CA, whatever else stays the same.
 	// +optional
@@ -59,6 +87,28 @@ type RotationSpec struct {
 	// +kubebuilder:default=Safe
 	Mode RotationMode `json:"mode,omitempty"`
 
+	// keyPolicy is 'Replace' or 'Reuse'. Default: Replace. 'Reuse' gives the same key new dates: whatever trusts the
+	// old certificate trusts all that the new one signs, so no certificate is issued again and nothing is waited for.
+	// Changing it replaces nothing by itself.
+	// +optional
+	// +kubebuilder:default=Replace
+	KeyPolicy KeyPolicy `json:"keyPolicy,omitempty"`
+
+	// bridge is 'None' or 'CrossSign'. Default: None. With 'CrossSign' the certificates that a new CA signs carry a
+	// certificate of that CA by the old one, so that a host that slept through the replacement still accepts them
+	// until the old CA ends. Its own certificate is refused nevertheless. Changing it counts from the next replacement on.
+	// +optional
+	// +kubebuilder:default=None
+	Bridge BridgePolicy `json:"bridge,omitempty"`
+
+	// maxUnavailable is how many of the certificates may be issued again and not yet acknowledged at one time, as a
+	// number or as a percentage of all, rounded up. Default: 25%. Changing it counts at once.
+	// +optional
+	// +kubebuilder:default="25%"
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 1000000 : self.matches('^([1-9][0-9]?|100)%$')",message="must be a number from 1, or a percentage from '1%' to '100%'"
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+
 	// timeout is how long a phase may wait for its consumers before condition RotationBlocked says so.
 	// Nothing is skipped then. Default: 72h.
 	// +optional
@@ -70,17 +120,63 @@ type RotationSpec struct {
 	Timeout metav1.Duration `json:"timeout,omitempty,omitzero"`
 }
 
+// SelfSignedSource is a root CA that the operator makes.
+type SelfSignedSource struct{}
+
+// ImportSource is a CA that somebody else made.
+type ImportSource struct {
+	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those above it
+	// up to the root, and 'tls.key' its key, not encrypted. Other contents replace the CA. The Secret is read once a
+	// minute and never written; what is in use is a copy.
+	// +required
+	SecretRef SecretReference `json:"secretRef,omitzero"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// ParentSource is an intermediate CA, signed by another ClusterCA.
+type ParentSource struct {
+	// caRef names the ClusterCA that signs this one. Its trust bundle is this one's too.
+	// +required
+	CARef CAReference `json:"caRef,omitzero"`
+}
+
+// CASource says where a CA's certificate and key come from. Exactly one of its fields is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.selfSigned), has(self.import), has(self.parent)].filter(x, x).size() == 1",message="exactly one of selfSigned, import and parent must be set"
+type CASource struct {
+	// selfSigned makes a root CA.
+	// +optional
+	SelfSigned *SelfSignedSource `json:"selfSigned,omitempty"`
+
+	// import takes a CA from a Secret.
+	// +optional
+	Import *ImportSource `json:"import,omitempty"`
+
+	// parent makes an intermediate CA.
+	// +optional
+	Parent *ParentSource `json:"parent,omitempty"`
+}
+
 // ClusterCASpec is the desired certificate authority.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || has(self.source.selfSigned) || !has(self.rotation) || !has(self.rotation.keyPolicy) || self.rotation.keyPolicy != 'Reuse'",message="only a self-signed CA can keep its key: set keyPolicy to 'Replace'",fieldPath=".rotation.keyPolicy"
 type ClusterCASpec struct {
 	// subject is the CA's distinguished name.
 	// +optional
 	Subject CASubject `json:"subject,omitempty,omitzero"`
 
 	// validity is how long the CA's certificate is valid. Default: 87600h (10 years).
-	// Changing it asks for a replacement of the CA: condition ReplacementPending says so, and nothing that
-	// trusts the present CA is disturbed. With `manager --rotate-cas` (alpha) the CA is replaced in phases.
+	// Changing it replaces the CA in phases: the old one signs until everything trusts the new one, and is trusted
+	// until everything has a certificate of the new one.
 	// +optional
 	// +kubebuilder:default="87600h"
 	// +kubebuilder:validation:Type=string
@@ -103,9 +199,28 @@ type ClusterCASpec struct {
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
 	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
 
-	// rotation says when and how the CA is replaced. It takes effect with `manager --rotate-cas` (alpha).
+	// source says where the CA's certificate and key come from. Default: the operator makes a root CA.
+	// For an imported CA subject, validity and privateKey say nothing. Changing it replaces the CA.
 	// +optional
-	// +kubebuilder:default={mode: Safe, timeout: "72h"}
+	Source *CASource `json:"source,omitempty"`
+
+	// secretName asks for a kubernetes.io/tls Secret with the certificate and the key that sign now, for programs
+	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
+	// bundle is apart. Absent: none is made. Changing it leaves the old Secret alone.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	SecretName string `json:"secretName,omitempty"`
+
+	// delivery says how the Secret of secretName reaches whoever signs with it. The replacement of the CA waits for that.
+	// +optional
+	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
+	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
+
+	// rotation says when and how the CA is replaced.
+	// +optional
+	// +kubebuilder:default={mode: Safe, keyPolicy: Replace, bridge: None, maxUnavailable: "25%", timeout: "72h"}
 	Rotation RotationSpec `json:"rotation,omitempty,omitzero"`
 
 	// deletionPolicy says whether the CA's key and trust bundle outlive this object. Default: Retain.
@@ -164,11 +279,53 @@ type RotationStatus struct {
 	// +kubebuilder:validation:MaxLength=32
 	Phase string `json:"phase,omitempty"`
 
-	// sinceTime is when the phase began.
+	// trigger is why the CA is replaced, in one word: 'SpecChanged', 'RevisionChanged', 'RenewalDue', 'ParentReplaced' or 'LedgerRebuilt'.
 	// +optional
-	SinceTime metav1.Time `json:"sinceTime,omitempty,omitzero"`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Trigger string `json:"trigger,omitempty"`
 
-	// acknowledged is how many of the required consumers have acknowledged what the phase waits for.
+	// from is the generation that is being replaced.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	From int32 `json:"from,omitempty"`
+
+	// to is the generation that takes its place; absent where a replacement was given up.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	To int32 `json:"to,omitempty"`
+
+	// startTime is when the replacement began.
+	// +optional
+	StartTime metav1.Time `json:"startTime,omitempty,omitzero"`
+
+	// phaseTime is when the phase began.
+	// +optional
+	PhaseTime metav1.Time `json:"phaseTime,omitempty,omitzero"`
+
+	// acked is how many of those that have to acknowledge have done so, as in '3/15'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Acked string `json:"acked,omitempty"`
+
+	// gates are what the phase waits for.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Gates []GateStatus `json:"gates,omitempty"`
+}
+
+// GateStatus is one thing that a phase waits for.
+type GateStatus struct {
+	// name of the phase.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name,omitempty"`
+
+	// acknowledged is how many of the required have acknowledged.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Acknowledged *int32 `json:"acknowledged,omitempty"`
@@ -178,10 +335,10 @@ type RotationStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Required *int32 `json:"required,omitempty"`
 
-	// pending are the first ten of those that have not, as '<kind>/<name>'.
+	// pending are the first ten of those that have not, as '<kind>/<name>', and then how many more there are.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:MaxItems=11
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=300
 	Pending []string `json:"pending,omitempty"`
@@ -205,6 +362,10 @@ type GenerationStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
+
+	// notAfter is when its certificate expires.
+	// +optional
+	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
 }
 
 // TrustStatus describes the trust bundle in the ConfigMap '<name>-trust'.
@@ -237,9 +398,11 @@ type ClusterCAList struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=clustercas,shortName=cca,categories=clusterpki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
-// +kubebuilder:printcolumn:name="Trust",type=string,JSONPath=`.status.trust.configMapName`
-// +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.certificate.issuerGeneration`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.rotation.phase`
+// +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.rotation.acked`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.status.trust.configMapName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit",fieldPath=".metadata"

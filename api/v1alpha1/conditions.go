@@ -12,9 +12,15 @@ const (
 	// IssuerReadyCondition says whether what the object refers to is there: the CA that has to sign, the API
 	// server of a kubeconfig, and the CAs whose bundles are published with it.
 	IssuerReadyCondition = "IssuerReady"
-	// ReplacementPendingCondition surfaces when a ClusterCA's certificate is no longer what its spec
-	// asks for, or due for replacement, and the operator does not replace CAs.
+	// ReplacementPendingCondition surfaces when a ClusterCA should be replaced and only a person can do that: an
+	// imported CA has reached its renewal time.
 	ReplacementPendingCondition = "ReplacementPending"
+	// RedeliveryRequiredCondition surfaces when a CA was distrusted at once and consumers are not known to have
+	// what replaces it; the message names them.
+	RedeliveryRequiredCondition = "RedeliveryRequired"
+	// ServingCondition says whether an API server was seen to serve the certificate that is in its Secret, and to
+	// trust the clients that it should; only where spec.probe is set.
+	ServingCondition = "Serving"
 	// RotatingCondition surfaces while a ClusterCA is being replaced; its reason is the phase.
 	RotatingCondition = "Rotating"
 	// RotationBlockedCondition surfaces when a phase of a replacement has waited for longer than
@@ -65,10 +71,18 @@ const (
 	ReasonRetrying = "Retrying"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
-	// ReasonSpecChanged surfaces when a ClusterCA's spec asks for another CA than the one that signs.
-	ReasonSpecChanged = "SpecChanged"
-	// ReasonRenewalDue surfaces when a ClusterCA has reached the time at which it should be replaced.
+	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be replaced.
 	ReasonRenewalDue = "RenewalDue"
+	// ReasonImportInvalid surfaces when the Secret of an imported CA is missing or holds no CA that could be used.
+	ReasonImportInvalid = "ImportInvalid"
+	// ReasonParentNotReady surfaces when the CA above an intermediate one cannot sign it.
+	ReasonParentNotReady = "ParentNotReady"
+	// ReasonEmergency surfaces while what a CA in mode 'Emergency' cut off is not delivered anew.
+	ReasonEmergency = "Emergency"
+	// ReasonSeen surfaces when the probe saw on the wire what it should.
+	ReasonSeen = "Seen"
+	// ReasonNotSeen surfaces when the probe has not seen, twice in a row, what it should; the message says what it saw.
+	ReasonNotSeen = "NotSeen"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )
@@ -85,12 +99,17 @@ const (
 	OwnerAnnotation = "clusterpki.io/owner"
 	// RequestHashAnnotation is the hash of the request that the certificate was issued for.
 	RequestHashAnnotation = "clusterpki.io/request-hash"
-	// TrustAnnotation says which revision of each CA's bundle a Secret holds, as in 'front-proxy=1,k8s=3'.
-	TrustAnnotation = "clusterpki.io/trust"
-	// WrittenTimeAnnotation is when that, or the Secret's certificate, last changed (RFC 3339).
-	WrittenTimeAnnotation = "clusterpki.io/written-time"
+	// HoldsAnnotation records, as JSON, which revision of each CA's bundle a Secret holds, which CA signed its
+	// certificate, and since when: what the replacement of a CA waits for follows from it.
+	HoldsAnnotation = "clusterpki.io/holds"
 	// RevisionAnnotation counts the certificates issued into a Secret.
 	RevisionAnnotation = "clusterpki.io/revision"
-	// GenerationAnnotation is the CA generation that a Secret holds, or that signed what it holds.
+	// GenerationAnnotation is the CA generation that a Secret holds.
 	GenerationAnnotation = "clusterpki.io/ca-generation"
+	// TriggerAnnotation is rotation.revision when that generation was made.
+	TriggerAnnotation = "clusterpki.io/trigger"
+	// ParentAnnotation is '<ClusterCA>/<generation>' of the CA above that signed it.
+	ParentAnnotation = "clusterpki.io/parent"
+	// WithdrawnAnnotation marks a generation that is out of the trust bundle for good.
+	WithdrawnAnnotation = "clusterpki.io/withdrawn"
 )

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -16,6 +15,7 @@ import (
 // Keys of generated Secrets beside those of kubernetes.io/tls.
 const (
 	clientBundleKey = "client-ca.crt"
+	headerBundleKey = "requestheader-ca.crt"
 	saPrivateKey    = "sa.key"
 	saPublicKey     = "sa.pub"
 )
@@ -29,17 +29,13 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	if found, err := r.get(ctx, req, &c); !found {
 		return ctrl.Result{}, err
 	}
-	l := leaf{owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name}
+	l := leaf{owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name, deliver: c.Spec.Delivery}
 	l.desired, l.invalid = desiredAPIServer(&c)
 	if l.invalid == nil {
 		l.invalid = endpointCovered(&c)
 	}
 	var st leafState
-	l.clients = c.ClientCANames()
-	clients, revisions, err := r.clientBundle(ctx, &c)
-	if err == nil && clients.bundle != nil {
-		l.extra, l.extraTrust = map[string][]byte{clientBundleKey: clients.bundle}, revisions
-	}
+	clients, err := r.bundles(ctx, &c, &l)
 	if err == nil {
 		err = r.claim(ctx, &l, l.secret)
 	}
@@ -55,27 +51,58 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	return r.finish(ctx, &c, l, st, clients, err)
 }
 
-// clientBundle joins the trust bundles of the CAs whose clients the API server authenticates. The
-// bundle, whose revisions come with it, is nil while one of them has none: a part of it would lock that CA's clients out.
-func (r *apiServerCertificates) clientBundle(ctx context.Context, c *v1alpha1.APIServerCertificate) (issuer, map[string]int64, error) {
-	revisions := map[string]int64{}
-	var roots []*x509.Certificate
-	for _, name := range c.ClientCANames() {
-		iss, err := r.issuer(ctx, c.Namespace, name)
+// bundles renders what the API server verifies its clients with. What is returned is the CA that keeps one of them
+// from being rendered, or ready.
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, l *leaf) (issuer, error) {
+	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
+	if err != nil {
+		return issuer{}, err
+	}
+	held := holdingIn(seen).Trust
+	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held[clientBundleKey])
+	if err != nil {
+		return issuer{}, err
+	}
+	l.bundles = map[string]rendered{clientBundleKey: clients.rendered()}
+	if c.Spec.RequestHeaderCARef == nil {
+		l.absent = []string{headerBundleKey}
+		return clients, nil
+	}
+	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held[headerBundleKey])
+	if err != nil {
+		return issuer{}, err
+	}
+	l.bundles[headerBundleKey] = proxy.rendered()
+	if clients.bundle != nil && proxy.bundle == nil {
+		return proxy, nil
+	}
+	return clients, nil
+}
+
+// join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
+// that CA's clients out.
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held revisions) (issuer, error) {
+	out := issuer{trust: revisions{}}
+	for _, name := range names {
+		iss, err := r.issuer(ctx, namespace, name, held)
 		if err != nil {
-			return issuer{}, nil, err
+			return issuer{}, err
 		}
 		if iss.bundle == nil {
-			return iss, nil, nil
+			return iss, nil
 		}
-		revisions[name] = iss.trust
-		roots = append(roots, iss.roots...)
+		for ca, revision := range iss.trust {
+			if was, ok := out.trust[ca]; !ok || revision < was {
+				out.trust[ca] = revision
+			}
+		}
+		out.roots = append(out.roots, iss.roots...)
 	}
-	bundle, err := pki.Bundle(roots)
-	if err != nil {
-		return issuer{}, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+	var err error
+	if out.bundle, err = pki.Bundle(out.roots); err != nil {
+		return issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
-	return issuer{bundle: bundle, roots: roots}, revisions, nil
+	return out, nil
 }
 
 // serviceAccountKey is the kind of key that signs service account tokens. RSA, because many readers

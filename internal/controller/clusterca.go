@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -17,21 +16,26 @@ import (
 // clusterCAs reconciles ClusterCAs.
 type clusterCAs struct {
 	base
-	rotates bool // whether it replaces CAs, or only says that it should
+	wire wire
 }
 
-// caState is how a ClusterCA stands at the end of a reconciliation.
+// caState is how a ClusterCA stands, as far as a reconciliation has come.
 type caState struct {
 	ledger  plan.Ledger
 	signing plan.Generation
-	pair    *pki.KeyPair // of the signing generation; nil where it is not known
+	pairs   map[int32]pki.KeyPair // of the generations whose Secrets are there
+	pair    *pki.KeyPair          // of the generation that signs; nil where it is not known
+	keyErr  error                 // why not
+	want    plan.Want
+	above   *pki.KeyPair // of the CA that signs this one
+	parent  plan.Parent  // and which of its keys that is
 	created bool         // the first generation was made in this reconciliation
 	moved   bool         // the ledger made a step in this reconciliation
 	gate    plan.Gate    // of the present phase
 }
 
 // Reconcile brings one ClusterCA's generations and trust bundle to what its spec asks for. It makes a first
-// CA once; where it rotates, another one replaces it in the phases of the ledger.
+// CA once; another one replaces it in the phases of the ledger.
 func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var ca v1alpha1.ClusterCA
 	if found, err := r.get(ctx, req, &ca); !found {
@@ -42,8 +46,8 @@ func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return r.finish(ctx, &ca, st, err)
 }
 
-// publish makes sure that the ledger exists, that the keys it names are there, and that the bundle is
-// what the ledger says.
+// publish makes sure that the ledger exists, that the key which signs is there, and that the bundle is what the
+// ledger says; then it makes the step of the ledger that is due.
 func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
 	trust, err := r.trust(ctx, ca)
 	if err != nil {
@@ -62,59 +66,26 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 			"ConfigMap %q: %v: restore it from a backup, or delete it to have it rebuilt from the generation Secrets", trust.Name, err)
 	}
 	st.signing, _ = st.ledger.Signing() // ParseLedger made sure of it
-	bundle, err := r.bundle(ctx, ca, st)
-	if err != nil {
+	if err := r.generations(ctx, ca, st); err != nil {
 		return err
 	}
-	if trust, err = r.ensureTrust(ctx, ca, trust, bundle); err != nil {
+	if trust, err = r.ensureTrust(ctx, ca, st, trust); err != nil {
 		return err
 	}
-	if !r.rotates {
-		return nil
+	if err := r.ensurePair(ctx, ca, st); err != nil {
+		return err
 	}
-	return r.rotate(ctx, ca, st, trust)
-}
-
-// bundle reads every published generation's Secret, checks it and renders the bundle from them.
-func (r *clusterCAs) bundle(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) ([]byte, error) {
-	pairs := make([]pki.KeyPair, 0, len(st.ledger.Generations))
-	for _, g := range st.ledger.Published() {
-		pair, err := r.generation(ctx, ca, g)
-		if err != nil {
-			return nil, err
-		}
-		if g.Number == st.signing.Number {
-			st.pair = &pair
-		}
-		pairs = append(pairs, pair)
+	asked := r.asks(ctx, ca, st)
+	if asked != nil && !isStall(asked) {
+		return asked
 	}
-	bundle, err := pki.Bundle(certificates(pairs))
-	if err != nil {
-		return nil, fmt.Errorf("render the trust bundle: %w", err)
+	if err := r.rotate(ctx, ca, st, trust); err != nil {
+		return err
 	}
-	return bundle, nil
-}
-
-// generation reads one generation's Secret, from the API server itself before it says that one is gone.
-func (r *clusterCAs) generation(ctx context.Context, ca *v1alpha1.ClusterCA, g plan.Generation) (pki.KeyPair, error) {
-	s, err := r.cachedSecret(ctx, ca.Namespace, g.SecretName)
-	if err == nil && s == nil {
-		s, err = r.liveSecret(ctx, ca.Namespace, g.SecretName)
+	if st.keyErr != nil {
+		return st.keyErr
 	}
-	if err != nil {
-		return pki.KeyPair{}, err
-	}
-	pair, err := generationPair(s, g)
-	if err != nil {
-		return pki.KeyPair{}, err
-	}
-	next := s.DeepCopy()
-	if stamp(next, ca, kindClusterCA, dies(ca), generationFacts(g.Number, g.RequestHash)) {
-		if err := r.client.Update(ctx, next); err != nil {
-			return pki.KeyPair{}, fmt.Errorf("update Secret %q: %w", s.Name, err)
-		}
-	}
-	return pair, nil
+	return asked
 }
 
 // finish writes the status and says when to look again.
@@ -130,22 +101,24 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 		rep.unusable = fmt.Errorf("the CA has expired: every certificate that it signed is refused")
 	default:
 		out.nextCheck = st.pair.Cert.NotAfter
-	}
-	if st.pair != nil {
-		desired := desiredCA(ca)
-		if at := desired.RenewalTime(st.pair.Cert); now.Before(at) {
+		if at := st.renewal(ca); now.Before(at) {
 			out.nextCheck = at
 		}
-		if r.rotates {
-			r.reportRotation(ca, st, now, &rep, &out)
-		} else {
-			rep.warnings = append(rep.warnings, pending(desired, ca.Spec.Rotation.Revision, st, now)...)
-		}
+	}
+	if len(st.ledger.Generations) > 0 {
+		r.reportRotation(ca, st, now, &rep, &out)
 		ca.Status.Generations = generationStatuses(st.ledger)
-		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
-		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, desired.RenewalTime(st.pair.Cert), st.signing.Number)
-		ca.Status.Revision = st.signing.Number
 		ca.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: ca.TrustConfigMapName(), Revision: max(1, st.ledger.TrustRevision)}
+	}
+	if st.pair != nil {
+		renewal := st.renewal(ca)
+		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
+		rep.warnings = append(rep.warnings, pending(ca, st, renewal, now)...)
+		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, renewal, st.signing.Number)
+		ca.Status.Revision = max(ca.Status.Revision, st.signing.Number)
+	}
+	if ca.Spec.Source.IsImport() { // its Secret is not in the cache
+		out.nextCheck = sooner(out.nextCheck, now.Add(stalledDelay))
 	}
 	if st.created {
 		out.issuedInto = st.signing.SecretName
@@ -153,31 +126,17 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 	return r.conclude(ctx, before, ca, &ca.Status.Conditions, &ca.Status.ObservedGeneration, rep, out)
 }
 
-// pending says, as a condition, that the CA should be replaced.
-func pending(d plan.DesiredCA, trigger string, st caState, now time.Time) []metav1.Condition {
-	c := metav1.Condition{Type: v1alpha1.ReplacementPendingCondition, Status: metav1.ConditionTrue}
-	why, _ := plan.Replacement(now, d, st.signing, st.pair.Cert)
-	if trigger != st.signing.Trigger {
-		why = plan.RequestChanged
-	}
-	switch why {
-	case "":
+// pending says, as a condition, that an imported CA should be replaced: only a person can do that.
+func pending(ca *v1alpha1.ClusterCA, st caState, renewal, now time.Time) []metav1.Condition {
+	if !ca.Spec.Source.IsImport() || now.Before(renewal) {
 		return nil
-	case plan.RenewalDue:
-		c.Reason = v1alpha1.ReasonRenewalDue
-		c.Message = fmt.Sprintf("generation %d has reached its renewal time: it should be replaced before it ends", st.signing.Number)
-	default:
-		c.Reason = v1alpha1.ReasonSpecChanged
-		c.Message = fmt.Sprintf("the spec asks for another CA than generation %d: its replacement is pending; generation %d signs and is trusted until then",
-			st.signing.Number, st.signing.Number)
 	}
-	return []metav1.Condition{c}
+	return []metav1.Condition{{
+		Type: v1alpha1.ReplacementPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue,
+		Message: fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q",
+			st.signing.Number, ca.Spec.Source.Import.SecretRef.Name),
+	}}
 }
 
 // dies says whether what was made for a ClusterCA goes with it.
 func dies(ca *v1alpha1.ClusterCA) bool { return ca.Spec.DeletionPolicy == v1alpha1.DeletionDelete }
-
-// isGeneration says whether a Secret is a generation of a ClusterCA.
-func isGeneration(s *corev1.Secret, ca *v1alpha1.ClusterCA) bool {
-	return ownedBy(s, ca, kindClusterCA) && s.Annotations[v1alpha1.GenerationAnnotation] != ""
-}

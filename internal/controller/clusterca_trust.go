@@ -2,18 +2,15 @@ package controller
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -42,168 +39,86 @@ func (r *clusterCAs) trust(ctx context.Context, ca *v1alpha1.ClusterCA) (*corev1
 // that was there once and of which nothing is left is an error for a person, never a reason to make
 // another.
 func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) (*corev1.ConfigMap, error) {
-	generations, pairs, revision, err := r.remains(ctx, ca)
-	if err != nil {
+	var err error
+	if st.ledger, err = r.remains(ctx, ca); err != nil {
 		return nil, err
 	}
-	if len(generations) == 0 {
+	if len(st.ledger.Generations) == 0 {
 		if ca.Status.Certificate.SerialNumber != "" {
 			return nil, stalled(v1alpha1.ReasonCAKeyMissing,
 				"the CA's Secret and ConfigMap %q are gone: restore them from a backup; "+
 					"to begin anew with another CA, delete this ClusterCA and create it again", ca.TrustConfigMapName())
 		}
-		g, pair, err := r.generate(ctx, ca, 1)
+		if err := r.asks(ctx, ca, st); err != nil {
+			return nil, err
+		}
+		g, err := r.generate(ctx, ca, st)
 		if err != nil {
 			return nil, err
 		}
 		g.State = plan.Signing
-		generations, pairs = []plan.Generation{g}, []pki.KeyPair{pair}
-		st.created = true
+		st.ledger.Generations, st.created = []plan.Generation{g}, true
 	}
 	// A ledger that is rebuilt goes on counting: a revision never comes twice.
-	revision++
-	first := plan.Ledger{Revision: revision, TrustRevision: revision, Since: r.clock.Now().UTC().Truncate(time.Second), Generations: generations}
-	first.Last = first.NextNumber() - 1
-	ledger, err := first.Encode()
+	st.ledger.Revision++
+	st.ledger.TrustRevision = st.ledger.Revision
+	st.ledger.Since = r.clock.Now().UTC().Truncate(time.Second)
+	st.ledger.Last = max(st.ledger.Last, st.ledger.NextNumber()-1)
+	st.signing, _ = st.ledger.Signing()
+	if err := r.generations(ctx, ca, st); err != nil {
+		return nil, err
+	}
+	cm, err := r.wantedTrust(ctx, ca, st, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: ca.TrustConfigMapName()},
+	})
 	if err != nil {
 		return nil, err
 	}
-	bundle, err := pki.Bundle(certificates(pairs))
-	if err != nil {
-		return nil, fmt.Errorf("render the trust bundle: %w", err)
-	}
-	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: ca.TrustConfigMapName()},
-		Data:       map[string]string{bundleKey: string(bundle), ledgerKey: ledger},
-	}
-	stamp(cm, ca, kindClusterCA, dies(ca), nil)
 	if err := r.client.Create(ctx, cm); err != nil {
 		return nil, fmt.Errorf("create ConfigMap %q: %w", cm.Name, err)
 	}
 	return cm, nil
 }
 
-// remains finds the generations that exist without a ledger: of an attempt that was cut short, or of a ledger
-// that was deleted; and the highest revision that anything tells of. The generation that signed the youngest
-// leaves signs again: it does so only once everybody trusts it. The others are published with it, because it
-// is not known who still needs them.
-func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) ([]plan.Generation, []pki.KeyPair, int64, error) {
-	var list corev1.SecretList
-	// All of the namespace's, once in a CA's life: a generation whose label was stripped must be found too.
-	if err := r.live.List(ctx, &list, client.InNamespace(ca.Namespace)); err != nil {
-		return nil, nil, 0, fmt.Errorf("look for the CA's generations: %w", err)
-	}
-	revision := ca.Status.Trust.Revision
-	var generations []plan.Generation
-	var pairs []pki.KeyPair
-	for i := range list.Items {
-		s := &list.Items[i]
-		revision = max(revision, heldTrust(s, ca.Name))
-		if !isGeneration(s, ca) {
-			continue
-		}
-		g, pair, err := generationOf(s)
-		if err != nil {
-			return nil, nil, 0, err
-		}
-		generations, pairs = append(generations, g), append(pairs, pair)
-	}
-	if len(generations) == 0 {
-		return nil, nil, revision, nil
-	}
-	signing := lastToSign(generations, pairs, list.Items)
-	for i := range generations {
-		if generations[i].Number > generations[signing].Number {
-			generations[i].State = plan.Trusted
-		}
-	}
-	generations[signing].State = plan.Signing
-	pairs[0], pairs[signing] = pairs[signing], pairs[0]
-	generations[0], generations[signing] = generations[signing], generations[0]
-	return generations, pairs, revision, nil
-}
-
-// lastToSign is the index of the highest generation that signed a leaf, else of the lowest there is.
-func lastToSign(generations []plan.Generation, pairs []pki.KeyPair, secrets []corev1.Secret) int {
-	lowest, signer := 0, -1
-	for i, g := range generations {
-		if g.Number < generations[lowest].Number {
-			lowest = i
-		}
-		signed := slices.ContainsFunc(secrets, func(s corev1.Secret) bool {
-			certs, err := pki.ParseCertificates(s.Data[corev1.TLSCertKey])
-			return err == nil && !certs[0].IsCA && pki.SignedBy(certs[0], pairs[i].Cert)
-		})
-		if signed && (signer < 0 || g.Number > generations[signer].Number) {
-			signer = i
-		}
-	}
-	if signer < 0 {
-		return lowest
-	}
-	return signer
-}
-
-// generate makes a generation and stores it before anything is signed or published with it. Its name follows
-// from its number and the spec, so that an attempt that was cut short is taken up and not repeated.
-func (r *clusterCAs) generate(ctx context.Context, ca *v1alpha1.ClusterCA, number int32) (plan.Generation, pki.KeyPair, error) {
-	desired := desiredCA(ca)
-	if err := validRequest(desired.Request); err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err
-	}
-	hash := desired.Request.Hash()
-	name := plan.GenerationSecretName(ca.Name, number, hash)
-	earlier, err := r.liveSecret(ctx, ca.Namespace, name)
+// wantedTrust is the trust ConfigMap as the ledger says it should be.
+func (r *clusterCAs) wantedTrust(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, seen *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	certs, above, err := r.anchors(ctx, ca, st, seen)
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err
+		return nil, err
 	}
-	if earlier != nil {
-		return r.takeUp(ca, earlier, number, hash)
-	}
-	pair, err := pki.SelfSign(r.clock.Now(), desired.GenerationRequest(number))
+	bundle, err := pki.Bundle(certs)
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err
+		return nil, fmt.Errorf("render the trust bundle: %w", err)
 	}
-	key, err := pair.Key.Reveal()
+	text, err := st.ledger.Encode()
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err
+		return nil, err
 	}
-	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name},
-		Type:       corev1.SecretTypeTLS,
-		Immutable:  new(true),
-		Data:       map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key},
+	cm := seen.DeepCopy()
+	cm.Data = maps.Clone(seen.Data)
+	if cm.Data == nil {
+		cm.Data = map[string]string{}
 	}
-	stamp(s, ca, kindClusterCA, dies(ca), generationFacts(number, hash))
-	if err := r.client.Create(ctx, s); err != nil { // also where another operator was faster
-		return plan.Generation{}, pki.KeyPair{}, fmt.Errorf("create Secret %q: %w", s.Name, err)
+	cm.Data[bundleKey], cm.Data[ledgerKey] = string(bundle), text
+	facts := map[string]string{}
+	if len(above) > 0 || holdingOf(seen.Annotations).Trust != nil {
+		if facts, err = (holding{Trust: map[string]revisions{bundleKey: above}}).facts(); err != nil {
+			return nil, err
+		}
 	}
-	log.FromContext(ctx).Info("Created a certificate authority", "secret", klog.KObj(s),
-		"subject", pair.Cert.Subject.String(), "serialNumber", pki.SerialOf(pair.Cert), "notAfter", pair.Cert.NotAfter)
-	return entry(number, hash, ca.Spec.Rotation.Revision, s.Name, pair), pair, nil
-}
-
-// takeUp reads a generation back that an earlier attempt stored.
-func (r *clusterCAs) takeUp(ca *v1alpha1.ClusterCA, s *corev1.Secret, number int32, hash string) (plan.Generation, pki.KeyPair, error) {
-	if !isGeneration(s, ca) {
-		return plan.Generation{}, pki.KeyPair{}, conflict("Secret", s.Name)
-	}
-	_, pair, err := generationOf(s)
-	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, err
-	}
-	return entry(number, hash, ca.Spec.Rotation.Revision, s.Name, pair), pair, nil
+	stamp(cm, ca, kindClusterCA, dies(ca), facts)
+	return cm, nil
 }
 
 // ensureTrust repairs the bundle and the marks of the trust ConfigMap.
-func (r *clusterCAs) ensureTrust(ctx context.Context, ca *v1alpha1.ClusterCA, seen *corev1.ConfigMap, bundle []byte) (*corev1.ConfigMap, error) {
-	next := seen.DeepCopy()
-	changed := stamp(next, ca, kindClusterCA, dies(ca), nil)
-	if next.Data[bundleKey] != string(bundle) {
-		next.Data[bundleKey] = string(bundle)
-		changed = true
+func (r *clusterCAs) ensureTrust(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, seen *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	next, err := r.wantedTrust(ctx, ca, st, seen)
+	if err != nil {
+		return nil, err
 	}
-	if !changed {
+	next.Data[ledgerKey] = seen.Data[ledgerKey] // as it was written: reading it back changes nothing
+	if maps.Equal(next.Data, seen.Data) && maps.Equal(next.Labels, seen.Labels) && maps.Equal(next.Annotations, seen.Annotations) &&
+		sameReferences(next.OwnerReferences, seen.OwnerReferences) {
 		return seen, nil
 	}
 	if err := r.client.Update(ctx, next); err != nil {
@@ -212,30 +127,142 @@ func (r *clusterCAs) ensureTrust(ctx context.Context, ca *v1alpha1.ClusterCA, se
 	return next, nil
 }
 
-func generationFacts(number int32, hash string) map[string]string {
-	return map[string]string{
-		v1alpha1.GenerationAnnotation:  strconv.Itoa(int(number)),
-		v1alpha1.RequestHashAnnotation: hash,
+// remains rebuilds a ledger from what exists without one: the generations of an attempt that was cut short, or of a
+// ledger that was deleted; and the highest numbers that anything tells of. The generation that signed the youngest
+// leaves signs again: it does so only once everybody trusts it. The others are published with it, because it
+// is not known who still needs them, but for those that are marked as withdrawn.
+func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) (plan.Ledger, error) {
+	var list corev1.SecretList
+	// All of the namespace's, once in a CA's life: a generation whose label was stripped must be found too.
+	if err := r.live.List(ctx, &list, client.InNamespace(ca.Namespace)); err != nil {
+		return plan.Ledger{}, fmt.Errorf("look for the CA's generations: %w", err)
 	}
+	l := plan.Ledger{Revision: ca.Status.Trust.Revision, Last: ca.Status.Revision}
+	if err := r.stated(ctx, ca, &l); err != nil {
+		return plan.Ledger{}, err
+	}
+	found := map[int32]remnant{}
+	consumers := slices.DeleteFunc(slices.Clone(list.Items), func(s corev1.Secret) bool { return ownedBy(&s, ca, kindClusterCA) })
+	for i := range list.Items {
+		s := &list.Items[i]
+		h := holdingIn(s)
+		if revision, ok := h.revision(ca.Name); ok {
+			l.Revision = max(l.Revision, revision)
+		}
+		if h.Issuer == ca.Name {
+			l.Last = max(l.Last, h.Generation)
+		}
+		if !isGeneration(s, ca) {
+			continue
+		}
+		g, pair, err := generationOf(s)
+		if err != nil {
+			return plan.Ledger{}, err
+		}
+		// Of two of one number, which two operators made at one time, only one can ever have been published.
+		if other, twice := found[g.Number]; !twice || other.unused(consumers) {
+			found[g.Number] = remnant{g, pair}
+		}
+	}
+	if len(found) == 0 {
+		return l, nil
+	}
+	signing := lastToSign(found, consumers)
+	for _, n := range slices.Sorted(maps.Keys(found)) {
+		g := found[n].generation
+		switch {
+		case n == signing:
+			g.State = plan.Signing
+		case g.State != plan.Withdrawn && n > signing:
+			g.State = plan.Trusted
+		}
+		l.Generations = append(l.Generations, g)
+	}
+	if l.Phase() != plan.Completed {
+		l.Cause, l.Started = plan.LedgerRebuilt, r.clock.Now().UTC().Truncate(time.Second)
+	}
+	return l, nil
 }
 
-// generationOf reads a generation back from its Secret, as one that is no longer signing.
-func generationOf(s *corev1.Secret) (plan.Generation, pki.KeyPair, error) {
-	pair, err := pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+// stated takes the revisions into account that people state to be in use.
+func (r *clusterCAs) stated(ctx context.Context, ca *v1alpha1.ClusterCA, l *plan.Ledger) error {
+	n, err := r.readNamespace(ctx, r.live, ca.Namespace)
 	if err != nil {
-		return plan.Generation{}, pki.KeyPair{}, stalled(v1alpha1.ReasonCAKeyInvalid,
-			"Secret %q, which holds a key of this CA, is damaged (%v): restore it from a backup", s.Name, err)
+		return err
 	}
-	return plan.Generation{
-		Number: number(s.Annotations[v1alpha1.GenerationAnnotation]), State: plan.Retiring, SecretName: s.Name,
-		RequestHash: s.Annotations[v1alpha1.RequestHashAnnotation], SHA256: pki.FingerprintOf(pair.Cert),
-	}, pair, nil
+	for i := range n.servers {
+		l.Revision = max(l.Revision, statedTrust(n.servers[i].Spec.Delivery.Acknowledged, ca.Name))
+	}
+	for i := range n.credentials {
+		l.Revision = max(l.Revision, statedTrust(n.credentials[i].Spec.Delivery.Acknowledged, ca.Name))
+	}
+	return nil
 }
 
-func certificates(pairs []pki.KeyPair) []*x509.Certificate {
-	out := make([]*x509.Certificate, 0, len(pairs))
-	for _, p := range pairs {
-		out = append(out, p.Cert)
+// remnant is a generation that was found without a ledger.
+type remnant struct {
+	generation plan.Generation
+	pair       pki.KeyPair
+}
+
+// signed says whether a Secret holds a certificate that the generation signed.
+func (m remnant) signed(s *corev1.Secret) bool {
+	certs, err := pki.ParseCertificates(s.Data[corev1.TLSCertKey])
+	return err == nil && pki.SignedBy(certs[0], m.pair.Cert)
+}
+
+// unused says whether nothing that there is was signed by the generation or trusts it.
+func (m remnant) unused(secrets []corev1.Secret) bool {
+	return !slices.ContainsFunc(secrets, func(s corev1.Secret) bool {
+		bundle, err := pki.ParseCertificates(s.Data[bundleKey])
+		return m.signed(&s) || err == nil && find(bundle, m.generation.SHA256) != nil
+	})
+}
+
+// lastToSign is the number of the highest generation that signed a leaf, else of the lowest there is.
+func lastToSign(found map[int32]remnant, secrets []corev1.Secret) int32 {
+	numbers := slices.Sorted(maps.Keys(found))
+	for _, n := range slices.Backward(numbers) {
+		m := found[n]
+		if m.generation.State != plan.Withdrawn && slices.ContainsFunc(secrets, func(s corev1.Secret) bool { return m.signed(&s) }) {
+			return n
+		}
 	}
-	return slices.Clip(out)
+	for _, n := range numbers {
+		if found[n].generation.State != plan.Withdrawn {
+			return n
+		}
+	}
+	return numbers[0]
+}
+
+// ensurePair publishes the pair that signs, where that is asked for: exactly one certificate, because
+// kube-controller-manager ends if it finds two.
+func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
+	name := ca.Spec.SecretName
+	if name == "" || st.pair == nil {
+		return nil
+	}
+	seen, err := r.cachedSecret(ctx, ca.Namespace, name)
+	if err == nil && seen == nil {
+		seen, err = r.liveSecret(ctx, ca.Namespace, name)
+	}
+	if err != nil {
+		return err
+	}
+	if seen != nil && (!ownedBy(seen, ca, kindClusterCA) || isGeneration(seen, ca)) {
+		return conflict("Secret", name)
+	}
+	key, err := st.pair.Key.Reveal()
+	if err != nil {
+		return err
+	}
+	data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(st.pair.Cert), corev1.TLSPrivateKeyKey: key}
+	was, h := holdingIn(seen), holding{Issuer: ca.Name, Generation: st.signing.Number}
+	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, ca.Spec.Delivery, r.clock.Now())
+	facts, err := h.facts()
+	if err != nil {
+		return err
+	}
+	return r.ensureSecret(ctx, ca, seen, wanted{name: name, kind: kindClusterCA, typ: corev1.SecretTypeTLS, data: data, facts: facts})
 }

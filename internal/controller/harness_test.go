@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -79,8 +80,6 @@ type world struct {
 	clock *testingclock.FakePassiveClock
 	mgr   ctrl.Manager
 	stop  func()
-	// rotates lets the operator replace CAs.
-	rotates bool
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
 	// busy and visits are what load said when the operator started: an operator that was stopped
@@ -112,7 +111,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second, RotateCAs: w.rotates})
+	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -243,6 +242,7 @@ func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Durati
 
 func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
 	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCASpec{Validity: hours(87600)}}
+	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
 	for _, m := range mods {
 		m(ca)
 	}

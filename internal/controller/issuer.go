@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,7 +28,8 @@ type issuer struct {
 	roots      []*x509.Certificate
 	pair       *pki.KeyPair // nil: it cannot sign now
 	generation int32
-	trust      int64  // revision of the bundle
+	trust      revisions // of the bundle: the CA's own and, for an intermediate one, of those above
+	ledger     plan.Ledger
 	reason     string // an IssuerReady reason
 	message    string
 }
@@ -35,10 +38,20 @@ func notReady(reason, format string, args ...any) issuer {
 	return issuer{reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
+// rendered is the trust bundle as a part of a Secret.
+func (i issuer) rendered() rendered { return rendered{data: i.bundle, trust: i.trust} }
+
 // issuer reads a ClusterCA's published trust and its signing key, all from the cache. That is safe: a
-// generation Secret is immutable, and a ledger that lags names a generation that is still trusted.
-func (b *base) issuer(ctx context.Context, namespace, name string) (issuer, error) {
-	return b.issuerBy(ctx, b.client, namespace, name)
+// generation Secret is immutable, and a ledger that lags names a generation that is still trusted. Where the
+// cache is behind what is held already, the API server itself is asked: trust never goes back by accident.
+func (b *base) issuer(ctx context.Context, namespace, name string, held revisions) (issuer, error) {
+	iss, err := b.issuerBy(ctx, b.client, namespace, name)
+	for ca, revision := range iss.trust {
+		if revision < held[ca] {
+			return b.issuerBy(ctx, b.live, namespace, name)
+		}
+	}
+	return iss, err
 }
 
 // issuerBy reads the ledger from a given reader. A certificate is signed only by what the API server itself
@@ -76,10 +89,12 @@ func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle is unreadable: %v", ca.Name, err), nil
 	}
 	signing, _ := ledger.Signing() // ParseLedger made sure of it
-	if !holds(roots, signing) {
+	if find(roots, signing.AnchorSHA256()) == nil {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the CA that signs", ca.Name), nil
 	}
-	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number, trust: max(1, ledger.TrustRevision)}
+	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number, ledger: ledger, trust: revisions{}}
+	maps.Copy(out.trust, holdingOf(cm.Annotations).Trust[bundleKey]) // of the CAs above, where the bundle is theirs
+	out.trust[ca.Name] = max(1, ledger.TrustRevision)
 	secret, err := b.cachedSecret(ctx, ca.Namespace, signing.SecretName)
 	if err != nil {
 		return issuer{}, err
@@ -99,35 +114,11 @@ func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev
 	return out, nil
 }
 
-func holds(certs []*x509.Certificate, g plan.Generation) bool {
-	for _, c := range certs {
-		if pki.FingerprintOf(c) == g.SHA256 {
-			return true
-		}
+// find returns the certificate of a fingerprint, nil where it is not among them.
+func find(certs []*x509.Certificate, sha256 string) *x509.Certificate {
+	i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return pki.FingerprintOf(c) == sha256 })
+	if i < 0 {
+		return nil
 	}
-	return false
-}
-
-// generationPair reads a generation's Secret and checks that it is the one the ledger names.
-func generationPair(s *corev1.Secret, g plan.Generation) (pki.KeyPair, error) {
-	if s == nil {
-		return pki.KeyPair{}, errKeyMissing(g)
-	}
-	pair, err := pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
-	if err != nil {
-		return pki.KeyPair{}, stalled(v1alpha1.ReasonCAKeyInvalid,
-			"Secret %q, which holds the key of generation %d, is damaged (%v): restore it from a backup", g.SecretName, g.Number, err)
-	}
-	if pki.FingerprintOf(pair.Cert) != g.SHA256 {
-		return pki.KeyPair{}, stalled(v1alpha1.ReasonCAKeyInvalid,
-			"Secret %q holds another CA than generation %d: restore it from a backup", g.SecretName, g.Number)
-	}
-	return pair, nil
-}
-
-func errKeyMissing(g plan.Generation) error {
-	return stalled(v1alpha1.ReasonCAKeyMissing,
-		"Secret %q, which holds the key of generation %d, is gone: restore it from a backup; "+
-			"nothing is signed until then, and no other CA is made in its place",
-		g.SecretName, g.Number)
+	return certs[i]
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"maps"
-	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,12 +25,11 @@ type leaf struct {
 	secret  string // name
 	ca      string // name of the ClusterCA that signs
 	desired plan.Desired
-	invalid error             // why desired could not be made: nothing is issued, what is there is kept
-	outrank map[string]bool   // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
-	extra   map[string][]byte // further keys of the Secret
-	clients []string          // ClusterCAs whose bundles are among them
-	// extraTrust is the revision of each such bundle; nil while they cannot be had.
-	extraTrust map[string]int64
+	invalid error               // why desired could not be made: nothing is issued, what is there is kept
+	outrank map[string]bool     // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
+	bundles map[string]rendered // further bundles, by key of the Secret
+	absent  []string            // keys that it must not hold any more
+	deliver v1alpha1.DeliverySpec
 }
 
 // leafState is how a leaf stands at the end of a reconciliation.
@@ -50,20 +48,20 @@ type leafState struct {
 type leafFacts struct {
 	requestHash string
 	revision    int32
-	generation  int32
+	issuer      string // the ClusterCA that signed it
+	generation  int32  // and which of its keys
 }
 
 // reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read, of the CA's
 // ledger, before a key is generated and none otherwise. The state it returns is valid even with an error.
 func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 	var st leafState
-	var err error
-	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca); err != nil {
-		return st, err
-	}
-	l.desired.Issuer = st.issuer.pair
 	seen, err := b.cachedSecret(ctx, l.owner.GetNamespace(), l.secret)
 	if err != nil {
+		return st, err
+	}
+	held := holdingIn(seen)
+	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca, held.Trust[bundleKey]); err != nil {
 		return st, err
 	}
 	if err := b.observe(&st, l, seen); err != nil {
@@ -73,7 +71,6 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 		if st.issuer, err = b.issuerBy(ctx, b.live, l.owner.GetNamespace(), l.ca); err != nil {
 			return st, err
 		}
-		l.desired.Issuer = st.issuer.pair
 		if err := b.observe(&st, l, seen); err != nil {
 			return st, err
 		}
@@ -84,7 +81,7 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 		}
 	}
 	if seen != nil && st.observed.Err == nil {
-		err = b.ensureSecret(ctx, l.owner, seen, b.wantedLeaf(l, st, seen, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey]))
+		err = b.writeLeaf(ctx, l, st, seen, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey])
 	}
 	if err == nil {
 		err = l.invalid
@@ -129,7 +126,15 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 		st.decision = plan.Decision{Action: plan.Keep}
 		return nil //nolint:nilerr // the caller says it, once what is there has been looked after
 	}
-	st.decision = plan.Decide(b.clock.Now(), l.desired, st.observed)
+	d := l.desired
+	d.Issuer = st.issuer.pair
+	if !st.issuer.ledger.Admits(d.Seed) {
+		d.Accepted = st.issuer.roots
+	}
+	st.decision = plan.Decide(b.clock.Now(), d, st.observed)
+	if st.observed != nil && st.observed.Err == nil && d.Issuer != nil && pki.SignedBy(st.observed.Pair.Cert, d.Issuer.Cert) {
+		st.facts.issuer, st.facts.generation = l.ca, st.issuer.generation
+	}
 	return nil
 }
 
@@ -159,17 +164,20 @@ func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Se
 	facts := leafFacts{
 		requestHash: l.desired.Request.Hash(),
 		revision:    st.facts.revision + 1,
+		issuer:      l.ca,
 		generation:  st.issuer.generation,
 	}
 	next := *st
 	next.facts = facts
-	if err := b.ensureSecret(ctx, l.owner, seen, b.wantedLeaf(l, next, seen, pair, key)); err != nil {
+	if err := b.writeLeaf(ctx, l, next, seen, pair, key); err != nil {
 		return err
 	}
 	st.facts = facts
 	st.observed = &plan.Observed{Pair: pair, RequestHash: facts.requestHash}
 	st.issued = true
-	after := plan.Decide(b.clock.Now(), l.desired, st.observed)
+	d := l.desired
+	d.Issuer = st.issuer.pair
+	after := plan.Decide(b.clock.Now(), d, st.observed)
 	st.decision.NextCheck = after.NextCheck
 	log.FromContext(ctx).Info("Issued a certificate", "secret", klog.KRef(l.owner.GetNamespace(), l.secret),
 		"reason", st.decision.Reason, "serialNumber", pki.SerialOf(pair.Cert), "notAfter", pair.Cert.NotAfter)
@@ -184,41 +192,36 @@ func refused(err error) error {
 	return err
 }
 
-// wantedLeaf is the leaf's Secret for a given pair. A bundle that cannot be had now is left as it is.
-func (b *base) wantedLeaf(l leaf, st leafState, seen *corev1.Secret, pair pki.KeyPair, key []byte) wanted {
-	held := map[string]int64{l.ca: heldTrust(seen, l.ca)}
-	for _, name := range l.clients {
-		held[name] = heldTrust(seen, name)
-	}
-	maps.Copy(held, l.extraTrust)
+// writeLeaf writes the leaf's Secret for a given pair. A bundle that cannot be had now is left as it is.
+func (b *base) writeLeaf(ctx context.Context, l leaf, st leafState, seen *corev1.Secret, pair pki.KeyPair, key []byte) error {
+	was := holdingIn(seen)
+	h := holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
 	data := map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key}
-	if st.issuer.bundle != nil {
-		data[bundleKey] = st.issuer.bundle
-		revision := st.issuer.trust
-		if slices.Contains(l.clients, l.ca) { // the same CA verifies clients: both bundles count
-			if other, rendered := l.extraTrust[l.ca]; rendered {
-				revision = min(revision, other)
-			} else {
-				revision = min(revision, heldTrust(seen, l.ca))
-			}
-		}
-		held[l.ca] = revision
+	h.put(bundleKey, st.issuer.rendered(), was, data)
+	for name, r := range l.bundles {
+		h.put(name, r, was, data)
 	}
-	maps.Copy(data, l.extra)
-	facts := deliveryFacts(seen, data[corev1.TLSCertKey], held, b.clock.Now())
+	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.deliver, b.clock.Now())
+	facts, err := h.facts()
+	if err != nil {
+		return err
+	}
 	maps.Copy(facts, map[string]string{
 		v1alpha1.RequestHashAnnotation: st.facts.requestHash,
 		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
-		v1alpha1.GenerationAnnotation:  strconv.Itoa(int(st.facts.generation)),
 	})
-	return wanted{name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, facts: facts}
+	return b.ensureSecret(ctx, l.owner, seen, wanted{
+		name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, absent: l.absent, facts: facts,
+	})
 }
 
 func factsOf(s *corev1.Secret) leafFacts {
+	h := holdingIn(s)
 	return leafFacts{
 		requestHash: s.Annotations[v1alpha1.RequestHashAnnotation],
 		revision:    number(s.Annotations[v1alpha1.RevisionAnnotation]),
-		generation:  number(s.Annotations[v1alpha1.GenerationAnnotation]),
+		issuer:      h.Issuer,
+		generation:  h.Generation,
 	}
 }
 

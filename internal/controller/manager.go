@@ -37,8 +37,6 @@ type Options struct {
 	LeaderElectionNamespace string
 	// Workers reconcile leaves side by side. It bounds how much CPU key generation takes. Default: 4.
 	Workers int
-	// RotateCAs lets the operator replace a ClusterCA in phases. It is not finished: see docs/clusterca.md.
-	RotateCAs bool
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
 	// Clock tells the time; nil: the system's.
@@ -103,7 +101,7 @@ func setup(mgr ctrl.Manager, o Options) error {
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
 	}
-	if err := (&clusterCAs{base: b, rotates: o.RotateCAs}).setup(mgr); err != nil {
+	if err := (&clusterCAs{base: b}).setup(mgr); err != nil {
 		return err
 	}
 	if err := (&apiServerCertificates{b}).setup(mgr, o.Workers); err != nil {

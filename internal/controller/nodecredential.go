@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +19,8 @@ import (
 
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets;configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
@@ -32,7 +32,7 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if found, err := r.get(ctx, req, &c); !found {
 		return ctrl.Result{}, err
 	}
-	l := leaf{owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name}
+	l := leaf{owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name, deliver: c.Spec.Delivery}
 	l.desired, l.invalid = desiredCredential(&c)
 
 	var st leafState
@@ -76,7 +76,8 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if seen != nil {
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
-	api, server, err := r.server(ctx, c, st, &k)
+	held := holdingIn(seen)
+	api, server, err := r.server(ctx, c, st, held, &k)
 	if err != nil || server.bundle == nil {
 		return k, err
 	}
@@ -84,8 +85,12 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil {
 		return k, err
 	}
-	w.facts = deliveryFacts(seen, w.data[corev1.TLSCertKey], map[string]int64{api.Spec.CARef.Name: server.trust}, r.clock.Now())
-	w.facts[v1alpha1.GenerationAnnotation] = strconv.Itoa(int(st.facts.generation))
+	h := holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
+	h.put(bundleKey, server.rendered(), held, w.data)
+	h = h.dated(seen, w.data, held.Issuer == h.Issuer && held.Generation == h.Generation, l.deliver, r.clock.Now())
+	if w.facts, err = h.facts(); err != nil {
+		return k, err
+	}
 	err = r.ensureSecret(ctx, c, seen, w)
 	if apierrors.IsAlreadyExists(err) { // not ours, or its label was stripped and the cache lost it
 		if seen, err = r.liveSecret(ctx, c.Namespace, name); err != nil {
@@ -104,7 +109,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, held holding, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
@@ -125,11 +130,9 @@ func (r *nodeCredentials) server(
 	if err := endpointCovered(&api); err != nil {
 		return api, issuer{}, err
 	}
-	iss := st.issuer
-	if api.Spec.CARef.Name != c.Spec.CARef.Name {
-		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name); err != nil {
-			return api, issuer{}, err
-		}
+	iss, err := r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Trust[bundleKey])
+	if err != nil {
+		return api, issuer{}, err
 	}
 	if iss.bundle == nil {
 		k.reason, k.blocked = iss.reason, iss.message

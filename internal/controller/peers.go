@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,80 +16,265 @@ import (
 
 // namespaceState is everything in a namespace that a CA's gates ask.
 type namespaceState struct {
+	cas         []v1alpha1.ClusterCA
 	servers     []v1alpha1.APIServerCertificate
 	credentials []v1alpha1.NodeCredential
-	secrets     map[string]*corev1.Secret
+	secrets     []corev1.Secret
+	ledgers     map[string]plan.Ledger // of the CAs that another one signs
+	wire        wire
+	now         time.Time
 }
 
 // readNamespace reads it from the cache or from the API server itself.
-func readNamespace(ctx context.Context, from client.Reader, namespace string) (namespaceState, error) {
+func (r *clusterCAs) readNamespace(ctx context.Context, from client.Reader, namespace string) (namespaceState, error) {
+	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
 	var secrets corev1.SecretList
-	for _, list := range []client.ObjectList{&servers, &credentials} {
-		if err := from.List(ctx, list, client.InNamespace(namespace)); err != nil {
-			return namespaceState{}, fmt.Errorf("list the consumers: %w", err)
+	ours := client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	for _, l := range []struct {
+		list client.ObjectList
+		opts []client.ListOption
+	}{{&cas, nil}, {&servers, nil}, {&credentials, nil}, {&secrets, []client.ListOption{ours}}} {
+		opts := append(l.opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)
+		if err := from.List(ctx, l.list, opts...); err != nil {
+			return namespaceState{}, fmt.Errorf("list the consumers of the CA: %w", err)
 		}
 	}
-	err := from.List(ctx, &secrets, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
-	if err != nil {
-		return namespaceState{}, fmt.Errorf("list the consumers' Secrets: %w", err)
+	n := namespaceState{
+		cas: cas.Items, servers: servers.Items, credentials: credentials.Items, secrets: secrets.Items,
+		ledgers: map[string]plan.Ledger{}, wire: r.wire, now: r.clock.Now(),
 	}
-	n := namespaceState{servers: servers.Items, credentials: credentials.Items, secrets: map[string]*corev1.Secret{}}
-	for i := range secrets.Items {
-		n.secrets[secrets.Items[i].Name] = &secrets.Items[i]
+	for i := range n.cas {
+		if parentOf(&n.cas[i]) == "" {
+			continue
+		}
+		var cm corev1.ConfigMap
+		err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: n.cas[i].TrustConfigMapName()}, &cm)
+		if client.IgnoreNotFound(err) != nil {
+			return namespaceState{}, fmt.Errorf("read the ledger of ClusterCA %q: %w", n.cas[i].Name, err)
+		}
+		if l, err := plan.ParseLedger(cm.Data[ledgerKey]); err == nil {
+			n.ledgers[n.cas[i].Name] = l
+		}
 	}
 	return n, nil
 }
 
-// peers are the consumers of a CA, and what they have acknowledged.
-func (n namespaceState) peers(ca string, now time.Time) []plan.Peer {
-	var out []plan.Peer
-	servedBy := map[string]string{} // API server → the CA that signs for it
+// peers are the consumers of a CA, and what they have acknowledged: those whose specs name it, and those whose
+// Secrets still depend on it.
+func (n namespaceState) peers(ca string) []plan.Peer {
+	a := asking{namespaceState: n, ca: ca, above: map[string]string{}, owners: n.byOwner(), servedBy: map[string]string{}}
+	for i := range n.cas {
+		a.above[n.cas[i].Name] = parentOf(&n.cas[i])
+	}
 	for i := range n.servers {
-		c := &n.servers[i]
-		servedBy[c.Name] = c.Spec.CARef.Name
-		p := plan.Peer{Name: ownerText(kindAPIServerCertificate, c.Name)}
-		s := n.owned(c.TLSSecretName(), c, kindAPIServerCertificate)
-		p.HasLeaf = c.Spec.CARef.Name == ca
-		p.Trusts = p.HasLeaf || slices.Contains(c.ClientCANames(), ca)
-		p.Trust = acknowledgedTrust(s, ca, c.Spec.Delivery, now)
-		p.Leaf, p.Issued = acknowledgedLeaf(s, c.Spec.Delivery, now)
-		if p.Trusts {
-			out = append(out, p)
-		}
+		a.server(&n.servers[i])
 	}
 	for i := range n.credentials {
-		c := &n.credentials[i]
-		p := plan.Peer{Name: ownerText(kindNodeCredential, c.Name), HasLeaf: c.Spec.CARef.Name == ca}
-		tls := n.owned(c.TLSSecretName(), c, kindNodeCredential)
-		var held []int64
-		if p.HasLeaf {
-			p.Leaf, p.Issued = acknowledgedLeaf(tls, c.Spec.Delivery, now)
-			held = append(held, acknowledgedTrust(tls, ca, c.Spec.Delivery, now))
-		}
-		if c.Spec.Kubeconfig != nil {
-			kube := n.owned(c.KubeconfigSecretName(), c, kindNodeCredential)
-			if p.HasLeaf { // the kubeconfig holds the certificate too, and may lag behind
-				inUse, issued := acknowledgedLeaf(kube, c.Spec.Delivery, now)
-				p.Leaf, p.Issued = min(p.Leaf, inUse), min(p.Issued, issued)
-			}
-			if c.Spec.APIServerRef != nil && servedBy[c.Spec.APIServerRef.Name] == ca {
-				held = append(held, acknowledgedTrust(kube, ca, c.Spec.Delivery, now))
-			}
-		}
-		if len(held) > 0 {
-			p.Trusts, p.Trust = true, slices.Min(held)
-			out = append(out, p)
-		}
+		a.credential(&n.credentials[i])
+	}
+	for i := range n.cas {
+		a.authority(&n.cas[i])
+	}
+	a.orphans()
+	return a.peers
+}
+
+// byOwner sorts the Secrets by the objects that they were made for.
+func (n namespaceState) byOwner() map[string][]*corev1.Secret {
+	out := map[string][]*corev1.Secret{}
+	for i := range n.secrets {
+		owner := n.secrets[i].Annotations[v1alpha1.OwnerAnnotation]
+		out[owner] = append(out[owner], &n.secrets[i])
 	}
 	return out
 }
 
-// owned is a Secret if it was made for an object.
-func (n namespaceState) owned(name string, owner client.Object, kind string) *corev1.Secret {
-	if s := n.secrets[name]; s != nil && ownedBy(s, owner, kind) {
-		return s
+// asking asks everybody about one CA.
+type asking struct {
+	namespaceState
+	ca       string
+	above    map[string]string           // ClusterCA → the one that signs it
+	owners   map[string][]*corev1.Secret // by owner; those of owners that are gone remain
+	servedBy map[string]string           // API server → the CA that signs for it
+	peers    []plan.Peer
+}
+
+// roots says whether the CA asked about is another one, or above it: its bundle is part of the other's.
+func (a *asking) roots(other string) bool {
+	for range len(a.above) + 1 { // a circle ends too
+		if other == a.ca {
+			return true
+		}
+		if other = a.above[other]; other == "" {
+			return false
+		}
 	}
-	return nil
+	return false
+}
+
+// use is a bundle or a certificate that an object should have in a Secret.
+type use struct {
+	secret string
+	key    string // of the bundle; "" for the certificate
+	ca     string
+}
+
+func (a *asking) server(c *v1alpha1.APIServerCertificate) {
+	a.servedBy[c.Name] = c.Spec.CARef.Name
+	tls := c.TLSSecretName()
+	uses := []use{{tls, "", c.Spec.CARef.Name}, {tls, bundleKey, c.Spec.CARef.Name}}
+	for _, name := range c.ClientCANames() {
+		uses = append(uses, use{tls, clientBundleKey, name})
+	}
+	if c.Spec.RequestHeaderCARef != nil {
+		uses = append(uses, use{tls, headerBundleKey, c.Spec.RequestHeaderCARef.Name})
+	}
+	p, asked := a.peer(c, kindAPIServerCertificate, c.Spec.Delivery, uses)
+	if asked {
+		a.look(c, &p)
+		a.peers = append(a.peers, p)
+	}
+}
+
+func (a *asking) credential(c *v1alpha1.NodeCredential) {
+	tls := c.TLSSecretName()
+	uses := []use{{tls, "", c.Spec.CARef.Name}, {tls, bundleKey, c.Spec.CARef.Name}}
+	if c.Spec.Kubeconfig != nil {
+		uses = append(uses, use{c.KubeconfigSecretName(), "", c.Spec.CARef.Name})
+		if c.Spec.APIServerRef != nil {
+			if ca := a.servedBy[c.Spec.APIServerRef.Name]; ca != "" {
+				uses = append(uses, use{c.KubeconfigSecretName(), bundleKey, ca})
+			}
+		}
+	}
+	if p, asked := a.peer(c, kindNodeCredential, c.Spec.Delivery, uses); asked {
+		a.peers = append(a.peers, p)
+	}
+}
+
+// authority asks a ClusterCA that the CA signs: it has let go of a key once no generation of its own is of that key;
+// and one that publishes its signing pair: whoever signs with that must have got it.
+func (a *asking) authority(c *v1alpha1.ClusterCA) {
+	owner := ownerText(kindClusterCA, c.Name)
+	if parentOf(c) == a.ca {
+		p := plan.Peer{Name: owner, Seed: plan.Seed(string(c.UID)), HasLeaf: true}
+		if l, ok := a.ledgers[c.Name]; ok {
+			p.Leaf, p.Issued = generationsAbove(l, a.ca)
+		}
+		a.peers = append(a.peers, p)
+	}
+	secrets := a.owners[owner]
+	delete(a.owners, owner)
+	if c.Name != a.ca || c.Spec.SecretName == "" {
+		return
+	}
+	p := plan.Peer{Name: "Secret/" + c.Spec.SecretName, HasLeaf: true}
+	for _, s := range secrets {
+		if h := holdingIn(s); s.Name == c.Spec.SecretName && h.Issuer == a.ca {
+			p.Issued, p.Leaf = h.Generation, h.acknowledgedLeaf(s, c.Spec.Delivery, a.now)
+		}
+	}
+	a.peers = append(a.peers, p)
+}
+
+// generationsAbove are the oldest generation of the CA above that a CA's published keys are of, and the one that
+// its signing key is of; 0 where one of them is of another CA.
+func generationsAbove(l plan.Ledger, ca string) (oldest, signing int32) {
+	for _, g := range l.Published() {
+		if g.Parent.Name != ca {
+			return 0, 0
+		}
+		if oldest == 0 || g.Parent.Generation < oldest {
+			oldest = g.Parent.Generation
+		}
+		if g.State == plan.Signing {
+			signing = g.Parent.Generation
+		}
+	}
+	return oldest, signing
+}
+
+// peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
+func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, uses []use) (p plan.Peer, asked bool) {
+	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: plan.Seed(string(o.GetUID()))}
+	secrets := map[string]*corev1.Secret{}
+	a.owners[p.Name] = slices.DeleteFunc(a.owners[p.Name], func(s *corev1.Secret) bool {
+		named := ownedBy(s, o, kind) && slices.ContainsFunc(uses, func(u use) bool { return u.secret == s.Name })
+		if named {
+			secrets[s.Name] = s
+		}
+		return named
+	})
+	v := verdict{d: d, now: a.now}
+	for _, u := range uses {
+		switch h := holdingIn(secrets[u.secret]); {
+		case u.key == "" && u.ca == a.ca && h.Issuer != a.ca:
+			v.leaf(0, 0) // not issued yet
+		case u.key != "" && a.roots(u.ca):
+			if _, ok := h.Trust[u.key][a.ca]; !ok {
+				v.trust(0) // not rendered yet
+			}
+		}
+	}
+	for _, s := range secrets {
+		v.holds(s, a.ca)
+	}
+	p.Trusts, p.Trust, p.HasLeaf, p.Leaf, p.Issued = v.trusts, v.lowest, v.hasLeaf, v.inUse, v.issued
+	return p, p.Trusts || p.HasLeaf
+}
+
+// orphans are Secrets whose objects are gone, or name others: nobody knows whether they are still in use, and
+// nothing changes them any more.
+func (a *asking) orphans() {
+	for _, secrets := range a.owners {
+		for _, s := range secrets {
+			v := verdict{now: a.now}
+			v.holds(s, a.ca)
+			if (v.trusts || v.hasLeaf) && s.DeletionTimestamp == nil {
+				a.peers = append(a.peers, plan.Peer{Name: "Secret/" + s.Name + " (no object names it any more)", Trusts: v.trusts, HasLeaf: v.hasLeaf})
+			}
+		}
+	}
+	slices.SortFunc(a.peers, func(x, y plan.Peer) int { return strings.Compare(x.Name, y.Name) })
+}
+
+// verdict collects the answers of one object: the least of them counts.
+type verdict struct {
+	d             v1alpha1.DeliverySpec
+	now           time.Time
+	trusts        bool
+	lowest        int64
+	hasLeaf       bool
+	inUse, issued int32
+}
+
+func (v *verdict) trust(revision int64) {
+	if !v.trusts || revision < v.lowest {
+		v.trusts, v.lowest = true, revision
+	}
+}
+
+func (v *verdict) leaf(inUse, issued int32) {
+	if !v.hasLeaf {
+		v.hasLeaf, v.inUse, v.issued = true, inUse, issued
+		return
+	}
+	v.inUse, v.issued = min(v.inUse, inUse), min(v.issued, issued)
+}
+
+// holds asks about what a Secret holds now, and what it held before that may still be in use.
+func (v *verdict) holds(s *corev1.Secret, ca string) {
+	h := holdingIn(s)
+	if _, ok := h.revision(ca); ok {
+		v.trust(h.acknowledgedTrust(ca, v.d, v.now))
+	}
+	if h.Issuer == ca {
+		v.leaf(h.acknowledgedLeaf(s, v.d, v.now), h.Generation)
+	}
+	if slices.Contains(h.Left, ca) && !settled(s, h, v.d, v.now) {
+		v.trust(0)
+		v.leaf(0, 0)
+	}
 }

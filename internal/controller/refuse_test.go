@@ -138,6 +138,7 @@ func TestChangingTheCARefReissues(t *testing.T) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
 	}), newKubelet("node1"))
 	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.ready("clients", &v1alpha1.ClusterCA{})
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" })
 	w.eventually("it is signed by the other CA", func() error {
 		if !pki.SignedBy(w.pair("node1-tls").Cert, w.pair(w.generation("clients").Name).Cert) {

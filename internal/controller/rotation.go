@@ -7,55 +7,92 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// gatePoll is how often a gate is looked at by default: at a fixed interval, because consumers acknowledge by the
+// gatePoll is how often an open gate is looked at by default: at a fixed interval, because consumers acknowledge by the
 // passing of time.
 const gatePoll = 5 * time.Second
 
 // rotate makes the one transition of the ledger that is due, if any. Each is one write of the trust ConfigMap
 // under the resourceVersion that was read; whoever loses that race decides again from what is there then.
 func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap) error {
-	want := r.want(ca, st)
-	seen, err := r.seen(ctx, r.client, ca, st.ledger)
+	seen, err := r.seen(ctx, r.client, ca, st.ledger, trust)
 	if err != nil {
 		return err
 	}
-	st.gate = st.ledger.GateOf(seen)
-	next, t := st.ledger.Step(r.clock.Now(), want, seen)
+	now := r.clock.Now()
+	st.gate = st.ledger.GateOf(now, seen)
+	want := wanting(ca, st.want, seen)
+	_, t := st.ledger.Step(now, want, seen)
 	if t == plan.Nothing {
+		return r.sweep(ctx, ca, st.ledger, trust)
+	}
+	// Nobody may have come or gone since the cache was filled, nor may the spec or the ledger be others.
+	if err := r.current(ctx, ca, trust); err != nil {
+		return err
+	}
+	if seen, err = r.seen(ctx, r.live, ca, st.ledger, trust); err != nil {
+		return err
+	}
+	st.gate = st.ledger.GateOf(now, seen)
+	want = wanting(ca, st.want, seen)
+	next, again := st.ledger.Step(now, want, seen)
+	switch {
+	case again != t:
 		return nil
-	}
-	if t != plan.Stage { // nobody may have come or gone since the cache was filled
-		if seen, err = r.seen(ctx, r.live, ca, st.ledger); err != nil {
-			return err
-		}
-		again, same := st.ledger.Step(r.clock.Now(), want, seen)
-		if same != t {
-			st.gate = st.ledger.GateOf(seen)
-			return nil
-		}
-		next = again
-	}
-	if t == plan.Stage {
-		g, _, err := r.generate(ctx, ca, st.ledger.NextNumber())
+	case t == plan.Stage:
+		g, err := r.generate(ctx, ca, st)
 		if err != nil {
 			return err
 		}
-		next = st.ledger.Add(r.clock.Now(), g)
-	}
-	if err := r.forget(ctx, ca, st.ledger, next); err != nil {
-		return err
+		next = st.ledger.Add(now, g, st.ledger.CauseOf(want))
+	case t == plan.Forget:
+		if err := r.forget(ctx, ca, st.ledger, next); err != nil {
+			return err
+		}
 	}
 	return r.transit(ctx, ca, st, trust, next, t)
+}
+
+// wanting adds to what the spec asks for how many leaves may be on their way at one time.
+func wanting(ca *v1alpha1.ClusterCA, w plan.Want, seen plan.Seen) plan.Want {
+	leaves := 0
+	for _, p := range seen.Peers {
+		if p.HasLeaf {
+			leaves++
+		}
+	}
+	if limit := ca.Spec.Rotation.MaxUnavailable; limit != nil {
+		n, err := intstr.GetScaledValueFromIntOrPercent(limit, leaves, true)
+		if err == nil { // admission sees to it
+			w.MaxUnavailable = max(1, n)
+		}
+	}
+	return w
+}
+
+// current says, as a lost race, where the API server has another version of what a decision was made from.
+func (r *clusterCAs) current(ctx context.Context, ca *v1alpha1.ClusterCA, trust *corev1.ConfigMap) error {
+	var cm corev1.ConfigMap
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(trust), &cm); err != nil {
+		return fmt.Errorf("read ConfigMap %q again: %w", trust.Name, err)
+	}
+	var now v1alpha1.ClusterCA
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(ca), &now); err != nil {
+		return fmt.Errorf("read the ClusterCA again: %w", err)
+	}
+	if cm.ResourceVersion != trust.ResourceVersion || now.UID != ca.UID || now.Generation != ca.Generation || !now.DeletionTimestamp.IsZero() {
+		return apierrors.NewConflict(schema.GroupResource{Resource: "configmaps"}, trust.Name, errOutdated)
+	}
+	return nil
 }
 
 // transit writes the next ledger and the bundle that belongs to it.
@@ -63,67 +100,33 @@ func (r *clusterCAs) transit(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	was := st.ledger
 	st.ledger = next
 	st.signing, _ = next.Signing() // a step never takes the signing generation away
-	bundle, err := r.bundle(ctx, ca, st)
+	if err := r.generations(ctx, ca, st); err != nil {
+		return err
+	}
+	cm, err := r.wantedTrust(ctx, ca, st, trust)
 	if err != nil {
 		return err
 	}
-	text, err := next.Encode()
-	if err != nil {
-		return err
-	}
-	cm := trust.DeepCopy()
-	cm.Data = map[string]string{bundleKey: string(bundle), ledgerKey: text}
 	if err := r.client.Update(ctx, cm); err != nil {
 		return fmt.Errorf("update ConfigMap %q: %w", cm.Name, err)
 	}
-	log.FromContext(ctx).Info("Made a step of a CA's rotation", "configMap", klog.KObj(cm), "transition", t, "from", was.Phase(), "to", next.Phase())
+	log.FromContext(ctx).Info("Made a step of a CA's replacement", "configMap", klog.KObj(cm), "transition", t, "from", was.Phase(), "to", next.Phase())
 	kind := corev1.EventTypeNormal
-	if t == plan.Supersede {
+	if t == plan.Supersede || next.Emergency && !was.Emergency {
 		kind = corev1.EventTypeWarning
 	}
-	r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", transitionNote(t, st.signing))
+	if t != plan.Admit {
+		r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", transitionNote(t, was, next))
+	}
 	st.moved = true
 	return nil
 }
 
-func transitionNote(t plan.Transition, signing plan.Generation) string {
-	switch t {
-	case plan.Stage:
-		return "Another CA is wanted: its key was made"
-	case plan.Publish:
-		return "The new CA is published beside the old one, which signs until every consumer trusts both"
-	case plan.Switch:
-		return fmt.Sprintf("Every consumer trusts the new CA: generation %d signs now, and every certificate is issued again", signing.Number)
-	case plan.Withdraw:
-		return "Every certificate in use is of the new CA: the old one is no longer trusted"
-	case plan.Forget:
-		return "Nothing trusts the old CA any more: its key was deleted"
-	case plan.Abort:
-		return "The new CA is no longer wanted, and signed nothing: it is given up"
-	case plan.Supersede:
-		return fmt.Sprintf("Generation %d signs and is trusted alone from now on: "+
-			"whatever holds an older certificate or bundle stops working until it is delivered anew", signing.Number)
-	default:
-		return string(t)
-	}
-}
-
-// want is what the spec asks of the ledger.
-func (r *clusterCAs) want(ca *v1alpha1.ClusterCA, st *caState) plan.Want {
-	d := desiredCA(ca)
-	return plan.Want{
-		RequestHash: d.Request.Hash(),
-		Trigger:     ca.Spec.Rotation.Revision,
-		Due:         !r.clock.Now().Before(d.RenewalTime(st.pair.Cert)),
-		Emergency:   ca.Spec.Rotation.Mode == v1alpha1.RotationEmergency,
-	}
-}
-
 // seen gathers what a step is decided from.
-func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.ClusterCA, l plan.Ledger) (plan.Seen, error) {
-	seen := plan.Seen{Stored: map[int32]bool{}}
+func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.ClusterCA, l plan.Ledger, trust *corev1.ConfigMap) (plan.Seen, error) {
+	seen := plan.Seen{Stored: map[int32]bool{}, Created: trust.CreationTimestamp.Time}
 	for _, g := range l.Generations {
-		if g.State != plan.Staged {
+		if g.State != plan.Staged && g.State != plan.Trusted {
 			continue
 		}
 		s, err := r.liveSecret(ctx, ca.Namespace, g.SecretName)
@@ -136,90 +139,63 @@ func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.
 	if l.Phase() == plan.Completed || l.Phase() == plan.Preparing {
 		return seen, nil
 	}
-	n, err := readNamespace(ctx, from, ca.Namespace)
+	n, err := r.readNamespace(ctx, from, ca.Namespace)
 	if err != nil {
 		return plan.Seen{}, err
 	}
-	seen.Peers = n.peers(ca.Name, r.clock.Now())
+	seen.Peers = n.peers(ca.Name)
 	return seen, nil
 }
 
 // forget deletes the keys of generations that the next ledger no longer names, before it is written: what is
-// cut short in between is a key that nothing needs, still named.
+// cut short in between is a key that nothing needs, still named. They are in a state that no step leaves, so that
+// an operator with an older ledger cannot need them either.
 func (r *clusterCAs) forget(ctx context.Context, ca *v1alpha1.ClusterCA, was, next plan.Ledger) error {
 	for _, g := range was.Generations {
-		if next.Names(g.Number) {
-			continue
-		}
-		s, err := r.liveSecret(ctx, ca.Namespace, g.SecretName)
-		if err != nil {
-			return err
-		}
-		if s == nil || !isGeneration(s, ca) {
-			continue
-		}
-		err = r.client.Delete(ctx, s, client.Preconditions{UID: &s.UID})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete Secret %q: %w", s.Name, err)
+		if !next.Names(g.Number) {
+			if err := r.deleteKey(ctx, ca, g.SecretName); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// reportRotation puts a rotation into the status, and sets the next look at its gate.
-func (r *clusterCAs) reportRotation(ca *v1alpha1.ClusterCA, st caState, now time.Time, rep *report, out *outcome) {
-	status, conds := rotationStatus(ca, st, now)
-	ca.Status.Rotation, rep.warnings = status, append(rep.warnings, conds...)
-	if st.moved {
-		out.nextCheck = now.Add(time.Second)
-	} else if st.ledger.Phase() != plan.Completed {
-		out.nextCheck = now.Add(r.poll)
+func (r *clusterCAs) deleteKey(ctx context.Context, ca *v1alpha1.ClusterCA, name string) error {
+	s, err := r.liveSecret(ctx, ca.Namespace, name)
+	if err != nil || s == nil || !isGeneration(s, ca) {
+		return err
 	}
+	err = r.client.Delete(ctx, s, client.Preconditions{UID: &s.UID})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete Secret %q: %w", s.Name, err)
+	}
+	return nil
 }
 
-// rotationStatus describes a rotation for people, and as conditions.
-func rotationStatus(ca *v1alpha1.ClusterCA, st caState, now time.Time) (v1alpha1.RotationStatus, []metav1.Condition) {
-	phase := st.ledger.Phase()
-	if phase == plan.Completed {
-		return v1alpha1.RotationStatus{}, nil
+// sweep deletes keys that were made and never entered in the ledger, because another operator was faster: once
+// nothing is under way, the ledger names every key that was ever published.
+func (r *clusterCAs) sweep(ctx context.Context, ca *v1alpha1.ClusterCA, l plan.Ledger, trust *corev1.ConfigMap) error {
+	if l.Phase() != plan.Completed {
+		return nil
 	}
-	g := st.gate
-	s := v1alpha1.RotationStatus{Phase: string(phase), SinceTime: metav1.NewTime(st.ledger.Since)}
-	if g.Name == phase { // a phase that has just begun is looked at in a moment
-		s.Acknowledged, s.Required = new(int32(g.Acknowledged)), new(int32(g.Required)) //nolint:gosec // counts of objects
-		s.Pending = g.Pending[:min(len(g.Pending), maxPending)]
+	var list corev1.SecretList
+	err := r.client.List(ctx, &list, client.InNamespace(ca.Namespace), client.UnsafeDisableDeepCopy,
+		client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.OwnerKindLabel: kindClusterCA})
+	if err != nil {
+		return fmt.Errorf("look for keys that are not needed: %w", err)
 	}
-	conds := []metav1.Condition{{
-		Type: v1alpha1.RotatingCondition, Status: metav1.ConditionTrue, Reason: string(phase), Message: phaseNotes[phase],
-	}}
-	if g.Name == phase && !g.Open() && now.Sub(st.ledger.Since) > ca.Spec.Rotation.Timeout.Duration {
-		conds = append(conds, metav1.Condition{
-			Type: v1alpha1.RotationBlockedCondition, Status: metav1.ConditionTrue, Reason: string(phase),
-			Message: "the phase has waited for longer than spec.rotation.timeout, and skips nobody: status.rotation.pending names whom it waits for",
-		})
+	for i := range list.Items {
+		s := &list.Items[i]
+		if n := number(s.Annotations[v1alpha1.GenerationAnnotation]); !isGeneration(s, ca) || n > l.Last || l.NamesSecret(s.Name) {
+			continue
+		}
+		if err := r.current(ctx, ca, trust); err != nil {
+			return err
+		}
+		if err := r.deleteKey(ctx, ca, s.Name); err != nil {
+			return err
+		}
 	}
-	return s, conds
-}
-
-const maxPending = 10
-
-var phaseNotes = map[plan.Phase]string{
-	plan.Preparing:         "the new CA's key is being made",
-	plan.DistributingTrust: "both CAs are published; the old one signs until every consumer trusts both",
-	plan.Reissuing:         "the new CA signs; every certificate is being issued again",
-	plan.WithdrawingTrust:  "the old CA is out of the bundle; its key is deleted once nothing trusts it any more",
-}
-
-// generationStatuses lists the ledger's generations for people.
-func generationStatuses(l plan.Ledger) []v1alpha1.GenerationStatus {
-	out := make([]v1alpha1.GenerationStatus, 0, len(l.Generations))
-	for _, g := range l.Generations {
-		out = append(out, v1alpha1.GenerationStatus{Number: g.Number, State: string(g.State), SecretName: g.SecretName})
-	}
-	return out
-}
-
-// entry makes the entry of a new generation.
-func entry(g int32, hash, trigger, secret string, pair pki.KeyPair) plan.Generation {
-	return plan.Generation{Number: g, State: plan.Staged, SecretName: secret, RequestHash: hash, Trigger: trigger, SHA256: pki.FingerprintOf(pair.Cert)}
+	return nil
 }

@@ -18,16 +18,6 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// rotating is the standard world with an operator that replaces CAs.
-func rotating(t *testing.T) *world {
-	t.Helper()
-	w := standard(t)
-	w.stop()
-	w.rotates = true
-	w.start()
-	return w
-}
-
 // delivered lets the operator write what it has to, and moves the clock past the propagation delay: what is in the
 // Secrets is then in use everywhere.
 func (w *world) delivered() {
@@ -48,6 +38,15 @@ func (w *world) phase(ca, want string) *v1alpha1.ClusterCA {
 		return nil
 	})
 	return &c
+}
+
+// pendingOf are those whom a replacement waits for.
+func pendingOf(ca *v1alpha1.ClusterCA) []string {
+	var out []string
+	for _, g := range ca.Status.Rotation.Gates {
+		out = append(out, g.Pending...)
+	}
+	return out
 }
 
 // bundle is the trust bundle that a Secret or the trust ConfigMap holds.
@@ -93,7 +92,7 @@ func (w *world) verified(credentials ...string) error {
 
 // TestRotation replaces the CA by editing one field, and looks at the Secrets in every phase.
 func TestRotation(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	old := w.pair(w.generation("k8s").Name).Cert
 	signedBy := func(secret string, ca *x509.Certificate) error {
 		if !pki.SignedBy(w.pair(secret).Cert, ca) {
@@ -110,7 +109,7 @@ func TestRotation(t *testing.T) {
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 
 	w.eventually("both consumers are waited for", func() error {
-		if p := w.phase("k8s", "DistributingTrust").Status.Rotation.Pending; len(p) != 2 {
+		if p := pendingOf(w.phase("k8s", "DistributingTrust")); len(p) != 2 {
 			return fmt.Errorf("pending are %v", p)
 		}
 		return nil
@@ -153,7 +152,7 @@ func TestRotation(t *testing.T) {
 
 // TestRevertAborts takes the edit back before the new CA signs.
 func TestRevertAborts(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	old := w.generation("k8s").Name
 	leaf := w.secret("node1-tls").Data["tls.crt"]
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
@@ -173,7 +172,7 @@ func TestRevertAborts(t *testing.T) {
 
 // TestManualDelivery waits for what a person states, however long, says whom it waits for, and that it is blocked.
 func TestManualDelivery(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2026-11" })
 	w.phase("k8s", "DistributingTrust")
@@ -181,7 +180,7 @@ func TestManualDelivery(t *testing.T) {
 	w.clock.SetTime(w.clock.Now().Add(73 * time.Hour))
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationBlockedCondition, metav1.ConditionTrue, "DistributingTrust")
 	ca := w.phase("k8s", "DistributingTrust")
-	if got := ca.Status.Rotation.Pending; len(got) != 1 || got[0] != "NodeCredential/node1" {
+	if got := pendingOf(ca); len(got) != 1 || got[0] != "NodeCredential/node1" {
 		t.Errorf("pending are %v", got)
 	}
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
@@ -195,7 +194,7 @@ func TestManualDelivery(t *testing.T) {
 // TestLaggingKubeconfigIsWaitedFor keeps one kubeconfig from being rendered while everything else goes on: the old
 // CA must not be withdrawn as long as that kubeconfig holds a certificate of it.
 func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 	w.phase("k8s", "DistributingTrust")
 	w.published("node1", 2)
@@ -212,7 +211,7 @@ func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
 	w.delivered()
 	w.delivered()
 	w.eventually("the kubeconfig is waited for", func() error {
-		if p := w.phase("k8s", "Reissuing").Status.Rotation.Pending; len(p) != 1 || p[0] != "NodeCredential/node1" {
+		if p := pendingOf(w.phase("k8s", "Reissuing")); len(p) != 1 || p[0] != "NodeCredential/node1" {
 			return fmt.Errorf("pending are %v", p)
 		}
 		return nil
@@ -228,7 +227,7 @@ func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
 // TestClientBundleThatLagsIsNotAcknowledged lets an API server trust the clients of a second CA that is not there:
 // its client bundle is not rendered, so the new CA must not count as trusted by it.
 func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "missing"}}
 	})
@@ -238,7 +237,7 @@ func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
 	w.delivered()
 	w.delivered()
 	w.eventually("the API server is waited for", func() error {
-		if p := w.phase("k8s", "DistributingTrust").Status.Rotation.Pending; len(p) != 1 || p[0] != "APIServerCertificate/k8s-master" {
+		if p := pendingOf(w.phase("k8s", "DistributingTrust")); len(p) != 1 || p[0] != "APIServerCertificate/k8s-master" {
 			return fmt.Errorf("pending are %v", p)
 		}
 		return nil
@@ -247,7 +246,7 @@ func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
 
 // TestEmergency distrusts the old CA at once.
 func TestEmergency(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	old := w.pair(w.generation("k8s").Name).Cert
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.Rotation.Mode, c.Spec.Rotation.Revision = v1alpha1.RotationEmergency, "leaked"
@@ -271,7 +270,7 @@ func TestEmergency(t *testing.T) {
 // for each: it is cut off from the API server right after the write, and another one is started. After every
 // write each party must accept the certificate of every other.
 func TestCrashAtEveryWrite(t *testing.T) {
-	w := rotating(t)
+	w := standard(t)
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	old := w.pair(w.generation("k8s").Name).Cert

@@ -86,11 +86,12 @@ func sameReferences(a, b []metav1.OwnerReference) bool {
 
 // wanted is a Secret as it should be. Keys of its data that are not named here are left alone.
 type wanted struct {
-	name  string
-	kind  string // of the owner
-	typ   corev1.SecretType
-	data  map[string][]byte
-	facts map[string]string // annotations
+	name   string
+	kind   string // of the owner
+	typ    corev1.SecretType
+	data   map[string][]byte
+	absent []string          // keys that must go
+	facts  map[string]string // annotations
 }
 
 // ensureSecret writes a Secret if it differs from what is wanted. seen is what was read before, nil
@@ -117,6 +118,12 @@ func (b *base) ensureSecret(ctx context.Context, owner client.Object, seen *core
 	for key, value := range w.data {
 		if old, ok := next.Data[key]; !ok || string(old) != string(value) {
 			next.Data[key] = value
+			changed = true
+		}
+	}
+	for _, key := range w.absent {
+		if _, there := next.Data[key]; there {
+			delete(next.Data, key)
 			changed = true
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	caIndex     = "caNames"     // ClusterCAs that an object depends on
 	serverIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	secretIndex = "secretNames" // Secrets that an object asks for
+	parentIndex = "parent"      // the ClusterCA that signs another one
 )
 
 func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
@@ -32,6 +33,7 @@ func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
 		field string
 		of    func(client.Object) []string
 	}{
+		{&v1alpha1.ClusterCA{}, parentIndex, parentNames},
 		{&v1alpha1.APIServerCertificate{}, caIndex, caNames},
 		{&v1alpha1.NodeCredential{}, caIndex, caNames},
 		{&v1alpha1.NodeCredential{}, serverIndex, serverNames},
@@ -45,10 +47,21 @@ func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
 	return nil
 }
 
+func parentNames(o client.Object) []string {
+	if ca, ok := o.(*v1alpha1.ClusterCA); ok && parentOf(ca) != "" {
+		return []string{parentOf(ca)}
+	}
+	return nil
+}
+
 func caNames(o client.Object) []string {
 	switch c := o.(type) {
 	case *v1alpha1.APIServerCertificate:
-		return append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
+		names := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
+		if c.Spec.RequestHeaderCARef != nil {
+			names = append(names, c.Spec.RequestHeaderCARef.Name)
+		}
+		return names
 	case *v1alpha1.NodeCredential:
 		return []string{c.Spec.CARef.Name}
 	default:
@@ -136,6 +149,10 @@ func requests(list client.ObjectList) []reconcile.Request {
 		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 	}
 	switch l := list.(type) {
+	case *v1alpha1.ClusterCAList:
+		for i := range l.Items {
+			add(&l.Items[i])
+		}
 	case *v1alpha1.APIServerCertificateList:
 		for i := range l.Items {
 			add(&l.Items[i])
@@ -175,10 +192,13 @@ func objectName(o client.Object) string { return o.GetName() }
 var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 
 func (r *clusterCAs) setup(mgr ctrl.Manager) error {
+	list := func() client.ObjectList { return &v1alpha1.ClusterCAList{} }
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ClusterCA{}).
 		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
 		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
+		Watches(&corev1.ConfigMap{}, r.dependents(list, parentIndex, caOwner)).
+		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, parentIndex, objectName), specChanged).
 		Complete(r)
 	return setupError(err, kindClusterCA)
 }

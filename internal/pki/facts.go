@@ -33,6 +33,12 @@ func FingerprintOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// KeyFingerprintOf returns the SHA-256 of a certificate's public key in lower-case hexadecimal.
+func KeyFingerprintOf(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
 // ParseCertificates reads every certificate of a PEM text; there must be at least one.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"clusterpki.io/operator/internal/pki"
@@ -17,16 +19,15 @@ type DesiredCA struct {
 	Seed        uint32
 }
 
-// Replacement says why a CA should be replaced by a new generation, "" where it should not, and when
-// that answer changes by itself. cert is the certificate of the generation that signs.
-func Replacement(now time.Time, d DesiredCA, signing Generation, cert *x509.Certificate) (Reason, time.Time) {
-	if signing.RequestHash != d.Request.Hash() {
-		return RequestChanged, time.Time{}
+// Fits says whether a CA's certificate can go on with its key: nothing but its dates is asked to be another.
+func (d DesiredCA) Fits(cert *x509.Certificate) bool {
+	own := pki.SubjectOf(cert)
+	if i := strings.LastIndex(own.CommonName, " g"); i > 0 {
+		if n, err := strconv.Atoi(own.CommonName[i+2:]); err == nil && n > 1 {
+			own.CommonName = own.CommonName[:i]
+		}
 	}
-	if at := d.RenewalTime(cert); now.Before(at) {
-		return "", at
-	}
-	return RenewalDue, time.Time{}
+	return pki.SpecOf(cert.PublicKey) == d.Request.Key && (own.Equal(d.Request.Subject) || pki.SubjectOf(cert).Equal(d.Request.Subject))
 }
 
 // RenewalTime is when the CA is due for replacement.

@@ -19,39 +19,45 @@ func desiredCA(mods ...func(*plan.DesiredCA)) plan.DesiredCA {
 	return d
 }
 
-func TestReplacement(t *testing.T) {
-	p256 := pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
+func TestARenewalTime(t *testing.T) {
 	pair, err := pki.SelfSign(start, desiredCA().Request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signing := plan.Generation{Number: 1, State: plan.Signing, RequestHash: desiredCA().Request.Hash()}
 	for name, tc := range map[string]struct {
-		mod    func(*plan.DesiredCA)
-		at     time.Duration
-		reason plan.Reason
-		next   time.Duration
+		mod  func(*plan.DesiredCA)
+		want time.Duration
 	}{
-		"new":                         {func(*plan.DesiredCA) {}, 0, "", 80 * day},
-		"a second before it is due":   {func(*plan.DesiredCA) {}, 80*day - time.Second, "", 80 * day},
-		"due":                         {func(*plan.DesiredCA) {}, 80 * day, plan.RenewalDue, 0},
-		"expired":                     {func(*plan.DesiredCA) {}, 101 * day, plan.RenewalDue, 0},
-		"renewBefore, early":          {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70*day - time.Second, "", 70 * day},
-		"renewBefore, due":            {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70 * day, plan.RenewalDue, 0},
-		"spread, early":               {func(d *plan.DesiredCA) { d.Seed = 50 }, 78*day - time.Second, "", 78 * day},
-		"spread, due":                 {func(d *plan.DesiredCA) { d.Seed = 50 }, 78 * day, plan.RenewalDue, 0},
-		"another validity":            {func(d *plan.DesiredCA) { d.Request.Validity *= 2 }, 0, plan.RequestChanged, 0},
-		"another name":                {func(d *plan.DesiredCA) { d.Request.Subject.CommonName = "other" }, 0, plan.RequestChanged, 0},
-		"another key":                 {func(d *plan.DesiredCA) { d.Request.Key = p256 }, 0, plan.RequestChanged, 0},
-		"changed request before date": {func(d *plan.DesiredCA) { d.Request.Validity *= 2 }, 90 * day, plan.RequestChanged, 0},
+		"a fifth before the end": {func(*plan.DesiredCA) {}, 80 * day},
+		"renewBefore":            {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70 * day},
+		"spread":                 {func(d *plan.DesiredCA) { d.Seed = 50 }, 78 * day},
 	} {
-		reason, next := plan.Replacement(whole.Add(tc.at), desiredCA(tc.mod), signing, pair.Cert)
-		want := time.Time{}
-		if tc.next != 0 {
-			want = whole.Add(tc.next)
+		if got := desiredCA(tc.mod).RenewalTime(pair.Cert); !got.Equal(whole.Add(tc.want)) {
+			t.Errorf("%s: %v", name, got)
 		}
-		if reason != tc.reason || !next.Equal(want) {
-			t.Errorf("%s: %q, next look %v; want %q, %v", name, reason, next, tc.reason, want)
+	}
+}
+
+// TestFits says which certificates can go on with their key, whichever generation they are of.
+func TestFits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		number int32
+		mod    func(*plan.DesiredCA)
+		want   bool
+	}{
+		"the same":              {1, func(*plan.DesiredCA) {}, true},
+		"of a later generation": {3, func(*plan.DesiredCA) {}, true},
+		"other dates":           {12, func(d *plan.DesiredCA) { d.Request.Validity *= 2 }, true},
+		"another name":          {1, func(d *plan.DesiredCA) { d.Request.Subject.CommonName = "other" }, false},
+		"another organization":  {2, func(d *plan.DesiredCA) { d.Request.Subject.Organizations = nil }, false},
+		"another key":           {1, func(d *plan.DesiredCA) { d.Request.Key = pki.KeySpec{Algorithm: pki.ECDSA, Size: 384} }, false},
+	} {
+		pair, err := pki.SelfSign(start, desiredCA().GenerationRequest(tc.number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := desiredCA(tc.mod).Fits(pair.Cert); got != tc.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

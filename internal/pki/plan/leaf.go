@@ -14,6 +14,9 @@ type Desired struct {
 	RenewBefore time.Duration // 0: a third of the validity
 	Seed        uint32
 	Issuer      *pki.KeyPair // nil: no CA can sign now
+	// Accepted are roots that are good enough beside Issuer's, as long as the leaf's turn to be issued again by
+	// another key of its CA has not come.
+	Accepted []*x509.Certificate
 }
 
 // Observed is what a leaf's Secret holds.
@@ -83,8 +86,11 @@ func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
 	return "", ""
 }
 
-func signedByIssuer(_ time.Time, d Desired, o *Observed) (Reason, string) {
+func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
 	if d.Issuer == nil || pki.SignedBy(o.Pair.Cert, d.Issuer.Cert) {
+		return "", ""
+	}
+	if len(d.Accepted) > 0 && o.Pair.Verify(now, d.Accepted) == nil {
 		return "", ""
 	}
 	return IssuerChanged, "it is not signed by the CA that signs now"

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,6 +19,8 @@ const (
 	Retiring State = "Retiring" // in the bundle; signs nothing any more
 	// Withdrawn is out of the bundle; its key is kept until every consumer has let go of it.
 	Withdrawn State = "Withdrawn"
+	// Abandoned was never in the bundle: its key can be deleted at once.
+	Abandoned State = "Abandoned"
 )
 
 // Generation is one key of a CA.
@@ -27,9 +30,26 @@ type Generation struct {
 	SecretName  string `json:"secretName"`
 	RequestHash string `json:"requestHash"` // of what was asked for when it was made
 	SHA256      string `json:"sha256"`      // of the certificate
+	// Anchor is the SHA-256 of the root that the bundle holds for it; "": of the certificate itself.
+	Anchor string `json:"anchor,omitempty"`
+	// Key is the SHA-256 of the public key. Two generations of one key need no overlap.
+	Key string `json:"key,omitempty"`
+	// Parent is the key of the CA above that signed it; zero where there is none.
+	Parent Parent `json:"parent,omitzero"`
 	// Trigger is rotation.revision when it was made.
 	Trigger string `json:"trigger,omitempty"`
+	// NotAfter is the end of the certificate.
+	NotAfter time.Time `json:"notAfter,omitzero"`
 }
+
+// Parent is one key of the CA above an intermediate CA.
+type Parent struct {
+	Name       string `json:"name"`
+	Generation int32  `json:"generation"`
+}
+
+// AnchorSHA256 is the SHA-256 of the root that the bundle holds for a generation.
+func (g Generation) AnchorSHA256() string { return cmp.Or(g.Anchor, g.SHA256) }
 
 // Ledger is the truth about a CA: which generations exist, which are trusted and which one signs. It
 // is stored in the same object as the bundle, so that the two cannot disagree.
@@ -37,9 +57,16 @@ type Ledger struct {
 	Revision      int64 `json:"revision"`                // grows by one with every transition
 	TrustRevision int64 `json:"trustRevision,omitempty"` // the revision at which the bundle last changed
 	Last          int32 `json:"last,omitempty"`          // the highest generation there ever was
-	// Since is when the last transition was made.
+	// Since is when the phase began: when the last transition was made, but for Admit.
 	Since       time.Time    `json:"since,omitzero"`
 	Generations []Generation `json:"generations"`
+	// Wave says which leaves may be issued again while a generation is Retiring: those of a lower Seed.
+	Wave uint64 `json:"wave,omitempty"`
+	// Cause and Started are why and when the replacement that is under way began.
+	Cause   Cause     `json:"cause,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+	// Emergency says that it went without overlap.
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // ParseLedger reads a ledger and checks that exactly one generation signs and that none is named twice.
@@ -57,7 +84,7 @@ func ParseLedger(text string) (Ledger, error) {
 		switch g.State {
 		case Signing:
 			signing++
-		case Staged, Trusted, Retiring, Withdrawn:
+		case Staged, Trusted, Retiring, Withdrawn, Abandoned:
 		default:
 			return Ledger{}, fmt.Errorf("generation %d of the ledger has the unknown state %q", g.Number, g.State)
 		}
@@ -86,12 +113,17 @@ func (l Ledger) Signing() (g Generation, ok bool) {
 	return l.Generations[i], true
 }
 
+// published says whether a generation is in the bundle.
+func (g Generation) published() bool {
+	return g.State == Trusted || g.State == Signing || g.State == Retiring
+}
+
 // Published returns the generations of the bundle in its order: the signing one first, then the
 // youngest first.
 func (l Ledger) Published() []Generation {
 	var out []Generation
 	for _, g := range l.Generations {
-		if g.State != Staged && g.State != Withdrawn {
+		if g.published() {
 			out = append(out, g)
 		}
 	}

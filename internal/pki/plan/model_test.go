@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -11,9 +12,11 @@ import (
 // model is a world of hosts that all show a certificate of one CA and verify each other's. Everything that
 // reaches a host takes two actions: it is written to its Secret, and it is installed.
 type model struct {
+	now    time.Time
 	ledger Ledger
 	want   Want
 	stored map[int32]bool // generation Secrets
+	erased map[int32]bool // those that the operator deleted itself
 	hosts  []*modelHost
 	born   int
 	// observed is what a manager read before its next write: another one may write first, or it may die.
@@ -23,6 +26,7 @@ type model struct {
 
 type modelHost struct {
 	name               string
+	seed               uint32
 	written, installed modelTrust
 	leaf, inUse        int32
 }
@@ -39,8 +43,11 @@ type modelView struct {
 }
 
 func newModel(on gates) *model {
-	m := &model{stored: map[int32]bool{1: true}, want: Want{RequestHash: "a"}, on: on}
-	m.ledger = Ledger{Revision: 1, TrustRevision: 1, Last: 1, Generations: []Generation{{Number: 1, State: Signing, RequestHash: "a"}}}
+	m := &model{
+		now: time.Unix(1_000_000_000, 0), stored: map[int32]bool{1: true}, erased: map[int32]bool{},
+		want: Want{RequestHash: "a", MaxUnavailable: 1}, on: on,
+	}
+	m.ledger = Ledger{Revision: 1, TrustRevision: 1, Last: 1, Since: m.now, Generations: []Generation{{Number: 1, State: Signing, RequestHash: "a"}}}
 	for range 3 {
 		m.birth()
 	}
@@ -53,7 +60,7 @@ func newModel(on gates) *model {
 // birth adds a consumer. It is rendered from the ledger as it is, and does nothing until that is installed.
 func (m *model) birth() {
 	m.born++
-	h := &modelHost{name: fmt.Sprintf("h%03d", m.born)}
+	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761)} //nolint:gosec // any number does
 	m.hosts = append(m.hosts, h)
 	m.render(h)
 }
@@ -64,7 +71,10 @@ func (m *model) render(h *modelHost) {
 		h.written.generations = append(h.written.generations, g.Number)
 	}
 	signing, _ := m.ledger.Signing()
-	h.leaf = signing.Number
+	waits := slices.ContainsFunc(m.ledger.Published(), func(g Generation) bool { return g.Number == h.leaf }) && !m.ledger.Admits(h.seed)
+	if !waits {
+		h.leaf = signing.Number
+	}
 }
 
 // observe reads what a step is decided from. A host acknowledges what it has installed, and only that.
@@ -75,7 +85,7 @@ func (m *model) observe() {
 	}
 	for _, h := range m.hosts {
 		seen.Peers = append(seen.Peers, Peer{
-			Name: h.name, Trusts: true, Trust: h.installed.revision, HasLeaf: true, Leaf: h.inUse, Issued: h.leaf,
+			Name: h.name, Seed: h.seed, Trusts: true, Trust: h.installed.revision, HasLeaf: true, Leaf: h.inUse, Issued: h.leaf,
 		})
 	}
 	m.observed = &modelView{m.ledger, seen, m.want}
@@ -88,43 +98,47 @@ func (m *model) commit() {
 	if v == nil || v.ledger.Revision != m.ledger.Revision {
 		return
 	}
-	next, t := v.ledger.step(v.want, v.seen, m.on)
+	next, t := v.ledger.step(m.now, v.want, v.seen, m.on)
 	if t == Stage {
 		g := Generation{Number: next.NextNumber(), RequestHash: v.want.RequestHash, Trigger: v.want.Trigger}
 		m.stored[g.Number] = true // before the ledger names it
-		m.ledger = next.Add(next.Since, g)
-		m.want.Due = false
+		m.ledger = next.Add(m.now, g, next.CauseOf(v.want))
+		m.want.Due = ""
 		return
 	}
 	for _, g := range v.ledger.Generations {
 		if !slices.ContainsFunc(next.Generations, func(o Generation) bool { return o.Number == g.Number }) {
 			delete(m.stored, g.Number)
+			m.erased[g.Number] = true
 		}
 	}
 	m.ledger = next
 }
 
-// lose deletes the key of a generation that is not published yet: before it is read back, because nothing
-// helps against losing it later.
+// lose deletes the key of a generation that does not sign: before it is read back, because nothing helps
+// against losing it later.
 func (m *model) lose() {
-	if next := m.ledger.in(Staged); next != nil && m.observed == nil {
-		delete(m.stored, next.Number)
+	for _, state := range []State{Staged, Trusted, Retiring, Withdrawn} {
+		if g := m.ledger.in(state); g != nil && m.observed == nil {
+			delete(m.stored, g.Number)
+		}
 	}
 }
 
 // check says what is wrong with the world.
 func (m *model) check() error {
-	for _, g := range m.ledger.Published() {
-		if !m.stored[g.Number] {
-			return fmt.Errorf("generation %d is published, and its key is not there", g.Number)
-		}
+	if signing, _ := m.ledger.Signing(); !m.stored[signing.Number] {
+		return fmt.Errorf("generation %d signs, and its key is not there", signing.Number)
 	}
 	for _, h := range m.hosts {
 		for _, g := range h.installed.generations {
-			if !m.stored[g] {
+			if m.erased[g] {
 				return fmt.Errorf("%s still trusts generation %d, and its key is deleted", h.name, g)
 			}
 		}
+	}
+	if n := m.flying(); n > m.want.MaxUnavailable {
+		return fmt.Errorf("%d certificates were issued again and are not in use, at once", n)
 	}
 	for _, a := range m.hosts {
 		for _, b := range m.hosts {
@@ -137,6 +151,18 @@ func (m *model) check() error {
 		}
 	}
 	return nil
+}
+
+// flying counts the hosts that have a new certificate and still use the one before, while a CA is being retired.
+func (m *model) flying() int {
+	signing, _ := m.ledger.Signing()
+	n := 0
+	for _, h := range m.hosts {
+		if m.ledger.in(Retiring) != nil && h.leaf == signing.Number && h.inUse != 0 && h.inUse != h.leaf {
+			n++
+		}
+	}
+	return n
 }
 
 // act does one random thing.
@@ -172,7 +198,7 @@ func (m *model) act(t *rapid.T) {
 		m.want.RequestHash = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "spec")
 	case 13:
 		if rapid.Bool().Draw(t, "expiry") {
-			m.want.Due = true
+			m.want.Due = CARenewalDue
 		} else {
 			m.observed = nil // the manager dies
 		}
@@ -182,6 +208,7 @@ func (m *model) act(t *rapid.T) {
 func run(t *rapid.T, on gates) error {
 	m := newModel(on)
 	for range rapid.IntRange(20, 120).Draw(t, "steps") {
+		m.now = m.now.Add(time.Minute)
 		m.act(t)
 		if err := m.check(); err != nil {
 			return err

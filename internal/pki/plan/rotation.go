@@ -6,33 +6,26 @@ import (
 	"time"
 )
 
+// Cause is why a CA is replaced.
+type Cause string
+
+// The causes.
+const (
+	SpecChanged     Cause = "SpecChanged"     // the spec, or an imported CA, is another
+	RevisionChanged Cause = "RevisionChanged" // rotation.revision is another
+	CARenewalDue    Cause = "RenewalDue"      // the renewal time has come
+	ParentReplaced  Cause = "ParentReplaced"  // the CA above signs with another key
+	LedgerRebuilt   Cause = "LedgerRebuilt"   // the ledger was lost in the middle of a replacement, or between two
+)
+
 // Want is what a CA's spec asks of its generations.
 type Want struct {
 	RequestHash string
 	Trigger     string // rotation.revision: any change of it asks for a new generation
-	Due         bool   // the signing generation has reached its renewal time
+	Due         Cause  // why the signing generation must be replaced although the spec is the same; "": it need not
 	Emergency   bool   // the present key is compromised: no overlap
-}
-
-// Peer is one consumer of a CA as the gates see it: what it has acknowledged, never what it was sent.
-// What is absent counts as not acknowledged.
-type Peer struct {
-	Name string
-	// Trusts: it verifies others with the CA's bundle. Trust is the ledger's trust revision that it uses.
-	Trusts bool
-	Trust  int64
-	// HasLeaf: it shows a certificate of the CA. Leaf is the generation that signed the one in use, and
-	// Issued the one that signed the latest; 0 is none.
-	HasLeaf bool
-	Leaf    int32
-	Issued  int32
-}
-
-// Seen is what a step is decided from, read when it is decided.
-type Seen struct {
-	// Stored are the generations whose Secret was read back and holds what the ledger says.
-	Stored map[int32]bool
-	Peers  []Peer
+	// MaxUnavailable is how many leaves may be issued again and not acknowledged at one time; 0: any number.
+	MaxUnavailable int
 }
 
 // Phase names where a rotation stands.
@@ -50,7 +43,7 @@ const (
 // Phase follows from the states alone.
 func (l Ledger) Phase() Phase {
 	switch {
-	case l.in(Staged) != nil:
+	case l.in(Staged) != nil || l.in(Abandoned) != nil:
 		return Preparing
 	case l.in(Trusted) != nil:
 		return DistributingTrust
@@ -63,66 +56,19 @@ func (l Ledger) Phase() Phase {
 	}
 }
 
-// Gate is what a phase waits for.
-type Gate struct {
-	Name         Phase
-	Acknowledged int
-	Required     int
-	Pending      []string // names, in order
-}
-
-// Open says whether nothing is pending.
-func (g Gate) Open() bool { return g.Acknowledged == g.Required }
-
-// gates are the questions that must be answered with yes by every consumer before a phase ends.
-type gates struct {
-	stored, trusted, reissued, withdrawn bool
-}
-
-// allGates is what the operator runs with. A test takes single ones away to show that each is needed.
-var allGates = gates{true, true, true, true}
-
-// GateOf is the gate of the present phase.
-func (l Ledger) GateOf(seen Seen) Gate { return l.gate(seen, allGates) }
-
-func (l Ledger) gate(seen Seen, on gates) Gate {
-	g := Gate{Name: l.Phase()}
-	if g.Name == Preparing {
-		next := l.in(Staged)
-		g.ask(next.SecretName, seen.Stored[next.Number] || !on.stored)
-		return g
-	}
-	for _, p := range seen.Peers {
-		if asked, ok := l.question(g.Name, p, on); asked {
-			g.ask(p.Name, ok)
-		}
-	}
-	slices.Sort(g.Pending)
-	return g
-}
-
-// question is what a phase asks one consumer, and the answer.
-func (l Ledger) question(phase Phase, p Peer, on gates) (asked, ok bool) {
+// Route is the generation that is being replaced, and the one that takes its place; 0 for none.
+func (l Ledger) Route() (from, to int32) {
 	signing, _ := l.Signing()
-	switch phase {
-	case DistributingTrust:
-		return p.Trusts, p.Trust >= l.TrustRevision || !on.trusted
-	case Reissuing:
-		return p.HasLeaf, p.Leaf == signing.Number && p.Issued == signing.Number || !on.reissued
-	case WithdrawingTrust:
-		return p.Trusts, p.Trust >= l.TrustRevision || !on.withdrawn
+	next := cmp.Or(l.in(Staged), l.in(Abandoned), l.in(Trusted))
+	was := cmp.Or(l.in(Retiring), l.in(Withdrawn))
+	switch {
+	case next != nil:
+		return signing.Number, next.Number
+	case was != nil:
+		return was.Number, signing.Number
 	default:
-		return false, true
+		return 0, 0
 	}
-}
-
-func (g *Gate) ask(name string, ok bool) {
-	g.Required++
-	if ok {
-		g.Acknowledged++
-		return
-	}
-	g.Pending = append(g.Pending, name)
 }
 
 // Transition names a step of the ledger.
@@ -134,39 +80,52 @@ const (
 	Stage     Transition = "Stage"     // a new generation is needed: make its key, then enter it as Staged
 	Publish   Transition = "Publish"   // into the bundle
 	Switch    Transition = "Switch"    // the new one signs
+	Admit     Transition = "Admit"     // more leaves may be issued again
 	Withdraw  Transition = "Withdraw"  // the old one leaves the bundle
 	Forget    Transition = "Forget"    // the old key is deleted
-	Abort     Transition = "Abort"     // the new one is not wanted any more, and nothing was signed with it
+	Abort     Transition = "Abort"     // the new one is not wanted any more, or lost, and nothing was signed with it
 	Supersede Transition = "Supersede" // without overlap: the new one signs and is trusted alone
+	Renew     Transition = "Renew"     // the same key with new dates: the new one signs and is trusted alone
 )
 
 // Step returns the ledger after the one transition that is due now, or Nothing. For Stage the caller has
 // to make the generation and enter it by Ledger.Add; every other transition is the returned ledger.
 func (l Ledger) Step(now time.Time, w Want, seen Seen) (Ledger, Transition) {
-	next, t := l.step(w, seen, allGates)
-	if t != Nothing && t != Stage {
+	return l.step(now, w, seen, allGates)
+}
+
+func (l Ledger) step(now time.Time, w Want, seen Seen, on gates) (Ledger, Transition) {
+	next, t := l.transition(now, w, seen, on)
+	switch t {
+	case Nothing, Stage, Admit:
+	default:
 		next.Since = now.UTC().Truncate(time.Second)
+	}
+	if next.Phase() == Completed {
+		next.Cause, next.Started, next.Emergency = "", time.Time{}, false
 	}
 	return next, t
 }
 
-func (l Ledger) step(w Want, seen Seen, on gates) (Ledger, Transition) {
-	open := l.gate(seen, on).Open()
-	if next := cmp.Or(l.in(Staged), l.in(Trusted)); next != nil {
-		return l.advance(*next, w, open)
+func (l Ledger) transition(now time.Time, w Want, seen Seen, on gates) (Ledger, Transition) {
+	if g := l.in(Abandoned); g != nil {
+		return l.drop(g.Number), Forget
 	}
-	signing, _ := l.Signing()
-	retiring, withdrawn := l.in(Retiring) != nil, l.in(Withdrawn)
+	open := l.gate(now, seen, on).Open()
+	if next := cmp.Or(l.in(Staged), l.in(Trusted)); next != nil {
+		return l.advance(*next, w, seen.has(*next, on), open)
+	}
+	retiring, withdrawn := l.in(Retiring), l.in(Withdrawn)
 	switch {
-	case retiring && (open || w.Emergency):
-		return l.withdraw(), Withdraw
-	case retiring:
-		return l, Nothing
+	case retiring != nil && (open || w.Emergency):
+		return l.withdraw(!open), Withdraw
+	case retiring != nil:
+		return l.admit(w.MaxUnavailable, seen)
 	case withdrawn != nil && open:
 		return l.drop(withdrawn.Number), Forget
 	case withdrawn != nil && !w.Emergency:
 		return l, Nothing
-	case !signing.answers(w) || w.Due:
+	case l.CauseOf(w) != "":
 		return l, Stage
 	default:
 		return l, Nothing
@@ -174,18 +133,34 @@ func (l Ledger) step(w Want, seen Seen, on gates) (Ledger, Transition) {
 }
 
 // advance is the step of a generation that does not sign yet.
-func (l Ledger) advance(next Generation, w Want, open bool) (Ledger, Transition) {
+func (l Ledger) advance(next Generation, w Want, stored, open bool) (Ledger, Transition) {
+	signing, _ := l.Signing()
 	switch {
-	case !next.answers(w), next.State == Staged && !open:
-		return l.abort(next), Abort // a key that is gone before it was published is no loss: another one is made
-	case w.Emergency && (next.State == Trusted || open):
-		return l.supersede(next.Number), Supersede
-	case next.State == Staged && open:
+	case !next.answers(w), !stored:
+		return l.abort(next), Abort // a key that is gone before it signed is no loss: another one is made
+	case next.Key != "" && next.Key == signing.Key:
+		return l.supersede(next.Number, false), Renew
+	case w.Emergency:
+		return l.supersede(next.Number, true), Supersede
+	case next.State == Staged:
 		return l.publish(next.Number), Publish
-	case next.State == Trusted && open:
+	case open:
 		return l.switchTo(next.Number), Switch
 	default:
 		return l, Nothing
+	}
+}
+
+// CauseOf is why the signing generation is not what is wanted; "" where it is.
+func (l Ledger) CauseOf(w Want) Cause {
+	signing, _ := l.Signing()
+	switch {
+	case signing.RequestHash != w.RequestHash:
+		return SpecChanged
+	case signing.Trigger != w.Trigger:
+		return RevisionChanged
+	default:
+		return w.Due
 	}
 }
 
@@ -199,9 +174,17 @@ func (l Ledger) Names(number int32) bool {
 	return slices.ContainsFunc(l.Generations, func(g Generation) bool { return g.Number == number })
 }
 
+// NamesSecret says whether a generation of the ledger is kept in a Secret.
+func (l Ledger) NamesSecret(name string) bool {
+	return slices.ContainsFunc(l.Generations, func(g Generation) bool { return g.SecretName == name })
+}
+
 // Add enters a new generation, whose key is stored already, as Staged.
-func (l Ledger) Add(now time.Time, g Generation) Ledger {
+func (l Ledger) Add(now time.Time, g Generation, why Cause) Ledger {
 	l = l.edited(false)
+	if l.Started.IsZero() {
+		l.Cause, l.Started = why, now.UTC().Truncate(time.Second)
+	}
 	g.State = Staged
 	l.Generations = append(l.Generations, g)
 	l.Last = max(l.Last, g.Number)
@@ -239,26 +222,33 @@ func (l Ledger) switchTo(number int32) Ledger {
 	l = l.edited(false)
 	l.set(l.in(Signing).Number, Retiring)
 	l.set(number, Signing)
+	l.Wave = 0
 	return l
 }
 
-func (l Ledger) withdraw() Ledger {
+// withdraw takes the old generation out of the bundle; early: before everybody has a certificate of the new one.
+func (l Ledger) withdraw(early bool) Ledger {
 	l = l.edited(true)
+	l.Emergency = l.Emergency || early
 	l.set(l.in(Retiring).Number, Withdrawn)
 	return l
 }
 
-func (l Ledger) supersede(number int32) Ledger {
+func (l Ledger) supersede(number int32, emergency bool) Ledger {
 	l = l.edited(true)
+	l.Emergency = l.Emergency || emergency
 	l.set(l.in(Signing).Number, Withdrawn)
 	l.set(number, Signing)
 	return l
 }
 
-// abort gives up a generation that never signed. Where it was published, its key outlives its trust, as any.
+// abort gives up a generation that never signed. Where it was published, its key outlives its trust, as any. In
+// either case the state is one that no step leaves: a key is deleted only from there.
 func (l Ledger) abort(g Generation) Ledger {
 	if g.State == Staged {
-		return l.drop(g.Number)
+		l = l.edited(false)
+		l.set(g.Number, Abandoned)
+		return l
 	}
 	l = l.edited(true)
 	l.set(g.Number, Withdrawn)

@@ -1,0 +1,166 @@
+package controller
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// parentOf is the name of the ClusterCA that signs another one, "" for none.
+func parentOf(ca *v1alpha1.ClusterCA) string {
+	if ca.Spec.Source == nil || ca.Spec.Source.Parent == nil {
+		return ""
+	}
+	return ca.Spec.Source.Parent.CARef.Name
+}
+
+// asks fills in what the spec asks of the ledger. Where the source cannot be read now, what is there is as wanted,
+// and the error says what to change.
+func (r *clusterCAs) asks(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
+	d := desiredCA(ca)
+	st.want = plan.Want{
+		RequestHash: d.Request.Hash(),
+		Trigger:     ca.Spec.Rotation.Revision,
+		Emergency:   ca.Spec.Rotation.Mode == v1alpha1.RotationEmergency,
+	}
+	switch name := parentOf(ca); {
+	case ca.Spec.Source.IsImport():
+		pair, err := r.imported(ctx, ca)
+		if err != nil {
+			st.want.RequestHash = st.signing.RequestHash
+			return err
+		}
+		st.want.RequestHash = "import:" + pki.FingerprintOf(pair.Cert)
+	case name != "":
+		st.want.RequestHash += "/" + name
+		return r.asksParent(ctx, ca, st, name)
+	default:
+		if cert := st.certificate(); cert != nil && !r.clock.Now().Before(d.RenewalTime(cert)) {
+			st.want.Due = plan.CARenewalDue
+		}
+	}
+	return nil
+}
+
+// asksParent asks for a new generation where the CA above signs with another key.
+func (r *clusterCAs) asksParent(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, name string) error {
+	parent, err := r.issuer(ctx, ca.Namespace, name, nil)
+	if err != nil {
+		return err
+	}
+	if st.signing.Parent.Name == name && parent.generation != st.signing.Parent.Generation {
+		if parent, err = r.issuerBy(ctx, r.live, ca.Namespace, name); err != nil {
+			return err
+		}
+	}
+	if parent.pair == nil {
+		if st.signing.Number > 0 {
+			st.want.RequestHash = st.signing.RequestHash
+		}
+		return stalled(v1alpha1.ReasonParentNotReady, "the CA above cannot sign: %s", parent.message)
+	}
+	st.above = parent.pair
+	st.parent = plan.Parent{Name: name, Generation: parent.generation}
+	cert := st.certificate()
+	switch {
+	case st.signing.Parent.Name == name && st.signing.Parent != st.parent:
+		st.want.Due = plan.ParentReplaced
+		if find(parent.roots, st.signing.AnchorSHA256()) == nil { // nobody trusts the present one any more
+			st.want.Emergency = true
+		}
+	case cert != nil && !plan.Capped(cert, st.above) && !r.clock.Now().Before(desiredCA(ca).RenewalTime(cert)):
+		st.want.Due = plan.CARenewalDue
+	}
+	return nil
+}
+
+// certificate is that of the generation that signs, nil where its key is lost.
+func (st *caState) certificate() *x509.Certificate {
+	if st.pair == nil {
+		return nil
+	}
+	return st.pair.Cert
+}
+
+// renewal is when the CA is due for replacement by itself; zero: never.
+func (st *caState) renewal(ca *v1alpha1.ClusterCA) time.Time {
+	cert := st.certificate()
+	if cert == nil || st.above != nil && plan.Capped(cert, st.above) {
+		return time.Time{}
+	}
+	return desiredCA(ca).RenewalTime(cert)
+}
+
+// imported reads a CA that somebody else made, from the API server itself: the cache holds no Secrets of others.
+func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.KeyPair, error) {
+	name := ca.Spec.Source.Import.SecretRef.Name
+	s, err := r.liveSecret(ctx, ca.Namespace, name)
+	if err != nil {
+		return pki.KeyPair{}, err
+	}
+	if s == nil {
+		return pki.KeyPair{}, stalled(v1alpha1.ReasonImportInvalid,
+			"Secret %q, from which the CA is to be imported, does not exist: create it with the keys tls.crt and tls.key", name)
+	}
+	pair, err := pki.CheckCA(r.clock.Now(), s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return pki.KeyPair{}, stalled(v1alpha1.ReasonImportInvalid, "Secret %q, from which the CA is to be imported: %v", name, err)
+	}
+	return pair, nil
+}
+
+// mint makes, or reads, the key and the certificate of a new generation.
+func (r *clusterCAs) mint(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, n int32) (pki.KeyPair, plan.Parent, error) {
+	if ca.Spec.Source.IsImport() {
+		pair, err := r.imported(ctx, ca)
+		return pair, plan.Parent{}, err
+	}
+	d := desiredCA(ca)
+	if err := validRequest(d.Request); err != nil {
+		return pki.KeyPair{}, plan.Parent{}, err
+	}
+	now := r.clock.Now()
+	if name := parentOf(ca); name != "" {
+		parent, err := r.issuerBy(ctx, r.live, ca.Namespace, name)
+		if err != nil {
+			return pki.KeyPair{}, plan.Parent{}, err
+		}
+		if parent.pair == nil {
+			return pki.KeyPair{}, plan.Parent{}, stalled(v1alpha1.ReasonParentNotReady, "the CA above cannot sign: %s", parent.message)
+		}
+		pair, err := pki.SignCA(now, d.GenerationRequest(n), *parent.pair)
+		return pair, plan.Parent{Name: name, Generation: parent.generation}, refused(err)
+	}
+	if ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse && st.pair != nil && !st.want.Emergency && d.Fits(st.pair.Cert) {
+		pair, err := pki.RenewRoot(now, d.Request.Validity, *st.pair)
+		return pair, plan.Parent{}, err
+	}
+	pair, err := pki.SelfSign(now, d.GenerationRequest(n))
+	if err == nil && ca.Spec.Rotation.Bridge == v1alpha1.BridgeCrossSign && st.pair != nil && !st.want.Emergency {
+		pair.Bridges = r.bridges(ctx, pair.Cert, *st.pair, now)
+	}
+	return pair, plan.Parent{}, err
+}
+
+// bridges lead from a new root to an older one, and on from there. A CA that cannot have one is none the worse.
+func (r *clusterCAs) bridges(ctx context.Context, to *x509.Certificate, from pki.KeyPair, now time.Time) []*x509.Certificate {
+	bridge, err := pki.CrossSign(now, to, from)
+	if err != nil {
+		log.FromContext(ctx).Info("The new CA is not cross-signed by the old one", "because", err.Error())
+		return nil
+	}
+	out := []*x509.Certificate{bridge}
+	for _, c := range from.ChainBelow() {
+		if now.Before(c.NotAfter) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
