@@ -1,0 +1,198 @@
+package probe
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+const (
+	// DefaultInterval is how often an address is looked at.
+	DefaultInterval = 30 * time.Second
+	// DefaultParallel is how many looks are in progress at most.
+	DefaultParallel = 32
+)
+
+// Key names a target. A types.NamespacedName converts to it.
+type Key struct{ Namespace, Name string }
+
+// Target is what to look at.
+type Target struct {
+	Addresses  []string      // "host:port" of every replica, in any order; an address of several replicas tells nothing
+	ServerName string        // what to send as SNI; "": as Look does
+	Interval   time.Duration // from the beginning of one look at an address to that of the next; default: DefaultInterval
+}
+
+// Options are the settings of a Prober.
+type Options struct {
+	Clock clock.Clock // default: the system's
+	// Notify is called when looks have changed what Seen returns, but for At; Set and Remove by themselves do not
+	// call it. It may call the Prober, holds up the looks at one address while it blocks, and must return when ctx ends.
+	Notify   func(ctx context.Context, key Key)
+	Parallel int // bounds the looks in progress, over all targets; default: DefaultParallel
+}
+
+// Prober looks at targets at fixed intervals. What it has seen is in memory alone: after a restart it looks again.
+type Prober struct {
+	clock   clock.Clock
+	notify  func(context.Context, Key)
+	look    func(ctx context.Context, address, serverName string) (Sighting, error)
+	slots   chan struct{} // holds one for each look in progress
+	changed chan struct{} // holds one while Start has to read targets again
+
+	mu      sync.Mutex
+	targets map[Key]*watched
+}
+
+// watched is a target from one change of it to the next.
+type watched struct {
+	Target
+	key   Key
+	looks map[string][]look // the last two at each address, the newest last
+	seen  Seen
+}
+
+// New makes a Prober; its Start runs it.
+func New(o Options) *Prober {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Notify == nil {
+		o.Notify = func(context.Context, Key) {}
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = DefaultParallel
+	}
+	return &Prober{
+		clock: o.Clock, notify: o.Notify, look: Look,
+		slots: make(chan struct{}, o.Parallel), changed: make(chan struct{}, 1), targets: map[Key]*watched{},
+	}
+}
+
+// Set begins to look at a target. If it changes one, all that was seen of that is forgotten; if it
+// changes nothing, nothing happens.
+func (p *Prober) Set(key Key, t Target) {
+	t.Addresses = slices.Compact(slices.Sorted(slices.Values(t.Addresses)))
+	if t.Interval <= 0 {
+		t.Interval = DefaultInterval
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.targets[key]; old != nil && old.same(t) {
+		return
+	}
+	p.targets[key] = &watched{Target: t, key: key, looks: map[string][]look{}, seen: settle(t.Addresses, nil)}
+	p.wake()
+}
+
+func (t Target) same(o Target) bool {
+	return slices.Equal(t.Addresses, o.Addresses) && t.ServerName == o.ServerName && t.Interval == o.Interval
+}
+
+// Remove ends the looks at a target.
+func (p *Prober) Remove(key Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.targets, key)
+	p.wake()
+}
+
+// Seen is what is known of a target; nothing is settled of one that is not set.
+func (p *Prober) Seen(key Key) Seen {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.targets[key]; w != nil {
+		return w.seen
+	}
+	return settle(nil, nil)
+}
+
+// wake lets Start read the targets again.
+func (p *Prober) wake() {
+	select {
+	case p.changed <- struct{}{}:
+	default: // it is going to
+	}
+}
+
+// Start looks until ctx ends, and returns when no look is in progress any more. It is called once.
+func (p *Prober) Start(ctx context.Context) error {
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	stops := map[*watched]context.CancelFunc{}
+	for {
+		now := p.current()
+		for w, stop := range stops {
+			if !now[w] {
+				stop()
+				delete(stops, w)
+			}
+		}
+		for w := range now {
+			if stops[w] != nil {
+				continue
+			}
+			within, stop := context.WithCancel(ctx)
+			stops[w] = stop
+			for _, address := range w.Addresses {
+				watches.Go(func() { p.watch(within, w, address) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.changed:
+		}
+	}
+}
+
+func (p *Prober) current() map[*watched]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make(map[*watched]bool, len(p.targets))
+	for _, w := range p.targets {
+		out[w] = true
+	}
+	return out
+}
+
+// watch looks at one address until ctx ends.
+func (p *Prober) watch(ctx context.Context, w *watched, address string) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p.slots <- struct{}{}:
+		}
+		next := p.clock.NewTimer(w.Interval)
+		l := look{at: p.clock.Now().Round(0)} // without the monotonic reading
+		l.Sighting, l.err = p.look(ctx, address, w.ServerName)
+		<-p.slots
+		if ctx.Err() == nil && p.record(w, address, l) {
+			p.notify(ctx, w.key)
+		}
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return
+		case <-next.C():
+		}
+	}
+}
+
+// record takes a look into account and says whether that changes what is seen.
+func (p *Prober) record(w *watched, address string, l look) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.targets[w.key] != w {
+		return false // it began before the target changed
+	}
+	last := append(w.looks[address], l)
+	w.looks[address] = last[max(0, len(last)-2):]
+	before := w.seen
+	w.seen = settle(w.Addresses, w.looks)
+	return !w.seen.equal(before)
+}

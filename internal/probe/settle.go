@@ -1,0 +1,151 @@
+package probe
+
+import (
+	"bytes"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Seen is what the addresses of a target show together.
+//
+// It is settled while the last two looks at every address all show the same certificate and the same
+// client CAs. Until then it says nothing but its Problems: a missing answer is neither a yes nor a no.
+type Seen struct {
+	Settled    bool
+	LeafSHA256 string   // "" unless settled
+	ClientCAs  [][]byte // DER subjects, sorted, each once; nil unless settled; not to be changed
+	// At is when the oldest of the looks that this rests on began: what was delivered before it would have been
+	// seen. Zero unless settled. It advances with each look.
+	At time.Time
+	// Problems say for each address why this is not settled, as in "10.1.10.238:6443: connection refused",
+	// in the order of addresses. They hold neither clocks nor counters. Empty when settled, and only then.
+	Problems []string
+}
+
+// Serves says whether every address serves this very certificate.
+func (s Seen) Serves(leaf *x509.Certificate) bool {
+	return s.Settled && s.LeafSHA256 == pki.FingerprintOf(leaf)
+}
+
+// Trusts says whether every address accepts the clients of a CA.
+//
+// A handshake names CAs by subject alone: a CA with the same subject and another key looks the same, and
+// kube-apiserver's one list does not say which of its CAs verifies clients and which the front proxy.
+// Whoever stands in between can answer in the API server's place, but not with its certificate: where that
+// matters, ask Serves too.
+func (s Seen) Trusts(ca *x509.Certificate) bool {
+	return s.Settled && Contains(s.ClientCAs, ca)
+}
+
+// Dropped says whether no address names a CA any more. It is not the opposite of Trusts: while nothing is
+// settled, both are false. The same limits hold.
+func (s Seen) Dropped(ca *x509.Certificate) bool {
+	return s.Settled && !Contains(s.ClientCAs, ca)
+}
+
+// Since is what has been seen after t: not settled if it rests on a look that began before. t may
+// have been rounded down to the second, as times in objects are.
+//
+// At advances without a notification, so a caller that this keeps waiting comes back after two intervals.
+func (s Seen) Since(t time.Time) Seen {
+	if s.Settled && !s.At.Truncate(time.Second).After(t) {
+		return Seen{Problems: []string{"not every address has been seen twice since then"}}
+	}
+	return s
+}
+
+// Contains says whether DER subjects include that of a certificate.
+func Contains(subjects [][]byte, cert *x509.Certificate) bool {
+	return slices.ContainsFunc(subjects, func(s []byte) bool { return bytes.Equal(s, cert.RawSubject) })
+}
+
+// equal compares all but At.
+func (s Seen) equal(o Seen) bool {
+	return s.Settled == o.Settled && s.LeafSHA256 == o.LeafSHA256 && slices.EqualFunc(s.ClientCAs, o.ClientCAs, bytes.Equal) &&
+		slices.Equal(s.Problems, o.Problems)
+}
+
+// look is one look at one address.
+type look struct {
+	at time.Time // when it began, by the wall clock
+	Sighting
+	err error
+}
+
+// settle draws the conclusion from the last looks at each address, the newest last. Two are needed.
+func settle(addresses []string, looks map[string][]look) Seen {
+	if len(addresses) == 0 {
+		return Seen{Problems: []string{"there is no address to look at"}}
+	}
+	var out Seen
+	var first string // the address that the others have to agree with
+	var reference look
+	for _, address := range addresses {
+		last := looks[address]
+		problem := unsettled(last)
+		if problem == "" && first == "" {
+			first, reference = address, last[0]
+		}
+		if problem == "" {
+			problem = difference(reference, last[0], "serves another certificate than "+first, "names other client CAs than "+first)
+		}
+		if problem != "" {
+			out.Problems = append(out.Problems, address+": "+problem)
+			continue
+		}
+		for _, l := range last { // a clock may have been set back in between
+			if out.At.IsZero() || l.at.Before(out.At) {
+				out.At = l.at
+			}
+		}
+	}
+	if len(out.Problems) > 0 {
+		return Seen{Problems: out.Problems}
+	}
+	out.Settled, out.LeafSHA256, out.ClientCAs = true, reference.LeafSHA256, reference.ClientCAs
+	return out
+}
+
+// unsettled says why the looks at one address prove nothing yet, "" if they do.
+func unsettled(last []look) string {
+	if len(last) == 0 {
+		return "not seen twice in a row yet"
+	}
+	if problem := last[len(last)-1].problem(); problem != "" {
+		return problem
+	}
+	if len(last) < 2 || last[0].problem() != "" {
+		return "not seen twice in a row yet"
+	}
+	return difference(last[0], last[1], "its certificate has just changed", "its client CAs have just changed")
+}
+
+// problem says why a look proves nothing by itself. A server that names no client CA accepts no client, or
+// isn't the API server.
+func (l look) problem() string {
+	switch {
+	case l.err != nil:
+		return l.err.Error()
+	case !l.Requested:
+		return "it asks for no client certificate"
+	case len(l.ClientCAs) == 0:
+		return "it names no client CA"
+	default:
+		return ""
+	}
+}
+
+// difference picks the text for what two looks do not agree on, "" if they agree.
+func difference(a, b look, leaf, cas string) string {
+	switch {
+	case a.LeafSHA256 != b.LeafSHA256:
+		return leaf
+	case !slices.EqualFunc(a.ClientCAs, b.ClientCAs, bytes.Equal):
+		return cas
+	default:
+		return ""
+	}
+}
