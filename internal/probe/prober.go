@@ -124,14 +124,14 @@ func (p *Prober) Start(ctx context.Context) error {
 	defer watches.Wait()
 	stops := map[*watched]context.CancelFunc{}
 	for {
-		now := p.current()
+		wanted := p.current()
 		for w, stop := range stops {
-			if !now[w] {
+			if !wanted[w] {
 				stop()
 				delete(stops, w)
 			}
 		}
-		for w := range now {
+		for w := range wanted {
 			if stops[w] != nil {
 				continue
 			}
@@ -183,13 +183,11 @@ func (p *Prober) watch(ctx context.Context, w *watched, address string) {
 	}
 }
 
-// record takes a look into account and says whether that changes what is seen.
+// record takes a look into account and says whether that changes what is seen. For a target that has been
+// changed since, it changes nothing: that is another watched.
 func (p *Prober) record(w *watched, address string, l look) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.targets[w.key] != w {
-		return false // it began before the target changed
-	}
 	last := append(w.looks[address], l)
 	w.looks[address] = last[max(0, len(last)-2):]
 	before := w.seen

@@ -319,8 +319,12 @@ func TestAllAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 	for i := range 4 {
-		if k := (Key{Name: fmt.Sprint(i)}); notified[k] == 0 {
+		k := Key{Name: fmt.Sprint(i)}
+		if notified[k] == 0 {
 			t.Errorf("nobody was notified of %v", k)
+		}
+		if at := p.Seen(k).At; at != at.Round(0) {
+			t.Errorf("%v is not by the wall clock alone, as times in objects are", at)
 		}
 	}
 }
