@@ -1,11 +1,15 @@
 package pki_test
 
 import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"math/big"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"clusterpki.io/operator/internal/pki"
 )
@@ -32,11 +36,7 @@ func FuzzParseKeyPair(f *testing.F) {
 			if pair.Cert != nil || pair.Key.Public() != nil {
 				t.Fatalf("a pair in spite of %v", err)
 			}
-			for line := range strings.Lines(string(key)) {
-				if line = strings.TrimSpace(line); len(line) >= 24 && !strings.HasPrefix(line, "-----") && strings.Contains(err.Error(), line) {
-					t.Fatalf("the error quotes the key: %v", err)
-				}
-			}
+			quotesNothing(t, err, key)
 			return
 		}
 		if !pki.SamePublicKey(pair.Cert.PublicKey, pair.Key.Public()) {
@@ -51,6 +51,70 @@ func FuzzParseKeyPair(f *testing.F) {
 			t.Fatalf("serial number %v reads %q", pair.Cert.SerialNumber, pki.SerialOf(pair.Cert))
 		}
 		_ = leafRequest().Difference(pair.Cert) // must not panic on what others made
+	})
+}
+
+func quotesNothing(t *testing.T, err error, key []byte) {
+	t.Helper()
+	for line := range strings.Lines(string(key)) {
+		if line = strings.TrimSpace(line); len(line) >= 24 && !strings.HasPrefix(line, "-----") && strings.Contains(err.Error(), line) {
+			t.Fatalf("the error quotes the key: %v", err)
+		}
+	}
+}
+
+// A CA that passes the check signs leaves that verify from their first to their last second, for clients and servers,
+// also after it has been stored; what doesn't pass gives no pair, and an error that quotes none of the key.
+func FuzzCheckCA(f *testing.F) {
+	root := foreignCA(f)
+	upper := foreignBelow(f, "upper", root)
+	lower := foreignBelow(f, "lower", upper)
+	chain := pki.EncodeCertificates(lower.Cert, upper.Cert, root.Cert)
+	for _, key := range forms(lower.Key) {
+		f.Add(chain, key)
+	}
+	for _, ca := range []pki.KeyPair{
+		root, foreignCA(f, pathLen(0)), foreignCA(f, noSKI), foreignCA(f, usages(x509.ExtKeyUsageServerAuth)), selfSign(f, caRequest()),
+		foreignCA(f, extra(true, []byte{5, 0}, 1, 2, 3)), foreignCA(f, func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"a.b"} }),
+		foreignCA(f, func(c *x509.Certificate) { c.Subject = pkix.Name{} }), foreignCA(f, func(c *x509.Certificate) { c.NotAfter = now }),
+	} {
+		f.Add(ca.CertPEM(), reveal(f, ca.Key))
+	}
+	f.Add(pki.EncodeCertificates(upper.Cert, root.Cert), reveal(f, upper.Key))
+	f.Add(pki.EncodeCertificates(lower.Cert, upper.Cert), reveal(f, lower.Key))
+	f.Add(pki.EncodeCertificates(root.Cert, upper.Cert), reveal(f, upper.Key))
+	f.Add(bytes.ReplaceAll(chain, []byte("\n"), []byte("\r\n")), append([]byte("Bag Attributes\n"), reveal(f, lower.Key)...))
+	f.Add(chain, encryptedPEM("EC PRIVATE KEY"))
+	f.Add(chain, []byte{})
+	f.Add([]byte{}, reveal(f, root.Key))
+	f.Fuzz(func(t *testing.T, cert, key []byte) {
+		ca, err := pki.CheckCA(now, cert, key)
+		if err != nil {
+			if ca.Cert != nil || ca.Key.Public() != nil {
+				t.Fatalf("a CA in spite of %v", err)
+			}
+			quotesNothing(t, err, key)
+			return
+		}
+		stored, err := pki.ParseKeyPair(ca.CertPEM(), reveal(t, ca.Key))
+		if err != nil || len(stored.Chain) != len(ca.Chain) {
+			t.Fatalf("another CA comes back from storage: %v", err)
+		}
+		stored.Root = ca.Root
+		leaf := issue(t, leafRequest(func(r *pki.Request) { r.Usages = []pki.Usage{pki.ClientAuth, pki.ServerAuth} }), stored)
+		opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
+		opts.Roots.AddCert(ca.Anchor())
+		for _, c := range leaf.Chain {
+			opts.Intermediates.AddCert(c)
+		}
+		for _, usage := range purposes {
+			for _, at := range []time.Time{now, leaf.Cert.NotAfter} {
+				opts.KeyUsages, opts.CurrentTime = []x509.ExtKeyUsage{usage}, at
+				if _, err := leaf.Cert.Verify(opts); err != nil {
+					t.Fatalf("at %v: %v", at, err)
+				}
+			}
+		}
 	})
 }
 

@@ -135,7 +135,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 			continue // such as EC PARAMETERS, which openssl writes before the key
 		}
 		if err != nil {
-			return PrivateKey{}, fmt.Errorf("malformed %s block", block.Type)
+			return PrivateKey{}, fmt.Errorf("malformed %s block, or no key of RSA, ECDSA or Ed25519", block.Type)
 		}
 		signer, ok := key.(crypto.Signer)
 		if !ok {
