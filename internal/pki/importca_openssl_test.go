@@ -2,7 +2,7 @@ package pki_test
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // the digest that OpenSSL's key identifiers are made with
+	"crypto/sha1" // the digest that makes OpenSSL's key identifiers
 	"crypto/x509"
 	"encoding/asn1"
 	"os"
@@ -56,6 +56,7 @@ func opensslRoot(t *testing.T, dir string, args ...string) (certFile, keyFile st
 // A root of openssl's own making: its name in four parts and PrintableStrings, its SKI a SHA-1, its AKI with name and
 // serial number. It is taken over, renewed with its key, bridged to and from, and put above an intermediate.
 func TestOpenSSLsRootIsTakenOver(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{
 		"RSA":     {"-newkey", "rsa:2048"},
 		"P-384":   {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"},
@@ -75,7 +76,7 @@ func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 		if _, err := asn1.Unmarshal(cert.RawSubjectPublicKeyInfo, &spki); err != nil {
 			t.Fatal(err)
 		}
-		if sum := sha1.Sum(spki.Key.Bytes); !bytes.Equal(cert.SubjectKeyId, sum[:]) { //nolint:gosec // as above
+		if sum := sha1.Sum(spki.Key.Bytes); !bytes.Equal(cert.SubjectKeyId, sum[:]) {
 			t.Fatalf("%s: this test is about an SKI by SHA-1, not %x", name, cert.SubjectKeyId)
 		}
 		renewed := must(pki.RenewRoot(at, 2000*day, root))
@@ -136,6 +137,7 @@ func TestEncryptedKeyIsDecryptedAsTheErrorSays(t *testing.T) {
 
 // What Go cannot make, openssl can.
 func TestCheckCARefusesWhatOpenSSLMakes(t *testing.T) {
+	t.Parallel()
 	for want, args := range map[string][]string{
 		"is signed with MD5-RSA, which verifiers refuse": {"-newkey", "rsa:2048", "-md5"},
 		"or no key of RSA, ECDSA or Ed25519":             {"-newkey", "ed448"},

@@ -51,16 +51,20 @@ func TestCheckCAAccepts(t *testing.T) {
 	upper := foreignBelow(t, "upper", root)
 	lower := foreignBelow(t, "lower", upper)
 	chain := pki.EncodeCertificates(lower.Cert, upper.Cert, root.Cert)
+	rekeyed := foreignBelow(t, "foreign", root, func(c *x509.Certificate) {
+		c.SubjectKeyId, c.AuthorityKeyId = []byte("new key"), root.Cert.SubjectKeyId
+	})
 	for name, tc := range map[string]struct {
 		certs []byte
 		pair  pki.KeyPair
 		root  *x509.Certificate
 		chain []*x509.Certificate
 	}{
-		"a root":                     {root.CertPEM(), root, nil, nil},
-		"our own root":               {nil, selfSign(t, caRequest()), nil, nil},
-		"depth 1":                    {pki.EncodeCertificates(upper.Cert, root.Cert), upper, root.Cert, nil},
-		"depth 2":                    {chain, lower, root.Cert, []*x509.Certificate{upper.Cert}},
+		"a root":       {root.CertPEM(), root, nil, nil},
+		"our own root": {nil, selfSign(t, caRequest()), nil, nil},
+		"depth 1":      {pki.EncodeCertificates(upper.Cert, root.Cert), upper, root.Cert, nil},
+		"depth 2":      {chain, lower, root.Cert, []*x509.Certificate{upper.Cert}},
+		"a new key, signed by the old one of the same name": {pki.EncodeCertificates(rekeyed.Cert, root.Cert), rekeyed, root.Cert, nil},
 		"Windows' line ends":         {bytes.ReplaceAll(chain, []byte("\n"), []byte("\r\n")), lower, root.Cert, []*x509.Certificate{upper.Cert}},
 		"no line end":                {bytes.TrimSpace(chain), lower, root.Cert, []*x509.Certificate{upper.Cert}},
 		"text between the blocks":    {bytes.ReplaceAll(chain, []byte("-----BEGIN"), []byte("Bag Attributes\n    friendlyName: ca\nsubject=CN = x\n-----BEGIN")), lower, root.Cert, []*x509.Certificate{upper.Cert}},
@@ -117,9 +121,11 @@ func TestCheckCARefuses(t *testing.T) {
 	template := foreignTemplate("foreign", func(c *x509.Certificate) { c.NotAfter = now.Add(-day) })
 	expired := sign(t, template, template, root.Key.Public(), root.Key.Signer())
 	noSign := func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }
-	renamed := clone(root.Cert)
-	renamed.SubjectKeyId = []byte("another SKI")
-	oddAKI := foreignBelow(t, "odd", pki.KeyPair{Cert: renamed, Key: root.Key})
+	otherSKI, otherName := clone(root.Cert), clone(root.Cert)
+	otherSKI.SubjectKeyId = []byte("another SKI")
+	otherName.RawSubject, otherName.Subject = nil, pkix.Name{CommonName: "another name"}
+	oddAKI := foreignBelow(t, "odd", pki.KeyPair{Cert: otherSKI, Key: root.Key})
+	oddIssuer := foreignBelow(t, "odd", pki.KeyPair{Cert: otherName, Key: root.Key})
 	restricted := foreignBelow(t, "upper", root, usages(x509.ExtKeyUsageServerAuth))
 	belowRestricted := foreignBelow(t, "lower", restricted)
 	pathZero := foreignBelow(t, "upper", root, pathLen(0))
@@ -161,6 +167,7 @@ func TestCheckCARefuses(t *testing.T) {
 		"another root":           {encode(upper, other), key(upper), "is not signed by the next one"},
 		"a forged link":          {pki.EncodeCertificates(lower.Cert, forged, root.Cert), key(lower), "certificate 2 of 3"},
 		"more above a root":      {encode(root, other), key(root), `certificate 1 of 2, "CN=foreign,OU=PKI,C=DE", is a root, above which there is nothing: remove what follows it`},
+		"another name above":     {encode(oddIssuer, root), key(oddIssuer), `let each be followed by its signer, "CN=another name" by name`},
 		"another SKI above":      {encode(oddAKI, root), key(oddAKI), "names its signer's key as 616E6F7468657220534B49, which"},
 		"a path length above":    {encode(belowPathZero, pathZero, root), key(belowPathZero), `certificate 2 of 3, "CN=upper,OU=PKI,C=DE", allows a path length of 0, and 1 CAs are to stand below it`},
 		"an expired one above":   {pki.EncodeCertificates(upper.Cert, expired), key(upper), `certificate 2 of 2, "CN=foreign,OU=PKI,C=DE", expired at`},
