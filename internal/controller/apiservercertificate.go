@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -21,14 +22,20 @@ const (
 )
 
 // apiServerCertificates reconciles APIServerCertificates.
-type apiServerCertificates struct{ base }
+type apiServerCertificates struct {
+	base
+	wire wire
+	seen <-chan event.GenericEvent // of what is seen on the wire
+}
 
 // Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
 func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.APIServerCertificate
 	if found, err := r.get(ctx, req, &c); !found {
+		r.wire.Remove(probeKey(req.NamespacedName))
 		return ctrl.Result{}, err
 	}
+	r.watch(&c)
 	l := leaf{owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name, deliver: c.Spec.Delivery}
 	l.desired, l.invalid = desiredAPIServer(&c)
 	if l.invalid == nil {
@@ -184,6 +191,7 @@ func (r *apiServerCertificates) finish(
 	if name := c.ServiceAccountSecretName(); name != "" {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
 	}
+	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
 	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l))

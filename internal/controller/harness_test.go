@@ -87,7 +87,8 @@ type world struct {
 	busy, visits float64
 }
 
-// newWorld makes a namespace and starts an operator for it, whose clock begins at the present.
+// newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
+// is created is older than what the operator does later.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
@@ -98,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now()), stop: func() {}}
+	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(2 * time.Minute)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w

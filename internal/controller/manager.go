@@ -101,10 +101,14 @@ func setup(mgr ctrl.Manager, o Options) error {
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
 	}
-	if err := (&clusterCAs{base: b}).setup(mgr); err != nil {
+	prober, seen := newProber()
+	if err := mgr.Add(prober); err != nil {
+		return fmt.Errorf("add the prober: %w", err)
+	}
+	if err := (&clusterCAs{b, prober}).setup(mgr); err != nil {
 		return err
 	}
-	if err := (&apiServerCertificates{b}).setup(mgr, o.Workers); err != nil {
+	if err := (&apiServerCertificates{b, prober, seen}).setup(mgr, o.Workers); err != nil {
 		return err
 	}
 	if err := (&nodeCredentials{b}).setup(mgr, o.Workers); err != nil {

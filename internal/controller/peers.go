@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ type namespaceState struct {
 	secrets     []corev1.Secret
 	ledgers     map[string]plan.Ledger // of the CAs that another one signs
 	wire        wire
+	published   []*x509.Certificate // the roots in the bundle of the CA that is asked about
+	withdrawn   []*x509.Certificate // those that were there
 	now         time.Time
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -24,7 +25,7 @@ const gatePoll = 5 * time.Second
 // rotate makes the one transition of the ledger that is due, if any. Each is one write of the trust ConfigMap
 // under the resourceVersion that was read; whoever loses that race decides again from what is there then.
 func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap) error {
-	seen, err := r.seen(ctx, r.client, ca, st.ledger, trust)
+	seen, err := r.seen(ctx, r.client, ca, st, trust)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 	if err := r.current(ctx, ca, trust); err != nil {
 		return err
 	}
-	if seen, err = r.seen(ctx, r.live, ca, st.ledger, trust); err != nil {
+	if seen, err = r.seen(ctx, r.live, ca, st, trust); err != nil {
 		return err
 	}
 	st.gate = st.ledger.GateOf(now, seen)
@@ -123,7 +124,8 @@ func (r *clusterCAs) transit(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 }
 
 // seen gathers what a step is decided from.
-func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.ClusterCA, l plan.Ledger, trust *corev1.ConfigMap) (plan.Seen, error) {
+func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap) (plan.Seen, error) {
+	l := st.ledger
 	seen := plan.Seen{Stored: map[int32]bool{}, Created: trust.CreationTimestamp.Time}
 	for _, g := range l.Generations {
 		if g.State != plan.Staged && g.State != plan.Trusted {
@@ -142,6 +144,14 @@ func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.
 	n, err := r.readNamespace(ctx, from, ca.Namespace)
 	if err != nil {
 		return plan.Seen{}, err
+	}
+	if n.published, err = pki.ParseCertificates([]byte(trust.Data[bundleKey])); err != nil {
+		return plan.Seen{}, fmt.Errorf("read the trust bundle: %w", err)
+	}
+	for _, g := range l.Generations {
+		if anchor := st.pairs[g.Number].Anchor(); anchor != nil && g.State == plan.Withdrawn {
+			n.withdrawn = append(n.withdrawn, anchor)
+		}
 	}
 	seen.Peers = n.peers(ca.Name)
 	return seen, nil

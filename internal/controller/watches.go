@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
@@ -211,6 +212,7 @@ func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
 		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
 		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
+		WatchesRawSource(source.Channel(r.seen, &handler.EnqueueRequestForObject{})).
 		WithOptions(options(workers)).
 		Complete(r)
 	return setupError(err, kindAPIServerCertificate)

@@ -25,11 +25,11 @@ type KeyPair struct {
 }
 
 // Anchor is what a truster of a CA has to hold, and all that it has to hold: the CA's own certificate if it is a
-// root, else the root above it, nil if that is not known. An intermediate is no anchor: Go would take it for one,
+// root, else the root above it, nil if that is not known or there is no CA. An intermediate is no anchor: Go would take it for one,
 // OpenSSL would not (error 2). So who trusts an intermediate CA trusts all that its root has signed: CAs
 // whose clients must be kept apart need roots of their own.
 func (p KeyPair) Anchor() *x509.Certificate {
-	if isRoot(p.Cert) {
+	if p.Cert != nil && isRoot(p.Cert) {
 		return p.Cert
 	}
 	return p.Root
