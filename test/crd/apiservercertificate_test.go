@@ -22,6 +22,7 @@ const (
 	badIP       = "must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
 	badCIDR     = "must be an IPv4 or IPv6 network such as '10.96.0.0/12'"
 	smallCIDR   = "must hold at least 8 addresses"
+	badProbe    = "must be a host and a port from 1 to 65535, such as '10.1.10.238:6443' or '[2001:db8::7]:6443'"
 	badEndpoint = "must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
 	notCovered  = "spec.endpoint: no SAN covers the host of endpoint, so every client would refuse the server: add the host"
 )
@@ -45,6 +46,25 @@ func TestAPIServerCertificate(t *testing.T) {
 		"numeric host":    {edits: []edit{{"spec.hostName", "7"}, {"spec.endpoint", "https://localhost"}}},
 		"several clients": accepted("spec.clientCARefs", []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}),
 		"own Secrets":     {edits: []edit{{"spec.secretName", "tls.prod"}, {"spec.serviceAccountKeys.secretName", "sa"}}},
+
+		"a front proxy": accepted("spec.requestHeaderCARef.name", "front-proxy"),
+		"a front proxy's CA for every client": refused("spec.requestHeaderCARef.name", "k8s",
+			"spec.requestHeaderCARef: must not be one of the CAs that sign ordinary clients"),
+		"a front proxy's CA among the clients'": {
+			edits: []edit{{"spec.clientCARefs", []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}, {"spec.requestHeaderCARef.name", "b"}},
+			want:  "spec.requestHeaderCARef: must not be one of the CAs that sign ordinary clients",
+		},
+		"probed":                          accepted("spec.probe.addresses", list("10.1.10.238:6443", "[2001:db8::7]:6443", "k8s-master.example:443", "localhost:1")),
+		"probed nowhere":                  refused("spec.probe.addresses", []any{}, "spec.probe.addresses in body should have at least 1 items"),
+		"probed without a port":           refusedItem("spec.probe.addresses", badProbe, "10.1.10.238"),
+		"probed at port 0":                refusedItem("spec.probe.addresses", badProbe, "10.1.10.238:0"),
+		"probed at a port too high":       refusedItem("spec.probe.addresses", badProbe, "10.1.10.238:65536"),
+		"probed by URL":                   refusedItem("spec.probe.addresses", badProbe, "https://10.1.10.238:6443"),
+		"probed at IPv6 without brackets": refusedItem("spec.probe.addresses", badProbe, "2001:db8::7:6443"),
+		"probed too often": {
+			edits: []edit{{"spec.probe.addresses", list("localhost:1")}, {"spec.probe.interval", "500ms"}},
+			want:  "must be between 1 second and 24 hours",
+		},
 
 		"no caRef":         {edits: set("spec.caRef", nil), want: "spec.caRef: "},
 		"empty caRef":      refused("spec.caRef.name", "", "spec.caRef.name in body should be at least 1 chars long"),

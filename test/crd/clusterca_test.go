@@ -37,6 +37,36 @@ func TestClusterCA(t *testing.T) {
 			edits: []edit{{"metadata.name", strings.Repeat("x", 201)}, {"spec.subject.commonName", "k8s-ca"}},
 			want:  "metadata: metadata.name must be 200 characters or fewer",
 		},
+		"imported":                accepted("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}),
+		"intermediate":            accepted("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "root"}}}),
+		"self-signed, as if said": accepted("spec.source", map[string]any{"selfSigned": map[string]any{}}),
+		"two sources": refused("spec.source", map[string]any{
+			"selfSigned": map[string]any{}, "parent": map[string]any{"caRef": map[string]any{"name": "root"}},
+		}, "exactly one of selfSigned, import and parent must be set"),
+		"no source": refused("spec.source", map[string]any{}, "exactly one of selfSigned, import and parent must be set"),
+
+		"all at once":       accepted("spec.rotation.maxUnavailable", "100%"),
+		"one at a time":     accepted("spec.rotation.maxUnavailable", int64(1)),
+		"none at a time":    refused("spec.rotation.maxUnavailable", int64(0), "must be a number from 1, or a percentage"),
+		"none, in per cent": refused("spec.rotation.maxUnavailable", "0%", "must be a number from 1, or a percentage"),
+		"more than all":     refused("spec.rotation.maxUnavailable", "101%", "must be a number from 1, or a percentage"),
+		"the same key":      accepted("spec.rotation.keyPolicy", "Reuse"),
+		"a bridge":          accepted("spec.rotation.bridge", "CrossSign"),
+		"a published pair":  accepted("spec.secretName", "k8s-ca"),
+		"a bad Secret name": refused("spec.secretName", "K8s_CA", "must be a valid Secret name"),
+		"a compromised key": accepted("spec.rotation.mode", "Emergency"),
+		"a compromised key, kept": {
+			edits: []edit{{"spec.rotation.mode", "Emergency"}, {"spec.rotation.keyPolicy", "Reuse"}},
+			want:  "spec.rotation.keyPolicy: mode 'Emergency' is for a key that is compromised",
+		},
+		"an imported key, kept": {
+			edits: []edit{
+				{"spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}},
+				{"spec.rotation.keyPolicy", "Reuse"},
+			},
+			want: "spec.rotation.keyPolicy: only a self-signed CA can keep its key",
+		},
+
 		"unknown deletion policy": refused("spec.deletionPolicy", "Keep", `supported values: "Retain", "Delete"`),
 	})
 	runCases(t, k, validCA, durationCases())

@@ -200,7 +200,7 @@ func TestDefault(t *testing.T) {
 		{"update", "", "configmaps", "prod", true},
 		{"patch", "clusterpki.io", "clustercas/status", "prod", true},
 		{"create", "events.k8s.io", "events", "prod", true},
-		{"delete", "", "secrets", "prod", false},
+		{"delete", "", "secrets", "prod", true},
 		{"delete", "", "configmaps", "prod", false},
 		{"update", "clusterpki.io", "nodecredentials", "prod", false},
 		{"update", "coordination.k8s.io", "leases", "prod", false},
