@@ -164,8 +164,13 @@ func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) (plan.
 			found[g.Number] = remnant{g, pair}
 		}
 	}
+	return r.rebuilt(l, found, consumers), nil
+}
+
+// rebuilt enters what was found into a ledger.
+func (r *clusterCAs) rebuilt(l plan.Ledger, found map[int32]remnant, consumers []corev1.Secret) plan.Ledger {
 	if len(found) == 0 {
-		return l, nil
+		return l
 	}
 	signing := lastToSign(found, consumers)
 	for _, n := range slices.Sorted(maps.Keys(found)) {
@@ -181,7 +186,7 @@ func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) (plan.
 	if l.Phase() != plan.Completed {
 		l.Cause, l.Started = plan.LedgerRebuilt, r.clock.Now().UTC().Truncate(time.Second)
 	}
-	return l, nil
+	return l
 }
 
 // stated takes the revisions into account that people state to be in use.

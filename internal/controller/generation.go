@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -236,9 +237,7 @@ func (r *clusterCAs) anchors(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 			}
 			if parent.bundle != nil {
 				out = append(out, parent.roots...)
-				for name, revision := range parent.trust {
-					above[name] = revision
-				}
+				maps.Copy(above, parent.trust)
 				continue
 			}
 		}

@@ -77,18 +77,12 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
 	held := holdingIn(seen)
-	api, server, err := r.server(ctx, c, st, held, &k)
+	api, server, err := r.server(ctx, c, held, &k)
 	if err != nil || server.bundle == nil {
 		return k, err
 	}
-	w, err := kubeconfigSecret(c, api.Spec.Endpoint, server.bundle, st.observed.Pair)
+	w, err := r.kubeconfigSecret(c, l, *st, api.Spec.Endpoint, server, seen)
 	if err != nil {
-		return k, err
-	}
-	h := holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
-	h.put(bundleKey, server.rendered(), held, w.data)
-	h = h.dated(seen, w.data, held.Issuer == h.Issuer && held.Generation == h.Generation, l.deliver, r.clock.Now())
-	if w.facts, err = h.facts(); err != nil {
 		return k, err
 	}
 	err = r.ensureSecret(ctx, c, seen, w)
@@ -109,7 +103,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st *leafState, held holding, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, held holding, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
@@ -140,19 +134,27 @@ func (r *nodeCredentials) server(
 	return api, iss, nil
 }
 
-func kubeconfigSecret(c *v1alpha1.NodeCredential, endpoint string, bundle []byte, pair pki.KeyPair) (wanted, error) {
+// kubeconfigSecret is the Secret as it should be.
+func (r *nodeCredentials) kubeconfigSecret(
+	c *v1alpha1.NodeCredential, l leaf, st leafState, endpoint string, server issuer, seen *corev1.Secret,
+) (wanted, error) {
+	pair := st.observed.Pair
 	key, err := pair.Key.Reveal()
 	if err != nil {
 		return wanted{}, err
 	}
-	embedded, files, err := kubeconfigs(c, endpoint, bundle, pair.CertPEM(), key)
+	embedded, files, err := kubeconfigs(c, endpoint, server.bundle, pair.CertPEM(), key)
 	if err != nil {
 		return wanted{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: map[string][]byte{
+	data := map[string][]byte{
 		"value": embedded, "kubeconfig": embedded, "kubeconfig.files": files,
-		bundleKey: bundle, corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key,
-	}}, nil
+		corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key,
+	}
+	was, h := holdingIn(seen), holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
+	h.put(bundleKey, server.rendered(), was, data)
+	facts, err := h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.deliver, r.clock.Now()).facts()
+	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: data, facts: facts}, err
 }
 
 // unusable says why a kubeconfig, as it is stored, cannot be used.

@@ -60,7 +60,7 @@ func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 			return err
 		}
 	}
-	return r.transit(ctx, ca, st, trust, next, t)
+	return r.transit(ctx, ca, st, trust, next, transitionNote(t, st.ledger, next, seen), t)
 }
 
 // wanting adds to what the spec asks for how many leaves may be on their way at one time.
@@ -91,13 +91,15 @@ func (r *clusterCAs) current(ctx context.Context, ca *v1alpha1.ClusterCA, trust 
 		return fmt.Errorf("read the ClusterCA again: %w", err)
 	}
 	if cm.ResourceVersion != trust.ResourceVersion || now.UID != ca.UID || now.Generation != ca.Generation || !now.DeletionTimestamp.IsZero() {
-		return apierrors.NewConflict(schema.GroupResource{Resource: "configmaps"}, trust.Name, errOutdated)
+		return fmt.Errorf("decide again: %w", apierrors.NewConflict(schema.GroupResource{Resource: "configmaps"}, trust.Name, errOutdated))
 	}
 	return nil
 }
 
 // transit writes the next ledger and the bundle that belongs to it.
-func (r *clusterCAs) transit(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap, next plan.Ledger, t plan.Transition) error {
+func (r *clusterCAs) transit(
+	ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap, next plan.Ledger, note string, t plan.Transition,
+) error {
 	was := st.ledger
 	st.ledger = next
 	st.signing, _ = next.Signing() // a step never takes the signing generation away
@@ -113,11 +115,11 @@ func (r *clusterCAs) transit(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	}
 	log.FromContext(ctx).Info("Made a step of a CA's replacement", "configMap", klog.KObj(cm), "transition", t, "from", was.Phase(), "to", next.Phase())
 	kind := corev1.EventTypeNormal
-	if t == plan.Supersede || next.Emergency && !was.Emergency {
+	if next.Emergency && !was.Emergency {
 		kind = corev1.EventTypeWarning
 	}
 	if t != plan.Admit {
-		r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", transitionNote(t, was, next))
+		r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", note)
 	}
 	st.moved = true
 	return nil
@@ -138,7 +140,7 @@ func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.
 		_, err = generationPair(s, g)
 		seen.Stored[g.Number] = err == nil
 	}
-	if l.Phase() == plan.Completed || l.Phase() == plan.Preparing {
+	if phase := l.Phase(); phase == plan.Completed || phase == plan.Preparing && !st.want.Emergency {
 		return seen, nil
 	}
 	n, err := r.readNamespace(ctx, from, ca.Namespace)

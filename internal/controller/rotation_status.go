@@ -15,7 +15,7 @@ import (
 var errOutdated = errors.New("it was changed in the meantime")
 
 // transitionNote is the text of a transition's event.
-func transitionNote(t plan.Transition, was, next plan.Ledger) string {
+func transitionNote(t plan.Transition, was, next plan.Ledger, seen plan.Seen) string {
 	from, to := next.Route()
 	switch t {
 	case plan.Stage:
@@ -27,7 +27,7 @@ func transitionNote(t plan.Transition, was, next plan.Ledger) string {
 	case plan.Withdraw:
 		if next.Emergency && !was.Emergency {
 			return fmt.Sprintf("Mode 'Emergency': generation %d is no longer trusted, although certificates of it may be in use; "+
-				"whatever holds one stops working until it is delivered anew", from)
+				"what has one stops working until it is delivered anew: %s", from, affected(seen))
 		}
 		return fmt.Sprintf("Every certificate in use is of generation %d: generation %d is no longer trusted", to, from)
 	case plan.Forget:
@@ -41,12 +41,21 @@ func transitionNote(t plan.Transition, was, next plan.Ledger) string {
 		return fmt.Sprintf("Generation %d is no longer wanted, or its key is lost: it signed nothing, and is given up", gone)
 	case plan.Supersede:
 		return fmt.Sprintf("Generation %d signs and is trusted alone from now on: "+
-			"whatever holds an older certificate or bundle stops working until it is delivered anew", to)
+			"what has an older certificate or bundle stops working until it is delivered anew: %s", to, affected(seen))
 	case plan.Renew:
 		return fmt.Sprintf("Generation %d is the same key as generation %d, with new dates: nothing has to be issued again", to, from)
 	default:
 		return string(t)
 	}
+}
+
+// affected names the consumers of a CA.
+func affected(seen plan.Seen) string {
+	names := make([]string, 0, len(seen.Peers))
+	for _, p := range seen.Peers {
+		names = append(names, p.Name)
+	}
+	return strings.Join(shortened(names), ", ")
 }
 
 // reportRotation puts a replacement into the status, and sets the next look at its gate.

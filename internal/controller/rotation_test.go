@@ -12,7 +12,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -264,6 +266,40 @@ func TestEmergency(t *testing.T) {
 		}
 		return w.verified("node1")
 	})
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RedeliveryRequiredCondition, metav1.ConditionTrue, v1alpha1.ReasonEmergency)
+	for _, text := range []string{c.Message, w.event("Supersede").Note} {
+		if !strings.Contains(text, "APIServerCertificate/k8s-master, NodeCredential/node1") {
+			t.Errorf("it does not say what stops working: %q", text)
+		}
+	}
+	if kind := w.event("Supersede").Type; kind != corev1.EventTypeWarning {
+		t.Errorf("the event is of type %s", kind)
+	}
+	w.delivered()
+	ca := w.phase("k8s", "")
+	if len(ca.Status.Generations) != 1 || len(ca.Status.Conditions) != 1 {
+		t.Errorf("the status is %+v", ca.Status)
+	}
+}
+
+// event waits for an event of a reason.
+func (w *world) event(reason string) eventsv1.Event {
+	w.t.Helper()
+	var found eventsv1.Event
+	w.eventually("event "+reason, func() error {
+		var list eventsv1.EventList
+		if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.Reason == reason {
+				found = e
+				return nil
+			}
+		}
+		return errors.New("there is none")
+	})
+	return found
 }
 
 // TestCrashAtEveryWrite lets the operator die at each of its writes of a whole rotation, one run of the operator

@@ -82,10 +82,11 @@ func (a *asking) look(c *v1alpha1.APIServerCertificate, p *plan.Peer) {
 	if c.Spec.RequestHeaderCARef != nil {
 		clients = append(clients, c.Spec.RequestHeaderCARef.Name)
 	}
-	if slices.ContainsFunc(clients, a.roots) && !a.agrees(seen) {
+	ours := a.serves(seen, c) // or it may be anybody
+	if slices.ContainsFunc(clients, a.roots) && (!ours || !a.agrees(seen)) {
 		p.Trust = 0
 	}
-	if c.Spec.CARef.Name == a.ca && !a.serves(seen, c) {
+	if c.Spec.CARef.Name == a.ca && !ours {
 		p.Leaf = 0
 	}
 }

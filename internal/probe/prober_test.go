@@ -144,7 +144,7 @@ func TestDefaultInterval(t *testing.T) {
 // machine's by now.
 func TestLateLook(t *testing.T) {
 	run(t, 0, func(w *world) {
-		w.probe.look = func(_ context.Context, address, serverName string) (Sighting, error) {
+		w.probe.look = func(_ context.Context, _, serverName string) (Sighting, error) {
 			if serverName == "" {
 				time.Sleep(3 * time.Second) // and it does not hear that it is to end
 				return at(0, "old", "a").Sighting, nil

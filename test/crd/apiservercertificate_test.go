@@ -48,8 +48,10 @@ func TestAPIServerCertificate(t *testing.T) {
 		"own Secrets":     {edits: []edit{{"spec.secretName", "tls.prod"}, {"spec.serviceAccountKeys.secretName", "sa"}}},
 
 		"a front proxy": accepted("spec.requestHeaderCARef.name", "front-proxy"),
-		"a front proxy's CA for every client": refused("spec.requestHeaderCARef.name", "k8s",
-			"spec.requestHeaderCARef: must not be one of the CAs that sign ordinary clients"),
+		"a front proxy's CA for every client": {
+			edits: set("spec.requestHeaderCARef.name", "k8s"),
+			want:  "spec.requestHeaderCARef: must not be one of the CAs that sign ordinary clients",
+		},
 		"a front proxy's CA among the clients'": {
 			edits: []edit{{"spec.clientCARefs", []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}, {"spec.requestHeaderCARef.name", "b"}},
 			want:  "spec.requestHeaderCARef: must not be one of the CAs that sign ordinary clients",
@@ -63,7 +65,7 @@ func TestAPIServerCertificate(t *testing.T) {
 		"probed at IPv6 without brackets": refusedItem("spec.probe.addresses", badProbe, "2001:db8::7:6443"),
 		"probed too often": {
 			edits: []edit{{"spec.probe.addresses", list("localhost:1")}, {"spec.probe.interval", "500ms"}},
-			want:  "must be between 1 second and 24 hours",
+			want:  "spec.probe.interval: must be between 1 second and 24 hours",
 		},
 
 		"no caRef":         {edits: set("spec.caRef", nil), want: "spec.caRef: "},

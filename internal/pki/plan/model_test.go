@@ -60,7 +60,7 @@ func newModel(on gates) *model {
 // birth adds a consumer. It is rendered from the ledger as it is, and does nothing until that is installed.
 func (m *model) birth() {
 	m.born++
-	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761)} //nolint:gosec // any number does
+	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761)}
 	m.hosts = append(m.hosts, h)
 	m.render(h)
 }
