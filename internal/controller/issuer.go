@@ -42,10 +42,15 @@ func notReady(reason, format string, args ...any) issuer {
 func (i issuer) rendered() rendered { return rendered{data: i.bundle, trust: i.trust} }
 
 // issuer reads a ClusterCA's published trust and its signing key, all from the cache. That is safe: a
-// generation Secret is immutable, and a ledger that lags names a generation that is still trusted. Where the
-// cache is behind what is held already, the API server itself is asked: trust never goes back by accident.
+// generation Secret is immutable, and a ledger that lags names a generation that is still trusted. Where nothing of the
+// CA is held yet, or the cache is behind what is, the API server itself is asked: nobody begins with, or goes back to,
+// a bundle that is outdated.
 func (b *base) issuer(ctx context.Context, namespace, name string, held revisions) (issuer, error) {
-	iss, err := b.issuerBy(ctx, b.client, namespace, name)
+	from := client.Reader(b.client)
+	if _, known := held[name]; !known {
+		from = b.live
+	}
+	iss, err := b.issuerBy(ctx, from, namespace, name)
 	for ca, revision := range iss.trust {
 		if revision < held[ca] {
 			return b.issuerBy(ctx, b.live, namespace, name)

@@ -67,7 +67,7 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 	if err := b.observe(&st, l, seen); err != nil {
 		return st, err
 	}
-	if st.decision.Action == plan.Issue {
+	if _, cached := held.Trust[bundleKey][l.ca]; cached && st.decision.Action == plan.Issue { // else it was just read there
 		if st.issuer, err = b.issuerBy(ctx, b.live, l.owner.GetNamespace(), l.ca); err != nil {
 			return st, err
 		}

@@ -77,7 +77,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
 	held := holdingIn(seen)
-	api, server, err := r.server(ctx, c, held, &k)
+	api, server, err := r.server(ctx, c, *st, held, &k)
 	if err != nil || server.bundle == nil {
 		return k, err
 	}
@@ -103,7 +103,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, held holding, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, st leafState, held holding, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
@@ -124,9 +124,11 @@ func (r *nodeCredentials) server(
 	if err := endpointCovered(&api); err != nil {
 		return api, issuer{}, err
 	}
-	iss, err := r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Trust[bundleKey])
-	if err != nil {
-		return api, issuer{}, err
+	iss := st.issuer // where it issued, read just now
+	if !st.issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
+		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Trust[bundleKey]); err != nil {
+			return api, issuer{}, err
+		}
 	}
 	if iss.bundle == nil {
 		k.reason, k.blocked = iss.reason, iss.message

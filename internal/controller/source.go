@@ -51,7 +51,7 @@ func (r *clusterCAs) asks(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSta
 
 // asksParent asks for a new generation where the CA above signs with another key.
 func (r *clusterCAs) asksParent(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, name string) error {
-	parent, err := r.issuer(ctx, ca.Namespace, name, nil)
+	parent, err := r.issuerBy(ctx, r.client, ca.Namespace, name)
 	if err != nil {
 		return err
 	}
