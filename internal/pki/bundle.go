@@ -11,7 +11,7 @@ import (
 const MaxBundleBytes = 512 << 10
 
 // Bundle renders a trust bundle: each certificate once, in the order given, certificates only, never
-// empty. The signing CA goes first, because some readers take only the first certificate (Cluster API).
+// empty.
 func Bundle(certs []*x509.Certificate) ([]byte, error) {
 	var unique []*x509.Certificate
 	for _, c := range certs {

@@ -118,8 +118,8 @@ func (g Generation) published() bool {
 	return g.State == Trusted || g.State == Signing || g.State == Retiring
 }
 
-// Published returns the generations of the bundle in its order: the signing one first, then the
-// youngest first.
+// Published returns the generations of the bundle in its order, the oldest first: so the bundle stays the same, byte
+// by byte, when another of them begins to sign, and nothing is written or waited for because of that.
 func (l Ledger) Published() []Generation {
 	var out []Generation
 	for _, g := range l.Generations {
@@ -127,14 +127,6 @@ func (l Ledger) Published() []Generation {
 			out = append(out, g)
 		}
 	}
-	slices.SortFunc(out, func(a, b Generation) int {
-		if (a.State == Signing) != (b.State == Signing) {
-			if a.State == Signing {
-				return -1
-			}
-			return 1
-		}
-		return int(b.Number) - int(a.Number)
-	})
+	slices.SortFunc(out, func(a, b Generation) int { return int(a.Number) - int(b.Number) })
 	return out
 }
