@@ -25,32 +25,66 @@ kubeconfig. At the end, or at Ctrl-C, it stops everything and leaves nothing beh
 It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.`
 
 func newDemo() *cobra.Command {
-	var o demo.Options
-	var directory string
-	c := &cobra.Command{
+	c := newDemoCommand(demo.None, &cobra.Command{
 		Use:   "demo --binaries DIR",
 		Short: "Start a cluster on this machine from a PKI issued by the operator",
 		Long:  demoLong,
 		Example: "  make demo          # builds what it needs first\n" +
 			"  make demo KEEP=1   # leaves both clusters up until Ctrl-C\n" +
 			"  clusterpki demo --binaries bin/kubernetes/v1.37.2-etcd-v3.7.3",
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			o.Out, o.Clock = c.OutOrStdout(), clock.RealClock{}
-			var err error
-			if o.Samples, err = demoSamples(directory); err != nil {
-				return err
-			}
-			// A terminal that is closed must not leave processes behind.
-			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
-			defer stop()
-			return demo.Run(ctx, o)
-		},
+	})
+	c.AddCommand(newDemoRotate())
+	return c
+}
+
+const demoRotateLong = `Starts the cluster of 'clusterpki demo', puts its API server under load (admin, controller manager,
+scheduler, kubelets and kube-proxies, each with 20 requests a second on fresh connections, and with
+a client-go client that holds a watch open), edits spec.validity of the root CA, and follows the
+replacement of that CA to its end. It carries changed Secrets to the hosts' files, as a mounted
+volume would, and restarts kube-controller-manager, which reads --root-ca-file only once. At the
+end it verifies that the old CA is refused and that everything runs, and prints what it counted. It
+fails if one request failed.
+
+It takes about 18 minutes: three phases wait until every client has reloaded its files, which
+client-go does every five minutes. With --naive everything is swapped at once, for comparison.`
+
+func newDemoRotate() *cobra.Command {
+	return newDemoCommand(demo.Phased, &cobra.Command{
+		Use:   "rotate --binaries DIR",
+		Short: "Replace the root CA of that cluster under load, and count the requests that fail",
+		Long:  demoRotateLong,
+		Example: "  make demo-rotate           # builds what it needs first\n" +
+			"  make demo-rotate NAIVE=1   # without phases, for comparison",
+	})
+}
+
+// newDemoCommand gives a command the demonstration's flags and lets it run.
+func newDemoCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
+	o := demo.Options{Rotation: rotation}
+	var directory string
+	var naive bool
+	c.Args = cobra.NoArgs
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o.Out, o.Clock = c.OutOrStdout(), clock.RealClock{}
+		if naive {
+			o.Rotation = demo.Naive
+		}
+		var err error
+		if o.Samples, err = demoSamples(directory); err != nil {
+			return err
+		}
+		// A terminal that is closed must not leave processes behind.
+		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
+		defer stop()
+		return demo.Run(ctx, o)
 	}
 	c.Flags().StringVar(&o.Binaries, "binaries", "",
 		"the `folder` of etcd, kube-apiserver, kubectl and the others; what $KUBEBUILDER_ASSETS holds wins")
 	c.Flags().StringVar(&directory, "samples", "", "a `folder` of other objects to apply (default: those of config/samples)")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave both clusters up until Ctrl-C")
+	if rotation != demo.None {
+		c.Flags().BoolVar(&naive, "naive", false, "swap the CA and every certificate at once (rotation.mode Emergency), and count what fails")
+	}
 	cobra.CheckErr(c.MarkFlagRequired("binaries")) // fails only for a name that is misspelt here
 	return c
 }

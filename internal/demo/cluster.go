@@ -25,20 +25,27 @@ func (d *demo) host(name string) target.Host {
 
 func (d *demo) master() target.Host { return d.host(d.places.master.host) }
 
-// exportHosts does what `clusterpki export --host HOST --out DIR --directory DIR` does.
-func (d *demo) exportHosts(ctx context.Context) error {
+// hosts are the hosts of the objects, in their order.
+func (d *demo) hosts() []target.Host {
 	var names []string
+	var out []target.Host
 	for _, o := range d.objects {
 		if name := text(o, "hostName"); name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
+			names, out = append(names, name), append(out, d.host(name))
 		}
 	}
-	for _, name := range names {
+	return out
+}
+
+// exportHosts does what `clusterpki export --host HOST --out DIR --directory DIR` does.
+func (d *demo) exportHosts(ctx context.Context) error {
+	for _, host := range d.hosts() {
+		name := host.Name
 		h, err := export.Gather(ctx, d.management.client, namespace, name)
 		if err != nil {
 			return err
 		}
-		dir := d.host(name).Directory
+		dir := host.Directory
 		files, _, err := export.Layout(h, dir, d.Clock.Now())
 		if err != nil {
 			return err

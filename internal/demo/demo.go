@@ -27,6 +27,7 @@ type Options struct {
 	Binaries string // the folder of etcd, kube-apiserver, …
 	Samples  fs.FS  // holds the manifests to apply, and the kustomization.yaml that lists them
 	Keep     bool   // leave everything up until the context ends
+	Rotation Rotation
 	Out      io.Writer
 	Clock    clock.PassiveClock
 }
@@ -49,7 +50,8 @@ type demo struct {
 	places     places
 	management *management
 	cluster    target.Runner
-	pods       int // that run at the end
+	pods       int       // that run at the end
+	rotation   *rotation // nil for none
 }
 
 // step is a part of the run. Where it fails, the ends of its logs are shown.
@@ -100,8 +102,7 @@ func (d *demo) show(ctx context.Context) error {
 		}
 		d.end()
 	}
-	d.summary("All %d steps done in %s: %d nodes are Ready, and run %d pods, on certificates that clusterpki issued.",
-		len(steps), d.soFar(), len(d.places.nodes), d.pods)
+	d.summary("All %d steps done in %s: %s", len(steps), d.soFar(), d.outcome())
 	if d.Keep {
 		quiet()
 		d.sayHowToTalk()
@@ -110,8 +111,14 @@ func (d *demo) show(ctx context.Context) error {
 	return nil
 }
 
+// managementLogs are the logs that say why the management cluster does not do what it should.
+var managementLogs = []string{"management-etcd", "management-kube-apiserver", managerLog}
+
 func (d *demo) steps() []step {
-	management := []string{"management-etcd", "management-kube-apiserver", managerLog}
+	management := managementLogs
+	if d.Rotation != None {
+		return d.rotationSteps()
+	}
 	return []step{
 		{"Start a management control plane and the operator in it", d.startManagement, management},
 		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, management},
@@ -121,6 +128,14 @@ func (d *demo) steps() []step {
 		{"Verify the TLS of every server", d.verifyTLS, []string{"*-kube-apiserver", "*-kubelet"}},
 		{"Run workloads, and ask with the exported admin.conf", d.runWorkloads, []string{"*-kube-[cs]*", "*-kubelet"}},
 	}
+}
+
+// outcome is what the run has shown.
+func (d *demo) outcome() string {
+	if d.Rotation != None {
+		return d.rotation.outcome
+	}
+	return fmt.Sprintf("%d nodes are Ready, and run %d pods, on certificates that clusterpki issued.", len(d.places.nodes), d.pods)
 }
 
 // managerLog is the log of the operator and of every library in this process.
@@ -169,6 +184,9 @@ func (d *demo) explain(ctx context.Context, s step, err error) error {
 // stop ends every process: the target cluster, then the operator, then the management cluster.
 func (d *demo) stop() {
 	d.summary("Stopping everything ...")
+	if d.rotation != nil {
+		d.rotation.stop()
+	}
 	d.cluster.Stop()
 	if d.management != nil {
 		d.management.stop(d.say)

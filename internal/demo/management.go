@@ -72,7 +72,7 @@ func (d *demo) startManagement(ctx context.Context) error {
 		return err
 	}
 	d.say("the operator, in this process ...")
-	return m.runOperator(ctx, cfg)
+	return m.runOperator(ctx, cfg, controller.Options{RotateCAs: d.Rotation != None})
 }
 
 // managementAddress is a loopback address at which no other demo has its management cluster.
@@ -110,10 +110,10 @@ func (m *management) installCRDs(ctx context.Context) error {
 }
 
 // runOperator runs the operator until stop ends it: it outlives an interrupt until the target cluster is down.
-func (m *management) runOperator(ctx context.Context, cfg *rest.Config) error {
+func (m *management) runOperator(ctx context.Context, cfg *rest.Config, o controller.Options) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
-	mgr, err := controller.New(run, cfg, controller.Options{})
+	mgr, err := controller.New(run, cfg, o)
 	if err != nil {
 		return err
 	}
@@ -147,6 +147,12 @@ func (d *demo) applySamples(ctx context.Context) (err error) {
 	}
 	if err := d.objects.move(d.places); err != nil {
 		return err
+	}
+	if d.Rotation != None {
+		if err := d.objects.deliver(propagationDelay); err != nil {
+			return err
+		}
+		d.say("delivery.propagationDelay is %v: what is written counts as in use after that", propagationDelay)
 	}
 	d.say("hosts are moved to loopback, in the endpoint and the SANs alone:")
 	for _, p := range append([]place{d.places.master}, d.places.nodes...) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -116,6 +117,19 @@ func (s samples) move(p places) error {
 			if err != nil {
 				return fmt.Errorf("move %s %s: %w", o.GetKind(), o.GetName(), err)
 			}
+		}
+	}
+	return nil
+}
+
+// deliver states how long it takes until what is issued is in use on the hosts.
+func (s samples) deliver(delay time.Duration) error {
+	for _, o := range s {
+		if o.GetKind() == "ClusterCA" {
+			continue
+		}
+		if err := unstructured.SetNestedField(o.Object, delay.String(), "spec", "delivery", "propagationDelay"); err != nil {
+			return fmt.Errorf("set the delivery of %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 	return nil

@@ -31,6 +31,18 @@ var questions = []string{
 }
 
 func (d *demo) runWorkloads(ctx context.Context) error {
+	if err := d.startWorkloads(ctx); err != nil {
+		return err
+	}
+	for _, q := range questions {
+		if err := d.kubectl(ctx, filepath.Join(d.master().Directory, "admin.conf"), strings.Fields(q)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) startWorkloads(ctx context.Context) error {
 	admin, err := d.clientOf("admin.conf")
 	if err != nil {
 		return err
@@ -51,33 +63,31 @@ func (d *demo) runWorkloads(ctx context.Context) error {
 	}
 	d.say("a Deployment, a DaemonSet, a ReplicationController and a Service; waiting for their pods ...")
 	d.pods = 3 + len(d.places.nodes) + 2 // see workloads.yaml
-	err = d.cluster.Poll(ctx, 2*time.Minute, func(ctx context.Context) error { return podsRunning(ctx, admin, d.pods) })
-	if err != nil {
-		return err
-	}
-	for _, q := range questions {
-		if err := d.kubectl(ctx, filepath.Join(d.master().Directory, "admin.conf"), strings.Fields(q)...); err != nil {
+	return d.cluster.Poll(ctx, 2*time.Minute, func(ctx context.Context) error { return podsRunning(ctx, admin, d.pods) })
+}
+
+// nodesReady says which node is not Ready.
+func nodesReady(ctx context.Context, c client.Client, nodes []place) error {
+	for _, n := range nodes {
+		if err := nodeReady(ctx, c, n.host); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// nodesReady says which node is not Ready.
-func nodesReady(ctx context.Context, c client.Client, nodes []place) error {
-	for _, n := range nodes {
-		var node corev1.Node
-		if err := c.Get(ctx, client.ObjectKey{Name: n.host}, &node); err != nil {
-			return fmt.Errorf("node %s: %w", n.host, err)
+func nodeReady(ctx context.Context, c client.Client, name string) error {
+	var node corev1.Node
+	if err := c.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
+		return fmt.Errorf("node %s: %w", name, err)
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
+			return fmt.Errorf("node %s is not Ready: %s", name, condition.Message)
 		}
-		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
-				return fmt.Errorf("node %s is not Ready: %s", n.host, condition.Message)
-			}
-		}
-		if len(node.Status.Conditions) == 0 {
-			return fmt.Errorf("node %s has no status yet", n.host)
-		}
+	}
+	if len(node.Status.Conditions) == 0 {
+		return fmt.Errorf("node %s has no status yet", name)
 	}
 	return nil
 }

@@ -63,6 +63,15 @@ func Start(s Spec) (*Process, error) {
 // Name is what the process is called.
 func (p *Process) Name() string { return p.spec.Name }
 
+// PID is its process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Restart stops the process and starts it again as it was started.
+func (p *Process) Restart(grace time.Duration) (*Process, error) {
+	p.Stop(grace)
+	return Start(p.spec)
+}
+
 // Log is the file that holds its output.
 func (p *Process) Log() string { return p.spec.Log }
 

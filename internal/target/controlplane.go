@@ -82,9 +82,9 @@ func (h Host) client(identity hostfiles.Files, ca string) (*http.Client, error) 
 	}
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if identity.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(filepath.Join(h.Directory, identity.Certificate), filepath.Join(h.Directory, identity.Key))
+		pair, err := h.pair(identity)
 		if err != nil {
-			return nil, fmt.Errorf("read a certificate of host %s: %w", h.Name, err)
+			return nil, err
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -92,6 +92,17 @@ func (h Host) client(identity hostfiles.Files, ca string) (*http.Client, error) 
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
 	}, nil
+}
+
+// Pair reads the certificate and the key of a role.
+func (h Host) Pair(role string) (tls.Certificate, error) { return h.pair(hostfiles.ForRole(role, "")) }
+
+func (h Host) pair(of hostfiles.Files) (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(h.Directory, of.Certificate), filepath.Join(h.Directory, of.Key))
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("read a certificate of host %s: %w", h.Name, err)
+	}
+	return pair, nil
 }
 
 // get succeeds if the server's answer is 200.

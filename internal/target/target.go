@@ -73,9 +73,8 @@ func (r *Runner) start(h Host, component, program string, overrides ...string) e
 	if err != nil {
 		return err
 	}
-	name := component + " on " + h.Name
 	p, err := process.Start(process.Spec{
-		Name: name, Path: path, Args: append(flags, overrides...), Dir: r.Data,
+		Name: h.process(component), Path: path, Args: append(flags, overrides...), Dir: r.Data,
 		Log: filepath.Join(r.Logs, h.Name+"-"+component+".log"),
 	})
 	if err != nil {
@@ -83,6 +82,32 @@ func (r *Runner) start(h Host, component, program string, overrides ...string) e
 	}
 	r.running = append(r.running, p)
 	return nil
+}
+
+// process is the name of a component's process.
+func (h Host) process(component string) string { return component + " on " + h.Name }
+
+// Restart stops a component of a host and starts it again with the flags that it had.
+func (r *Runner) Restart(h Host, component string) error {
+	i := slices.IndexFunc(r.running, func(p *process.Process) bool { return p.Name() == h.process(component) })
+	if i < 0 {
+		return fmt.Errorf("there is no %s to restart", h.process(component))
+	}
+	p, err := r.running[i].Restart(grace)
+	if err != nil {
+		return err
+	}
+	r.running[i] = p
+	return nil
+}
+
+// PIDs are the process ids of the components, by '<component> on <host>'.
+func (r *Runner) PIDs() map[string]int {
+	out := map[string]int{}
+	for _, p := range r.running {
+		out[p.Name()] = p.PID()
+	}
+	return out
 }
 
 // Failed says whether a component has ended.

@@ -1,0 +1,152 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/hostfiles"
+)
+
+// judgePhased verifies the state after a rotation in phases. Whatever is wrong is said after the counts.
+func (d *demo) judgePhased(ctx context.Context) error {
+	problems := errors.Join(d.verifyRefused(ctx), d.verifyRunning(ctx), d.verifyProcesses())
+	if err := d.printCounts(); err != nil {
+		return err
+	}
+	t := d.rotation.load.Total()
+	if t.Failures() > 0 {
+		problems = errors.Join(problems, fmt.Errorf("%d of %d requests failed", t.Failures(), t.Requests))
+	}
+	if u := d.rotation.nodes; u.most > 0 {
+		problems = errors.Join(problems, fmt.Errorf("%d nodes were not Ready: %s", u.most, u.last))
+	}
+	d.rotation.outcome = fmt.Sprintf("the root CA of a live cluster was replaced, and none of %d requests failed.", t.Requests)
+	return problems
+}
+
+// judgeNaive counts what a swap without overlap has cost. That it has is what the run shows.
+func (d *demo) judgeNaive(ctx context.Context) error {
+	if err := d.printCounts(); err != nil {
+		return err
+	}
+	if u := d.rotation.nodes; u.most > 0 {
+		d.say("up to %d of %d nodes were not Ready, for %s in all", u.most, len(d.places.nodes), u.total.Round(time.Second))
+	}
+	if err := errors.Join(d.verifyRunning(ctx)); err != nil {
+		d.say("at the end, not everything works again: %v", err)
+	}
+	t := d.rotation.load.Total()
+	d.rotation.outcome = fmt.Sprintf("without phases, %d of %d requests failed.", t.Failures(), t.Requests)
+	return nil
+}
+
+// verifyRunning says whether nodes, pods and components do their work.
+func (d *demo) verifyRunning(ctx context.Context) error {
+	c, err := d.newAdmin()
+	if err != nil {
+		return err
+	}
+	problems := errors.Join(nodesReady(ctx, c, d.places.nodes), podsRunning(ctx, c, d.pods))
+	leases := []client.ObjectKey{
+		{Namespace: "kube-system", Name: "kube-controller-manager"}, {Namespace: "kube-system", Name: "kube-scheduler"},
+	}
+	for _, n := range d.places.nodes {
+		leases = append(leases, client.ObjectKey{Namespace: "kube-node-lease", Name: n.host})
+	}
+	for _, key := range leases {
+		problems = errors.Join(problems, d.verifyLease(ctx, c, key))
+	}
+	if problems == nil {
+		d.say("%d nodes are Ready and renew their leases, %d pods run, kube-controller-manager and kube-scheduler lead",
+			len(d.places.nodes), d.pods)
+	}
+	return errors.Join(problems, d.verifyPublished(ctx, c), d.kubectl(ctx, filepath.Join(d.master().Directory, "admin.conf"), "logs", "deployment/web"))
+}
+
+// leaseAge is how old a lease may be: kubelets renew theirs every 10 seconds, the others every 2.
+const leaseAge = 20 * time.Second
+
+func (d *demo) verifyLease(ctx context.Context, c client.Client, key client.ObjectKey) error {
+	var l coordinationv1.Lease
+	if err := c.Get(ctx, key, &l); err != nil {
+		return fmt.Errorf("lease %s: %w", key, err)
+	}
+	if l.Spec.RenewTime == nil || d.Clock.Since(l.Spec.RenewTime.Time) > leaseAge {
+		return fmt.Errorf("lease %s was last renewed at %v", key, l.Spec.RenewTime)
+	}
+	return nil
+}
+
+// verifyPublished says whether pods get the CA that the API server's certificate is of.
+func (d *demo) verifyPublished(ctx context.Context, c client.Client) error {
+	current, err := os.ReadFile(filepath.Join(d.master().Directory, hostfiles.CA))
+	if err != nil {
+		return fmt.Errorf("read the CA: %w", err)
+	}
+	var cm corev1.ConfigMap
+	if err := c.Get(ctx, client.ObjectKey{Namespace: "default", Name: "kube-root-ca.crt"}, &cm); err != nil {
+		return fmt.Errorf("read what pods trust: %w", err)
+	}
+	if cm.Data["ca.crt"] != string(current) {
+		return errors.New("ConfigMap kube-root-ca.crt, which pods trust, is not the new CA's")
+	}
+	d.say("ConfigMap kube-root-ca.crt, which pods trust, holds the new CA alone")
+	return nil
+}
+
+// verifyProcesses says whether anything was restarted that need not be.
+func (d *demo) verifyProcesses() error {
+	var problems error
+	for name, pid := range d.cluster.PIDs() {
+		restarted := slices.ContainsFunc(d.rotation.carrier.restarts, func(r restart) bool { return r.process == name })
+		if pid != d.rotation.pids[name] && !restarted {
+			problems = errors.Join(problems, fmt.Errorf("%s is another process than before", name))
+		}
+	}
+	return problems
+}
+
+// newAdmin connects with what admin.conf names at this moment.
+func (d *demo) newAdmin() (client.Client, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(d.master().Directory, "admin.conf"))
+	if err != nil {
+		return nil, fmt.Errorf("read admin.conf: %w", err)
+	}
+	if err := rest.LoadTLSFiles(cfg); err != nil { // so that it shares no connection with an older client
+		return nil, fmt.Errorf("read admin.conf: %w", err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		return nil, fmt.Errorf("connect with admin.conf: %w", err)
+	}
+	return c, nil
+}
+
+// unreadyNodes says which nodes are not Ready, and why.
+func (d *demo) unreadyNodes(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	c, err := d.newAdmin()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	for _, n := range d.places.nodes {
+		if err := nodeReady(ctx, c, n.host); err != nil {
+			out = append(out, err.Error())
+		}
+	}
+	return out
+}

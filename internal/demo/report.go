@@ -1,0 +1,98 @@
+package demo
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"clusterpki.io/operator/internal/load"
+)
+
+// printCounts stops the load and says what it has counted.
+func (d *demo) printCounts() error {
+	r := d.rotation
+	r.load.Stop()
+	text, err := countsTable(r.load.Rows(), d.Rotation == Naive)
+	if err != nil {
+		return err
+	}
+	d.say("%s", text)
+	if n := r.load.Total().Reread; n > 0 {
+		d.say("%d times, a certificate was read before a swap of the files and its key after it; they were read again.", n)
+	}
+	for i, f := range r.load.Failures() {
+		if i == maxShown {
+			d.say("… %d more in %s", len(r.load.Failures())-maxShown, d.logFile(loadLog))
+			break
+		}
+		d.say("+%s %s", f.At.Sub(r.began).Round(time.Millisecond), f)
+	}
+	if text, err = phasesTable(r.phases); err != nil {
+		return err
+	}
+	d.say("\n%s", text)
+	if len(r.carrier.restarts) == 0 {
+		d.say("\nno component was restarted")
+	}
+	for _, restarted := range r.carrier.restarts {
+		d.say("\nrestarted at +%s: %s (it reads --root-ca-file only when it starts)", restarted.at.Sub(r.began).Round(time.Second), restarted.process)
+	}
+	return nil
+}
+
+// maxShown is how many failures are printed.
+const maxShown = 10
+
+// countsTable renders the counts of a load, and how long each client was down where that matters.
+func countsTable(rows []load.Row, down bool) (string, error) {
+	header := []string{"identity", "connections", "requests", "TLS or auth", "other failures", "cut off, retried", "p50", "p99", "max"}
+	if down {
+		header = append(header, "down for")
+	}
+	lines := [][]string{header}
+	var sum load.Row
+	for _, r := range rows {
+		line := []string{
+			r.Identity, string(r.Kind), fmt.Sprint(r.Requests), fmt.Sprint(r.Refused), fmt.Sprint(r.Failed), fmt.Sprint(r.CutOff),
+			milliseconds(r.P50), milliseconds(r.P99), milliseconds(r.Max),
+		}
+		if down {
+			line = append(line, r.Down.Round(100*time.Millisecond).String())
+		}
+		lines = append(lines, line)
+		sum.Requests, sum.Refused, sum.Failed, sum.CutOff = sum.Requests+r.Requests, sum.Refused+r.Refused, sum.Failed+r.Failed, sum.CutOff+r.CutOff
+	}
+	lines = append(lines, []string{"all", "", fmt.Sprint(sum.Requests), fmt.Sprint(sum.Refused), fmt.Sprint(sum.Failed), fmt.Sprint(sum.CutOff)})
+	return table(lines)
+}
+
+// phasesTable renders how long each phase took.
+func phasesTable(phases []phase) (string, error) {
+	lines := [][]string{{"phase", "took", "acknowledged by"}}
+	for _, p := range phases {
+		took := p.took.Round(time.Second).String()
+		if p.took == 0 {
+			took = "not over"
+		}
+		lines = append(lines, []string{p.name, took, fmt.Sprint(p.required)})
+	}
+	return table(lines)
+}
+
+// table aligns columns.
+func table(lines [][]string) (string, error) {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, l := range lines {
+		fmt.Fprintln(w, strings.Join(l, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return "", fmt.Errorf("align a table: %w", err)
+	}
+	return strings.TrimRight(out.String(), "\n"), nil
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}

@@ -1,0 +1,192 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/load"
+)
+
+// Rotation says whether the demonstration replaces the root CA of the cluster under load, and how.
+type Rotation string
+
+// The rotations.
+const (
+	None Rotation = ""
+	// Phased is what the operator does by itself when spec.validity is edited.
+	Phased Rotation = "Phased"
+	// Naive swaps everything at once, for comparison: rotation.mode Emergency, by which the operator distrusts the old
+	// CA and issues every certificate anew in the same moment.
+	Naive Rotation = "Naive"
+)
+
+// propagationDelay is how long it takes until every client uses what was written: up to two seconds until it is
+// carried, and up to five minutes until client-go looks at a certificate and a CA; the rest is reserve.
+const propagationDelay = 5*time.Minute + 30*time.Second
+
+// calm is how long the cluster is under load before and after the rotation.
+const calm = 20 * time.Second
+
+// rotation is what a run with a rotation keeps.
+type rotation struct {
+	ca      string // the ClusterCA that is replaced
+	carrier *carrier
+	load    *load.Load
+	log     *os.File
+	old     oldCA
+	pids    map[string]int
+	began   time.Time // the edit
+	phases  []phase
+	nodes   unreadiness
+	outcome string
+}
+
+// phase is one phase of the rotation.
+type phase struct {
+	name     string
+	began    time.Time
+	took     time.Duration
+	required int32
+}
+
+func (r *rotation) stop() {
+	if r.load != nil {
+		r.load.Stop()
+	}
+	if r.log != nil {
+		r.log.Close() //nolint:errcheck // nothing reads it any more
+	}
+}
+
+func (d *demo) rotationSteps() []step {
+	d.rotation = &rotation{}
+	cluster := []string{"*-kube-*", "*-kubelet"}
+	change := step{"Change spec.validity of the root CA, and follow its replacement", d.replaceCA, []string{managerLog, loadLog}}
+	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
+	if d.Rotation == Naive {
+		change = step{"Replace the root CA at once, without any overlap, and wait until every client works again", d.swapCA, []string{managerLog}}
+		judge = step{"Count", d.judgeNaive, cluster}
+	}
+	return []step{
+		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
+		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, managementLogs},
+		{"Carry the files to each host, as a mounted volume would", d.carryFirst, managementLogs},
+		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
+		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{"*-kubelet", "*-kube-proxy"}},
+		{"Run workloads", d.startWorkloads, cluster},
+		{"Put the API server under load: every identity asks 20 times a second", d.startLoad, append(cluster, loadLog)},
+		change,
+		judge,
+	}
+}
+
+func (d *demo) carryFirst(ctx context.Context) error {
+	c := newCarrier(d.management.client, d.hosts(), d.Clock, d.say)
+	d.rotation.carrier = c
+	if err := c.visit(ctx); err != nil {
+		return err
+	}
+	return c.waiting
+}
+
+// loadLog is the log of what fails under load.
+const loadLog = "load"
+
+func (d *demo) startLoad(ctx context.Context) (err error) {
+	r := d.rotation
+	if r.ca, err = d.rootCA(); err != nil {
+		return err
+	}
+	if r.old, err = d.readOldCA(); err != nil {
+		return err
+	}
+	r.pids = d.cluster.PIDs()
+	r.carrier.restart = d.cluster.Restart
+	if r.log, err = os.Create(d.logFile(loadLog)); err != nil {
+		return fmt.Errorf("open the log of the load: %w", err)
+	}
+	identities := d.identities()
+	// It outlives an interrupt until stop, so that the counts do not depend on how the run ends.
+	r.load, err = load.Start(context.WithoutCancel(ctx), identities, load.Options{Clock: d.Clock, Log: r.log})
+	if err != nil {
+		return err
+	}
+	for _, id := range identities {
+		d.say("%-24s GET %s", id.Name, id.Get)
+	}
+	d.say("each on fresh TLS connections, 20 a second, and once a second by a client-go client that holds a watch open")
+	if err := d.wait(ctx, calm); err != nil {
+		return err
+	}
+	if t := r.load.Total(); t.Failures() > 0 {
+		return fmt.Errorf("%d of %d requests failed before anything was changed; the first: %v", t.Failures(), t.Requests, r.load.Failures()[0])
+	}
+	d.say("%d requests in %v, none failed", r.load.Total().Requests, calm)
+	return nil
+}
+
+// rootCA is the ClusterCA that signs for the API server.
+func (d *demo) rootCA() (string, error) {
+	server := d.objects.ofKind("APIServerCertificate")[0]
+	name, _, err := unstructured.NestedString(server.Object, "spec", "caRef", "name")
+	if err != nil {
+		return "", fmt.Errorf("read the samples: %w", err)
+	}
+	return name, nil
+}
+
+// identities are the clients of the cluster, each with something that it is allowed to read.
+func (d *demo) identities() []load.Identity {
+	of := func(name, host string, role v1alpha1.Role, get, watch string) load.Identity {
+		return load.Identity{
+			Name: name, Kubeconfig: filepath.Join(d.host(host).Directory, hostfiles.ForRole(string(role), "").Kubeconfig), Get: get, Watch: watch,
+		}
+	}
+	const namespaces, nodes, services = "/api/v1/namespaces", "/api/v1/nodes", "/api/v1/services"
+	master := d.places.master.host
+	out := []load.Identity{
+		of("admin", master, "Admin", namespaces+"/default", namespaces),
+		of("kube-controller-manager", master, "ControllerManager", namespaces+"/kube-system", namespaces),
+		of("kube-scheduler", master, "Scheduler", nodes+"/"+d.places.nodes[0].host, nodes),
+	}
+	for _, n := range d.places.nodes {
+		own := nodes + "?fieldSelector=metadata.name%3D" + n.host
+		out = append(out,
+			of("kubelet of "+n.host, n.host, "Kubelet", nodes+"/"+n.host, own),
+			of("kube-proxy of "+n.host, n.host, "KubeProxy", services, services))
+	}
+	return out
+}
+
+// wait lets the load go on, and the host's part with it.
+func (d *demo) wait(ctx context.Context, duration time.Duration) error {
+	until := d.Clock.Now().Add(duration)
+	return d.each(ctx, func() (bool, error) { return !d.Clock.Now().Before(until), nil })
+}
+
+// each visits the hosts and then looks, every second, until look says that it is done.
+func (d *demo) each(ctx context.Context, look func() (done bool, err error)) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if err := errors.Join(d.rotation.carrier.visit(ctx), d.cluster.Failed()); err != nil {
+			return err
+		}
+		if done, err := look(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err() //nolint:wrapcheck // it is said that the run was interrupted
+		case <-tick.C:
+		}
+	}
+}
