@@ -36,10 +36,11 @@ type carrier struct {
 	restarts []restart
 }
 
-// restart is one component that had to be restarted.
+// restart is one start of a component after its first.
 type restart struct {
 	process string
 	at      time.Time
+	why     string
 }
 
 func newCarrier(from client.Client, hosts []target.Host, c clock.PassiveClock, say func(string, ...any)) *carrier {
@@ -132,14 +133,18 @@ func (c *carrier) restartFor(h target.Host, before, after []export.File) error {
 		return err
 	}
 	for _, component := range components {
-		r := restart{process: component + " on " + h.Name, at: c.clock.Now()}
+		began := c.clock.Now()
 		if err := c.restart(h, component); err != nil {
 			return err
 		}
-		c.restarts = append(c.restarts, r)
-		c.say("  restarted %s, which reads one of these files only when it starts", r.process)
+		c.note(component+" on "+h.Name, began, "it reads one of these files only when it starts")
 	}
 	return nil
+}
+
+func (c *carrier) note(process string, at time.Time, why string) {
+	c.restarts = append(c.restarts, restart{process, at, why})
+	c.say("  restarted %s: %s", process, why)
 }
 
 // ordered are the files with the certificates of each bundle in the order of their bytes: nobody need be restarted

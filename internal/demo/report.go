@@ -31,12 +31,12 @@ func (d *demo) printCounts() error {
 	if text, err = phasesTable(r.phases); err != nil {
 		return err
 	}
-	d.say("\n%s", text)
+	d.say("\n%s\n", text)
 	if len(r.carrier.restarts) == 0 {
-		d.say("\nno component was restarted")
+		d.say("no component was restarted")
 	}
 	for _, restarted := range r.carrier.restarts {
-		d.say("\nrestarted at +%s: %s (it reads --root-ca-file only when it starts)", restarted.at.Sub(r.began).Round(time.Second), restarted.process)
+		d.say("restarted at +%s: %s (%s)", restarted.at.Sub(r.began).Round(time.Second), restarted.process, restarted.why)
 	}
 	return nil
 }

@@ -177,7 +177,7 @@ func (d *demo) each(ctx context.Context, look func() (done bool, err error)) err
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(d.rotation.carrier.visit(ctx), d.cluster.Failed()); err != nil {
+		if err := errors.Join(d.rotation.carrier.visit(ctx), d.attend()); err != nil {
 			return err
 		}
 		if done, err := look(); done || err != nil {
@@ -189,4 +189,17 @@ func (d *demo) each(ctx context.Context, look func() (done bool, err error)) err
 		case <-tick.C:
 		}
 	}
+}
+
+// attend fails if a component has ended. Of the naive swap that is to be expected: those that lose their leases end,
+// and are started again as systemd or a kubelet would.
+func (d *demo) attend() error {
+	if d.Rotation != Naive {
+		return d.cluster.Failed()
+	}
+	names, err := d.cluster.Revive()
+	for _, name := range names {
+		d.rotation.carrier.note(name, d.Clock.Now(), "it had ended by itself")
+	}
+	return err
 }

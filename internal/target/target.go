@@ -101,6 +101,22 @@ func (r *Runner) Restart(h Host, component string) error {
 	return nil
 }
 
+// Revive starts every component again that has ended by itself, and returns their names.
+func (r *Runner) Revive() ([]string, error) {
+	var out []string
+	for i, p := range r.running {
+		if p.Failed() == nil {
+			continue
+		}
+		again, err := p.Restart(grace)
+		if err != nil {
+			return out, err
+		}
+		r.running[i], out = again, append(out, p.Name())
+	}
+	return out, nil
+}
+
 // PIDs are the process ids of the components, by '<component> on <host>'.
 func (r *Runner) PIDs() map[string]int {
 	out := map[string]int{}
