@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,9 +70,7 @@ func (d *delivery) put(name string, data map[string][]byte) {
 	if s.Data == nil {
 		s.Data = map[string][]byte{}
 	}
-	for key, value := range data {
-		s.Data[key] = value
-	}
+	maps.Copy(s.Data, data)
 	if err != nil {
 		err = d.client.Create(d.t.Context(), s)
 	} else {

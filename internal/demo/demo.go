@@ -111,6 +111,9 @@ func (d *demo) show(ctx context.Context) error {
 	return nil
 }
 
+// kubeletLogs are the logs of all kubelets.
+const kubeletLogs = "*-kubelet"
+
 // managementLogs are the logs that say why the management cluster does not do what it should.
 var managementLogs = []string{"management-etcd", "management-kube-apiserver", managerLog}
 
@@ -124,9 +127,9 @@ func (d *demo) steps() []step {
 		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, management},
 		{"Export the files of each host", d.exportHosts, management},
 		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
-		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{"*-kubelet", "*-kube-proxy"}},
-		{"Verify the TLS of every server", d.verifyTLS, []string{"*-kube-apiserver", "*-kubelet"}},
-		{"Run workloads, and ask with the exported admin.conf", d.runWorkloads, []string{"*-kube-[cs]*", "*-kubelet"}},
+		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
+		{"Verify the TLS of every server", d.verifyTLS, []string{"*-kube-apiserver", kubeletLogs}},
+		{"Run workloads, and ask with the exported admin.conf", d.runWorkloads, []string{"*-kube-[cs]*", kubeletLogs}},
 	}
 }
 

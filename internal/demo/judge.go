@@ -21,7 +21,8 @@ import (
 
 // judgePhased verifies the state after a rotation in phases. Whatever is wrong is said after the counts.
 func (d *demo) judgePhased(ctx context.Context) error {
-	problems := errors.Join(d.verifyRefused(ctx), d.verifyRunning(ctx), d.verifyProcesses())
+	// First the logs: what is verified then is that the old CA is refused, and that is logged too.
+	problems := errors.Join(d.verifyLogs(), d.verifyRefused(ctx), d.verifyRunning(ctx), d.verifyProcesses())
 	if err := d.printCounts(); err != nil {
 		return err
 	}
@@ -44,11 +45,27 @@ func (d *demo) judgeNaive(ctx context.Context) error {
 	if u := d.rotation.nodes; u.most > 0 {
 		d.say("up to %d of %d nodes were not Ready, for %s in all", u.most, len(d.places.nodes), u.total.Round(time.Second))
 	}
-	if err := errors.Join(d.verifyRunning(ctx)); err != nil {
+	if err := d.verifyRunning(ctx); err != nil {
 		d.say("at the end, not everything works again: %v", err)
 	}
 	t := d.rotation.load.Total()
 	d.rotation.outcome = fmt.Sprintf("without phases, %d of %d requests failed.", t.Failures(), t.Requests)
+	return nil
+}
+
+// verifyLogs says whether a component complained of TLS or authentication.
+func (d *demo) verifyLogs() error {
+	lines, err := complaints(d.rotation.logged)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines[:min(maxShown, len(lines))] {
+		d.say("%.300s", line)
+	}
+	if len(lines) > 0 {
+		return fmt.Errorf("components logged %d complaints of TLS or authentication", len(lines))
+	}
+	d.say("no component has logged a complaint of TLS or authentication")
 	return nil
 }
 

@@ -43,7 +43,8 @@ type rotation struct {
 	log     *os.File
 	old     oldCA
 	pids    map[string]int
-	began   time.Time // the edit
+	logged  map[string]int64 // how long each component's log was before the rotation
+	began   time.Time        // the edit
 	phases  []phase
 	nodes   unreadiness
 	outcome string
@@ -68,7 +69,7 @@ func (r *rotation) stop() {
 
 func (d *demo) rotationSteps() []step {
 	d.rotation = &rotation{}
-	cluster := []string{"*-kube-*", "*-kubelet"}
+	cluster := []string{"*-kube-*", kubeletLogs}
 	change := step{"Change spec.validity of the root CA, and follow its replacement", d.replaceCA, []string{managerLog, loadLog}}
 	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
 	if d.Rotation == Naive {
@@ -80,7 +81,7 @@ func (d *demo) rotationSteps() []step {
 		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, managementLogs},
 		{"Carry the files to each host, as a mounted volume would", d.carryFirst, managementLogs},
 		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
-		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{"*-kubelet", "*-kube-proxy"}},
+		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Run workloads", d.startWorkloads, cluster},
 		{"Put the API server under load: every identity asks 20 times a second", d.startLoad, append(cluster, loadLog)},
 		change,
@@ -106,6 +107,9 @@ func (d *demo) startLoad(ctx context.Context) (err error) {
 		return err
 	}
 	if r.old, err = d.readOldCA(); err != nil {
+		return err
+	}
+	if r.logged, err = logSizes(d.logs); err != nil {
 		return err
 	}
 	r.pids = d.cluster.PIDs()

@@ -111,7 +111,7 @@ func TestBookKeepsTheFirstFailures(t *testing.T) {
 	b := &book{clock: testingclock.NewFakePassiveClock(time.Time{}), log: io.Discard}
 	r := b.row("u", Fresh)
 	for i := range maxFailures + 10 {
-		r.failed(time.Unix(int64(i), 0), Failed, errNoRoom)
+		r.failed(time.Unix(int64(i), 0), Failed, errSilent)
 	}
 	if got := b.failures(); len(got) != maxFailures || got[0].At != time.Unix(0, 0) {
 		t.Errorf("%d failures are kept, the first of %v", len(got), got[0].At)

@@ -16,18 +16,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// maxWaiting bounds the requests of one identity that wait for an answer. At 20 a second it is reached when the
-// server has been silent for three seconds; every request that then finds no room has failed.
-const maxWaiting = 64
-
-var errNoRoom = fmt.Errorf("%d requests before this one still wait for an answer", maxWaiting)
-
-// fresh asks on a new connection each time.
+// fresh asks on a new connection each time, whether or not earlier requests have been answered.
 type fresh struct {
 	Identity
 	Options
-	row   *row
-	slots chan struct{}
+	row *row
 }
 
 func (f *fresh) run(ctx context.Context, delay time.Duration) {
@@ -46,16 +39,7 @@ func (f *fresh) run(ctx context.Context, delay time.Duration) {
 			return
 		case <-tick.C:
 		}
-		began := f.Clock.Now()
-		select {
-		case f.slots <- struct{}{}:
-			asks.Go(func() {
-				defer func() { <-f.slots }()
-				f.ask(ctx, began)
-			})
-		default:
-			f.row.failed(began, Failed, errNoRoom)
-		}
+		asks.Go(func() { f.ask(ctx, f.Clock.Now()) })
 	}
 }
 

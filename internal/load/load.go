@@ -30,7 +30,8 @@ type Identity struct {
 type Options struct {
 	Every     time.Duration // between two fresh requests of one identity. Default: 50ms
 	HeldEvery time.Duration // between two requests of a held client. Default: 1s
-	// Timeout is how long a request may take. Default: 10s.
+	// Timeout is how long a request may take, after which it has failed. Default: 30s, which a machine may need that
+	// runs the whole cluster and more.
 	Timeout time.Duration
 	// Silence is how long a watch may bring neither an event nor a bookmark, which the API server sends once a
 	// minute. Default: 3m.
@@ -44,7 +45,7 @@ func (o *Options) setDefaults() {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&o.Every, 50 * time.Millisecond}, {&o.HeldEvery, time.Second}, {&o.Timeout, 10 * time.Second}, {&o.Silence, 3 * time.Minute},
+		{&o.Every, 50 * time.Millisecond}, {&o.HeldEvery, time.Second}, {&o.Timeout, 30 * time.Second}, {&o.Silence, 3 * time.Minute},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -68,7 +69,7 @@ func Start(ctx context.Context, identities []Identity, o Options) (*Load, error)
 	ctx, cancel := context.WithCancel(ctx)
 	l := &Load{book: &book{clock: o.Clock, log: o.Log}, cancel: cancel}
 	for i, id := range identities {
-		f := &fresh{Identity: id, Options: o, row: l.book.row(id.Name, Fresh), slots: make(chan struct{}, maxWaiting)}
+		f := &fresh{Identity: id, Options: o, row: l.book.row(id.Name, Fresh)}
 		h, err := newHeld(id, o, l.book.row(id.Name, Held))
 		if err != nil {
 			l.Stop()
