@@ -115,7 +115,7 @@ func (c *carrier) carry(ctx context.Context, h target.Host) error {
 		c.say("%-12s %2d files in %s", h.Name, len(files), h.Directory)
 		return nil
 	}
-	c.say("  carried to %s: %s", h.Name, strings.Join(changed, ", "))
+	c.say("  carried to %s: %s", h.Name, shorten(changed))
 	return c.restartFor(h, before, files)
 }
 
@@ -160,6 +160,18 @@ func ordered(files []export.File) []export.File {
 		out[i].Data = pki.EncodeCertificates(certs...)
 	}
 	return out
+}
+
+// shorten names the first files of a list, and how many more there are. Who reads it knows that a kubeconfig which
+// embeds its certificate changes with that.
+func shorten(paths []string) string {
+	named := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return strings.HasSuffix(p, ".embedded.conf") })
+	named = named[:min(4, len(named))]
+	text := strings.Join(named, ", ")
+	if more := len(paths) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // differing are the paths of the files that are new or another than before, or gone.

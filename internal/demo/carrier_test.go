@@ -208,3 +208,33 @@ func TestCarrierWaits(t *testing.T) {
 		t.Errorf("the whole change isn't carried: %v", d.carrier.waiting)
 	}
 }
+
+// TestCarrierTriesAgain: what was not Ready is carried once it is, although no Secret changes any more.
+func TestCarrierTriesAgain(t *testing.T) {
+	d := newDelivery(t)
+	d.visit()
+	next := d.credential()
+	d.putManager(next, d.pki.cas["management-ca"])
+	report := func(status metav1.ConditionStatus) {
+		t.Helper()
+		var manager v1alpha1.NodeCredential
+		err := d.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "cm"}, &manager)
+		if err == nil {
+			manager.Status.Conditions[0].Status = status
+			err = d.client.Update(t.Context(), &manager)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(metav1.ConditionFalse)
+	d.visit()
+	if d.carrier.waiting == nil || d.read("pki/controller-manager.crt") == string(next["tls.crt"]) {
+		t.Error("what is not Ready is carried")
+	}
+	report(metav1.ConditionTrue)
+	d.visit()
+	if d.read("pki/controller-manager.crt") != string(next["tls.crt"]) {
+		t.Errorf("what has become Ready isn't carried: %v", d.carrier.waiting)
+	}
+}

@@ -141,9 +141,9 @@ func describe(ca v1alpha1.ClusterCA) string {
 	if s.Required != nil {
 		text += fmt.Sprintf(" %d/%d acknowledged", ptr.Deref(s.Acknowledged, 0), *s.Required)
 	}
-	if n := len(s.Pending); n > 0 {
-		text += ", waits for " + strings.Join(s.Pending[:min(n, 2)], ", ")
-		if more := int(ptr.Deref(s.Required, 0)-ptr.Deref(s.Acknowledged, 0)) - min(n, 2); more > 0 {
+	if len(s.Pending) > 0 {
+		text += ", waits for " + s.Pending[0]
+		if more := ptr.Deref(s.Required, 0) - ptr.Deref(s.Acknowledged, 0) - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 	}

@@ -17,16 +17,14 @@ func (d *demo) printCounts() error {
 	if err != nil {
 		return err
 	}
+	took := d.Clock.Since(r.loaded)
+	d.say("asked for %s, %.0f requests a second", took.Round(time.Second), float64(r.load.Total().Requests)/took.Seconds())
 	d.say("%s", text)
 	if n := r.load.Total().Reread; n > 0 {
 		d.say("%d times, a certificate was read before a swap of the files and its key after it; they were read again.", n)
 	}
-	for i, f := range r.load.Failures() {
-		if i == maxShown {
-			d.say("… %d more in %s", len(r.load.Failures())-maxShown, d.logFile(loadLog))
-			break
-		}
-		d.say("+%s %s", f.At.Sub(r.began).Round(time.Millisecond), f)
+	for _, why := range r.load.Reasons()[:min(maxShown, len(r.load.Reasons()))] {
+		d.say("%6d × %s, since +%s: %s", why.Count, why.Kind, why.First.Sub(r.began).Round(100*time.Millisecond), why.Text)
 	}
 	if text, err = phasesTable(r.phases); err != nil {
 		return err
@@ -41,7 +39,7 @@ func (d *demo) printCounts() error {
 	return nil
 }
 
-// maxShown is how many failures are printed.
+// maxShown is how many kinds of failures, and how many lines of logs, are printed.
 const maxShown = 10
 
 // countsTable renders the counts of a load, and how long each client was down where that matters.

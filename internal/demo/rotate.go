@@ -44,7 +44,8 @@ type rotation struct {
 	old     oldCA
 	pids    map[string]int
 	logged  map[string]int64 // how long each component's log was before the rotation
-	began   time.Time        // the edit
+	loaded  time.Time        // when the load began
+	began   time.Time        // when the CA was edited
 	phases  []phase
 	nodes   unreadiness
 	outcome string
@@ -118,6 +119,7 @@ func (d *demo) startLoad(ctx context.Context) (err error) {
 		return fmt.Errorf("open the log of the load: %w", err)
 	}
 	identities := d.identities()
+	r.loaded = d.Clock.Now()
 	// It outlives an interrupt until stop, so that the counts do not depend on how the run ends.
 	r.load, err = load.Start(context.WithoutCancel(ctx), identities, load.Options{Clock: d.Clock, Log: r.log})
 	if err != nil {
@@ -131,7 +133,7 @@ func (d *demo) startLoad(ctx context.Context) (err error) {
 		return err
 	}
 	if t := r.load.Total(); t.Failures() > 0 {
-		return fmt.Errorf("%d of %d requests failed before anything was changed; the first: %v", t.Failures(), t.Requests, r.load.Failures()[0])
+		return fmt.Errorf("%d of %d requests failed before anything was changed; for instance: %s", t.Failures(), t.Requests, r.load.Reasons()[0].Text)
 	}
 	d.say("%d requests in %v, none failed", r.load.Total().Requests, calm)
 	return nil

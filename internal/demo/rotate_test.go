@@ -79,7 +79,7 @@ func TestDescribeAndReplaced(t *testing.T) {
 		Phase: "DistributingTrust", SinceTime: metav1.NewTime(noon), Acknowledged: new(int32(1)), Required: new(int32(4)),
 		Pending: []string{"NodeCredential/a", "NodeCredential/b", "NodeCredential/c"},
 	}
-	const want = "DistributingTrust (g1 Signing, g2 Trusted) 1/4 acknowledged, waits for NodeCredential/a, NodeCredential/b and 1 more"
+	const want = "DistributingTrust (g1 Signing, g2 Trusted) 1/4 acknowledged, waits for NodeCredential/a and 2 more"
 	if got := describe(ca); got != want || replaced(ca) {
 		t.Errorf("it is described as %q", got)
 	}

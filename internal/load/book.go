@@ -1,8 +1,10 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -41,21 +43,17 @@ type Row struct {
 // Failures is how many requests failed.
 func (r Row) Failures() int { return r.Refused + r.Failed }
 
-// Failure is one request that failed.
-type Failure struct {
-	At       time.Time // when it began
-	Identity string
-	Kind     Kind
-	Outcome  Outcome
-	Err      error
+// Reason is why requests of one kind failed.
+type Reason struct {
+	Kind    Kind
+	Outcome Outcome
+	Text    string // without the address that was asked
+	Count   int
+	First   time.Time // when the first one began
 }
 
-func (f Failure) String() string {
-	return fmt.Sprintf("%s %s of %s: %v", f.Outcome, f.Kind, f.Identity, f.Err)
-}
-
-// maxFailures bounds the failures that are kept; the log has all.
-const maxFailures = 1000
+// maxReasons bounds the reasons that are told apart; the log has every failure.
+const maxReasons = 100
 
 // book keeps the counts.
 type book struct {
@@ -63,7 +61,7 @@ type book struct {
 	mu    sync.Mutex
 	log   io.Writer
 	all   []*row
-	first []Failure
+	why   []Reason
 }
 
 // row is a Row in the making. The book's lock guards it.
@@ -112,11 +110,25 @@ func (r *row) failed(began time.Time, outcome Outcome, err error) {
 	if r.down.IsZero() {
 		r.down = began
 	}
-	f := Failure{At: began, Identity: r.counts.Identity, Kind: r.counts.Kind, Outcome: outcome, Err: err}
-	fmt.Fprintf(r.book.log, "%s %s\n", began.UTC().Format(time.RFC3339Nano), f)
-	if len(r.book.first) < maxFailures {
-		r.book.first = append(r.book.first, f)
+	fmt.Fprintf(r.book.log, "%s %s, %s of %s: %v\n", began.UTC().Format(time.RFC3339Nano), outcome, r.counts.Kind, r.counts.Identity, err)
+	r.book.reason(r.counts.Kind, outcome, began, err)
+}
+
+// reason counts why a request failed.
+func (b *book) reason(kind Kind, outcome Outcome, began time.Time, err error) {
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		err = asked.Err
 	}
+	text := err.Error()
+	i := slices.IndexFunc(b.why, func(r Reason) bool { return r.Kind == kind && r.Outcome == outcome && r.Text == text })
+	if i < 0 {
+		if len(b.why) == maxReasons {
+			return
+		}
+		i = len(b.why)
+		b.why = append(b.why, Reason{Kind: kind, Outcome: outcome, Text: text, First: began})
+	}
+	b.why[i].Count++
 }
 
 // cutOff counts a request, or a watch, that client-go cut off.
@@ -165,10 +177,13 @@ func (b *book) total() Row {
 	return t
 }
 
-func (b *book) failures() []Failure {
+// reasons are the most frequent first.
+func (b *book) reasons() []Reason {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.first)
+	out := slices.Clone(b.why)
+	slices.SortStableFunc(out, func(a, b Reason) int { return b.Count - a.Count })
+	return out
 }
 
 // percentile is the nearest-rank percentile of sorted values: the smallest one that p percent of them do not

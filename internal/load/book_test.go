@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,18 +104,30 @@ func TestBook(t *testing.T) {
 	if total := b.total(); total != (Row{Requests: 6, Refused: 2, Failed: 1, CutOff: 1, Reread: 1}) {
 		t.Errorf("in total: %+v", total)
 	}
-	if got := strings.Count(log.String(), "\n"); got != 4 || len(b.failures()) != 3 {
-		t.Errorf("%d lines in the log, %d failures kept:\n%s", got, len(b.failures()), log.String())
+	if got := strings.Count(log.String(), "\n"); got != 4 {
+		t.Errorf("%d lines in the log:\n%s", got, log.String())
 	}
 }
 
-func TestBookKeepsTheFirstFailures(t *testing.T) {
+func TestReasons(t *testing.T) {
 	b := &book{clock: testingclock.NewFakePassiveClock(time.Time{}), log: io.Discard}
 	r := b.row("u", Fresh)
-	for i := range maxFailures + 10 {
-		r.failed(time.Unix(int64(i), 0), Failed, errSilent)
+	asked := func(where string) error {
+		return fmt.Errorf("ask: %w", &url.Error{Op: "Get", URL: where, Err: x509.UnknownAuthorityError{}})
 	}
-	if got := b.failures(); len(got) != maxFailures || got[0].At != time.Unix(0, 0) {
-		t.Errorf("%d failures are kept, the first of %v", len(got), got[0].At)
+	r.failed(time.Unix(1, 0), Failed, errSilent)
+	r.failed(time.Unix(2, 0), Refused, asked("https://a"))
+	r.failed(time.Unix(3, 0), Refused, asked("https://b"))
+	want := []Reason{
+		{Fresh, Refused, "x509: certificate signed by unknown authority", 2, time.Unix(2, 0)}, {Fresh, Failed, errSilent.Error(), 1, time.Unix(1, 0)},
+	}
+	if got := b.reasons(); !slices.Equal(got, want) {
+		t.Errorf("the reasons are %+v", got)
+	}
+	for i := range maxReasons {
+		r.failed(time.Unix(4, 0), Failed, fmt.Errorf("reason %d", i))
+	}
+	if got := b.reasons(); len(got) != maxReasons || b.total().Failures() != maxReasons+3 {
+		t.Errorf("%d reasons of %d failures", len(got), b.total().Failures())
 	}
 }

@@ -96,5 +96,5 @@ func (l *Load) Rows() []Row { return l.book.rows() }
 // Total sums all rows up; it has no latencies.
 func (l *Load) Total() Row { return l.book.total() }
 
-// Failures are the first failures, in the order in which they were noticed.
-func (l *Load) Failures() []Failure { return l.book.failures() }
+// Reasons are why requests failed, the most frequent first.
+func (l *Load) Reasons() []Reason { return l.book.reasons() }

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +53,8 @@ type server struct {
 	mode  atomic.Value // of string
 	tls   atomic.Pointer[tls.Config]
 	trust atomic.Pointer[x509.CertPool] // of clients
+	hold  atomic.Value                  // the serial number of a certificate, as a string, whose held requests get no answer
+	held  atomic.Bool                   // whether there was such a request
 
 	mu      sync.Mutex
 	serials map[string]int // of client certificates, and how often they were shown
@@ -63,6 +64,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{ca: newCA("ca"), dir: filepath.Join(t.TempDir(), "host"), serials: map[string]int{}}
 	s.mode.Store("")
+	s.hold.Store("")
 	s.trustClientsOf(s.ca)
 	s.serve(s.ca)
 	h := httptest.NewUnstartedServer(s)
@@ -129,6 +131,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("watch") == "true" {
 		s.watch(w, r, mode)
 		return
+	}
+	if r.ProtoMajor == 2 && s.hold.Load() == pki.SerialOf(r.TLS.PeerCertificates[0]) {
+		s.held.Store(true)
+		<-r.Context().Done()
 	}
 	switch mode {
 	case "forbidden":
@@ -213,14 +219,8 @@ func (s *server) start(t *testing.T, patience ...func(*Options)) *Load {
 	return l
 }
 
-// few are the first failures.
-func few(l *Load) string {
-	var out strings.Builder
-	for _, f := range l.Failures()[:min(3, len(l.Failures()))] {
-		fmt.Fprintf(&out, "\n%s", f)
-	}
-	return out.String()
-}
+// few are the most frequent failures.
+func few(l *Load) string { return fmt.Sprintf("\n%+v", l.Reasons()[:min(3, len(l.Reasons()))]) }
 
 // eventually waits for the counts to say something.
 func eventually(t *testing.T, l *Load, what string, ok func(fresh, held Row) bool) {
