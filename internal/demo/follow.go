@@ -109,7 +109,7 @@ func (r *rotation) enter(s v1alpha1.RotationStatus, now time.Time) {
 	if n := len(r.phases); n > 0 {
 		last := &r.phases[n-1]
 		if last.name == s.Phase {
-			last.required = max(last.required, ptr.Deref(s.Required, 0))
+			last.required = max(last.required, gateOf(s).required)
 			return
 		}
 		if last.took == 0 {
@@ -117,7 +117,7 @@ func (r *rotation) enter(s v1alpha1.RotationStatus, now time.Time) {
 		}
 	}
 	if s.Phase != "" {
-		r.phases = append(r.phases, phase{name: s.Phase, began: now, required: ptr.Deref(s.Required, 0)})
+		r.phases = append(r.phases, phase{name: s.Phase, began: now, required: gateOf(s).required})
 	}
 }
 
@@ -138,16 +138,30 @@ func describe(ca v1alpha1.ClusterCA) string {
 		phase = s.Phase
 	}
 	text := fmt.Sprintf("%-17s (%s)", phase, strings.Join(generations, ", "))
-	if s.Required != nil {
-		text += fmt.Sprintf(" %d/%d acknowledged", ptr.Deref(s.Acknowledged, 0), *s.Required)
+	if s.Acked != "" {
+		text += fmt.Sprintf(" %s acknowledged", s.Acked)
 	}
-	if len(s.Pending) > 0 {
-		text += ", waits for " + s.Pending[0]
-		if more := ptr.Deref(s.Required, 0) - ptr.Deref(s.Acknowledged, 0) - 1; more > 0 {
+	if g := gateOf(s); len(g.pending) > 0 {
+		text += ", waits for " + g.pending[0]
+		if more := g.required - g.acknowledged - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 	}
 	return text
+}
+
+// gate is what the present phase waits for.
+type gate struct {
+	acknowledged, required int32
+	pending                []string
+}
+
+func gateOf(s v1alpha1.RotationStatus) gate {
+	if len(s.Gates) == 0 {
+		return gate{}
+	}
+	g := s.Gates[0]
+	return gate{ptr.Deref(g.Acknowledged, 0), ptr.Deref(g.Required, 0), g.Pending}
 }
 
 // unreadiness is for how long how many nodes were not Ready.

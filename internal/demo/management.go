@@ -72,7 +72,7 @@ func (d *demo) startManagement(ctx context.Context) error {
 		return err
 	}
 	d.say("the operator, in this process ...")
-	return m.runOperator(ctx, cfg, controller.Options{RotateCAs: d.Rotation != None})
+	return m.runOperator(ctx, cfg, controller.Options{})
 }
 
 // managementAddress is a loopback address at which no other demo has its management cluster.
@@ -149,10 +149,12 @@ func (d *demo) applySamples(ctx context.Context) (err error) {
 		return err
 	}
 	if d.Rotation != None {
-		if err := d.objects.deliver(propagationDelay); err != nil {
+		if err := d.objects.deliver(propagationDelay, d.places); err != nil {
 			return err
 		}
 		d.say("delivery.propagationDelay is %v: what is written counts as in use after that", propagationDelay)
+		d.say("rotation.maxUnavailable is 100%%: all certificates are issued again in one wave")
+		d.say("the operator looks at the API server itself too (spec.probe)")
 	}
 	d.say("hosts are moved to loopback, in the endpoint and the SANs alone:")
 	for _, p := range append([]place{d.places.master}, d.places.nodes...) {

@@ -45,7 +45,7 @@ func TestPhasesTable(t *testing.T) {
 	}{{0, "", 0}, {1, "DistributingTrust", 0}, {2, "DistributingTrust", 15}, {331, "Reissuing", 15}, {661, "WithdrawingTrust", 14}, {991, "", 0}, {999, "", 0}} {
 		s := v1alpha1.RotationStatus{Phase: step.phase}
 		if step.required > 0 {
-			s.Required = &step.required
+			s.Gates = []v1alpha1.GateStatus{{Name: step.phase, Required: &step.required}}
 		}
 		r.enter(s, start.Add(time.Duration(step.seconds)*time.Second))
 	}
@@ -76,8 +76,11 @@ func TestDescribeAndReplaced(t *testing.T) {
 	}
 	ca.Status.Generations = append(ca.Status.Generations, v1alpha1.GenerationStatus{Number: 2, State: "Trusted"})
 	ca.Status.Rotation = v1alpha1.RotationStatus{
-		Phase: "DistributingTrust", SinceTime: metav1.NewTime(noon), Acknowledged: new(int32(1)), Required: new(int32(4)),
-		Pending: []string{"NodeCredential/a", "NodeCredential/b", "NodeCredential/c"},
+		Phase: "DistributingTrust", PhaseTime: metav1.NewTime(noon), Acked: "1/4",
+		Gates: []v1alpha1.GateStatus{{
+			Name: "DistributingTrust", Acknowledged: new(int32(1)), Required: new(int32(4)),
+			Pending: []string{"NodeCredential/a", "NodeCredential/b", "NodeCredential/c"},
+		}},
 	}
 	const want = "DistributingTrust (g1 Signing, g2 Trusted) 1/4 acknowledged, waits for NodeCredential/a and 2 more"
 	if got := describe(ca); got != want || replaced(ca) {
@@ -115,7 +118,7 @@ func TestDeliverSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.deliver(propagationDelay); err != nil {
+	if err := s.deliver(propagationDelay, places{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range s {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -122,13 +123,24 @@ func (s samples) move(p places) error {
 	return nil
 }
 
-// deliver states how long it takes until what is issued is in use on the hosts.
-func (s samples) deliver(delay time.Duration) error {
+// deliver states how long it takes until what is issued is in use on the hosts, and where the API server can be
+// looked at. All certificates are issued again in one wave: several would show the same for longer.
+func (s samples) deliver(delay time.Duration, p places) error {
 	for _, o := range s {
-		if o.GetKind() == "ClusterCA" {
-			continue
+		var err error
+		switch o.GetKind() {
+		case "ClusterCA":
+			err = unstructured.SetNestedField(o.Object, "100%", "spec", "rotation", "maxUnavailable")
+		case "APIServerCertificate":
+			at := strings.TrimPrefix(p.endpoint(), "https://")
+			err = errors.Join(
+				unstructured.SetNestedStringSlice(o.Object, []string{at}, "spec", "probe", "addresses"),
+				unstructured.SetNestedField(o.Object, "5s", "spec", "probe", "interval"))
 		}
-		if err := unstructured.SetNestedField(o.Object, delay.String(), "spec", "delivery", "propagationDelay"); err != nil {
+		if o.GetKind() != "ClusterCA" {
+			err = errors.Join(err, unstructured.SetNestedField(o.Object, delay.String(), "spec", "delivery", "propagationDelay"))
+		}
+		if err != nil {
 			return fmt.Errorf("set the delivery of %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
