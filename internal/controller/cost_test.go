@@ -76,7 +76,13 @@ func TestRequestsPerCredential(t *testing.T) {
 }
 
 // requests reads apiserver_request_total by verb and resource.
-func requests(t *testing.T) map[string]float64 {
+func requests(t testing.TB) map[string]float64 {
+	t.Helper()
+	return apiMetric(t, "apiserver_request_total")
+}
+
+// apiMetric reads a metric of the API server, summed up by verb and resource.
+func apiMetric(t testing.TB, name string) map[string]float64 {
 	t.Helper()
 	c, err := rest.UnversionedRESTClientFor(func() *rest.Config {
 		c := rest.CopyConfig(cfg)
@@ -92,16 +98,16 @@ func requests(t *testing.T) map[string]float64 {
 		t.Fatal(err)
 	}
 	defer body.Close()
-	return parseRequests(t, body)
+	return parseMetric(t, name, body)
 }
 
-func parseRequests(t *testing.T, body io.Reader) map[string]float64 {
+func parseMetric(t testing.TB, name string, body io.Reader) map[string]float64 {
 	t.Helper()
 	out := map[string]float64{}
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		line, ok := strings.CutPrefix(lines.Text(), "apiserver_request_total{")
+		line, ok := strings.CutPrefix(lines.Text(), name+"{")
 		if !ok {
 			continue
 		}

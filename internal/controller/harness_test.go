@@ -47,6 +47,7 @@ func run(m *testing.M) int {
 	}
 	cfg = env.Config
 	code := m.Run()
+	fmt.Print(table(rows)) // of the benchmarks, if any were run
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -74,7 +75,7 @@ func (b *syncBuffer) String() string {
 
 // world is one test's namespace on the real API server, and an operator for it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	ns    string
 	api   client.Client // not cached
 	clock *testingclock.FakePassiveClock
@@ -89,7 +90,7 @@ type world struct {
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
 // is created is older than what the operator does later.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
@@ -358,7 +359,7 @@ func (w *world) settled() {
 
 // load reads controller-runtime's own metrics: how many objects wait or are worked on, and how many
 // reconciliations there ever were.
-func load(t *testing.T) (busy, visits float64) {
+func load(t testing.TB) (busy, visits float64) {
 	t.Helper()
 	families, err := metrics.Registry.Gather()
 	if err != nil {
