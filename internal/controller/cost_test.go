@@ -75,6 +75,35 @@ func TestRequestsPerCredential(t *testing.T) {
 	}
 }
 
+// TestRequestsPerRotation counts what the replacement of a CA costs each of its leaves, in waves: the Secrets are
+// written for the bundle of both CAs, for the new certificate and for the bundle of the new CA alone, and the status
+// once. A leaf whose turn has not come is left alone, so that the visits do not grow with the number of waves.
+func TestRequestsPerRotation(t *testing.T) {
+	const n, waves = 20, 10
+	f := newFleet(t, n, "10%")
+	f.issue()
+	before, visits := requests(t), f.visitsOf("nodecredential")
+	f.rotate()
+	visits = f.visitsOf("nodecredential") - visits
+	got := requests(t)
+	for key, want := range map[string]float64{
+		"PUT secrets":                  3*(2*n+1) + 1, // and the mark on the old generation
+		"POST secrets":                 1,             // the new generation
+		"DELETE secrets":               1,
+		"PATCH nodecredentials/status": n,
+	} {
+		if d := got[key] - before[key]; d != want {
+			t.Errorf("%s: %v instead of %v", key, d, want)
+		}
+	}
+	if writes := got["PUT configmaps"] - before["PUT configmaps"]; writes < waves {
+		t.Fatalf("the ledger was written %v times: there were no waves", writes)
+	}
+	if visits > 12*n { // each of those writes causes a few
+		t.Errorf("there were %v visits to %d credentials", visits, n)
+	}
+}
+
 // requests reads apiserver_request_total by verb and resource.
 func requests(t testing.TB) map[string]float64 {
 	t.Helper()

@@ -94,9 +94,17 @@ func secretNames(o client.Object) []string {
 	return out
 }
 
+// finder finds the objects that depend on another one, of those that keep says; a nil keep stands for all.
+type finder func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request
+
+// all enqueues everything that depends on an object.
+func all(find finder) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request { return find(ctx, o, nil) })
+}
+
 // dependents maps an object to those of a kind that an index names it in.
-func (b *base) dependents(list func() client.ObjectList, field string, nameOf func(client.Object) string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+func (b *base) dependents(list func() client.ObjectList, field string, nameOf func(client.Object) string) finder {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request {
 		name := nameOf(o)
 		if name == "" {
 			return nil
@@ -105,14 +113,14 @@ func (b *base) dependents(list func() client.ObjectList, field string, nameOf fu
 		if !b.lookUp(ctx, o, field, name, found) {
 			return nil
 		}
-		return requests(found)
-	})
+		return requests(found, keep)
+	}
 }
 
 // throughServers maps a ClusterCA's name to the NodeCredentials whose API server's certificate it signs: their
 // kubeconfigs hold its bundle.
-func (b *base) throughServers(nameOf func(client.Object) string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+func (b *base) throughServers(nameOf func(client.Object) string) finder {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request {
 		name := nameOf(o)
 		if name == "" {
 			return nil
@@ -127,10 +135,10 @@ func (b *base) throughServers(nameOf func(client.Object) string) handler.EventHa
 			if !b.lookUp(ctx, o, serverIndex, servers.Items[i].Name, &credentials) {
 				return nil
 			}
-			out = append(out, requests(&credentials)...)
+			out = append(out, requests(&credentials, keep)...)
 		}
 		return out
-	})
+	}
 }
 
 // lookUp lists by an index in the namespace of an object that changed. An error is logged: the next timed
@@ -144,10 +152,12 @@ func (b *base) lookUp(ctx context.Context, changed client.Object, field, value s
 	return err == nil
 }
 
-func requests(list client.ObjectList) []reconcile.Request {
+func requests(list client.ObjectList, keep func(client.Object) bool) []reconcile.Request {
 	var out []reconcile.Request
 	add := func(o client.Object) {
-		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		if keep == nil || keep(o) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+		}
 	}
 	switch l := list.(type) {
 	case *v1alpha1.ClusterCAList:
@@ -198,8 +208,8 @@ func (r *clusterCAs) setup(mgr ctrl.Manager) error {
 		For(&v1alpha1.ClusterCA{}).
 		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
 		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
-		Watches(&corev1.ConfigMap{}, r.dependents(list, parentIndex, caOwner)).
-		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, parentIndex, objectName), specChanged).
+		Watches(&corev1.ConfigMap{}, all(r.dependents(list, parentIndex, caOwner))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, parentIndex, objectName)), specChanged).
 		Complete(r)
 	return setupError(err, kindClusterCA)
 }
@@ -209,9 +219,9 @@ func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.APIServerCertificate{}).
 		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
-		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
-		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
-		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
+		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
+		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).
 		WatchesRawSource(source.Channel(r.seen, &handler.EnqueueRequestForObject{})).
 		WithOptions(options(workers)).
 		Complete(r)
@@ -223,12 +233,12 @@ func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.NodeCredential{}).
 		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
-		Watches(&corev1.Secret{}, r.dependents(list, caIndex, caOwner)).
-		Watches(&corev1.ConfigMap{}, r.dependents(list, caIndex, caOwner)).
-		Watches(&v1alpha1.ClusterCA{}, r.dependents(list, caIndex, objectName), specChanged).
-		Watches(&corev1.ConfigMap{}, r.throughServers(caOwner)).
-		Watches(&v1alpha1.ClusterCA{}, r.throughServers(objectName), specChanged).
-		Watches(&v1alpha1.APIServerCertificate{}, r.dependents(list, serverIndex, objectName), specChanged).
+		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
+		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).
+		Watches(&corev1.ConfigMap{}, concerned(r.throughServers(caOwner))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.throughServers(objectName)), another).
+		Watches(&v1alpha1.APIServerCertificate{}, all(r.dependents(list, serverIndex, objectName)), specChanged).
 		WithOptions(options(workers)).
 		Complete(r)
 	return setupError(err, kindNodeCredential)
