@@ -84,12 +84,19 @@ func (n namespaceState) peers(ca string) []plan.Peer {
 	return a.peers
 }
 
+// kept is a Secret and its record, which is read once: there may be thousands, and several questions to each.
+type kept struct {
+	secret *corev1.Secret
+	holds  holding
+}
+
 // byOwner sorts the Secrets by the objects that they were made for.
-func (n namespaceState) byOwner() map[string][]*corev1.Secret {
-	out := map[string][]*corev1.Secret{}
+func (n namespaceState) byOwner() map[string][]kept {
+	out := map[string][]kept{}
 	for i := range n.secrets {
-		owner := n.secrets[i].Annotations[v1alpha1.OwnerAnnotation]
-		out[owner] = append(out[owner], &n.secrets[i])
+		s := &n.secrets[i]
+		owner := s.Annotations[v1alpha1.OwnerAnnotation]
+		out[owner] = append(out[owner], kept{s, holdingIn(s)})
 	}
 	return out
 }
@@ -98,9 +105,9 @@ func (n namespaceState) byOwner() map[string][]*corev1.Secret {
 type asking struct {
 	namespaceState
 	ca       string
-	above    map[string]string           // ClusterCA → the one that signs it
-	owners   map[string][]*corev1.Secret // by owner; those of owners that are gone remain
-	servedBy map[string]string           // API server → the CA that signs for it
+	above    map[string]string // ClusterCA → the one that signs it
+	owners   map[string][]kept // by owner; those of owners that are gone remain
+	servedBy map[string]string // API server → the CA that signs for it
 	peers    []plan.Peer
 }
 
@@ -175,8 +182,8 @@ func (a *asking) authority(c *v1alpha1.ClusterCA) {
 	}
 	p := plan.Peer{Name: "Secret/" + c.Spec.SecretName, HasLeaf: true}
 	for _, s := range secrets {
-		if h := holdingIn(s); s.Name == c.Spec.SecretName && h.Issuer == a.ca {
-			p.Issued, p.Leaf = h.Generation, h.acknowledgedLeaf(s, c.Spec.Delivery, a.now)
+		if s.secret.Name == c.Spec.SecretName && s.holds.Issuer == a.ca {
+			p.Issued, p.Leaf = s.holds.Generation, s.holds.acknowledgedLeaf(s.secret, c.Spec.Delivery, a.now)
 		}
 	}
 	a.peers = append(a.peers, p)
@@ -202,17 +209,17 @@ func generationsAbove(l plan.Ledger, ca string) (oldest, signing int32) {
 // peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
 func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, uses []use) (p plan.Peer, asked bool) {
 	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: plan.Seed(string(o.GetUID()))}
-	secrets := map[string]*corev1.Secret{}
-	a.owners[p.Name] = slices.DeleteFunc(a.owners[p.Name], func(s *corev1.Secret) bool {
-		named := ownedBy(s, o, kind) && slices.ContainsFunc(uses, func(u use) bool { return u.secret == s.Name })
+	secrets := map[string]kept{}
+	a.owners[p.Name] = slices.DeleteFunc(a.owners[p.Name], func(s kept) bool {
+		named := ownedBy(s.secret, o, kind) && slices.ContainsFunc(uses, func(u use) bool { return u.secret == s.secret.Name })
 		if named {
-			secrets[s.Name] = s
+			secrets[s.secret.Name] = s
 		}
 		return named
 	})
 	v := verdict{d: d, now: a.now}
 	for _, u := range uses {
-		switch h := holdingIn(secrets[u.secret]); {
+		switch h := secrets[u.secret].holds; { // of a Secret that is not there: nothing
 		case u.key == "" && u.ca == a.ca && h.Issuer != a.ca:
 			v.leaf(0, 0) // not issued yet
 		case u.key != "" && a.roots(u.ca):
@@ -235,8 +242,8 @@ func (a *asking) orphans() {
 		for _, s := range secrets {
 			v := verdict{now: a.now}
 			v.holds(s, a.ca)
-			if (v.trusts || v.hasLeaf) && s.DeletionTimestamp == nil {
-				a.peers = append(a.peers, plan.Peer{Name: "Secret/" + s.Name + " (no object names it any more)", Trusts: v.trusts, HasLeaf: v.hasLeaf})
+			if (v.trusts || v.hasLeaf) && s.secret.DeletionTimestamp == nil {
+				a.peers = append(a.peers, plan.Peer{Name: "Secret/" + s.secret.Name + " (no object names it any more)", Trusts: v.trusts, HasLeaf: v.hasLeaf})
 			}
 		}
 	}
@@ -268,8 +275,8 @@ func (v *verdict) leaf(inUse, issued int32) {
 }
 
 // holds asks about what a Secret holds now, and what it held before that may still be in use.
-func (v *verdict) holds(s *corev1.Secret, ca string) {
-	h := holdingIn(s)
+func (v *verdict) holds(k kept, ca string) {
+	s, h := k.secret, k.holds
 	if _, ok := h.revision(ca); ok {
 		v.trust(h.acknowledgedTrust(ca, v.d, v.now))
 	}
