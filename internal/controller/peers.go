@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -33,20 +34,18 @@ func (r *clusterCAs) readNamespace(ctx context.Context, from client.Reader, name
 	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	var secrets corev1.SecretList
-	ours := client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-	for _, l := range []struct {
-		list client.ObjectList
-		opts []client.ListOption
-	}{{&cas, nil}, {&servers, nil}, {&credentials, nil}, {&secrets, []client.ListOption{ours}}} {
-		opts := append(l.opts, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)
-		if err := from.List(ctx, l.list, opts...); err != nil {
+	for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
+		if err := from.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return namespaceState{}, fmt.Errorf("list the consumers of the CA: %w", err)
 		}
 	}
 	n := namespaceState{
-		cas: cas.Items, servers: servers.Items, credentials: credentials.Items, secrets: secrets.Items,
+		cas: cas.Items, servers: servers.Items, credentials: credentials.Items,
 		ledgers: map[string]plan.Ledger{}, wire: r.wire, now: r.clock.Now(),
+	}
+	var err error
+	if n.secrets, err = r.readSecrets(ctx, from, namespace, n); err != nil {
+		return namespaceState{}, fmt.Errorf("list the Secrets of the CA's consumers: %w", err)
 	}
 	for i := range n.cas {
 		if parentOf(&n.cas[i]) == "" {
@@ -62,6 +61,55 @@ func (r *clusterCAs) readNamespace(ctx context.Context, from client.Reader, name
 		}
 	}
 	return n, nil
+}
+
+// readSecrets reads the operator's own Secrets. What a gate asks is in their annotations: from the API server itself,
+// the data of thousands of Secrets, with their keys, is asked for only where certificates are looked at too.
+func (r *clusterCAs) readSecrets(ctx context.Context, from client.Reader, namespace string, n namespaceState) ([]corev1.Secret, error) {
+	opts := []client.ListOption{
+		client.InNamespace(namespace), client.UnsafeDisableDeepCopy,
+		client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
+	}
+	names, enough := n.looksInto()
+	if from != r.live || !enough {
+		var list corev1.SecretList
+		err := from.List(ctx, &list, opts...)
+		return list.Items, err //nolint:wrapcheck // the caller says what for
+	}
+	var list metav1.PartialObjectMetadataList
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := from.List(ctx, &list, opts...); err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what for
+	}
+	out := make([]corev1.Secret, len(list.Items))
+	for i := range list.Items {
+		out[i].ObjectMeta = list.Items[i].ObjectMeta
+		if !names[out[i].Name] {
+			continue
+		}
+		s, err := r.liveSecret(ctx, namespace, out[i].Name)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil { // else it has just gone: what it held counts, its certificate does not
+			out[i] = *s
+		}
+	}
+	return out, nil
+}
+
+// looksInto names the Secrets whose certificates are looked at: those of API servers, and those of which a person
+// states which certificate has arrived. enough is false where these may be many.
+func (n namespaceState) looksInto() (names map[string]bool, enough bool) {
+	names = map[string]bool{}
+	for i := range n.servers {
+		names[n.servers[i].TLSSecretName()] = true
+	}
+	for i := range n.cas {
+		names[n.cas[i].Spec.SecretName] = true
+	}
+	manual := func(c v1alpha1.NodeCredential) bool { return c.Spec.Delivery.Mode == v1alpha1.DeliveryManual }
+	return names, !slices.ContainsFunc(n.credentials, manual)
 }
 
 // peers are the consumers of a CA, and what they have acknowledged: those whose specs name it, and those whose

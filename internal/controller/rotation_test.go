@@ -193,6 +193,34 @@ func TestManualDelivery(t *testing.T) {
 	w.phase("k8s", "Reissuing")
 }
 
+// TestManualServer waits for the certificate of an API server that a person states to be in use.
+func TestManualServer(t *testing.T) {
+	w := standard(t)
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2026-11" })
+	state := func(a v1alpha1.AcknowledgedDelivery) {
+		var ca v1alpha1.ClusterCA
+		w.get("k8s", &ca)
+		a.Trust = []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: ca.Status.Trust.Revision}}
+		edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Acknowledged = &a })
+	}
+	w.phase("k8s", "DistributingTrust")
+	w.published("node1", 2)
+	w.delivered()
+	state(v1alpha1.AcknowledgedDelivery{})
+	w.phase("k8s", "Reissuing")
+	w.delivered()
+	w.delivered()
+	w.eventually("the API server is waited for", func() error {
+		if p := pendingOf(w.phase("k8s", "Reissuing")); len(p) != 1 || p[0] != "APIServerCertificate/k8s-master" {
+			return fmt.Errorf("pending are %v", p)
+		}
+		return nil
+	})
+	state(v1alpha1.AcknowledgedDelivery{SerialNumber: pki.SerialOf(w.pair("k8s-master-tls").Cert)})
+	w.phase("k8s", "WithdrawingTrust")
+}
+
 // TestLaggingKubeconfigIsWaitedFor keeps one kubeconfig from being rendered while everything else goes on: the old
 // CA must not be withdrawn as long as that kubeconfig holds a certificate of it.
 func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
