@@ -60,7 +60,8 @@ func (c *carrier) visit(ctx context.Context) error {
 	}
 	state, err := c.state(ctx)
 	if err != nil {
-		return err
+		c.waiting = err
+		return nil //nolint:nilerr // the next visit tries again
 	}
 	if state == c.seen && c.waiting == nil {
 		return nil
@@ -128,16 +129,16 @@ func (c *carrier) restartFor(h target.Host, before, after []export.File) error {
 	for _, name := range differing(ordered(before), ordered(after)) {
 		changed = append(changed, path.Join(h.Directory, name))
 	}
-	components, err := h.NeedRestart(changed)
+	stale, err := h.Stale(changed)
 	if err != nil {
 		return err
 	}
-	for _, component := range components {
+	for _, s := range stale {
 		began := c.clock.Now()
-		if err := c.restart(h, component); err != nil {
+		if err := c.restart(h, s.Component); err != nil {
 			return err
 		}
-		c.note(component+" on "+h.Name, began, "it reads one of these files only when it starts")
+		c.note(s.Component+" on "+h.Name, began, "it reads --"+strings.Join(s.Flags, " and --")+" only when it starts")
 	}
 	return nil
 }

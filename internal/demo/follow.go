@@ -83,18 +83,24 @@ type follower struct {
 func (f *follower) look(ctx context.Context) (done bool, err error) {
 	r := f.rotation
 	var ca v1alpha1.ClusterCA
-	if err := f.management.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.ca}, &ca); err != nil {
-		return false, fmt.Errorf("read ClusterCA %s: %w", r.ca, err)
-	}
+	err = f.management.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.ca}, &ca)
 	now := f.Clock.Now()
-	r.enter(ca.Status.Rotation, now)
+	line := describe(ca)
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err() //nolint:wrapcheck // it is said that the run was interrupted
+	case err != nil: // asked again in a second
+		line = fmt.Sprintf("the management cluster does not answer: %v", err)
+	case r.carrier.waiting != nil:
+		line += "; not everything can be carried yet"
+	}
+	if err == nil {
+		r.enter(ca.Status.Rotation, now)
+	}
 	if now.Sub(f.nodesAt) >= 5*time.Second {
 		f.nodesAt = now
-		f.rotation.nodes.note(now, f.unreadyNodes(ctx))
-	}
-	line := describe(ca)
-	if r.carrier.waiting != nil {
-		line += "; the operator is between two writes"
+		unready, err := f.unreadyNodes(ctx)
+		r.nodes.note(now, unready, err)
 	}
 	if line != f.line || now.Sub(f.said) >= reportEvery {
 		f.line, f.said = line, now
@@ -166,14 +172,21 @@ func gateOf(s v1alpha1.RotationStatus) gate {
 
 // unreadiness is for how long how many nodes were not Ready.
 type unreadiness struct {
-	most  int
-	since time.Time // zero while all are Ready
-	total time.Duration
-	last  string // why
+	most       int
+	since      time.Time // zero while all are Ready
+	total      time.Duration
+	last       string // why
+	looks      int
+	unanswered int // looks without an answer, which say nothing
 }
 
 // note takes down which nodes are not Ready now.
-func (u *unreadiness) note(now time.Time, unready []string) {
+func (u *unreadiness) note(now time.Time, unready []string, err error) {
+	u.looks++
+	if err != nil {
+		u.unanswered++
+		return
+	}
 	u.most = max(u.most, len(unready))
 	if !u.since.IsZero() {
 		u.total += now.Sub(u.since)

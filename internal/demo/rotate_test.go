@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -98,17 +99,19 @@ func TestDescribeAndReplaced(t *testing.T) {
 }
 
 func TestUnreadiness(t *testing.T) {
-	at := func(seconds int) time.Time { return noon.Add(time.Duration(seconds) * time.Second) }
 	var u unreadiness
-	u.note(at(0), nil)
-	u.note(at(5), []string{"a"})
-	u.note(at(10), []string{"a", "b"})
-	u.note(at(20), nil)
-	u.note(at(40), nil)
-	u.note(at(50), []string{"c"})
-	u.note(at(51), nil)
-	if u.most != 2 || u.total != 16*time.Second || u.last != "c" {
-		t.Errorf("%+v", u)
+	for _, look := range []struct {
+		seconds int
+		unready []string
+		err     error
+	}{
+		{0, nil, nil}, {5, []string{"a"}, nil}, {10, []string{"a", "b"}, nil}, {15, nil, errors.New("no answer")},
+		{20, nil, nil}, {40, nil, nil}, {50, []string{"c"}, nil}, {51, nil, nil},
+	} {
+		u.note(noon.Add(time.Duration(look.seconds)*time.Second), look.unready, look.err)
+	}
+	if want := (unreadiness{most: 2, total: 16 * time.Second, last: "c", looks: 8, unanswered: 1}); u != want {
+		t.Errorf("%+v, want %+v", u, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // for the manifests
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -69,27 +70,32 @@ func (d *demo) startWorkloads(ctx context.Context) error {
 // nodesReady says which node is not Ready.
 func nodesReady(ctx context.Context, c client.Client, nodes []place) error {
 	for _, n := range nodes {
-		if err := nodeReady(ctx, c, n.host); err != nil {
+		why, err := nodeUnready(ctx, c, n.host)
+		if err != nil {
 			return err
+		}
+		if why != "" {
+			return errors.New(why)
 		}
 	}
 	return nil
 }
 
-func nodeReady(ctx context.Context, c client.Client, name string) error {
+// nodeUnready says why a node is not Ready, "" if it is.
+func nodeUnready(ctx context.Context, c client.Client, name string) (string, error) {
 	var node corev1.Node
 	if err := c.Get(ctx, client.ObjectKey{Name: name}, &node); err != nil {
-		return fmt.Errorf("node %s: %w", name, err)
+		return "", fmt.Errorf("node %s: %w", name, err)
 	}
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
-			return fmt.Errorf("node %s is not Ready: %s", name, condition.Message)
+			return fmt.Sprintf("node %s is not Ready: %s", name, condition.Message), nil
 		}
 	}
 	if len(node.Status.Conditions) == 0 {
-		return fmt.Errorf("node %s has no status yet", name)
+		return fmt.Sprintf("node %s has no status yet", name), nil
 	}
-	return nil
+	return "", nil
 }
 
 // podsRunning says how many pods are missing, and which are not ready.

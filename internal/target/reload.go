@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 )
 
 // readOnce are the flags that name files which a component reads when it starts and never again, in Kubernetes
@@ -16,10 +17,16 @@ var readOnce = map[string][]string{
 	"kube-controller-manager": {"root-ca-file", "service-account-private-key-file"},
 }
 
-// NeedRestart are the components of a host that must be restarted to notice that the given files, absolute paths,
-// have changed.
-func (h Host) NeedRestart(changed []string) ([]string, error) {
-	var out []string
+// Stale is a component that does not notice that files have changed.
+type Stale struct {
+	Component string
+	Flags     []string // those that name the files
+}
+
+// Stale are the components of a host that must be restarted to notice that the given files, absolute paths, have
+// changed.
+func (h Host) Stale(changed []string) ([]Stale, error) {
+	var out []Stale
 	for component, names := range readOnce {
 		flags, err := h.flags(component)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -28,13 +35,13 @@ func (h Host) NeedRestart(changed []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		reads := func(name string) bool {
-			return slices.ContainsFunc(changed, func(path string) bool { return slices.Contains(flags, "--"+name+"="+path) })
-		}
-		if slices.ContainsFunc(names, reads) {
-			out = append(out, component)
+		unread := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			return !slices.ContainsFunc(changed, func(path string) bool { return slices.Contains(flags, "--"+name+"="+path) })
+		})
+		if len(unread) > 0 {
+			out = append(out, Stale{component, unread})
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b Stale) int { return strings.Compare(a.Component, b.Component) })
 	return out, nil
 }

@@ -3,12 +3,13 @@ package target
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-func TestNeedRestart(t *testing.T) {
+func TestStale(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "args"), 0o750); err != nil {
 		t.Fatal(err)
@@ -23,14 +24,20 @@ func TestNeedRestart(t *testing.T) {
 		}
 	}
 	h := Host{Name: "k8s-master", Directory: dir}
-	for _, tc := range []struct{ changed, want []string }{
+	for _, tc := range []struct {
+		changed []string
+		want    []Stale
+	}{
 		{[]string{"/k/pki/client-ca.crt", "/k/pki/apiserver.crt", "/k/controller-manager.conf", "/k/kubelet.conf"}, nil},
-		{[]string{"/k/pki/ca.crt"}, []string{"kube-controller-manager"}},
-		{[]string{"/k/pki/etcd/ca.crt", "/k/pki/ca.crt"}, []string{"kube-apiserver", "kube-controller-manager"}},
+		{[]string{"/k/pki/ca.crt"}, []Stale{{"kube-controller-manager", []string{"root-ca-file"}}}},
+		{[]string{"/k/pki/etcd/ca.crt", "/k/pki/ca.crt"}, []Stale{
+			{"kube-apiserver", []string{"etcd-cafile"}}, {"kube-controller-manager", []string{"root-ca-file"}},
+		}},
 		{nil, nil},
 	} {
-		if got, err := h.NeedRestart(tc.changed); err != nil || !slices.Equal(got, tc.want) {
-			t.Errorf("for %v: %v (%v), want %v", tc.changed, got, err, tc.want)
+		got, err := h.Stale(tc.changed)
+		if diff := cmp.Diff(tc.want, got); diff != "" || err != nil {
+			t.Errorf("for %v: %v\n%s", tc.changed, err, diff)
 		}
 	}
 }
