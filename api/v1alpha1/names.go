@@ -49,6 +49,9 @@ func (c *ClusterCA) TrustConfigMapName() string { return TrustConfigMapName(c.Na
 // this name.
 func TrustConfigMapName(ca string) string { return ca + "-trust" }
 
+// LedgerKey is the key of that ConfigMap that holds the ledger.
+const LedgerKey = "ledger"
+
 // IsImport says whether a CA was made by somebody else.
 func (s *CASource) IsImport() bool { return s != nil && s.Import != nil }
 

@@ -19,7 +19,7 @@ import (
 // Keys of the trust ConfigMap.
 const (
 	bundleKey = "ca.crt"
-	ledgerKey = "ledger"
+	ledgerKey = v1alpha1.LedgerKey
 )
 
 // issuer is a ClusterCA as its leaves see it. Its trust may be known although it cannot sign.

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/rotate"
+)
+
+const rotateLong = `Says how to replace a CA, what happens then, how long it takes at least, whom it waits for and
+what would hold it up. By itself it changes nothing in the cluster: the change is one field,
+spec.rotation.revision, and belongs into Git where the object comes from there.
+
+--apply sets that field in the cluster, unless the object was changed since it was read, a
+replacement is under way, or Argo CD or Flux keeps the object as it is in Git: they may take the
+change back, and the replacement with it. --force sets it in the last two cases too.
+
+--watch shows the progress until the replacement is completed: the one of --revision or --apply,
+else the one that is under way or the next one. Ctrl-C ends the watching; the replacement goes on.
+
+It reads ClusterCAs, APIServerCertificates, NodeCredentials and the CA's trust ConfigMap, and no
+Secret.
+
+Exit codes: 0, completed, or with no --watch, said or set; 1, the question could not be asked, or
+the change was refused; 2, the replacement was given up, or cannot begin before something is
+changed; 3, --timeout ran out; 130, Ctrl-C.`
+
+const rotateExample = `  clusterpki rotate k8s -n prod                     # what to change, and what happens then
+  clusterpki rotate k8s -n prod --watch             # then change it in Git, and look on
+  clusterpki rotate k8s -n prod --apply --watch     # where nothing keeps the object as it is in Git`
+
+type rotateFlags struct {
+	connection
+	revision            string
+	apply, force, watch bool
+	timeout             time.Duration
+}
+
+func newRotate() *cobra.Command {
+	var f rotateFlags
+	c := &cobra.Command{
+		Use:     "rotate CA",
+		Short:   "Say how to replace a CA, or do it, and show the progress",
+		Long:    rotateLong,
+		Example: rotateExample,
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return runRotate(c, f, args[0]) },
+	}
+	f.addFlags(c)
+	flags := c.Flags()
+	flags.StringVar(&f.revision, "revision", "", "any `text` that is not the present revision (default: the present time)")
+	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.revision in the cluster")
+	flags.BoolVar(&f.force, "force", false, "with --apply: even if Argo CD or Flux may take it back, or a replacement is under way")
+	flags.BoolVar(&f.watch, "watch", false, "show the progress until the replacement is completed")
+	flags.DurationVar(&f.timeout, "timeout", 0, "with --watch: how long to look on; 0: without end")
+	return c
+}
+
+func runRotate(c *cobra.Command, f rotateFlags, name string) error {
+	api, namespace, err := f.connect()
+	if err != nil {
+		return err
+	}
+	objects, err := readObjects(c.Context(), api, namespace)
+	if err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	var ca *v1alpha1.ClusterCA
+	for i := range objects.CAs {
+		if objects.CAs[i].Name == name {
+			ca = &objects.CAs[i]
+		}
+	}
+	if ca == nil {
+		return fmt.Errorf("rotate: there is no ClusterCA %q in namespace %q", name, namespace)
+	}
+	now := clock.RealClock{}.Now()
+	want := f.revision
+	if f.apply && want == "" {
+		want = rotate.RevisionAt(now)
+	}
+	plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
+	style, _ := styleFor(c.OutOrStdout())
+	text, err := plan.Text(now, style, f.apply)
+	if err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	fmt.Fprint(c.OutOrStdout(), text)
+	if f.apply {
+		if err := apply(c.Context(), api, ca, want, f.force); err != nil {
+			return fmt.Errorf("rotate: %w", err)
+		}
+		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
+	}
+	if !f.watch {
+		return nil
+	}
+	fmt.Fprintln(c.OutOrStdout())
+	return follow(c.Context(), api, client.ObjectKeyFromObject(ca), want, f.timeout, c.OutOrStdout())
+}
+
+func orNow(revision string, now time.Time) string {
+	if revision == "" {
+		return rotate.RevisionAt(now)
+	}
+	return revision
+}
+
+// apply sets the revision, where nobody would take it back.
+func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, revision string, force bool) error {
+	if revision == ca.Spec.Rotation.Revision {
+		return fmt.Errorf("spec.rotation.revision is %q already: choose another one", revision)
+	}
+	if ca.Spec.Source.IsImport() {
+		return fmt.Errorf("not applied: the CA is imported, and another revision takes the same one again; put another CA into Secret %q",
+			ca.Spec.Source.Import.SecretRef.Name)
+	}
+	if tool, mark := rotate.GitOps(ca); tool != "" && !force {
+		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may take the change back, and the replacement with it: "+
+			"change spec.rotation.revision in Git, or use --force", tool, ca.Name, mark)
+	}
+	if phase := ca.Status.Rotation.Phase; phase != "" && !force {
+		return fmt.Errorf("not applied: a replacement is under way (%s): look on with --watch, or use --force to ask for another one", phase)
+	}
+	patch, err := rotate.Patch(revision, ca.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	err = api.Patch(ctx, ca.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(rotate.FieldManager))
+	if apierrors.IsConflict(err) {
+		return fmt.Errorf("not applied: ClusterCA %q has changed since it was read: try again", ca.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("set spec.rotation.revision of ClusterCA %q: %w", ca.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/status"
+)
+
+const statusLong = `Shows each ClusterCA as a tree: the CAs and certificates below it, when they expire and are
+replaced, how far the replacement of the CA is and whom it waits for, and who else trusts it.
+What is wrong stands at the end.
+
+It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
+
+Exit codes: 0, no error was found (warnings there may be); 1, the question could not be asked;
+2, something is not Ready, Stalled, expired, overdue, blocked, or not seen by the operator.`
+
+const statusExample = `  clusterpki status -n prod          # every CA of a namespace
+  clusterpki status k8s -n prod      # one CA
+  clusterpki status -A -o json       # everything, for programs`
+
+type statusFlags struct {
+	connection
+	everywhere bool
+	output     string
+}
+
+func newStatus() *cobra.Command {
+	var f statusFlags
+	c := &cobra.Command{
+		Use:     "status [CA]",
+		Short:   "Show CAs, what they issued, when it expires, and what is wrong",
+		Long:    statusLong,
+		Example: statusExample,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return runStatus(c, f, name)
+		},
+	}
+	f.addFlags(c)
+	c.Flags().BoolVarP(&f.everywhere, "all-namespaces", "A", false, "look into all namespaces")
+	c.Flags().StringVarP(&f.output, "output", "o", "text", "text, json or yaml")
+	return c
+}
+
+func runStatus(c *cobra.Command, f statusFlags, name string) error {
+	if f.output != "text" && f.output != "json" && f.output != "yaml" {
+		return fmt.Errorf("status: --output is %q, and may be text, json or yaml", f.output)
+	}
+	reader, namespace, err := f.connect()
+	if err != nil {
+		return err
+	}
+	if f.everywhere {
+		namespace = ""
+	}
+	objects, err := readObjects(c.Context(), reader, namespace)
+	if err != nil {
+		return fmt.Errorf("status: %w", err)
+	}
+	report := status.Build(clock.RealClock{}.Now(), objects, name)
+	if name != "" && len(report.ClusterCAs) == 0 {
+		return fmt.Errorf("status: there is no ClusterCA %q%s", name, in(namespace))
+	}
+	if err := printReport(c.OutOrStdout(), report, f); err != nil {
+		return err
+	}
+	if n := report.Errors(); n > 0 {
+		return &exit{exitUnwell, fmt.Sprintf("status: errors: %d", n)}
+	}
+	return nil
+}
+
+func in(namespace string) string {
+	if namespace == "" {
+		return ""
+	}
+	return fmt.Sprintf(" in namespace %q", namespace)
+}
+
+func printReport(w io.Writer, r status.Report, f statusFlags) error {
+	var text []byte
+	var err error
+	switch f.output {
+	case "json":
+		text, err = json.MarshalIndent(r, "", "  ")
+		text = append(text, '\n')
+	case "yaml":
+		text, err = yaml.Marshal(r)
+	default:
+		style, _ := styleFor(w)
+		style.Namespaces = f.everywhere
+		text = []byte(r.Text(style))
+	}
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	if _, err := w.Write(text); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+// readObjects reads all objects of a namespace, or with "" of all.
+func readObjects(ctx context.Context, from client.Reader, namespace string) (status.Objects, error) {
+	var cas v1alpha1.ClusterCAList
+	var servers v1alpha1.APIServerCertificateList
+	var credentials v1alpha1.NodeCredentialList
+	for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
+		if err := from.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return status.Objects{}, fmt.Errorf("read the objects%s: %w", in(namespace), err)
+		}
+	}
+	return status.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items}, nil
+}

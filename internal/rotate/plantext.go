@@ -1,0 +1,107 @@
+package rotate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/status"
+)
+
+// Text says what to change, and what happens then. With applied it leaves out how to change it.
+func (p Plan) Text(now time.Time, s status.Style, applied bool) (string, error) {
+	var b strings.Builder
+	c := p.CA.Status.Certificate
+	fmt.Fprint(&b, s.Painted(status.Bold, fmt.Sprintf("ClusterCA/%s in %s", p.CA.Name, p.CA.Namespace)))
+	if !c.NotAfter.IsZero() {
+		fmt.Fprintf(&b, ": generation %d signs, until %s (%s)", c.IssuerGeneration, c.NotAfter.UTC().Format(time.DateOnly), status.Until(now, c.NotAfter.Time))
+	}
+	b.WriteString("\n\n")
+	if !applied {
+		change, err := p.change()
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(change)
+	}
+	b.WriteString(p.course(s))
+	for _, w := range p.Warnings {
+		b.WriteString("\n" + s.Wrapped(s.Painted(status.Yellow, "warning")+"  ", "    ", w))
+	}
+	if len(p.Warnings) > 0 {
+		b.WriteString("\n")
+	}
+	return b.String(), nil
+}
+
+const changeText = `To replace it, change this one field, in Git if the object comes from there:
+
+    apiVersion: clusterpki.io/v1alpha1
+    kind: ClusterCA
+    metadata:
+      name: %[1]s
+      namespace: %[2]s
+    spec:
+      rotation:
+        revision: %[3]q
+
+or in the cluster, by this command with --apply, or by
+
+    kubectl patch clusterca %[1]s -n %[2]s --type=merge --field-manager=%[4]s -p '%[5]s'
+
+`
+
+func (p Plan) change() (string, error) {
+	patch, err := Patch(p.Revision, "")
+	if err != nil {
+		return "", err
+	}
+	quoted := strings.ReplaceAll(string(patch), "'", `'\''`)
+	return fmt.Sprintf(changeText, p.CA.Name, p.CA.Namespace, p.Revision, FieldManager, quoted), nil
+}
+
+// course is what happens, phase by phase.
+func (p Plan) course(s status.Style) string {
+	var b strings.Builder
+	b.WriteString("What happens then:\n\n")
+	for i, phase := range p.Phases {
+		fmt.Fprintf(&b, "  %d  %-18s %s", i+1, phase.Phase, phase.Does)
+		if phase.Remarks != "" {
+			b.WriteString(", " + phase.Remarks)
+		}
+		b.WriteString("\n")
+		if phase.Phase != plan.Preparing {
+			fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumers(phase.Waits), status.Span(phase.Least))
+		}
+	}
+	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.Span(p.Least))) + "\n")
+	if len(p.Manual) > 0 {
+		b.WriteString(s.Wrapped("", "", "It waits until delivery.acknowledged states what is in use at: "+shortened(p.Manual)) + "\n")
+	}
+	if len(p.Probed) > 0 {
+		b.WriteString(s.Wrapped("", "", "It waits until the probe has seen the change at: "+shortened(p.Probed)) + "\n")
+	}
+	return b.String()
+}
+
+func consumers(n int) string {
+	switch n {
+	case 0:
+		return "consumers that may yet appear"
+	case 1:
+		return "1 consumer"
+	default:
+		return fmt.Sprintf("%d consumers", n)
+	}
+}
+
+const maxNames = 20
+
+// shortened are the first names, and how many more there are.
+func shortened(names []string) string {
+	if len(names) > maxNames {
+		names = append(names[:maxNames:maxNames], fmt.Sprintf("and %d more", len(names)-maxNames))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,164 @@
+package status
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them.
+func Build(now time.Time, objects Objects, name string) Report {
+	r := Report{Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, Problems: []Problem{}}
+	for _, namespace := range objects.namespaces() {
+		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
+		b.index()
+		for _, top := range b.tops(name) {
+			r.ClusterCAs = append(r.ClusterCAs, b.authority(top))
+		}
+		r.Problems = append(r.Problems, b.problems...)
+	}
+	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
+		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(x.Namespace, y.Namespace), rank(x.Kind)-rank(y.Kind), cmp.Compare(x.Name, y.Name))
+	})
+	return r
+}
+
+// rank orders the kinds as they depend on one another.
+func rank(kind string) int {
+	return slices.Index([]string{KindClusterCA, KindAPIServerCertificate, KindNodeCredential}, kind)
+}
+
+func (o Objects) namespaces() []string {
+	set := map[string]bool{}
+	for i := range o.CAs {
+		set[o.CAs[i].Namespace] = true
+	}
+	for i := range o.Servers {
+		set[o.Servers[i].Namespace] = true
+	}
+	for i := range o.Credentials {
+		set[o.Credentials[i].Namespace] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// builder makes the trees of one namespace.
+type builder struct {
+	now       time.Time
+	namespace string
+	objects   Objects
+	cas       map[string]*v1alpha1.ClusterCA
+	children  map[string][]string // by the CA that signs them
+	issued    map[string][]leaf
+	seen      map[string]bool // a circle of CAs ends
+	problems  []Problem
+}
+
+// leaf is one APIServerCertificate or NodeCredential.
+type leaf struct {
+	subject
+	host, identity string
+}
+
+func (b *builder) index() {
+	b.cas, b.children, b.issued = map[string]*v1alpha1.ClusterCA{}, map[string][]string{}, map[string][]leaf{}
+	for i := range b.objects.CAs {
+		c := &b.objects.CAs[i]
+		b.cas[c.Name] = c
+		if parent := ParentOf(c); parent != "" {
+			b.children[parent] = append(b.children[parent], c.Name)
+		}
+	}
+	for i := range b.objects.Servers {
+		c := &b.objects.Servers[i]
+		b.issued[c.Spec.CARef.Name] = append(b.issued[c.Spec.CARef.Name], leaf{ofServer(c), c.Spec.HostName, c.Spec.HostName})
+	}
+	for i := range b.objects.Credentials {
+		c := &b.objects.Credentials[i]
+		b.issued[c.Spec.CARef.Name] = append(b.issued[c.Spec.CARef.Name], leaf{ofCredential(c), c.Spec.HostName, identityOf(c)})
+	}
+}
+
+// tops are where the trees begin: the CA of the name, else those that no other one signs and those that are named and
+// do not exist; and one of each circle.
+func (b *builder) tops(name string) []string {
+	if name != "" {
+		if b.cas[name] == nil {
+			return nil
+		}
+		return []string{name}
+	}
+	set, reached := map[string]bool{}, map[string]bool{}
+	begin := func(ca string) {
+		set[ca] = true
+		maps.Copy(reached, b.objects.under(ca))
+	}
+	for _, ca := range slices.Concat(slices.Collect(maps.Keys(b.children)), slices.Collect(maps.Keys(b.issued)), slices.Collect(maps.Keys(b.cas))) {
+		if c := b.cas[ca]; c == nil || ParentOf(c) == "" {
+			begin(ca)
+		}
+	}
+	for _, ca := range slices.Sorted(maps.Keys(b.cas)) {
+		if !reached[ca] {
+			begin(ca)
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// authority makes the tree of one CA, and notes what is wrong in it.
+func (b *builder) authority(name string) Authority {
+	b.seen[name] = true
+	a := Authority{Namespace: b.namespace, Name: name, State: State{State: stateNotFound}}
+	if c := b.cas[name]; c != nil {
+		b.describe(&a, c)
+	} else {
+		b.problems = append(b.problems, Problem{Error, b.namespace, KindClusterCA, name, stateNotFound, "it is named, and does not exist"})
+	}
+	slices.Sort(b.children[name])
+	for _, child := range b.children[name] {
+		if !b.seen[child] {
+			a.ClusterCAs = append(a.ClusterCAs, b.authority(child))
+		}
+	}
+	slices.SortFunc(b.issued[name], func(x, y leaf) int { return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.name, y.name)) })
+	for _, l := range b.issued[name] {
+		b.problems = append(b.problems, l.problems(b.now)...)
+		a.Certificates = append(a.Certificates, l.certificate(b.now, a))
+	}
+	a.TrustedBy = b.objects.trustersOf(name)
+	return a
+}
+
+func (b *builder) describe(a *Authority, c *v1alpha1.ClusterCA) {
+	s := ofCA(c)
+	a.State, a.Parent, a.Generation = s.state(b.now), ParentOf(c), c.Status.Certificate.IssuerGeneration
+	a.TrustRevision = c.Status.Trust.Revision
+	for _, g := range c.Status.Generations {
+		a.Generations = append(a.Generations, Generation{g.Number, g.State, g.SecretName, g.NotAfter.Time})
+	}
+	if r := c.Status.Rotation; r.Phase != "" {
+		a.Rotation = &Rotation{
+			Phase: r.Phase, Trigger: r.Trigger, From: r.From, To: r.To, StartTime: r.StartTime.Time, PhaseTime: r.PhaseTime.Time,
+			Acknowledged: r.Acked, Blocked: s.is(v1alpha1.RotationBlockedCondition) != nil,
+		}
+		for _, g := range r.Gates {
+			a.Rotation.Pending = append(a.Rotation.Pending, g.Pending...)
+		}
+	}
+	b.problems = append(b.problems, s.problems(b.now)...)
+}
+
+// certificate describes a leaf of a CA.
+func (l leaf) certificate(now time.Time, by Authority) Certificate {
+	c := Certificate{
+		Kind: l.kind, Name: l.name, State: l.state(now), Host: l.host, Identity: l.identity,
+		IssuerGeneration: l.subject.certificate.IssuerGeneration,
+	}
+	c.OldGeneration = c.IssuerGeneration != 0 && by.Generation != 0 && c.IssuerGeneration != by.Generation
+	c.Pending = by.Rotation != nil && slices.Contains(by.Rotation.Pending, l.kind+"/"+l.name)
+	return c
+}

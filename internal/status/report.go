@@ -1,0 +1,157 @@
+// Package status describes ClusterCAs and all that they issued: objects and a time in, a report out, and the report
+// as a text for people. It decides from what the objects' own status says, and reads nothing.
+package status
+
+import (
+	"time"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// Objects are what a report is made from: all of one namespace, or of several.
+type Objects struct {
+	CAs         []v1alpha1.ClusterCA
+	Servers     []v1alpha1.APIServerCertificate
+	Credentials []v1alpha1.NodeCredential
+}
+
+// Report is what `clusterpki status -o json` prints. Fields are added to it, and none is renamed.
+type Report struct {
+	// Time is when the objects were looked at; everything else is as of then.
+	Time time.Time `json:"time"`
+	// ClusterCAs are those that no other one of the report signs, by namespace and name.
+	ClusterCAs []Authority `json:"clusterCAs"`
+	// Problems are what is wrong, the errors before the warnings; empty when all is well.
+	Problems []Problem `json:"problems"`
+}
+
+// State says whether what an object publishes can be used.
+type State struct {
+	// Ready says whether it can be used now.
+	Ready bool `json:"ready"`
+	// State is 'Ready', or in one word what is wrong: the reason of condition Ready or Stalled, 'Expired', 'Unknown'
+	// where there is no condition yet, 'Outdated' where the operator has not seen the present spec, or 'NotFound'.
+	State string `json:"state"`
+	// NotAfter is when the certificate expires; absent where there is none.
+	NotAfter time.Time `json:"notAfter,omitzero"`
+	// RenewalTime is when the operator replaces it; absent where it does not.
+	RenewalTime time.Time `json:"renewalTime,omitzero"`
+	// SerialNumber is that of the certificate, in hexadecimal.
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// SecretName is the Secret of the certificate.
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// Authority is one ClusterCA with what hangs below it.
+type Authority struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	State
+	// Parent is the ClusterCA that signs this one; absent for a root.
+	Parent string `json:"parent,omitempty"`
+	// Generation is the one that signs.
+	Generation int32 `json:"generation,omitempty"`
+	// Generations are the keys that are not forgotten yet.
+	Generations []Generation `json:"generations,omitempty"`
+	// Rotation is the replacement that is under way; absent while there is none.
+	Rotation *Rotation `json:"rotation,omitempty"`
+	// TrustRevision is that of the published bundle.
+	TrustRevision int64 `json:"trustRevision,omitempty"`
+	// ClusterCAs are those that this one signs.
+	ClusterCAs []Authority `json:"clusterCAs,omitempty"`
+	// Certificates are what it issued, or is to issue.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	// TrustedBy are those that trust it without a certificate of it.
+	TrustedBy []Truster `json:"trustedBy,omitempty"`
+}
+
+// Generation is one key of a CA.
+type Generation struct {
+	Number     int32     `json:"number"`
+	State      string    `json:"state"` // 'Staged', 'Trusted', 'Signing', 'Retiring' or 'Withdrawn'
+	SecretName string    `json:"secretName"`
+	NotAfter   time.Time `json:"notAfter,omitzero"`
+}
+
+// Rotation is the replacement of a CA.
+type Rotation struct {
+	Phase     string    `json:"phase"` // 'Preparing', 'DistributingTrust', 'Reissuing' or 'WithdrawingTrust'
+	Trigger   string    `json:"trigger,omitempty"`
+	From      int32     `json:"from,omitempty"`
+	To        int32     `json:"to,omitempty"`
+	StartTime time.Time `json:"startTime,omitzero"`
+	PhaseTime time.Time `json:"phaseTime,omitzero"`
+	// Acknowledged is as in '3/15'; absent where it was not counted yet.
+	Acknowledged string `json:"acknowledged,omitempty"`
+	// Pending are the first ten of those that the phase waits for, and how many more there are.
+	Pending []string `json:"pending,omitempty"`
+	// Blocked says that the phase has waited for longer than spec.rotation.timeout.
+	Blocked bool `json:"blocked,omitempty"`
+}
+
+// Certificate is one APIServerCertificate or NodeCredential.
+type Certificate struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	State
+	// Host is spec.hostName.
+	Host string `json:"host"`
+	// Identity is the common name.
+	Identity string `json:"identity"`
+	// IssuerGeneration is the generation of the CA that signed it.
+	IssuerGeneration int32 `json:"issuerGeneration,omitempty"`
+	// OldGeneration says that another generation signs now.
+	OldGeneration bool `json:"oldGeneration,omitempty"`
+	// Pending says that the replacement of the CA waits for it, as far as its status names it.
+	Pending bool `json:"pending,omitempty"`
+}
+
+// Truster is an object that trusts a CA and has no certificate of it.
+type Truster struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	// By is how: 'clientCARefs', 'requestHeaderCARef' or 'kubeconfig'.
+	By string `json:"by"`
+	// Through is the APIServerCertificate that a kubeconfig is for.
+	Through string `json:"through,omitempty"`
+}
+
+// Severity says how bad a problem is.
+type Severity string
+
+// The severities.
+const (
+	// Error is for what does not work, or stops working unless somebody does something.
+	Error Severity = "error"
+	// Warning is for what works and needs a look.
+	Warning Severity = "warning"
+)
+
+// Problem is one thing that is wrong with one object.
+type Problem struct {
+	Severity  Severity `json:"severity"`
+	Namespace string   `json:"namespace"`
+	Kind      string   `json:"kind"`
+	Name      string   `json:"name"`
+	// Reason is one word: a condition's type for 'Stalled', 'RotationBlocked' and their like, else as State.
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+// Errors counts the problems that are errors.
+func (r Report) Errors() int {
+	n := 0
+	for _, p := range r.Problems {
+		if p.Severity == Error {
+			n++
+		}
+	}
+	return n
+}
+
+// The kinds.
+const (
+	KindClusterCA            = "ClusterCA"
+	KindAPIServerCertificate = "APIServerCertificate"
+	KindNodeCredential       = "NodeCredential"
+)

@@ -1,0 +1,209 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Text is the report for people: a tree for each ClusterCA, and what is wrong at the end.
+func (r Report) Text(s Style) string {
+	if len(r.ClusterCAs) == 0 {
+		return "There is no ClusterCA.\n"
+	}
+	t := tree{now: r.Time, style: s}
+	t.rows = append(t.rows, row{cells: header()})
+	for i, a := range r.ClusterCAs {
+		if i > 0 {
+			t.rows = append(t.rows, row{})
+		}
+		t.authority("", "", a)
+	}
+	return s.table(t.rows) + r.problems(s)
+}
+
+func header() []cell {
+	var out []cell
+	for _, title := range []string{"NAME", "STATE", "IDENTITY", "EXPIRES", "IN", "RENEWED", "BY"} {
+		out = append(out, cell{title, Faint})
+	}
+	return out
+}
+
+// tree collects the rows of a table.
+type tree struct {
+	now   time.Time
+	style Style
+	rows  []row
+}
+
+// item is one branch below a CA: it is drawn with the lines that lead to it, and those that go on below it.
+type item func(first, below string)
+
+// authority draws a CA. first leads to it; below is what its own branches begin with.
+func (t *tree) authority(first, below string, a Authority) {
+	name := KindClusterCA + "/" + a.Name
+	if t.style.Namespaces && first == "" {
+		name += " in " + a.Namespace
+	}
+	identity := ""
+	if a.Generation > 0 {
+		identity = fmt.Sprintf("generation %d signs", a.Generation)
+	}
+	t.add(first, cell{name, Bold}, a.State, identity, "")
+	items := t.branches(a)
+	lead := below + "│  "
+	if len(items) == 0 {
+		lead = below + "   "
+	}
+	if a.Rotation != nil {
+		t.rotation(lead, *a.Rotation)
+	}
+	for i, draw := range items {
+		if i == len(items)-1 {
+			draw(below+"└─ ", below+"   ")
+		} else {
+			draw(below+"├─ ", below+"│  ")
+		}
+	}
+}
+
+// branches are what is drawn below a CA.
+func (t *tree) branches(a Authority) []item {
+	var out []item
+	if len(a.Generations) > 1 {
+		for _, g := range a.Generations {
+			out = append(out, func(first, _ string) {
+				s := State{Ready: true, State: g.State, NotAfter: g.NotAfter}
+				t.add(first, cell{text: fmt.Sprintf("generation %d", g.Number)}, s, "Secret/"+g.SecretName, "")
+			})
+		}
+	}
+	for _, below := range a.ClusterCAs {
+		out = append(out, func(first, rest string) { t.authority(first, rest, below) })
+	}
+	for _, c := range a.Certificates {
+		out = append(out, func(first, _ string) { t.certificate(first, c, a.Rotation) })
+	}
+	for _, line := range trusters(a.TrustedBy) {
+		out = append(out, func(first, _ string) { t.rows = append(t.rows, row{tree: first, cells: nil, prose: line}) })
+	}
+	return out
+}
+
+func (t *tree) certificate(first string, c Certificate, r *Rotation) {
+	identity := c.Identity
+	if !strings.Contains(identity, c.Host) {
+		identity += " on " + c.Host
+	}
+	by := ""
+	if c.IssuerGeneration > 0 {
+		by = fmt.Sprintf("g%d", c.IssuerGeneration)
+	}
+	if c.OldGeneration {
+		by += ", old"
+	}
+	if c.Pending {
+		by += ", waited for"
+	}
+	t.add(first, cell{text: c.Kind + "/" + c.Name}, c.State, identity, by)
+	if r != nil && (c.OldGeneration || c.Pending) {
+		last := t.rows[len(t.rows)-1].cells
+		last[len(last)-1].paint = Yellow
+	}
+}
+
+// add draws one row.
+func (t *tree) add(first string, name cell, s State, identity, by string) {
+	state := cell{s.State, Green}
+	switch {
+	case !s.Ready:
+		state.paint = Red
+	case s.State != stateReady:
+		state.paint = Yellow
+	}
+	left := ""
+	if !s.NotAfter.IsZero() {
+		left = Span(s.NotAfter.Sub(t.now))
+		if !t.now.Before(s.NotAfter) {
+			left += " ago"
+		}
+	}
+	t.rows = append(t.rows, row{tree: first, cells: []cell{name, state, {text: identity}, {text: date(s.NotAfter)}, {text: left}, {text: date(s.RenewalTime)}, {text: by}}})
+}
+
+// rotation says how far the replacement of a CA is.
+func (t *tree) rotation(lead string, r Rotation) {
+	text := fmt.Sprintf("%s, %s: ", r.Phase, route(r.From, r.To))
+	if r.Acknowledged != "" {
+		text += r.Acknowledged + " acknowledged, "
+	}
+	text += "for " + Span(t.now.Sub(r.PhaseTime))
+	if r.StartTime.Before(r.PhaseTime) {
+		text += ", begun " + Until(t.now, r.StartTime)
+	}
+	if r.Trigger != "" {
+		text += " (" + r.Trigger + ")"
+	}
+	t.rows = append(t.rows, row{tree: lead, prose: text})
+	if len(r.Pending) > 0 {
+		t.rows = append(t.rows, row{tree: lead, prose: "waits for " + strings.Join(r.Pending, ", ")})
+	}
+}
+
+// route names the generations of a replacement.
+func route(from, to int32) string {
+	if to == 0 {
+		return fmt.Sprintf("generation %d", from)
+	}
+	return fmt.Sprintf("generation %d → %d", from, to)
+}
+
+// trusters sums up who trusts a CA without a certificate of it.
+func trusters(all []Truster) []string {
+	var out, servers []string
+	kubeconfigs := map[string]int{}
+	for _, t := range all {
+		switch t.By {
+		case "kubeconfig":
+			if kubeconfigs[t.Through]++; kubeconfigs[t.Through] == 1 {
+				servers = append(servers, t.Through)
+			}
+		case "requestHeaderCARef":
+			out = append(out, fmt.Sprintf("trusted by %s/%s for its aggregation layer", t.Kind, t.Name))
+		default:
+			out = append(out, fmt.Sprintf("trusted by %s/%s for its clients", t.Kind, t.Name))
+		}
+	}
+	for _, name := range servers {
+		out = append(out, fmt.Sprintf("trusted by %d kubeconfigs for %s/%s", kubeconfigs[name], KindAPIServerCertificate, name))
+	}
+	return out
+}
+
+// maxProblems is how many problems the text names.
+const maxProblems = 20
+
+func (r Report) problems(s Style) string {
+	if len(r.Problems) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s\n", s.Painted(Bold, fmt.Sprintf("Problems: %d (%d of them errors)", len(r.Problems), r.Errors())))
+	for i, p := range r.Problems {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "  and %d more\n", len(r.Problems)-i)
+			break
+		}
+		paint := Red
+		if p.Severity == Warning {
+			paint = Yellow
+		}
+		name := p.Kind + "/" + p.Name
+		if s.Namespaces {
+			name += " in " + p.Namespace
+		}
+		fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", fmt.Sprintf("%s %s: %s", name, p.Reason, p.Message)))
+	}
+	return b.String()
+}
