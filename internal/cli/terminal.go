@@ -15,11 +15,11 @@ import (
 // (no-color.org), and wrapped there. redraws says whether lines can be drawn again.
 func styleFor(w io.Writer) (s status.Style, redraws bool) {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is a small number
+	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return status.Style{}, false
 	}
 	s.Width = 100
-	if width, _, err := term.GetSize(int(f.Fd())); err == nil { //nolint:gosec // a file descriptor is a small number
+	if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 		s.Width = max(60, min(width, 140))
 	}
 	able := os.Getenv("TERM") != "dumb"

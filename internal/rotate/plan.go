@@ -68,7 +68,9 @@ func (p *Plan) phases(trusting, holding []status.Consumer) {
 	spec := p.CA.Spec.Rotation
 	trust := longest(trusting)
 	prepare := PhasePlan{Phase: plan.Preparing, Does: "a new key is made"}
-	withdraw := PhasePlan{Phase: plan.WithdrawingTrust, Does: "the new CA is trusted alone", Waits: len(trusting), Least: trust, Remarks: "then the old key is deleted"}
+	withdraw := PhasePlan{
+		Phase: plan.WithdrawingTrust, Does: "the new CA is trusted alone", Waits: len(trusting), Least: trust, Remarks: "then the old key is deleted",
+	}
 	switch {
 	case spec.Mode == v1alpha1.RotationEmergency:
 		withdraw.Does = "the new CA signs and is trusted alone at once"
@@ -80,7 +82,9 @@ func (p *Plan) phases(trusting, holding []status.Consumer) {
 		p.Phases = []PhasePlan{prepare, withdraw}
 	default:
 		wave := waveOf(spec.MaxUnavailable, len(holding))
-		reissue := PhasePlan{Phase: plan.Reissuing, Does: "the new CA signs, and every certificate is issued again", Waits: len(holding), Least: inWaves(holding, wave)}
+		reissue := PhasePlan{
+			Phase: plan.Reissuing, Does: "the new CA signs, and every certificate is issued again", Waits: len(holding), Least: inWaves(holding, wave),
+		}
 		if wave < len(holding) {
 			reissue.Remarks = fmt.Sprintf("%d at a time", wave)
 		}

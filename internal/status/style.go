@@ -43,7 +43,7 @@ func (s Style) Wrapped(first, indent, text string) string {
 	}
 	var b strings.Builder
 	line, begun := first, false
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if begun && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > s.Width {
 			b.WriteString(line + "\n")
 			line, begun = indent, false

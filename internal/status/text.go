@@ -24,7 +24,7 @@ func (r Report) Text(s Style) string {
 
 func header() []cell {
 	var out []cell
-	for _, title := range []string{"NAME", "STATE", "IDENTITY", "EXPIRES", "IN", "RENEWED", "BY"} {
+	for _, title := range []string{"NAME", "STATE", "IDENTITY", "EXPIRES", "IN", "RENEWS", "BY"} {
 		out = append(out, cell{title, Faint})
 	}
 	return out
@@ -86,7 +86,7 @@ func (t *tree) branches(a Authority) []item {
 		out = append(out, func(first, _ string) { t.certificate(first, c, a.Rotation) })
 	}
 	for _, line := range trusters(a.TrustedBy) {
-		out = append(out, func(first, _ string) { t.rows = append(t.rows, row{tree: first, cells: nil, prose: line}) })
+		out = append(out, func(first, _ string) { t.rows = append(t.rows, row{tree: first, prose: line}) })
 	}
 	return out
 }
@@ -129,7 +129,9 @@ func (t *tree) add(first string, name cell, s State, identity, by string) {
 			left += " ago"
 		}
 	}
-	t.rows = append(t.rows, row{tree: first, cells: []cell{name, state, {text: identity}, {text: date(s.NotAfter)}, {text: left}, {text: date(s.RenewalTime)}, {text: by}}})
+	t.rows = append(t.rows, row{tree: first, cells: []cell{
+		name, state, {text: identity}, {text: date(s.NotAfter)}, {text: left}, {text: date(s.RenewalTime)}, {text: by},
+	}})
 }
 
 // rotation says how far the replacement of a CA is.
@@ -176,9 +178,17 @@ func trusters(all []Truster) []string {
 		}
 	}
 	for _, name := range servers {
-		out = append(out, fmt.Sprintf("trusted by %d kubeconfigs for %s/%s", kubeconfigs[name], KindAPIServerCertificate, name))
+		out = append(out, fmt.Sprintf("trusted by %s for %s/%s", count(kubeconfigs[name], "kubeconfig"), KindAPIServerCertificate, name))
 	}
 	return out
+}
+
+// count is a number of things, such as '1 error' or '2 errors'.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // maxProblems is how many problems the text names.
@@ -189,7 +199,8 @@ func (r Report) problems(s Style) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s\n", s.Painted(Bold, fmt.Sprintf("Problems: %d (%d of them errors)", len(r.Problems), r.Errors())))
+	title := count(r.Errors(), "error") + ", " + count(len(r.Problems)-r.Errors(), "warning")
+	fmt.Fprintf(&b, "\n%s\n", s.Painted(Bold, title+":"))
 	for i, p := range r.Problems {
 		if i == maxProblems {
 			fmt.Fprintf(&b, "  and %d more\n", len(r.Problems)-i)

@@ -1,0 +1,349 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
+)
+
+var (
+	cfg  *rest.Config
+	user []byte // the kubeconfig of somebody who may read no Secret
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard())
+	env, err := testenv.Start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	cfg = env.Config
+	code := 1
+	if err := addUser(env); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	if err := env.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// addUser makes the user that every command runs as. It may read no Secret: a command that did would fail.
+func addUser(env *envtest.Environment) error {
+	u, err := env.AddUser(envtest.User{Name: "jane"}, nil)
+	if err != nil {
+		return err
+	}
+	if user, err = u.KubeConfig(); err != nil {
+		return err
+	}
+	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		return err
+	}
+	reads := []string{"get", "list", "watch"}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas", "apiservercertificates", "nodecredentials"}, Verbs: reads},
+		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: reads},
+	}}
+	if err := api.Create(context.Background(), role); err != nil {
+		return err
+	}
+	return api.Create(context.Background(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "jane"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jane"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jane"}},
+	})
+}
+
+// world is a namespace, and a kubeconfig for it.
+type world struct {
+	t          *testing.T
+	ns         string
+	api        client.Client
+	kubeconfig string
+	proxy      *proxy
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	if err := api.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, ns: ns.Name, api: api}
+	k, err := clientcmd.Load(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range k.Clusters {
+		server, err := url.Parse(c.Server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.proxy = newProxy(t, server.Host)
+		c.Server = "https://" + w.proxy.listener.Addr().String()
+	}
+	w.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*k, w.kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// proxy stands between the commands and the API server, and can cut their connections.
+type proxy struct {
+	listener net.Listener
+	to       string
+	mu       sync.Mutex
+	open     []net.Conn
+}
+
+func newProxy(t *testing.T, to string) *proxy {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, to: to}
+	t.Cleanup(func() { _ = l.Close(); p.cut() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go p.pass(c)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) pass(from net.Conn) {
+	to, err := net.Dial("tcp", p.to)
+	if err != nil {
+		_ = from.Close()
+		return
+	}
+	p.mu.Lock()
+	p.open = append(p.open, from, to)
+	p.mu.Unlock()
+	go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
+	_, _ = io.Copy(from, to)
+	_ = from.Close()
+}
+
+// cut ends every connection, and says how many there were.
+func (p *proxy) cut() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.open) / 2
+	for _, c := range p.open {
+		_ = c.Close()
+	}
+	p.open = nil
+	return n
+}
+
+// buffer collects what a command prints while it runs.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// command is one that runs.
+type command struct {
+	t    *testing.T
+	out  buffer
+	stop context.CancelFunc
+	done chan error
+}
+
+func (w *world) begin(args ...string) *command {
+	w.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	c := &command{t: w.t, stop: stop, done: make(chan error, 1)}
+	w.t.Cleanup(stop)
+	root := New()
+	root.SetOut(&c.out)
+	root.SetErr(&c.out)
+	root.SetArgs(append(args, "--kubeconfig", w.kubeconfig, "--namespace", w.ns))
+	go func() { c.done <- root.ExecuteContext(ctx) }()
+	return c
+}
+
+// run runs a command to its end.
+func (w *world) run(args ...string) (string, error) {
+	w.t.Helper()
+	c := w.begin(args...)
+	err := c.end()
+	return c.out.String(), err
+}
+
+// end waits until the command ends, and returns how.
+func (c *command) end() error {
+	c.t.Helper()
+	select {
+	case err := <-c.done:
+		return err
+	case <-time.After(2 * time.Minute):
+		c.t.Fatalf("the command does not end; it printed\n%s", c.out.String())
+		return nil
+	}
+}
+
+// prints waits until the command has printed a text.
+func (c *command) prints(text string) {
+	c.t.Helper()
+	eventually(c.t, "print "+text, func() error {
+		if out := c.out.String(); !strings.Contains(out, text) {
+			return fmt.Errorf("it printed\n%s", out)
+		}
+		return nil
+	})
+}
+
+// eventually waits until check answers nil.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	var err error
+	for time.Now().Before(deadline) {
+		if err = check(); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+func (w *world) create(o client.Object) {
+	w.t.Helper()
+	o.SetNamespace(w.ns)
+	if err := w.api.Create(w.t.Context(), o); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) ca() *v1alpha1.ClusterCA {
+	w.t.Helper()
+	var ca v1alpha1.ClusterCA
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s"}, &ca); err != nil {
+		w.t.Fatal(err)
+	}
+	return &ca
+}
+
+// reports writes a status of the CA, as the operator would; observed is the generation of the spec.
+func (w *world) reports(change func(*v1alpha1.ClusterCA)) {
+	w.t.Helper()
+	ca := w.ca()
+	ca.Status.ObservedGeneration = ca.Generation
+	change(ca)
+	for i := range ca.Status.Conditions {
+		ca.Status.Conditions[i].ObservedGeneration = ca.Status.ObservedGeneration
+	}
+	if err := w.api.Status().Update(w.t.Context(), ca); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// phase writes a status of the CA in a phase; "" is none.
+func (w *world) phase(phase string, acknowledged, required int32, pending ...string) {
+	w.t.Helper()
+	w.reports(func(ca *v1alpha1.ClusterCA) {
+		ca.Status.Rotation = v1alpha1.RotationStatus{}
+		if phase == "" {
+			return
+		}
+		ca.Status.Rotation = v1alpha1.RotationStatus{
+			Phase: phase, Trigger: "RevisionChanged", From: 1, To: 2, StartTime: metav1.Now(), PhaseTime: metav1.Now(),
+			Acked: fmt.Sprintf("%d/%d", acknowledged, required),
+			Gates: []v1alpha1.GateStatus{{Name: phase, Acknowledged: &acknowledged, Required: &required, Pending: pending}},
+		}
+	})
+}
+
+// ledger writes the ledger as the operator would.
+func (w *world) ledger(generations ...plan.Generation) {
+	w.t.Helper()
+	text, err := plan.Ledger{Revision: 1, Since: time.Now().UTC(), Generations: generations}.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}, Data: map[string]string{v1alpha1.LedgerKey: text}}
+	if err := w.api.Update(w.t.Context(), cm); client.IgnoreNotFound(err) != nil {
+		w.t.Fatal(err)
+	} else if err != nil {
+		w.create(cm)
+	}
+}
+
+func generation(n int32, s plan.State, trigger string) plan.Generation {
+	return plan.Generation{Number: n, State: s, Trigger: trigger, SecretName: fmt.Sprintf("k8s-g%d", n)}
+}
+
+// steady is a world with a CA that is Ready and not being replaced.
+func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *world {
+	t.Helper()
+	w := newWorld(t)
+	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
+	for _, m := range mods {
+		m(ca)
+	}
+	w.create(ca)
+	w.ledger(generation(1, plan.Signing, ""))
+	w.reports(func(ca *v1alpha1.ClusterCA) {
+		ca.Status.Certificate = v1alpha1.CertificateStatus{IssuerGeneration: 1, NotAfter: metav1.NewTime(time.Now().Add(1000 * time.Hour))}
+		ca.Status.Conditions = []metav1.Condition{{
+			Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now(),
+		}}
+	})
+	return w
+}
