@@ -340,7 +340,9 @@ func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *world {
 	w.create(ca)
 	w.ledger(generation(1, plan.Signing, ""))
 	w.reports(func(ca *v1alpha1.ClusterCA) {
-		ca.Status.Certificate = v1alpha1.CertificateStatus{IssuerGeneration: 1, NotAfter: metav1.NewTime(time.Now().Add(1000 * time.Hour))}
+		ca.Status.Certificate = v1alpha1.CertificateStatus{
+			IssuerGeneration: 1, RenewalTime: metav1.NewTime(time.Now().Add(500 * time.Hour)), NotAfter: metav1.NewTime(time.Now().Add(1000 * time.Hour)),
+		}
 		ca.Status.Conditions = []metav1.Condition{{
 			Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now(),
 		}}

@@ -36,10 +36,10 @@ func (w *Watch) Frame(now time.Time, s status.Style) []string {
 // Lines are the progress as it is logged: how it stands, and what a person should know.
 func (w *Watch) Lines() []string {
 	var line string
-	switch r := w.seen.CA.Status.Rotation; {
-	case r.Phase != "":
+	switch {
+	case w.last.Phase != "" && w.outcome() == Going:
 		gate, counted := w.gate()
-		line = fmt.Sprintf("%s: %s, %s", w.name(), r.Phase, w.route())
+		line = fmt.Sprintf("%s: %s, %s", w.name(), w.last.Phase, w.route())
 		if counted {
 			line += fmt.Sprintf(", %d/%d acknowledged", *gate.Acknowledged, *gate.Required)
 		}
@@ -56,14 +56,14 @@ func (w *Watch) name() string {
 	return fmt.Sprintf("ClusterCA/%s in %s", w.seen.CA.Name, w.seen.CA.Namespace)
 }
 
-// heading is one line on how it stands; without a time it says nothing that changes by itself.
+// heading is one line on how it stands.
 func (w *Watch) heading(now time.Time) string {
 	signing, _ := w.seen.Ledger.Signing()
 	switch w.outcome() {
 	case Completed:
 		text := fmt.Sprintf("%s: generation %d signs and is trusted alone", Completed, signing.Number)
-		if !w.start.IsZero() {
-			text += ", after " + status.Span(w.ended.Sub(w.start))
+		if !w.last.StartTime.IsZero() {
+			text += ", after " + status.Span(w.ended.Sub(w.last.StartTime.Time))
 		}
 		return text
 	case GivenUp:
@@ -73,12 +73,8 @@ func (w *Watch) heading(now time.Time) string {
 	default:
 	}
 	switch {
-	case w.seen.CA.Status.Rotation.Phase != "":
-		text := w.route()
-		if !now.IsZero() {
-			text += ", for " + status.Span(now.Sub(w.start))
-		}
-		return text
+	case w.last.Phase != "":
+		return w.route() + ", for " + status.Span(now.Sub(w.last.StartTime.Time))
 	case w.want != "" && !w.asked:
 		return fmt.Sprintf("waiting until spec.rotation.revision is %q", w.want)
 	case w.begun, w.asked:
@@ -90,21 +86,21 @@ func (w *Watch) heading(now time.Time) string {
 
 // route names the generations of the replacement and its cause.
 func (w *Watch) route() string {
-	text := fmt.Sprintf("generation %d → %d", w.from, w.to)
-	if w.to < w.from {
-		text = fmt.Sprintf("generation %d is given up", max(w.from, w.to))
+	r := w.last
+	text := fmt.Sprintf("generation %d → %d", r.From, r.To)
+	if r.To < r.From {
+		text = fmt.Sprintf("generation %d is given up", r.From)
 	}
-	if w.cause != "" {
-		text += " (" + w.cause + ")"
+	if r.Trigger != "" {
+		text += " (" + r.Trigger + ")"
 	}
 	return text
 }
 
 // gate is what the phase waits for; counted is false where that is not known yet.
 func (w *Watch) gate() (g v1alpha1.GateStatus, counted bool) {
-	r := w.seen.CA.Status.Rotation
-	for _, g := range r.Gates {
-		if g.Name == r.Phase {
+	for _, g := range w.last.Gates {
+		if g.Name == w.last.Phase {
 			return g, g.Acknowledged != nil && g.Required != nil
 		}
 	}

@@ -153,9 +153,12 @@ func (p *Plan) warn(now time.Time, objects status.Objects, holding []status.Cons
 		add("mode is 'Emergency': the present CA is distrusted at once, and all %d holders of its certificates stop working "+
 			"until what replaces them is delivered; for a replacement that nobody notices set spec.rotation.mode to 'Safe'", len(holding))
 	}
-	if r := ca.Status.Rotation; r.Phase != "" {
-		add("a replacement is under way (%s): in %s another revision gives up the new CA and begins with yet another one, later it makes "+
-			"one more replacement follow", r.Phase, plan.DistributingTrust)
+	switch phase := plan.Phase(ca.Status.Rotation.Phase); phase {
+	case "":
+	case plan.Preparing, plan.DistributingTrust:
+		add("a replacement is under way (%s): another revision gives it up and begins anew", phase)
+	default:
+		add("a replacement is under way (%s): another revision makes one more follow it", phase)
 	}
 	if tool, mark := GitOps(ca); tool != "" {
 		add("%s keeps this object as it is in Git (%s): change the field there; what is changed in the cluster may be reverted, "+

@@ -44,6 +44,9 @@ func cluster(ca *v1alpha1.ClusterCA, n int) status.Objects {
 	s.Spec.CARef.Name, s.Spec.Delivery, s.Status.Conditions = "k8s", mounted(10*time.Minute), ready()
 	s.Spec.Probe = &v1alpha1.ProbeSpec{}
 	o := status.Objects{CAs: []v1alpha1.ClusterCA{*ca}, Servers: []v1alpha1.APIServerCertificate{s}}
+	other := v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "of-another-ca"}} // and not Ready
+	other.Spec.CARef.Name = "etcd"
+	o.Credentials = append(o.Credentials, other)
 	for i := range n {
 		c := v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: fmt.Sprintf("node%d", i)}}
 		c.Spec.CARef.Name, c.Spec.Delivery, c.Status.Conditions = "k8s", mounted(5*time.Minute), ready()
@@ -215,6 +218,7 @@ func TestOutcome(t *testing.T) {
 		"the ledger is done, not the status":   {"r2", []rotate.Seen{steady, seen(after, "r2", "WithdrawingTrust", 2, 2)}, rotate.Going},
 		"the status is done, not the ledger":   {"r2", []rotate.Seen{steady, seen(under, "r2", "", 2, 2)}, rotate.Going},
 		"completed, and asked for once more":   {"r2", []rotate.Seen{steady, seen(after, "r3", "", 3, 3)}, rotate.Going},
+		"completed, and another field changed": {"r2", []rotate.Seen{steady, seen(after, "r2", "", 3, 2)}, rotate.Going},
 		"any one, under way":                   {"", []rotate.Seen{seen(under, "r2", "Reissuing", 2, 2)}, rotate.Going},
 		"any one, completed":                   {"", []rotate.Seen{seen(under, "r2", "Reissuing", 2, 2), seen(after, "r2", "", 2, 2)}, rotate.Completed},
 		"any one, from the beginning":          {"", []rotate.Seen{steady, seen(after, "r2", "", 2, 2)}, rotate.Completed},
@@ -224,6 +228,7 @@ func TestOutcome(t *testing.T) {
 		"stalled before it began":              {"r2", []rotate.Seen{seen(before, "r2", "", 2, 2, stalled)}, rotate.Stuck},
 		"stalled, of the spec before":          {"r2", []rotate.Seen{seen(before, "r2", "", 2, 1, stalled)}, rotate.Going},
 		"stalled, before the spec was changed": {"r2", []rotate.Seen{seen(before, "r1", "", 1, 1, stalled)}, rotate.Going},
+		"stalled, before it is asked for":      {"r3", []rotate.Seen{seen(before, "r2", "", 2, 2, stalled)}, rotate.Going},
 		"stalled on its way":                   {"r2", []rotate.Seen{seen(under, "r2", "Reissuing", 2, 2, stalled)}, rotate.Going},
 		"there is no ledger":                   {"r2", []rotate.Seen{seen(plan.Ledger{}, "r2", "", 2, 2)}, rotate.Going},
 	} {
@@ -237,6 +242,20 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("%s instead of %s: %q", got, c.end, w.Lines())
 			}
 		})
+	}
+}
+
+// TestAlerts leaves out what the operator said of an older spec.
+func TestAlerts(t *testing.T) {
+	ca := newCA(func(c *v1alpha1.ClusterCA) {
+		c.Generation = 2
+		c.Status.Conditions = append(c.Status.Conditions,
+			metav1.Condition{Type: "Stalled", Status: metav1.ConditionTrue, Message: "older", ObservedGeneration: 1},
+			metav1.Condition{Type: "RotationBlocked", Status: metav1.ConditionTrue, Message: "present", ObservedGeneration: 2})
+	})
+	w := rotate.Begin("", rotate.Seen{CA: ca, Ledger: ledgerOf(t, "1 Signing")})
+	if diff := cmp.Diff([]string{"RotationBlocked: present"}, w.Alerts()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -254,8 +273,7 @@ func TestFrame(t *testing.T) {
 	frame := func(w *rotate.Watch, at time.Duration) string {
 		return strings.Join(w.Frame(now.Add(at), status.Style{Width: 60}), "\n") + "\n"
 	}
-	w := rotate.Begin("r2", rotate.Seen{CA: at("Preparing", 0, 0, 1), Ledger: ledgerOf(t, "1 Signing r1", "2 Staged r2")})
-	w.Look(rotate.Seen{CA: at("DistributingTrust", 2*time.Second, 0, 3), Ledger: ledgerOf(t, "1 Signing r1", "2 Trusted r2")})
+	w := rotate.Begin("r2", rotate.Seen{CA: at("DistributingTrust", 2*time.Second, 0, 3), Ledger: ledgerOf(t, "1 Signing r1", "2 Trusted r2")})
 	blocked := at("Reissuing", 602*time.Second, 1, 3, "NodeCredential/node1-kubelet", "NodeCredential/node1-proxy")
 	blocked.Status.Conditions = append(blocked.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.RotationBlockedCondition, Status: metav1.ConditionTrue, Message: "the phase has waited for longer than spec.rotation.timeout",
@@ -278,6 +296,10 @@ func TestFrame(t *testing.T) {
 
 	w.Look(rotate.Seen{CA: at("WithdrawingTrust", 1202*time.Second, 0, 3), Ledger: ledgerOf(t, "1 Withdrawn r1", "2 Signing r2")})
 	done := newCA(func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "r2" })
+	before := w.Lines()
+	if w.Look(rotate.Seen{CA: done, Ledger: ledgerOf(t, "1 Withdrawn r1", "2 Signing r2")}); !cmp.Equal(before, w.Lines()) {
+		t.Errorf("half of the news is no news: %q", w.Lines())
+	}
 	l := ledgerOf(t, "2 Signing r2")
 	l.Since = now.Add(1803 * time.Second)
 	w.Look(rotate.Seen{CA: done, Ledger: l})
@@ -293,7 +315,7 @@ func TestFrame(t *testing.T) {
 	}
 
 	early := rotate.Begin("", rotate.Seen{CA: at("WithdrawingTrust", 0, 0, 3), Ledger: plan.Ledger{Emergency: true, Generations: ledgerOf(t, "1 Withdrawn r1", "2 Signing r2").Generations}})
-	if got := frame(early, time.Minute); !strings.Contains(got, "  - DistributingTrust\n  - Reissuing\n  ▶ WithdrawingTrust   1m ") || !strings.Contains(got, "  ✓ Preparing\n") {
+	if got := frame(early, time.Minute); !strings.Contains(got, "  - DistributingTrust\n  - Reissuing\n  ▶ WithdrawingTrust   1m ") || !strings.Contains(got, "  ✓ Preparing          0s\n") {
 		t.Error(got)
 	}
 }

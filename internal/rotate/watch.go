@@ -37,11 +37,8 @@ type Watch struct {
 	begun bool
 	asked bool // the spec had the wanted revision
 	seen  Seen
+	last  v1alpha1.RotationStatus // as it was before it ended
 	began map[plan.Phase]time.Time
-	start time.Time
-	from  int32
-	to    int32
-	cause string
 	ended time.Time
 }
 
@@ -76,10 +73,10 @@ func (w *Watch) Look(seen Seen) Outcome {
 
 // follow notes when phases began. Another start is another replacement.
 func (w *Watch) follow(r v1alpha1.RotationStatus) {
-	if !w.start.Equal(r.StartTime.Time) {
-		w.start, w.began = r.StartTime.Time, map[plan.Phase]time.Time{}
+	if !w.last.StartTime.Equal(&r.StartTime) {
+		w.began = map[plan.Phase]time.Time{plan.Preparing: r.StartTime.Time}
 	}
-	w.begun, w.from, w.to, w.cause = true, r.From, r.To, r.Trigger
+	w.begun, w.last = true, r
 	if _, ok := w.began[plan.Phase(r.Phase)]; !ok {
 		w.began[plan.Phase(r.Phase)] = r.PhaseTime.Time
 	}
@@ -162,8 +159,7 @@ var order = []plan.Phase{plan.Preparing, plan.DistributingTrust, plan.Reissuing,
 
 // Steps are the phases, at a moment.
 func (w *Watch) Steps(now time.Time) []Step {
-	phase := plan.Phase(w.seen.CA.Status.Rotation.Phase)
-	at := slices.Index(order, phase)
+	at := slices.Index(order, plan.Phase(w.last.Phase))
 	if w.outcome() == Completed {
 		at, now = len(order), w.ended
 	}

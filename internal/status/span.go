@@ -44,10 +44,14 @@ func Until(now, at time.Time) string {
 	return "in " + Span(at.Sub(now))
 }
 
-// date is a day in UTC, "" for no time.
-func date(t time.Time) string {
-	if t.IsZero() {
+// date is a day in UTC, with the time of day where it is less than two days away; "" for no time.
+func date(now, t time.Time) string {
+	switch {
+	case t.IsZero():
 		return ""
+	case t.Sub(now).Abs() < 2*day:
+		return t.UTC().Format("2006-01-02 15:04")
+	default:
+		return t.UTC().Format(time.DateOnly)
 	}
-	return t.UTC().Format(time.DateOnly)
 }

@@ -287,3 +287,13 @@ func TestSpan(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestShortLived shows the time of day where the day says too little.
+func TestShortLived(t *testing.T) {
+	r := status.Build(now, status.Objects{CAs: []v1alpha1.ClusterCA{ca("k8s", func(c *v1alpha1.ClusterCA) {
+		c.Status.Certificate = certificate(1, -day, 4*time.Hour, day)
+	})}}, "")
+	if text := r.Text(status.Style{}); !strings.Contains(text, "2026-11-24 12:00  1d  2026-11-23 16:00") {
+		t.Error(text)
+	}
+}

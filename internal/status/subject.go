@@ -96,7 +96,7 @@ func (s subject) problems(now time.Time) []Problem {
 	stalled := s.is(v1alpha1.StalledCondition)
 	end := s.certificate.NotAfter.Time
 	if s.expired(now) {
-		add(Error, stateExpired, fmt.Sprintf("the certificate expired %s, at %s", Until(now, end), date(end)))
+		add(Error, stateExpired, fmt.Sprintf("the certificate expired %s, at %s", Until(now, end), date(now, end)))
 	}
 	switch {
 	case stalled != nil:
@@ -139,7 +139,7 @@ func (s subject) lateness(now time.Time) (reason string, severity Severity, mess
 	case !renewal.IsZero() && now.After(renewal.Add(end.Sub(renewal)/4)):
 		return "Overdue", Error, fmt.Sprintf("the certificate was to be replaced %s and was not; it expires %s: is the operator running?",
 			Until(now, renewal), Until(now, end))
-	case renewal.IsZero() && now.After(end.Add(-end.Sub(start)/5)):
+	case renewal.IsZero() && !start.IsZero() && now.After(end.Add(-end.Sub(start)/5)):
 		return "Expiring", Warning, fmt.Sprintf("the certificate ends %s together with its CA, and is replaced only when the CA is", Until(now, end))
 	default:
 		return "", "", ""

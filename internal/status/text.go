@@ -130,7 +130,7 @@ func (t *tree) add(first string, name cell, s State, identity, by string) {
 		}
 	}
 	t.rows = append(t.rows, row{tree: first, cells: []cell{
-		name, state, {text: identity}, {text: date(s.NotAfter)}, {text: left}, {text: date(s.RenewalTime)}, {text: by},
+		name, state, {text: identity}, {text: date(t.now, s.NotAfter)}, {text: left}, {text: date(t.now, s.RenewalTime)}, {text: by},
 	}})
 }
 

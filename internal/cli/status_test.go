@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/status"
+)
+
+// TestStatus looks at a CA that is well, and at one of whose credentials the operator has not seen.
+func TestStatus(t *testing.T) {
+	w := steady(t)
+	out, err := w.run("status")
+	if err != nil || !strings.Contains(out, "ClusterCA/k8s  Ready") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	w.create(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1"}, Spec: v1alpha1.NodeCredentialSpec{
+		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-node1", Role: "Kubelet",
+	}})
+	out, err = w.run("status", "k8s")
+	if ExitCode(err) != 2 || !strings.Contains(out, "└─ NodeCredential/node1  Unknown  system:node:k8s-node1") || !strings.Contains(out, "is it running?") {
+		t.Errorf("%d: %v\n%s", ExitCode(err), err, out)
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Errorf("colours where there is no terminal: %q", out)
+	}
+	for format, decode := range map[string]func([]byte, any) error{
+		"json": json.Unmarshal, "yaml": func(text []byte, into any) error { return yaml.UnmarshalStrict(text, into) },
+	} {
+		var r status.Report
+		out, err := w.run("status", "-o", format)
+		if ExitCode(err) != 2 || decode([]byte(out), &r) != nil || len(r.ClusterCAs) != 1 || len(r.Problems) != 1 {
+			t.Errorf("%s: %v\n%s", format, err, out)
+		}
+	}
+	if out, err := w.run("status", "--all-namespaces"); ExitCode(err) != 2 || !strings.Contains(out, "ClusterCA/k8s in "+w.ns) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, args := range [][]string{{"status", "gone"}, {"status", "-o", "xml"}, {"status", "--context", "gone"}, {"rotate", "gone"}} {
+		if _, err := w.run(args...); ExitCode(err) != 1 {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
