@@ -108,16 +108,18 @@ func longest(consumers []status.Consumer) time.Duration {
 	return d
 }
 
-// inWaves is how long it takes at least when so many are on their way at one time.
+// inWaves is how long it takes at least when so many are on their way at one time. Those that take a time that is not
+// known only make it longer.
 func inWaves(consumers []status.Consumer, wave int) time.Duration {
-	if len(consumers) == 0 {
-		return plan.Settling
-	}
-	shortest := delayOf(consumers[0])
+	n, shortest := 0, time.Duration(0)
 	for _, c := range consumers {
-		shortest = min(shortest, delayOf(c))
+		if d := delayOf(c); d > 0 {
+			if n++; n == 1 || d < shortest {
+				shortest = d
+			}
+		}
 	}
-	waves := (len(consumers) + wave - 1) / wave
+	waves := (n + wave - 1) / wave
 	return max(longest(consumers), time.Duration(waves)*shortest)
 }
 

@@ -90,11 +90,11 @@ What happens then:
   2  DistributingTrust  both CAs are trusted, the old one signs
                         waits for 8 consumers, at least 10m
   3  Reissuing          the new CA signs, and every certificate is issued again, 2 at a time
-                        waits for 8 consumers, at least 10m
+                        waits for 8 consumers, at least 20m
   4  WithdrawingTrust   the new CA is trusted alone, then the old key is deleted
                         waits for 8 consumers, at least 10m
 
-It takes at least 30m.
+It takes at least 40m.
 It waits until delivery.acknowledged states what is in use at: NodeCredential/node0
 It waits until the probe has seen the change at: APIServerCertificate/k8s-master
 

@@ -77,7 +77,7 @@ func withKubeconfig(server string) func(*v1alpha1.NodeCredential) {
 }
 
 func reissuing(c *v1alpha1.ClusterCA) {
-	c.Status.Certificate.IssuerGeneration = 2
+	c.Status.Certificate.IssuerGeneration, c.Status.Trust.Revision = 2, 3
 	c.Status.Generations = []v1alpha1.GenerationStatus{
 		{Number: 1, State: "Retiring", SecretName: "k8s-g1-0a1b2c3d", NotAfter: after(3649 * day)},
 		{Number: 2, State: "Signing", SecretName: "k8s-g2-4e5f6a7b", NotAfter: after(3650 * day)},
@@ -145,7 +145,8 @@ ClusterCA/k8s                       Ready  generation 1 signs              2036-
 			want: `
 NAME                             STATE           IDENTITY                        EXPIRES     IN       RENEWS      BY
 ClusterCA/k8s                    Ready           generation 2 signs              2036-11-19  9y 364d  2034-11-20
-│  Reissuing, generation 1 → 2: 1/2 acknowledged, for 12m 5s, begun 25m ago (SpecChanged)
+│  Reissuing, generation 1 → 2: 1/2 acknowledged, for 12m 5s, begun 25m ago (SpecChanged); the trust
+│  revision is 3
 │  waits for NodeCredential/node1-proxy
 ├─ generation 1                  Retiring        Secret/k8s-g1-0a1b2c3d          2036-11-19  9y 364d
 ├─ generation 2                  Signing         Secret/k8s-g2-4e5f6a7b          2036-11-20  10y
@@ -265,7 +266,7 @@ func TestJSON(t *testing.T) {
 		`{"number":1,"state":"Retiring","secretName":"k8s-g1-0a1b2c3d","notAfter":"2036-11-19T12:00:00Z"},` +
 		`{"number":2,"state":"Signing","secretName":"k8s-g2-4e5f6a7b","notAfter":"2036-11-20T12:00:00Z"}],` +
 		`"rotation":{"phase":"Reissuing","trigger":"SpecChanged","from":1,"to":2,"startTime":"2026-11-23T11:35:00Z",` +
-		`"phaseTime":"2026-11-23T11:47:55Z","acknowledged":"1/2","pending":["NodeCredential/node1-proxy"]},` +
+		`"phaseTime":"2026-11-23T11:47:55Z","acknowledged":"1/2","pending":["NodeCredential/node1-proxy"]},"trustRevision":3,` +
 		`"certificates":[{"kind":"NodeCredential","name":"node1-proxy","ready":true,"state":"Ready","notAfter":"2027-11-22T12:00:00Z",` +
 		`"renewalTime":"2027-07-23T12:00:00Z","host":"k8s-node1","identity":"system:kube-proxy","issuerGeneration":1,"oldGeneration":true,` +
 		`"pending":true}]}],"problems":[]}`

@@ -57,7 +57,7 @@ func (t *tree) authority(first, below string, a Authority) {
 		lead = below + "   "
 	}
 	if a.Rotation != nil {
-		t.rotation(lead, *a.Rotation)
+		t.rotation(lead, *a.Rotation, a.TrustRevision)
 	}
 	for i, draw := range items {
 		if i == len(items)-1 {
@@ -135,7 +135,7 @@ func (t *tree) add(first string, name cell, s State, identity, by string) {
 }
 
 // rotation says how far the replacement of a CA is.
-func (t *tree) rotation(lead string, r Rotation) {
+func (t *tree) rotation(lead string, r Rotation, trust int64) {
 	text := fmt.Sprintf("%s, %s: ", r.Phase, route(r.From, r.To))
 	if r.Acknowledged != "" {
 		text += r.Acknowledged + " acknowledged, "
@@ -146,6 +146,9 @@ func (t *tree) rotation(lead string, r Rotation) {
 	}
 	if r.Trigger != "" {
 		text += " (" + r.Trigger + ")"
+	}
+	if trust > 0 {
+		text += fmt.Sprintf("; the trust revision is %d", trust)
 	}
 	t.rows = append(t.rows, row{tree: lead, prose: text})
 	if len(r.Pending) > 0 {
