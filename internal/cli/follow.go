@@ -48,7 +48,8 @@ func follow(ctx context.Context, api client.WithWatch, key client.ObjectKey, wan
 		case <-tick:
 			f.show()
 		case <-late:
-			return &exit{exitTimeout, fmt.Sprintf("rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", key.Name, status.Span(timeout))}
+			return &exit{exitTimeout, fmt.Sprintf(
+				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", key.Name, status.Span(timeout))}
 		case <-ctx.Done():
 			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for ClusterCA %q goes on", key.Name)}
 		}
