@@ -21,6 +21,11 @@ type faulty struct {
 }
 
 func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
+	if watch := r.URL.Query().Get("watch") == "true"; !watch {
+		f.w.requests.Add(1)
+		f.w.flying.Add(1)
+		defer f.w.flying.Add(-1)
+	}
 	if fault := f.w.fault.Load(); fault != nil {
 		if code := (*fault)(r); code != 0 {
 			return &http.Response{
@@ -29,7 +34,14 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 			}, nil
 		}
 	}
-	return f.next.RoundTrip(r)
+	resp, err := f.next.RoundTrip(r)
+	if h := f.w.hosts.Load(); err == nil && h != nil {
+		err = h.saw(r, resp)
+	}
+	if err == nil && r.URL.Query().Get("watch") == "true" {
+		resp.Body = watched{resp.Body, r, f.w}
+	}
+	return resp, err
 }
 
 // failing lets every request of a method whose path ends in a suffix fail, until the returned function is called.

@@ -83,6 +83,19 @@ type world struct {
 	stop  func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
+	// hosts, where it is set, sees every write of the operator.
+	hosts atomic.Pointer[hosts]
+	// dead says that the operator was cut off.
+	dead atomic.Bool
+	// ice, where it is set, keeps what happens from the operator's caches.
+	ice atomic.Pointer[ice]
+	// requests counts what the operator asked of the API server, and flying what it has no answer to yet.
+	requests, flying atomic.Int64
+	// lone says that another operator may be stuck, which is not to be waited for.
+	lone bool
+	// others are further operators for the same namespace, whose clocks are ahead by so much.
+	others []*world
+	ahead  time.Duration
 	// busy and visits are what load said when the operator started: an operator that was stopped
 	// leaves its last figures behind.
 	busy, visits float64
@@ -100,7 +113,7 @@ func newWorld(t testing.TB) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(2 * time.Minute)), stop: func() {}}
+	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -129,12 +142,17 @@ func (w *world) start() {
 	}
 }
 
-// restartAt stops the operator, sets its clock and starts another: every object is then visited.
+// restartAt stops every operator, sets its clock and starts another: every object is then visited.
 func (w *world) restartAt(at time.Time) {
 	w.t.Helper()
-	w.stop()
-	w.clock.SetTime(at)
-	w.start()
+	all := append([]*world{w}, w.others...)
+	for _, o := range all {
+		o.stop()
+	}
+	for _, o := range all {
+		o.clock.SetTime(at.Add(o.ahead))
+		o.start()
+	}
 }
 
 func (w *world) create(objects ...client.Object) {
@@ -311,6 +329,14 @@ func (w *world) generation(ca string) *corev1.Secret {
 
 func typeName(o client.Object) string { return fmt.Sprintf("%T", o) }
 
+// list reads all objects of a kind.
+func (w *world) list(into client.ObjectList) {
+	w.t.Helper()
+	if err := w.api.List(w.t.Context(), into, client.InNamespace(w.ns)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // versions are the resource versions of all that an operator could write in the namespace.
 func (w *world) versions() map[string]string {
 	w.t.Helper()
@@ -319,9 +345,7 @@ func (w *world) versions() map[string]string {
 		&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
 		&corev1.SecretList{}, &corev1.ConfigMapList{},
 	} {
-		if err := w.api.List(w.t.Context(), list, client.InNamespace(w.ns)); err != nil {
-			w.t.Fatal(err)
-		}
+		w.list(list)
 		items, err := meta.ExtractList(list)
 		if err != nil {
 			w.t.Fatal(err)
@@ -337,28 +361,38 @@ func (w *world) versions() map[string]string {
 // settled waits until the operator started last has visited every object and has nothing left to do.
 func (w *world) settled() {
 	w.t.Helper()
+	w.eventually("the operator is idle", w.rest())
+}
+
+// rest returns a function that says, at the tenth time in a row, whether the operator started last has visited every
+// object and has nothing left to do.
+func (w *world) rest() func() error {
+	w.t.Helper()
 	objects := 0
 	for name := range w.versions() {
 		if strings.Contains(name, "v1alpha1.") {
 			objects++
 		}
 	}
-	quiet := 0
-	w.eventually("the operator is idle", func() error {
+	quiet, requests := 0, int64(0)
+	return func() error {
 		busy, visits := load(w.t)
-		if int(visits-w.visits) < objects || busy > w.busy {
-			quiet = 0
-			return fmt.Errorf("%v objects wait or are worked on, %v were visited", busy-w.busy, visits-w.visits)
+		if w.lone {
+			busy = w.busy
+		}
+		made := w.requests.Load()
+		if int(visits-w.visits) < objects || busy > w.busy || made != requests || w.flying.Load() > 0 {
+			quiet, requests = 0, made
+			return fmt.Errorf("%v objects wait, %v were visited, %d requests were made", busy-w.busy, visits-w.visits, made)
 		}
 		if quiet++; quiet < 10 {
 			return errors.New("not idle for long enough")
 		}
 		return nil
-	})
+	}
 }
 
-// load reads controller-runtime's own metrics: how many objects wait or are worked on, and how many
-// reconciliations there ever were.
+// load reads controller-runtime's own metrics: how many objects wait, and how many reconciliations there ever were.
 func load(t testing.TB) (busy, visits float64) {
 	t.Helper()
 	families, err := metrics.Registry.Gather()
@@ -368,7 +402,7 @@ func load(t testing.TB) (busy, visits float64) {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			switch f.GetName() {
-			case "workqueue_depth", "controller_runtime_active_workers":
+			case "workqueue_depth":
 				busy += m.GetGauge().GetValue()
 			case "controller_runtime_reconcile_total":
 				visits += m.GetCounter().GetValue()

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,65 +326,3 @@ func (w *world) event(reason string) eventsv1.Event {
 	})
 	return found
 }
-
-// TestCrashAtEveryWrite lets the operator die at each of its writes of a whole rotation, one run of the operator
-// for each: it is cut off from the API server right after the write, and another one is started. After every
-// write each party must accept the certificate of every other.
-func TestCrashAtEveryWrite(t *testing.T) {
-	w := standard(t)
-	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
-	w.ready("node2", &v1alpha1.NodeCredential{})
-	old := w.pair(w.generation("k8s").Name).Cert
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
-	deaths := 0
-	for run := 0; ; run++ {
-		if run == 200 {
-			t.Fatal("the rotation does not end")
-		}
-		w.stop()
-		died := w.dieAtNextWrite()
-		w.start()
-		select {
-		case <-died:
-			deaths++
-		case <-w.idle(): // nothing to write: time has to pass
-			var ca v1alpha1.ClusterCA
-			w.get("k8s", &ca)
-			if ca.Status.Rotation.Phase == "" && ca.Status.ObservedGeneration == ca.Generation && ca.Status.Certificate.IssuerGeneration == 2 {
-				w.fault.Store(nil)
-				if deaths < 15 {
-					t.Errorf("the operator died only %d times", deaths)
-				}
-				if w.pair("node1-tls").Verify(w.clock.Now(), []*x509.Certificate{old}) == nil {
-					t.Error("a leaf of the old CA is left")
-				}
-				return
-			}
-			w.delivered()
-		}
-		if err := w.verified("node1", "node2"); err != nil {
-			t.Fatalf("after death %d: %v", deaths, err)
-		}
-	}
-}
-
-// dieAtNextWrite lets the operator's next write of an object of this test pass, and everything after it fail.
-func (w *world) dieAtNextWrite() <-chan struct{} {
-	died := make(chan struct{})
-	var once sync.Once
-	var dead atomic.Bool
-	f := func(r *http.Request) int {
-		if dead.Load() {
-			return http.StatusServiceUnavailable
-		}
-		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "/events") && dead.CompareAndSwap(false, true) {
-			once.Do(func() { close(died) })
-		}
-		return 0
-	}
-	w.fault.Store(&f)
-	return died
-}
-
-// idle is closed when the operator has had time to look at everything twice.
-func (w *world) idle() <-chan time.Time { return time.After(2500 * time.Millisecond) }

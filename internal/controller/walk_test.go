@@ -1,0 +1,123 @@
+package controller_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// later lets time pass while no operator runs: none of its writes is cut in two by the clock. Another one then does
+// what there is to do.
+func (w *world) later(d time.Duration) {
+	w.t.Helper()
+	w.settled()
+	w.restartAt(w.clock.Now().Add(d))
+	w.settled()
+}
+
+// ledger reads a CA's ledger, the only truth about where its replacement stands.
+func (w *world) ledger(ca string) plan.Ledger {
+	w.t.Helper()
+	var l plan.Ledger
+	w.eventually("the ledger of "+ca, func() error {
+		var cm corev1.ConfigMap
+		if w.missing(ca+"-trust", &cm) {
+			return errors.New("there is none")
+		}
+		w.get(ca+"-trust", &cm)
+		var err error
+		l, err = plan.ParseLedger(cm.Data["ledger"])
+		return err
+	})
+	return l
+}
+
+// phases are those of a whole replacement that a test can stop at.
+var phases = []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust}
+
+// walk lets a CA's replacement go on to its end, and does something when it is first in each phase. It returns the
+// phases in their order.
+func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
+	w.t.Helper()
+	var seen []plan.Phase
+	still := 0
+	for range 60 {
+		w.settled()
+		phase := w.ledger(ca).Phase()
+		if phase != plan.Completed && phase != plan.Preparing && !slices.Contains(seen, phase) {
+			seen = append(seen, phase)
+			if at != nil {
+				at(phase)
+				w.settled()
+			}
+		}
+		if still++; phase != plan.Completed {
+			still = 0
+		}
+		if still == 3 {
+			return seen
+		}
+		w.later(11 * time.Minute)
+	}
+	w.t.Fatalf("the replacement of %s does not end: %+v; pending are %v", ca, w.ledger(ca), pendingOf(w.clusterCA(ca)))
+	return nil
+}
+
+func (w *world) clusterCA(name string) *v1alpha1.ClusterCA {
+	w.t.Helper()
+	var ca v1alpha1.ClusterCA
+	w.get(name, &ca)
+	return &ca
+}
+
+// replaced lets a replacement go on to its end, and says what is wrong with that.
+func (w *world) replaced(ca string, at func(plan.Phase)) {
+	w.t.Helper()
+	seen := w.walk(ca, at)
+	if !slices.Equal(seen, phases) {
+		w.t.Errorf("the phases were %v", seen)
+	}
+	w.whole(ca)
+}
+
+// whole says whether a CA has one generation, that of its spec, and nothing else is left of any.
+func (w *world) whole(ca string) {
+	w.t.Helper()
+	l := w.ledger(ca)
+	if len(l.Generations) != 1 || l.Phase() != plan.Completed {
+		w.t.Errorf("the ledger is %+v", l)
+	}
+	var secrets corev1.SecretList
+	w.list(&secrets)
+	for _, s := range secrets.Items {
+		if s.Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/"+ca && s.Annotations[v1alpha1.GenerationAnnotation] != "" && !l.NamesSecret(s.Name) {
+			w.t.Errorf("Secret %s is left", s.Name)
+		}
+	}
+}
+
+// validity edits the field that replaces a CA.
+func (w *world) validity(ca string, n int) {
+	w.t.Helper()
+	edit(w, ca, &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(n) })
+}
+
+// serials are those of all certificates that were issued to consumers, by Secret.
+func (w *world) serials() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	var secrets corev1.SecretList
+	w.list(&secrets)
+	for _, s := range secrets.Items {
+		if s.Annotations[v1alpha1.GenerationAnnotation] == "" && len(s.Data["tls.crt"]) > 0 {
+			out[s.Name] = fmt.Sprintf("%x", w.pair(s.Name).Cert.SerialNumber)
+		}
+	}
+	return out
+}
