@@ -72,7 +72,7 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 	if trust, err = r.ensureTrust(ctx, ca, st, trust); err != nil {
 		return err
 	}
-	if err := r.ensurePair(ctx, ca, st); err != nil {
+	if err := r.ensurePair(ctx, ca, st, trust); err != nil {
 		return err
 	}
 	asked := r.asks(ctx, ca, st)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -242,8 +243,8 @@ func lastToSign(found map[int32]remnant, secrets []corev1.Secret) int32 {
 }
 
 // ensurePair publishes the pair that signs, where that is asked for: exactly one certificate, because
-// kube-controller-manager ends if it finds two.
-func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
+// kube-controller-manager ends if it finds two. An outdated ledger must not bring back a key that signs no more.
+func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap) error {
 	name := ca.Spec.SecretName
 	if name == "" || st.pair == nil {
 		return nil
@@ -263,6 +264,11 @@ func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st 
 		return err
 	}
 	data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(st.pair.Cert), corev1.TLSPrivateKeyKey: key}
+	if seen == nil || !maps.EqualFunc(seen.Data, data, bytes.Equal) {
+		if err := r.current(ctx, ca, trust); err != nil {
+			return err
+		}
+	}
 	was, h := holdingIn(seen), holding{Issuer: ca.Name, Generation: st.signing.Number}
 	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, ca.Spec.Delivery, r.clock.Now())
 	facts, err := h.facts()
