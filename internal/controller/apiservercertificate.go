@@ -42,12 +42,16 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		l.invalid = endpointCovered(&c)
 	}
 	var st leafState
-	clients, err := r.bundles(ctx, &c, &l)
+	var clients issuer
+	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
+	if err == nil {
+		clients, err = r.bundles(ctx, &c, &l, seen)
+	}
 	if err == nil {
 		err = r.claim(ctx, &l, l.secret)
 	}
 	if err == nil {
-		st, err = r.reconcileLeaf(ctx, l)
+		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := st.observed != nil && !st.issued
@@ -60,11 +64,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 
 // bundles renders what the API server verifies its clients with. What is returned is the CA that keeps one of them
 // from being rendered, or ready.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, l *leaf) (issuer, error) {
-	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
-	if err != nil {
-		return issuer{}, err
-	}
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, l *leaf, seen *corev1.Secret) (issuer, error) {
 	held := holdingIn(seen).Trust
 	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held[clientBundleKey])
 	if err != nil {

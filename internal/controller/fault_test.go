@@ -38,19 +38,27 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	if h := f.w.hosts.Load(); err == nil && h != nil {
 		err = h.saw(r, resp)
 	}
+	if late := f.w.late.Load(); late != nil {
+		(*late)(r)
+	}
 	if err == nil && r.URL.Query().Get("watch") == "true" {
 		resp.Body = watched{resp.Body, r, f.w}
 	}
 	return resp, err
 }
 
-// failing lets every request of a method whose path ends in a suffix fail, until the returned function is called.
+// failing lets every request of a method whose path ends in a suffix fail, until the returned function is called. No
+// method: every write, and of statuses too.
 func (w *world) failing(method, suffix string, code int) (heal func()) {
 	f := func(r *http.Request) int {
-		if r.Method == method && strings.HasSuffix(r.URL.Path, suffix) {
+		switch {
+		case method == "" && r.Method != http.MethodGet && (strings.HasSuffix(r.URL.Path, suffix) || strings.HasSuffix(r.URL.Path, "/status")):
 			return code
+		case r.Method == method && strings.HasSuffix(r.URL.Path, suffix):
+			return code
+		default:
+			return 0
 		}
-		return 0
 	}
 	w.fault.Store(&f)
 	return func() { w.fault.Store(nil) }

@@ -83,6 +83,8 @@ type world struct {
 	stop  func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
+	// late, where it is set, is called with each request before the operator gets the answer.
+	late atomic.Pointer[func(*http.Request)]
 	// hosts, where it is set, sees every write of the operator.
 	hosts atomic.Pointer[hosts]
 	// dead says that the operator was cut off.

@@ -174,8 +174,11 @@ func (h *hosts) wrote(s *corev1.Secret, at time.Time) {
 	d.versions = slices.Insert(d.versions, n, v)
 }
 
-// compare says whether a Secret went back to an older bundle.
+// compare says whether a Secret went back to an older bundle or key.
 func (h *hosts) compare(secret string, was, now version) {
+	if now.Issuer == was.Issuer && now.Generation < was.Generation {
+		h.report("Secret %s: it went back from generation %d of %s to %d", secret, was.Generation, was.Issuer, now.Generation)
+	}
 	for key, of := range was.Trust {
 		for ca, revision := range of {
 			if r, ok := now.Trust[key][ca]; ok && r < revision {

@@ -53,13 +53,11 @@ type leafFacts struct {
 }
 
 // reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read, of the CA's
-// ledger, before a key is generated and none otherwise. The state it returns is valid even with an error.
-func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
+// ledger, before a key is generated and none otherwise. The state it returns is valid even with an error. seen is the
+// Secret in the cache: l.bundles were rendered to go into that one and no later one, which may hold younger ones.
+func (b *base) reconcileLeaf(ctx context.Context, l leaf, seen *corev1.Secret) (leafState, error) {
 	var st leafState
-	seen, err := b.cachedSecret(ctx, l.owner.GetNamespace(), l.secret)
-	if err != nil {
-		return st, err
-	}
+	var err error
 	held := holdingIn(seen)
 	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca, held.Trust[bundleKey]); err != nil {
 		return st, err
@@ -76,9 +74,8 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 		}
 	}
 	if st.decision.Action == plan.Issue {
-		if seen, err = b.issueOnce(ctx, &st, l, seen); err != nil || st.issued {
-			return st, err
-		}
+		err := b.issueOnce(ctx, &st, l, seen)
+		return st, err
 	}
 	if seen != nil && st.observed.Err == nil {
 		err = b.writeLeaf(ctx, l, st, seen, st.observed.Pair, seen.Data[corev1.TLSPrivateKeyKey])
@@ -89,23 +86,32 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf) (leafState, error) {
 	return st, err
 }
 
-// issueOnce issues, unless the Secret turns out to be there although the cache does not know it: because it is
-// not ours, or its label was stripped. It then returns that Secret, observed.
-func (b *base) issueOnce(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) (*corev1.Secret, error) {
+// issueOnce issues, unless the Secret turns out to be there although the cache does not know it.
+func (b *base) issueOnce(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
 	err := b.issue(ctx, st, l, seen)
-	if seen != nil || !apierrors.IsAlreadyExists(err) {
-		return seen, err
+	if seen == nil && apierrors.IsAlreadyExists(err) {
+		return b.unexpected(ctx, l, l.secret, err)
 	}
-	if seen, err = b.liveSecret(ctx, l.owner.GetNamespace(), l.secret); err != nil {
-		return nil, err
+	return err
+}
+
+// unexpected looks at a Secret that is there although the cache does not know it. It may be somebody else's; or the
+// cache lags, or has lost it because its label was stripped, which is put right. In either case the race is lost: what
+// was made for an absent Secret may be older than what is there.
+func (b *base) unexpected(ctx context.Context, l leaf, name string, lost error) error {
+	s, err := b.liveSecret(ctx, l.owner.GetNamespace(), name)
+	switch {
+	case err != nil:
+		return err
+	case s == nil:
+		return lost
+	case !l.mine(s):
+		return conflict("Secret", name)
 	}
-	if err := b.observe(st, l, seen); err != nil {
-		return seen, err
+	if err := b.ensureSecret(ctx, l.owner, s, wanted{name: name, kind: l.kind}); err != nil {
+		return err
 	}
-	if st.decision.Action == plan.Issue {
-		err = b.issue(ctx, st, l, seen)
-	}
-	return seen, err
+	return lost
 }
 
 // observe reads what a Secret holds and decides what to do about it.

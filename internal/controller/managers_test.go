@@ -5,11 +5,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -18,8 +20,9 @@ import (
 // another starts a second operator for the same namespace, without any election, whose clock is ahead by so much.
 func (w *world) another(ahead time.Duration) *world {
 	w.t.Helper()
-	o := &world{
-		t: w.t, ns: w.ns, api: w.api, clock: testingclock.NewFakePassiveClock(w.clock.Now().Add(ahead)), stop: func() {}, ahead: ahead,
+	o := &world{t: w.t, ns: w.ns, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
+	if ahead != 0 {
+		o.clock = testingclock.NewFakePassiveClock(w.clock.Now().Add(ahead))
 	}
 	o.hosts.Store(w.hosts.Load())
 	w.others = append(w.others, o)
@@ -109,17 +112,19 @@ func TestStaleManager(t *testing.T) {
 	} {
 		t.Run(strings.Join(frozen, " "), func(t *testing.T) {
 			w := standard(t)
+			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "k8s-pair" })
 			w.settled()
 			w.observe()
 			stale := w.another(0)
+			w.settled()
 			w.others, w.lone = nil, true // it is not restarted with the first one, because that would show it everything
 			t.Cleanup(stale.stop)
-			w.settled()
 			thaw := stale.freeze(frozen...)
+			// Its own writes would keep it waiting until it sees them.
+			heal := stale.failing("", "k8s-trust", http.StatusConflict)
 			w.validity("k8s", 50000)
 			w.replaced("k8s", func(p plan.Phase) {
 				w.stop()
-				stale.clock.SetTime(w.clock.Now())
 				name := strings.ToLower(string(p))
 				w.create(newKubelet(name, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = name }),
 					newServer(name+"-master"),
@@ -129,6 +134,7 @@ func TestStaleManager(t *testing.T) {
 				w.ready(name, &v1alpha1.NodeCredential{})
 				w.ready(name+"-2", &v1alpha1.NodeCredential{})
 			})
+			heal()
 			thaw()
 			w.newcomer("thawed")
 			w.lone = false
@@ -136,4 +142,65 @@ func TestStaleManager(t *testing.T) {
 			w.whole("k8s")
 		})
 	}
+}
+
+// TestOvertaken holds back what one operator reads of the CA until another one has replaced it: what it then makes of
+// that must not take the place of what the other one wrote.
+func TestOvertaken(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		read int32 // which one of the ledger is held back
+		late client.Object
+	}{
+		{"before the client bundle", 1, newServer("late")},
+		{"before the server's certificate", 2, newServer("late")},
+		{"before the credential's certificate", 1, newKubelet("late")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := standard(t)
+			w.settled()
+			w.observe()
+			slow := w.another(0)
+			w.validity("k8s", 50000)
+			w.settled()
+			w.phase("k8s", string(plan.DistributingTrust))
+			w.others, w.lone = nil, true
+			t.Cleanup(slow.stop)
+			w.stop()
+			holds, release := slow.holdBack(http.MethodGet, "/configmaps/k8s-trust", c.read)
+			w.create(c.late)
+			<-holds
+			w.start()
+			w.walk("k8s", func(p plan.Phase) {
+				if p == plan.WithdrawingTrust { // the old key is there still
+					w.lone = false
+					close(release)
+				}
+			})
+			w.whole("k8s")
+		})
+	}
+}
+
+// holdBack keeps the operator's next answers to a request of a method, whose path ends in a suffix, from it, from the
+// nth on, until release is closed. holds is closed once there is one.
+func (w *world) holdBack(method, suffix string, nth int32) (holds <-chan struct{}, release chan<- struct{}) {
+	reached, released := make(chan struct{}), make(chan struct{})
+	var n atomic.Int32
+	f := func(r *http.Request) {
+		if r.Method != method || !strings.HasSuffix(r.URL.Path, suffix) {
+			return
+		}
+		if i := n.Add(1); i == nth {
+			close(reached)
+		} else if i < nth {
+			return
+		}
+		select {
+		case <-released:
+		case <-r.Context().Done():
+		}
+	}
+	w.late.Store(&f)
+	return reached, released
 }

@@ -37,9 +37,12 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 
 	var st leafState
 	var k kubeconfigState
-	err := r.claim(ctx, &l, l.secret)
+	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
 	if err == nil {
-		st, err = r.reconcileLeaf(ctx, l)
+		err = r.claim(ctx, &l, l.secret)
+	}
+	if err == nil {
+		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
 	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && st.observed != nil && st.observed.Err == nil {
 		var kerr error
@@ -86,14 +89,8 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 		return k, err
 	}
 	err = r.ensureSecret(ctx, c, seen, w)
-	if apierrors.IsAlreadyExists(err) { // not ours, or its label was stripped and the cache lost it
-		if seen, err = r.liveSecret(ctx, c.Namespace, name); err != nil {
-			return k, err
-		}
-		if seen != nil && !l.mine(seen) {
-			return k, conflict("Secret", name)
-		}
-		err = r.ensureSecret(ctx, c, seen, w)
+	if seen == nil && apierrors.IsAlreadyExists(err) {
+		err = r.unexpected(ctx, l, name, err)
 	}
 	if err == nil {
 		k.exists, k.stored = true, w.data[corev1.TLSCertKey]

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,7 +62,23 @@ func (h *hosts) check(after string) {
 			}
 		}
 	}
+	h.signers(after)
 	h.count()
+}
+
+// signers looks at the pairs with which others sign for themselves: API servers must know them.
+func (h *hosts) signers(after string) {
+	for ca := range h.ledgers {
+		for _, signer := range h.using("ClusterCA/"+ca, "tls.crt", anything) {
+			for name, d := range h.secrets {
+				for _, v := range h.inUse(d) {
+					if _, ok := v.Trust["client-ca.crt"][ca]; ok && !strings.Contains(fingerprints(v.data["client-ca.crt"]), fingerprints([]byte(signer))) {
+						h.report("after %s: what is signed with the pair of %s is refused where Secret %s is in use", after, ca, name)
+					}
+				}
+			}
+		}
+	}
 }
 
 // meet reads who meets whom. What an object said before it was deleted stays so for the Secrets that it left.
