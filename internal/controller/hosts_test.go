@@ -30,7 +30,7 @@ import (
 // within 'takes' after it was written, and what it held before until then. After every write, whatever any host may
 // be using must be accepted by whatever any other may be using.
 type hosts struct {
-	t     *testing.T
+	t     testing.TB
 	ns    string
 	api   client.Client
 	clock interface{ Now() time.Time } // the true time, whatever an operator's clock says
