@@ -50,6 +50,10 @@ const (
 	ReasonCAKeyInvalid = "CAKeyInvalid"
 	// ReasonLedgerUnreadable surfaces when the trust ConfigMap's ledger cannot be read.
 	ReasonLedgerUnreadable = "LedgerUnreadable"
+	// ReasonLedgerOutdated surfaces when a CA's ledger is older than what was published already.
+	ReasonLedgerOutdated = "LedgerOutdated"
+	// ReasonNoBridge surfaces, as an event, when a new CA cannot be cross-signed by the old one.
+	ReasonNoBridge = "NoBridge"
 	// ReasonSecretConflict surfaces when a Secret or ConfigMap of the wanted name is not this object's.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSubjectEqualsIssuer surfaces when a leaf asks for the name of its CA.

@@ -29,6 +29,7 @@ type caState struct {
 	want    plan.Want
 	above   *pki.KeyPair // of the CA that signs this one
 	parent  plan.Parent  // and which of its keys that is
+	foreign *pki.KeyPair // that is to be imported
 	created bool         // the first generation was made in this reconciliation
 	moved   bool         // the ledger made a step in this reconciliation
 	gate    plan.Gate    // of the present phase
@@ -66,7 +67,7 @@ func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 			"ConfigMap %q: %v: restore it from a backup, or delete it to have it rebuilt from the generation Secrets", trust.Name, err)
 	}
 	st.signing, _ = st.ledger.Signing() // ParseLedger made sure of it
-	if err := r.generations(ctx, ca, st); err != nil {
+	if err := r.generations(ctx, ca, st, true); err != nil {
 		return err
 	}
 	if trust, err = r.ensureTrust(ctx, ca, st, trust); err != nil {

@@ -45,10 +45,10 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 		return nil, err
 	}
 	if len(st.ledger.Generations) == 0 {
-		if ca.Status.Certificate.SerialNumber != "" {
+		if ca.Status.Certificate.SerialNumber != "" || st.ledger.Last > 0 {
 			return nil, stalled(v1alpha1.ReasonCAKeyMissing,
-				"the CA's Secret and ConfigMap %q are gone: restore them from a backup; "+
-					"to begin anew with another CA, delete this ClusterCA and create it again", ca.TrustConfigMapName())
+				"the CA's Secret and ConfigMap %q are gone: restore them from a backup; to begin anew with another CA, delete this ClusterCA, "+
+					"and the Secrets that hold certificates of the old one, and create it again", ca.TrustConfigMapName())
 		}
 		if err := r.asks(ctx, ca, st); err != nil {
 			return nil, err
@@ -66,7 +66,7 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 	st.ledger.Since = r.clock.Now().UTC().Truncate(time.Second)
 	st.ledger.Last = max(st.ledger.Last, st.ledger.NextNumber()-1)
 	st.signing, _ = st.ledger.Signing()
-	if err := r.generations(ctx, ca, st); err != nil {
+	if err := r.generations(ctx, ca, st, false); err != nil {
 		return nil, err
 	}
 	cm, err := r.wantedTrust(ctx, ca, st, &corev1.ConfigMap{
@@ -165,6 +165,13 @@ func (r *clusterCAs) remains(ctx context.Context, ca *v1alpha1.ClusterCA) (plan.
 			found[g.Number] = remnant{g, pair}
 		}
 	}
+	highest := slices.Max(append(slices.Collect(maps.Keys(found)), 0))
+	usable := slices.ContainsFunc(slices.Collect(maps.Values(found)), func(m remnant) bool { return m.generation.State != plan.Withdrawn })
+	if len(found) > 0 && (l.Last > highest || !usable) {
+		return plan.Ledger{}, stalled(v1alpha1.ReasonCAKeyMissing,
+			"ConfigMap %q and the Secret of generation %d are gone, and older keys must not sign again: restore one of the two from a backup",
+			ca.TrustConfigMapName(), max(l.Last, highest+1))
+	}
 	return r.rebuilt(l, found, consumers), nil
 }
 
@@ -221,7 +228,7 @@ func (m remnant) signed(s *corev1.Secret) bool {
 func (m remnant) unused(secrets []corev1.Secret) bool {
 	return !slices.ContainsFunc(secrets, func(s corev1.Secret) bool {
 		bundle, err := pki.ParseCertificates(s.Data[bundleKey])
-		return m.signed(&s) || err == nil && find(bundle, m.generation.SHA256) != nil
+		return m.signed(&s) || err == nil && find(bundle, m.generation.Anchor) != nil
 	})
 }
 

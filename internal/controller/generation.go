@@ -62,6 +62,10 @@ func (r *clusterCAs) create(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 	if err != nil {
 		return plan.Generation{}, err
 	}
+	if st.want.Emergency && st.pair != nil && pki.SamePublicKey(pair.Cert.PublicKey, st.pair.Cert.PublicKey) {
+		return plan.Generation{}, stalled(v1alpha1.ReasonImportInvalid,
+			"mode 'Emergency' replaces a compromised key, and Secret %q still holds that key: put another CA there", ca.Spec.Source.Import.SecretRef.Name)
+	}
 	g.Parent = parent
 	g = described(g, pair)
 	key, err := pair.Key.Reveal()
@@ -92,10 +96,9 @@ func (r *clusterCAs) create(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 // described completes a generation from its certificate.
 func described(g plan.Generation, pair pki.KeyPair) plan.Generation {
 	g.SHA256 = pki.FingerprintOf(pair.Cert)
-	g.Key = pki.KeyFingerprintOf(pair.Cert)
 	g.NotAfter = pair.Cert.NotAfter
-	if anchor := pair.Anchor(); anchor != nil && anchor != pair.Cert {
-		g.Anchor = pki.FingerprintOf(anchor)
+	if anchor := pair.Anchor(); anchor != nil {
+		g.Anchor, g.Root = pki.IdentityOf(anchor), anchor == pair.Cert
 	}
 	return g
 }
@@ -187,8 +190,9 @@ func isGeneration(s *corev1.Secret, ca *v1alpha1.ClusterCA) bool {
 }
 
 // generations reads the Secret of every generation that the ledger names and repairs its marks. Only the one that
-// signs must be there: of the others the bundle holds all that is needed.
-func (r *clusterCAs) generations(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
+// signs must be there: of the others the bundle holds all that is needed. Marks come from a ledger as it is stored, never
+// from one that is about to be: the step may fail.
+func (r *clusterCAs) generations(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, stored bool) error {
 	st.pairs, st.pair, st.keyErr = map[int32]pki.KeyPair{}, nil, nil
 	for _, g := range st.ledger.Generations {
 		s, err := r.cachedSecret(ctx, ca.Namespace, g.SecretName)
@@ -210,7 +214,7 @@ func (r *clusterCAs) generations(ctx context.Context, ca *v1alpha1.ClusterCA, st
 			st.pair = &pair
 		}
 		next := s.DeepCopy()
-		if stamp(next, ca, kindClusterCA, dies(ca), generationFacts(g)) {
+		if stored && stamp(next, ca, kindClusterCA, dies(ca), generationFacts(g)) {
 			if err := r.client.Update(ctx, next); err != nil {
 				return fmt.Errorf("update Secret %q: %w", s.Name, err)
 			}
@@ -241,7 +245,7 @@ func (r *clusterCAs) anchors(ctx context.Context, ca *v1alpha1.ClusterCA, st *ca
 				continue
 			}
 		}
-		anchor := find(present, g.AnchorSHA256())
+		anchor := find(present, g.Anchor)
 		if pair, ok := st.pairs[g.Number]; ok {
 			anchor = pair.Anchor()
 		}

@@ -52,9 +52,15 @@ func (b *base) issuer(ctx context.Context, namespace, name string, held revision
 	}
 	iss, err := b.issuerBy(ctx, from, namespace, name)
 	for ca, revision := range iss.trust {
-		if revision < held[ca] {
-			return b.issuerBy(ctx, b.live, namespace, name)
+		if err == nil && revision < held[ca] {
+			iss, err = b.issuerBy(ctx, b.live, namespace, name)
+			break
 		}
+	}
+	if revision, known := iss.trust[name]; known && revision < held[name] {
+		return notReady(v1alpha1.ReasonLedgerOutdated, "ClusterCA %q: its ledger (revision %d) is older than what was published already (revision %d), "+
+			"as after a restore: restore a newer ConfigMap %q, or delete it to have it rebuilt from the generation Secrets",
+			name, revision, held[name], v1alpha1.TrustConfigMapName(name)), err
 	}
 	return iss, err
 }
@@ -94,7 +100,7 @@ func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle is unreadable: %v", ca.Name, err), nil
 	}
 	signing, _ := ledger.Signing() // ParseLedger made sure of it
-	if find(roots, signing.AnchorSHA256()) == nil {
+	if find(roots, signing.Anchor) == nil {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the CA that signs", ca.Name), nil
 	}
 	out := issuer{bundle: []byte(cm.Data[bundleKey]), roots: roots, generation: signing.Number, ledger: ledger, trust: revisions{}}
@@ -119,9 +125,9 @@ func (b *base) issuerFrom(ctx context.Context, ca *v1alpha1.ClusterCA, cm *corev
 	return out, nil
 }
 
-// find returns the certificate of a fingerprint, nil where it is not among them.
-func find(certs []*x509.Certificate, sha256 string) *x509.Certificate {
-	i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return pki.FingerprintOf(c) == sha256 })
+// find returns the certificate of an identity, nil where it is not among them.
+func find(certs []*x509.Certificate, identity string) *x509.Certificate {
+	i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return pki.IdentityOf(c) == identity })
 	if i < 0 {
 		return nil
 	}

@@ -138,7 +138,7 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 		d.Accepted = st.issuer.roots
 	}
 	st.decision = plan.Decide(b.clock.Now(), d, st.observed)
-	if st.observed != nil && st.observed.Err == nil && d.Issuer != nil && pki.SignedBy(st.observed.Pair.Cert, d.Issuer.Cert) {
+	if st.observed != nil && st.observed.Err == nil && d.Issuer != nil && st.observed.Pair.IssuedBy(*d.Issuer) {
 		st.facts.issuer, st.facts.generation = l.ca, st.issuer.generation
 	}
 	return nil

@@ -22,7 +22,7 @@ type namespaceState struct {
 	servers     []v1alpha1.APIServerCertificate
 	credentials []v1alpha1.NodeCredential
 	secrets     []corev1.Secret
-	ledgers     map[string]plan.Ledger // of the CAs that another one signs
+	ledgers     map[string]plan.Ledger // of every CA, by the owner of its ConfigMap
 	wire        wire
 	published   []*x509.Certificate // the roots in the bundle of the CA that is asked about
 	withdrawn   []*x509.Certificate // those that were there
@@ -47,17 +47,15 @@ func (r *clusterCAs) readNamespace(ctx context.Context, from client.Reader, name
 	if n.secrets, err = r.readSecrets(ctx, from, namespace, n); err != nil {
 		return namespaceState{}, fmt.Errorf("list the Secrets of the CA's consumers: %w", err)
 	}
-	for i := range n.cas {
-		if parentOf(&n.cas[i]) == "" {
-			continue
-		}
-		var cm corev1.ConfigMap
-		err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: n.cas[i].TrustConfigMapName()}, &cm)
-		if client.IgnoreNotFound(err) != nil {
-			return namespaceState{}, fmt.Errorf("read the ledger of ClusterCA %q: %w", n.cas[i].Name, err)
-		}
-		if l, err := plan.ParseLedger(cm.Data[ledgerKey]); err == nil {
-			n.ledgers[n.cas[i].Name] = l
+	var maps corev1.ConfigMapList
+	err = from.List(ctx, &maps, client.InNamespace(namespace), client.UnsafeDisableDeepCopy,
+		client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+	if err != nil {
+		return namespaceState{}, fmt.Errorf("list the ledgers: %w", err)
+	}
+	for i := range maps.Items {
+		if l, err := plan.ParseLedger(maps.Items[i].Data[ledgerKey]); err == nil {
+			n.ledgers[maps.Items[i].Annotations[v1alpha1.OwnerAnnotation]] = l
 		}
 	}
 	return n, nil
@@ -113,9 +111,9 @@ func (n namespaceState) looksInto() (names map[string]bool, enough bool) {
 }
 
 // peers are the consumers of a CA, and what they have acknowledged: those whose specs name it, and those whose
-// Secrets still depend on it.
-func (n namespaceState) peers(ca string) []plan.Peer {
-	a := asking{namespaceState: n, ca: ca, above: map[string]string{}, owners: n.byOwner(), servedBy: map[string]string{}}
+// Secrets still depend on it. newest is the revision of the CA's ledger.
+func (n namespaceState) peers(ca string, newest int64) []plan.Peer {
+	a := asking{namespaceState: n, ca: ca, newest: newest, above: map[string]string{}, owners: n.byOwner(), servedBy: map[string]string{}}
 	for i := range n.cas {
 		a.above[n.cas[i].Name] = parentOf(&n.cas[i])
 	}
@@ -126,8 +124,9 @@ func (n namespaceState) peers(ca string) []plan.Peer {
 		a.credential(&n.credentials[i])
 	}
 	for i := range n.cas {
-		a.authority(&n.cas[i])
+		a.publisher(&n.cas[i])
 	}
+	a.authorities()
 	a.orphans()
 	return a.peers
 }
@@ -153,6 +152,7 @@ func (n namespaceState) byOwner() map[string][]kept {
 type asking struct {
 	namespaceState
 	ca       string
+	newest   int64             // revision of its ledger
 	above    map[string]string // ClusterCA → the one that signs it
 	owners   map[string][]kept // by owner; those of owners that are gone remain
 	servedBy map[string]string // API server → the CA that signs for it
@@ -212,46 +212,56 @@ func (a *asking) credential(c *v1alpha1.NodeCredential) {
 	}
 }
 
-// authority asks a ClusterCA that the CA signs: it has let go of a key once no generation of its own is of that key;
-// and one that publishes its signing pair: whoever signs with that must have got it.
-func (a *asking) authority(c *v1alpha1.ClusterCA) {
-	owner := ownerText(kindClusterCA, c.Name)
-	if parentOf(c) == a.ca {
-		p := plan.Peer{Name: owner, Seed: plan.Seed(string(c.UID)), HasLeaf: true}
-		if l, ok := a.ledgers[c.Name]; ok {
-			p.Leaf, p.Issued = generationsAbove(l, a.ca)
-		}
-		a.peers = append(a.peers, p)
-	}
-	secrets := a.owners[owner]
-	delete(a.owners, owner)
+// publisher asks a ClusterCA that publishes its signing pair: whoever signs with that must have got it.
+func (a *asking) publisher(c *v1alpha1.ClusterCA) {
 	if c.Name != a.ca || c.Spec.SecretName == "" {
 		return
 	}
 	p := plan.Peer{Name: "Secret/" + c.Spec.SecretName, HasLeaf: true}
-	for _, s := range secrets {
-		if s.secret.Name == c.Spec.SecretName && s.holds.Issuer == a.ca {
+	owner := ownerText(kindClusterCA, c.Name)
+	a.owners[owner] = slices.DeleteFunc(a.owners[owner], func(s kept) bool {
+		named := s.secret.Name == c.Spec.SecretName
+		if named && s.holds.Issuer == a.ca {
 			p.Issued, p.Leaf = s.holds.Generation, s.holds.acknowledgedLeaf(s.secret, c.Spec.Delivery, a.now)
 		}
-	}
+		return named
+	})
 	a.peers = append(a.peers, p)
 }
 
-// generationsAbove are the oldest generation of the CA above that a CA's published keys are of, and the one that
-// its signing key is of; 0 where one of them is of another CA.
-func generationsAbove(l plan.Ledger, ca string) (oldest, signing int32) {
+// authorities asks the ClusterCAs that the CA signs, or signed: each has let go of a key once no generation in its
+// bundle is of that key. What their ledgers say counts, beside their specs.
+func (a *asking) authorities() {
+	seeds := map[string]uint32{}
+	for i := range a.cas {
+		owner := ownerText(kindClusterCA, a.cas[i].Name)
+		seeds[owner] = plan.Seed(string(a.cas[i].UID))
+		if _, begun := a.ledgers[owner]; !begun && parentOf(&a.cas[i]) == a.ca {
+			a.peers = append(a.peers, plan.Peer{Name: owner, Seed: seeds[owner], HasLeaf: true})
+		}
+	}
+	for owner, l := range a.ledgers {
+		oldest, youngest := generationsAbove(l, a.ca)
+		if oldest == 0 {
+			continue
+		}
+		seed, there := seeds[owner]
+		a.peers = append(a.peers, plan.Peer{Name: owner, Seed: seed, HasLeaf: true, Leaf: oldest, Issued: youngest, Adrift: !there})
+	}
+}
+
+// generationsAbove are the oldest and the youngest generation of a CA that another CA's published keys are of; 0: none is.
+func generationsAbove(l plan.Ledger, ca string) (oldest, youngest int32) {
 	for _, g := range l.Published() {
 		if g.Parent.Name != ca {
-			return 0, 0
+			continue
 		}
 		if oldest == 0 || g.Parent.Generation < oldest {
 			oldest = g.Parent.Generation
 		}
-		if g.State == plan.Signing {
-			signing = g.Parent.Generation
-		}
+		youngest = max(youngest, g.Parent.Generation)
 	}
-	return oldest, signing
+	return oldest, youngest
 }
 
 // peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
@@ -265,7 +275,7 @@ func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, use
 		}
 		return named
 	})
-	v := verdict{d: d, now: a.now}
+	v := verdict{d: d, now: a.now, newest: a.newest}
 	for _, u := range uses {
 		switch h := secrets[u.secret].holds; { // of a Secret that is not there: nothing
 		case u.key == "" && u.ca == a.ca && h.Issuer != a.ca:
@@ -291,7 +301,8 @@ func (a *asking) orphans() {
 			v := verdict{now: a.now}
 			v.holds(s, a.ca)
 			if (v.trusts || v.hasLeaf) && s.secret.DeletionTimestamp == nil {
-				a.peers = append(a.peers, plan.Peer{Name: "Secret/" + s.secret.Name + " (no object names it any more)", Trusts: v.trusts, HasLeaf: v.hasLeaf})
+				name := "Secret/" + s.secret.Name + " (no object names it any more)"
+				a.peers = append(a.peers, plan.Peer{Name: name, Trusts: v.trusts, HasLeaf: v.hasLeaf, Adrift: true})
 			}
 		}
 	}
@@ -302,6 +313,7 @@ func (a *asking) orphans() {
 type verdict struct {
 	d             v1alpha1.DeliverySpec
 	now           time.Time
+	newest        int64 // revision of the CA's ledger
 	trusts        bool
 	lowest        int64
 	hasLeaf       bool
@@ -325,7 +337,9 @@ func (v *verdict) leaf(inUse, issued int32) {
 // holds asks about what a Secret holds now, and what it held before that may still be in use.
 func (v *verdict) holds(k kept, ca string) {
 	s, h := k.secret, k.holds
-	if _, ok := h.revision(ca); ok {
+	if held, ok := h.revision(ca); ok && held > v.newest {
+		v.trust(0) // of a ledger that was replaced by an older one
+	} else if ok {
 		v.trust(h.acknowledgedTrust(ca, v.d, v.now))
 	}
 	if h.Issuer == ca {

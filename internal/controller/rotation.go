@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,7 +68,7 @@ func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 func wanting(ca *v1alpha1.ClusterCA, w plan.Want, seen plan.Seen) plan.Want {
 	leaves := 0
 	for _, p := range seen.Peers {
-		if p.HasLeaf {
+		if p.HasLeaf && !p.Adrift {
 			leaves++
 		}
 	}
@@ -103,19 +104,15 @@ func (r *clusterCAs) transit(
 	was := st.ledger
 	st.ledger = next
 	st.signing, _ = next.Signing() // a step never takes the signing generation away
-	if err := r.generations(ctx, ca, st); err != nil {
-		return err
-	}
-	cm, err := r.wantedTrust(ctx, ca, st, trust)
-	if err != nil {
-		return err
-	}
-	if err := r.client.Update(ctx, cm); err != nil {
-		return fmt.Errorf("update ConfigMap %q: %w", cm.Name, err)
+	cm, err := r.write(ctx, ca, st, trust)
+	if err != nil { // what is told is what is stored
+		st.ledger = was
+		st.signing, _ = was.Signing()
+		return errors.Join(err, r.generations(ctx, ca, st, false))
 	}
 	log.FromContext(ctx).Info("Made a step of a CA's replacement", "configMap", klog.KObj(cm), "transition", t, "from", was.Phase(), "to", next.Phase())
 	kind := corev1.EventTypeNormal
-	if next.Emergency && !was.Emergency {
+	if t == plan.Supersede || t == plan.Withdraw && next.Emergency {
 		kind = corev1.EventTypeWarning
 	}
 	if t != plan.Admit {
@@ -123,6 +120,21 @@ func (r *clusterCAs) transit(
 	}
 	st.moved = true
 	return nil
+}
+
+// write stores the ledger of st and the bundle that belongs to it.
+func (r *clusterCAs) write(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, trust *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	if err := r.generations(ctx, ca, st, false); err != nil {
+		return nil, err
+	}
+	cm, err := r.wantedTrust(ctx, ca, st, trust)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.client.Update(ctx, cm); err != nil {
+		return nil, fmt.Errorf("update ConfigMap %q: %w", cm.Name, err)
+	}
+	return cm, nil
 }
 
 // seen gathers what a step is decided from.
@@ -155,7 +167,7 @@ func (r *clusterCAs) seen(ctx context.Context, from client.Reader, ca *v1alpha1.
 			n.withdrawn = append(n.withdrawn, anchor)
 		}
 	}
-	seen.Peers = n.peers(ca.Name)
+	seen.Peers = n.peers(ca.Name, l.Revision)
 	return seen, nil
 }
 

@@ -3,10 +3,10 @@ package controller
 import (
 	"context"
 	"crypto/x509"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -37,16 +37,33 @@ func (r *clusterCAs) asks(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSta
 			st.want.RequestHash = st.signing.RequestHash
 			return err
 		}
-		st.want.RequestHash = "import:" + pki.FingerprintOf(pair.Cert)
+		st.foreign = &pair
+		st.want.RequestHash = importHash + pki.FingerprintOf(pair.Cert)
 	case name != "":
 		st.want.RequestHash += "/" + name
+		st.want.Spent = r.spent(ca, st)
 		return r.asksParent(ctx, ca, st, name)
 	default:
 		if cert := st.certificate(); cert != nil && !r.clock.Now().Before(d.RenewalTime(cert)) {
 			st.want.Due = plan.CARenewalDue
 		}
 	}
+	st.want.Spent = r.spent(ca, st)
 	return nil
+}
+
+// importHash begins the request hash of an imported CA.
+const importHash = "import:"
+
+// spent says whether the generation that is to sign next has reached its own renewal time.
+func (r *clusterCAs) spent(ca *v1alpha1.ClusterCA, st *caState) bool {
+	for _, g := range st.ledger.Generations {
+		next := g.State == plan.Staged || g.State == plan.Trusted
+		if pair, ok := st.pairs[g.Number]; ok && next && !ca.Spec.Source.IsImport() && !r.clock.Now().Before(desiredCA(ca).RenewalTime(pair.Cert)) {
+			return true
+		}
+	}
+	return false
 }
 
 // asksParent asks for a new generation where the CA above signs with another key.
@@ -70,9 +87,9 @@ func (r *clusterCAs) asksParent(ctx context.Context, ca *v1alpha1.ClusterCA, st 
 	st.parent = plan.Parent{Name: name, Generation: parent.generation}
 	cert := st.certificate()
 	switch {
-	case st.signing.Parent.Name == name && st.signing.Parent != st.parent:
+	case st.signing.Parent.Name == name && st.signing.Parent != st.parent && !pki.SignedBy(st.certificateOr(parent.pair.Cert), parent.pair.Cert):
 		st.want.Due = plan.ParentReplaced
-		if find(parent.roots, st.signing.AnchorSHA256()) == nil { // nobody trusts the present one any more
+		if find(parent.roots, st.signing.Anchor) == nil { // nobody trusts the present one any more
 			st.want.Emergency = true
 		}
 	case cert != nil && !plan.Capped(cert, st.above) && !r.clock.Now().Before(desiredCA(ca).RenewalTime(cert)):
@@ -87,6 +104,14 @@ func (st *caState) certificate() *x509.Certificate {
 		return nil
 	}
 	return st.pair.Cert
+}
+
+// certificateOr is the certificate, or another one where the key is lost.
+func (st *caState) certificateOr(other *x509.Certificate) *x509.Certificate {
+	if cert := st.certificate(); cert != nil {
+		return cert
+	}
+	return other
 }
 
 // renewal is when the CA is due for replacement by itself; zero: never.
@@ -118,15 +143,19 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 
 // mint makes, or reads, the key and the certificate of a new generation.
 func (r *clusterCAs) mint(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, n int32) (pki.KeyPair, plan.Parent, error) {
+	now := r.clock.Now()
+	bridged := ca.Spec.Rotation.Bridge == v1alpha1.BridgeCrossSign && st.pair != nil && !st.want.Emergency
 	if ca.Spec.Source.IsImport() {
-		pair, err := r.imported(ctx, ca)
-		return pair, plan.Parent{}, err
+		pair := *st.foreign
+		if bridged && pair.Root == nil {
+			pair.Bridges = r.bridges(ca, pair.Cert, *st.pair)
+		}
+		return pair, plan.Parent{}, nil
 	}
 	d := desiredCA(ca)
 	if err := validRequest(d.Request); err != nil {
 		return pki.KeyPair{}, plan.Parent{}, err
 	}
-	now := r.clock.Now()
 	if name := parentOf(ca); name != "" {
 		parent, err := r.issuerBy(ctx, r.live, ca.Namespace, name)
 		if err != nil {
@@ -138,22 +167,24 @@ func (r *clusterCAs) mint(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSta
 		pair, err := pki.SignCA(now, d.GenerationRequest(n), *parent.pair)
 		return pair, plan.Parent{Name: name, Generation: parent.generation}, refused(err)
 	}
-	if ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse && st.pair != nil && !st.want.Emergency && d.Fits(st.pair.Cert) {
+	own := st.signing.Root && st.signing.Parent.Name == "" && !strings.HasPrefix(st.signing.RequestHash, importHash)
+	if ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse && st.pair != nil && own && !st.want.Emergency && d.Fits(st.pair.Cert) {
 		pair, err := pki.RenewRoot(now, d.Request.Validity, *st.pair)
 		return pair, plan.Parent{}, err
 	}
 	pair, err := pki.SelfSign(now, d.GenerationRequest(n))
-	if err == nil && ca.Spec.Rotation.Bridge == v1alpha1.BridgeCrossSign && st.pair != nil && !st.want.Emergency {
-		pair.Bridges = r.bridges(ctx, pair.Cert, *st.pair, now)
+	if err == nil && bridged {
+		pair.Bridges = r.bridges(ca, pair.Cert, *st.pair)
 	}
 	return pair, plan.Parent{}, err
 }
 
 // bridges lead from a new root to an older one, and on from there. A CA that cannot have one is none the worse.
-func (r *clusterCAs) bridges(ctx context.Context, to *x509.Certificate, from pki.KeyPair, now time.Time) []*x509.Certificate {
+func (r *clusterCAs) bridges(ca *v1alpha1.ClusterCA, to *x509.Certificate, from pki.KeyPair) []*x509.Certificate {
+	now := r.clock.Now()
 	bridge, err := pki.CrossSign(now, to, from)
 	if err != nil {
-		log.FromContext(ctx).Info("The new CA is not cross-signed by the old one", "because", err.Error())
+		r.events.Eventf(ca, nil, corev1.EventTypeWarning, v1alpha1.ReasonNoBridge, "Rotate", "The new CA is not cross-signed by the old one: %v", err)
 		return nil
 	}
 	out := []*x509.Certificate{bridge}

@@ -82,8 +82,9 @@ func (a *asking) look(c *v1alpha1.APIServerCertificate, p *plan.Peer) {
 	if c.Spec.RequestHeaderCARef != nil {
 		clients = append(clients, c.Spec.RequestHeaderCARef.Name)
 	}
-	ours := a.serves(seen, c) // or it may be anybody
-	if slices.ContainsFunc(clients, a.roots) && (!ours || !a.agrees(seen)) {
+	stored := a.stored(c)
+	ours := serves(seen, stored) // or it may be anybody
+	if slices.ContainsFunc(clients, a.roots) && (!ours || !a.agrees(seen, stored)) {
 		p.Trust = 0
 	}
 	if c.Spec.CARef.Name == a.ca && !ours {
@@ -91,28 +92,40 @@ func (a *asking) look(c *v1alpha1.APIServerCertificate, p *plan.Peer) {
 	}
 }
 
-// agrees says whether an API server names every CA that is published, and none that was withdrawn.
-func (a *asking) agrees(seen probe.Seen) bool {
+// agrees says whether an API server names every CA that is published, and none that was withdrawn, unless its Secret
+// holds that one for the sake of another CA.
+func (a *asking) agrees(seen probe.Seen, stored *corev1.Secret) bool {
 	for _, ca := range a.published {
 		if !seen.Trusts(ca) {
 			return false
 		}
 	}
+	kept := slices.Clone(a.published)
+	for _, key := range []string{clientBundleKey, headerBundleKey} {
+		if certs, err := pki.ParseCertificates(stored.Data[key]); err == nil {
+			kept = append(kept, certs...)
+		}
+	}
 	for _, ca := range a.withdrawn {
-		renewed := slices.ContainsFunc(a.published, func(p *x509.Certificate) bool { return string(p.RawSubject) == string(ca.RawSubject) })
-		if !renewed && !seen.Dropped(ca) { // one of the same name cannot be told apart
+		named := slices.ContainsFunc(kept, func(k *x509.Certificate) bool { return string(k.RawSubject) == string(ca.RawSubject) })
+		if !named && !seen.Dropped(ca) { // one of the same name cannot be told apart
 			return false
 		}
 	}
 	return true
 }
 
-// serves says whether an API server serves the certificate that is in its Secret.
-func (a *asking) serves(seen probe.Seen, c *v1alpha1.APIServerCertificate) bool {
+// stored is the Secret of an API server, empty where there is none.
+func (a *asking) stored(c *v1alpha1.APIServerCertificate) *corev1.Secret {
 	i := slices.IndexFunc(a.secrets, func(s corev1.Secret) bool { return s.Name == c.TLSSecretName() })
 	if i < 0 {
-		return false
+		return &corev1.Secret{}
 	}
-	certs, err := pki.ParseCertificates(a.secrets[i].Data[corev1.TLSCertKey])
+	return &a.secrets[i]
+}
+
+// serves says whether an API server serves the certificate that is in its Secret.
+func serves(seen probe.Seen, stored *corev1.Secret) bool {
+	certs, err := pki.ParseCertificates(stored.Data[corev1.TLSCertKey])
 	return err == nil && seen.Serves(certs[0])
 }

@@ -33,10 +33,15 @@ func FingerprintOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// KeyFingerprintOf returns the SHA-256 of a certificate's public key in lower-case hexadecimal.
-func KeyFingerprintOf(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-	return hex.EncodeToString(sum[:])
+// IdentityOf returns the SHA-256 of what makes a CA the same CA to a verifier, in lower-case hexadecimal: its key, its
+// subject and its subject key identifier. Certificates of one identity can stand for each other.
+func IdentityOf(cert *x509.Certificate) string {
+	h := sha256.New()
+	for _, part := range [][]byte{cert.RawSubjectPublicKeyInfo, cert.RawSubject, cert.SubjectKeyId} {
+		fmt.Fprintf(h, "%d:", len(part))
+		h.Write(part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // ParseCertificates reads every certificate of a PEM text; there must be at least one.

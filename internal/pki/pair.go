@@ -43,6 +43,17 @@ func (p KeyPair) ChainBelow() []*x509.Certificate {
 	return slices.Concat([]*x509.Certificate{p.Cert}, p.Chain, p.Bridges)
 }
 
+// IssuedBy says whether verifiers take a CA, as it is now, for the signer of the certificate: by key, name and, as OpenSSL
+// has it, key identifier; and, where the CA is an intermediate, whether the certificate of the CA that stands beside it is
+// this one, because by another it may lead to another root.
+func (p KeyPair) IssuedBy(ca KeyPair) bool {
+	if !SignedBy(p.Cert, ca.Cert) || !bytes.Equal(p.Cert.RawIssuer, ca.Cert.RawSubject) ||
+		len(p.Cert.AuthorityKeyId) > 0 && !bytes.Equal(p.Cert.AuthorityKeyId, ca.Cert.SubjectKeyId) {
+		return false
+	}
+	return isRoot(ca.Cert) || len(p.Chain) > 0 && p.Chain[0].Equal(ca.Cert)
+}
+
 // path is p's certificate and every CA known above it, up to its root.
 func (p KeyPair) path() []*x509.Certificate {
 	path := append([]*x509.Certificate{p.Cert}, p.Chain...)

@@ -195,6 +195,6 @@ func (w *Watch) direct() bool {
 	}
 	signing, _ := l.Signing()
 	return slices.ContainsFunc(l.Generations, func(g plan.Generation) bool {
-		return g.State == plan.Withdrawn && g.Key != "" && g.Key == signing.Key
+		return g.State == plan.Withdrawn && g.SameRoot(signing)
 	})
 }

@@ -22,6 +22,8 @@ type Peer struct {
 	HasLeaf bool
 	Leaf    int32
 	Issued  int32
+	// Adrift: nothing will ever change it. A gate waits for it until a person has removed it; a wave doesn't.
+	Adrift bool
 }
 
 // of says whether the peer uses a certificate of a generation, and will go on doing so.
@@ -82,16 +84,17 @@ func (l Ledger) gate(now time.Time, seen Seen, on gates) Gate {
 	return g
 }
 
-// settling says whether consumers may yet appear: nobody is there, or the ledger is older than the object that
-// holds it, and so was brought back together with them.
+// settling says whether consumers may yet appear: nobody is there, the ledger was rebuilt, or it is older than the object
+// that holds it, and so was brought back together with them.
 func (l Ledger) settling(now time.Time, seen Seen, g Gate) bool {
-	since := l.Since
-	if seen.Created.After(since) {
-		since = seen.Created
-	} else if g.Required > 0 {
-		return false
+	switch {
+	case l.Cause == LedgerRebuilt && now.Before(l.Started.Add(Settling)):
+		return true
+	case seen.Created.After(l.Since):
+		return now.Before(seen.Created.Add(Settling))
+	default:
+		return g.Required == 0 && now.Before(l.Since.Add(Settling))
 	}
-	return now.Before(since.Add(Settling))
 }
 
 // question is what a phase asks one consumer, and the answer.
@@ -103,7 +106,11 @@ func (l Ledger) question(phase Phase, p Peer, on gates) (asked, ok bool) {
 	case Reissuing:
 		return p.HasLeaf, p.of(signing) || !on.reissued
 	case WithdrawingTrust:
-		return p.Trusts, p.Trust >= l.TrustRevision || !on.withdrawn
+		ok = !p.Trusts || p.Trust >= l.TrustRevision
+		if l.Emergency { // nobody was asked before
+			return p.Trusts || p.HasLeaf, ok && (!p.HasLeaf || p.of(signing))
+		}
+		return p.Trusts, ok || !on.withdrawn
 	default:
 		return false, true
 	}
@@ -134,7 +141,7 @@ func (l Ledger) admit(limit int, seen Seen) (Ledger, Transition) {
 	flying, waiting := 0, []uint32{}
 	for _, p := range seen.Peers {
 		switch {
-		case !p.HasLeaf || p.of(signing):
+		case !p.HasLeaf || p.Adrift || p.of(signing):
 		case l.Admits(p.Seed) || p.Issued == signing.Number:
 			flying++
 		default:

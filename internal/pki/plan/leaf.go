@@ -87,7 +87,7 @@ func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
 }
 
 func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
-	if d.Issuer == nil || pki.SignedBy(o.Pair.Cert, d.Issuer.Cert) {
+	if d.Issuer == nil || o.Pair.IssuedBy(*d.Issuer) {
 		return "", ""
 	}
 	if len(d.Accepted) > 0 && o.Pair.Verify(now, d.Accepted) == nil {

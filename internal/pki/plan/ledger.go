@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -30,10 +29,10 @@ type Generation struct {
 	SecretName  string `json:"secretName"`
 	RequestHash string `json:"requestHash"` // of what was asked for when it was made
 	SHA256      string `json:"sha256"`      // of the certificate
-	// Anchor is the SHA-256 of the root that the bundle holds for it; "": of the certificate itself.
+	// Anchor is the identity (pki.IdentityOf) of the root that the bundle holds for it.
 	Anchor string `json:"anchor,omitempty"`
-	// Key is the SHA-256 of the public key. Two generations of one key need no overlap.
-	Key string `json:"key,omitempty"`
+	// Root says that it is that root itself. Two generations that are the same root need no overlap.
+	Root bool `json:"root,omitempty"`
 	// Parent is the key of the CA above that signed it; zero where there is none.
 	Parent Parent `json:"parent,omitzero"`
 	// Trigger is rotation.revision when it was made.
@@ -48,8 +47,8 @@ type Parent struct {
 	Generation int32  `json:"generation"`
 }
 
-// AnchorSHA256 is the SHA-256 of the root that the bundle holds for a generation.
-func (g Generation) AnchorSHA256() string { return cmp.Or(g.Anchor, g.SHA256) }
+// SameRoot says whether two generations are one root with other dates: what trusts the one trusts what the other signs.
+func (g Generation) SameRoot(o Generation) bool { return g.Root && o.Root && g.Anchor == o.Anchor }
 
 // Ledger is the truth about a CA: which generations exist, which are trusted and which one signs. It
 // is stored in the same object as the bundle, so that the two cannot disagree.

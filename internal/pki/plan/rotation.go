@@ -26,6 +26,8 @@ type Want struct {
 	Emergency   bool   // the present key is compromised: no overlap
 	// MaxUnavailable is how many leaves may be issued again and not acknowledged at one time; 0: any number.
 	MaxUnavailable int
+	// Spent: the generation that is to sign next has grown so old meanwhile that it would have to be replaced itself.
+	Spent bool
 }
 
 // Phase names where a rotation stands.
@@ -136,9 +138,9 @@ func (l Ledger) transition(now time.Time, w Want, seen Seen, on gates) (Ledger, 
 func (l Ledger) advance(next Generation, w Want, stored, open bool) (Ledger, Transition) {
 	signing, _ := l.Signing()
 	switch {
-	case !next.answers(w), !stored:
+	case !next.answers(w), w.Spent, !stored:
 		return l.abort(next), Abort // a key that is gone before it signed is no loss: another one is made
-	case next.Key != "" && next.Key == signing.Key:
+	case next.SameRoot(signing):
 		return l.supersede(next.Number, false), Renew
 	case w.Emergency:
 		return l.supersede(next.Number, true), Supersede
