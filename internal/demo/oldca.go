@@ -59,37 +59,61 @@ func (d *demo) verifyRefused(ctx context.Context) error {
 			problems = errors.Join(problems, fmt.Errorf("the kubelet of %s: %w", n.host, err))
 		}
 	}
+	for component, port := range map[string]int{"kube-controller-manager": d.places.manager, "kube-scheduler": d.places.scheduler} {
+		url := "https://" + net.JoinHostPort(d.places.master.address, strconv.Itoa(port)) + "/metrics"
+		// They serve certificates of their own making: nobody can verify those, and nothing secret is sent.
+		unverified := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // see above
+		problems = errors.Join(problems, d.refusesClient(ctx, component, url, unverified, old.admin))
+	}
 	return problems
 }
 
 // refuses says whether a server refuses an old certificate with 401, and a client that trusts the old CA alone it.
 func (d *demo) refuses(ctx context.Context, server, url string, current, old []byte, pair tls.Certificate) error {
-	status, err := ask(ctx, url, current, &pair)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s, asked with an old certificate: %w", server, err)
-	case status != http.StatusUnauthorized:
-		return fmt.Errorf("%s answers %d to an old certificate, not 401", server, status)
+	verified, err := trusting(current)
+	if err != nil {
+		return err
 	}
-	_, err = ask(ctx, url, old, nil)
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
-		return fmt.Errorf("%s, to a client that trusts the old CA alone: %w instead of an unknown authority", server, err)
+	if err := d.refusesClient(ctx, server, url, verified, pair); err != nil {
+		return err
 	}
-	d.say("%s: 401 for a certificate of the old CA; %q to a client that trusts the old CA alone", server, errors.Unwrap(errors.Unwrap(err)))
+	outdated, err := trusting(old)
+	if err != nil {
+		return err
+	}
+	_, err = ask(ctx, url, outdated)
+	unknown, ok := errors.AsType[x509.UnknownAuthorityError](err)
+	if !ok {
+		return fmt.Errorf("%s is of no unknown authority to a client that trusts the old CA alone, but: %v", server, err) //nolint:errorlint // it may be nil
+	}
+	d.say("%s: %q to a client that trusts the old CA alone", server, unknown)
 	return nil
 }
 
-// ask makes one request on a connection of its own, and returns the answer's status.
-func ask(ctx context.Context, url string, ca []byte, pair *tls.Certificate) (int, error) {
+func (d *demo) refusesClient(ctx context.Context, server, url string, config *tls.Config, pair tls.Certificate) error {
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	status, err := ask(ctx, url, config)
+	if err != nil {
+		return fmt.Errorf("%s, asked with an old certificate: %w", server, err)
+	}
+	if status != http.StatusUnauthorized {
+		return fmt.Errorf("%s answers %d to an old certificate, not 401", server, status)
+	}
+	d.say("%s: 401 for a certificate of the old CA", server)
+	return nil
+}
+
+func trusting(ca []byte) (*tls.Config, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		return 0, errors.New("the CA holds no certificate")
+		return nil, errors.New("the CA holds no certificate")
 	}
-	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
-	if pair != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
-	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
+}
+
+// ask makes one request on a connection of its own, and returns the answer's status.
+func ask(ctx context.Context, url string, config *tls.Config) (int, error) {
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, fmt.Errorf("ask %s: %w", url, err)
@@ -99,8 +123,7 @@ func ask(ctx context.Context, url string, ca []byte, pair *tls.Certificate) (int
 		return 0, fmt.Errorf("ask: %w", err)
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing was written
-	_, err = io.Copy(io.Discard, response.Body)
-	if err != nil {
+	if _, err = io.Copy(io.Discard, response.Body); err != nil {
 		return 0, fmt.Errorf("read the answer of %s: %w", url, err)
 	}
 	return response.StatusCode, nil

@@ -95,12 +95,16 @@ func (l *layout) controllerManager(h Host, c Credential) []string {
 	return flags
 }
 
+// scheduler has a file of the CAs whose clients it authenticates: left to itself it takes them from ConfigMap
+// kube-system/extension-apiserver-authentication, to which the API server adds a new CA, and from which it never
+// removes an old one before that expires.
 func (l *layout) scheduler(c Credential) []string {
 	kubeconfig := l.kubeconfigOf(c)
 	return []string{
 		"--authentication-kubeconfig=" + kubeconfig,
 		"--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1",
+		"--client-ca-file=" + l.at(hostfiles.ClientCA),
 		"--kubeconfig=" + kubeconfig,
 	}
 }
