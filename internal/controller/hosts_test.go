@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +35,8 @@ type hosts struct {
 	t     testing.TB
 	ns    string
 	api   client.Client
-	clock interface{ Now() time.Time } // the true time, whatever an operator's clock says
+	clock interface{ Now() time.Time }
+	ahead atomic.Int64 // by how much the clock is ahead of the true time, in nanoseconds
 	takes time.Duration
 
 	mu      sync.Mutex
@@ -133,7 +135,7 @@ func (h *hosts) saw(r *http.Request, resp *http.Response) error {
 	h.writes++
 	switch o := o.(type) {
 	case *corev1.Secret:
-		h.wrote(o, h.clock.Now())
+		h.wrote(o, h.now())
 	case *corev1.ConfigMap:
 		h.ledger(o)
 	case nil:
@@ -210,8 +212,8 @@ func (h *hosts) ledger(cm *corev1.ConfigMap) {
 	}
 	h.order[ca] = order(cm)
 	was := h.ledgers[ca]
-	if l.Revision < was.Revision || l.TrustRevision < was.TrustRevision {
-		h.report("ClusterCA %s: the ledger went back from revision %d/%d to %d/%d", ca, was.Revision, was.TrustRevision, l.Revision, l.TrustRevision)
+	if l.TrustRevision < was.TrustRevision {
+		h.report("ClusterCA %s: the trust revision went back from %d to %d", ca, was.TrustRevision, l.TrustRevision)
 	}
 	h.ledgers[ca] = l
 	if slices.ContainsFunc(l.Generations, func(g plan.Generation) bool { return g.Parent.Name != "" }) {
@@ -265,7 +267,7 @@ func (h *hosts) deleted(secret string) {
 		for _, v := range h.inUse(d) {
 			for _, k := range []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt"} {
 				if strings.Contains(fingerprints(v.data[k]), key) {
-					h.report("the key in Secret %s was deleted, and what Secret %s held %s ago trusts it in %s", secret, name, h.clock.Now().Sub(v.since), k)
+					h.report("the key in Secret %s was deleted, and what Secret %s held %s ago trusts it in %s", secret, name, h.now().Sub(v.since), k)
 				}
 			}
 		}
@@ -274,7 +276,7 @@ func (h *hosts) deleted(secret string) {
 
 // inUse are the versions of a Secret that may be in use now.
 func (h *hosts) inUse(d *delivery) []version {
-	now := h.clock.Now()
+	now := h.now()
 	for i := len(d.versions) - 1; i > 0; i-- {
 		if !now.Before(d.versions[i].since.Add(h.takes)) {
 			return d.versions[i:]
@@ -283,14 +285,8 @@ func (h *hosts) inUse(d *delivery) []version {
 	return d.versions
 }
 
-// forget says that what an object stood for is gone, with all that it used.
-func (h *hosts) forget(owner string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	maps.DeleteFunc(h.secrets, func(_ string, d *delivery) bool { return d.owner == owner })
-	delete(h.server, owner)
-	delete(h.proxies, owner)
-}
+// now is the true time.
+func (h *hosts) now() time.Time { return h.clock.Now().Add(-time.Duration(h.ahead.Load())) }
 
 // report says once what is wrong.
 func (h *hosts) report(format string, args ...any) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	testingclock "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -93,9 +92,7 @@ func (w *world) newcomer(p plan.Phase) string {
 // as long as propagationDelay is longer than what hosts take by more than that.
 func TestTwoManagersWithDifferentClocks(t *testing.T) {
 	w := standard(t)
-	slow := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: 15 * time.Minute}}
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = slow })
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = slow })
+	w.patient("15m")
 	w.settled()
 	w.observe()
 	w.another(-4 * time.Minute)

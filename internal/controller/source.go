@@ -141,15 +141,11 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 	return pair, nil
 }
 
-// mint makes, or reads, the key and the certificate of a new generation.
+// mint makes, or takes over, the key and the certificate of a new generation.
 func (r *clusterCAs) mint(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState, n int32) (pki.KeyPair, plan.Parent, error) {
-	now := r.clock.Now()
-	bridged := ca.Spec.Rotation.Bridge == v1alpha1.BridgeCrossSign && st.pair != nil && !st.want.Emergency
 	if ca.Spec.Source.IsImport() {
 		pair := *st.foreign
-		if bridged && pair.Root == nil {
-			pair.Bridges = r.bridges(ca, pair.Cert, *st.pair)
-		}
+		pair.Bridges = r.bridges(ca, st, pair)
 		return pair, plan.Parent{}, nil
 	}
 	d := desiredCA(ca)
@@ -157,38 +153,53 @@ func (r *clusterCAs) mint(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSta
 		return pki.KeyPair{}, plan.Parent{}, err
 	}
 	if name := parentOf(ca); name != "" {
-		parent, err := r.issuerBy(ctx, r.live, ca.Namespace, name)
-		if err != nil {
-			return pki.KeyPair{}, plan.Parent{}, err
-		}
-		if parent.pair == nil {
-			return pki.KeyPair{}, plan.Parent{}, stalled(v1alpha1.ReasonParentNotReady, "the CA above cannot sign: %s", parent.message)
-		}
-		pair, err := pki.SignCA(now, d.GenerationRequest(n), *parent.pair)
-		return pair, plan.Parent{Name: name, Generation: parent.generation}, refused(err)
+		return r.mintBelow(ctx, ca.Namespace, name, d.GenerationRequest(n))
 	}
-	own := st.signing.Root && st.signing.Parent.Name == "" && !strings.HasPrefix(st.signing.RequestHash, importHash)
-	if ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse && st.pair != nil && own && !st.want.Emergency && d.Fits(st.pair.Cert) {
-		pair, err := pki.RenewRoot(now, d.Request.Validity, *st.pair)
+	if ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse && !st.want.Emergency && st.keepsKey(d) {
+		pair, err := pki.RenewRoot(r.clock.Now(), d.Request.Validity, *st.pair)
 		return pair, plan.Parent{}, err
 	}
-	pair, err := pki.SelfSign(now, d.GenerationRequest(n))
-	if err == nil && bridged {
-		pair.Bridges = r.bridges(ca, pair.Cert, *st.pair)
+	pair, err := pki.SelfSign(r.clock.Now(), d.GenerationRequest(n))
+	if err == nil {
+		pair.Bridges = r.bridges(ca, st, pair)
 	}
 	return pair, plan.Parent{}, err
 }
 
-// bridges lead from a new root to an older one, and on from there. A CA that cannot have one is none the worse.
-func (r *clusterCAs) bridges(ca *v1alpha1.ClusterCA, to *x509.Certificate, from pki.KeyPair) []*x509.Certificate {
+// mintBelow makes an intermediate CA, signed by what the API server itself names as the signing key of the CA above.
+func (r *clusterCAs) mintBelow(ctx context.Context, namespace, name string, request pki.Request) (pki.KeyPair, plan.Parent, error) {
+	parent, err := r.issuerBy(ctx, r.live, namespace, name)
+	if err != nil {
+		return pki.KeyPair{}, plan.Parent{}, err
+	}
+	if parent.pair == nil {
+		return pki.KeyPair{}, plan.Parent{}, stalled(v1alpha1.ReasonParentNotReady, "the CA above cannot sign: %s", parent.message)
+	}
+	pair, err := pki.SignCA(r.clock.Now(), request, *parent.pair)
+	return pair, plan.Parent{Name: name, Generation: parent.generation}, refused(err)
+}
+
+// keepsKey says whether the key that signs can be given new dates: the operator made it, as a root, and nothing else
+// is asked to be another.
+func (st *caState) keepsKey(d plan.DesiredCA) bool {
+	own := st.signing.Root && st.signing.Parent.Name == "" && !strings.HasPrefix(st.signing.RequestHash, importHash)
+	return own && st.pair != nil && d.Fits(st.pair.Cert)
+}
+
+// bridges lead from a new root to an older one, and on from there, where they are asked for. A CA that cannot have one
+// is none the worse.
+func (r *clusterCAs) bridges(ca *v1alpha1.ClusterCA, st *caState, to pki.KeyPair) []*x509.Certificate {
+	if ca.Spec.Rotation.Bridge != v1alpha1.BridgeCrossSign || st.pair == nil || st.want.Emergency || to.Root != nil {
+		return nil
+	}
 	now := r.clock.Now()
-	bridge, err := pki.CrossSign(now, to, from)
+	bridge, err := pki.CrossSign(now, to.Cert, *st.pair)
 	if err != nil {
 		r.events.Eventf(ca, nil, corev1.EventTypeWarning, v1alpha1.ReasonNoBridge, "Rotate", "The new CA is not cross-signed by the old one: %v", err)
 		return nil
 	}
 	out := []*x509.Certificate{bridge}
-	for _, c := range from.ChainBelow() {
+	for _, c := range st.pair.ChainBelow() {
 		if now.Before(c.NotAfter) {
 			out = append(out, c)
 		}

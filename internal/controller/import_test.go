@@ -1,0 +1,122 @@
+package controller_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// foreign is a CA that somebody else made.
+func (w *world) foreign(name string, mods ...func(*x509.Certificate)) pki.KeyPair {
+	w.t.Helper()
+	pair, err := pki.SelfSign(w.clock.Now(), pki.Request{
+		Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.again(pair, mods...)
+}
+
+// again signs a root's certificate once more with its own key.
+func (w *world) again(root pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
+	w.t.Helper()
+	if len(mods) == 0 {
+		return root
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(w.clock.Now().UnixNano()), Subject: root.Cert.Subject, NotBefore: root.Cert.NotBefore, NotAfter: root.Cert.NotAfter.Add(time.Hour),
+		KeyUsage: root.Cert.KeyUsage, IsCA: true, BasicConstraintsValid: true, SubjectKeyId: root.Cert.SubjectKeyId,
+	}
+	for _, m := range mods {
+		m(tmpl)
+	}
+	signer := root.Key.Signer().(*ecdsa.PrivateKey)
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, signer.Public(), signer)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if root.Cert, err = x509.ParseCertificate(der); err != nil {
+		w.t.Fatal(err)
+	}
+	return root
+}
+
+// put writes a CA into the Secret from which it is imported.
+func (w *world) put(pair pki.KeyPair) {
+	w.t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.Key.Signer())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	data := map[string][]byte{"tls.crt": pair.CertPEM(), "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})}
+	if pair.Root != nil {
+		data["tls.crt"] = append(data["tls.crt"], pki.EncodeCertificates(pair.Root)...)
+	}
+	if w.missing("corporate", &corev1.Secret{}) {
+		s := &corev1.Secret{Data: data}
+		s.Name = "corporate"
+		w.create(s)
+		return
+	}
+	edit(w, "corporate", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = data })
+}
+
+// importing is a world whose CA is imported.
+func importing(t *testing.T, pair pki.KeyPair, w *world) *world {
+	t.Helper()
+	w.put(pair)
+	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) {
+		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "corporate"}}}
+	}), newServer("k8s-master"), newKubelet("node1"))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.settled()
+	w.observe()
+	return w
+}
+
+// TestImportReplaced puts another CA into the Secret of an imported one: with a key of its own, with the same key and
+// nothing but other dates, and with the same key under another name, which is another CA to every verifier.
+func TestImportReplaced(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		next   func(*world, pki.KeyPair) pki.KeyPair
+		phases []plan.Phase
+	}{
+		{"another key", func(w *world, _ pki.KeyPair) pki.KeyPair { return w.foreign("corporate 2") }, phases},
+		{"the same key with other dates", func(w *world, was pki.KeyPair) pki.KeyPair {
+			return w.again(was, func(*x509.Certificate) {})
+		}, phases[2:]},
+		{"the same key under another name", func(w *world, was pki.KeyPair) pki.KeyPair {
+			return w.again(was, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
+		}, phases},
+		{"the same key with another identifier", func(w *world, was pki.KeyPair) pki.KeyPair {
+			return w.again(was, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
+		}, phases},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			was := w.foreign("corporate")
+			importing(t, was, w)
+			w.put(c.next(w, was))
+			w.restartAt(w.clock.Now())
+			if got := w.walk("k8s", nil); !slices.Equal(got, c.phases) {
+				t.Errorf("the phases were %v", got)
+			}
+			w.whole("k8s")
+		})
+	}
+}
