@@ -193,7 +193,8 @@ type TrustStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	ConfigMapName string `json:"configMapName,omitempty"`
 
-	// revision counts the changes of the bundle and of the generations in it.
+	// revision is the ledger's revision at which the bundle last changed: it grows with each change, not by one. The bundle
+	// of an intermediate CA changes with its parent's too, which the parent's revision tells.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	Revision int64 `json:"revision,omitempty"`

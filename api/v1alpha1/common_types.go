@@ -73,7 +73,7 @@ type CertificateStatus struct {
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
 
-	// renewalTime is when the operator replaces the certificate. It is absent where renewing
+	// renewalTime is when the operator replaces the certificate, or, for an imported CA, when a person should. It is absent where renewing
 	// would gain nothing, because the issuing CA expires at the same moment.
 	// +optional
 	RenewalTime metav1.Time `json:"renewalTime,omitempty,omitzero"`
@@ -128,7 +128,8 @@ type DeliverySpec struct {
 
 // AcknowledgedDelivery is what a person states to be in use.
 type AcknowledgedDelivery struct {
-	// trust states the trust revision of each ClusterCA whose bundle is in use: status.trust.revision of that CA.
+	// trust states the trust revision of each ClusterCA whose bundle is in use: status.trust.revision of that CA, and of
+	// the CAs above it.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

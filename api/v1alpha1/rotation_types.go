@@ -56,7 +56,8 @@ type RotationSpec struct {
 	Mode RotationMode `json:"mode,omitempty"`
 
 	// keyPolicy is 'Replace' or 'Reuse'. Default: Replace. 'Reuse' gives the same key new dates: whatever trusts the
-	// old certificate trusts all that the new one signs, so no certificate is issued again and nothing is waited for.
+	// old certificate trusts all that the new one signs, so no certificate is issued again, and the old certificate is
+	// forgotten once the new bundle has arrived.
 	// Changing it replaces nothing by itself.
 	// +optional
 	// +kubebuilder:default=Replace
@@ -107,7 +108,8 @@ type RotationStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	From int32 `json:"from,omitempty"`
 
-	// to is the generation that takes its place; absent where a replacement was given up.
+	// to is the generation that takes its place. Where a replacement is given up, 'from' is the generation that is given up,
+	// and 'to' the one that stays.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	To int32 `json:"to,omitempty"`
@@ -168,7 +170,7 @@ type GenerationStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	Number int32 `json:"number,omitempty"`
 
-	// state is 'Staged', 'Trusted', 'Signing', 'Retiring' or 'Withdrawn'.
+	// state is 'Staged', 'Trusted', 'Signing', 'Retiring', 'Withdrawn' or 'Abandoned'.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
