@@ -1,13 +1,13 @@
 package controller_test
 
 import (
-	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +19,7 @@ import (
 )
 
 // foreign is a CA that somebody else made.
-func (w *world) foreign(name string, mods ...func(*x509.Certificate)) pki.KeyPair {
+func (w *world) foreign(name string) pki.KeyPair {
 	w.t.Helper()
 	pair, err := pki.SelfSign(w.clock.Now(), pki.Request{
 		Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
@@ -27,31 +27,48 @@ func (w *world) foreign(name string, mods ...func(*x509.Certificate)) pki.KeyPai
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return w.again(pair, mods...)
+	return pair
 }
 
 // again signs a root's certificate once more with its own key.
 func (w *world) again(root pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
 	w.t.Helper()
-	if len(mods) == 0 {
-		return root
+	if len(mods) > 0 {
+		root.Cert = w.signedBy(nil, root, mods...)
 	}
+	return root
+}
+
+// below is a CA of the name and key of another one, signed by a third.
+func (w *world) below(root, ca pki.KeyPair) pki.KeyPair {
+	w.t.Helper()
+	ca.Cert, ca.Root = w.signedBy(&root, ca), root.Cert
+	return ca
+}
+
+// signedBy is a certificate of a CA's name and key, by another one or, if that is nil, by itself.
+func (w *world) signedBy(by *pki.KeyPair, ca pki.KeyPair, mods ...func(*x509.Certificate)) *x509.Certificate {
+	w.t.Helper()
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(w.clock.Now().UnixNano()), Subject: root.Cert.Subject, NotBefore: root.Cert.NotBefore, NotAfter: root.Cert.NotAfter.Add(time.Hour),
-		KeyUsage: root.Cert.KeyUsage, IsCA: true, BasicConstraintsValid: true, SubjectKeyId: root.Cert.SubjectKeyId,
+		SerialNumber: big.NewInt(w.clock.Now().UnixNano()), Subject: ca.Cert.Subject, NotBefore: ca.Cert.NotBefore, NotAfter: ca.Cert.NotAfter.Add(-time.Hour),
+		KeyUsage: ca.Cert.KeyUsage, IsCA: true, BasicConstraintsValid: true, SubjectKeyId: ca.Cert.SubjectKeyId,
 	}
 	for _, m := range mods {
 		m(tmpl)
 	}
-	signer := root.Key.Signer().(*ecdsa.PrivateKey)
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, signer.Public(), signer)
+	parent, signer := tmpl, ca.Key.Signer()
+	if by != nil {
+		parent, signer = by.Cert, by.Key.Signer()
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, ca.Key.Public(), signer)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if root.Cert, err = x509.ParseCertificate(der); err != nil {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return root
+	return cert
 }
 
 // put writes a CA into the Secret from which it is imported.
@@ -106,10 +123,16 @@ func TestImportReplaced(t *testing.T) {
 		{"the same key with another identifier", func(w *world, was pki.KeyPair) pki.KeyPair {
 			return w.again(was, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
 		}, phases},
+		{"the same key under another root", func(w *world, was pki.KeyPair) pki.KeyPair {
+			return w.below(w.foreign("root 2"), was)
+		}, phases},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			was := w.foreign("corporate")
+			if strings.Contains(c.name, "another root") {
+				was = w.below(w.foreign("root"), was)
+			}
 			importing(t, was, w)
 			w.put(c.next(w, was))
 			w.restartAt(w.clock.Now())

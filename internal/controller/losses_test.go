@@ -130,41 +130,44 @@ func TestGenerationLost(t *testing.T) {
 	}
 }
 
-// TestSigningKeyLost deletes the key that signs in each phase, and has it restored, or the CA replaced.
+// TestSigningKeyLost deletes the key that signs, and has it restored, or the CA replaced.
 func TestSigningKeyLost(t *testing.T) {
-	for _, phase := range phases {
-		for name, recover := range map[string]func(*world, *corev1.Secret){
-			"restored": func(w *world, s *corev1.Secret) {
-				s.ResourceVersion, s.UID = "", ""
-				w.create(s)
-			},
-			"replaced": func(w *world, _ *corev1.Secret) {
-				edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "lost" })
-			},
-		} {
-			t.Run(name+" in "+string(phase), func(t *testing.T) {
-				w := rotating(t)
-				w.walk("k8s", func(p plan.Phase) {
-					if p != phase {
-						return
-					}
-					signing, _ := w.ledger("k8s").Signing()
-					key := w.secret(signing.SecretName)
-					before := w.serials()
-					w.delete(key)
-					w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
-					w.settled()
-					if after := w.serials(); !maps.Equal(after, before) {
-						t.Errorf("certificates were issued: %v instead of %v", after, before)
-					}
-					w.ready("node1", &v1alpha1.NodeCredential{})
-					recover(w, key)
-				})
-				w.whole("k8s")
-				w.ready("k8s", &v1alpha1.ClusterCA{})
+	restore := func(w *world, s *corev1.Secret) {
+		s.ResourceVersion, s.UID = "", ""
+		w.create(s)
+	}
+	replace := func(w *world, _ *corev1.Secret) {
+		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "lost" })
+	}
+	for _, c := range []struct {
+		name  string
+		phase plan.Phase
+		cure  func(*world, *corev1.Secret)
+	}{
+		{"restored", plan.DistributingTrust, restore}, {"replaced", plan.DistributingTrust, replace},
+		{"replaced", plan.Reissuing, replace}, {"restored", plan.WithdrawingTrust, restore},
+	} {
+		t.Run(c.name+" in "+string(c.phase), func(t *testing.T) {
+			w := rotating(t)
+			w.walk("k8s", func(p plan.Phase) {
+				if p != c.phase {
+					return
+				}
+				signing, _ := w.ledger("k8s").Signing()
+				key, before := w.secret(signing.SecretName), w.serials()
+				w.delete(key)
+				w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
+				w.settled()
+				if after := w.serials(); !maps.Equal(after, before) {
+					t.Errorf("certificates were issued: %v instead of %v", after, before)
+				}
 				w.ready("node1", &v1alpha1.NodeCredential{})
+				c.cure(w, key)
 			})
-		}
+			w.whole("k8s")
+			w.ready("k8s", &v1alpha1.ClusterCA{})
+			w.ready("node1", &v1alpha1.NodeCredential{})
+		})
 	}
 }
 
