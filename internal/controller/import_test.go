@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -142,4 +144,45 @@ func TestImportReplaced(t *testing.T) {
 			w.whole("k8s")
 		})
 	}
+}
+
+// TestImportRefused puts something unusable into the Secret of an imported CA, and takes the Secret away: the object
+// says what to change, and what was in use signs on.
+func TestImportRefused(t *testing.T) {
+	w := newWorld(t)
+	importing(t, w.foreign("corporate"), w)
+	before := w.ledger("k8s")
+	for text, spoil := range map[string]func(*corev1.Secret){
+		"no PEM certificate found":                    func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("nothing") },
+		"is not the certificate of a CA":              func(s *corev1.Secret) { s.Data = w.secret("node1-tls").Data },
+		"the private key does not match":              func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("node1-tls").Data["tls.key"] },
+		"create it with the keys tls.crt and tls.key": nil,
+	} {
+		was := w.secret("corporate")
+		if spoil == nil {
+			w.delete(was)
+		} else {
+			edit(w, "corporate", &corev1.Secret{}, spoil)
+		}
+		w.restartAt(w.clock.Now())
+		w.eventually(text, func() error {
+			c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+			if !strings.Contains(c.Message, text) {
+				return errors.New(c.Message)
+			}
+			return nil
+		})
+		w.ready("k8s", &v1alpha1.ClusterCA{})
+		if now := w.ledger("k8s"); now.Revision != before.Revision {
+			t.Errorf("%s: the ledger is %+v", text, now)
+		}
+		if spoil == nil {
+			was.ResourceVersion, was.UID = "", ""
+			w.create(was)
+		} else {
+			edit(w, "corporate", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = was.Data })
+		}
+	}
+	w.create(newKubelet("node9"))
+	w.ready("node9", &v1alpha1.NodeCredential{})
 }
