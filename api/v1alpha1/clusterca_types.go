@@ -82,6 +82,7 @@ type CASource struct {
 // ClusterCASpec is the desired certificate authority.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.delivery) || !has(self.delivery.mode) || self.delivery.mode != 'Agent'",message="delivery.mode must be 'Mounted' or 'Manual' here: an agent carries no CA's key",fieldPath=".delivery.mode"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || has(self.source.selfSigned) || !has(self.rotation) || !has(self.rotation.keyPolicy) || self.rotation.keyPolicy != 'Reuse'",message="only a self-signed CA can keep its key: set keyPolicy to 'Replace'",fieldPath=".rotation.keyPolicy"
 type ClusterCASpec struct {
 	// subject is the CA's distinguished name.

@@ -92,13 +92,16 @@ type CertificateStatus struct {
 }
 
 // DeliveryMode says how what is issued reaches its consumer, and so how its arrival is known.
-// +kubebuilder:validation:Enum=Mounted;Manual
+// +kubebuilder:validation:Enum=Mounted;Agent;Manual
 type DeliveryMode string
 
 const (
 	// DeliveryMounted is for Secrets that pods mount, or that something carries to files as fast. It counts as
 	// arrived propagationDelay after it was written.
 	DeliveryMounted DeliveryMode = "Mounted"
+	// DeliveryAgent is for files that `clusterpki agent` keeps on a host. It counts as arrived when the agent reports, in
+	// the Lease that the operator made for the object, that it is in use.
+	DeliveryAgent DeliveryMode = "Agent"
 	// DeliveryManual is for files that a person carries. It counts as arrived when 'acknowledged' says so.
 	DeliveryManual DeliveryMode = "Manual"
 )
@@ -106,7 +109,7 @@ const (
 // DeliverySpec says how what is issued reaches its consumer. The replacement of a CA waits for it.
 // Changing it re-issues nothing.
 type DeliverySpec struct {
-	// mode is 'Mounted' or 'Manual'. Default: Mounted.
+	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted.
 	// +optional
 	// +kubebuilder:default=Mounted
 	Mode DeliveryMode `json:"mode,omitempty"`
@@ -120,6 +123,17 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'"
 	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty,omitzero"`
+
+	// silentAfter is, for mode 'Agent', how long the agent's Lease may go without being renewed. After that nothing that
+	// the agent has said counts, and condition TrustAcknowledged is False with reason AgentSilent. The agent renews three
+	// times as often. Default: 15m.
+	// +optional
+	// +kubebuilder:default="15m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
+	SilentAfter metav1.Duration `json:"silentAfter,omitempty,omitzero"`
 
 	// acknowledged states, for mode 'Manual', what is in use on the host.
 	// +optional

@@ -21,6 +21,9 @@ const (
 	// ServingCondition says whether an API server was seen to serve the certificate that is in its Secret, and to
 	// trust the clients that it should; only where spec.probe is set.
 	ServingCondition = "Serving"
+	// TrustAcknowledgedCondition says, for delivery.mode 'Agent', whether the agent on the host has seen everything in
+	// use that is issued now. Message and reason say what is missing.
+	TrustAcknowledgedCondition = "TrustAcknowledged"
 	// RotatingCondition surfaces while a ClusterCA is being replaced; its reason is the phase.
 	RotatingCondition = "Rotating"
 	// RotationBlockedCondition surfaces when a phase of a replacement has waited for longer than
@@ -87,6 +90,22 @@ const (
 	ReasonSeen = "Seen"
 	// ReasonNotSeen surfaces when the probe has not seen, twice in a row, what it should; the message says what it saw.
 	ReasonNotSeen = "NotSeen"
+	// ReasonAgentSilent surfaces when the agent of a host has not renewed its Lease for longer than delivery.silentAfter.
+	ReasonAgentSilent = "AgentSilent"
+	// ReasonAgentProblem surfaces when the agent of a host says why it cannot install what is issued.
+	ReasonAgentProblem = "AgentProblem"
+	// ReasonNotInstalled surfaces when the agent of a host has not yet installed what is issued.
+	ReasonNotInstalled = "NotInstalled"
+	// ReasonNotInUse surfaces when the agent of a host has installed what is issued, and not yet seen it in use.
+	ReasonNotInUse = "NotInUse"
+	// ReasonInUse surfaces when the agent of a host has seen in use what is issued.
+	ReasonInUse = "InUse"
+	// ReasonRequestMissing surfaces when a credential whose key is on its host has no certificate signing request.
+	ReasonRequestMissing = "RequestMissing"
+	// ReasonRequestRefused surfaces when a certificate signing request asks for something else than the credential.
+	ReasonRequestRefused = "RequestRefused"
+	// ReasonSecretTypeDiffers surfaces when a Secret would have to change its type, which Kubernetes does not allow.
+	ReasonSecretTypeDiffers = "SecretTypeDiffers"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )
@@ -106,6 +125,10 @@ const (
 	// HoldsAnnotation records, as JSON, which revision of each CA's bundle a Secret holds, which CA signed its
 	// certificate, and since when: what the replacement of a CA waits for follows from it.
 	HoldsAnnotation = "clusterpki.io/holds"
+	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
+	ReportAnnotation = "clusterpki.io/report"
+	// RequestAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
+	RequestAnnotation = "clusterpki.io/request"
 	// RevisionAnnotation counts the certificates issued into a Secret.
 	RevisionAnnotation = "clusterpki.io/revision"
 	// GenerationAnnotation is the CA generation that a Secret holds.

@@ -42,6 +42,13 @@ func (c *NodeCredential) KubeconfigSecretName() string {
 	return orDefault(c.Spec.Kubeconfig.SecretName, c.Name+"-kubeconfig")
 }
 
+// LeaseName is the Lease by which the agent of a host acknowledges an object with delivery.mode 'Agent': of the same
+// name as the Secret of its certificate, which is one object's alone.
+func (c *APIServerCertificate) LeaseName() string { return c.TLSSecretName() }
+
+// LeaseName is the Lease by which the agent of a host acknowledges the credential, see APIServerCertificate.LeaseName.
+func (c *NodeCredential) LeaseName() string { return c.TLSSecretName() }
+
 // TrustConfigMapName is the ConfigMap that holds the CA's trust bundle and ledger.
 func (c *ClusterCA) TrustConfigMapName() string { return TrustConfigMapName(c.Name) }
 

@@ -4,13 +4,24 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Role names an identity of a Kubernetes cluster. Its common name, groups and key usages are fixed:
 // see the role table in docs/nodecredential.md.
-// +kubebuilder:validation:Enum=Kubelet;KubeProxy;ControllerManager;Scheduler;Admin;SuperAdmin;APIServerKubeletClient;FrontProxyClient;EtcdServer;EtcdPeer;EtcdClient;EtcdHealthcheckClient;KubeletServing;Host;Custom
+// +kubebuilder:validation:Enum=Kubelet;KubeProxy;ControllerManager;Scheduler;Admin;SuperAdmin;APIServerKubeletClient;FrontProxyClient;EtcdServer;EtcdPeer;EtcdClient;EtcdHealthcheckClient;KubeletServing;Agent;Host;Custom
 type Role string
 
 // The roles whose handling differs from a plain row of the table in internal/pki.
 const (
 	RoleHost   Role = "Host"
 	RoleCustom Role = "Custom"
+)
+
+// KeySource says who makes the private key of a credential, and so who has it.
+// +kubebuilder:validation:Enum=Operator;Host
+type KeySource string
+
+const (
+	// KeySourceOperator has the operator make the key, and store it in the Secret beside the certificate.
+	KeySourceOperator KeySource = "Operator"
+	// KeySourceHost leaves the key on the host, which asks for the certificate by a certificate signing request.
+	KeySourceHost KeySource = "Host"
 )
 
 // KeyUsage is an extended key usage.
@@ -111,9 +122,12 @@ type KubeconfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="(self.role == 'Custom') == has(self.custom)",message="custom must be set for role 'Custom', and only for it",fieldPath=".custom"
 // +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="self.role != 'Agent' || size(self.hostName) <= 47",message="hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>' may hold 64 bytes",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="!has(self.request) || (has(self.keySource) && self.keySource == 'Host')",message="request is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".request"
+// +kubebuilder:validation:XValidation:rule="!has(self.keySource) || self.keySource != 'Host' || has(self.request) || (has(self.delivery) && has(self.delivery.mode) && self.delivery.mode == 'Agent')",message="keySource 'Host' needs a request, or delivery.mode 'Agent', whose agent submits one",fieldPath=".keySource"
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ServerAuth' in self.custom.usages)) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || has(self.apiServerRef)",message="apiServerRef must be set where kubeconfig is: it gives the endpoint and the trust bundle",fieldPath=".apiServerRef"
-// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || self.role in ['Kubelet', 'KubeProxy', 'ControllerManager', 'Scheduler', 'Admin', 'SuperAdmin', 'Host'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ClientAuth' in self.custom.usages))",message="kubeconfig is only for roles that are users of the API server: remove it for this role",fieldPath=".kubeconfig"
+// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || self.role in ['Kubelet', 'KubeProxy', 'ControllerManager', 'Scheduler', 'Admin', 'SuperAdmin', 'Agent', 'Host'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ClientAuth' in self.custom.usages))",message="kubeconfig is only for roles that are users of the API server: remove it for this role",fieldPath=".kubeconfig"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || !has(self.kubeconfig.secretName) || !has(self.secretName) || self.kubeconfig.secretName != self.secretName",message="kubeconfig.secretName must differ from secretName",fieldPath=".kubeconfig.secretName"
 type NodeCredentialSpec struct {
 	// caRef names the ClusterCA that signs the certificate. Changing it re-issues the certificate.
@@ -189,6 +203,25 @@ type NodeCredentialSpec struct {
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
 	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
+
+	// keySource is 'Operator' or 'Host': who makes the private key. Default: Operator. With 'Host' the key never leaves the
+	// host, which asks for the certificate: an agent by the Lease that the operator made for it, or a person by 'request'.
+	// The Secret is then of type Opaque and has no tls.key, and the kubeconfig has only the form that names files.
+	// A Secret's type never changes, so changing this needs another secretName, or the Secret to be deleted; then a
+	// certificate is issued anew.
+	// +optional
+	// +kubebuilder:default=Operator
+	KeySource KeySource `json:"keySource,omitempty"`
+
+	// request is a certificate signing request (PKCS #10, RFC 2986) in PEM, for keySource 'Host'. It is signed if its
+	// subject and its kind of key are those of the credential, and it asks for no other names and usages. What is issued
+	// follows from the spec alone; from the request comes the public key. A request for another key
+	// re-issues the certificate. It has precedence over what an agent submits.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('-----BEGIN CERTIFICATE REQUEST-----')",message="must be a certificate signing request in PEM: '-----BEGIN CERTIFICATE REQUEST-----' and what follows"
+	Request string `json:"request,omitempty"`
 
 	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key and ca.crt (verifies this
 	// certificate). Default: '<name>-tls'. Changing it issues a new certificate there and leaves the old

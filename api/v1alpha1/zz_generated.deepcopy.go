@@ -434,6 +434,7 @@ func (in *CustomIdentity) DeepCopy() *CustomIdentity {
 func (in *DeliverySpec) DeepCopyInto(out *DeliverySpec) {
 	*out = *in
 	out.PropagationDelay = in.PropagationDelay
+	out.SilentAfter = in.SilentAfter
 	if in.Acknowledged != nil {
 		in, out := &in.Acknowledged, &out.Acknowledged
 		*out = new(AcknowledgedDelivery)
