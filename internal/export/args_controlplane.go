@@ -55,7 +55,7 @@ func (l *layout) apiServerFlags(h Host) []string {
 			"--kubelet-client-certificate="+f.Certificate, "--kubelet-client-key="+f.Key,
 			"--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname")
 		if h.Cluster.KubeletCA != nil {
-			flags = append(flags, "--kubelet-certificate-authority="+l.at(kubeletCA))
+			flags = append(flags, "--kubelet-certificate-authority="+l.at(hostfiles.KubeletCA))
 		}
 	}
 	if h.has("FrontProxyClient") {

@@ -17,7 +17,6 @@ import (
 
 // Places beside those of package hostfiles, relative to the host's directory.
 const (
-	kubeletCA     = "pki/kubelet-ca.crt" // verifies the kubelets' servers
 	kubeletConfig = "kubelet-config.yaml"
 	argsDirectory = "args"
 )
@@ -38,29 +37,56 @@ type File struct {
 // Layout is all files of a host in the order of their paths. dir is where they will lie on the host:
 // kubeconfigs and flags name it. "" takes it from the credentials. Notes say what a person should know.
 func Layout(h Host, dir string, now time.Time) (files []File, notes []string, err error) {
-	if dir, err = directory(h, dir); err != nil {
+	l, err := lay(h, dir, now)
+	if err != nil {
 		return nil, nil, err
 	}
-	l := layout{dir: dir, now: now, byPath: map[string]File{}}
+	l.clientCA(h)
+	if h.Cluster.KubeletCA != nil {
+		l.add("the kubelets' CA", hostfiles.KubeletCA, publicMode, h.Cluster.KubeletCA)
+	}
+	notes = l.args(h)
+	files, err = l.files(h)
+	return files, notes, err
+}
+
+// Files are those of a host that follow from Secrets alone: the certificates, keys and kubeconfigs of its API server and
+// of its credentials.
+func Files(h Host, dir string, now time.Time) ([]File, error) {
+	l, err := lay(h, dir, now)
+	if err != nil {
+		return nil, err
+	}
+	return l.files(h)
+}
+
+// lay puts everything that comes from Secrets in its place.
+func lay(h Host, dir string, now time.Time) (*layout, error) {
+	dir, err := directory(h, dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &layout{dir: dir, now: now, byPath: map[string]File{}}
 	if h.APIServer != nil {
 		l.apiServer(h.APIServer)
 	}
 	for _, c := range h.Credentials {
 		l.credential(c)
 	}
-	l.clientCA(h)
-	if h.Cluster.KubeletCA != nil {
-		l.add("the kubelets' CA", kubeletCA, publicMode, h.Cluster.KubeletCA)
-	}
-	notes = l.args(h)
+	return l, nil
+}
+
+// files are those that were added, in the order of their paths, unless something was wrong.
+func (l *layout) files(h Host) ([]File, error) {
 	if len(l.problems) > 0 {
-		return nil, nil, fmt.Errorf("host %q: %s", h.Name, strings.Join(l.problems, "\n  "))
+		return nil, fmt.Errorf("host %q: %s", h.Name, strings.Join(l.problems, "\n  "))
 	}
+	var files []File
 	for _, f := range l.byPath {
 		files = append(files, f)
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	return files, notes, nil
+	return files, nil
 }
 
 // directory is where the files will lie on the host: as told, or as the credentials agree.

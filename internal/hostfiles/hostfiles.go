@@ -10,6 +10,7 @@ const (
 	ClientCA       = "pki/client-ca.crt"      // verifies the API server's clients
 	FrontProxyCA   = "pki/front-proxy-ca.crt" // verifies the aggregator
 	EtcdCA         = "pki/etcd/ca.crt"        // verifies etcd and its clients
+	KubeletCA      = "pki/kubelet-ca.crt"     // verifies the kubelets' servers
 	APIServerCert  = "pki/apiserver.crt"
 	APIServerKey   = "pki/apiserver.key"
 	ServiceAccKey  = "pki/sa.key"
