@@ -1,0 +1,121 @@
+package hostdir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+func (d *Dir) leadsToData(name string) bool {
+	target, err := os.Readlink(d.at(name))
+	return err == nil && target == filepath.Join(currentLink, name)
+}
+
+// link makes a link through ..data for each name that has none.
+func (d *Dir) link(names []string) error {
+	for _, name := range names {
+		if d.leadsToData(name) {
+			continue
+		}
+		if err := d.sys.Symlink(filepath.Join(currentLink, name), d.at(name)); err != nil {
+			return err
+		}
+	}
+	return d.sys.SyncDir(d.path)
+}
+
+// unlink removes links through ..data but for those of some names.
+func (d *Dir) unlink(names []string) error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", d.path, err)
+	}
+	for _, e := range entries {
+		if slices.Contains(names, e.Name()) || !d.leadsToData(e.Name()) {
+			continue
+		}
+		if err := d.sys.Remove(d.at(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlinkBut removes links through ..data that lead nowhere in a set; all of them for "".
+func (d *Dir) unlinkBut(set string) error {
+	c, err := d.read(set)
+	if err != nil {
+		return err
+	}
+	return d.unlink(firstNames(c.nodes))
+}
+
+// removeAll removes a file or a directory with all that is in it, if it is there.
+func (d *Dir) removeAll(name string) error {
+	info, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", name, err)
+	}
+	if info.IsDir() {
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", name, err)
+		}
+		for _, e := range entries {
+			if err := d.removeAll(filepath.Join(name, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return d.sys.Remove(name)
+}
+
+// prepare makes the directory, if need be, and removes what work that was cut short has left half done.
+func (d *Dir) prepare() error {
+	if err := d.mkdirAll(d.path); err != nil {
+		return err
+	}
+	return d.sweep(func(name string) bool { return hasPrefix(name, newPrefix) || name == nextLink })
+}
+
+func (d *Dir) mkdirAll(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is a file: it must be a directory", dir)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("look at %s: %w", dir, err)
+	}
+	if err := d.mkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := d.sys.Mkdir(dir, directoryMode, nil); err != nil {
+		return err
+	}
+	return d.sys.SyncDir(filepath.Dir(dir))
+}
+
+// sweep removes the names in the directory that are to go.
+func (d *Dir) sweep(goes func(name string) bool) error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", d.path, err)
+	}
+	for _, e := range entries {
+		if !goes(e.Name()) {
+			continue
+		}
+		if err := d.removeAll(d.at(e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}

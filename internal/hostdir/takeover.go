@@ -1,0 +1,116 @@
+package hostdir
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// takeOver puts links in the place of files and directories that are in the way of a set, and returns the current
+// set. Nothing changes for a reader: a set that holds the same becomes the current one first, and each link changes
+// places with what it replaces. The files that are to be replaced count as ours from then on.
+func (d *Dir) takeOver(id string, files []File) (string, error) {
+	plain, err := d.plain(files)
+	if err != nil || len(plain) == 0 {
+		return id, err
+	}
+	before, err := d.read(id)
+	if err != nil {
+		return "", err
+	}
+	nodes := slices.DeleteFunc(slices.Clone(before.nodes), func(n node) bool { return slices.Contains(plain, firstName(n.path)) })
+	for _, name := range plain {
+		found, err := d.readPlain(name)
+		if err != nil {
+			return "", err
+		}
+		nodes = append(nodes, found...)
+	}
+	sortNodes(nodes)
+	known := slices.DeleteFunc(slices.Sorted(slices.Values(append(pathsOf(files), before.known...))), func(p string) bool {
+		return !slices.ContainsFunc(nodes, func(n node) bool { return n.path == p && !n.mode.IsDir() })
+	})
+	known = slices.Compact(known)
+	if !reflect.DeepEqual(nodes, before.nodes) || !slices.Equal(known, before.known) { // else this was cut short here
+		if id, err = d.write(setPrefix, append(nodes, d.records(known, before.note, before.previous)...)); err != nil {
+			return "", err
+		}
+		if err := d.point(id); err != nil {
+			return "", errors.Join(err, d.discard(id))
+		}
+	}
+	return id, d.exchange(plain)
+}
+
+// plain are the first names of files where something else lies than a link through ..data.
+func (d *Dir) plain(files []File) ([]string, error) {
+	var out []string
+	for _, p := range pathsOf(files) {
+		name := firstName(p)
+		info, err := os.Lstat(d.at(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || slices.Contains(out, name) || err == nil && d.leadsToData(name):
+		case err != nil:
+			return nil, fmt.Errorf("look at %s: %w", d.at(name), err)
+		case info.Mode().Type() == fs.ModeSymlink:
+			return nil, fmt.Errorf("%s is a link that somebody else has made: put in its place what it leads to, or remove it", d.at(name))
+		default:
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// readPlain reads a file or directory that is to become a part of a set.
+func (d *Dir) readPlain(name string) ([]node, error) {
+	info, err := os.Lstat(d.at(name))
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", d.at(name), err)
+	}
+	top, err := readNode(d.at(name), fs.FileInfoToDirEntry(info))
+	if err != nil {
+		return nil, err
+	}
+	top.path = name
+	nodes := []node{top}
+	if !info.IsDir() {
+		return nodes, nil
+	}
+	below, err := readTree(d.at(name))
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range below {
+		n.path = name + "/" + n.path
+		nodes = append(nodes, deeper(n))
+	}
+	return nodes, nil
+}
+
+// exchange puts links in the place of what has these names, and that into a directory of its own.
+func (d *Dir) exchange(names []string) error {
+	taking := d.at(takingFrom + strings.ToLower(rand.Text()[:10]))
+	if err := d.sys.Mkdir(taking, directoryMode, nil); err != nil {
+		return err
+	}
+	for _, name := range names {
+		link := filepath.Join(taking, name)
+		err := d.sys.Symlink(filepath.Join(currentLink, name), link)
+		if err == nil {
+			err = d.sys.Exchange(link, d.at(name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.sys.SyncDir(taking); err != nil {
+		return err
+	}
+	return d.sys.SyncDir(d.path)
+}

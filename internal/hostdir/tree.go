@@ -1,0 +1,152 @@
+package hostdir
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const secretMode fs.FileMode = 0o600
+
+// node is one file, directory or link below a directory.
+type node struct {
+	path  string
+	mode  fs.FileMode // with its type
+	owner *Owner
+	data  []byte // of a file
+	link  string // where a link leads
+}
+
+// readTree reads what lies below a directory, by path, but for the names that sets keep for themselves.
+func readTree(dir string) ([]node, error) {
+	var nodes []node
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err != nil || rel == "." {
+			return err
+		}
+		if strings.HasPrefix(rel, "..") {
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		n, err := readNode(name, e)
+		n.path = filepath.ToSlash(rel)
+		nodes = append(nodes, n)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	sortNodes(nodes)
+	return nodes, nil
+}
+
+func readNode(name string, e fs.DirEntry) (node, error) {
+	info, err := e.Info()
+	if err != nil {
+		return node{}, fmt.Errorf("look at %s: %w", name, err)
+	}
+	n := node{mode: info.Mode(), owner: ownerOf(info)}
+	switch info.Mode().Type() {
+	case fs.ModeDir:
+	case fs.ModeSymlink:
+		n.link, err = os.Readlink(name)
+	case 0:
+		n.data, err = os.ReadFile(name) //nolint:gosec // below the directory that the user named
+	default:
+		return node{}, fmt.Errorf("%s is neither a file nor a directory nor a link: move it away", name)
+	}
+	if err != nil {
+		return node{}, fmt.Errorf("read %s: %w", name, err)
+	}
+	return n, nil
+}
+
+// sortNodes puts directories before what is in them.
+func sortNodes(nodes []node) {
+	slices.SortFunc(nodes, func(a, b node) int { return strings.Compare(a.path, b.path) })
+}
+
+// merge puts files in the place of those that are known to be ours. Everything else that was there stays, and so do
+// the mode and the owner of a directory.
+func merge(before []node, known []string, files []File, owner *Owner) ([]node, error) {
+	var ours []string // directories
+	for _, p := range known {
+		ours = append(ours, parents(p)...)
+	}
+	out, directories := map[string]node{}, map[string]node{}
+	for _, n := range before {
+		switch {
+		case n.mode.IsDir() && slices.Contains(ours, n.path):
+			directories[n.path] = n
+		case n.mode.IsDir() || !slices.Contains(known, n.path):
+			out[n.path] = n
+		}
+	}
+	for _, f := range files {
+		if out[f.Path].mode.IsDir() {
+			return nil, fmt.Errorf("%s is a directory of somebody else: move it away", f.Path)
+		}
+		out[f.Path] = node{path: f.Path, mode: f.Mode, owner: owner, data: f.Data}
+	}
+	for _, n := range mapValues(out) {
+		for _, p := range parents(n.path) {
+			if there, ok := out[p]; ok && !there.mode.IsDir() {
+				return nil, fmt.Errorf("%s is in the way of %s: it is no directory", p, n.path)
+			} else if ok {
+				continue
+			}
+			dir, ok := directories[p]
+			if !ok {
+				dir = node{path: p, mode: fs.ModeDir | directoryMode, owner: owner}
+			}
+			out[p] = dir
+		}
+	}
+	return mapValues(out), nil
+}
+
+func mapValues(m map[string]node) []node {
+	out := make([]node, 0, len(m))
+	for _, n := range m {
+		out = append(out, n)
+	}
+	sortNodes(out)
+	return out
+}
+
+// parents are the directories above a path, the topmost last.
+func parents(p string) []string {
+	var out []string
+	for p = path.Dir(p); p != "."; p = path.Dir(p) {
+		out = append(out, p)
+	}
+	return out
+}
+
+// firstNames are the names that need a link.
+func firstNames(nodes []node) []string {
+	var out []string
+	for _, n := range nodes {
+		out = append(out, firstName(n.path))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// deeper corrects a link for its new place one directory further down, if it leads out of the directory that moves.
+func deeper(n node) node {
+	if n.link != "" && !filepath.IsAbs(n.link) && firstName(path.Join(path.Dir(n.path), filepath.ToSlash(n.link))) != firstName(n.path) {
+		n.link = filepath.Join("..", n.link)
+	}
+	return n
+}
