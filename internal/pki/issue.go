@@ -16,28 +16,52 @@ const ClockSkew = 5 * time.Minute
 // Issue makes a leaf with a new key, signed by issuer. Its life is cut to what the issuer's chain has
 // left. A subject equal to the issuer's is refused: OpenSSL would take the leaf for a root (error 18).
 func Issue(now time.Time, r Request, issuer KeyPair) (KeyPair, error) {
-	if err := r.Validate(); err != nil {
+	if err := mayIssue(r, issuer); err != nil {
 		return KeyPair{}, err
-	}
-	if len(r.Usages) == 0 {
-		return KeyPair{}, fmt.Errorf("%q asks for no key usage: its certificate would be good for any", r.Subject)
-	}
-	if r.Subject.Equal(SubjectOf(issuer.Cert)) {
-		return KeyPair{}, &SubjectEqualsIssuerError{Subject: r.Subject}
 	}
 	key, err := GenerateKey(r.Key)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	tmpl, err := template(now, r, key.Public())
+	pair, err := IssueFor(now, r, key.Public(), issuer)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	cert, err := signBelow(tmpl, key.Public(), issuer)
+	pair.Key = key
+	return pair, nil
+}
+
+// IssueFor makes a leaf as Issue does, for a public key whose private half is elsewhere: the pair has no key.
+func IssueFor(now time.Time, r Request, public crypto.PublicKey, issuer KeyPair) (KeyPair, error) {
+	if err := mayIssue(r, issuer); err != nil {
+		return KeyPair{}, err
+	}
+	if err := r.rightKey(public); err != nil {
+		return KeyPair{}, fmt.Errorf("sign %q: %w", r.Subject.CommonName, err)
+	}
+	tmpl, err := template(now, r, public)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	return KeyPair{Cert: cert, Chain: issuer.ChainBelow(), Key: key}, nil
+	cert, err := signBelow(tmpl, public, issuer)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	return KeyPair{Cert: cert, Chain: issuer.ChainBelow()}, nil
+}
+
+// mayIssue says why a leaf must not be made, before a key is spent on it.
+func mayIssue(r Request, issuer KeyPair) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	if len(r.Usages) == 0 {
+		return fmt.Errorf("%q asks for no key usage: its certificate would be good for any", r.Subject)
+	}
+	if r.Subject.Equal(SubjectOf(issuer.Cert)) {
+		return &SubjectEqualsIssuerError{Subject: r.Subject}
+	}
+	return nil
 }
 
 // Expiry is the end of a certificate that is asked for now: never after any CA above it, because a leaf under

@@ -83,7 +83,7 @@ var ErrKeyMismatch = errors.New("the private key does not match the certificate"
 // ParseKeyPair reads a certificate chain, leaf first, and its private key, and checks that they
 // belong together.
 func ParseKeyPair(certPEM, keyPEM []byte) (KeyPair, error) {
-	chain, err := ParseCertificates(certPEM)
+	pair, err := ParseKeyless(certPEM)
 	if err != nil {
 		return KeyPair{}, err
 	}
@@ -91,10 +91,20 @@ func ParseKeyPair(certPEM, keyPEM []byte) (KeyPair, error) {
 	if err != nil {
 		return KeyPair{}, err
 	}
-	if !SamePublicKey(chain[0].PublicKey, key.Public()) {
+	if !SamePublicKey(pair.Cert.PublicKey, key.Public()) {
 		return KeyPair{}, ErrKeyMismatch
 	}
-	return KeyPair{Cert: chain[0], Chain: chain[1:], Key: key}, nil
+	pair.Key = key
+	return pair, nil
+}
+
+// ParseKeyless reads a certificate chain, leaf first, whose private key is elsewhere: the pair has no key.
+func ParseKeyless(certPEM []byte) (KeyPair, error) {
+	chain, err := ParseCertificates(certPEM)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	return KeyPair{Cert: chain[0], Chain: chain[1:]}, nil
 }
 
 // CertPEM is the certificate followed by its intermediates.
