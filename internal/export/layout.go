@@ -41,7 +41,6 @@ func Layout(h Host, dir string, now time.Time) (files []File, notes []string, er
 	if err != nil {
 		return nil, nil, err
 	}
-	l.clientCA(h)
 	if h.Cluster.KubeletCA != nil {
 		l.add("the kubelets' CA", hostfiles.KubeletCA, publicMode, h.Cluster.KubeletCA)
 	}
@@ -73,6 +72,7 @@ func lay(h Host, dir string, now time.Time) (*layout, error) {
 	for _, c := range h.Credentials {
 		l.credential(c)
 	}
+	l.clientCA(h)
 	return l, nil
 }
 

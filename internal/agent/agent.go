@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"clusterpki.io/operator/internal/hostdir"
+)
+
+// Options are what an agent needs beside its configuration.
+type Options struct {
+	Clock clock.Clock
+	Log   logr.Logger
+	// System writes the files; nil: the real one.
+	System hostdir.System
+}
+
+// Agent keeps the files of one host current. What it must remember lies beside the files; what is in here may be lost.
+type Agent struct {
+	cfg      Config
+	objects  []object
+	dir      *hostdir.Dir
+	keys     keyStore
+	clock    clock.Clock
+	log      logr.Logger
+	run      runner
+	store    *store
+	leases   leases
+	refusals map[string]refusal
+	seen     map[string]sighting // by Lease: problems that may pass by themselves
+	checks   attempts            // of what is installed
+	settled  bool                // nothing of a swap is left to be done
+	redial   bool                // the agent's own way to the management cluster has changed
+	trouble  string              // why nothing at all can be done now
+	wants    string              // the digest of the files that are issued
+	// unverified says, by Lease, why what is installed was not seen in use.
+	unverified map[string]string
+	said       map[string]string // what was logged last, by Lease
+}
+
+// New makes an agent. It touches nothing.
+func New(c Config, o Options) (*Agent, error) {
+	objects, err := c.objects()
+	if err != nil {
+		return nil, err
+	}
+	owner, err := c.owner()
+	if err != nil {
+		return nil, fmt.Errorf("owner: %w", err)
+	}
+	return &Agent{
+		cfg: c, objects: objects, clock: o.Clock, log: o.Log, run: run,
+		dir:   hostdir.New(c.Directory, hostdir.Options{Owner: owner, System: o.System}),
+		keys:  keyStore{dir: c.StateDirectory, sys: hostdir.Real{}},
+		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, seen: map[string]sighting{}, said: map[string]string{}, unverified: map[string]string{},
+	}, nil
+}
+
+const (
+	// firstAttempt and lastAttempt bound how soon the management cluster is tried again.
+	firstAttempt = time.Second
+	lastAttempt  = time.Minute
+	// grace is how long readers may be on their way into the files that were replaced.
+	grace = time.Second
+)
+
+// Run keeps the files current until the context ends. Nothing that goes wrong ends it.
+func (a *Agent) Run(ctx context.Context) {
+	a.log.Info("Started", "host", a.cfg.Host, "directory", a.cfg.Directory, "objects", len(a.objects))
+	var s *session
+	defer func() { s.close() }()
+	failures, nextDial := 0, time.Time{}
+	for ctx.Err() == nil {
+		if s.broken() != nil {
+			failures++
+			a.log.Info("Lost the management cluster", "problem", a.explain(s).Error(), "kubeconfig", s.from)
+			s.close()
+			s, nextDial = nil, a.clock.Now().Add(backoff(failures, firstAttempt, lastAttempt))
+		}
+		if s == nil && !a.clock.Now().Before(nextDial) {
+			var err error
+			if s, err = a.dial(ctx, failures); err != nil {
+				failures++
+				nextDial = a.clock.Now().Add(backoff(failures, firstAttempt, lastAttempt))
+				a.log.Info("Could not connect to the management cluster", "problem", err.Error())
+			}
+		}
+		next := a.look(ctx, s)
+		if s.answered() {
+			failures = 0
+		}
+		if a.redial { // with what was just installed
+			s.close()
+			s, a.redial, failures, nextDial = nil, false, 0, a.clock.Now()
+		}
+		if s == nil {
+			next = sooner(next, nextDial)
+		}
+		a.await(ctx, s, next)
+	}
+	a.log.Info("Stopped")
+}
+
+// await waits until something changes and then is quiet for a moment, until a time has come, or the context ends.
+func (a *Agent) await(ctx context.Context, s *session, next time.Time) {
+	var at <-chan time.Time
+	if !next.IsZero() {
+		timer := a.clock.NewTimer(max(0, next.Sub(a.clock.Now())))
+		defer timer.Stop()
+		at = timer.C()
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-at:
+		return
+	case <-s.done():
+		return
+	case <-a.store.changed:
+	}
+	for range 10 { // but not for ever
+		quiet := a.clock.NewTimer(a.cfg.Quiet.Duration)
+		select {
+		case <-ctx.Done():
+			quiet.Stop()
+			return
+		case <-quiet.C():
+			return
+		case <-a.store.changed:
+			quiet.Stop()
+		}
+	}
+}
+
+// sooner is the earlier of two times, of which the zero one does not count.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// attempts counts how often in a row something failed.
+type attempts struct {
+	count int
+	next  time.Time
+}
+
+func (t *attempts) failed(now time.Time, first, last time.Duration) {
+	t.count++
+	t.next = now.Add(backoff(t.count, first, last))
+}
+
+// sighting is since when there is a problem.
+type sighting struct {
+	text  string
+	since time.Time
+}
+
+// refusal is what did not work when it was tried before it was installed.
+type refusal struct {
+	version string // of the Secrets that it came from
+	text    string
+	attempts
+}

@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// access is how a credential gets to the API server.
+type access struct {
+	server        string // https URL
+	ca, cert, key []byte // PEM
+}
+
+// askTimeout bounds one question, connection and all.
+const askTimeout = 10 * time.Second
+
+// wrongError says that an answer was got, and that it is bad news: what was shown does not work. Every other error of a
+// question says that there was no answer.
+type wrongError struct{ err error }
+
+func (e *wrongError) Error() string { return e.err.Error() }
+func (e *wrongError) Unwrap() error { return e.err }
+
+func wrong(format string, args ...any) error { return &wrongError{fmt.Errorf(format, args...)} }
+
+func isWrong(err error) bool {
+	_, ok := errors.AsType[*wrongError](err)
+	return ok
+}
+
+// ask asks the API server, on a new connection, who it takes the credential for (SelfSubjectReview,
+// authentication.k8s.io/v1), and says why that is not the identity that it should be.
+func ask(ctx context.Context, a access, want pki.Subject) error {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(a.ca) {
+		return wrong("the bundle that verifies the API server holds no certificate")
+	}
+	identity, err := tls.X509KeyPair(a.cert, a.key)
+	if err != nil {
+		return wrong("the client certificate: %w", err)
+	}
+	// Unlike Certificates this sends the certificate whatever CAs the server names, as client-go does.
+	show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &identity, nil }
+	client := &http.Client{Timeout: askTimeout, Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives: true,
+	}}
+	question, err := json.Marshal(authenticationv1.SelfSubjectReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "SelfSubjectReview"},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the question: %w", err)
+	}
+	where := strings.TrimSuffix(a.server, "/") + "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, where, bytes.NewReader(question))
+	if err != nil {
+		return wrong("the server of the kubeconfig: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := client.Do(request)
+	if err != nil {
+		return refusedOrUnreachable(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing was written
+	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("read the API server's answer: %w", err)
+	}
+	return judge(response.StatusCode, body, want)
+}
+
+// judge says whether an answer is the identity that it should be.
+func judge(status int, body []byte, want pki.Subject) error {
+	switch {
+	case status == http.StatusUnauthorized:
+		return wrong("the API server refuses the certificate (401 Unauthorized): it does not trust the CA that signed it, or the certificate has expired")
+	case status == http.StatusForbidden:
+		return wrong("the API server does not say who it takes the certificate for (403 Forbidden): " +
+			"its ClusterRoleBinding system:basic-user is missing")
+	case status >= http.StatusBadRequest:
+		return fmt.Errorf("the API server answered with status %d", status)
+	}
+	var review authenticationv1.SelfSubjectReview
+	if err := json.Unmarshal(body, &review); err != nil {
+		return fmt.Errorf("read the API server's answer: %w", err)
+	}
+	got := review.Status.UserInfo
+	if got.Username != want.CommonName {
+		return wrong("the API server takes the certificate for user %q, and not for %q", got.Username, want.CommonName)
+	}
+	for _, group := range want.Organizations {
+		if !slices.Contains(got.Groups, group) {
+			return wrong("the API server does not take user %q for a member of group %q", got.Username, group)
+		}
+	}
+	return nil
+}
+
+// refusedOrUnreachable tells a handshake that one of the ends refused from a server that was not reached.
+func refusedOrUnreachable(err error) error {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, alert := errors.AsType[tls.AlertError](err)
+	if untrusted || alert || strings.Contains(err.Error(), "remote error: tls:") {
+		return wrong("the TLS handshake with the API server: %w", err)
+	}
+	return fmt.Errorf("the API server cannot be reached: %w", err)
+}
+
+// accessOf reads a kubeconfig of the path form and the files that it names, as a component does.
+func accessOf(kubeconfig string) (access, error) {
+	config, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return access{}, fmt.Errorf("read %s: %w", kubeconfig, err)
+	}
+	current := config.Contexts[config.CurrentContext]
+	if current == nil || config.Clusters[current.Cluster] == nil || config.AuthInfos[current.AuthInfo] == nil {
+		return access{}, fmt.Errorf("%s has no context %q with a cluster and a user", kubeconfig, config.CurrentContext)
+	}
+	cluster, user := config.Clusters[current.Cluster], config.AuthInfos[current.AuthInfo]
+	a := access{server: cluster.Server}
+	for path, into := range map[string]*[]byte{
+		cluster.CertificateAuthority: &a.ca, user.ClientCertificate: &a.cert, user.ClientKey: &a.key,
+	} {
+		if *into, err = os.ReadFile(path); err != nil { //nolint:gosec // what the kubeconfig names
+			return access{}, fmt.Errorf("%s: %w", filepath.Base(kubeconfig), err)
+		}
+	}
+	return a, nil
+}
+
+// served connects to an API server as a client with a bundle would, and says whether it serves a certificate.
+func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Certificate) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	name, err := pki.EndpointHost(endpoint)
+	if err != nil {
+		return wrong("the endpoint: %w", err)
+	}
+	address, err := addressOf(endpoint)
+	if err != nil {
+		return wrong("the endpoint: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12}}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return refusedOrUnreachable(err)
+	}
+	defer conn.Close()                          //nolint:errcheck // nothing was written
+	state := conn.(*tls.Conn).ConnectionState() //nolint:errcheck,forcetypeassert // what a tls.Dialer returns
+	if got := state.PeerCertificates[0]; !got.Equal(want) {
+		return wrong("the API server serves the certificate %s, and not %s, which is installed", pki.SerialOf(got), pki.SerialOf(want))
+	}
+	return nil
+}
+
+// addressOf is where to connect to for an https URL.
+func addressOf(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", fmt.Errorf("read the URL: %w", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.Hostname(), port), nil
+}

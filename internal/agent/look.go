@@ -1,0 +1,319 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/hostdir"
+)
+
+// look takes the host as far as it can get now, reports, and says when to look again; the zero time says that only a
+// change can help.
+func (a *Agent) look(ctx context.Context, s *session) time.Time {
+	a.trouble = ""
+	next := time.Time{}
+	for range 10 { // each round takes one step, and few follow each other
+		again, at := a.step(ctx)
+		next = at
+		if !again || ctx.Err() != nil {
+			break
+		}
+	}
+	if a.trouble != "" {
+		next = sooner(next, a.clock.Now().Add(lastAttempt))
+	}
+	return sooner(next, a.report(ctx, s))
+}
+
+// step takes the one step that is due. again: there may be another one.
+func (a *Agent) step(ctx context.Context) (again bool, next time.Time) {
+	set, err := a.dir.Current()
+	if err != nil {
+		return a.fail(err), time.Time{}
+	}
+	if set.ID != "" && !a.settled {
+		a.settle()
+	}
+	now, rec := a.clock.Now(), recordOf(set)
+	switch {
+	case set.ID == "":
+		return a.change(ctx, set, rec)
+	case len(rec.Reload) > 0:
+		return a.reload(ctx, set, rec), a.checks.next
+	case !rec.Checked:
+		if again, next = a.confirm(ctx, set, rec); again || !next.IsZero() {
+			return again, next
+		}
+	}
+	if again, next = a.change(ctx, set, rec); again {
+		return again, next
+	}
+	if rec.inUse() {
+		return false, next
+	}
+	if now.Before(rec.Due) {
+		return false, sooner(next, rec.Due)
+	}
+	return a.verify(ctx, rec), sooner(next, a.checks.next)
+}
+
+// fail notes why nothing can be done; it answers that no other step makes sense.
+func (a *Agent) fail(err error) bool {
+	if a.trouble != err.Error() {
+		a.log.Info("Could not go on", "problem", err.Error())
+	}
+	a.trouble = err.Error()
+	return false
+}
+
+// settle finishes a swap, or what an agent that was killed has left of one.
+func (a *Agent) settle() {
+	if err := a.dir.Settle(); err != nil {
+		a.log.Info("Could not sweep the files of before", "problem", err.Error())
+		return
+	}
+	a.settled = true
+}
+
+// save puts a record in the place of the current one.
+func (a *Agent) save(rec record) bool {
+	note, err := rec.note()
+	if err == nil {
+		err = a.dir.SetNote(note)
+	}
+	if err != nil {
+		return a.fail(err)
+	}
+	return true
+}
+
+// change installs what is issued now, if that is another thing than what is there.
+func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
+	w, next, err := a.wanted(ctx, set, rec)
+	if err != nil {
+		return a.fail(err), next
+	}
+	a.note(w.problems)
+	a.wants = digest(w.files)
+	if hostdir.Equal(set.Files, w.files) {
+		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) {
+			return false, next
+		}
+		return a.save(rec.restated(w.states)), next
+	}
+	now := a.clock.Now()
+	if f := rec.Failed; f != nil && f.Digest == a.wants && now.Before(f.Until) {
+		return false, sooner(next, f.Until)
+	}
+	return a.install(ctx, set, rec, w), next
+}
+
+// install swaps the files.
+func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w wanted) bool {
+	before := set.Files
+	if set.ID == "" {
+		before = a.plain(w.files)
+	}
+	changed := hostdir.Changed(before, w.files)
+	next := a.follow(rec, changed, len(before) > 0)
+	next.States, next.Verified, next.Failed = w.states, rec.Verified, rec.Failed
+	next.Worked = a.working(ctx, before, changed)
+	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
+	note, err := next.note()
+	if err != nil {
+		return a.fail(err)
+	}
+	a.settled = false
+	if _, err := a.dir.Install(w.files, note); err != nil {
+		return a.fail(err)
+	}
+	a.checks = attempts{}
+	a.redial = a.redial || a.leadsToManagement(changed)
+	a.log.Info("Installed", "files", shorten(changed), "reload", next.Reload)
+	a.pause(ctx)
+	return true
+}
+
+// leadsToManagement says whether the agent's own kubeconfig, or what it names, is among some files.
+func (a *Agent) leadsToManagement(changed []string) bool {
+	return slices.ContainsFunc(a.objects, func(o object) bool {
+		if !o.hasKubeconfig() || filepath.Join(a.cfg.Directory, o.places().Kubeconfig) != a.cfg.Kubeconfig {
+			return false
+		}
+		own, shared := o.own()
+		return slices.ContainsFunc(append(own, shared...), func(p string) bool { return slices.Contains(changed, p) })
+	})
+}
+
+// follow is the record of a swap: what has to follow it.
+func (a *Agent) follow(rec record, changed []string, replaces bool) record {
+	now := a.clock.Now().UTC().Truncate(time.Second)
+	next := record{Installed: now, Due: rec.Due}
+	for _, name := range rec.Stuck { // unless the configuration now says how
+		if a.cfg.component(name) != nil {
+			next.Reload = append(next.Reload, name)
+		} else {
+			next.Stuck = append(next.Stuck, name)
+		}
+	}
+	if !replaces { // nothing has read a file that was not there
+		return next
+	}
+	e := a.cfg.effects(changed)
+	for _, name := range e.reload {
+		if !slices.Contains(next.Reload, name) {
+			next.Reload = append(next.Reload, name)
+		}
+	}
+	for _, name := range e.stuck {
+		if !slices.Contains(next.Stuck, name) {
+			next.Stuck = append(next.Stuck, name)
+		}
+	}
+	if at := now.Add(a.cfg.ReloadDelay.Duration); e.waits && at.After(next.Due) {
+		next.Due = at
+	}
+	return next
+}
+
+// pause lets readers of the files of before come to an end, and sweeps those.
+func (a *Agent) pause(ctx context.Context) {
+	timer := a.clock.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C():
+		a.settle()
+	}
+}
+
+// reload reloads the next component, never two at once.
+func (a *Agent) reload(ctx context.Context, set hostdir.Set, rec record) bool {
+	if a.clock.Now().Before(a.checks.next) {
+		return false
+	}
+	name := rec.Reload[0]
+	c := a.cfg.component(name)
+	if c == nil { // the configuration has changed since
+		rec.Reload, rec.Stuck = rec.Reload[1:], append(rec.Stuck, name)
+		return a.save(rec)
+	}
+	a.log.Info("Reloading", "component", name)
+	if err := c.do(ctx, a.run); err != nil {
+		if ctx.Err() != nil {
+			return false
+		}
+		return a.takeBack(set, rec, err)
+	}
+	rec.Reload, rec.Reloaded = rec.Reload[1:], a.clock.Now().UTC().Truncate(time.Second)
+	return a.save(rec)
+}
+
+// confirm sees whether everything that worked before the swap works after it, and takes the swap back if it does not
+// in time. next: it may yet.
+func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
+	now := a.clock.Now()
+	if now.Before(a.checks.next) {
+		return false, a.checks.next
+	}
+	var failures []string
+	for _, r := range a.probe(ctx, a.among(rec.Worked)) {
+		if r.err != nil {
+			failures = append(failures, r.object.name+": "+r.err.Error())
+		}
+	}
+	deadline := rec.Installed
+	if rec.Reloaded.After(deadline) {
+		deadline = rec.Reloaded
+	}
+	deadline = deadline.Add(a.cfg.CheckTimeout.Duration)
+	switch {
+	case ctx.Err() != nil:
+		return false, time.Time{}
+	case len(failures) == 0:
+		rec.Checked = true
+		a.checks = attempts{}
+		return a.save(rec), time.Time{}
+	case now.Before(deadline):
+		a.checks.failed(now, firstAttempt, 10*time.Second)
+		return false, a.checks.next
+	}
+	return a.takeBack(set, rec, fmt.Errorf("with the new files, what worked before them does not: %s", strings.Join(failures, "; "))), a.checks.next
+}
+
+// takeBack puts the files of before in place of those that do not work, and reloads once more what has read them.
+func (a *Agent) takeBack(set hostdir.Set, rec record, why error) bool {
+	previous, err := a.dir.Previous()
+	if err == nil && (previous.ID == "" || len(rec.Worked) == 0) {
+		err = why // there is nothing that worked: the new files stay, and are tried again
+	}
+	if err != nil {
+		a.checks.failed(a.clock.Now(), firstRetry, lastRetry)
+		return a.fail(err)
+	}
+	was := recordOf(previous)
+	next := a.follow(rec, hostdir.Changed(set.Files, previous.Files), true)
+	next.States, next.Verified, next.Checked = was.States, was.Verified, true
+	next.Failed = rec.failed(a.clock.Now(), set.Files, why)
+	note, err := next.note()
+	if err != nil {
+		return a.fail(err)
+	}
+	a.settled = false
+	if _, err := a.dir.Rollback(note); err != nil {
+		return a.fail(err)
+	}
+	a.log.Info("Took the new files back", "problem", why.Error())
+	a.checks = attempts{}
+	return true
+}
+
+// verify sees what is installed work once everything has reloaded it.
+func (a *Agent) verify(ctx context.Context, rec record) bool {
+	now := a.clock.Now()
+	if now.Before(a.checks.next) || len(rec.Stuck) > 0 {
+		return false
+	}
+	a.unverified = map[string]string{}
+	verified, failed := maps.Clone(rec.Verified), false
+	if verified == nil {
+		verified = map[string]ack.State{}
+	}
+	for _, r := range a.probe(ctx, a.objects) {
+		state, ok := rec.States[r.object.lease]
+		switch {
+		case !ok: // it has no files yet
+			delete(verified, r.object.lease)
+		case r.err == nil:
+			verified[r.object.lease] = state
+		default:
+			failed = true
+			a.unverified[r.object.lease] = r.err.Error()
+		}
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	if failed {
+		a.checks.failed(now, firstAttempt, lastAttempt)
+	}
+	if maps.EqualFunc(verified, rec.Verified, same) {
+		return false
+	}
+	rec.Verified = verified
+	return a.save(rec) && !failed
+}
+
+// shorten names the first of some paths.
+func shorten(paths []string) string {
+	if len(paths) > 4 {
+		return fmt.Sprintf("%s and %d more", strings.Join(paths[:4], ", "), len(paths)-4)
+	}
+	return strings.Join(paths, ", ")
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// object is one NodeCredential or APIServerCertificate whose files lie on this host.
+type object struct {
+	name    string   // for people, such as 'NodeCredential/k8s-node1-kubelet'
+	lease   string   // the Lease to report in
+	secrets []string // the one of the certificate first
+	cred    *Credential
+	api     *APIServer
+	expect  expectation
+}
+
+// objects are those of a configuration: the API server first.
+func (c *Config) objects() ([]object, error) {
+	var out []object
+	if s := c.APIServer; s != nil {
+		o := object{name: "APIServerCertificate/" + s.Name, lease: s.SecretName, secrets: []string{s.SecretName}, api: s}
+		if s.ServiceAccountSecretName != "" {
+			o.secrets = append(o.secrets, s.ServiceAccountSecretName)
+		}
+		name, err := pki.EndpointHost(s.Endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("apiServer.endpoint: %w", err)
+		}
+		o.expect = expectation{subject: pki.Subject{CommonName: c.Host}, usages: []pki.Usage{pki.ServerAuth}, names: []string{name}}
+		out = append(out, o)
+	}
+	for i := range c.Credentials {
+		cred := &c.Credentials[i]
+		o := object{name: "NodeCredential/" + cred.Name, lease: cred.SecretName, secrets: []string{cred.SecretName}, cred: cred}
+		if cred.KubeconfigSecretName != "" {
+			o.secrets = append(o.secrets, cred.KubeconfigSecretName)
+		}
+		id, err := cred.identity(c.Host)
+		if err != nil {
+			return nil, fmt.Errorf("credential %q: %w", cred.Name, err)
+		}
+		o.expect = expectation{subject: pki.Subject{CommonName: id.CommonName, Organizations: id.Organizations}, usages: id.Usages}
+		if id.HostSAN {
+			o.expect.names = []string{c.Host}
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// hasKubeconfig says whether the object is a user of the API server, which can be asked about it.
+func (o object) hasKubeconfig() bool { return o.cred != nil && o.cred.KubeconfigSecretName != "" }
+
+// keyOnHost says whether its key never leaves the host.
+func (o object) keyOnHost() bool { return o.cred != nil && o.cred.KeySource == keySourceHost }
+
+// places are where a credential's files lie, below the host's directory.
+func (o object) places() hostfiles.Files { return hostfiles.ForRole(o.cred.Role, o.cred.Name) }
+
+// own are the paths that are this object's alone, and shared those that it may have in common with others.
+func (o object) own() (own, shared []string) {
+	if o.api != nil {
+		return []string{hostfiles.APIServerCert, hostfiles.APIServerKey, hostfiles.ServiceAccKey, hostfiles.ServiceAccPub},
+			[]string{hostfiles.CA, hostfiles.ClientCA}
+	}
+	at := o.places()
+	own, shared = []string{at.Certificate, at.Key}, []string{at.CA}
+	if o.hasKubeconfig() {
+		own, shared = append(own, at.Kubeconfig, at.Embedded), append(shared, hostfiles.CA)
+	}
+	if o.hasKubeconfig() && (o.cred.Role == "Kubelet" || o.cred.Role == string(v1alpha1.RoleHost)) { // for the kubelet's own clients
+		shared = append(shared, hostfiles.ClientCA)
+	}
+	return own, shared
+}
+
+// data are the contents of an object's Secrets: of the certificate, and of the kubeconfig or of the service account keys.
+type data struct{ tls, other map[string][]byte }
+
+// files lays out the object's files, and none of another one's, below a directory.
+func (o object) files(now time.Time, host, dir string, d data) ([]hostdir.File, error) {
+	h := export.Host{Name: host}
+	if o.api != nil {
+		h.APIServer = &export.APIServer{
+			Object: &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: o.api.Name}}, TLS: d.tls, ServiceAccounts: d.other,
+		}
+	} else {
+		c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: o.cred.Name}}
+		c.Spec.Role = v1alpha1.Role(o.cred.Role)
+		h.Credentials = []export.Credential{{Object: c, TLS: d.tls, Kubeconfig: d.other}}
+	}
+	laid, err := export.Files(h, dir, now)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]hostdir.File, len(laid))
+	for i, f := range laid {
+		out[i] = hostdir.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
+	}
+	return out, nil
+}

@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+)
+
+// patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
+const patience = 30 * time.Second
+
+// note takes down why objects keep the files of before.
+func (a *Agent) note(problems map[string]problem) {
+	now := a.clock.Now()
+	for _, o := range a.objects {
+		p, ok := problems[o.lease]
+		was := a.seen[o.lease]
+		switch {
+		case !ok:
+			delete(a.seen, o.lease)
+		case was.text != p.text:
+			a.seen[o.lease] = sighting{text: p.text, since: now}
+			if !p.passing {
+				a.log.Info("Kept the files of before", "object", o.name, "problem", p.text)
+			}
+		}
+		if ok && !p.passing {
+			a.seen[o.lease] = sighting{text: p.text} // since ever
+		}
+	}
+}
+
+// problem is why an object is not in use as it is issued, "" where it is or may soon be.
+func (a *Agent) problem(o object, rec record) string {
+	now := a.clock.Now()
+	seen, ok := a.seen[o.lease]
+	state, installed := rec.States[o.lease]
+	switch {
+	case a.trouble != "":
+		return a.trouble
+	case ok && now.Sub(seen.since) >= patience:
+		return seen.text
+	case rec.Failed != nil && rec.Failed.Digest == a.wants:
+		return "it was installed and taken back: " + rec.Failed.Reason
+	case !installed || same(state, rec.Verified[o.lease]):
+		return ""
+	case len(rec.Stuck) > 0:
+		return fmt.Sprintf("%s must be restarted to read its files, and the agent's configuration does not say how: list it under components",
+			strings.Join(rec.Stuck, ", "))
+	default:
+		return a.unverified[o.lease]
+	}
+}
+
+// report says in each object's Lease how it stands, if that is news or the Lease has to be renewed, and when to renew next.
+func (a *Agent) report(ctx context.Context, s *session) time.Time {
+	if s.broken() != nil || s == nil {
+		return time.Time{}
+	}
+	var rec record
+	if set, err := a.dir.Current(); err == nil {
+		rec = recordOf(set)
+	}
+	keys, err := a.keys.read(a.objects)
+	if err != nil {
+		a.fail(err)
+	}
+	var next time.Time
+	for _, o := range a.objects {
+		r := ack.Report{Problem: a.problem(o, rec)}
+		if state, ok := rec.States[o.lease]; ok {
+			r.Installed = &state
+		}
+		if state, ok := rec.Verified[o.lease]; ok {
+			r.Verified = &state
+		}
+		request := ""
+		if o.keyOnHost() && keys[o.lease] != nil {
+			if request, err = a.keys.request(o, keys[o.lease]); err != nil {
+				a.fail(err)
+			}
+		}
+		at, err := a.leases.tell(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
+		if err != nil {
+			s.note(err)
+			a.say(o, err)
+			at = a.clock.Now().Add(a.leases.retry(o.lease))
+		} else {
+			a.say(o, nil)
+		}
+		next = sooner(next, at)
+	}
+	return next
+}
+
+// say logs once that an object's Lease cannot be written, and once that it can again.
+func (a *Agent) say(o object, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if a.said[o.lease] != text && text != "" {
+		a.log.Info("Could not report", "object", o.name, "problem", text)
+	}
+	a.said[o.lease] = text
+}
+
+// leases are the Leases of a host as they were last written.
+type leases struct {
+	holder  string
+	known   map[string]*coordinationv1.Lease
+	renewed map[string]time.Time // by the host's clock
+	failed  map[string]int
+}
+
+func newLeases(holder string) leases {
+	return leases{holder: holder, known: map[string]*coordinationv1.Lease{}, renewed: map[string]time.Time{}, failed: map[string]int{}}
+}
+
+func (l leases) retry(lease string) time.Duration {
+	l.failed[lease]++
+	return backoff(l.failed[lease], firstAttempt, lastAttempt)
+}
+
+// defaultLength is that of a Lease that says nothing.
+const defaultLength = 15 * time.Minute
+
+// tell writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
+// write again.
+func (l leases) tell(ctx context.Context, s *session, namespace string, o object, r ack.Report, request string, now time.Time) (time.Time, error) {
+	text, err := r.Text()
+	if err != nil {
+		return time.Time{}, err
+	}
+	api := s.leases.Leases(namespace)
+	known := l.known[o.lease]
+	if known == nil {
+		if known, err = api.Get(ctx, o.lease, metav1.GetOptions{}); err != nil {
+			return time.Time{}, explainLease(o, err)
+		}
+	}
+	due := l.renewed[o.lease].Add(lengthOf(known) / 3)
+	if known.Annotations[v1alpha1.ReportAnnotation] == text && known.Annotations[v1alpha1.RequestAnnotation] == request && now.Before(due) {
+		l.known[o.lease] = known
+		return due, nil
+	}
+	next := known.DeepCopy()
+	if next.Annotations == nil {
+		next.Annotations = map[string]string{}
+	}
+	next.Annotations[v1alpha1.ReportAnnotation] = text
+	delete(next.Annotations, v1alpha1.RequestAnnotation)
+	if request != "" {
+		next.Annotations[v1alpha1.RequestAnnotation] = request
+	}
+	at := metav1.NewMicroTime(now.Add(s.ahead())) // by the clock of the cluster, whatever this host's says
+	if ptr.Deref(next.Spec.HolderIdentity, "") != l.holder {
+		next.Spec.HolderIdentity, next.Spec.AcquireTime = &l.holder, &at
+	}
+	next.Spec.RenewTime = &at
+	written, err := api.Update(ctx, next, metav1.UpdateOptions{})
+	if err != nil {
+		delete(l.known, o.lease) // read it again
+		return time.Time{}, explainLease(o, err)
+	}
+	l.known[o.lease], l.renewed[o.lease] = written, now
+	delete(l.failed, o.lease)
+	return now.Add(lengthOf(written) / 3), nil
+}
+
+func lengthOf(l *coordinationv1.Lease) time.Duration {
+	if n := ptr.Deref(l.Spec.LeaseDurationSeconds, 0); n > 0 {
+		return time.Duration(n) * time.Second
+	}
+	return defaultLength
+}
+
+// explainLease says what to do about a Lease that cannot be had.
+func explainLease(o object, err error) error {
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("Lease %q may not be written by this host: apply what `clusterpki agent manifests` prints for it (%w)", o.lease, err)
+	default:
+		return fmt.Errorf("Lease %q: %w", o.lease, err)
+	}
+}

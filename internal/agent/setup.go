@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// ConfigFor is the configuration of a host's agent, from the objects of its namespace. Notes say what a person should look
+// at. It is an error if nothing there is for the host.
+func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, credentials []v1alpha1.NodeCredential) (Config, []string, error) {
+	c := Config{APIVersion: ConfigVersion, Kind: ConfigKind, Host: host, Namespace: namespace}
+	var others []string // that are not delivered by an agent
+	for i := range servers {
+		s := &servers[i]
+		if s.Spec.HostName != host {
+			continue
+		}
+		c.APIServer = &APIServer{
+			Name: s.Name, SecretName: s.TLSSecretName(), ServiceAccountSecretName: s.ServiceAccountSecretName(), Endpoint: onItsHost(s.Spec.Endpoint),
+		}
+		if s.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
+			others = append(others, "APIServerCertificate "+s.Name)
+		}
+	}
+	for i := range credentials {
+		cred := &credentials[i]
+		if cred.Spec.HostName != host {
+			continue
+		}
+		c.Credentials = append(c.Credentials, credentialFor(cred))
+		if k := cred.Spec.Kubeconfig; k != nil && k.Directory != "" && k.Directory != hostfiles.DefaultBaseDir {
+			c.Directory = k.Directory
+		}
+		if cred.Spec.Role == "Agent" {
+			c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(orDefault(c.Directory, hostfiles.DefaultBaseDir)).Kubeconfig
+		}
+		if cred.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
+			others = append(others, "NodeCredential "+cred.Name)
+		}
+	}
+	if c.APIServer == nil && len(c.Credentials) == 0 {
+		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", namespace, host)
+	}
+	var notes []string
+	if len(others) > 0 {
+		notes = append(notes, "set delivery.mode: Agent, or the replacement of a CA does not ask this agent: "+strings.Join(others, ", "))
+	}
+	notes = append(notes, c.addKubeletCA(credentials)...)
+	c.addComponents()
+	return c, notes, nil
+}
+
+func orDefault(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// onItsHost is how a host reaches its own API server: by localhost, which is a name of its certificate, because the
+// endpoint may lead through a load balancer.
+func onItsHost(endpoint string) string {
+	address, err := addressOf(endpoint)
+	if err != nil {
+		return endpoint // admission refuses it
+	}
+	return "https://localhost" + address[strings.LastIndex(address, ":"):]
+}
+
+func credentialFor(cred *v1alpha1.NodeCredential) Credential {
+	out := Credential{
+		Name: cred.Name, Role: string(cred.Spec.Role), SecretName: cred.TLSSecretName(), KubeconfigSecretName: cred.KubeconfigSecretName(),
+	}
+	if u := cred.Spec.Custom; u != nil {
+		out.Custom = &Custom{CommonName: u.CommonName, Organizations: u.Organizations}
+		for _, usage := range u.Usages {
+			out.Custom.Usages = append(out.Custom.Usages, string(usage))
+		}
+	}
+	if cred.Spec.KeySource == v1alpha1.KeySourceHost {
+		out.KeySource = keySourceHost
+		out.PrivateKey = &PrivateKey{Algorithm: string(cred.Spec.PrivateKey.Algorithm), Size: int(cred.Spec.PrivateKey.Size)}
+	}
+	return out
+}
+
+// addKubeletCA finds, on the host of an API server, a credential whose bundle verifies the kubelets' servers too.
+func (c *Config) addKubeletCA(credentials []v1alpha1.NodeCredential) []string {
+	if c.APIServer == nil {
+		return nil
+	}
+	var serving []string
+	own := map[string]string{} // CA → a credential of this host
+	for i := range credentials {
+		switch cred := &credentials[i]; {
+		case cred.Spec.Role == "KubeletServing":
+			serving = append(serving, cred.Spec.CARef.Name)
+		case cred.Spec.HostName == c.Host:
+			own[cred.Spec.CARef.Name] = cred.Name
+		}
+	}
+	slices.Sort(serving)
+	serving = slices.Compact(serving)
+	switch {
+	case len(serving) == 0:
+		return nil
+	case len(serving) == 1 && own[serving[0]] != "":
+		c.KubeletCA = own[serving[0]]
+		return nil
+	default:
+		return []string{"pki/kubelet-ca.crt is not kept current: the kubelets' serving certificates are of the CAs " + strings.Join(serving, ", ") +
+			", and an agent can keep the bundle of one that signs a credential of this host"}
+	}
+}
+
+// addComponents lists those that read some files only when they start, as units of systemd.
+func (c *Config) addComponents() {
+	roles := make([]string, 0, len(c.Credentials))
+	for _, cred := range c.Credentials {
+		roles = append(roles, cred.Role)
+	}
+	for _, k := range hostfiles.Components() {
+		if k.Runs(roles, c.APIServer != nil) {
+			c.Components = append(c.Components, Component{Name: k.Name, Systemd: &Systemd{Unit: k.Name + ".service"}})
+		}
+	}
+}
+
+// AccountName is the name of the ServiceAccount, the Role and the RoleBinding of a host's agent.
+func AccountName(host string) string { return "clusterpki-agent-" + host }
+
+// Manifests are what lets an agent read its own Secrets and write its own Leases, each by name, and do nothing else: for the
+// identity of role 'Agent' if the configuration has such a credential, else for a service account.
+func Manifests(c Config) ([]client.Object, error) {
+	objects, err := c.objects()
+	if err != nil {
+		return nil, err
+	}
+	var secrets, leases []string
+	for _, o := range objects {
+		secrets, leases = append(secrets, o.secrets...), append(leases, o.lease)
+	}
+	meta := metav1.ObjectMeta{Namespace: c.Namespace, Name: AccountName(c.Host)}
+	role := &rbacv1.Role{
+		TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta,
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{corev1.GroupName}, Resources: []string{"secrets"}, ResourceNames: secrets, Verbs: []string{"get", "watch"}},
+			{APIGroups: []string{coordinationv1.GroupName}, Resources: []string{"leases"}, ResourceNames: leases, Verbs: []string{"get", "update"}},
+		},
+	}
+	binding := &rbacv1.RoleBinding{
+		TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"}, ObjectMeta: meta,
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+	}
+	if i := slices.IndexFunc(objects, func(o object) bool { return o.cred != nil && o.cred.Role == "Agent" }); i >= 0 {
+		id, ok := pki.LookupRole("Agent")
+		if !ok {
+			return nil, fmt.Errorf("there is no role Agent")
+		}
+		binding.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: id.CommonNameFor(c.Host)}}
+		return []client.Object{role, binding}, nil
+	}
+	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta}
+	binding.Subjects = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: c.Namespace, Name: meta.Name}}
+	return []client.Object{account, role, binding}, nil
+}

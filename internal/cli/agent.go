@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agent"
+)
+
+const agentLong = `Keeps the PKI files of this host current: watches the host's own Secrets in the management cluster,
+checks what is new against the API server, puts it in the place of the old in one moment, reloads
+what does not notice by itself, checks again, takes it back if it does not work, and reports each
+step in a Lease, for which the replacement of a CA waits.
+
+FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent needs to be
+allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.`
+
+func newAgent() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "agent --config FILE",
+		Short: "Keep the PKI files of this host current",
+		Long:  agentLong,
+		Example: "  clusterpki agent --config /etc/clusterpki/agent.yaml\n" +
+			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml   # on your machine\n" +
+			"  clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runAgent(c, file) },
+	}
+	c.Flags().StringVar(&file, "config", "", "the configuration `file` (required)")
+	cobra.CheckErr(c.MarkFlagRequired("config")) // fails only for a name that is misspelt here
+	c.AddCommand(newAgentConfig(), newAgentManifests())
+	return c
+}
+
+func runAgent(c *cobra.Command, file string) error {
+	cfg, err := agent.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	log := agentLog(c.ErrOrStderr())
+	a, err := agent.New(cfg, agent.Options{Clock: clock.RealClock{}, Log: log})
+	if err != nil {
+		return err
+	}
+	a.Run(c.Context())
+	return nil
+}
+
+// agentLog writes text: people read it in the journal of the host.
+func agentLog(w io.Writer) logr.Logger {
+	log := zap.New(zap.WriteTo(w), zap.UseDevMode(false), zap.ConsoleEncoder())
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	return log
+}
+
+// aboutHost is what the two commands that prepare a host have in common.
+type aboutHost struct {
+	connection
+	host string
+}
+
+func (f *aboutHost) command(use, short, long string, print func(io.Writer, agent.Config) error) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, notes, err := f.config(c)
+			if err != nil {
+				return err
+			}
+			for _, n := range notes {
+				fmt.Fprintln(c.ErrOrStderr(), "note:", n)
+			}
+			return print(c.OutOrStdout(), cfg)
+		},
+	}
+	f.addFlags(c)
+	c.Flags().StringVar(&f.host, "host", "", "the host, as in spec.hostName (required)")
+	cobra.CheckErr(c.MarkFlagRequired("host")) // fails only for a name that is misspelt here
+	return c
+}
+
+// config reads the objects of the host's namespace, and no Secret.
+func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
+	reader, namespace, err := f.connect()
+	if err != nil {
+		return agent.Config{}, nil, err
+	}
+	var servers v1alpha1.APIServerCertificateList
+	var credentials v1alpha1.NodeCredentialList
+	for _, l := range []client.ObjectList{&servers, &credentials} {
+		if err := reader.List(c.Context(), l, client.InNamespace(namespace)); err != nil {
+			return agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
+		}
+	}
+	return agent.ConfigFor(f.host, namespace, servers.Items, credentials.Items)
+}
+
+func newAgentConfig() *cobra.Command {
+	return (&aboutHost{}).command("config --host HOST", "Print the configuration of a host's agent",
+		"Prints an AgentConfiguration for the NodeCredentials and the APIServerCertificate whose hostName is HOST.\n"+
+			"It reads, with your own kubeconfig, those objects and no Secret. Look through its components before use:\n"+
+			"they name a systemd unit each.",
+		func(w io.Writer, c agent.Config) error { return printYAML(w, c) })
+}
+
+func newAgentManifests() *cobra.Command {
+	return (&aboutHost{}).command("manifests --host HOST", "Print what a host's agent has to be allowed",
+		"Prints a Role that allows to read the Secrets of HOST and to write its Leases, each by name, and nothing else;\n"+
+			"and its RoleBinding: to the user of the host's NodeCredential of role Agent, if it has one, else to a\n"+
+			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.",
+		func(w io.Writer, c agent.Config) error {
+			objects, err := agent.Manifests(c)
+			if err != nil {
+				return err
+			}
+			for i, o := range objects {
+				if i > 0 {
+					fmt.Fprintln(w, "---")
+				}
+				if err := printYAML(w, o); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+}
+
+func printYAML(w io.Writer, o any) error {
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	if _, err := w.Write(text); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
