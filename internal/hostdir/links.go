@@ -81,7 +81,7 @@ func (d *Dir) prepare() error {
 	if err := d.mkdirAll(d.path); err != nil {
 		return err
 	}
-	return d.sweep(func(name string) bool { return hasPrefix(name, newPrefix) || name == nextLink })
+	return d.sweep(isDraft)
 }
 
 func (d *Dir) mkdirAll(dir string) error {

@@ -103,7 +103,7 @@ func (d *Dir) read(id string) (content, error) {
 	if err != nil {
 		return content{}, err
 	}
-	c := content{nodes: nodes}
+	c := content{nodes: slices.DeleteFunc(nodes, func(n node) bool { return strings.HasPrefix(n.path, "..") })}
 	if c.known, err = d.known(id); err != nil {
 		return content{}, err
 	}

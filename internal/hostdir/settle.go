@@ -2,6 +2,7 @@ package hostdir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ func (d *Dir) settle() error {
 		return err
 	}
 	if id == "" {
-		return d.sweepBut("", "")
+		return d.sweep(isDraft)
 	}
 	previous, err := d.previous(id)
 	if err != nil {
@@ -69,7 +70,7 @@ func (d *Dir) sweepBut(current, previous string) error {
 		case name == current, name == previous:
 			return false
 		default:
-			return name == nextLink || hasPrefix(name, newPrefix, setPrefix, keptPrefix)
+			return isDraft(name) || hasPrefix(name, setPrefix, keptPrefix)
 		}
 	})
 }
@@ -89,11 +90,15 @@ func (d *Dir) keep(current, previous string) (string, error) {
 
 // keepTaken puts copies in the place of what was taken over.
 func (d *Dir) keepTaken() error {
-	taking, err := filepath.Glob(d.at(takingFrom + "*"))
+	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		return err
+		return fmt.Errorf("look at %s: %w", d.path, err)
 	}
-	for _, dir := range taking {
+	for _, e := range entries {
+		if !hasPrefix(e.Name(), takingFrom) {
+			continue
+		}
+		dir := d.at(e.Name())
 		nodes, err := readTree(dir)
 		if err != nil {
 			return err
@@ -113,6 +118,9 @@ func (d *Dir) keepTaken() error {
 	}
 	return nil
 }
+
+// isDraft reports whether a name is of work that was cut short.
+func isDraft(name string) bool { return name == nextLink || hasPrefix(name, newPrefix) }
 
 func hasPrefix(name string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })

@@ -36,14 +36,14 @@ func (Real) Mkdir(name string, mode fs.FileMode, owner *Owner) error {
 	if err == nil {
 		err = os.Chmod(name, mode) // the umask may have narrowed it
 	}
-	return err
+	return err //nolint:wrapcheck // it names the path
 }
 
 // Write implements System.
 func (Real) Write(name string, data []byte, mode fs.FileMode, owner *Owner) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode&0o600) //nolint:gosec // below the directory that the user named
 	if err != nil {
-		return err
+		return err //nolint:wrapcheck // it names the path
 	}
 	if owner != nil {
 		err = f.Chown(owner.UID, owner.GID)
@@ -61,16 +61,22 @@ func (Real) Write(name string, data []byte, mode fs.FileMode, owner *Owner) erro
 }
 
 // Symlink implements System.
-func (Real) Symlink(target, name string) error { return os.Symlink(target, name) }
+func (Real) Symlink(target, name string) error {
+	return os.Symlink(target, name) //nolint:wrapcheck // it names the path
+}
 
 // Rename implements System.
-func (Real) Rename(from, to string) error { return os.Rename(from, to) }
+func (Real) Rename(from, to string) error {
+	return os.Rename(from, to) //nolint:wrapcheck // it names the path
+}
 
 // Exchange implements System.
 func (Real) Exchange(a, b string) error { return exchange(a, b) }
 
 // Remove implements System.
-func (Real) Remove(name string) error { return os.Remove(name) }
+func (Real) Remove(name string) error {
+	return os.Remove(name) //nolint:wrapcheck // it names the path
+}
 
 // SyncDir implements System.
 func (Real) SyncDir(name string) error { return syncDir(name) }
@@ -88,11 +94,10 @@ func (d *Dir) explain(what string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: not allowed: run as the owner of the directory, or as root: %w%s", what, err, stay)
 	case errors.Is(err, errNoExchange):
-		return fmt.Errorf("%s: the file system cannot put a link in the place of a file in one step: "+
-			"start with an empty directory, and move the files that are there into it afterwards: %w%s", what, err, stay)
+		return fmt.Errorf("%s: start with an empty directory: %w%s", what, err, stay)
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}
 }
 
-var errNoExchange = errors.New("no exchange of names")
+var errNoExchange = errors.New("the file system cannot put a link in the place of a file in one step")

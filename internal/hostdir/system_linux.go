@@ -2,7 +2,6 @@ package hostdir
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -11,21 +10,16 @@ import (
 )
 
 func exchange(a, b string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EXDEV):
-		return fmt.Errorf("%w: exchange %s with %s: %w", errNoExchange, a, b, err)
-	default:
+	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
 		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
 	}
+	return nil
 }
 
 func syncDir(name string) error {
 	dir, err := os.Open(name) //nolint:gosec // below the directory that the user named
 	if err != nil {
-		return err
+		return err //nolint:wrapcheck // it names the path
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }

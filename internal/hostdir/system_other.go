@@ -3,11 +3,14 @@
 package hostdir
 
 import (
-	"fmt"
+	"errors"
 	"io/fs"
+	"os"
 )
 
-func exchange(a, b string) error { return fmt.Errorf("%w: exchange %s with %s", errNoExchange, a, b) }
+func exchange(a, b string) error {
+	return &os.LinkError{Op: "exchange", Old: a, New: b, Err: errors.ErrUnsupported}
+}
 
 // syncDir leaves it to the system, which may not let a directory be written to the disk.
 func syncDir(string) error { return nil }

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // takeOver puts links in the place of files and directories that are in the way of a set, and returns the current
@@ -104,6 +105,9 @@ func (d *Dir) exchange(names []string) error {
 		err := d.sys.Symlink(filepath.Join(currentLink, name), link)
 		if err == nil {
 			err = d.sys.Exchange(link, d.at(name))
+			if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EXDEV) {
+				err = fmt.Errorf("%w: %w", errNoExchange, err)
+			}
 		}
 		if err != nil {
 			return err

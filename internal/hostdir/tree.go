@@ -21,25 +21,18 @@ type node struct {
 	link  string // where a link leads
 }
 
-// readTree reads what lies below a directory, by path, but for the names that sets keep for themselves.
+// readTree reads what lies below a directory, by path.
 func readTree(dir string) ([]node, error) {
 	var nodes []node
 	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			return err //nolint:wrapcheck // below it is said what was read
 		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil || rel == "." {
-			return err
-		}
-		if strings.HasPrefix(rel, "..") {
-			if e.IsDir() {
-				return fs.SkipDir
-			}
+		if name == dir {
 			return nil
 		}
 		n, err := readNode(name, e)
-		n.path = filepath.ToSlash(rel)
+		n.path = filepath.ToSlash(name[len(dir)+1:])
 		nodes = append(nodes, n)
 		return err
 	})
@@ -98,7 +91,7 @@ func merge(before []node, known []string, files []File, owner *Owner) ([]node, e
 		}
 		out[f.Path] = node{path: f.Path, mode: f.Mode, owner: owner, data: f.Data}
 	}
-	for _, n := range mapValues(out) {
+	for _, n := range byPath(out) {
 		for _, p := range parents(n.path) {
 			if there, ok := out[p]; ok && !there.mode.IsDir() {
 				return nil, fmt.Errorf("%s is in the way of %s: it is no directory", p, n.path)
@@ -112,10 +105,10 @@ func merge(before []node, known []string, files []File, owner *Owner) ([]node, e
 			out[p] = dir
 		}
 	}
-	return mapValues(out), nil
+	return byPath(out), nil
 }
 
-func mapValues(m map[string]node) []node {
+func byPath(m map[string]node) []node {
 	out := make([]node, 0, len(m))
 	for _, n := range m {
 		out = append(out, n)
