@@ -8,8 +8,8 @@ type Action string
 // The actions.
 const (
 	Keep  Action = "Keep"  // the certificate stays
-	Issue Action = "Issue" // a new key and certificate are needed, and the issuer can sign
-	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now
+	Issue Action = "Issue" // a new certificate is needed, for a new key or the host's, and the issuer can sign
+	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now, or the host has not asked
 )
 
 // Reason says why, in one word that conditions, events and metrics share.
@@ -19,9 +19,11 @@ type Reason string
 const (
 	Issued         Reason = "Issued"         // the certificate is as requested
 	SecretMissing  Reason = "SecretMissing"  // there is no Secret yet, or it was deleted
-	SecretInvalid  Reason = "SecretInvalid"  // the Secret holds no readable certificate and key
+	SecretInvalid  Reason = "SecretInvalid"  // the Secret holds no readable certificate, or no key where it should
 	KeyMismatch    Reason = "KeyMismatch"    // the key in the Secret is not the certificate's
 	RequestChanged Reason = "RequestChanged" // the spec asks for something else than what was issued
+	RequestMissing Reason = "RequestMissing" // the host has the key, and has asked for no certificate
+	KeyChanged     Reason = "KeyChanged"     // the host asks for a certificate for another key
 	IssuerChanged  Reason = "IssuerChanged"  // another CA key signs now
 	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come

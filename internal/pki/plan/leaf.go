@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"time"
@@ -17,13 +18,17 @@ type Desired struct {
 	// Accepted are roots that are good enough beside Issuer's, as long as the leaf's turn to be issued again by
 	// another key of its CA has not come.
 	Accepted []*x509.Certificate
+	// KeyOnHost says that the host has the key. HostKey is its public half, for which every certificate is issued; nil
+	// as long as the host has not asked, and then nothing is issued.
+	KeyOnHost bool
+	HostKey   crypto.PublicKey
 }
 
 // Observed is what a leaf's Secret holds.
 type Observed struct {
-	Pair        pki.KeyPair
-	Err         error  // why Pair could not be read; pki.ErrKeyMismatch among others
-	RequestHash string // of the request that was issued
+	Pair        pki.KeyPair // without its key where that is on the host
+	Err         error       // why Pair could not be read; pki.ErrKeyMismatch among others
+	RequestHash string      // of the request that was issued
 }
 
 // Decide says what to do about a leaf. A nil Observed stands for a Secret that is not there.
@@ -32,7 +37,7 @@ func Decide(now time.Time, d Desired, o *Observed) Decision {
 	if reason == Issued {
 		return Decision{Action: Keep, Reason: Issued, NextCheck: nextCheck(now, d, o)}
 	}
-	if !canSign(now, d) {
+	if reason == RequestMissing || !canSign(now, d) {
 		return Decision{Action: Wait, Reason: reason, Message: message, NextCheck: expiry(now, o)}
 	}
 	return Decision{Action: Issue, Reason: reason, Message: message}
@@ -42,9 +47,12 @@ func Decide(now time.Time, d Desired, o *Observed) Decision {
 type rule func(now time.Time, d Desired, o *Observed) (Reason, string)
 
 // rules run in order and the first that finds something decides; each may rely on those before it.
-var rules = []rule{readable, asRequested, untampered, signedByIssuer, notExpired, notDueForRenewal}
+var rules = []rule{readable, asRequested, untampered, forHostKey, signedByIssuer, notExpired, notDueForRenewal}
 
 func check(now time.Time, d Desired, o *Observed) (Reason, string) {
+	if d.KeyOnHost && d.HostKey == nil {
+		return RequestMissing, "the host has not asked for a certificate"
+	}
 	if o == nil {
 		return SecretMissing, "the Secret does not exist"
 	}
@@ -84,6 +92,13 @@ func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
 		return Tampered, diff
 	}
 	return "", ""
+}
+
+func forHostKey(_ time.Time, d Desired, o *Observed) (Reason, string) {
+	if !d.KeyOnHost || pki.SamePublicKey(o.Pair.Cert.PublicKey, d.HostKey) {
+		return "", ""
+	}
+	return KeyChanged, "the host asks for a certificate for another key"
 }
 
 func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
