@@ -6,6 +6,7 @@ import (
 	"path"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -182,21 +183,51 @@ func validRequest(r pki.Request) error {
 	return nil
 }
 
-// kubeconfigs renders both forms of a credential's kubeconfig: everything embedded, and the paths of
-// the files below the directory on the host.
-func kubeconfigs(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) (embedded, files []byte, err error) {
-	k := c.Spec.Kubeconfig
-	p := kubeconfig.Params{
-		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
-		CA: kubeconfig.Material{PEM: ca}, Certificate: kubeconfig.Material{PEM: cert}, Key: kubeconfig.Material{PEM: key},
+// Keys of a kubeconfig Secret beside those of kubernetes.io/tls: the form with everything embedded, under two names, and
+// the form that names files.
+const (
+	valueKey      = "value"
+	kubeconfigKey = "kubeconfig"
+	filesKey      = "kubeconfig.files"
+)
+
+// kubeconfigData is what a kubeconfig Secret holds of a pair, and what it must not hold: where the key is on the host
+// there is none here, and no kubeconfig that holds it.
+func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, pair pki.KeyPair) (data map[string][]byte, absent []string, err error) {
+	data = map[string][]byte{corev1.TLSCertKey: pair.CertPEM()}
+	if data[filesKey], err = filesKubeconfig(c, endpoint); err != nil {
+		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	if embedded, err = kubeconfig.Render(p); err != nil {
+	if pair.Key.Public() == nil {
+		return data, []string{valueKey, kubeconfigKey, corev1.TLSPrivateKeyKey}, nil
+	}
+	key, err := pair.Key.Reveal()
+	if err != nil {
 		return nil, nil, err
 	}
-	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(k.Directory)
-	p.CA = kubeconfig.Material{Path: path.Join(k.Directory, hostfiles.CA)}
+	p := kubeconfigParams(c, endpoint)
+	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: pair.CertPEM()}, kubeconfig.Material{PEM: key}
+	embedded, err := kubeconfig.Render(p)
+	if err != nil {
+		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+	}
+	data[valueKey], data[kubeconfigKey], data[corev1.TLSPrivateKeyKey] = embedded, embedded, key
+	return data, nil, nil
+}
+
+// filesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
+func filesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
+	p, dir := kubeconfigParams(c, endpoint), c.Spec.Kubeconfig.Directory
+	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
+	p.CA = kubeconfig.Material{Path: path.Join(dir, hostfiles.CA)}
 	p.Certificate = kubeconfig.Material{Path: at.Certificate}
 	p.Key = kubeconfig.Material{Path: at.Key}
-	files, err = kubeconfig.Render(p)
-	return embedded, files, err
+	return kubeconfig.Render(p)
+}
+
+func kubeconfigParams(c *v1alpha1.NodeCredential, endpoint string) kubeconfig.Params {
+	k := c.Spec.Kubeconfig
+	return kubeconfig.Params{
+		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+	}
 }

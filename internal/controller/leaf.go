@@ -29,6 +29,7 @@ type leaf struct {
 	outrank map[string]bool     // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
 	bundles map[string]rendered // further bundles, by key of the Secret
 	absent  []string            // keys that it must not hold any more
+	keyless bool                // its Secret holds no private key
 	deliver v1alpha1.DeliverySpec
 }
 
@@ -123,7 +124,7 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 		}
 		st.facts = factsOf(seen)
 		st.hasClientBundle = len(seen.Data[clientBundleKey]) > 0
-		st.observed = observedIn(seen)
+		st.observed = observedIn(seen, l.keyless)
 		if roots, err := pki.ParseCertificates(seen.Data[bundleKey]); err == nil {
 			st.stored = roots
 		}
@@ -145,8 +146,12 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 }
 
 // observedIn is what a Secret holds, readable or not.
-func observedIn(s *corev1.Secret) *plan.Observed {
+func observedIn(s *corev1.Secret, keyless bool) *plan.Observed {
 	o := plan.Observed{RequestHash: s.Annotations[v1alpha1.RequestHashAnnotation]}
+	if keyless {
+		o.Pair, o.Err = pki.ParseKeyless(s.Data[corev1.TLSCertKey])
+		return &o
+	}
 	o.Pair, o.Err = pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
 	return &o
 }
@@ -157,13 +162,9 @@ func (l leaf) mine(s *corev1.Secret) bool {
 	return ownedBy(s, l.owner, l.kind) || l.outrank[s.Annotations[v1alpha1.OwnerAnnotation]]
 }
 
-// issue makes a new key and certificate and stores the two in one write.
+// issue makes a certificate, with a new key unless that is on the host, and stores it in one write.
 func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
-	pair, err := pki.Issue(b.clock.Now(), l.desired.Request, *st.issuer.pair)
-	if err != nil {
-		return refused(err)
-	}
-	key, err := pair.Key.Reveal()
+	pair, key, err := l.sign(b.clock.Now(), *st.issuer.pair)
 	if err != nil {
 		return err
 	}
@@ -198,11 +199,16 @@ func refused(err error) error {
 	return err
 }
 
-// writeLeaf writes the leaf's Secret for a given pair. A bundle that cannot be had now is left as it is.
+// writeLeaf writes the leaf's Secret for a given pair; key is nil where that is on the host. A bundle that cannot be had now is left as it is.
 func (b *base) writeLeaf(ctx context.Context, l leaf, st leafState, seen *corev1.Secret, pair pki.KeyPair, key []byte) error {
 	was := holdingIn(seen)
 	h := holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
-	data := map[string][]byte{corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key}
+	data, absent := map[string][]byte{corev1.TLSCertKey: pair.CertPEM()}, l.absent
+	if l.keyless {
+		absent = append(absent, corev1.TLSPrivateKeyKey)
+	} else {
+		data[corev1.TLSPrivateKeyKey] = key
+	}
 	h.put(bundleKey, st.issuer.rendered(), was, data)
 	for name, r := range l.bundles {
 		h.put(name, r, was, data)
@@ -217,7 +223,7 @@ func (b *base) writeLeaf(ctx context.Context, l leaf, st leafState, seen *corev1
 		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
 	})
 	return b.ensureSecret(ctx, l.owner, seen, wanted{
-		name: l.secret, kind: l.kind, typ: corev1.SecretTypeTLS, data: data, absent: l.absent, facts: facts,
+		name: l.secret, kind: l.kind, typ: l.secretType(), data: data, absent: absent, facts: facts,
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -61,8 +62,9 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	}
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
 	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Secret{}:    ours,
-		&corev1.ConfigMap{}: ours,
+		&corev1.Secret{}:        ours,
+		&corev1.ConfigMap{}:     ours,
+		&coordinationv1.Lease{}: ours,
 	}}
 	if o.Namespace != "" {
 		cacheOptions.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}

@@ -42,6 +42,9 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		err = r.claim(ctx, &l, l.secret)
 	}
 	if err == nil {
+		err = r.findKey(ctx, &c, &l, seen)
+	}
+	if err == nil {
 		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
 	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && st.observed != nil && st.observed.Err == nil {
@@ -138,22 +141,14 @@ func (r *nodeCredentials) kubeconfigSecret(
 	c *v1alpha1.NodeCredential, l leaf, st leafState, endpoint string, server issuer, seen *corev1.Secret,
 ) (wanted, error) {
 	pair := st.observed.Pair
-	key, err := pair.Key.Reveal()
+	data, absent, err := kubeconfigData(c, endpoint, server.bundle, pair)
 	if err != nil {
 		return wanted{}, err
-	}
-	embedded, files, err := kubeconfigs(c, endpoint, server.bundle, pair.CertPEM(), key)
-	if err != nil {
-		return wanted{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
-	}
-	data := map[string][]byte{
-		"value": embedded, "kubeconfig": embedded, "kubeconfig.files": files,
-		corev1.TLSCertKey: pair.CertPEM(), corev1.TLSPrivateKeyKey: key,
 	}
 	was, h := holdingIn(seen), holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
 	h.put(bundleKey, server.rendered(), was, data)
 	facts, err := h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.deliver, r.clock.Now()).facts()
-	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: data, facts: facts}, err
+	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: data, absent: absent, facts: facts}, err
 }
 
 // unusable says why a kubeconfig, as it is stored, cannot be used.
@@ -179,6 +174,7 @@ func (k kubeconfigState) outdated(st leafState) bool {
 // finish writes the status and says when to look again.
 func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st leafState, k kubeconfigState, err error) (ctrl.Result, error) {
 	rep := r.leafReport(l, st, err)
+	awaitRequest(c, st, &rep)
 	if c.Spec.Kubeconfig != nil {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.secret, c.KubeconfigSecretName())
 		if k.blocked != "" && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type report struct {
 	message  string // of Ready while True
 	issuer   *issuer
 	waiting  string             // what the object waits for while it is usable
+	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
 }
 
@@ -50,7 +52,7 @@ func conditions(r report) []metav1.Condition {
 	case r.err != nil:
 		add(v1alpha1.ReconcilingCondition, true, v1alpha1.ReasonRetrying, r.err.Error())
 	case r.waiting != "":
-		add(v1alpha1.ReconcilingCondition, true, r.issuer.reason, r.waiting)
+		add(v1alpha1.ReconcilingCondition, true, cmp.Or(r.reason, r.issuer.reason), r.waiting)
 	}
 	if r.issuer != nil && r.issuer.reason != "" {
 		add(v1alpha1.IssuerReadyCondition, r.issuer.reason == v1alpha1.ReasonIssuerAvailable, r.issuer.reason, r.issuer.message)
@@ -68,6 +70,8 @@ func (r report) ready() (status bool, reason, message string) {
 		return true, v1alpha1.ReasonIssued, r.message
 	case isStalled:
 		return false, st.reason, st.message
+	case r.known && r.reason != "":
+		return false, r.reason, r.waiting
 	case r.known && r.issuer != nil && r.issuer.reason != v1alpha1.ReasonIssuerAvailable:
 		return false, r.issuer.reason, r.issuer.message
 	case r.known:
