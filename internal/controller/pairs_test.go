@@ -44,7 +44,7 @@ func (h *hosts) using(owner, key string, pass func(version) bool) []string {
 }
 
 func anything(version) bool       { return true }
-func isKubeconfig(v version) bool { return len(v.data["value"]) > 0 }
+func isKubeconfig(v version) bool { return len(v.data["kubeconfig.files"]) > 0 }
 
 // check verifies every pair of what may be in use.
 func (h *hosts) check(after string) {
