@@ -45,6 +45,9 @@ type Credential struct {
 	Kubeconfig map[string][]byte // nil where it has none
 }
 
+// keyOnHost says that the private key is on the host, and nowhere else.
+func (c Credential) keyOnHost() bool { return c.Object.Spec.KeySource == v1alpha1.KeySourceHost }
+
 // Cluster is what a host's files need to know of the other hosts of its cluster.
 type Cluster struct {
 	APIServer   *v1alpha1.APIServerCertificate // of the host's kubelet, or on the host itself; nil if unknown
@@ -130,9 +133,13 @@ func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 	if !g.ready("NodeCredential", c, c.Status.Conditions, c.Status.ObservedGeneration) {
 		return out
 	}
-	out.TLS = g.secret(c.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey)
+	keys, forms := []string{corev1.TLSCertKey, caKey}, []string{"kubeconfig.files", caKey, corev1.TLSCertKey}
+	if !out.keyOnHost() {
+		keys, forms = append(keys, corev1.TLSPrivateKeyKey), append(forms, "kubeconfig")
+	}
+	out.TLS = g.secret(c.TLSSecretName(), keys...)
 	if name := c.KubeconfigSecretName(); name != "" {
-		out.Kubeconfig = g.secret(name, "kubeconfig", "kubeconfig.files", caKey, corev1.TLSCertKey)
+		out.Kubeconfig = g.secret(name, forms...)
 	}
 	return out
 }

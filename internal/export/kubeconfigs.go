@@ -11,7 +11,7 @@ import (
 	"clusterpki.io/operator/internal/kubeconfig"
 )
 
-// kubeconfigs adds both forms of a credential's kubeconfig.
+// kubeconfigs adds both forms of a credential's kubeconfig; only the one that names files where the key is on the host.
 func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
 	if !bytes.Equal(c.Kubeconfig[corev1.TLSCertKey], c.TLS[corev1.TLSCertKey]) {
 		l.problem("%s: its two Secrets hold different certificates: the operator is between two writes, try again", from)
@@ -23,7 +23,9 @@ func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
 		return
 	}
 	l.add(from, at.Kubeconfig, secretMode, files)
-	l.add(from, at.Embedded, secretMode, c.Kubeconfig["kubeconfig"])
+	if !c.keyOnHost() {
+		l.add(from, at.Embedded, secretMode, c.Kubeconfig["kubeconfig"])
+	}
 }
 
 // relocate renders a kubeconfig of the path form for another directory.

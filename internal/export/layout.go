@@ -44,7 +44,7 @@ func Layout(h Host, dir string, now time.Time) (files []File, notes []string, er
 	if h.Cluster.KubeletCA != nil {
 		l.add("the kubelets' CA", hostfiles.KubeletCA, publicMode, h.Cluster.KubeletCA)
 	}
-	notes = l.args(h)
+	notes = append(l.notes, l.args(h)...)
 	files, err = l.files(h)
 	return files, notes, err
 }
@@ -121,6 +121,7 @@ type layout struct {
 	now      time.Time
 	byPath   map[string]File
 	problems []string
+	notes    []string
 }
 
 func (l *layout) at(name string) string { return path.Join(l.dir, name) }
@@ -154,7 +155,11 @@ func (l *layout) apiServer(s *APIServer) {
 func (l *layout) credential(c Credential) {
 	from := fmt.Sprintf("NodeCredential %q (role %s)", c.Object.Name, c.Object.Spec.Role)
 	at := hostfiles.ForRole(string(c.Object.Spec.Role), c.Object.Name)
-	l.pair(from, at.Certificate, at.Key, c.TLS)
+	if c.keyOnHost() {
+		l.certificate(from, at, c)
+	} else {
+		l.pair(from, at.Certificate, at.Key, c.TLS)
+	}
 	// At hostfiles.CA lies what verifies the API server, which may be another CA than the one that signed
 	// this credential: it comes from the kubeconfig.
 	if at.CA != hostfiles.CA {
@@ -179,13 +184,31 @@ func (l *layout) clientCA(h Host) {
 // pair adds a certificate and its key, after a look at whether they are of any use.
 func (l *layout) pair(from, certificate, key string, data map[string][]byte) {
 	pair, err := pki.ParseKeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+	if l.usable(from, pair, err) {
+		l.add(from, certificate, publicMode, data[corev1.TLSCertKey])
+		l.add(from, key, secretMode, data[corev1.TLSPrivateKeyKey])
+	}
+}
+
+// certificate adds a certificate whose key is on the host, and says where that has to lie.
+func (l *layout) certificate(from string, at hostfiles.Files, c Credential) {
+	pair, err := pki.ParseKeyless(c.TLS[corev1.TLSCertKey])
+	if l.usable(from, pair, err) {
+		l.add(from, at.Certificate, publicMode, c.TLS[corev1.TLSCertKey])
+		l.notes = append(l.notes, fmt.Sprintf("the key of NodeCredential %s is on the host: it has to lie at %s, with mode 0600",
+			c.Object.Name, l.at(at.Key)))
+	}
+}
+
+// usable notes what keeps a certificate from being of any use.
+func (l *layout) usable(from string, pair pki.KeyPair, err error) bool {
 	switch {
 	case err != nil:
 		l.problem("%s: %v", from, err)
 	case l.now.After(pair.Cert.NotAfter):
 		l.problem("%s: the certificate expired at %s: is the operator running?", from, pair.Cert.NotAfter.Format(time.RFC3339))
 	default:
-		l.add(from, certificate, publicMode, data[corev1.TLSCertKey])
-		l.add(from, key, secretMode, data[corev1.TLSPrivateKeyKey])
+		return true
 	}
+	return false
 }
