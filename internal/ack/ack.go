@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,19 @@ type State struct {
 	// Issuer is the ClusterCA that signed the certificate, and Generation the key that did.
 	Issuer     string `json:"issuer,omitempty"`
 	Generation int32  `json:"generation,omitempty"`
+}
+
+// Covers says whether a host has all of what is wanted, or newer. None has nothing.
+func (s *State) Covers(want State) bool {
+	if s == nil || !strings.EqualFold(s.SerialNumber, want.SerialNumber) || s.Issuer != want.Issuer || s.Generation < want.Generation {
+		return false
+	}
+	for ca, revision := range want.Trust {
+		if s.Trust[ca] < revision {
+			return false
+		}
+	}
+	return true
 }
 
 // Report is what an agent says. What is absent is not so.
@@ -59,9 +73,15 @@ func (r Report) Text() (string, error) {
 	return string(text), nil
 }
 
-// printable is one line of a text, cut to MaxProblem.
+// printable is one line of a text, cut to MaxProblem, without what a terminal would obey.
 func printable(text string) string {
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 	if len(text) > MaxProblem {
 		text = strings.ToValidUTF8(text[:MaxProblem-3], "") + "..."
 	}

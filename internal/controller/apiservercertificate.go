@@ -36,13 +36,17 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	r.watch(&c)
-	l := leaf{owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name, deliver: c.Spec.Delivery}
+	l := leaf{
+		owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
+		lease: c.LeaseName(), deliver: c.Spec.Delivery,
+	}
 	l.desired, l.invalid = desiredAPIServer(&c)
 	if l.invalid == nil {
 		l.invalid = endpointCovered(&c)
 	}
 	var st leafState
 	var clients issuer
+	var leaseErr error
 	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
 	if err == nil {
 		clients, err = r.bundles(ctx, &c, &l, seen)
@@ -51,6 +55,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		err = r.claim(ctx, &l, l.secret)
 	}
 	if err == nil {
+		leaseErr = r.heed(ctx, &l)
 		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
@@ -58,6 +63,9 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		if saErr := r.reconcileServiceAccountKeys(ctx, l, name, again); err == nil {
 			err = saErr
 		}
+	}
+	if err == nil {
+		err = leaseErr
 	}
 	return r.finish(ctx, &c, l, st, clients, err)
 }
@@ -192,7 +200,12 @@ func (r *apiServerCertificates) finish(
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)
+	said, ackErr := r.acknowledged(ctx, l, c.Spec.HostName, l.secret)
+	rep.warnings = append(rep.warnings, said...)
+	if rep.err == nil {
+		rep.err = ackErr
+	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l))
+	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l, r.clock.Now()))
 }

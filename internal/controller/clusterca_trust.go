@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -197,17 +198,25 @@ func (r *clusterCAs) rebuilt(l plan.Ledger, found map[int32]remnant, consumers [
 	return l
 }
 
-// stated takes the revisions into account that people state to be in use.
+// mostStated bounds which revisions of an agent are believed: a host that lies must not use up the numbers.
+const mostStated = 1 << 32
+
+// stated takes the revisions into account that people, and the agents of hosts, state to be in use.
 func (r *clusterCAs) stated(ctx context.Context, ca *v1alpha1.ClusterCA, l *plan.Ledger) error {
 	n, err := r.readNamespace(ctx, r.live, ca.Namespace)
 	if err != nil {
 		return err
 	}
 	for i := range n.servers {
-		l.Revision = max(l.Revision, statedTrust(n.servers[i].Spec.Delivery.Acknowledged, ca.Name))
+		l.Revision = max(l.Revision, statedByPerson(n.servers[i].Spec.Delivery.Acknowledged).Trust[ca.Name])
 	}
 	for i := range n.credentials {
-		l.Revision = max(l.Revision, statedTrust(n.credentials[i].Spec.Delivery.Acknowledged, ca.Name))
+		l.Revision = max(l.Revision, statedByPerson(n.credentials[i].Spec.Delivery.Acknowledged).Trust[ca.Name])
+	}
+	for _, lease := range n.leases {
+		if said := ack.Of(lease).Verified; said != nil && said.Trust[ca.Name] < mostStated {
+			l.Revision = max(l.Revision, said.Trust[ca.Name])
+		}
 	}
 	return nil
 }
@@ -277,7 +286,7 @@ func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st 
 		}
 	}
 	was, h := holdingIn(seen), holding{Issuer: ca.Name, Generation: st.signing.Number}
-	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, ca.Spec.Delivery, r.clock.Now())
+	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, answerOf(ca.Spec.Delivery, nil, r.clock.Now()))
 	facts, err := h.facts()
 	if err != nil {
 		return err

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki"
 )
 
 // revisions are the revisions of the bundles of ClusterCAs, by name.
@@ -78,9 +76,9 @@ func (h *holding) put(key string, r rendered, was holding, data map[string][]byt
 
 // dated completes the record of a Secret that is about to hold data in place of what was seen. sameKey says whether
 // the certificate that was there was signed by the same key. A time that lies ahead is of a clock that went wrong.
-func (h holding) dated(seen *corev1.Secret, data map[string][]byte, sameKey bool, d v1alpha1.DeliverySpec, now time.Time) holding {
+func (h holding) dated(seen *corev1.Secret, data map[string][]byte, sameKey bool, a answer) holding {
 	was := holdingIn(seen)
-	now = now.UTC().Truncate(time.Second)
+	now := a.now.UTC().Truncate(time.Second)
 	h.TrustTime, h.IssuerTime = was.TrustTime, was.IssuerTime
 	for key := range h.Trust {
 		if seen == nil || data[key] != nil && string(seen.Data[key]) != string(data[key]) {
@@ -94,7 +92,7 @@ func (h holding) dated(seen *corev1.Secret, data map[string][]byte, sameKey bool
 		h.IssuerTime = now
 	}
 	left := was.names()
-	if seen != nil && !settled(seen, was, d, now) {
+	if seen != nil && !a.settled(kept{seen, was}) {
 		left = append(left, was.Left...)
 	}
 	present := h.names()
@@ -124,75 +122,4 @@ func (h holding) revision(ca string) (lowest int64, ok bool) {
 		}
 	}
 	return lowest, ok
-}
-
-// acknowledgedTrust is the revision of a CA's bundle that the consumer of an object is known to use.
-func (h holding) acknowledgedTrust(ca string, d v1alpha1.DeliverySpec, now time.Time) int64 {
-	held, ok := h.revision(ca)
-	switch {
-	case !ok:
-		return 0
-	case d.Mode == v1alpha1.DeliveryManual:
-		return min(held, statedTrust(d.Acknowledged, ca))
-	case !arrived(h.TrustTime, d, now):
-		return 0
-	default:
-		return held
-	}
-}
-
-// acknowledgedLeaf is the CA generation of the certificate that the consumer of a Secret is known to use; 0 is none.
-func (h holding) acknowledgedLeaf(s *corev1.Secret, d v1alpha1.DeliverySpec, now time.Time) int32 {
-	in := arrived(h.IssuerTime, d, now)
-	if d.Mode == v1alpha1.DeliveryManual {
-		in = statedSerial(s, d.Acknowledged)
-	}
-	if !in {
-		return 0
-	}
-	return h.Generation
-}
-
-// settled says whether nothing that stood in a Secret before what it holds now is in use any more.
-func settled(s *corev1.Secret, h holding, d v1alpha1.DeliverySpec, now time.Time) bool {
-	if d.Mode != v1alpha1.DeliveryManual {
-		return arrived(h.TrustTime, d, now) && arrived(h.IssuerTime, d, now)
-	}
-	for _, r := range h.Trust {
-		for ca, revision := range r {
-			if statedTrust(d.Acknowledged, ca) < revision {
-				return false
-			}
-		}
-	}
-	return h.Issuer == "" || statedSerial(s, d.Acknowledged)
-}
-
-// arrived says whether what a mounted Secret has held since a moment is in use everywhere.
-func arrived(since time.Time, d v1alpha1.DeliverySpec, now time.Time) bool {
-	if d.Mode != v1alpha1.DeliveryMounted || d.PropagationDelay.Duration <= 0 {
-		return false // of a version that knows more, or of a schema that knows less
-	}
-	return !since.IsZero() && !now.Before(since.Add(d.PropagationDelay.Duration))
-}
-
-func statedTrust(a *v1alpha1.AcknowledgedDelivery, ca string) int64 {
-	if a == nil {
-		return 0
-	}
-	for _, t := range a.Trust {
-		if t.Name == ca {
-			return t.Revision
-		}
-	}
-	return 0
-}
-
-// statedSerial says whether the certificate of a Secret is the one that a person states to be in use.
-func statedSerial(s *corev1.Secret, a *v1alpha1.AcknowledgedDelivery) bool {
-	if s == nil || a == nil {
-		return false
-	}
-	certs, err := pki.ParseCertificates(s.Data[corev1.TLSCertKey])
-	return err == nil && strings.EqualFold(a.SerialNumber, pki.SerialOf(certs[0]))
 }

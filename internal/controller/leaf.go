@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strconv"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
@@ -30,7 +31,10 @@ type leaf struct {
 	bundles map[string]rendered // further bundles, by key of the Secret
 	absent  []string            // keys that it must not hold any more
 	keyless bool                // its Secret holds no private key
+	lease   string              // of the agent, for delivery.mode 'Agent'
 	deliver v1alpha1.DeliverySpec
+	agent   *coordinationv1.Lease // nil: there is none
+	said    answer                // how what is issued is acknowledged
 }
 
 // leafState is how a leaf stands at the end of a reconciliation.
@@ -158,8 +162,8 @@ func observedIn(s *corev1.Secret, keyless bool) *plan.Observed {
 
 // mine says whether a Secret may be written: it was made for this object, or for a younger one that
 // names it too.
-func (l leaf) mine(s *corev1.Secret) bool {
-	return ownedBy(s, l.owner, l.kind) || l.outrank[s.Annotations[v1alpha1.OwnerAnnotation]]
+func (l leaf) mine(s client.Object) bool {
+	return ownedBy(s, l.owner, l.kind) || l.outrank[s.GetAnnotations()[v1alpha1.OwnerAnnotation]]
 }
 
 // issue makes a certificate, with a new key unless that is on the host, and stores it in one write.
@@ -213,7 +217,7 @@ func (b *base) writeLeaf(ctx context.Context, l leaf, st leafState, seen *corev1
 	for name, r := range l.bundles {
 		h.put(name, r, was, data)
 	}
-	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.deliver, b.clock.Now())
+	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.said)
 	facts, err := h.facts()
 	if err != nil {
 		return err

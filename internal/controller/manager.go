@@ -54,7 +54,7 @@ func Scheme() *runtime.Scheme {
 
 // New sets a manager up with all reconcilers; its Start runs it.
 //
-// Memory and privacy: of Secrets and ConfigMaps the cache holds those that the operator made, by label,
+// Memory and privacy: of Secrets, ConfigMaps and Leases the cache holds those that the operator made, by label,
 // so that it does not grow with anybody else's.
 func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if o.Clock == nil {

@@ -21,6 +21,7 @@ import (
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
@@ -32,16 +33,21 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if found, err := r.get(ctx, req, &c); !found {
 		return ctrl.Result{}, err
 	}
-	l := leaf{owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name, deliver: c.Spec.Delivery}
+	l := leaf{
+		owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
+		lease: c.LeaseName(), deliver: c.Spec.Delivery,
+	}
 	l.desired, l.invalid = desiredCredential(&c)
 
 	var st leafState
 	var k kubeconfigState
+	var leaseErr error
 	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
 	if err == nil {
 		err = r.claim(ctx, &l, l.secret)
 	}
 	if err == nil {
+		leaseErr = r.heed(ctx, &l)
 		err = r.findKey(ctx, &c, &l, seen)
 	}
 	if err == nil {
@@ -52,6 +58,9 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		if k, kerr = r.reconcileKubeconfig(ctx, &c, l, &st); err == nil {
 			err = kerr
 		}
+	}
+	if err == nil {
+		err = leaseErr
 	}
 	return r.finish(ctx, &c, l, st, k, err)
 }
@@ -147,7 +156,7 @@ func (r *nodeCredentials) kubeconfigSecret(
 	}
 	was, h := holdingIn(seen), holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
 	h.put(bundleKey, server.rendered(), was, data)
-	facts, err := h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.deliver, r.clock.Now()).facts()
+	facts, err := h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.said).facts()
 	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: data, absent: absent, facts: facts}, err
 }
 
@@ -194,9 +203,14 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 			Reason: v1alpha1.ReasonHostIdentity, Message: role.Warning,
 		})
 	}
+	said, ackErr := r.acknowledged(ctx, l, c.Spec.HostName, l.secret, c.KubeconfigSecretName())
+	rep.warnings = append(rep.warnings, said...)
+	if rep.err == nil {
+		rep.err = ackErr
+	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	out := st.outcome(l)
+	out := st.outcome(l, r.clock.Now())
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))
 	}

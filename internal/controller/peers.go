@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,7 +23,8 @@ type namespaceState struct {
 	servers     []v1alpha1.APIServerCertificate
 	credentials []v1alpha1.NodeCredential
 	secrets     []corev1.Secret
-	ledgers     map[string]plan.Ledger // of every CA, by the owner of its ConfigMap
+	leases      map[string]*coordinationv1.Lease // by name, of the agents of hosts
+	ledgers     map[string]plan.Ledger           // of every CA, by the owner of its ConfigMap
 	wire        wire
 	published   []*x509.Certificate // the roots in the bundle of the CA that is asked about
 	withdrawn   []*x509.Certificate // those that were there
@@ -41,17 +43,23 @@ func (r *clusterCAs) readNamespace(ctx context.Context, from client.Reader, name
 	}
 	n := namespaceState{
 		cas: cas.Items, servers: servers.Items, credentials: credentials.Items,
-		ledgers: map[string]plan.Ledger{}, wire: r.wire, now: r.clock.Now(),
+		leases: map[string]*coordinationv1.Lease{}, ledgers: map[string]plan.Ledger{}, wire: r.wire, now: r.clock.Now(),
 	}
 	var err error
 	if n.secrets, err = r.readSecrets(ctx, from, namespace, n); err != nil {
 		return namespaceState{}, fmt.Errorf("list the Secrets of the CA's consumers: %w", err)
 	}
 	var maps corev1.ConfigMapList
-	err = from.List(ctx, &maps, client.InNamespace(namespace), client.UnsafeDisableDeepCopy,
-		client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
-	if err != nil {
-		return namespaceState{}, fmt.Errorf("list the ledgers: %w", err)
+	var leases coordinationv1.LeaseList
+	for _, list := range []client.ObjectList{&maps, &leases} {
+		err := from.List(ctx, list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy,
+			client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+		if err != nil {
+			return namespaceState{}, fmt.Errorf("list the ledgers, and what agents say: %w", err)
+		}
+	}
+	for i := range leases.Items {
+		n.leases[leases.Items[i].Name] = &leases.Items[i]
 	}
 	for i := range maps.Items {
 		if l, err := plan.ParseLedger(maps.Items[i].Data[ledgerKey]); err == nil {
@@ -189,7 +197,7 @@ func (a *asking) server(c *v1alpha1.APIServerCertificate) {
 	if c.Spec.RequestHeaderCARef != nil {
 		uses = append(uses, use{tls, headerBundleKey, c.Spec.RequestHeaderCARef.Name})
 	}
-	p, asked := a.peer(c, kindAPIServerCertificate, c.Spec.Delivery, uses)
+	p, asked := a.peer(c, kindAPIServerCertificate, a.answer(c, kindAPIServerCertificate, c.Spec.Delivery, c.LeaseName()), uses)
 	if asked {
 		a.look(c, &p)
 		a.peers = append(a.peers, p)
@@ -207,7 +215,7 @@ func (a *asking) credential(c *v1alpha1.NodeCredential) {
 			}
 		}
 	}
-	if p, asked := a.peer(c, kindNodeCredential, c.Spec.Delivery, uses); asked {
+	if p, asked := a.peer(c, kindNodeCredential, a.answer(c, kindNodeCredential, c.Spec.Delivery, c.LeaseName()), uses); asked {
 		a.peers = append(a.peers, p)
 	}
 }
@@ -222,7 +230,7 @@ func (a *asking) publisher(c *v1alpha1.ClusterCA) {
 	a.owners[owner] = slices.DeleteFunc(a.owners[owner], func(s kept) bool {
 		named := s.secret.Name == c.Spec.SecretName
 		if named && s.holds.Issuer == a.ca {
-			p.Issued, p.Leaf = s.holds.Generation, s.holds.acknowledgedLeaf(s.secret, c.Spec.Delivery, a.now)
+			p.Issued, p.Leaf = s.holds.Generation, answerOf(c.Spec.Delivery, nil, a.now).leaf(s)
 		}
 		return named
 	})
@@ -264,9 +272,19 @@ func generationsAbove(l plan.Ledger, ca string) (oldest, youngest int32) {
 	return oldest, youngest
 }
 
+// answer is how an object acknowledges. The Lease is found by its name, which no agent can change, and not by what is
+// written on it.
+func (a *asking) answer(o client.Object, kind string, d v1alpha1.DeliverySpec, lease string) answer {
+	l := a.leases[lease]
+	if l != nil && !ownedBy(l, o, kind) {
+		l = nil
+	}
+	return answerOf(d, l, a.now)
+}
+
 // peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
-func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, uses []use) (p plan.Peer, asked bool) {
-	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: plan.Seed(string(o.GetUID()))}
+func (a *asking) peer(o client.Object, kind string, said answer, uses []use) (p plan.Peer, asked bool) {
+	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: plan.Seed(string(o.GetUID())), Note: said.note}
 	secrets := map[string]kept{}
 	a.owners[p.Name] = slices.DeleteFunc(a.owners[p.Name], func(s kept) bool {
 		named := ownedBy(s.secret, o, kind) && slices.ContainsFunc(uses, func(u use) bool { return u.secret == s.secret.Name })
@@ -275,7 +293,7 @@ func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, use
 		}
 		return named
 	})
-	v := verdict{d: d, now: a.now, newest: a.newest}
+	v := verdict{said: said, newest: a.newest}
 	for _, u := range uses {
 		switch h := secrets[u.secret].holds; { // of a Secret that is not there: nothing
 		case u.key == "" && u.ca == a.ca && h.Issuer != a.ca:
@@ -298,7 +316,7 @@ func (a *asking) peer(o client.Object, kind string, d v1alpha1.DeliverySpec, use
 func (a *asking) orphans() {
 	for _, secrets := range a.owners {
 		for _, s := range secrets {
-			v := verdict{now: a.now}
+			v := verdict{}
 			v.holds(s, a.ca)
 			if (v.trusts || v.hasLeaf) && s.secret.DeletionTimestamp == nil {
 				name := "Secret/" + s.secret.Name + " (no object names it any more)"
@@ -311,8 +329,7 @@ func (a *asking) orphans() {
 
 // verdict collects the answers of one object: the least of them counts.
 type verdict struct {
-	d             v1alpha1.DeliverySpec
-	now           time.Time
+	said          answer
 	newest        int64 // revision of the CA's ledger
 	trusts        bool
 	lowest        int64
@@ -336,16 +353,16 @@ func (v *verdict) leaf(inUse, issued int32) {
 
 // holds asks about what a Secret holds now, and what it held before that may still be in use.
 func (v *verdict) holds(k kept, ca string) {
-	s, h := k.secret, k.holds
+	h := k.holds
 	if held, ok := h.revision(ca); ok && held > v.newest {
 		v.trust(0) // of a ledger that was replaced by an older one
 	} else if ok {
-		v.trust(h.acknowledgedTrust(ca, v.d, v.now))
+		v.trust(v.said.trust(h, ca))
 	}
 	if h.Issuer == ca {
-		v.leaf(h.acknowledgedLeaf(s, v.d, v.now), h.Generation)
+		v.leaf(v.said.leaf(k), h.Generation)
 	}
-	if slices.Contains(h.Left, ca) && !settled(s, h, v.d, v.now) {
+	if slices.Contains(h.Left, ca) && !v.said.settled(k) {
 		v.trust(0)
 		v.leaf(0, 0)
 	}

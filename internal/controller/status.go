@@ -176,8 +176,8 @@ type outcome struct {
 	nextCheck  time.Time
 }
 
-func (st leafState) outcome(l leaf) outcome {
-	o := outcome{reason: st.decision.Reason, nextCheck: st.decision.NextCheck}
+func (st leafState) outcome(l leaf, now time.Time) outcome {
+	o := outcome{reason: st.decision.Reason, nextCheck: sooner(st.decision.NextCheck, turnsAt(l.agent, now))}
 	if st.issued {
 		o.issuedInto = l.secret
 	}
@@ -200,6 +200,7 @@ func (b *base) conclude(
 		return ctrl.Result{}, err
 	}
 	b.announceStalled(after, old, *conds)
+	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
 }
 

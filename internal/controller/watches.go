@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
@@ -219,6 +220,7 @@ func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.APIServerCertificate{}).
 		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
+		Watches(&coordinationv1.Lease{}, toOwner(kindAPIServerCertificate), r.heard()).
 		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
 		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
 		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).
@@ -233,6 +235,7 @@ func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.NodeCredential{}).
 		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
+		Watches(&coordinationv1.Lease{}, toOwner(kindNodeCredential), r.heard()).
 		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
 		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
 		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).

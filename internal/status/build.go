@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -159,6 +160,9 @@ func (l leaf) certificate(now time.Time, by Authority) Certificate {
 		IssuerGeneration: l.subject.certificate.IssuerGeneration,
 	}
 	c.OldGeneration = c.IssuerGeneration != 0 && by.Generation != 0 && c.IssuerGeneration != by.Generation
-	c.Pending = by.Rotation != nil && slices.Contains(by.Rotation.Pending, l.kind+"/"+l.name)
+	c.Pending = by.Rotation != nil && slices.ContainsFunc(by.Rotation.Pending, func(p string) bool {
+		name, _, _ := strings.Cut(p, " (") // and why
+		return name == l.kind+"/"+l.name
+	})
 	return c
 }

@@ -125,6 +125,9 @@ func (s subject) problems(now time.Time) []Problem {
 	if c := meta.FindStatusCondition(s.conditions, v1alpha1.ServingCondition); c != nil && c.Status == metav1.ConditionFalse {
 		add(Warning, "NotServing", c.Message)
 	}
+	if c := meta.FindStatusCondition(s.conditions, v1alpha1.TrustAcknowledgedCondition); c != nil && c.Status == metav1.ConditionFalse {
+		add(Warning, c.Reason, c.Message)
+	}
 	return out
 }
 

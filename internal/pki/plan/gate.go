@@ -24,6 +24,16 @@ type Peer struct {
 	Issued  int32
 	// Adrift: nothing will ever change it. A gate waits for it until a person has removed it; a wave doesn't.
 	Adrift bool
+	// Note is, in a word, why it has not acknowledged; "" where that is not known.
+	Note string
+}
+
+// pending is how a gate names it.
+func (p Peer) pending() string {
+	if p.Note == "" {
+		return p.Name
+	}
+	return p.Name + " (" + p.Note + ")"
 }
 
 // of says whether the peer uses a certificate of a generation, and will go on doing so.
@@ -76,7 +86,7 @@ func (l Ledger) gate(now time.Time, seen Seen, on gates) Gate {
 	}
 	for _, p := range seen.Peers {
 		if asked, ok := l.question(g.Name, p, on); asked {
-			g.ask(p.Name, ok)
+			g.ask(p.pending(), ok)
 		}
 	}
 	slices.Sort(g.Pending)
