@@ -16,7 +16,6 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-
 // findKey says where the credential's key is and, where that is its host, for which key the host asks for a certificate.
 // seen is the Secret that is there: one of the other type is kept as it is, with its key or without.
 func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l *leaf, seen *corev1.Secret) error {
