@@ -79,11 +79,6 @@ func (st *store) follow(s *session, c Config, objects []object, clk clock.Clock)
 	for _, o := range objects {
 		for _, name := range o.secrets {
 			f := follower{store: st, session: s, name: name, api: s.secrets.Secrets(c.Namespace), clock: clk}
-			st.mu.Lock()
-			if st.secrets[name] == nil && st.unread[name] == "" {
-				st.unread[name] = fmt.Sprintf("Secret %q was not read yet", name)
-			}
-			st.mu.Unlock()
 			go f.run(s.ctx)
 		}
 	}

@@ -44,6 +44,8 @@ type problem struct {
 	passing bool
 }
 
+var errUnread = errors.New("was not read yet")
+
 var errBetween = errors.New("its Secrets hold different certificates: the operator is between two writes, or cannot write one of them")
 
 // want lays out what is issued. What cannot be used keeps the files that it has: the others do not wait for it.
@@ -60,7 +62,8 @@ func (c *Config) want(now time.Time, objects []object, f facts) wanted {
 			err = l.add(files)
 		}
 		if err != nil {
-			w.problems[o.lease] = problem{err.Error(), errors.Is(err, errBetween) || errors.Is(err, errConflict)}
+			passing := errors.Is(err, errBetween) || errors.Is(err, errConflict) || errors.Is(err, errUnread)
+			w.problems[o.lease] = problem{err.Error(), passing}
 			continue
 		}
 		w.states[o.lease], w.fresh[o.lease] = state, true
@@ -85,6 +88,9 @@ func (c *Config) fresh(now time.Time, o object, f facts) ([]hostdir.File, ack.St
 	for _, name := range o.secrets {
 		s := f.secrets[name]
 		if s == nil {
+			if f.unread[name] == "" {
+				return nil, ack.State{}, fmt.Errorf("Secret %q %w", name, errUnread)
+			}
 			return nil, ack.State{}, errors.New(f.unread[name])
 		}
 		read = append(read, s)

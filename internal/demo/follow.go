@@ -16,8 +16,8 @@ import (
 const (
 	// newValidity is nine years, where the samples have ten.
 	newValidity = "78840h"
-	// rotationTimeout bounds a rotation in phases: three of them take one propagationDelay each.
-	rotationTimeout = 5 * propagationDelay
+	// rotationTimeout bounds a rotation in phases: in each of three, client-go takes five minutes to look at its files.
+	rotationTimeout = 30 * time.Minute
 	// recoveryTimeout bounds the wait of the naive run.
 	recoveryTimeout = 7 * time.Minute
 	// recovered is how long nothing may have failed until every client counts as working again.
@@ -91,11 +91,12 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 		return false, ctx.Err() //nolint:wrapcheck // it is said that the run was interrupted
 	case err != nil: // asked again in a second
 		line = fmt.Sprintf("the management cluster does not answer: %v", err)
-	case r.carrier.waiting != nil:
-		line += "; not everything can be carried yet"
 	}
 	if err == nil {
 		r.enter(ca.Status.Rotation, now)
+		if err := f.miss(ca.Status.Rotation, now); err != nil {
+			return false, err
+		}
 	}
 	if now.Sub(f.nodesAt) >= 5*time.Second {
 		f.nodesAt = now

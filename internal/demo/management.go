@@ -149,10 +149,10 @@ func (d *demo) applySamples(ctx context.Context) (err error) {
 		return err
 	}
 	if d.Rotation != None {
-		if err := d.objects.deliver(propagationDelay, d.places); err != nil {
+		if err := d.objects.deliver(d.places); err != nil {
 			return err
 		}
-		d.say("delivery.propagationDelay is %v: what is written counts as in use after that", propagationDelay)
+		d.say("delivery.mode is Agent: what is issued counts as in use when the agent of its host says so")
 		d.say("rotation.maxUnavailable is 100%%: all certificates are issued again in one wave")
 		d.say("the operator looks at the API server itself too (spec.probe)")
 	}

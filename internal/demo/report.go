@@ -30,10 +30,14 @@ func (d *demo) printCounts() error {
 		return err
 	}
 	d.say("\n%s\n", text)
-	if len(r.carrier.restarts) == 0 {
+	if a := r.absence; !a.returned.IsZero() {
+		d.say("the agent of %s was away from +%s to +%s: the replacement waited for %s", a.host,
+			a.stopped.Sub(r.began).Round(time.Second), a.returned.Sub(r.began).Round(time.Second), a.pending)
+	}
+	if len(r.agents.restarts) == 0 {
 		d.say("no component was restarted")
 	}
-	for _, restarted := range r.carrier.restarts {
+	for _, restarted := range r.agents.restarts {
 		d.say("restarted at +%s: %s (%s)", restarted.at.Sub(r.began).Round(time.Second), restarted.process, restarted.why)
 	}
 	return nil

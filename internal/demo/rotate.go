@@ -2,10 +2,10 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -28,9 +28,8 @@ const (
 	Naive Rotation = "Naive"
 )
 
-// propagationDelay is how long it takes until every client uses what was written: up to two seconds until it is
-// carried, and up to five minutes until client-go looks at a certificate and a CA; the rest is reserve.
-const propagationDelay = 5*time.Minute + 30*time.Second
+// silentAfter is how long an agent may be silent here: the shorter, the sooner a person sees what happens then.
+const silentAfter = time.Minute
 
 // calm is how long the cluster is under load before and after the rotation.
 const calm = 20 * time.Second
@@ -38,7 +37,8 @@ const calm = 20 * time.Second
 // rotation is what a run with a rotation keeps.
 type rotation struct {
 	ca      string // the ClusterCA that is replaced
-	carrier *carrier
+	agents  *agents
+	absence absence
 	load    *load.Load
 	log     *os.File
 	old     oldCA
@@ -63,6 +63,9 @@ func (r *rotation) stop() {
 	if r.load != nil {
 		r.load.Stop()
 	}
+	if r.agents != nil {
+		r.agents.stop()
+	}
 	if r.log != nil {
 		r.log.Close() //nolint:errcheck // nothing reads it any more
 	}
@@ -71,7 +74,7 @@ func (r *rotation) stop() {
 func (d *demo) rotationSteps() []step {
 	d.rotation = &rotation{}
 	cluster := []string{"*-kube-*", kubeletLogs}
-	change := step{"Change spec.validity of the root CA, and follow its replacement", d.replaceCA, []string{managerLog, loadLog}}
+	change := step{"Change spec.validity of the root CA, and follow its replacement", d.replaceCA, []string{managerLog, loadLog, "*-agent"}}
 	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
 	if d.Rotation == Naive {
 		change = step{"Replace the root CA at once, without any overlap, and wait until every client works again", d.swapCA, []string{managerLog}}
@@ -80,7 +83,7 @@ func (d *demo) rotationSteps() []step {
 	return []step{
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
 		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, managementLogs},
-		{"Carry the files to each host, as a mounted volume would", d.carryFirst, managementLogs},
+		{"Start the agent of each host, which brings its files", d.startAgents, append(slices.Clone(managementLogs), "*-agent")},
 		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Run workloads", d.startWorkloads, cluster},
@@ -88,15 +91,6 @@ func (d *demo) rotationSteps() []step {
 		change,
 		judge,
 	}
-}
-
-func (d *demo) carryFirst(ctx context.Context) error {
-	c := newCarrier(d.management.client, d.hosts(), d.Clock, d.say)
-	d.rotation.carrier = c
-	if err := c.visit(ctx); err != nil {
-		return err
-	}
-	return c.waiting
 }
 
 // loadLog is the log of what fails under load.
@@ -114,7 +108,9 @@ func (d *demo) startLoad(ctx context.Context) (err error) {
 		return err
 	}
 	r.pids = d.cluster.PIDs()
-	r.carrier.restart = d.cluster.Restart
+	if err := d.writePIDs(); err != nil {
+		return err
+	}
 	if r.log, err = os.Create(d.logFile(loadLog)); err != nil {
 		return fmt.Errorf("open the log of the load: %w", err)
 	}
@@ -172,18 +168,18 @@ func (d *demo) identities() []load.Identity {
 	return out
 }
 
-// wait lets the load go on, and the host's part with it.
+// wait lets the load go on.
 func (d *demo) wait(ctx context.Context, duration time.Duration) error {
 	until := d.Clock.Now().Add(duration)
 	return d.each(ctx, func() (bool, error) { return !d.Clock.Now().Before(until), nil })
 }
 
-// each visits the hosts and then looks, every second, until look says that it is done.
+// each sees to what has to run and then looks, every second, until look says that it is done.
 func (d *demo) each(ctx context.Context, look func() (done bool, err error)) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(d.rotation.carrier.visit(ctx), d.attend()); err != nil {
+		if err := d.attend(); err != nil {
 			return err
 		}
 		if done, err := look(); done || err != nil {
@@ -195,17 +191,4 @@ func (d *demo) each(ctx context.Context, look func() (done bool, err error)) err
 		case <-tick.C:
 		}
 	}
-}
-
-// attend fails if a component has ended. Of the naive swap that is to be expected: those that lose their leases end,
-// and are started again as systemd or a kubelet would.
-func (d *demo) attend() error {
-	if d.Rotation != Naive {
-		return d.cluster.Failed()
-	}
-	names, err := d.cluster.Revive()
-	for _, name := range names {
-		d.rotation.carrier.note(name, d.Clock.Now(), "it had ended by itself")
-	}
-	return err
 }

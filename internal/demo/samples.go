@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
 )
 
 // samples are the objects to apply.
@@ -123,9 +124,9 @@ func (s samples) move(p places) error {
 	return nil
 }
 
-// deliver states how long it takes until what is issued is in use on the hosts, and where the API server can be
-// looked at. All certificates are issued again in one wave: several would show the same for longer.
-func (s samples) deliver(delay time.Duration, p places) error {
+// deliver has agents deliver everything, and states where the API server can be looked at. All certificates are issued
+// again in one wave: several would show the same for longer.
+func (s samples) deliver(p places) error {
 	for _, o := range s {
 		var err error
 		switch o.GetKind() {
@@ -138,7 +139,9 @@ func (s samples) deliver(delay time.Duration, p places) error {
 				unstructured.SetNestedField(o.Object, "5s", "spec", "probe", "interval"))
 		}
 		if o.GetKind() != "ClusterCA" {
-			err = errors.Join(err, unstructured.SetNestedField(o.Object, delay.String(), "spec", "delivery", "propagationDelay"))
+			err = errors.Join(err,
+				unstructured.SetNestedField(o.Object, string(v1alpha1.DeliveryAgent), "spec", "delivery", "mode"),
+				unstructured.SetNestedField(o.Object, silentAfter.String(), "spec", "delivery", "silentAfter"))
 		}
 		if err != nil {
 			return fmt.Errorf("set the delivery of %s %s: %w", o.GetKind(), o.GetName(), err)

@@ -19,7 +19,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -112,11 +112,11 @@ func (s *server) deliver(t *testing.T, signer, trusted pki.KeyPair) pki.KeyPair 
 	text := must(kubeconfig.Render(kubeconfig.Params{
 		Server: s.url, ClusterName: "c", ContextName: "c", UserName: "u", CA: at("pki/ca.crt"), Certificate: at("pki/u.crt"), Key: at("pki/u.key"),
 	}))
-	files := []export.File{
+	files := []hostdir.File{
 		{Path: "u.conf", Mode: 0o600, Data: text}, {Path: "pki/ca.crt", Mode: 0o644, Data: trusted.CertPEM()},
 		{Path: "pki/u.crt", Mode: 0o644, Data: leaf.CertPEM()}, {Path: "pki/u.key", Mode: 0o600, Data: must(leaf.Key.Reveal())},
 	}
-	if err := export.Swap(s.dir, files); err != nil {
+	if _, err := hostdir.New(s.dir, hostdir.Options{}).Install(files, nil); err != nil {
 		t.Fatal(err)
 	}
 	return leaf

@@ -117,6 +117,14 @@ func (p *Process) Stop(grace time.Duration) {
 	<-p.done
 }
 
+// Kill ends the process, and whatever it started, at once.
+func (p *Process) Kill() {
+	if p.Failed() == nil {
+		kill(p.cmd)
+		<-p.done
+	}
+}
+
 // Tail returns the last lines of a log.
 func Tail(log string, lines int) (string, error) {
 	text, err := os.ReadFile(log) //nolint:gosec // a log of ours

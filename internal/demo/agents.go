@@ -1,0 +1,314 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/process"
+	"clusterpki.io/operator/internal/target"
+)
+
+// agents are those of the hosts, a process each. They alone bring files to the hosts.
+type agents struct {
+	running  map[string]*process.Process
+	restarts []restart
+}
+
+// restart is one start of a component after its first.
+type restart struct {
+	process string
+	at      time.Time
+	why     string
+}
+
+const agentGrace = 5 * time.Second
+
+// stop ends every agent.
+func (a *agents) stop() {
+	for _, name := range slices.Sorted(maps.Keys(a.running)) {
+		a.running[name].Stop(agentGrace)
+	}
+}
+
+// failed says whether an agent has ended by itself.
+func (a *agents) failed() error {
+	for _, name := range slices.Sorted(maps.Keys(a.running)) {
+		if err := a.running[name].Failed(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restartable is the component of a host that has to be restarted to read a changed file.
+const restartable = "kube-controller-manager"
+
+// startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
+func (d *demo) startAgents(ctx context.Context) error {
+	d.rotation.agents = &agents{running: map[string]*process.Process{}}
+	var servers v1alpha1.APIServerCertificateList
+	var credentials v1alpha1.NodeCredentialList
+	for _, l := range []client.ObjectList{&servers, &credentials} {
+		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
+			return fmt.Errorf("list what is for the hosts: %w", err)
+		}
+	}
+	for _, h := range d.hosts() {
+		if err := d.writeFlags(ctx, h); err != nil {
+			return err
+		}
+		c, _, err := agent.ConfigFor(h.Name, namespace, servers.Items, credentials.Items)
+		if err != nil {
+			return err
+		}
+		if err := d.prepareAgent(ctx, h, d.configure(c, h)); err != nil {
+			return err
+		}
+		if err := d.startAgent(h.Name); err != nil {
+			return err
+		}
+	}
+	return d.cluster.Poll(ctx, readyTimeout, d.installed)
+}
+
+// configure changes a host's configuration for this machine: where its files lie, and how its components are restarted.
+func (d *demo) configure(c agent.Config, h target.Host) agent.Config {
+	c.Kubeconfig = d.agentFile(h.Name, "kubeconfig")
+	c.Directory, c.StateDirectory = h.Directory, d.agentFile(h.Name, "state")
+	c.Components = nil
+	if c.APIServer != nil {
+		c.APIServer.Endpoint = d.places.endpoint()
+		// The demonstration starts again what ends, as systemd would.
+		stop := fmt.Sprintf("kill $(cat '%s')", d.pidFile(h, restartable))
+		c.Components = []agent.Component{{Name: restartable, Command: []string{"/bin/sh", "-c", stop}}}
+	}
+	return c
+}
+
+// agentFile is a file of a host's agent, outside the host's directory.
+func (d *demo) agentFile(host, name string) string {
+	return filepath.Join(d.work, "agents", host, name)
+}
+
+// writeFlags writes what `clusterpki export` writes beside the files that follow from Secrets.
+func (d *demo) writeFlags(ctx context.Context, h target.Host) error {
+	gathered, err := export.Gather(ctx, d.management.client, namespace, h.Name)
+	if err != nil {
+		return err
+	}
+	files, _, err := export.Layout(gathered, h.Directory, d.Clock.Now())
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(f export.File) bool {
+		return strings.HasPrefix(f.Path, "pki/") || strings.HasSuffix(f.Path, ".conf")
+	})
+	return export.Write(h.Directory, files)
+}
+
+// prepareAgent writes a host's agent its configuration, and lets it do in the management cluster what it has to.
+func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) error {
+	objects, err := agent.Manifests(c)
+	if err != nil {
+		return err
+	}
+	var account *corev1.ServiceAccount
+	for _, o := range objects {
+		if err := d.management.client.Create(ctx, o); err != nil {
+			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
+		}
+		if sa, ok := o.(*corev1.ServiceAccount); ok {
+			account = sa
+		}
+	}
+	if account == nil {
+		return fmt.Errorf("the samples give host %s an identity of role Agent, which the management cluster does not know", h.Name)
+	}
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}
+	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil {
+		return fmt.Errorf("get a token for %s: %w", account.Name, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
+		return fmt.Errorf("prepare the agent of %s: %w", h.Name, err)
+	}
+	if err := d.writeTokenKubeconfig(c.Kubeconfig, token.Status.Token); err != nil {
+		return err
+	}
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode the configuration of an agent: %w", err)
+	}
+	if err := os.WriteFile(d.agentFile(h.Name, "agent.yaml"), text, 0o600); err != nil {
+		return fmt.Errorf("write the configuration of an agent: %w", err)
+	}
+	return nil
+}
+
+// writeTokenKubeconfig writes a kubeconfig of the management cluster for a service account.
+func (d *demo) writeTokenKubeconfig(name, token string) error {
+	admin, err := clientcmd.LoadFromFile(d.management.kubeconfig())
+	if err != nil {
+		return fmt.Errorf("read the management cluster's kubeconfig: %w", err)
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["management"] = admin.Clusters[admin.Contexts[admin.CurrentContext].Cluster]
+	config.AuthInfos["agent"] = &clientcmdapi.AuthInfo{Token: token}
+	config.Contexts["agent"] = &clientcmdapi.Context{Cluster: "management", AuthInfo: "agent"}
+	config.CurrentContext = "agent"
+	if err := clientcmd.WriteToFile(*config, name); err != nil {
+		return fmt.Errorf("write an agent's kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// startAgent starts the agent of a host: this program, as a process of its own.
+func (d *demo) startAgent(host string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	p, err := process.Start(process.Spec{
+		Name: "the agent of " + host, Path: self, Args: []string{"agent", "--config", d.agentFile(host, "agent.yaml")},
+		Log: d.logFile(host + "-agent"),
+	})
+	if err != nil {
+		return err
+	}
+	d.rotation.agents.running[host] = p
+	return nil
+}
+
+// installed says, as an error, which objects no agent has installed yet.
+func (d *demo) installed(ctx context.Context) error {
+	var leases coordinationv1.LeaseList
+	if err := d.management.client.List(ctx, &leases, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("list the Leases: %w", err)
+	}
+	want, have := 0, 0
+	for _, o := range d.objects {
+		if o.GetKind() != "ClusterCA" {
+			want++
+		}
+	}
+	var problems []string
+	for i := range leases.Items {
+		report := ack.Of(&leases.Items[i])
+		if report.Installed != nil {
+			have++
+		}
+		if report.Problem != "" { // that the API server cannot be reached is one, too: it does not run yet
+			problems = append(problems, leases.Items[i].Name+": "+report.Problem)
+		}
+	}
+	if have < want {
+		return errors.Join(d.rotation.agents.failed(), fmt.Errorf("agents have installed %d of %d:\n  %s", have, want, strings.Join(problems, "\n  ")))
+	}
+	d.say("%d agents have installed everything that was issued for their hosts, %d certificates", len(d.rotation.agents.running), have)
+	return nil
+}
+
+// pidFile holds the process id of a host's component, for whoever restarts it.
+func (d *demo) pidFile(h target.Host, component string) string {
+	return filepath.Join(d.work, "run", component+"-"+h.Name+".pid")
+}
+
+// writePIDs writes the process id of the component that an agent restarts.
+func (d *demo) writePIDs() error {
+	h := d.master()
+	pid, ok := d.cluster.PIDs()[restartable+" on "+h.Name]
+	if !ok {
+		return nil
+	}
+	name := d.pidFile(h, restartable)
+	err := os.MkdirAll(filepath.Dir(name), 0o700)
+	if err == nil {
+		err = os.WriteFile(name, fmt.Appendln(nil, pid), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write the process id of %s: %w", restartable, err)
+	}
+	return nil
+}
+
+// attend starts again, as systemd would, what an agent has stopped, and of the naive swap also what ends by itself
+// because it loses its lease. Everything else must go on.
+func (d *demo) attend() error {
+	if err := d.rotation.agents.failed(); err != nil {
+		return err
+	}
+	names, err := d.cluster.Revive()
+	for _, name := range names {
+		why := "it had ended by itself"
+		if strings.HasPrefix(name, restartable+" ") {
+			why = "it reads --root-ca-file only when it starts: the agent has stopped it"
+		} else if d.Rotation != Naive {
+			return fmt.Errorf("%s has ended by itself", name)
+		}
+		d.rotation.agents.restarts = append(d.rotation.agents.restarts, restart{name, d.Clock.Now(), why})
+		d.say("  restarted %s: %s", name, why)
+	}
+	if len(names) > 0 {
+		err = errors.Join(err, d.writePIDs())
+	}
+	return err
+}
+
+// absence is an agent that is stopped while a CA is replaced.
+type absence struct {
+	host     string
+	pending  string // what the replacement waited for when it waited for nobody else
+	stopped  time.Time
+	returned time.Time
+}
+
+// leaveAfter is how long into the first phase the agent is stopped.
+const leaveAfter = time.Minute
+
+// miss stops the agent of one node in the first phase, waits until the replacement waits for nobody else, and starts
+// it again.
+func (f *follower) miss(s v1alpha1.RotationStatus, now time.Time) error {
+	a, r := &f.rotation.absence, f.rotation
+	g := gateOf(s)
+	switch {
+	case f.Rotation == Naive || s.Phase != "DistributingTrust":
+		return nil
+	case a.stopped.IsZero():
+		if len(r.phases) == 0 || now.Sub(r.phases[len(r.phases)-1].began) < leaveAfter {
+			return nil
+		}
+		a.host, a.stopped = f.places.nodes[1].host, now
+		f.say("  the agent of %s is killed", a.host)
+		r.agents.running[a.host].Kill()
+		delete(r.agents.running, a.host)
+	case a.returned.IsZero() && g.required > 0 && g.required-g.acknowledged == int32(len(g.pending)) && allSilent(g.pending): //nolint:gosec // a few
+		a.pending, a.returned = strings.Join(g.pending, ", "), now
+		f.say("  nothing but the agent of %s is waited for: %s", a.host, a.pending)
+		f.say("  the agent of %s is started again", a.host)
+		return f.startAgent(a.host)
+	}
+	return nil
+}
+
+// allSilent says whether everything that is waited for is of an agent that does not answer.
+func allSilent(pending []string) bool {
+	return len(pending) > 0 && !slices.ContainsFunc(pending, func(p string) bool { return !strings.Contains(p, v1alpha1.ReasonAgentSilent) })
+}
