@@ -206,10 +206,23 @@ func names(t *testing.T, dir string) []string {
 	return out
 }
 
-// faulty is the real system until an operation by its number, from 1 on, where something happens before it. What is
+// unsynced is the real system, but nothing waits for the disk.
+type unsynced struct{ hostdir.Real }
+
+func (unsynced) Write(name string, data []byte, mode fs.FileMode, _ *hostdir.Owner) error {
+	return errOr(os.WriteFile(name, data, mode), func() error { return os.Chmod(name, mode) })
+}
+
+func (unsynced) SyncDir(string) error { return nil }
+
+func quick(dir string) *hostdir.Dir {
+	return hostdir.New(dir, hostdir.Options{System: unsynced{}})
+}
+
+// faulty is another system until an operation by its number, from 1 on, where something happens before it. What is
 // to be written then is written by half.
 type faulty struct {
-	hostdir.Real
+	hostdir.System
 	at   int
 	then func(operation, name string) error // called for that operation, and for those that follow
 
@@ -224,36 +237,36 @@ func (f *faulty) step(operation, name string) error {
 }
 
 func (f *faulty) Mkdir(name string, mode fs.FileMode, owner *hostdir.Owner) error {
-	return errOr(f.step("mkdir", name), func() error { return f.Real.Mkdir(name, mode, owner) })
+	return errOr(f.step("mkdir", name), func() error { return f.System.Mkdir(name, mode, owner) })
 }
 
 func (f *faulty) Write(name string, data []byte, mode fs.FileMode, owner *hostdir.Owner) error {
 	if f.count+1 == f.at {
-		if err := f.Real.Write(name, data[:len(data)/2], mode, owner); err != nil {
+		if err := f.System.Write(name, data[:len(data)/2], mode, owner); err != nil {
 			return err
 		}
 	}
-	return errOr(f.step("write", name), func() error { return f.Real.Write(name, data, mode, owner) })
+	return errOr(f.step("write", name), func() error { return f.System.Write(name, data, mode, owner) })
 }
 
 func (f *faulty) Symlink(target, name string) error {
-	return errOr(f.step("symlink", name), func() error { return f.Real.Symlink(target, name) })
+	return errOr(f.step("symlink", name), func() error { return f.System.Symlink(target, name) })
 }
 
 func (f *faulty) Rename(from, to string) error {
-	return errOr(f.step("rename", to), func() error { return f.Real.Rename(from, to) })
+	return errOr(f.step("rename", to), func() error { return f.System.Rename(from, to) })
 }
 
 func (f *faulty) Exchange(a, b string) error {
-	return errOr(f.step("exchange", b), func() error { return f.Real.Exchange(a, b) })
+	return errOr(f.step("exchange", b), func() error { return f.System.Exchange(a, b) })
 }
 
 func (f *faulty) Remove(name string) error {
-	return errOr(f.step("remove", name), func() error { return f.Real.Remove(name) })
+	return errOr(f.step("remove", name), func() error { return f.System.Remove(name) })
 }
 
 func (f *faulty) SyncDir(name string) error {
-	return errOr(f.step("sync", name), func() error { return f.Real.SyncDir(name) })
+	return errOr(f.step("sync", name), func() error { return f.System.SyncDir(name) })
 }
 
 func errOr(err error, do func() error) error {

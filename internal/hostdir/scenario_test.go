@@ -31,14 +31,16 @@ func installs(n int) func(*hostdir.Dir) error {
 func installed(tidy bool, versions ...int) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		d := hostdir.New(dir, hostdir.Options{})
-		for _, n := range versions {
+		d := quick(dir)
+		for i, n := range versions {
 			install(t, d, n)
+			if i == 0 {
+				putForeign(t, dir)
+			}
 			if tidy {
 				settle(t, d)
 			}
 		}
-		putForeign(t, dir)
 	}
 }
 
@@ -99,7 +101,7 @@ func scenarios() map[string]scenario {
 			prepare: func(t *testing.T, dir string) {
 				t.Helper()
 				found(t, dir)
-				d := hostdir.New(dir, hostdir.Options{})
+				d := quick(dir)
 				install(t, d, 1)
 				settle(t, d)
 			},
@@ -122,7 +124,7 @@ func scenarios() map[string]scenario {
 			prepare: func(t *testing.T, dir string) {
 				t.Helper()
 				found(t, dir)
-				install(t, hostdir.New(dir, hostdir.Options{}), 1)
+				install(t, quick(dir), 1)
 			},
 			act: (*hostdir.Dir).Settle,
 		},
@@ -151,7 +153,7 @@ func (s scenario) check(t *testing.T, dir string) {
 // finish has somebody else do what was cut short, and expects the outcome.
 func (s scenario) finish(t *testing.T, dir string) {
 	t.Helper()
-	d := hostdir.New(dir, hostdir.Options{})
+	d := quick(dir)
 	if s.before == s.after || seen(t, dir) != s.after.current {
 		if err := s.act(d); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package hostdir
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,37 +85,6 @@ func (d *Dir) keep(current, previous string) (string, error) {
 		return "", err
 	}
 	return kept, d.replace(current, previousLink, func(next string) error { return d.sys.Symlink(filepath.Join("..", kept), next) })
-}
-
-// keepTaken puts copies in the place of what was taken over.
-func (d *Dir) keepTaken() error {
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		return fmt.Errorf("look at %s: %w", d.path, err)
-	}
-	for _, e := range entries {
-		if !hasPrefix(e.Name(), takingFrom) {
-			continue
-		}
-		dir := d.at(e.Name())
-		nodes, err := readTree(dir)
-		if err != nil {
-			return err
-		}
-		nodes = slices.DeleteFunc(nodes, func(n node) bool { return n.link != "" && firstName(n.path) == n.path }) // a link that found no place
-		for i := range nodes {
-			nodes[i] = deeper(nodes[i])
-		}
-		if len(nodes) > 0 {
-			if _, err := d.write(takenOver, nodes); err != nil {
-				return err
-			}
-		}
-		if err := d.removeAll(dir); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // isDraft reports whether a name is of work that was cut short.

@@ -97,24 +97,91 @@ func (d *Dir) readPlain(name string) ([]node, error) {
 // exchange puts links in the place of what has these names, and that into a directory of its own.
 func (d *Dir) exchange(names []string) error {
 	taking := d.at(takingFrom + strings.ToLower(rand.Text()[:10]))
-	if err := d.sys.Mkdir(taking, directoryMode, nil); err != nil {
+	err := d.sys.Mkdir(taking, directoryMode, nil)
+	for i := 0; i < len(names) && err == nil; i++ {
+		err = d.exchangeOne(taking, names[i])
+	}
+	if err == nil {
+		err = d.sys.SyncDir(taking)
+	}
+	if err == nil {
+		err = d.sys.SyncDir(d.path)
+	}
+	if err != nil {
+		return errors.Join(err, d.dropLinks(taking))
+	}
+	return nil
+}
+
+func (d *Dir) exchangeOne(taking, name string) error {
+	link := filepath.Join(taking, name)
+	if err := d.sys.Symlink(filepath.Join(currentLink, name), link); err != nil {
 		return err
 	}
-	for _, name := range names {
-		link := filepath.Join(taking, name)
-		err := d.sys.Symlink(filepath.Join(currentLink, name), link)
-		if err == nil {
-			err = d.sys.Exchange(link, d.at(name))
-			if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EXDEV) {
-				err = fmt.Errorf("%w: %w", errNoExchange, err)
+	err := d.sys.Exchange(link, d.at(name))
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EXDEV) {
+		return fmt.Errorf("%w: %w", errNoExchange, err)
+	}
+	return err
+}
+
+// dropLinks removes links that did not find their place, and the directory if nothing else is in it.
+func (d *Dir) dropLinks(taking string) error {
+	entries, err := os.ReadDir(taking)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", taking, err)
+	}
+	left := len(entries)
+	for _, e := range entries {
+		if e.Type() == fs.ModeSymlink {
+			if err := d.sys.Remove(filepath.Join(taking, e.Name())); err != nil {
+				return err
 			}
+			left--
 		}
-		if err != nil {
+	}
+	if left > 0 {
+		return nil
+	}
+	return d.sys.Remove(taking)
+}
+
+// keepTaken puts copies in the place of what was taken over.
+func (d *Dir) keepTaken() error {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", d.path, err)
+	}
+	for _, e := range entries {
+		if !hasPrefix(e.Name(), takingFrom) {
+			continue
+		}
+		if err := d.keepOne(d.at(e.Name())); err != nil {
 			return err
 		}
 	}
-	if err := d.sys.SyncDir(taking); err != nil {
+	return nil
+}
+
+func (d *Dir) keepOne(taking string) error {
+	if err := d.dropLinks(taking); err != nil {
 		return err
 	}
-	return d.sys.SyncDir(d.path)
+	if _, err := os.Stat(taking); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	nodes, err := readTree(taking)
+	if err != nil {
+		return err
+	}
+	for i := range nodes {
+		nodes[i] = deeper(nodes[i])
+	}
+	if _, err := d.write(takenOver, nodes); err != nil {
+		return err
+	}
+	return d.removeAll(taking)
 }
