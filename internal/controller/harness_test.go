@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr/funcr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -343,7 +344,7 @@ func (w *world) versions() map[string]string {
 	out := map[string]string{}
 	for _, list := range []client.ObjectList{
 		&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
-		&corev1.SecretList{}, &corev1.ConfigMapList{},
+		&corev1.SecretList{}, &corev1.ConfigMapList{}, &coordinationv1.LeaseList{},
 	} {
 		w.list(list)
 		items, err := meta.ExtractList(list)

@@ -1,0 +1,169 @@
+package controller_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// waitsFor says that a replacement is in a phase still once the operator has looked at everything anew, and whom it
+// waits for.
+func (w *world) waitsFor(phase plan.Phase, names ...string) {
+	w.t.Helper()
+	w.later(0)
+	if got := w.ledger("k8s").Phase(); got != phase {
+		w.t.Fatalf("the phase is %q instead of %q", got, phase)
+	}
+	if got := pendingOf(w.clusterCA("k8s")); !slices.Equal(got, names) {
+		w.t.Errorf("%s: pending are %v instead of %v", phase, got, names)
+	}
+}
+
+// delivering is a namespace with one host that is delivered to by an agent, whose CA is being replaced.
+func delivering(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.validity("k8s", 50000)
+	w.phase("k8s", "DistributingTrust")
+	w.published("node1", 2)
+	return w
+}
+
+// TestAgentsAcknowledge replaces a CA whose consumer is an agent: every phase waits for what it has seen in use,
+// however much else it says, and for as long as it is silent.
+func TestAgentsAcknowledge(t *testing.T) {
+	const lease, name = "node1-tls", "NodeCredential/node1"
+	w := delivering(t)
+	all := func() *ack.State { return w.held("node1-tls", "node1-kubeconfig") }
+
+	w.later(11 * time.Minute)
+	w.waitsFor(plan.DistributingTrust, name+" (AgentSilent)")
+	old, now := all(), all()
+	old.Trust = map[string]int64{"k8s": now.Trust["k8s"] - 1, "other": 99}
+	for what, c := range map[string]struct {
+		off  time.Duration
+		said ack.Report
+		note string
+	}{
+		"installed":         {0, ack.Report{Installed: now}, ""},
+		"an older one":      {0, ack.Report{Installed: now, Verified: old}, ""},
+		"a problem":         {0, ack.Report{Verified: old, Problem: "disk full"}, " (AgentProblem)"},
+		"long ago":          {-15 * time.Minute, ack.Report{Verified: now}, " (AgentSilent)"},
+		"far in the future": {16 * time.Minute, ack.Report{Verified: now}, " (AgentSilent)"},
+	} {
+		t.Log(what)
+		w.says(lease, c.off, c.said)
+		w.waitsFor(plan.DistributingTrust, name+c.note)
+	}
+	w.says(lease, 0, ack.Report{Verified: now})
+	w.phase("k8s", "Reissuing")
+
+	w.later(11 * time.Minute)
+	next := all()
+	if next.Generation != 2 || now.Generation != 1 {
+		t.Fatalf("the generations are %d and %d", now.Generation, next.Generation)
+	}
+	foreign := *next
+	foreign.Issuer = "other"
+	for _, s := range []*ack.State{now, &foreign} {
+		w.says(lease, 0, ack.Report{Installed: next, Verified: s})
+		w.waitsFor(plan.Reissuing, name)
+	}
+	next.SerialNumber = "01" // of the same key: a renewal is no news
+	w.says(lease, 0, ack.Report{Verified: next})
+	w.phase("k8s", "WithdrawingTrust")
+
+	w.published("node1", 1)
+	w.says(lease, 0, ack.Report{Verified: all()})
+	w.later(16 * time.Minute)
+	w.waitsFor(plan.WithdrawingTrust, name+" (AgentSilent)")
+	w.breathes(lease)
+	w.phase("k8s", "")
+	w.settled()
+	w.whole("k8s")
+}
+
+// TestAgentIsAskedAgain lets an agent take back what it said, while the operator's cache does not hear of it.
+func TestAgentIsAskedAgain(t *testing.T) {
+	w := delivering(t)
+	now := w.held("node1-tls", "node1-kubeconfig")
+	w.says("node1-tls", 0, ack.Report{Verified: now})
+	w.eventually("the operator has heard it", func() error {
+		var l coordinationv1.Lease
+		if err := w.mgr.GetCache().Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "node1-tls"}, &l); err != nil {
+			return err
+		}
+		if ack.Of(&l).Verified == nil {
+			return errors.New("its cache is behind")
+		}
+		return nil
+	})
+	w.settled()
+	thaw := w.freeze("leases")
+	w.says("node1-tls", 0, ack.Report{Installed: now})
+	w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
+	before := w.requests.Load()
+	w.eventually("the operator asks again", func() error {
+		if n := w.requests.Load() - before; n < 30 {
+			return fmt.Errorf("it made %d requests", n)
+		}
+		return nil
+	})
+	if got := w.ledger("k8s").Phase(); got != plan.DistributingTrust {
+		t.Errorf("the phase is %q", got)
+	}
+	thaw()
+	w.says("node1-tls", 0, ack.Report{Verified: now})
+	w.phase("k8s", "Reissuing")
+}
+
+// TestNoAgentSpeaksForAnother lets an agent write on its own Lease that this is another object's.
+func TestNoAgentSpeaksForAnother(t *testing.T) {
+	w := delivering(t)
+	w.create(newKubelet("node2", byAgent))
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	w.settled()
+	now := w.held("node1-tls", "node1-kubeconfig")
+	w.stop()
+	edit(w, "node2-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
+		mine := w.lease("node1-tls")
+		l.OwnerReferences, l.Annotations = mine.OwnerReferences, mine.Annotations
+	})
+	w.says("node2-tls", 0, ack.Report{Verified: now})
+	w.start()
+	w.settled()
+	w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
+	w.waitsFor(plan.DistributingTrust, "NodeCredential/node1 (AgentSilent)", "NodeCredential/node2 (AgentSilent)")
+}
+
+// TestLedgerIsRebuiltAboveWhatAgentsSaid deletes the ledger: the next revision is above all that an agent has seen, so
+// that nothing it said before counts for what is published from then on.
+func TestLedgerIsRebuiltAboveWhatAgentsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.says("node1-tls", 0, ack.Report{Verified: &ack.State{Trust: map[string]int64{"k8s": 41}}})
+	w.settled()
+	var cm corev1.ConfigMap
+	w.get("k8s-trust", &cm)
+	w.delete(&cm)
+	w.eventually("it is rebuilt", func() error {
+		if got := w.ledger("k8s").TrustRevision; got <= 41 {
+			return fmt.Errorf("the trust revision is %d", got)
+		}
+		return nil
+	})
+}
