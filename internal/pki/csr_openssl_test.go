@@ -2,6 +2,7 @@ package pki_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -61,5 +62,40 @@ func TestOpenSSLRequests(t *testing.T) {
 				t.Errorf("%s: openssl does not read %q:\n%s", role, text, out)
 			}
 		}
+	}
+}
+
+// What the docs say of openssl works, and the request that they show is accepted for the credential that they show.
+func TestRequestIsMadeAsTheDocsSay(t *testing.T) {
+	page := string(must(os.ReadFile(filepath.Join("..", "..", "docs", "nodecredential.md"))))
+	_, command, found := strings.Cut(page, "```\nopenssl req ")
+	command, _, ended := strings.Cut(command, "```")
+	_, shown, there := strings.Cut(page, "    -----BEGIN CERTIFICATE REQUEST-----\n")
+	shown, _, whole := strings.Cut(shown, "  delivery:")
+	if !found || !ended || !there || !whole {
+		t.Fatal("the page shows no command, or no request")
+	}
+	dir := t.TempDir()
+	command = strings.ReplaceAll("openssl req "+command, "/etc/kubernetes/pki", dir)
+	c := exec.CommandContext(t.Context(), "sh", "-c", command)
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	made := must(os.ReadFile(filepath.Join(dir, "kubelet-client.csr")))
+	for name, text := range map[string][]byte{
+		"made": made, "shown": []byte("-----BEGIN CERTIFICATE REQUEST-----\n" + strings.ReplaceAll(shown, "    ", "")),
+	} {
+		csr, err := pki.ParseCSR(text)
+		if err == nil {
+			err = kubelet().Refuses(csr)
+		}
+		if err != nil {
+			t.Errorf("the request that is %s: %v", name, err)
+		}
+	}
+	csr, key := must(pki.ParseCSR(made)), must(pki.ParsePrivateKey(must(os.ReadFile(filepath.Join(dir, "kubelet-client.key")))))
+	if !pki.SamePublicKey(csr.PublicKey, key.Public()) {
+		t.Error("the key is another one")
 	}
 }
