@@ -59,7 +59,7 @@ func onHost(request string) func(*v1alpha1.NodeCredential) {
 	}
 }
 
-// submit writes a request into a credential's Lease, as an agent does, and lets the operator look at it.
+// submit writes a request into a credential's Lease, as an agent does.
 func (w *world) submit(credential, owner, request string) {
 	w.t.Helper()
 	key := client.ObjectKey{Namespace: w.ns, Name: credential + "-tls"}
@@ -78,7 +78,6 @@ func (w *world) submit(credential, owner, request string) {
 		}
 		return w.api.Create(w.t.Context(), &lease)
 	})
-	w.restartAt(w.clock.Now())
 }
 
 // isFor waits until node1's certificate is for a key, and its kubeconfig holds that certificate.
