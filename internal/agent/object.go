@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -95,16 +96,19 @@ func (o object) files(now time.Time, host, dir string, d data) ([]hostdir.File, 
 		}
 	} else {
 		c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: o.cred.Name}}
-		c.Spec.Role = v1alpha1.Role(o.cred.Role)
+		c.Spec.Role, c.Spec.KeySource = v1alpha1.Role(o.cred.Role), v1alpha1.KeySource(o.cred.KeySource)
 		h.Credentials = []export.Credential{{Object: c, TLS: d.tls, Kubeconfig: d.other}}
 	}
 	laid, err := export.Files(h, dir, now)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]hostdir.File, len(laid))
-	for i, f := range laid {
-		out[i] = hostdir.File{Path: f.Path, Mode: f.Mode, Data: f.Data}
+	var out []hostdir.File
+	for _, f := range laid {
+		out = append(out, hostdir.File{Path: f.Path, Mode: f.Mode, Data: f.Data})
+	}
+	if o.keyOnHost() {
+		out = append(out, hostdir.File{Path: o.places().Key, Mode: 0o600, Data: d.tls[corev1.TLSPrivateKeyKey]})
 	}
 	return out, nil
 }
