@@ -17,13 +17,12 @@ import (
 // change can help.
 func (a *Agent) look(ctx context.Context, s *session) time.Time {
 	a.trouble = ""
-	next := time.Time{}
-	for range 10 { // each round takes one step, and few follow each other
-		again, at := a.step(ctx)
-		next = at
-		if !again || ctx.Err() != nil {
-			break
-		}
+	again, next := true, time.Time{}
+	for round := 0; again && round < 10 && ctx.Err() == nil; round++ { // each round takes one step, and few follow each other
+		again, next = a.step(ctx)
+	}
+	if again {
+		next = a.clock.Now() // once it is known how far it is
 	}
 	if a.trouble != "" {
 		next = sooner(next, a.clock.Now().Add(lastAttempt))
