@@ -38,7 +38,7 @@ demo: build ## Issue a cluster's PKI and start that cluster on this machine; KEE
 	  exec bin/clusterpki demo --binaries "$$assets" $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: demo-rotate
-demo-rotate: build ## Replace the root CA of that cluster under load (about 18 minutes); NAIVE=1 does it at once.
+demo-rotate: build ## Replace the root CA of that cluster under load (about 20 minutes); NAIVE=1 does it at once.
 	$(say) "Kubernetes' programs (built once; about 8 minutes from nothing on 2 cores)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager kube-scheduler hollow-node) && \
 	  exec bin/clusterpki demo rotate --binaries "$$assets" $(if $(filter-out 0,$(NAIVE)),--naive)
@@ -72,9 +72,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	done
 
 .PHONY: bench
-bench: ## Run every benchmark; the replacement of a CA with 1,000 credentials takes some minutes.
+bench: ## Run every benchmark; 1,000 credentials and 1,000 agents take some minutes each.
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && export KUBEBUILDER_ASSETS=$$assets && \
-	  dirs=$$(grep -rl --include='*_test.go' '^func Benchmark' api cmd internal | xargs -r -n1 dirname | sort -u | sed 's|^|./|') && \
+	  dirs=$$(grep -rl --include='*_test.go' '^func Benchmark' api cmd internal test/e2e | xargs -r -n1 dirname | sort -u | sed 's|^|./|') && \
 	  go test -run='^$$' -bench=. -benchmem -timeout=60m $$dirs
 
 .PHONY: openssl

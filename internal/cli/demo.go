@@ -37,16 +37,17 @@ func newDemo() *cobra.Command {
 	return c
 }
 
-const demoRotateLong = `Starts the cluster of 'clusterpki demo', puts its API server under load (admin, controller manager,
-scheduler, kubelets and kube-proxies, each with 20 requests a second on fresh connections, and with
-a client-go client that holds a watch open), edits spec.validity of the root CA, and follows the
-replacement of that CA to its end. It carries changed Secrets to the hosts' files, as a mounted
-volume would, and restarts kube-controller-manager, which reads --root-ca-file only once. At the
-end it verifies that the old CA is refused and that everything runs, and prints what it counted. It
-fails if one request failed.
+const demoRotateLong = `Starts the cluster of 'clusterpki demo' with a real agent on each host, a process of its own with an
+identity of its own, that alone brings files there. It puts the API server under load (admin, controller
+manager, scheduler, kubelets and kube-proxies, each with 20 requests a second on fresh connections, and
+with a client-go client that holds a watch open), edits spec.validity of the root CA, and follows the
+replacement of that CA to its end. In the first phase the agent of one node is killed: the replacement
+waits for it, names it, and goes on when it is back. The agent of the master restarts
+kube-controller-manager, which reads --root-ca-file only once. At the end it verifies that the old CA
+is refused and that everything runs, and prints what it counted. It fails if one request failed.
 
-It takes about 18 minutes: three phases wait until every client has reloaded its files, which
-client-go does every five minutes. With --naive everything is swapped at once, for comparison.`
+It takes about 20 minutes: in three phases, agents wait until every client has reloaded its files,
+which client-go does every five minutes. With --naive everything is swapped at once, for comparison.`
 
 func newDemoRotate() *cobra.Command {
 	return newDemoCommand(demo.Phased, &cobra.Command{

@@ -175,7 +175,7 @@ func TestLeaseChangesHands(t *testing.T) {
 		if w.missing("shared", &l) {
 			return errors.New("there is none")
 		}
-		if l := w.lease("shared"); l.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/node2" || len(l.Annotations) != 1 {
+		if l.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/node2" || len(l.Annotations) != 1 {
 			return fmt.Errorf("it is %+v", l.ObjectMeta)
 		}
 		return nil

@@ -269,7 +269,7 @@ func asIdentity(t *testing.T, r pki.Request) client.Client {
 	return c
 }
 
-func signingPair(t *testing.T) pki.KeyPair {
+func signingPair(t testing.TB) pki.KeyPair {
 	t.Helper()
 	var list corev1.SecretList
 	if err := shared.management.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
