@@ -32,10 +32,9 @@ func (b breakage) then() func(string, string) error {
 }
 
 var breakages = map[string]breakage{
-	"full":              {err: syscall.ENOSPC, removes: true, says: "is full: make room"},
-	"full for a moment": {err: syscall.ENOSPC, once: true, says: "is full: make room"},
-	"read-only":         {err: syscall.EROFS, says: "is read-only"},
-	"broken":            {err: syscall.EIO, once: true, says: "does not work"},
+	"full":      {err: syscall.ENOSPC, removes: true, says: "is full: make room"},
+	"read-only": {err: syscall.EROFS, says: "is read-only"},
+	"broken":    {err: syscall.EIO, once: true, says: "does not work"},
 }
 
 // TestFailsAtEachStep: whatever the disk refuses, the files are the old or the new ones, the error says what to do,
@@ -129,4 +128,44 @@ func TestNoExchange(t *testing.T) {
 	dir = filepath.Join(t.TempDir(), "empty")
 	install(t, hostdir.New(dir, hostdir.Options{System: noExchange{}}), 1)
 	wantWhole(t, dir, 1, none)
+}
+
+// TestDurable: before a set is in use, each name in it is on the disk, and at the end so is the link that leads to it.
+func TestDurable(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "host")
+			s.prepare(t, dir)
+			dirty := map[string]bool{} // directories with names that may not be on the disk
+			sys := &faulty{System: unsynced{}, then: func(operation, name string) error {
+				in := filepath.Dir(name)
+				if operation == "rename" {
+					defer func() { dirty[in] = true }()
+				}
+				switch {
+				case operation == "sync":
+					dirty[name] = false
+				case operation == "rename" && filepath.Base(name) != "..data" && in == dir: // a draft becomes a set
+					for path, d := range dirty {
+						if d && strings.Contains(path, "/..new-") {
+							t.Errorf("%s is not on the disk, and the set has its name", path)
+						}
+					}
+				case operation == "rename" && in == dir && dirty[dir]:
+					t.Error("the set is not on the disk, and becomes the current one")
+				case operation != "remove" && filepath.Base(name) != "..next":
+					dirty[in] = true
+				}
+				return nil
+			}}
+			if err := s.act(hostdir.New(dir, hostdir.Options{System: sys})); err != nil {
+				t.Fatal(err)
+			}
+			for path, d := range dirty {
+				if d && !strings.Contains(path, "..new-") {
+					t.Errorf("at the end %s is not on the disk", path)
+				}
+			}
+		})
+	}
 }

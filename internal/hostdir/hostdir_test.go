@@ -1,7 +1,13 @@
 package hostdir_test
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"clusterpki.io/operator/internal/hostdir"
@@ -35,4 +41,156 @@ func TestInstall(t *testing.T) {
 		t.Errorf("rolled back to %+v (%v)", s, err)
 	}
 	wantWhole(t, dir, 2, 3)
+}
+
+// TestModesAndOwner: they are what was asked for, whatever the umask.
+func TestModesAndOwner(t *testing.T) {
+	owner := hostdir.Owner{UID: os.Getuid(), GID: os.Getgid()}
+	if owner.UID == 0 {
+		owner = hostdir.Owner{UID: 12345, GID: 23456} // only root can
+	}
+	for _, mask := range []int{0, 0o077, 0o777} {
+		dir := filepath.Join(t.TempDir(), "host")
+		before := syscall.Umask(mask)
+		d := hostdir.New(dir, hostdir.Options{Owner: &owner})
+		for n := range 2 {
+			install(t, d, n)
+			settle(t, d)
+		}
+		syscall.Umask(before)
+		wantWhole(t, dir, 1, 0)
+		set, err := os.Readlink(filepath.Join(dir, "..data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = filepath.WalkDir(filepath.Join(dir, set), func(name string, e fs.DirEntry, err error) error {
+			if err != nil || e.Type() == fs.ModeSymlink {
+				return err
+			}
+			info, err := e.Info()
+			if s, ok := info.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != owner.UID || int(s.Gid) != owner.GID {
+				t.Errorf("%s belongs to %+v", name, info.Sys())
+			}
+			if e.IsDir() && info.Mode().Perm() != 0o755 {
+				t.Errorf("%s has mode %v", name, info.Mode())
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestInstallRefuses(t *testing.T) {
+	for _, files := range [][]hostdir.File{
+		{{Path: "../a"}}, {{Path: "/a"}}, {{Path: ""}}, {{Path: "."}}, {{Path: "a//b"}}, {{Path: "a\nb"}},
+		{{Path: "..data"}}, {{Path: "a/..b"}}, {{Path: "a", Mode: fs.ModeSetuid}}, {{Path: "a"}, {Path: "a"}}, {{Path: "a"}, {Path: "a/b"}},
+	} {
+		dir := filepath.Join(t.TempDir(), "host")
+		if _, err := hostdir.New(dir, hostdir.Options{}).Install(files, nil); err == nil {
+			t.Errorf("%+v was installed", files)
+		}
+		if s, err := hostdir.New(dir, hostdir.Options{}).Current(); err != nil || s.ID != "" {
+			t.Errorf("%+v has left %+v (%v)", files, s, err)
+		}
+	}
+}
+
+// TestNothingThere: what needs a set says that there is none.
+func TestNothingThere(t *testing.T) {
+	d := hostdir.New(filepath.Join(t.TempDir(), "host"), hostdir.Options{})
+	if err := d.SetNote(nil); err == nil {
+		t.Error("there is a note of nothing")
+	}
+	if _, err := d.Rollback(nil); err == nil {
+		t.Error("rolled back to nothing")
+	}
+	install(t, d, 0)
+	if _, err := d.Rollback(nil); err == nil {
+		t.Error("rolled back to nothing")
+	}
+}
+
+// TestDamage: what was changed behind our back is noticed, and the next installation repairs it.
+func TestDamage(t *testing.T) {
+	remove := func(path string) func(dir string) error {
+		return func(dir string) error { return os.RemoveAll(filepath.Join(dir, path)) }
+	}
+	for name, c := range map[string]struct {
+		damage func(dir string) error
+		says   string // "" if the set merely lacks files
+		repair func(dir string) error
+	}{
+		"a file is gone":  {damage: remove("pki/a.key")},
+		"a link is gone":  {damage: remove("admin.conf")},
+		"all is gone":     {damage: remove("."), says: ""},
+		"the set is gone": {damage: func(dir string) error { set, _ := os.Readlink(filepath.Join(dir, "..data")); return remove(set)(dir) }, says: "install the files again"},
+		"a file has taken a link's place": {damage: func(dir string) error {
+			return errors.Join(remove("admin.conf")(dir), os.WriteFile(filepath.Join(dir, "admin.conf"), []byte("x"), 0o600))
+		}},
+		"..data is a file": {damage: func(dir string) error {
+			return errors.Join(remove("..data")(dir), os.WriteFile(filepath.Join(dir, "..data"), nil, 0o600))
+		}, says: "move it away", repair: remove("..data")},
+		"..data leads elsewhere": {damage: func(dir string) error {
+			return errors.Join(remove("..data")(dir), os.Symlink("/etc", filepath.Join(dir, "..data")))
+		}, says: "remove the link", repair: remove("..data")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "host")
+			d := hostdir.New(dir, hostdir.Options{})
+			install(t, d, 0)
+			if err := c.damage(dir); err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.Current()
+			if c.says == "" && (err != nil || hostdir.Equal(s.Files, version(0))) {
+				t.Errorf("the current set is %+v (%v)", s, err)
+			}
+			if c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("the error is %v", err)
+			}
+			if c.repair != nil {
+				if _, err := d.Install(version(1), nil); err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("the error is %v", err)
+				}
+				if err := c.repair(dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			install(t, d, 1)
+			settle(t, d)
+			if got := seen(t, dir); got != 1 {
+				t.Errorf("it shows version %d", got)
+			}
+			wantTidy(t, dir)
+		})
+	}
+}
+
+func TestPreviousIsGone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "host")
+	d := hostdir.New(dir, hostdir.Options{})
+	install(t, d, 0)
+	s := install(t, d, 1)
+	if err := os.Remove(filepath.Join(dir, s.ID, "..previous/pki/a.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Rollback(nil); err == nil || !strings.Contains(err.Error(), "pki/a.key is gone") {
+		t.Errorf("the error is %v", err)
+	}
+	wantMode(t, filepath.Join(dir, "pki/a.key"), 0o600)
+}
+
+func TestChanged(t *testing.T) {
+	before := []hostdir.File{{Path: "a"}, {Path: "b"}, {Path: "c", Mode: 0o600}, {Path: "d"}}
+	after := []hostdir.File{{Path: "e"}, {Path: "c", Mode: 0o644}, {Path: "b", Data: []byte("x")}, {Path: "a"}}
+	if got := hostdir.Changed(before, after); !slices.Equal(got, []string{"b", "c", "d", "e"}) {
+		t.Errorf("changed: %v", got)
+	}
+	turned := slices.Clone(before)
+	slices.Reverse(turned)
+	if !hostdir.Equal(before, turned) || hostdir.Equal(before, after) {
+		t.Errorf("the order counts: %v", hostdir.Changed(before, turned))
+	}
 }
