@@ -36,6 +36,7 @@ type Agent struct {
 	settled  bool                // nothing of a swap is left to be done
 	redial   bool                // the agent's own way to the management cluster has changed
 	trouble  string              // why nothing at all can be done now
+	stays    string              // why what is installed does not work, where nothing did before
 	wants    string              // the digest of the files that are issued
 	// unverified says, by Lease, why what is installed was not seen in use.
 	unverified map[string]string

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -40,26 +41,33 @@ func (a *Agent) step(ctx context.Context) (again bool, next time.Time) {
 		a.settle()
 	}
 	now, rec := a.clock.Now(), recordOf(set)
+	waits := now.Before(a.checks.next)
 	switch {
 	case set.ID == "":
 		return a.change(ctx, set, rec)
-	case len(rec.Reload) > 0:
-		return a.reload(ctx, set, rec), a.checks.next
-	case !rec.Checked:
-		if again, next = a.confirm(ctx, set, rec); again || !next.IsZero() {
-			return again, next
-		}
+	case slices.ContainsFunc(rec.Stuck, a.cfg.reloads): // the configuration has changed since
+		rec.Reload, rec.Stuck = a.cfg.unstick(rec)
+		return a.save(rec), time.Time{}
+	case len(rec.Reload) > 0 && !waits:
+		return a.reload(ctx, set, rec)
+	case len(rec.Reload) == 0 && !rec.Checked && waits:
+		return false, a.checks.next
+	case len(rec.Reload) == 0 && !rec.Checked:
+		return a.confirm(ctx, set, rec)
 	}
-	if again, next = a.change(ctx, set, rec); again {
+	if again, next = a.change(ctx, set, rec); again || a.trouble != "" {
 		return again, next
 	}
-	if rec.inUse() {
+	switch {
+	case rec.inUse() || len(rec.Stuck) > 0:
 		return false, next
-	}
-	if now.Before(rec.Due) {
+	case waits:
+		return false, sooner(next, a.checks.next)
+	case now.Before(rec.Due):
 		return false, sooner(next, rec.Due)
 	}
-	return a.verify(ctx, rec), sooner(next, a.checks.next)
+	again = a.verify(ctx, rec)
+	return again, sooner(next, a.checks.next)
 }
 
 // fail notes why nothing can be done; it answers that no other step makes sense.
@@ -132,7 +140,7 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w want
 	if _, err := a.dir.Install(w.files, note); err != nil {
 		return a.fail(err)
 	}
-	a.checks = attempts{}
+	a.checks, a.stays = attempts{}, ""
 	a.redial = a.redial || a.leadsToManagement(changed)
 	a.log.Info("Installed", "files", shorten(changed), "reload", next.Reload)
 	a.pause(ctx)
@@ -153,14 +161,7 @@ func (a *Agent) leadsToManagement(changed []string) bool {
 // follow is the record of a swap: what has to follow it.
 func (a *Agent) follow(rec record, changed []string, replaces bool) record {
 	now := a.clock.Now().UTC().Truncate(time.Second)
-	next := record{Installed: now, Due: rec.Due}
-	for _, name := range rec.Stuck { // unless the configuration now says how
-		if a.cfg.component(name) != nil {
-			next.Reload = append(next.Reload, name)
-		} else {
-			next.Stuck = append(next.Stuck, name)
-		}
-	}
+	next := record{Installed: now, Due: rec.Due, Reload: slices.Clone(rec.Reload), Stuck: slices.Clone(rec.Stuck)}
 	if !replaces { // nothing has read a file that was not there
 		return next
 	}
@@ -193,34 +194,30 @@ func (a *Agent) pause(ctx context.Context) {
 }
 
 // reload reloads the next component, never two at once.
-func (a *Agent) reload(ctx context.Context, set hostdir.Set, rec record) bool {
-	if a.clock.Now().Before(a.checks.next) {
-		return false
-	}
+func (a *Agent) reload(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
 	name := rec.Reload[0]
 	c := a.cfg.component(name)
 	if c == nil { // the configuration has changed since
 		rec.Reload, rec.Stuck = rec.Reload[1:], append(rec.Stuck, name)
-		return a.save(rec)
+		return a.save(rec), time.Time{}
 	}
 	a.log.Info("Reloading", "component", name)
 	if err := c.do(ctx, a.run); err != nil {
 		if ctx.Err() != nil {
-			return false
+			return false, time.Time{}
 		}
-		return a.takeBack(set, rec, err)
+		again = a.takeBack(set, rec, err)
+		return again, a.checks.next
 	}
+	a.checks, a.stays = attempts{}, ""
 	rec.Reload, rec.Reloaded = rec.Reload[1:], a.clock.Now().UTC().Truncate(time.Second)
-	return a.save(rec)
+	return a.save(rec), time.Time{}
 }
 
 // confirm sees whether everything that worked before the swap works after it, and takes the swap back if it does not
 // in time. next: it may yet.
 func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
 	now := a.clock.Now()
-	if now.Before(a.checks.next) {
-		return false, a.checks.next
-	}
 	var failures []string
 	for _, r := range a.probe(ctx, a.among(rec.Worked)) {
 		if r.err != nil {
@@ -243,18 +240,15 @@ func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again
 		a.checks.failed(now, firstAttempt, 10*time.Second)
 		return false, a.checks.next
 	}
-	return a.takeBack(set, rec, fmt.Errorf("with the new files, what worked before them does not: %s", strings.Join(failures, "; "))), a.checks.next
+	again = a.takeBack(set, rec, fmt.Errorf("with the new files, what worked before them does not: %s", strings.Join(failures, "; ")))
+	return again, a.checks.next
 }
 
 // takeBack puts the files of before in place of those that do not work, and reloads once more what has read them.
 func (a *Agent) takeBack(set hostdir.Set, rec record, why error) bool {
 	previous, err := a.dir.Previous()
-	if err == nil && (previous.ID == "" || len(rec.Worked) == 0) {
-		err = why // there is nothing that worked: the new files stay, and are tried again
-	}
-	if err != nil {
-		a.checks.failed(a.clock.Now(), firstRetry, lastRetry)
-		return a.fail(err)
+	if err != nil || previous.ID == "" || len(rec.Worked) == 0 {
+		return a.stay(rec, errors.Join(why, err))
 	}
 	was := recordOf(previous)
 	next := a.follow(rec, hostdir.Changed(set.Files, previous.Files), true)
@@ -269,17 +263,25 @@ func (a *Agent) takeBack(set hostdir.Set, rec record, why error) bool {
 		return a.fail(err)
 	}
 	a.log.Info("Took the new files back", "problem", why.Error())
-	a.checks = attempts{}
+	a.checks, a.stays = attempts{}, ""
 	return true
+}
+
+// stay keeps files that do not work, because nothing worked before them. They are tried again, or replaced by others.
+func (a *Agent) stay(rec record, why error) bool {
+	a.checks.failed(a.clock.Now(), firstRetry, lastRetry)
+	a.stays = why.Error()
+	a.log.Info("The files do not work, and there are none to go back to", "problem", a.stays)
+	if rec.Checked {
+		return false
+	}
+	rec.Checked = true
+	return a.save(rec)
 }
 
 // verify sees what is installed work once everything has reloaded it.
 func (a *Agent) verify(ctx context.Context, rec record) bool {
-	now := a.clock.Now()
-	if now.Before(a.checks.next) || len(rec.Stuck) > 0 {
-		return false
-	}
-	a.unverified = map[string]string{}
+	a.unverified, a.stays = map[string]string{}, ""
 	verified, failed := maps.Clone(rec.Verified), false
 	if verified == nil {
 		verified = map[string]ack.State{}
@@ -300,7 +302,9 @@ func (a *Agent) verify(ctx context.Context, rec record) bool {
 		return false
 	}
 	if failed {
-		a.checks.failed(now, firstAttempt, lastAttempt)
+		a.checks.failed(a.clock.Now(), firstAttempt, lastAttempt)
+	} else {
+		a.checks = attempts{}
 	}
 	if maps.EqualFunc(verified, rec.Verified, same) {
 		return false

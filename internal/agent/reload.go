@@ -100,6 +100,23 @@ func (c Component) do(ctx context.Context, run runner) error {
 	}
 }
 
+// reloads says whether the configuration says how to reload a component.
+func (c *Config) reloads(name string) bool { return c.component(name) != nil }
+
+// unstick is what has to be reloaded, and what still cannot be, once the configuration may say how.
+func (c *Config) unstick(rec record) (reload, stuck []string) {
+	reload = slices.Clone(rec.Reload)
+	for _, name := range rec.Stuck {
+		switch {
+		case !c.reloads(name):
+			stuck = append(stuck, name)
+		case !slices.Contains(reload, name):
+			reload = append(reload, name)
+		}
+	}
+	return reload, stuck
+}
+
 // component is a configured one by name, nil for none.
 func (c *Config) component(name string) *Component {
 	i := slices.IndexFunc(c.Components, func(comp Component) bool { return comp.Name == name })

@@ -53,6 +53,8 @@ func (a *Agent) problem(o object, rec record) string {
 		return "it was installed and taken back: " + rec.Failed.Reason
 	case !installed || same(state, rec.Verified[o.lease]):
 		return ""
+	case a.stays != "":
+		return a.stays
 	case len(rec.Stuck) > 0:
 		return fmt.Sprintf("%s must be restarted to read its files, and the agent's configuration does not say how: list it under components",
 			strings.Join(rec.Stuck, ", "))
