@@ -121,9 +121,26 @@ func refusedOrUnreachable(err error) error {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
 	if untrusted || alert || strings.Contains(err.Error(), "remote error: tls:") {
-		return wrong("the TLS handshake with the API server: %w", err)
+		return wrong("the TLS handshake with the API server: %w", lasting(err))
 	}
-	return fmt.Errorf("the API server cannot be reached: %w", err)
+	return fmt.Errorf("the API server cannot be reached: %w", lasting(err))
+}
+
+// lasting is an error without what differs each time it happens, such as the time and the port of this end: a report
+// that says something else is written again.
+func lasting(err error) error {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired && invalid.Cert != nil {
+		c := invalid.Cert
+		return fmt.Errorf("the certificate of %q is valid from %s to %s, and not now",
+			pki.SubjectOf(c), c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("the name %q cannot be resolved", dns.Name)
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
+		return fmt.Errorf("%s %s: %w", op.Op, op.Addr, op.Err)
+	}
+	return err
 }
 
 // accessOf reads a kubeconfig of the path form and the files that it names, as a component does.

@@ -51,7 +51,7 @@ func inspect(now time.Time, e expectation, pair pki.KeyPair, bundle []byte) erro
 		return fmt.Errorf("the trust bundle: %w", err)
 	}
 	if err := pair.Verify(now, roots); err != nil {
-		return fmt.Errorf("the certificate does not lead to a CA of its own bundle: %w", err)
+		return fmt.Errorf("the certificate does not lead to a CA of its own bundle: %w", lasting(err))
 	}
 	return nil
 }
@@ -90,11 +90,11 @@ func rehearse(now time.Time, server tls.Certificate, clientCAs []byte, client ac
 	}
 	switch serr := <-served; {
 	case err != nil && serr != nil && !errors.Is(serr, net.ErrClosed):
-		return fmt.Errorf("a client with the new files and an API server with the new files refuse each other: %w", errors.Join(err, serr))
+		return fmt.Errorf("a client with the new files and an API server with the new files refuse each other: %w", errors.Join(lasting(err), lasting(serr)))
 	case err != nil:
-		return fmt.Errorf("a client with the new files refuses an API server with the new files: %w", err)
+		return fmt.Errorf("a client with the new files refuses an API server with the new files: %w", lasting(err))
 	case serr != nil:
-		return fmt.Errorf("an API server with the new files refuses a client with the new files: %w", serr)
+		return fmt.Errorf("an API server with the new files refuses a client with the new files: %w", lasting(serr))
 	}
 	return nil
 }

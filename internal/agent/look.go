@@ -106,7 +106,7 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 	if err != nil {
 		return a.fail(err), next
 	}
-	a.note(w.problems)
+	next = sooner(next, a.note(w.problems))
 	a.wants = digest(w.files)
 	if hostdir.Equal(set.Files, w.files) {
 		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) {
@@ -129,7 +129,8 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w want
 	}
 	changed := hostdir.Changed(before, w.files)
 	next := a.follow(rec, changed, len(before) > 0)
-	next.States, next.Verified, next.Failed = w.states, rec.Verified, rec.Failed
+	next.States, next.Verified, next.Failed = w.states, maps.Clone(rec.Verified), rec.Failed
+	maps.DeleteFunc(next.Verified, func(lease string, _ ack.State) bool { _, ok := w.states[lease]; return !ok })
 	next.Worked = a.working(ctx, before, changed)
 	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
 	note, err := next.note()

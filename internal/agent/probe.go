@@ -91,14 +91,14 @@ func (a *Agent) among(leases []string) []object {
 	return slices.DeleteFunc(slices.Clone(a.objects), func(o object) bool { return !slices.Contains(leases, o.lease) })
 }
 
-// working are those of the objects whose files are about to change that work now.
+// working are those of the objects whose files are about to change that work now, as far as anybody can tell.
 func (a *Agent) working(ctx context.Context, before []hostdir.File, changed []string) []string {
 	var ask []object
 	for _, o := range a.objects {
 		own, shared := o.own()
 		touched := slices.ContainsFunc(append(own, shared...), func(p string) bool { return slices.Contains(changed, p) })
 		there := slices.ContainsFunc(before, func(f hostdir.File) bool { return f.Path == own[0] })
-		if touched && there && (o.api != nil || o.hasKubeconfig()) {
+		if touched && there {
 			ask = append(ask, o)
 		}
 	}

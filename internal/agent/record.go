@@ -107,10 +107,14 @@ func same(a, b ack.State) bool {
 
 // restated is the record once the Secrets say something else of the same files: what was in use still is.
 func (r record) restated(states map[string]ack.State) record {
-	verified := maps.Clone(r.Verified)
+	verified := map[string]ack.State{}
 	for lease, s := range states {
-		if was, ok := r.States[lease]; ok && r.Checked && same(r.Verified[lease], was) {
+		was, ok := r.Verified[lease]
+		switch {
+		case ok && r.Checked && same(was, r.States[lease]):
 			verified[lease] = s
+		case ok:
+			verified[lease] = was
 		}
 	}
 	r.States, r.Verified = states, verified

@@ -18,8 +18,8 @@ import (
 // patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
 const patience = 30 * time.Second
 
-// note takes down why objects keep the files of before.
-func (a *Agent) note(problems map[string]problem) {
+// note takes down why objects keep the files of before, and returns when one of them is to be told that is not yet.
+func (a *Agent) note(problems map[string]problem) (next time.Time) {
 	now := a.clock.Now()
 	for _, o := range a.objects {
 		p, ok := problems[o.lease]
@@ -36,7 +36,11 @@ func (a *Agent) note(problems map[string]problem) {
 		if ok && !p.passing {
 			a.seen[o.lease] = sighting{text: p.text} // since ever
 		}
+		if at := a.seen[o.lease].since.Add(patience); ok && now.Before(at) {
+			next = sooner(next, at)
+		}
 	}
+	return next
 }
 
 // problem is why an object is not in use as it is issued, "" where it is or may soon be.
