@@ -53,11 +53,15 @@ func New(c Config, o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("owner: %w", err)
 	}
+	if o.System == nil {
+		o.System = hostdir.Real{}
+	}
 	return &Agent{
 		cfg: c, objects: objects, clock: o.Clock, log: o.Log, run: run,
 		dir:   hostdir.New(c.Directory, hostdir.Options{Owner: owner, System: o.System}),
-		keys:  keyStore{dir: c.StateDirectory, sys: hostdir.Real{}},
-		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, seen: map[string]sighting{}, said: map[string]string{}, unverified: map[string]string{},
+		keys:  keyStore{dir: c.StateDirectory, sys: o.System},
+		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, seen: map[string]sighting{},
+		said: map[string]string{}, unverified: map[string]string{},
 	}, nil
 }
 
