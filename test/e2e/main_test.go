@@ -38,15 +38,21 @@ const (
 
 // shared is what every test of the package uses.
 var shared struct {
-	management client.Client
+	management client.WithWatch
+	config     *rest.Config // of the management cluster's administrator
 	hosts      map[string]target.Host
 	endpoint   string
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(agentEnv); file != "" {
+		os.Exit(runAgent(file))
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "clusterpki-e2e-")
 	if err != nil {
@@ -95,7 +101,8 @@ func startOperator(ctx context.Context, cfg *rest.Config) error {
 		return err
 	}
 	go mgr.Start(ctx)
-	shared.management, err = client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	shared.config = cfg
+	shared.management, err = client.NewWithWatch(cfg, client.Options{Scheme: controller.Scheme()})
 	return err
 }
 

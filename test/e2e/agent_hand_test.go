@@ -1,0 +1,175 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
+	"clusterpki.io/operator/internal/pki"
+)
+
+const (
+	handHost  = "k8s-hand"
+	handLease = "kubelet-tls"
+)
+
+// kubeletFiles are those that a host with a kubelet's credential has.
+var kubeletFiles = []string{"kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt", "pki/client-ca.crt", "pki/kubelet-client.crt", "pki/kubelet-client.key"}
+
+// byHand is a host whose Secrets the test writes, in a namespace without custom resources: nobody repairs them.
+func byHand(t *testing.T) *host {
+	t.Helper()
+	ns := corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "by-hand-"}}
+	if err := shared.management.Create(t.Context(), &ns); err != nil {
+		t.Fatal(err)
+	}
+	newLease(t, ns.Name, handLease, 10)
+	return newHost(t, agent.Config{
+		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns.Name, Kubeconfig: kubeconfigOf(t, shared.config),
+		Credentials: []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, KubeconfigSecretName: "kubelet-kubeconfig"}},
+		Components:  []agent.Component{{Name: "kubelet", Command: []string{"true"}}},
+	})
+}
+
+// issued is what a kubelet's two Secrets hold.
+type issued struct {
+	pair        pki.KeyPair
+	key         []byte
+	own, server []byte // bundles: of who signed the certificate, and of who signed for the API server
+	endpoint    string
+	serial      string
+}
+
+// kubeletRequest is what the host's kubelet has to have.
+func kubeletRequest() pki.Request {
+	return pki.Request{
+		Subject: pki.Subject{CommonName: "system:node:" + handHost, Organizations: []string{"system:nodes"}},
+		Usages:  []pki.Usage{pki.ClientAuth}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
+	}
+}
+
+// issueBy signs with a CA at a time.
+func issueBy(t *testing.T, ca pki.KeyPair, now time.Time, r pki.Request) issued {
+	t.Helper()
+	pair, err := pki.Issue(now, r, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pair.Key.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := signingPair(t)
+	return issued{pair: pair, key: key, own: ca.CertPEM(), server: real.CertPEM(), endpoint: shared.endpoint, serial: pki.SerialOf(pair.Cert)}
+}
+
+// good is a new certificate that works.
+func good(t *testing.T) issued {
+	t.Helper()
+	return issueBy(t, signingPair(t), time.Now(), kubeletRequest())
+}
+
+func (i issued) kubeconfig(t *testing.T, paths bool) []byte {
+	t.Helper()
+	p := kubeconfig.Params{
+		Server: i.endpoint, ClusterName: "k8s-cluster", ContextName: "default", UserName: "kubelet",
+		CA: kubeconfig.Material{PEM: i.server}, Certificate: kubeconfig.Material{PEM: i.pair.CertPEM()}, Key: kubeconfig.Material{PEM: i.key},
+	}
+	if paths {
+		at := hostfiles.ForRole("Kubelet", "").Below(hostfiles.DefaultBaseDir)
+		p.CA, p.Certificate, p.Key = kubeconfig.Material{Path: at.CA}, kubeconfig.Material{Path: at.Certificate}, kubeconfig.Material{Path: at.Key}
+	}
+	text, err := kubeconfig.Render(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// put writes both Secrets, as the operator does: one after the other.
+func (h *host) put(i issued) {
+	h.t.Helper()
+	h.putSecret(handLease, map[string][]byte{"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.own})
+	h.putSecret("kubelet-kubeconfig", map[string][]byte{
+		"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.server,
+		"kubeconfig": i.kubeconfig(h.t, false), "kubeconfig.files": i.kubeconfig(h.t, true),
+	})
+}
+
+func (h *host) putSecret(name string, data map[string][]byte) {
+	h.t.Helper()
+	s := corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: h.config.Namespace, Name: name}}
+	err := shared.management.Get(h.t.Context(), client.ObjectKeyFromObject(&s), &s)
+	there := err == nil
+	if !there && !apierrors.IsNotFound(err) {
+		h.t.Fatal(err)
+	}
+	s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":1}},"issuer":"k8s","generation":1}`}
+	s.Data = data
+	if there {
+		err = shared.management.Update(h.t.Context(), &s)
+	} else {
+		err = shared.management.Create(h.t.Context(), &s)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// has waits until the host's files are of a certificate, and that is reported as in use.
+func (h *host) has(i issued) {
+	h.t.Helper()
+	eventually(h.t, "certificate "+i.serial+" is in use", func() error {
+		if r := h.report(handLease); r.Problem != "" || r.Verified == nil || r.Verified.SerialNumber != i.serial {
+			return fmt.Errorf("the Lease says installed %+v, verified %+v, problem %q", r.Installed, r.Verified, r.Problem)
+		}
+		return nil
+	})
+	h.shows(i)
+}
+
+// shows expects the files of a certificate, now.
+func (h *host) shows(i issued) {
+	h.t.Helper()
+	if got := string(h.read("pki/kubelet-client.crt")); got != string(i.pair.CertPEM()) {
+		h.t.Errorf("the certificate is another one:\n%s", got)
+	}
+	if string(h.read("pki/kubelet-client.key")) != string(i.key) {
+		h.t.Error("the key is another one")
+	}
+	h.wantModes(kubeletFiles...)
+}
+
+// saysNoKey looks for lines of keys in all that the agent has said.
+func (h *host) saysNoKey(keys ...[]byte) {
+	h.t.Helper()
+	said := h.logs.String() + h.report(handLease).Problem
+	for _, key := range keys {
+		for line := range strings.Lines(string(key)) {
+			if line = strings.TrimSpace(line); len(line) > 8 && !strings.HasPrefix(line, "-----") && strings.Contains(said, line) {
+				h.t.Error("logs or the Lease hold a key")
+			}
+		}
+	}
+}
+
+// longLived is the sample's CA as if it had begun a day earlier: it signs for the past.
+func longLived(t *testing.T) pki.KeyPair {
+	t.Helper()
+	ca := signingPair(t)
+	earlier, err := pki.RenewRoot(time.Now().Add(-24*time.Hour), 87600*time.Hour, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return earlier
+}
