@@ -16,6 +16,9 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
+// KubeconfigFile is where a host without a credential of role 'Agent' has its agent's kubeconfig, unless its configuration says otherwise.
+const KubeconfigFile = "/etc/clusterpki/kubeconfig"
+
 // ConfigFor is the configuration of a host's agent, from the objects of its namespace. Notes say what a person should look
 // at. It is an error if nothing there is for the host.
 func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, credentials []v1alpha1.NodeCredential) (Config, []string, error) {
@@ -52,6 +55,7 @@ func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, 
 	if c.APIServer == nil && len(c.Credentials) == 0 {
 		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", namespace, host)
 	}
+	c.Kubeconfig = orDefault(c.Kubeconfig, KubeconfigFile)
 	var notes []string
 	if len(others) > 0 {
 		notes = append(notes, "set delivery.mode: Agent, or the replacement of a CA does not ask this agent: "+strings.Join(others, ", "))

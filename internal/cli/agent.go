@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -45,6 +49,9 @@ func newAgent() *cobra.Command {
 
 func runAgent(c *cobra.Command, file string) error {
 	cfg, err := agent.ReadConfig(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: make it with `clusterpki agent config`, as docs/agent.md says", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -104,7 +111,31 @@ func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
 			return agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
 		}
 	}
-	return agent.ConfigFor(f.host, namespace, servers.Items, credentials.Items)
+	cfg, notes, err := agent.ConfigFor(f.host, namespace, servers.Items, credentials.Items)
+	if err != nil {
+		return agent.Config{}, nil, fmt.Errorf("%w; %s", err, hostsOf(servers.Items, credentials.Items))
+	}
+	return cfg, notes, nil
+}
+
+// hostsOf says which hosts there are, to somebody who has named another one.
+func hostsOf(servers []v1alpha1.APIServerCertificate, credentials []v1alpha1.NodeCredential) string {
+	var hosts []string
+	for i := range servers {
+		hosts = append(hosts, servers[i].Spec.HostName)
+	}
+	for i := range credentials {
+		hosts = append(hosts, credentials[i].Spec.HostName)
+	}
+	if len(hosts) == 0 {
+		return "there is none for any host: is the namespace right?"
+	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
+	if len(hosts) > 10 {
+		hosts = append(hosts[:10], "...")
+	}
+	return "its hosts are " + strings.Join(hosts, ", ")
 }
 
 func newAgentConfig() *cobra.Command {

@@ -205,15 +205,22 @@ type command struct {
 	done chan error
 }
 
+// begin starts a command with the world's kubeconfig and namespace.
 func (w *world) begin(args ...string) *command {
 	w.t.Helper()
+	return start(w.t, append(args, "--kubeconfig", w.kubeconfig, "--namespace", w.ns)...)
+}
+
+// start starts a command, which ends with the test at the latest.
+func start(t *testing.T, args ...string) *command {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	c := &command{t: w.t, stop: stop, done: make(chan error, 1)}
-	w.t.Cleanup(stop)
+	c := &command{t: t, stop: stop, done: make(chan error, 1)}
+	t.Cleanup(stop)
 	root := New()
 	root.SetOut(&c.out)
 	root.SetErr(&c.out)
-	root.SetArgs(append(args, "--kubeconfig", w.kubeconfig, "--namespace", w.ns))
+	root.SetArgs(args)
 	go func() { c.done <- root.ExecuteContext(ctx) }()
 	return c
 }

@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agent"
+)
+
+// withHost is a world in which there is a credential of a host, issued by nobody.
+func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *world {
+	t.Helper()
+	w := newWorld(t)
+	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "k8s-node1-kubelet-serving"}}
+	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Role = "k8s", "k8s-node1", "KubeletServing"
+	c.Spec.Delivery.Mode = mode
+	w.create(c)
+	return w
+}
+
+// hostConfig is what `agent config` prints, for directories and a kubeconfig of this test.
+func (w *world) hostConfig(kubeconfig string) string {
+	w.t.Helper()
+	out, err := w.run("agent", "config", "--host", "k8s-node1")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out = regexp.MustCompile(`(?m)^note: .*\n`).ReplaceAllString(out, "")
+	dir := w.t.TempDir()
+	out = strings.ReplaceAll(out, agent.KubeconfigFile, kubeconfig) + "directory: " + dir + "/kubernetes\nstateDirectory: " + dir + "/state\n"
+	return w.file("agent.yaml", out)
+}
+
+func (w *world) file(name, text string) string {
+	w.t.Helper()
+	path := filepath.Join(w.t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// identity applies what `agent manifests` prints, and is a kubeconfig with a token of the ServiceAccount.
+func (w *world) identity() string {
+	w.t.Helper()
+	out, err := w.run("agent", "manifests", "--host", "k8s-node1")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out = regexp.MustCompile(`(?m)^note: .*\n`).ReplaceAllString(out, "")
+	for _, document := range strings.Split(out, "---\n") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
+			w.t.Fatal(err)
+		}
+		w.create(o)
+	}
+	token := &authenticationv1.TokenRequest{}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "clusterpki-agent-k8s-node1"}}
+	if err := w.api.SubResource("token").Create(w.t.Context(), account, token); err != nil {
+		w.t.Fatal(err)
+	}
+	k, err := clientcmd.LoadFromFile(w.kubeconfig)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, u := range k.AuthInfos {
+		u.ClientCertificateData, u.ClientKeyData, u.Token = nil, nil, token.Status.Token
+	}
+	text, err := clientcmd.Write(*k)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.file("kubeconfig", string(text))
+}
+
+// TestAgentMistakes makes the mistakes that people make before an agent runs, and reads what it says.
+func TestAgentMistakes(t *testing.T) {
+	w := withHost(t, v1alpha1.DeliveryAgent)
+	good, err := os.ReadFile(w.hostConfig("/nonexistent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := string(good)
+	for name, test := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"no configuration": {
+			args: []string{"agent"},
+			says: []string{`required flag(s) "config" not set`},
+		},
+		"no such file": {
+			args: []string{"agent", "--config", "/nonexistent/agent.yaml"},
+			says: []string{"/nonexistent/agent.yaml", "no such file", "clusterpki agent config"},
+		},
+		"a misspelt field": {
+			args: []string{"agent", "--config", w.file("misspelt.yaml", config+"kubeconfg: /x\n")},
+			says: []string{"misspelt.yaml", `unknown field "kubeconfg"`},
+		},
+		"not a configuration": {
+			args: []string{"agent", "--config", w.kubeconfig},
+			says: []string{"kubeconfig: "},
+		},
+		"another kind": {
+			args: []string{"agent", "--config", w.file("kind.yaml", strings.Replace(config, agent.ConfigKind, "Config", 1))},
+			says: []string{"kind.yaml", "kind: AgentConfiguration"},
+		},
+		"several problems at once": {
+			args: []string{"agent", "--config", w.file("several.yaml", strings.Replace(config, "host: k8s-node1", "owner: nobody-has-this-name", 1))},
+			says: []string{"host must be set", `there is no user "nobody-has-this-name"`},
+		},
+		"another host": {
+			args: []string{"agent", "config", "--host", "k8s-node2", "--kubeconfig", w.kubeconfig, "-n", w.ns},
+			says: []string{`is for host "k8s-node2"`, "its hosts are k8s-node1"},
+		},
+		"another namespace": {
+			args: []string{"agent", "manifests", "--host", "k8s-node1", "--kubeconfig", w.kubeconfig, "-n", "kube-public"},
+			says: []string{`in namespace "kube-public"`, "is the namespace right?"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := start(t, test.args...).end()
+			if err == nil {
+				t.Fatal("it ends without an error")
+			}
+			for _, want := range test.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("it says %q, and not %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestAgentWithoutKubeconfig starts the agent before its kubeconfig is there: it says so, waits, and takes it.
+func TestAgentWithoutKubeconfig(t *testing.T) {
+	w := withHost(t, v1alpha1.DeliveryAgent)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	c := start(t, "agent", "--config", w.hostConfig(kubeconfig))
+	c.prints("Could not connect to the management cluster")
+	c.prints(kubeconfig)
+	c.prints("First contact")
+	text, err := os.ReadFile(w.identity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.prints("has the operator issued it?")
+	c.stop()
+	if err := c.end(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAgentWithoutRole starts the agent with an identity that may do nothing.
+func TestAgentWithoutRole(t *testing.T) {
+	w := withHost(t, v1alpha1.DeliveryAgent)
+	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
+	c.prints(`Secret \"k8s-node1-kubelet-serving-tls\" may not be read by this host: apply what`)
+	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: apply what`)
+}
+
+// TestAgentNotAsked starts the agent of a host whose object does not say that there is one.
+func TestAgentNotAsked(t *testing.T) {
+	w := withHost(t, v1alpha1.DeliveryMounted)
+	out, err := w.run("agent", "config", "--host", "k8s-node1")
+	if want := "note: set delivery.mode: Agent, or the replacement of a CA does not ask this agent: NodeCredential k8s-node1-kubelet-serving"; err != nil ||
+		!strings.Contains(out, want) {
+		t.Errorf("error %v, and it prints\n%s", err, out)
+	}
+	c := start(t, "agent", "--config", w.hostConfig(w.identity()))
+	c.prints(`does not exist, so nobody learns what is in use here: set delivery.mode: Agent on NodeCredential/k8s-node1-kubelet-serving`)
+	if err := w.api.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-node1-kubelet-serving-tls"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "report", func() error {
+		var l coordinationv1.Lease
+		if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s-node1-kubelet-serving-tls"}, &l); err != nil {
+			return err
+		}
+		if text := l.Annotations[v1alpha1.ReportAnnotation]; !strings.Contains(text, "has the operator issued it?") {
+			return fmt.Errorf("the Lease says %q", text)
+		}
+		return nil
+	})
+}
