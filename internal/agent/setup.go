@@ -105,12 +105,12 @@ func (c *Config) addKubeletCA(credentials []v1alpha1.NodeCredential) []string {
 		return nil
 	}
 	var serving []string
-	own := map[string]string{} // CA → a credential of this host
+	own := map[string]string{} // CA → a credential of this host: the API server's for the kubelets, else the first
 	for i := range credentials {
 		switch cred := &credentials[i]; {
 		case cred.Spec.Role == "KubeletServing":
 			serving = append(serving, cred.Spec.CARef.Name)
-		case cred.Spec.HostName == c.Host:
+		case cred.Spec.HostName == c.Host && (own[cred.Spec.CARef.Name] == "" || cred.Spec.Role == "APIServerKubeletClient"):
 			own[cred.Spec.CARef.Name] = cred.Name
 		}
 	}

@@ -203,7 +203,7 @@ func TestDefault(t *testing.T) {
 		{"delete", "", "secrets", "prod", true},
 		{"delete", "", "configmaps", "prod", false},
 		{"update", "clusterpki.io", "nodecredentials", "prod", false},
-		{"update", "coordination.k8s.io", "leases", "prod", false},
+		{"update", "coordination.k8s.io", "leases", "prod", true}, // in which agents acknowledge
 		{"get", "", "pods", "prod", false},
 		{"create", "rbac.authorization.k8s.io", "clusterrolebindings", "", false},
 	})
