@@ -84,7 +84,7 @@ func reissuing(c *v1alpha1.ClusterCA) {
 	}
 	c.Status.Rotation = v1alpha1.RotationStatus{
 		Phase: "Reissuing", Trigger: "SpecChanged", From: 1, To: 2, StartTime: after(-25 * time.Minute), PhaseTime: after(-12*time.Minute - 5*time.Second), Acked: "1/2",
-		Gates: []v1alpha1.GateStatus{{Name: "Reissuing", Acknowledged: new(int32(1)), Required: new(int32(2)), Pending: []string{"NodeCredential/node1-proxy"}}},
+		Gates: []v1alpha1.GateStatus{{Name: "Reissuing", Acknowledged: new(int32(1)), Required: new(int32(2)), Pending: []string{"NodeCredential/node1-proxy (AgentSilent)"}}},
 	}
 }
 
@@ -147,7 +147,7 @@ NAME                             STATE           IDENTITY                       
 ClusterCA/k8s                    Ready           generation 2 signs              2036-11-19  9y 364d  2034-11-20
 │  Reissuing, generation 1 → 2: 1/2 acknowledged, for 12m 5s, begun 25m ago (SpecChanged); the trust
 │  revision is 3
-│  waits for NodeCredential/node1-proxy
+│  waits for NodeCredential/node1-proxy (AgentSilent)
 ├─ generation 1                  Retiring        Secret/k8s-g1-0a1b2c3d          2036-11-19  9y 364d
 ├─ generation 2                  Signing         Secret/k8s-g2-4e5f6a7b          2036-11-20  10y
 ├─ NodeCredential/node1-kubelet  Ready           system:node:k8s-node1           2027-11-22  364d     2027-07-23  g2
@@ -204,6 +204,8 @@ func TestProblems(t *testing.T) {
 		"retrying":           {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
 		"import due":         {[]func(*v1alpha1.ClusterCA){with(condition("ReplacementPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning ReplacementPending"}},
 		"seen on the wire":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "Seen", ""))}, []string{"Ready"}},
+		"an agent reports":   {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
+		"an agent is silent": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "AgentSilent", ""))}, []string{"Ready", "warning AgentSilent"}},
 		"other on the wire":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "NotSeen", ""))}, []string{"Ready", "warning NotServing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -266,7 +268,7 @@ func TestJSON(t *testing.T) {
 		`{"number":1,"state":"Retiring","secretName":"k8s-g1-0a1b2c3d","notAfter":"2036-11-19T12:00:00Z"},` +
 		`{"number":2,"state":"Signing","secretName":"k8s-g2-4e5f6a7b","notAfter":"2036-11-20T12:00:00Z"}],` +
 		`"rotation":{"phase":"Reissuing","trigger":"SpecChanged","from":1,"to":2,"startTime":"2026-11-23T11:35:00Z",` +
-		`"phaseTime":"2026-11-23T11:47:55Z","acknowledged":"1/2","pending":["NodeCredential/node1-proxy"]},"trustRevision":3,` +
+		`"phaseTime":"2026-11-23T11:47:55Z","acknowledged":"1/2","pending":["NodeCredential/node1-proxy (AgentSilent)"]},"trustRevision":3,` +
 		`"certificates":[{"kind":"NodeCredential","name":"node1-proxy","ready":true,"state":"Ready","notAfter":"2027-11-22T12:00:00Z",` +
 		`"renewalTime":"2027-07-23T12:00:00Z","host":"k8s-node1","identity":"system:kube-proxy","issuerGeneration":1,"oldGeneration":true,` +
 		`"pending":true}]}],"problems":[]}`

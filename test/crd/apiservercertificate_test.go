@@ -97,6 +97,7 @@ func TestAPIServerCertificate(t *testing.T) {
 	runCases(t, k, validServer, durationCases())
 	runCases(t, k, validServer, keyCases())
 	runCases(t, k, validServer, endpointCases())
+	runCases(t, k, validServer, deliveryCases())
 }
 
 // refusedWith is refused after other edits.

@@ -67,10 +67,31 @@ func TestClusterCA(t *testing.T) {
 			want: "spec.rotation.keyPolicy: only a self-signed CA can keep its key",
 		},
 
+		"carried by hand": accepted("spec.delivery.mode", "Manual"),
+		"carried by an agent": refused("spec.delivery.mode", "Agent",
+			"delivery.mode must be 'Mounted' or 'Manual' here: an agent carries no CA's key"),
+
 		"unknown deletion policy": refused("spec.deletionPolicy", "Keep", `supported values: "Retain", "Delete"`),
 	})
 	runCases(t, k, validCA, durationCases())
 	runCases(t, k, validCA, keyCases())
+}
+
+// deliveryCases are those of spec.delivery, the same in the kinds that an agent delivers.
+func deliveryCases() map[string]testCase {
+	const silence = "must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
+	return map[string]testCase{
+		"by an agent":                    accepted("spec.delivery.mode", "Agent"),
+		"by nobody":                      refused("spec.delivery.mode", "Courier", `supported values: "Mounted", "Agent", "Manual"`),
+		"shortest silence":               accepted("spec.delivery.silentAfter", "10s"),
+		"longest silence":                accepted("spec.delivery.silentAfter", "168h"),
+		"silence, as Go writes it":       accepted("spec.delivery.silentAfter", "15m0s"),
+		"too short a silence":            refused("spec.delivery.silentAfter", "9s", silence),
+		"too long a silence":             refused("spec.delivery.silentAfter", "168h1s", silence),
+		"silence in days":                refused("spec.delivery.silentAfter", "1d", silence),
+		"silence that is a number":       refused("spec.delivery.silentAfter", int64(900), "spec.delivery.silentAfter in body must be of type string"),
+		"silence of another mode's spec": {edits: []edit{{"spec.delivery.mode", "Manual"}, {"spec.delivery.silentAfter", "15m"}}},
+	}
 }
 
 // durationCases are those of spec.validity and spec.renewBefore, the same in all kinds.

@@ -61,9 +61,16 @@ func TestNodeCredential(t *testing.T) {
 		"bad context":         refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
 		"bad Secret name":     refused("spec.secretName", "a_b", "must be a valid Secret name"),
 		"bad kubeconfig name": refused("spec.kubeconfig.secretName", "a/b", "must be a valid Secret name"),
-		"very long name":      {edits: set("metadata.name", strings.Repeat("x", 201)), want: "metadata: metadata.name must be 200 characters or fewer"},
+
+		"longest host of an agent": {edits: []edit{{"spec.hostName", strings.Repeat("x", 47)}, {"spec.role", "Agent"}}},
+		"long host of an agent": {
+			edits: []edit{{"spec.hostName", strings.Repeat("x", 48)}, {"spec.role", "Agent"}},
+			want:  "spec.hostName: hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>'",
+		},
+
+		"very long name": {edits: set("metadata.name", strings.Repeat("x", 201)), want: "metadata: metadata.name must be 200 characters or fewer"},
 	}
-	for _, role := range []string{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "SuperAdmin", "Host"} {
+	for _, role := range []string{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "SuperAdmin", "Agent", "Host"} {
 		cases["kubeconfig for "+role] = accepted("spec.role", role)
 	}
 	for _, role := range []string{
@@ -77,6 +84,25 @@ func TestNodeCredential(t *testing.T) {
 	runCases(t, k, validCredential, nameCases(serving))
 	runCases(t, k, validCredential, durationCases())
 	runCases(t, k, validCredential, keyCases())
+	runCases(t, k, validCredential, deliveryCases())
+}
+
+// TestKeySource is about keys that stay on hosts.
+func TestKeySource(t *testing.T) {
+	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMIH=\n-----END CERTIFICATE REQUEST-----\n"
+	host := func(edits ...edit) []edit { return append(set("spec.keySource", "Host"), edits...) }
+	runCases(t, load(t, "nodecredentials"), validCredential, map[string]testCase{
+		"of the operator":     accepted("spec.keySource", "Operator"),
+		"a request":           {edits: host(edit{"spec.request", request})},
+		"an agent":            {edits: host(edit{"spec.delivery.mode", "Agent"})},
+		"an agent, and both":  {edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.request", request})},
+		"nobody who asks":     {edits: host(), want: "spec.keySource: keySource 'Host' needs a request, or delivery.mode 'Agent'"},
+		"nobody, by hand":     {edits: host(edit{"spec.delivery.mode", "Manual"}), want: "spec.keySource: keySource 'Host' needs a request"},
+		"request and no host": {edits: set("spec.request", request), want: "spec.request: request is only for keySource 'Host'"},
+		"unknown source":      {edits: []edit{{"spec.keySource", "TPM"}, {"spec.delivery.mode", "Agent"}}, want: `spec.keySource: supported values: "Operator", "Host"`},
+		"a key for a request": {edits: host(edit{"spec.request", "-----BEGIN PRIVATE KEY-----"}), want: "spec.request: must be a certificate signing request in PEM"},
+		"a very long request": {edits: host(edit{"spec.request", request + strings.Repeat("x", 16384)}), want: "spec.request: may not be more than 16384 bytes"},
+	})
 }
 
 func TestCustomIdentity(t *testing.T) {

@@ -204,6 +204,8 @@ func TestDefault(t *testing.T) {
 		{"delete", "", "configmaps", "prod", false},
 		{"update", "clusterpki.io", "nodecredentials", "prod", false},
 		{"update", "coordination.k8s.io", "leases", "prod", true}, // in which agents acknowledge
+		{"delete", "coordination.k8s.io", "leases", "prod", true},
+		{"patch", "coordination.k8s.io", "leases", "prod", false},
 		{"get", "", "pods", "prod", false},
 		{"create", "rbac.authorization.k8s.io", "clusterrolebindings", "", false},
 	})
@@ -222,6 +224,7 @@ func TestDefault(t *testing.T) {
 			t.Errorf("namespace %s has no credentials", namespace)
 		}
 	}
+	c.byAgent("prod")
 }
 
 // TestNamespaced installs config/namespaced: the operator reads the Secrets of its own namespace alone.
@@ -233,12 +236,28 @@ func TestNamespaced(t *testing.T) {
 		{"list", "", "secrets", system, true},
 		{"list", "", "secrets", "prod", false},
 		{"list", "", "secrets", "", false},
+		{"delete", "coordination.k8s.io", "leases", system, true},
+		{"list", "coordination.k8s.io", "leases", "prod", false},
 	})
 	c.kubectl("apply", "--namespace="+system, "-k", "config/samples")
 	c.run(system)
 	if n := c.ready(system); n == 0 {
 		t.Error("there are no credentials")
 	}
+	c.byAgent(system)
+}
+
+// byAgent lets an agent deliver a credential, and something else again: its Lease comes and goes.
+func (c *cluster) byAgent(namespace string) {
+	c.t.Helper()
+	const credential, name = "k8s-node1-kubelet", "k8s-node1-kubelet-tls"
+	mode := func(mode string) {
+		c.kubectl("patch", "nodecredential", credential, "--namespace="+namespace, "--type=merge", "-p", `{"spec":{"delivery":{"mode":"`+mode+`"}}}`)
+	}
+	mode("Agent")
+	c.kubectl("wait", "--namespace="+namespace, "--for=create", "--timeout=30s", "lease/"+name)
+	mode("Mounted")
+	c.kubectl("wait", "--namespace="+namespace, "--for=delete", "--timeout=30s", "lease/"+name)
 }
 
 // checkPeople tries the roles for people, and that they join Kubernetes' own.

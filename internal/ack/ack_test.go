@@ -1,0 +1,187 @@
+package ack_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki"
+)
+
+var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+func lease(report string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.ReportAnnotation: report}}}
+}
+
+func TestReportComesBack(t *testing.T) {
+	state := &ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2C7F", Issuer: "k8s", Generation: 2}
+	want := ack.Report{Installed: state, Verified: &ack.State{Issuer: "k8s", Generation: 1}, Problem: "kubelet: exit status 1"}
+	text, err := want.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, ack.Of(lease(text))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDamage reads as nothing being said: half a report could say too much.
+func TestDamage(t *testing.T) {
+	for _, text := range []string{
+		"", "null", "[]", "{", `{"verified":{"trust":{"k8s":3}}`, `{"verified":{"trust":{"k8s":"3"}},"problem":"x"}`,
+		`{"verified":{"generation":99999999999},"problem":"x"}`, `{"problem":1,"verified":{"issuer":"k8s"}}`,
+	} {
+		if got := ack.Of(lease(text)); !cmp.Equal(got, ack.Report{}) {
+			t.Errorf("%s reads as %+v", text, got)
+		}
+	}
+	for _, l := range []*coordinationv1.Lease{nil, {}} {
+		if got := ack.Of(l); !cmp.Equal(got, ack.Report{}) {
+			t.Errorf("no report reads as %+v", got)
+		}
+	}
+}
+
+func TestProblemIsOneLine(t *testing.T) {
+	long := strings.Repeat("é", ack.MaxProblem)
+	for problem, want := range map[string]string{
+		" two\nlines\r\n\tand more ":    "two lines and more",
+		"\x1b[31mred\x07 \u202eback":    "?[31mred? ?back",
+		"not \xff UTF-8":                "not ? UTF-8",
+		long:                            strings.Repeat("é", (ack.MaxProblem-3)/2) + "...",
+		strings.Repeat("x", 1024):       strings.Repeat("x", 1024),
+		strings.Repeat("x", 1025):       strings.Repeat("x", 1021) + "...",
+		"nothing to change, über alles": "nothing to change, über alles",
+	} {
+		text, err := ack.Report{Problem: problem}.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ack.Of(lease(text)).Problem; got != want {
+			t.Errorf("%.40q reads as %.40q", problem, got)
+		}
+	}
+	if got := ack.Of(lease(`{"problem":"a\nb\u001b"}`)).Problem; got != "a b?" {
+		t.Errorf("what another agent wrote reads as %q", got)
+	}
+}
+
+// FuzzOf reads whatever a host may write: what comes out fits into an event and is one printable line.
+func FuzzOf(f *testing.F) {
+	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"trust":{"k8s":3},"issuer":"k8s","generation":1}}`, `{"problem":"\ud800\u202e"}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r := ack.Of(lease(text))
+		bad := func(c rune) bool { return !unicode.IsPrint(c) }
+		if len(r.Problem) > ack.MaxProblem || !utf8.ValidString(r.Problem) || strings.ContainsFunc(r.Problem, bad) {
+			t.Errorf("the problem is %q", r.Problem)
+		}
+		again, err := r.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(r.Problem, ack.Of(lease(again)).Problem); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAliveUntil(t *testing.T) {
+	for name, c := range map[string]struct {
+		renewed time.Duration // from now
+		length  int32
+		want    time.Time
+	}{
+		"just now":                   {0, 900, now.Add(15 * time.Minute)},
+		"long ago":                   {-time.Hour, 900, now.Add(-45 * time.Minute)},
+		"by a clock that is ahead":   {15 * time.Minute, 900, now.Add(30 * time.Minute)},
+		"by a clock that is wrong":   {15*time.Minute + time.Second, 900, time.Time{}},
+		"to the end of the interval": {-15 * time.Minute, 900, now},
+	} {
+		var l coordinationv1.Lease
+		l.Spec.RenewTime, l.Spec.LeaseDurationSeconds = &metav1.MicroTime{Time: now.Add(c.renewed)}, &c.length
+		if got := ack.AliveUntil(&l, now); !got.Equal(c.want) {
+			t.Errorf("%s: until %s", name, got)
+		}
+	}
+	for name, l := range map[string]*coordinationv1.Lease{
+		"no Lease": nil, "never renewed": {Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(900))}},
+		"of no length": {Spec: coordinationv1.LeaseSpec{RenewTime: &metav1.MicroTime{Time: now}}},
+	} {
+		if got := ack.AliveUntil(l, now); !got.IsZero() {
+			t.Errorf("%s: until %s", name, got)
+		}
+	}
+}
+
+func TestCovers(t *testing.T) {
+	want := ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2c7f", Issuer: "k8s", Generation: 2}
+	for name, c := range map[string]struct {
+		change func(*ack.State)
+		want   bool
+	}{
+		"the same":              {func(*ack.State) {}, true},
+		"a newer bundle":        {func(s *ack.State) { s.Trust["k8s"] = 4 }, true},
+		"a further bundle":      {func(s *ack.State) { s.Trust["etcd"] = 1 }, true},
+		"another serial number": {func(s *ack.State) { s.SerialNumber = "2C70" }, false},
+		"an older bundle":       {func(s *ack.State) { s.Trust["k8s"] = 2 }, false},
+		"a bundle less":         {func(s *ack.State) { delete(s.Trust, "front-proxy") }, false},
+		"another issuer":        {func(s *ack.State) { s.Issuer = "other" }, false},
+		"an older key":          {func(s *ack.State) { s.Generation = 1 }, false},
+	} {
+		s := ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2C7F", Issuer: "k8s", Generation: 2}
+		c.change(&s)
+		if got := s.Covers(want); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if (*ack.State)(nil).Covers(ack.State{}) {
+		t.Error("none covers nothing")
+	}
+}
+
+func TestContents(t *testing.T) {
+	pair, err := pki.SelfSign(now, pki.Request{
+		Subject: pki.Subject{CommonName: "x"}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := func(holds string) *corev1.Secret {
+		return &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "node1-tls", Annotations: map[string]string{v1alpha1.HoldsAnnotation: holds}},
+			Data:       map[string][]byte{corev1.TLSCertKey: pair.CertPEM()},
+		}
+	}
+	tls := secret(`{"trust":{"ca.crt":{"k8s":3},"client-ca.crt":{"k8s":2,"etcd":7}},"issuer":"k8s","generation":2}`)
+	got, err := ack.Contents(tls, secret(`{"trust":{"ca.crt":{"etcd":5}},"issuer":"k8s","generation":1}`))
+	want := ack.State{Trust: map[string]int64{"k8s": 2, "etcd": 5}, SerialNumber: pki.SerialOf(pair.Cert), Issuer: "k8s", Generation: 1}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+
+	for name, c := range map[string]struct {
+		secrets []*corev1.Secret
+		want    string
+	}{
+		"no certificate":   {[]*corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: "node1-tls"}}}, `Secret "node1-tls": `},
+		"a damaged record": {[]*corev1.Secret{secret("{")}, "annotation " + v1alpha1.HoldsAnnotation},
+		"no record beside": {[]*corev1.Secret{tls, secret("")}, "annotation " + v1alpha1.HoldsAnnotation},
+	} {
+		got, err := ack.Contents(c.secrets[0], c.secrets[1:]...)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !cmp.Equal(got, ack.State{}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
