@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -148,19 +147,6 @@ func (h *host) shows(i issued) {
 		h.t.Error("the key is another one")
 	}
 	h.wantModes(kubeletFiles...)
-}
-
-// saysNoKey looks for lines of keys in all that the agent has said.
-func (h *host) saysNoKey(keys ...[]byte) {
-	h.t.Helper()
-	said := h.logs.String() + h.report(handLease).Problem
-	for _, key := range keys {
-		for line := range strings.Lines(string(key)) {
-			if line = strings.TrimSpace(line); len(line) > 8 && !strings.HasPrefix(line, "-----") && strings.Contains(said, line) {
-				h.t.Error("logs or the Lease hold a key")
-			}
-		}
-	}
 }
 
 // longLived is the sample's CA as if it had begun a day earlier: it signs for the past.

@@ -65,6 +65,8 @@ type host struct {
 	t      *testing.T
 	config agent.Config
 	logs   *logs
+	// identity is who the agent is in the management cluster, where that is not its administrator.
+	identity *rest.Config
 }
 
 // logs collects what an agent says.
@@ -240,7 +242,7 @@ func kubeconfigOf(t *testing.T, c *rest.Config) string {
 	t.Helper()
 	k := clientcmdapi.NewConfig()
 	k.Clusters["c"] = &clientcmdapi.Cluster{Server: c.Host, CertificateAuthorityData: c.CAData}
-	k.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData}
+	k.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: c.BearerToken, Impersonate: c.Impersonate.UserName, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData}
 	k.Contexts["x"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
 	k.CurrentContext = "x"
 	name := filepath.Join(t.TempDir(), "kubeconfig")
