@@ -35,6 +35,7 @@ type Agent struct {
 	checks   attempts            // of what is installed
 	settled  bool                // nothing of a swap is left to be done
 	redial   bool                // the agent's own way to the management cluster has changed
+	due      time.Time           // when everything has reloaded its files by itself; zero: as the record says
 	trouble  string              // why nothing at all can be done now
 	stays    string              // why what is installed does not work, where nothing did before
 	wants    string              // the digest of the files that are issued

@@ -63,11 +63,23 @@ func (a *Agent) step(ctx context.Context) (again bool, next time.Time) {
 		return false, next
 	case waits:
 		return false, sooner(next, a.checks.next)
-	case now.Before(rec.Due):
-		return false, sooner(next, rec.Due)
+	case now.Before(a.dueAt(now, rec)):
+		return false, sooner(next, a.due)
 	}
 	again = a.verify(ctx, rec)
 	return again, sooner(next, a.checks.next)
+}
+
+// dueAt is when everything has reloaded its files by itself. While the agent runs, that is not a matter of the clock on the
+// wall, which may be put forward or back.
+func (a *Agent) dueAt(now time.Time, rec record) time.Time {
+	if a.due.IsZero() {
+		a.due = rec.Due
+		if latest := now.Add(a.cfg.ReloadDelay.Duration); a.due.After(latest) {
+			a.due = latest
+		}
+	}
+	return a.due
 }
 
 // fail notes why nothing can be done; it answers that no other step makes sense.
@@ -115,7 +127,7 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 		return a.save(rec.restated(w.states)), next
 	}
 	now := a.clock.Now()
-	if f := rec.Failed; f != nil && f.Digest == a.wants && now.Before(f.Until) {
+	if f := rec.Failed; f != nil && f.Digest == a.wants && now.Before(f.Until) && f.Until.Sub(now) <= lastRetry {
 		return false, sooner(next, f.Until)
 	}
 	return a.install(ctx, set, rec, w), next
@@ -177,8 +189,9 @@ func (a *Agent) follow(rec record, changed []string, replaces bool) record {
 			next.Stuck = append(next.Stuck, name)
 		}
 	}
-	if at := now.Add(a.cfg.ReloadDelay.Duration); e.waits && at.After(next.Due) {
-		next.Due = at
+	if e.waits {
+		next.Due = now.Add(a.cfg.ReloadDelay.Duration)
+		a.due = a.clock.Now().Add(a.cfg.ReloadDelay.Duration)
 	}
 	return next
 }
@@ -228,6 +241,10 @@ func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again
 	deadline := rec.Installed
 	if rec.Reloaded.After(deadline) {
 		deadline = rec.Reloaded
+	}
+	if deadline.After(now) { // the clock was put back
+		rec.Installed, rec.Reloaded = now.UTC().Truncate(time.Second), time.Time{}
+		return a.save(rec), time.Time{}
 	}
 	deadline = deadline.Add(a.cfg.CheckTimeout.Duration)
 	switch {
