@@ -158,6 +158,9 @@ func (s scenario) finish(t *testing.T, dir string) {
 		if err := s.act(d); err != nil {
 			t.Fatal(err)
 		}
+		if s.before != s.after {
+			wantNoDrafts(t, dir)
+		}
 	}
 	settle(t, d)
 	wantWhole(t, dir, s.after.current, s.after.previous)
