@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -85,6 +86,9 @@ func run(m *testing.M) int {
 	}
 	defer runner.Stop()
 	if err := startTarget(ctx, &runner); err != nil {
+		return fail(err)
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil { // tests that may run side by side mostly wait
 		return fail(err)
 	}
 	return m.Run()
