@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -39,6 +40,7 @@ func TestAgent(t *testing.T) {
 	h.firstContact()
 	h.acknowledges()
 	h.checkPermissions()
+	h.roleAgent()
 }
 
 // checkAgentPod tries the DaemonSet's pod on its namespace's Pod Security Standard, and on a stricter one.
@@ -144,21 +146,10 @@ func (h *host) checkExamples() {
 // firstContact runs the commands of docs/agent.md, and starts what systemd would.
 func (h *host) firstContact() {
 	h.t.Helper()
-	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "agent.md"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	_, section, ok := strings.Cut(string(page), "### A host with systemd\n")
-	commands := regexp.MustCompile("(?s)```sh\n(.*?)```").FindStringSubmatch(section)
-	if !ok || commands == nil {
-		h.t.Fatal("docs/agent.md has no commands for a host with systemd")
-	}
+	commands := h.shown("### A host with systemd", "sh")
 	// The one thing that is other here: the host's files lie in a directory of the test.
-	files := filepath.Join(h.root, "etc/kubernetes")
-	for _, kind := range []string{"kubelet", "kube-proxy"} {
-		h.kubectl("patch", "nodecredential", "k8s-node1-"+kind, "--namespace=prod", "--type=merge", `--patch={"spec":{"kubeconfig":{"directory":"`+files+`"}}}`)
-	}
-	h.bash(commands[1])
+	h.elsewhere("k8s-node1-kubelet", "k8s-node1-kube-proxy")
+	h.bash(commands)
 	if told, err := os.ReadFile(filepath.Join(h.root, "systemctl")); err != nil || string(told) != "systemctl enable --now clusterpki-agent\n" {
 		h.t.Errorf("systemd was told %q, error %v", told, err)
 	}
@@ -172,6 +163,59 @@ func (h *host) firstContact() {
 	}
 	argv := strings.Fields(start[1])
 	h.start(append([]string{h.root + argv[0]}, argv[1:]...))
+}
+
+// shown is the first block of a language below a heading of docs/agent.md.
+func (h *host) shown(heading, language string) string {
+	h.t.Helper()
+	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "agent.md"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(page), heading+"\n")
+	block := regexp.MustCompile("(?s)```" + language + "\n(.*?)```").FindStringSubmatch(section)
+	if !ok || block == nil {
+		h.t.Fatalf("docs/agent.md shows no %s below %q", language, heading)
+	}
+	return block[1]
+}
+
+// elsewhere has the files of credentials lie in the host's directory here.
+func (h *host) elsewhere(names ...string) {
+	h.t.Helper()
+	for _, name := range names {
+		h.kubectl("patch", "nodecredential", name, "--namespace=prod", "--type=merge",
+			`--patch={"spec":{"kubeconfig":{"directory":"`+filepath.Join(h.root, "etc/kubernetes")+`"}}}`)
+	}
+}
+
+// roleAgent gives the host an identity of role Agent, a kubeconfig to begin with, and one to come back with.
+func (h *host) roleAgent() {
+	h.t.Helper()
+	h.bash("kubectl apply -f - <<'EOF'\n" + h.shown("### With role Agent", "yaml") + "EOF\n")
+	h.elsewhere("k8s-node1-agent")
+	h.ready("prod")
+	h.bash("clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -")
+	binding := h.kubectl("get", "rolebinding", "clusterpki-agent-k8s-node1", "--namespace=prod", "--output=jsonpath={.subjects[*].kind} {.subjects[*].name}")
+	if want := "User clusterpki:agent:k8s-node1"; binding != want {
+		h.t.Errorf("the Role is bound to %s, want %s", binding, want)
+	}
+	config := h.bash("clusterpki agent config -n prod --host k8s-node1")
+	if want := "kubeconfig: " + h.root + "/etc/kubernetes/clusterpki-agent.conf\n"; !strings.Contains(config, want) {
+		h.t.Errorf("the configuration lacks %q:\n%s", want, config)
+	}
+	if told := h.bash(h.shown("### With role Agent", "sh")); !strings.Contains(told, "created") {
+		h.t.Errorf("kubectl says %q", told)
+	}
+	h.bash(h.shown("## A host that was away", "sh"))
+	back := filepath.Join(h.root, "etc/clusterpki/bootstrap.kubeconfig")
+	k, err := clientcmd.LoadFromFile(back)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if u := k.AuthInfos["default-admin"]; u == nil || len(u.ClientCertificateData) == 0 || len(u.ClientKeyData) == 0 {
+		h.t.Errorf("%s holds no identity", back)
+	}
 }
 
 // start runs the agent until the test ends, on the host's configuration.
