@@ -210,7 +210,12 @@ func names(t *testing.T, dir string) []string {
 type unsynced struct{ hostdir.Real }
 
 func (unsynced) Write(name string, data []byte, mode fs.FileMode, _ *hostdir.Owner) error {
-	return errOr(os.WriteFile(name, data, mode), func() error { return os.Chmod(name, mode) })
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Chmod(mode), f.Close())
 }
 
 func (unsynced) SyncDir(string) error { return nil }

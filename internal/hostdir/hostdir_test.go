@@ -194,3 +194,22 @@ func TestChanged(t *testing.T) {
 		t.Errorf("the order counts: %v", hostdir.Changed(before, turned))
 	}
 }
+
+// TestSettleSweeps: what work that nobody took up again has left goes; what is not ours stays.
+func TestSettleSweeps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "host")
+	d := hostdir.New(dir, hostdir.Options{})
+	s := install(t, d, 0)
+	for link, target := range map[string]string{"..next": s.ID, s.ID + "/..next": "x", "gone.conf": "..data/gone.conf", "mine": "nowhere"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, dir, hostdir.File{Path: "..new-a/pki/a.key", Mode: 0o600}, hostdir.File{Path: "..set-a/pki/a.key", Mode: 0o600}, hostdir.File{Path: "..mine", Mode: 0o600})
+	settle(t, d)
+	wantWhole(t, dir, 0, none)
+	if got := names(t, dir); !slices.Equal(got, []string{"..data", "..mine", s.ID, "admin.conf", "mine", "pki"}) {
+		t.Errorf("the directory holds %v", got)
+	}
+	wantTidy(t, dir)
+}
