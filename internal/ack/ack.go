@@ -106,7 +106,7 @@ func AliveUntil(l *coordinationv1.Lease, now time.Time) time.Time {
 func Contents(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {
 	certs, err := pki.ParseCertificates(tls.Data[corev1.TLSCertKey])
 	if err != nil {
-		return State{}, fmt.Errorf("Secret %q: %w", tls.Name, err)
+		return State{}, fmt.Errorf("in Secret %q: %w", tls.Name, err)
 	}
 	s := State{SerialNumber: pki.SerialOf(certs[0]), Trust: map[string]int64{}}
 	for i, secret := range append([]*corev1.Secret{tls}, others...) {
@@ -116,7 +116,7 @@ func Contents(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {
 			Generation int32                       `json:"generation"`
 		}
 		if err := json.Unmarshal([]byte(secret.Annotations[v1alpha1.HoldsAnnotation]), &holds); err != nil {
-			return State{}, fmt.Errorf("Secret %q: annotation %s: %w", secret.Name, v1alpha1.HoldsAnnotation, err)
+			return State{}, fmt.Errorf("in Secret %q: annotation %s: %w", secret.Name, v1alpha1.HoldsAnnotation, err)
 		}
 		for _, bundle := range holds.Trust {
 			for ca, revision := range bundle {

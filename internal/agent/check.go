@@ -185,7 +185,7 @@ func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Cert
 		return refusedOrUnreachable(err)
 	}
 	defer conn.Close()                          //nolint:errcheck // nothing was written
-	state := conn.(*tls.Conn).ConnectionState() //nolint:errcheck,forcetypeassert // what a tls.Dialer returns
+	state := conn.(*tls.Conn).ConnectionState() //nolint:forcetypeassert // what a tls.Dialer returns
 	if got := state.PeerCertificates[0]; !got.Equal(want) {
 		return wrong("the API server serves the certificate %s, and not %s, which is installed", pki.SerialOf(got), pki.SerialOf(want))
 	}

@@ -34,39 +34,59 @@ func (a *Agent) look(ctx context.Context, s *session) time.Time {
 // step takes the one step that is due. again: there may be another one.
 func (a *Agent) step(ctx context.Context) (again bool, next time.Time) {
 	set, err := a.dir.Current()
-	if err != nil {
-		return a.fail(err), time.Time{}
+	if err != nil { // what is damaged is made anew
+		a.log.Info("Could not read the files that are there", "problem", err.Error())
+		set = hostdir.Set{}
 	}
-	if set.ID != "" && !a.settled {
+	if set.ID == "" {
+		return a.change(ctx, set, record{})
+	}
+	if !a.settled {
 		a.settle()
 	}
-	now, rec := a.clock.Now(), recordOf(set)
-	waits := now.Before(a.checks.next)
-	switch {
-	case set.ID == "":
-		return a.change(ctx, set, rec)
-	case slices.ContainsFunc(rec.Stuck, a.cfg.reloads): // the configuration has changed since
-		rec.Reload, rec.Stuck = a.cfg.unstick(rec)
-		return a.save(rec), time.Time{}
-	case len(rec.Reload) > 0 && !waits:
-		return a.reload(ctx, set, rec)
-	case len(rec.Reload) == 0 && !rec.Checked && waits:
-		return false, a.checks.next
-	case len(rec.Reload) == 0 && !rec.Checked:
-		return a.confirm(ctx, set, rec)
+	rec := recordOf(set)
+	if done, again, next := a.finish(ctx, set, rec); done {
+		return again, next
 	}
 	if again, next = a.change(ctx, set, rec); again || a.trouble != "" {
 		return again, next
 	}
+	return a.prove(ctx, rec, next)
+}
+
+// finish takes the next step that a swap still needs: reloads, then a check. done is false where there is none now, and
+// other files may take the place of these.
+func (a *Agent) finish(ctx context.Context, set hostdir.Set, rec record) (done, again bool, next time.Time) {
+	waits := a.clock.Now().Before(a.checks.next)
+	switch {
+	case slices.ContainsFunc(rec.Stuck, a.cfg.reloads): // the configuration has changed since
+		rec.Reload, rec.Stuck = a.cfg.unstick(rec)
+		return true, a.save(rec), time.Time{}
+	case len(rec.Reload) > 0 && !waits:
+		again, next = a.reload(ctx, set, rec)
+		return true, again, next
+	case len(rec.Reload) > 0 || rec.Checked:
+		return false, false, time.Time{}
+	case waits:
+		return true, false, a.checks.next
+	default:
+		again, next = a.confirm(ctx, set, rec)
+		return true, again, next
+	}
+}
+
+// prove verifies what is installed, once everything may have reloaded it. next is when there is something else to do.
+func (a *Agent) prove(ctx context.Context, rec record, next time.Time) (bool, time.Time) {
+	now := a.clock.Now()
 	switch {
 	case rec.inUse() || len(rec.Stuck) > 0:
 		return false, next
-	case waits:
+	case now.Before(a.checks.next):
 		return false, sooner(next, a.checks.next)
 	case now.Before(a.dueAt(now, rec)):
 		return false, sooner(next, a.due)
 	}
-	again = a.verify(ctx, rec)
+	again := a.verify(ctx, rec)
 	return again, sooner(next, a.checks.next)
 }
 

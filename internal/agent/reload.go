@@ -27,7 +27,7 @@ func (c *Config) effects(changed []string) effects {
 	for _, cred := range c.Credentials {
 		roles = append(roles, cred.Role)
 	}
-	any := func(paths []string) bool {
+	changes := func(paths []string) bool {
 		return slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(changed, p) })
 	}
 	known := map[string]hostfiles.Component{}
@@ -36,14 +36,14 @@ func (c *Config) effects(changed []string) effects {
 		if slices.ContainsFunc(c.Components, func(comp Component) bool { return comp.Name == k.Name }) || !k.Runs(roles, c.APIServer != nil) {
 			continue
 		}
-		if any(k.Once) {
+		if changes(k.Once) {
 			e.stuck = append(e.stuck, k.Name)
 		}
-		e.waits = e.waits || any(k.Reloads)
+		e.waits = e.waits || changes(k.Reloads)
 	}
 	for _, comp := range c.Components {
 		k, ok := known[comp.Name]
-		once, reloads := any(k.Once), any(k.Reloads)
+		once, reloads := changes(k.Once), changes(k.Reloads)
 		if !ok {
 			reloads = slices.ContainsFunc(changed, comp.reads)
 		}

@@ -17,9 +17,9 @@ import (
 
 // TestEffects says what has to follow when files change on a host that runs everything, with nothing configured.
 func TestEffects(t *testing.T) {
-	var roles []string
-	for _, r := range []string{"EtcdServer", "EtcdPeer", "EtcdClient", "FrontProxyClient", "APIServerKubeletClient", "ControllerManager", "Scheduler", "Kubelet", "KubeletServing", "KubeProxy"} {
-		roles = append(roles, r)
+	roles := []string{
+		"EtcdServer", "EtcdPeer", "EtcdClient", "FrontProxyClient", "APIServerKubeletClient", "ControllerManager", "Scheduler",
+		"Kubelet", "KubeletServing", "KubeProxy",
 	}
 	full := func(components ...Component) *Config {
 		c := &Config{APIServer: &APIServer{}, Components: components}

@@ -194,10 +194,10 @@ func lengthOf(l *coordinationv1.Lease) time.Duration {
 func explainLease(o object, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
+		return fmt.Errorf("the Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("Lease %q may not be written by this host: apply what `clusterpki agent manifests` prints for it (%w)", o.lease, err)
+		return fmt.Errorf("the Lease %q may not be written by this host: apply what `clusterpki agent manifests` prints for it (%w)", o.lease, err)
 	default:
-		return fmt.Errorf("Lease %q: %w", o.lease, err)
+		return fmt.Errorf("the Lease %q: %w", o.lease, err)
 	}
 }

@@ -153,7 +153,7 @@ func (f follower) watch(ctx context.Context, from string) (string, error) {
 		s, ok := e.Object.(*corev1.Secret)
 		switch {
 		case e.Type == watch.Error:
-			return "", apierrors.FromObject(e.Object)
+			return "", apierrors.FromObject(e.Object) //nolint:wrapcheck // it is counted alone
 		case !ok:
 			continue
 		case e.Type == watch.Deleted:

@@ -84,36 +84,12 @@ func (c *Config) want(now time.Time, objects []object, f facts) wanted {
 
 // fresh are the files of an object as it is issued now, or why they cannot be used.
 func (c *Config) fresh(now time.Time, o object, f facts) ([]hostdir.File, ack.State, error) {
-	var read []*corev1.Secret
-	for _, name := range o.secrets {
-		s := f.secrets[name]
-		if s == nil {
-			if f.unread[name] == "" {
-				return nil, ack.State{}, fmt.Errorf("Secret %q %w", name, errUnread)
-			}
-			return nil, ack.State{}, errors.New(f.unread[name])
-		}
-		read = append(read, s)
-	}
-	d := data{tls: maps.Clone(read[0].Data)}
-	if len(read) > 1 {
-		d.other = read[1].Data
-	}
-	if o.keyOnHost() {
-		d.tls[corev1.TLSPrivateKeyKey] = f.keys[o.lease]
-	}
-	pair, err := pki.ParseKeyPair(d.tls[corev1.TLSCertKey], d.tls[corev1.TLSPrivateKeyKey])
-	if o.keyOnHost() && errors.Is(err, pki.ErrKeyMismatch) {
-		return nil, ack.State{}, errors.New("the certificate is for another key than this host's: the operator has not signed its request yet")
-	}
+	read, d, err := f.of(o)
 	if err != nil {
-		return nil, ack.State{}, fmt.Errorf("Secret %q: %w", o.secrets[0], err)
+		return nil, ack.State{}, err
 	}
-	if len(d.tls[bundleKey]) == 0 {
-		return nil, ack.State{}, fmt.Errorf("Secret %q has no %s", o.secrets[0], bundleKey)
-	}
-	if err := inspect(now, o.expect, pair, d.tls[bundleKey]); err != nil {
-		return nil, ack.State{}, fmt.Errorf("Secret %q: %w", o.secrets[0], err)
+	if err := d.usable(now, o); err != nil {
+		return nil, ack.State{}, fmt.Errorf("in Secret %q: %w", o.secrets[0], err)
 	}
 	if o.hasKubeconfig() && !bytes.Equal(d.other[corev1.TLSCertKey], d.tls[corev1.TLSCertKey]) {
 		return nil, ack.State{}, errBetween
@@ -130,6 +106,44 @@ func (c *Config) fresh(now time.Time, o object, f facts) ([]hostdir.File, ack.St
 		files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
 	}
 	return files, state, err
+}
+
+// of reads an object's Secrets, and its key where that is on the host.
+func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
+	for _, name := range o.secrets {
+		s := f.secrets[name]
+		switch {
+		case s != nil:
+			read = append(read, s)
+		case f.unread[name] == "":
+			return nil, data{}, fmt.Errorf("the Secret %q %w", name, errUnread)
+		default:
+			return nil, data{}, errors.New(f.unread[name])
+		}
+	}
+	d.tls = maps.Clone(read[0].Data)
+	if len(read) > 1 {
+		d.other = read[1].Data
+	}
+	if o.keyOnHost() {
+		d.tls[corev1.TLSPrivateKeyKey] = f.keys[o.lease]
+	}
+	return read, d, nil
+}
+
+// usable says why a certificate is not to be installed, as far as it can be told from the Secret alone.
+func (d data) usable(now time.Time, o object) error {
+	pair, err := pki.ParseKeyPair(d.tls[corev1.TLSCertKey], d.tls[corev1.TLSPrivateKeyKey])
+	if o.keyOnHost() && errors.Is(err, pki.ErrKeyMismatch) {
+		return errors.New("the certificate is for another key than this host's: the operator has not signed its request yet")
+	}
+	if err != nil {
+		return err
+	}
+	if len(d.tls[bundleKey]) == 0 {
+		return fmt.Errorf("there is no %s", bundleKey)
+	}
+	return inspect(now, o.expect, pair, d.tls[bundleKey])
 }
 
 // contentful are those of an object's further Secrets that hold a bundle or a certificate.
@@ -209,6 +223,9 @@ func newest(secrets map[string]*corev1.Secret) map[string]*corev1.Secret {
 			Trust map[string]map[string]int64 `json:"trust"`
 		}
 		if json.Unmarshal([]byte(s.Annotations[v1alpha1.HoldsAnnotation]), &holds) != nil || len(holds.Trust[key]) == 0 {
+			return "", bundle{}
+		}
+		if _, err := pki.ParseCertificates(s.Data[key]); err != nil { // damage must not spread
 			return "", bundle{}
 		}
 		return strings.Join(slices.Sorted(maps.Keys(holds.Trust[key])), "/"), bundle{holds.Trust[key], s.Data[key]}

@@ -78,7 +78,7 @@ type aboutHost struct {
 	host string
 }
 
-func (f *aboutHost) command(use, short, long string, print func(io.Writer, agent.Config) error) *cobra.Command {
+func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.Config) error) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -89,7 +89,7 @@ func (f *aboutHost) command(use, short, long string, print func(io.Writer, agent
 			for _, n := range notes {
 				fmt.Fprintln(c.ErrOrStderr(), "note:", n)
 			}
-			return print(c.OutOrStdout(), cfg)
+			return show(c.OutOrStdout(), cfg)
 		},
 	}
 	f.addFlags(c)

@@ -62,7 +62,7 @@ func (w *world) identity() string {
 		w.t.Fatal(err)
 	}
 	out = regexp.MustCompile(`(?m)^note: .*\n`).ReplaceAllString(out, "")
-	for _, document := range strings.Split(out, "---\n") {
+	for document := range strings.SplitSeq(out, "---\n") {
 		o := &unstructured.Unstructured{}
 		if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
 			w.t.Fatal(err)

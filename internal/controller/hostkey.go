@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -29,12 +26,14 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		}
 	}
 	if l.invalid != nil || !l.desired.KeyOnHost {
-		return nil
+		return nil //nolint:nilerr // as below
 	}
-	var err error
-	if l.desired.HostKey, err = r.hostKey(ctx, c, l.desired.Request); isStall(err) {
-		l.invalid, err = err, nil
+	key, err := r.hostKey(ctx, c, l.desired.Request)
+	if isStall(err) {
+		l.invalid = err
+		return nil //nolint:nilerr // it is said once what is there has been looked after
 	}
+	l.desired.HostKey = key
 	return err
 }
 
@@ -60,13 +59,9 @@ func (r *nodeCredentials) csr(ctx context.Context, c *v1alpha1.NodeCredential) (
 	if c.Spec.Request != "" {
 		return c.Spec.Request, "spec.request", nil
 	}
-	var lease coordinationv1.Lease
-	err = r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}, &lease)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return "", "", fmt.Errorf("read Lease %q: %w", c.LeaseName(), err)
-	}
-	if err != nil || !ownedBy(&lease, c, kindNodeCredential) {
-		return "", "", nil
+	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
+	if err != nil || lease == nil || !ownedBy(lease, c, kindNodeCredential) {
+		return "", "", err
 	}
 	return lease.Annotations[v1alpha1.RequestAnnotation], fmt.Sprintf("the request in Lease %q", lease.Name), nil
 }

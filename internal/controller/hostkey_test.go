@@ -337,7 +337,7 @@ func TestKeySourceChange(t *testing.T) {
 	w.eventually("the kubeconfig follows", func() error {
 		config, err := clientcmd.Load(w.secret("node1-kubeconfig").Data["value"])
 		if err != nil || config.Clusters["k8s-cluster"].Server != "https://centos-master:6443" || len(config.AuthInfos["default-admin"].ClientKeyData) == 0 {
-			return fmt.Errorf("it is the old one, or has no key: %v", err)
+			return fmt.Errorf("it is the old one, or has no key (%w)", err)
 		}
 		return nil
 	})

@@ -64,7 +64,7 @@ func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lea
 	if after <= 0 {
 		after = defaultSilentAfter
 	}
-	seconds := int32(after / time.Second) //nolint:gosec // admission bounds it to a week
+	seconds := int32(after / time.Second) // admission bounds it to a week
 	next := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: l.lease}}
 	if seen != nil {
 		next = seen.DeepCopy() // carries resourceVersion: if the agent writes at the same time, one of the two fails

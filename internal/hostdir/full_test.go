@@ -107,7 +107,7 @@ func (s scenario) wantNoGrowth(t *testing.T, dir string, step int, b breakage) {
 // noExchange is a file system that cannot exchange names.
 type noExchange struct{ hostdir.Real }
 
-func (noExchange) Exchange(a, b string) error {
+func (noExchange) Exchange(_, b string) error {
 	return &fs.PathError{Op: "exchange", Path: b, Err: syscall.EINVAL}
 }
 

@@ -65,8 +65,8 @@ func (d *Dir) settle() error {
 // sweepBut removes all sets but two, and drafts.
 func (d *Dir) sweepBut(current, previous string) error {
 	return d.sweep(func(name string) bool {
-		switch {
-		case name == current, name == previous:
+		switch name {
+		case current, previous:
 			return false
 		default:
 			return isDraft(name) || hasPrefix(name, setPrefix, keptPrefix)

@@ -26,7 +26,7 @@ func readTree(dir string) ([]node, error) {
 	var nodes []node
 	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return err //nolint:wrapcheck // below it is said what was read
+			return err
 		}
 		if name == dir {
 			return nil

@@ -122,13 +122,22 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Warning, k, c.Message)
 		}
 	}
-	if c := meta.FindStatusCondition(s.conditions, v1alpha1.ServingCondition); c != nil && c.Status == metav1.ConditionFalse {
+	if c := s.isNot(v1alpha1.ServingCondition); c != nil {
 		add(Warning, "NotServing", c.Message)
 	}
-	if c := meta.FindStatusCondition(s.conditions, v1alpha1.TrustAcknowledgedCondition); c != nil && c.Status == metav1.ConditionFalse {
+	if c := s.isNot(v1alpha1.TrustAcknowledgedCondition); c != nil {
 		add(Warning, c.Reason, c.Message)
 	}
 	return out
+}
+
+// isNot is a condition that is False, nil for any other.
+func (s subject) isNot(kind string) *metav1.Condition {
+	c := meta.FindStatusCondition(s.conditions, kind)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return nil
+	}
+	return c
 }
 
 // lateness says that a certificate was not replaced in time, or will not be. 'Overdue' begins when a quarter of the

@@ -68,8 +68,8 @@ func issueBy(t *testing.T, ca pki.KeyPair, now time.Time, r pki.Request) issued 
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := signingPair(t)
-	return issued{pair: pair, key: key, own: ca.CertPEM(), server: real.CertPEM(), endpoint: shared.endpoint, serial: pki.SerialOf(pair.Cert)}
+	trusted := signingPair(t)
+	return issued{pair: pair, key: key, own: ca.CertPEM(), server: trusted.CertPEM(), endpoint: shared.endpoint, serial: pki.SerialOf(pair.Cert)}
 }
 
 // good is a new certificate that works.

@@ -25,7 +25,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -278,7 +277,7 @@ func modeOf(path string) fs.FileMode {
 func newLease(t *testing.T, namespace, name string, seconds int32) {
 	t.Helper()
 	if err := shared.management.Create(t.Context(), &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: ptr.To(seconds)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: new(seconds)},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +340,7 @@ func (m *mortal) SyncDir(name string) error {
 // wasKilled says why a process ended otherwise than by a kill.
 func wasKilled(err error) error {
 	if exit := (&exec.ExitError{}); !errors.As(err, &exit) || exit.ExitCode() != -1 {
-		return fmt.Errorf("it was not killed: %v", err)
+		return fmt.Errorf("it was not killed: %w", err)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func forbidden(own *v1alpha1.NodeCredential, account string) map[string]request 
 		}
 	}
 	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"}
-	rest := all(map[string]request{
+	others := all(map[string]request{
 		"list ConfigMaps": lists(&corev1.ConfigMapList{}, in), "list pods": lists(&corev1.PodList{}, in), "list namespaces": lists(&corev1.NamespaceList{}),
 		"list nodes": lists(&corev1.NodeList{}), "list ServiceAccounts": lists(&corev1.ServiceAccountList{}, in),
 		"read its own Role": gets(&rbacv1.Role{}, namespace, account), "list Roles": lists(&rbacv1.RoleList{}, in), "list bindings": lists(&rbacv1.RoleBindingList{}, in),
@@ -136,7 +136,7 @@ func forbidden(own *v1alpha1.NodeCredential, account string) map[string]request 
 		writes("its own Role", &rbacv1.Role{ObjectMeta: at(account)}), writes("its own RoleBinding", &rbacv1.RoleBinding{ObjectMeta: at(account), RoleRef: role}),
 		except("delete every namespace", writes("namespace", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "new"}})),
 		writes("a binding for all", &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "new"}, RoleRef: role}))
-	return all(secrets, leases, custom, rest)
+	return all(secrets, leases, custom, others)
 }
 
 // except leaves one request out.
