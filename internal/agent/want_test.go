@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// full is a disk without room.
+type full struct{ hostdir.System }
+
+func (full) Write(name string, _ []byte, _ fs.FileMode, _ *hostdir.Owner) error {
+	return &fs.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
+}
+
+// desk is what an agent knows, for tables.
+type desk struct {
+	t       *testing.T
+	now     time.Time
+	config  Config
+	objects []object
+	ca      pki.KeyPair
+	facts   facts
+}
+
+// twoCredentials are a kubelet's and a proxy's.
+func newDesk(t *testing.T, mods ...func(*Config)) *desk {
+	t.Helper()
+	d := &desk{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
+	d.config = kubeletConfig("/srv", func(c *Config) {
+		c.Credentials = append(c.Credentials, Credential{Name: "proxy", Role: "KubeProxy", SecretName: "proxy-tls", KubeconfigSecretName: "proxy-kubeconfig"})
+	})
+	for _, mod := range mods {
+		mod(&d.config)
+	}
+	var err error
+	if d.objects, err = d.config.objects(); err != nil {
+		t.Fatal(err)
+	}
+	d.facts = facts{secrets: map[string]*corev1.Secret{}, unread: map[string]string{}, keys: map[string][]byte{}, refused: map[string]string{}, states: map[string]ack.State{}}
+	d.issue("kubelet", kubeletRequest())
+	d.issue("proxy", kubeletRequest(func(r *pki.Request) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
+	return d
+}
+
+func (d *desk) issue(name string, r pki.Request) []byte {
+	d.t.Helper()
+	pair, key := issue(d.t, d.now, r, d.ca)
+	s := secrets(d.t, pair, key, d.ca.CertPEM(), "https://k8s-master:6443")
+	for _, suffix := range []string{"-tls", "-kubeconfig"} {
+		s["kubelet"+suffix].Name = name + suffix
+		d.facts.secrets[name+suffix] = s["kubelet"+suffix]
+	}
+	return key
+}
+
+func (d *desk) want() (wanted, map[string]hostdir.File) {
+	w := d.config.want(d.now, d.objects, d.facts)
+	return w, byPath(w.files)
+}
+
+// installed makes what is wanted what there is.
+func (d *desk) installed() map[string]hostdir.File {
+	w, files := d.want()
+	d.facts.current, d.facts.states = hostdir.Set{ID: "..set-1", Files: w.files}, w.states
+	return files
+}
+
+func TestWant(t *testing.T) {
+	d := newDesk(t)
+	w, files := d.want()
+	if diff := cmp.Diff([]string{
+		"kube-proxy.conf", "kube-proxy.embedded.conf", "kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt", "pki/client-ca.crt",
+		"pki/kube-proxy.crt", "pki/kube-proxy.key", "pki/kubelet-client.crt", "pki/kubelet-client.key",
+	}, slices.Sorted(maps.Keys(files))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for p, f := range files {
+		if public := strings.HasSuffix(p, ".crt"); public != (f.Mode == 0o644) || !public && f.Mode != 0o600 {
+			t.Errorf("%s has mode %v", p, f.Mode)
+		}
+	}
+	if len(w.problems) > 0 || !w.fresh["kubelet-tls"] || !w.fresh["proxy-tls"] {
+		t.Errorf("%+v, fresh are %v", w.problems, w.fresh)
+	}
+	cert, err := pki.ParseCertificates(d.facts.secrets["kubelet-tls"].Data["tls.crt"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(state(pki.SerialOf(cert[0]), 1), w.states["kubelet-tls"]); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
+	}
+	if !bytes.Contains(files["kubelet.conf"].Data, []byte("/srv/kubernetes/pki/kubelet-client.key")) {
+		t.Errorf("the kubeconfig names other files:\n%s", files["kubelet.conf"].Data)
+	}
+}
+
+// TestWantKeepsWhatIsBroken damages one credential in each way: it keeps its files, and the other one goes on.
+func TestWantKeepsWhatIsBroken(t *testing.T) {
+	edit := func(name, key string, value []byte) func(*desk) []byte {
+		return func(d *desk) []byte { d.facts.secrets[name].Data[key] = value; return nil }
+	}
+	for name, c := range map[string]struct {
+		damage  func(*desk) []byte
+		passing bool
+		says    []string
+	}{
+		"a Secret is gone": {func(d *desk) []byte {
+			delete(d.facts.secrets, "kubelet-tls")
+			d.facts.unread["kubelet-tls"] = "it is gone"
+			return nil
+		}, false, []string{"it is gone"}},
+		"between two writes": {func(d *desk) []byte {
+			old := d.facts.secrets["kubelet-kubeconfig"]
+			key := d.issue("kubelet", kubeletRequest())
+			d.facts.secrets["kubelet-kubeconfig"] = old
+			return key
+		}, true, []string{"the operator is between two writes"}},
+		"no certificate": {edit("kubelet-tls", "tls.crt", nil), false, []string{`Secret "kubelet-tls"`}},
+		"no key":         {edit("kubelet-tls", "tls.key", nil), false, []string{`Secret "kubelet-tls"`}},
+		"half a key":     {func(d *desk) []byte { return halve(d, "tls.key") }, false, []string{`Secret "kubelet-tls"`}},
+		"no bundle":      {edit("kubelet-tls", "ca.crt", nil), false, []string{`in Secret "kubelet-tls": there is no ca.crt`}},
+		"half a bundle":  {func(d *desk) []byte { halve(d, "ca.crt"); return nil }, false, []string{`Secret "kubelet-tls"`, "bundle"}},
+		"another's key": {func(d *desk) []byte {
+			_, key := issue(d.t, d.now, kubeletRequest(), d.ca)
+			edit("kubelet-tls", "tls.key", key)(d)
+			return key
+		}, false, []string{`Secret "kubelet-tls"`}},
+		"another's name": {func(d *desk) []byte {
+			return d.issue("kubelet", kubeletRequest(func(r *pki.Request) { r.Subject.CommonName = "x" }))
+		}, false, []string{"CN=x", "it is another's"}},
+		"expired": {func(d *desk) []byte {
+			d.now = d.now.Add(-2 * time.Hour)
+			key := d.issue("kubelet", kubeletRequest())
+			d.now = d.now.Add(2 * time.Hour)
+			return key
+		}, false, []string{"expired at"}},
+		"of another CA": {func(d *desk) []byte {
+			mine := d.ca
+			d.ca = newCA(t, d.now, "k8s-ca")
+			key := d.issue("kubelet", kubeletRequest())
+			d.ca = mine
+			edit("kubelet-tls", "ca.crt", mine.CertPEM())(d)
+			return key
+		}, false, []string{"does not lead to a CA of its own bundle"}},
+		"refused": {func(d *desk) []byte {
+			d.facts.refused["kubelet-tls"] = "the API server said no"
+			return d.issue("kubelet", kubeletRequest())
+		}, false, []string{"the API server said no"}},
+		"no record":     {func(d *desk) []byte { d.facts.secrets["kubelet-tls"].Annotations = nil; return nil }, false, []string{v1alpha1.HoldsAnnotation}},
+		"no kubeconfig": {edit("kubelet-kubeconfig", "kubeconfig.files", []byte("x: [")), false, []string{"kubeconfig"}},
+		"of another role": {func(d *desk) []byte {
+			d.facts.secrets["kubelet-kubeconfig"].Data["ca.crt"] = []byte("of another")
+			return nil
+		}, true, []string{"different contents for one file, pki/ca.crt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.objects = []object{d.objects[1], d.objects[0]} // the proxy first
+			before := d.installed()
+			was := d.facts.states["kubelet-tls"]
+			key := c.damage(d)
+			d.issue("proxy", kubeletRequest(func(r *pki.Request) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
+			w, files := d.want()
+			got := w.problems["kubelet-tls"]
+			says(t, fmt.Errorf("%s", got.text), c.says...)
+			if got.passing != c.passing || len(w.problems) != 1 {
+				t.Errorf("problems are %+v", w.problems)
+			}
+			holdsNoKey(t, fmt.Errorf("%s", got.text), key)
+			for _, p := range []string{"kubelet.conf", "kubelet.embedded.conf", "pki/kubelet-client.crt", "pki/kubelet-client.key", "pki/ca.crt", "pki/client-ca.crt"} {
+				if diff := cmp.Diff(before[p], files[p]); diff != "" {
+					t.Errorf("%s has changed (-want +got):\n%s", p, diff)
+				}
+			}
+			if !same(was, w.states["kubelet-tls"]) || w.fresh["kubelet-tls"] {
+				t.Errorf("its state is %+v", w.states["kubelet-tls"])
+			}
+			if bytes.Equal(before["pki/kube-proxy.crt"].Data, files["pki/kube-proxy.crt"].Data) || !w.fresh["proxy-tls"] {
+				t.Error("the other one waits for it")
+			}
+		})
+	}
+}
+
+func halve(d *desk, name string) []byte {
+	data := d.facts.secrets["kubelet-tls"].Data
+	whole := data[name]
+	data[name] = whole[:len(whole)/2]
+	return whole
+}
+
+// TestWantOfAHostKey lays the host's own key beside a certificate for it, and waits for one.
+func TestWantOfAHostKey(t *testing.T) {
+	d := newDesk(t, onHost(pki.ECDSA, 256))
+	key := d.facts.secrets["kubelet-tls"].Data["tls.key"]
+	for _, s := range []string{"kubelet-tls", "kubelet-kubeconfig"} { // as an operator writes them then
+		delete(d.facts.secrets[s].Data, "tls.key")
+		delete(d.facts.secrets[s].Data, "kubeconfig")
+	}
+	d.facts.keys["kubelet-tls"] = key
+	w, files := d.want()
+	if len(w.problems) > 0 || string(files["pki/kubelet-client.key"].Data) != string(key) || files["pki/kubelet-client.key"].Mode != 0o600 {
+		t.Errorf("%+v, and the key is %+v", w.problems, files["pki/kubelet-client.key"].Mode)
+	}
+	if _, there := files["kubelet.embedded.conf"]; there {
+		t.Error("there is a kubeconfig to embed the key")
+	}
+	_, d.facts.keys["kubelet-tls"] = issue(t, d.now, kubeletRequest(), d.ca)
+	w, _ = d.want()
+	says(t, fmt.Errorf("%s", w.problems["kubelet-tls"].text), "for another key than this host's", "has not signed its request yet")
+}
+
+// TestNewest: of bundles of the same CAs the newest counts in every Secret, whichever was written first. One that is
+// damaged counts nowhere else.
+func TestNewest(t *testing.T) {
+	text := map[string][]byte{"damaged": []byte("damaged")}
+	for _, name := range []string{"first", "second", "of etcd", "of both", "by hand"} {
+		text[name] = newCA(t, at(), name).CertPEM()
+	}
+	secret := func(bundle, holds string) *corev1.Secret {
+		s := &corev1.Secret{Data: map[string][]byte{"ca.crt": text[bundle]}}
+		s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: holds}
+		return s
+	}
+	before := map[string]*corev1.Secret{
+		"old":       secret("first", `{"trust":{"ca.crt":{"k8s":1}}}`),
+		"new":       secret("second", `{"trust":{"ca.crt":{"k8s":2}}}`),
+		"etcd":      secret("of etcd", `{"trust":{"ca.crt":{"etcd":1}}}`),
+		"both":      secret("of both", `{"trust":{"ca.crt":{"etcd":5,"k8s":5}}}`),
+		"by hand":   secret("by hand", ``),
+		"damaged":   secret("damaged", `{"trust":{"ca.crt":{"k8s":9}}}`),
+		"elsewhere": secret("first", `{"trust":{"client-ca.crt":{"k8s":9}}}`),
+	}
+	after := newest(before)
+	for name, want := range map[string]string{
+		"old": "second", "new": "second", "etcd": "of etcd", "both": "of both", "by hand": "by hand", "damaged": "damaged", "elsewhere": "first",
+	} {
+		if !bytes.Equal(after[name].Data["ca.crt"], text[want]) {
+			t.Errorf("the bundle of %q is not %q", name, want)
+		}
+	}
+	if !bytes.Equal(before["old"].Data["ca.crt"], text["first"]) {
+		t.Error("what was handed in has changed")
+	}
+	// Of two that are each ahead in one CA, neither is the newer one.
+	a, b := secret("first", `{"trust":{"ca.crt":{"etcd":1,"k8s":2}}}`), secret("second", `{"trust":{"ca.crt":{"etcd":2,"k8s":1}}}`)
+	after = newest(map[string]*corev1.Secret{"a": a, "b": b})
+	if !bytes.Equal(after["a"].Data["ca.crt"], text["first"]) || !bytes.Equal(after["b"].Data["ca.crt"], text["second"]) {
+		t.Error("bundles were exchanged, and each has lost a CA")
+	}
+}
+
+// TestWantNewestBundle: a bundle that has reached one Secret serves both credentials.
+func TestWantNewestBundle(t *testing.T) {
+	d := newDesk(t)
+	next := slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "k8s g2").CertPEM())
+	s := d.facts.secrets["proxy-kubeconfig"]
+	s.Data["ca.crt"] = next
+	s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":2}},"issuer":"k8s","generation":1}`}
+	w, files := d.want()
+	if len(w.problems) > 0 || !bytes.Equal(files[hostfiles.CA].Data, next) || !bytes.Equal(files[hostfiles.ClientCA].Data, next) {
+		t.Errorf("%+v", w.problems)
+	}
+	if got := w.states["kubelet-tls"].Trust["k8s"]; got != 1 {
+		t.Errorf("the kubelet claims revision %d, which its own Secrets do not hold", got)
+	}
+}
