@@ -35,7 +35,7 @@ import (
 
 const (
 	benchAgents = 1000
-	benchIdle   = 2 * time.Minute
+	benchIdle   = 5 * time.Minute
 	benchSpace  = "agents"
 )
 
