@@ -319,6 +319,7 @@ func (a *Agent) stay(rec record, why error) bool {
 
 // verify sees what is installed work once everything has reloaded it.
 func (a *Agent) verify(ctx context.Context, rec record) bool {
+	was := a.unverified
 	a.unverified, a.stays = map[string]string{}, ""
 	verified, failed := maps.Clone(rec.Verified), false
 	if verified == nil {
@@ -334,6 +335,9 @@ func (a *Agent) verify(ctx context.Context, rec record) bool {
 		default:
 			failed = true
 			a.unverified[r.object.lease] = r.err.Error()
+			if was[r.object.lease] != r.err.Error() {
+				a.log.Info("Did not see in use what is installed", "object", r.object.name, "problem", r.err.Error())
+			}
 		}
 	}
 	if ctx.Err() != nil {

@@ -55,6 +55,11 @@ func runAgent(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := agent.Lock(cfg)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	log := agentLog(c.ErrOrStderr())
 	a, err := agent.New(cfg, agent.Options{Clock: clock.RealClock{}, Log: log})
 	if err != nil {
