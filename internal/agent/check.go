@@ -120,11 +120,14 @@ func judge(status int, body []byte, want pki.Subject) error {
 func refusedOrUnreachable(err error) error {
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, alert := errors.AsType[tls.AlertError](err)
-	if untrusted || alert || strings.Contains(err.Error(), "remote error: tls:") {
+	if untrusted || alert || strings.Contains(err.Error(), remoteAlert) {
 		return wrong("the TLS handshake with the API server: %w", lasting(err))
 	}
 	return fmt.Errorf("the API server cannot be reached: %w", lasting(err))
 }
+
+// remoteAlert begins what crypto/tls says when the other end has refused a handshake.
+const remoteAlert = "remote error: tls:"
 
 // lasting is an error without what differs each time it happens, such as the time and the port of this end: a report
 // that says something else is written again.
@@ -133,6 +136,9 @@ func lasting(err error) error {
 		c := invalid.Cert
 		return fmt.Errorf("the certificate of %q is valid from %s to %s, and not now",
 			pki.SubjectOf(c), c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
+	}
+	if at := strings.Index(err.Error(), remoteAlert); at >= 0 { // what stands before differs by who reads it first
+		return errors.New(err.Error()[at:])
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Errorf("the name %q cannot be resolved", dns.Name)
