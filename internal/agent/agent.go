@@ -35,6 +35,8 @@ type Agent struct {
 	checks   attempts            // of what is installed
 	settled  bool                // nothing of a swap is left to be done
 	redial   bool                // the agent's own way to the management cluster has changed
+	started  time.Time           // when it first looked
+	tells    bool                // there is something to report at once
 	due      time.Time           // when everything has reloaded its files by itself; zero: as the record says
 	trouble  string              // why nothing at all can be done now
 	stays    string              // why what is installed does not work, where nothing did before

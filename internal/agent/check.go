@@ -171,8 +171,9 @@ func accessOf(kubeconfig string) (access, error) {
 	return a, nil
 }
 
-// served connects to an API server as a client with a bundle would, and says whether it serves a certificate.
-func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Certificate) error {
+// served connects to an API server as a client with a bundle would, and says whether it serves a certificate and, by the CAs
+// that it names in the handshake, authenticates the clients of some CAs.
+func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Certificate, clients []*x509.Certificate) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	name, err := pki.EndpointHost(endpoint)
@@ -185,7 +186,14 @@ func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Cert
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12}}
+	var accepted [][]byte // the names of the CAs whose clients it authenticates
+	dialer := &tls.Dialer{Config: &tls.Config{
+		RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12,
+		GetClientCertificate: func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			accepted = r.AcceptableCAs
+			return &tls.Certificate{}, nil
+		},
+	}}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return refusedOrUnreachable(err)
@@ -194,6 +202,11 @@ func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Cert
 	state := conn.(*tls.Conn).ConnectionState() //nolint:forcetypeassert // what a tls.Dialer returns
 	if got := state.PeerCertificates[0]; !got.Equal(want) {
 		return wrong("the API server serves the certificate %s, and not %s, which is installed", pki.SerialOf(got), pki.SerialOf(want))
+	}
+	for _, ca := range clients {
+		if !slices.ContainsFunc(accepted, func(name []byte) bool { return bytes.Equal(name, ca.RawSubject) }) {
+			return wrong("the API server does not accept clients of the CA %q, which is in the installed pki/client-ca.crt: does it read that file?", ca.Subject)
+		}
 	}
 	return nil
 }

@@ -102,19 +102,24 @@ func TestServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	stranger, _ := issue(t, now, kubeletRequest(), ca)
-	says(t, served(t.Context(), s.URL, ca.CertPEM(), leaf))
-	err = served(t.Context(), s.URL, ca.CertPEM(), stranger.Cert)
+	says(t, served(t.Context(), s.URL, ca.CertPEM(), leaf, []*x509.Certificate{ca.Cert}))
+	err = served(t.Context(), s.URL, ca.CertPEM(), stranger.Cert, nil)
 	says(t, err, "serves the certificate "+pki.SerialOf(leaf), pki.SerialOf(stranger.Cert)+", which is installed")
 	if !isWrong(err) {
 		t.Error("it is bad news")
 	}
-	err = served(t.Context(), s.URL, newCA(t, now, "k8s-ca").CertPEM(), leaf)
+	err = served(t.Context(), s.URL, newCA(t, now, "k8s-ca").CertPEM(), leaf, nil)
 	says(t, err, "the TLS handshake")
 	if !isWrong(err) {
 		t.Error("it is bad news")
 	}
+	err = served(t.Context(), s.URL, ca.CertPEM(), leaf, []*x509.Certificate{ca.Cert, newCA(t, now, "k8s-ca g2").Cert})
+	says(t, err, `does not accept clients of the CA "CN=k8s-ca g2"`)
+	if !isWrong(err) {
+		t.Error("it is bad news")
+	}
 	s.Close()
-	err = served(t.Context(), s.URL, ca.CertPEM(), leaf)
+	err = served(t.Context(), s.URL, ca.CertPEM(), leaf, []*x509.Certificate{ca.Cert})
 	says(t, err, "cannot be reached")
 	if isWrong(err) {
 		t.Error("it is no news")

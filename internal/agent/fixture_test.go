@@ -238,7 +238,9 @@ func apiServer(t *testing.T, serving, clients pki.KeyPair, say answer) *httptest
 		}
 		say(w, user)
 	}))
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert}
+	accepted := x509.NewCertPool()
+	accepted.AddCert(clients.Cert)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert, ClientCAs: accepted}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)

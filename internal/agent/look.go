@@ -19,8 +19,15 @@ import (
 func (a *Agent) look(ctx context.Context, s *session) time.Time {
 	a.trouble = ""
 	again, next := true, time.Time{}
+	if a.started.IsZero() {
+		a.started = a.clock.Now().UTC().Truncate(time.Second)
+	}
 	for round := 0; again && round < 10 && ctx.Err() == nil; round++ { // each round takes one step, and few follow each other
 		again, next = a.step(ctx)
+		if a.tells { // a reload may take as long as a Lease lasts
+			a.tells = false
+			a.report(ctx, s)
+		}
 	}
 	if again {
 		next = a.clock.Now() // once it is known how far it is
@@ -235,7 +242,11 @@ func (a *Agent) reload(ctx context.Context, set hostdir.Set, rec record) (again 
 		rec.Reload, rec.Stuck = rec.Reload[1:], append(rec.Stuck, name)
 		return a.save(rec), time.Time{}
 	}
+	if !a.save(rec) { // nor could it be written afterwards, and the component would be reloaded again and again
+		return false, time.Time{}
+	}
 	a.log.Info("Reloading", "component", name)
+	a.tells = true
 	if err := c.do(ctx, a.run); err != nil {
 		if ctx.Err() != nil {
 			return false, time.Time{}
@@ -253,14 +264,22 @@ func (a *Agent) reload(ctx context.Context, set hostdir.Set, rec record) (again 
 func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
 	now := a.clock.Now()
 	var failures []string
+	unanswered := false
 	for _, r := range a.probe(ctx, a.among(rec.Worked)) {
-		if r.err != nil {
+		switch {
+		case r.err == nil:
+		case !isWrong(r.err) && a.cfg.APIServer == nil: // that nobody answers says nothing of the files
+			unanswered = true
+		default:
 			failures = append(failures, r.object.name+": "+r.err.Error())
 		}
 	}
 	deadline := rec.Installed
 	if rec.Reloaded.After(deadline) {
 		deadline = rec.Reloaded
+	}
+	if a.started.After(deadline) { // the host may have just started, with all that it runs
+		deadline = a.started
 	}
 	if deadline.After(now) { // the clock was put back
 		rec.Installed, rec.Reloaded = now.UTC().Truncate(time.Second), time.Time{}
@@ -270,8 +289,11 @@ func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again
 	switch {
 	case ctx.Err() != nil:
 		return false, time.Time{}
+	case len(failures) == 0 && unanswered:
+		a.checks.failed(now, firstAttempt, 10*time.Second)
+		return false, a.checks.next
 	case len(failures) == 0:
-		rec.Checked = true
+		rec.Checked, rec.Failed = true, nil
 		a.checks = attempts{}
 		return a.save(rec), time.Time{}
 	case now.Before(deadline):

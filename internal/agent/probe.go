@@ -45,7 +45,7 @@ func (a *Agent) probe(ctx context.Context, objects []object) []result {
 		case err != nil:
 			return err
 		case o.api != nil:
-			return served(ctx, o.api.Endpoint, bundle, pair.Cert)
+			return a.serves(ctx, o, bundle, pair)
 		case o.hasKubeconfig():
 			access, err := accessOf(filepath.Join(a.cfg.Directory, o.places().Kubeconfig))
 			if err != nil {
@@ -56,6 +56,20 @@ func (a *Agent) probe(ctx context.Context, objects []object) []result {
 			return nil // it belongs together, and nobody here can be asked for more
 		}
 	})
+}
+
+// serves says whether the API server of this host has loaded what lies on the disk.
+func (a *Agent) serves(ctx context.Context, o object, bundle []byte, pair pki.KeyPair) error {
+	name := filepath.Join(a.cfg.Directory, hostfiles.ClientCA)
+	text, err := os.ReadFile(name) //nolint:gosec // our own file
+	if err != nil {
+		return fmt.Errorf("read what is installed: %w", err)
+	}
+	clients, err := pki.ParseCertificates(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return served(ctx, o.api.Endpoint, bundle, pair.Cert, clients)
 }
 
 // onDisk reads an object's certificate and key, and the bundle of the CA that signed it. There is no bundle where that
@@ -171,24 +185,25 @@ func (a *Agent) try(ctx context.Context, w wanted, f facts) map[string]error {
 		return nil
 	}
 	is, was := byPath(w.files), byPath(f.current.Files)
+	serverChanges := a.cfg.APIServer != nil && !sameFiles(is, was, hostfiles.APIServerCert, hostfiles.APIServerKey, hostfiles.ClientCA)
 	var ask []object
 	for _, o := range a.objects {
 		if !w.fresh[o.lease] || !o.hasKubeconfig() {
 			continue
 		}
-		if a.cfg.APIServer != nil || !sameAccess(o, is, was) {
+		if serverChanges || !sameAccess(o, is, was) {
 			ask = append(ask, o)
 		}
 	}
-	rehearsed, refused := 0, map[string]error{}
-	for _, r := range side(ask, func(o object) error { return a.tryOne(ctx, o, is) }) {
-		rehearsed++
+	tried, refused := 0, map[string]error{}
+	for _, r := range side(ask, func(o object) error { return a.tryOne(ctx, o, is, serverChanges) }) {
+		tried++
 		if r.err == nil || !isWrong(r.err) && !a.usable(r.object) {
 			continue // nobody answers, and what there is is worse
 		}
 		refused[r.object.lease] = r.err
 	}
-	if s := a.cfg.APIServer; s != nil && w.fresh[s.SecretName] && rehearsed > 0 && rehearsed == len(refused) {
+	if s := a.cfg.APIServer; serverChanges && w.fresh[s.SecretName] && tried > 0 && tried == len(refused) {
 		refused[s.SecretName] = fmt.Errorf("none of this host's clients would get on with it: %w", refused[ask[0].lease])
 	}
 	return refused
@@ -200,12 +215,12 @@ func (a *Agent) usable(o object) bool {
 	return err == nil && inspect(a.clock.Now(), o.expect, pair, bundle) == nil
 }
 
-func (a *Agent) tryOne(ctx context.Context, o object, is map[string]hostdir.File) error {
+func (a *Agent) tryOne(ctx context.Context, o object, is map[string]hostdir.File, serverChanges bool) error {
 	access, err := accessIn(o, is)
 	if err != nil {
 		return err
 	}
-	if a.cfg.APIServer == nil {
+	if !serverChanges {
 		return ask(ctx, access, o.expect.subject)
 	}
 	server, err := tls.X509KeyPair(is[hostfiles.APIServerCert].Data, is[hostfiles.APIServerKey].Data)
@@ -246,10 +261,9 @@ func accessIn(o object, files map[string]hostdir.File) (access, error) {
 // sameAccess says whether a credential gets to the API server by the same bytes as before.
 func sameAccess(o object, is, was map[string]hostdir.File) bool {
 	at := o.places()
-	for _, p := range []string{at.Kubeconfig, at.Certificate, at.Key, hostfiles.CA} {
-		if string(is[p].Data) != string(was[p].Data) {
-			return false
-		}
-	}
-	return true
+	return sameFiles(is, was, at.Kubeconfig, at.Certificate, at.Key, hostfiles.CA)
+}
+
+func sameFiles(is, was map[string]hostdir.File, paths ...string) bool {
+	return !slices.ContainsFunc(paths, func(p string) bool { return string(is[p].Data) != string(was[p].Data) })
 }

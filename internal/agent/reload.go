@@ -23,17 +23,13 @@ type effects struct {
 // credential on this host are taken to run.
 func (c *Config) effects(changed []string) effects {
 	var e effects
-	roles := make([]string, 0, len(c.Credentials))
-	for _, cred := range c.Credentials {
-		roles = append(roles, cred.Role)
-	}
 	changes := func(paths []string) bool {
 		return slices.ContainsFunc(paths, func(p string) bool { return slices.Contains(changed, p) })
 	}
 	known := map[string]hostfiles.Component{}
 	for _, k := range hostfiles.Components() {
 		known[k.Name] = k
-		if slices.ContainsFunc(c.Components, func(comp Component) bool { return comp.Name == k.Name }) || !k.Runs(roles, c.APIServer != nil) {
+		if slices.ContainsFunc(c.Components, func(comp Component) bool { return comp.Name == k.Name }) || !c.runs(k) {
 			continue
 		}
 		if changes(k.Once) {
@@ -53,7 +49,28 @@ func (c *Config) effects(changed []string) effects {
 			e.waits = e.waits || reloads
 		}
 	}
+	e.waits = e.waits || slices.ContainsFunc(changed, c.unaccounted)
 	return e
+}
+
+// unaccounted says whether a file is read by something that is not known: it may take as long as client-go to notice a change. Only
+// kubeconfigs that embed everything are never read again.
+func (c *Config) unaccounted(path string) bool {
+	if strings.HasSuffix(path, ".embedded.conf") || slices.ContainsFunc(c.Components, func(comp Component) bool { return comp.reads(path) }) {
+		return false
+	}
+	return !slices.ContainsFunc(hostfiles.Components(), func(k hostfiles.Component) bool {
+		return (c.component(k.Name) != nil || c.runs(k)) && (slices.Contains(k.Reloads, path) || slices.Contains(k.Once, path))
+	})
+}
+
+// runs says whether a component is taken to run on the host.
+func (c *Config) runs(k hostfiles.Component) bool {
+	roles := make([]string, 0, len(c.Credentials))
+	for _, cred := range c.Credentials {
+		roles = append(roles, cred.Role)
+	}
+	return k.Runs(roles, c.APIServer != nil)
 }
 
 // reads says whether a path is among a component's Files.
@@ -99,6 +116,9 @@ func (c Component) do(ctx context.Context, run runner) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("reload %s: %s did not end within %v", c.Name, argv[0], c.Timeout.Duration)
 	default:
+		if c.Systemd == nil {
+			argv = argv[:1] // what it is given may be secret
+		}
 		return fmt.Errorf("reload %s: %s: %w: %s", c.Name, strings.Join(argv, " "), err, out)
 	}
 }

@@ -54,7 +54,9 @@ func TestEffects(t *testing.T) {
 		"service account keys":               {full(), []string{hostfiles.ServiceAccKey}, effects{stuck: []string{"kube-apiserver", "kube-controller-manager"}}},
 		"a kubeconfig":                       {full(), []string{"kubelet.conf"}, effects{stuck: []string{"kubelet"}}},
 		"an embedded kubeconfig":             {full(), []string{"kubelet.embedded.conf"}, effects{}},
-		"a file that no component has":       {node, []string{hostfiles.EtcdCA, hostfiles.APIServerCert}, effects{}},
+		"a file that no component has":       {node, []string{hostfiles.EtcdCA, hostfiles.APIServerCert}, effects{waits: true}}, // whatever reads it
+		"what is embedded":                   {node, []string{"kubelet.embedded.conf"}, effects{}},
+		"an identity for everything":         {&Config{Credentials: []Credential{{Role: "Host"}}}, []string{"pki/k8s-node1.crt", hostfiles.CA}, effects{waits: true}},
 		"configured, read once":              {every(Once), []string{hostfiles.EtcdCA}, effects{reload: []string{"kube-apiserver", "etcd"}}},
 		"configured, reloaded by themselves": {every(Once), []string{hostfiles.ClientCA}, effects{waits: true}},
 		"configured, always":                 {every(Always), []string{"pki/kube-proxy.crt", "pki/kubelet.key"}, effects{reload: []string{"kube-proxy", "kubelet"}}},
@@ -62,7 +64,7 @@ func TestEffects(t *testing.T) {
 			effects{reload: []string{"kubelet"}, waits: true, stuck: []string{"kube-controller-manager"}}},
 		"one of ours":              {full(Component{Name: "nginx", Files: []string{"pki/web.crt"}, Command: command}), []string{"pki/web.crt"}, effects{reload: []string{"nginx"}}},
 		"one of ours, by a folder": {full(Component{Name: "nginx", Files: []string{"pki/"}, Command: command}), []string{"pki/etcd/peer.crt"}, effects{reload: []string{"nginx"}, waits: true}},
-		"one of ours, otherwise":   {full(Component{Name: "nginx", Files: []string{"pki/web"}, Command: command}), []string{"pki/web.crt"}, effects{}},
+		"one of ours, otherwise":   {full(Component{Name: "nginx", Files: []string{"pki/web"}, Command: command}), []string{"pki/web.crt"}, effects{waits: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.config.effects(c.changed), cmp.AllowUnexported(effects{})); diff != "" {

@@ -82,6 +82,9 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 	}
 	var next time.Time
 	for _, o := range a.objects {
+		if s.broken() != nil {
+			break
+		}
 		r := ack.Report{Problem: a.problem(o, rec)}
 		if state, ok := rec.States[o.lease]; ok {
 			r.Installed = &state
@@ -95,7 +98,7 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 				a.fail(err)
 			}
 		}
-		at, err := a.leases.tell(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
+		at, err := a.tell(ctx, s, o, r, request)
 		if err != nil {
 			s.note(err)
 			a.say(o, err)
@@ -106,6 +109,15 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 		next = sooner(next, at)
 	}
 	return next
+}
+
+// tell writes one report, and does not wait for ever: while the management cluster hangs, there is other work.
+func (a *Agent) tell(ctx context.Context, s *session, o object, r ack.Report, request string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	stop := context.AfterFunc(s.ctx, cancel)
+	defer stop()
+	return a.leases.tell(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
 }
 
 // say logs once that an object's Lease cannot be written, and once that it can again.

@@ -130,12 +130,8 @@ func (c *Config) addKubeletCA(credentials []v1alpha1.NodeCredential) []string {
 
 // addComponents lists those that read some files only when they start, as units of systemd.
 func (c *Config) addComponents() {
-	roles := make([]string, 0, len(c.Credentials))
-	for _, cred := range c.Credentials {
-		roles = append(roles, cred.Role)
-	}
 	for _, k := range hostfiles.Components() {
-		if k.Runs(roles, c.APIServer != nil) {
+		if c.runs(k) {
 			c.Components = append(c.Components, Component{Name: k.Name, Systemd: &Systemd{Unit: k.Name + ".service"}})
 		}
 	}

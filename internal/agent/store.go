@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -49,6 +48,16 @@ func (st *store) version(names []string) string {
 		}
 	}
 	return strings.Join(out, "/")
+}
+
+// explain notes why a Secret cannot be read now.
+func (st *store) explain(name, why string) {
+	st.mu.Lock()
+	known := st.secrets[name] != nil
+	st.mu.Unlock()
+	if !known {
+		st.put(name, nil, why)
+	}
 }
 
 // put enters a Secret, or why there is none.
@@ -120,10 +129,10 @@ func (f follower) once(ctx context.Context) error {
 		f.store.put(f.name, s, "")
 		from = s.ResourceVersion
 	case apierrors.IsNotFound(err):
-		f.store.put(f.name, nil, fmt.Sprintf("Secret %q does not exist: has the operator issued it?", f.name))
+		f.store.put(f.name, nil, "it does not exist: has the operator issued it?")
 		from = "0" // whatever comes
-	case apierrors.IsForbidden(err):
-		f.store.put(f.name, nil, fmt.Sprintf("Secret %q may not be read by this host: apply what `clusterpki agent manifests` prints for it", f.name))
+	case apierrors.IsForbidden(err): // an API server that has just started may say so too: what is known stays
+		f.store.explain(f.name, "this host may not: apply what `clusterpki agent manifests` prints for it")
 		return err //nolint:wrapcheck // it is counted alone
 	default:
 		return err //nolint:wrapcheck // it is counted alone
@@ -157,7 +166,7 @@ func (f follower) watch(ctx context.Context, from string) (string, error) {
 		case !ok:
 			continue
 		case e.Type == watch.Deleted:
-			f.store.put(f.name, nil, fmt.Sprintf("Secret %q was deleted: has somebody deleted its object?", f.name))
+			f.store.put(f.name, nil, "it was deleted: has somebody deleted its object?")
 		case e.Type != watch.Bookmark:
 			f.store.put(f.name, s, "")
 		}

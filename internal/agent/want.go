@@ -44,7 +44,7 @@ type problem struct {
 	passing bool
 }
 
-var errUnread = errors.New("was not read yet")
+var errUnread = errors.New("was not read")
 
 var errBetween = errors.New("its Secrets hold different certificates: the operator is between two writes, or cannot write one of them")
 
@@ -78,6 +78,7 @@ func (c *Config) want(now time.Time, objects []object, f facts) wanted {
 		}
 	}
 	c.kubeletCA(&l, f)
+	l.keepUnlisted(objects)
 	w.files = l.files()
 	return w
 }
@@ -116,9 +117,9 @@ func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
 		case s != nil:
 			read = append(read, s)
 		case f.unread[name] == "":
-			return nil, data{}, fmt.Errorf("the Secret %q %w", name, errUnread)
+			return nil, data{}, fmt.Errorf("the Secret %q %w yet", name, errUnread)
 		default:
-			return nil, data{}, errors.New(f.unread[name])
+			return nil, data{}, fmt.Errorf("the Secret %q %w: %s", name, errUnread, f.unread[name])
 		}
 	}
 	d.tls = maps.Clone(read[0].Data)
@@ -142,6 +143,12 @@ func (d data) usable(now time.Time, o object) error {
 	}
 	if len(d.tls[bundleKey]) == 0 {
 		return fmt.Errorf("there is no %s", bundleKey)
+	}
+	if o.api != nil && len(d.tls[clientKey]) == 0 {
+		return fmt.Errorf("there is no %s yet: a CA of clientCARefs may not be there", clientKey)
+	}
+	if o.api != nil && o.api.ServiceAccountSecretName != "" && (len(d.other["sa.key"]) == 0 || len(d.other["sa.pub"]) == 0) {
+		return fmt.Errorf("Secret %q has no service account keys", o.api.ServiceAccountSecretName) //nolint:staticcheck // it goes on a sentence
 	}
 	return inspect(now, o.expect, pair, d.tls[bundleKey])
 }
@@ -200,6 +207,22 @@ func (l *laying) keep(o object) {
 	}
 }
 
+// keepUnlisted leaves alone the files of objects that are not configured any more: nobody said that they are not in use.
+func (l *laying) keepUnlisted(objects []object) {
+	listed := map[string]bool{hostfiles.KubeletCA: true}
+	for _, o := range objects {
+		own, shared := o.own()
+		for _, p := range append(own, shared...) {
+			listed[p] = true
+		}
+	}
+	for p, f := range l.current {
+		if _, fresh := l.paths[p]; !fresh && !listed[p] {
+			l.paths[p] = f
+		}
+	}
+}
+
 func (l *laying) files() []hostdir.File {
 	return slices.SortedFunc(maps.Values(l.paths), func(a, b hostdir.File) int { return strings.Compare(a.Path, b.Path) })
 }
@@ -233,7 +256,7 @@ func newest(secrets map[string]*corev1.Secret) map[string]*corev1.Secret {
 	for _, s := range secrets {
 		for _, key := range []string{bundleKey, clientKey} {
 			cas, b := of(s, key)
-			if was, ok := best[cas]; cas != "" && (!ok || younger(b.revisions, was.revisions)) {
+			if was, ok := best[cas]; cas != "" && (!ok || supersedes(b.revisions, was.revisions)) {
 				best[cas] = b
 			}
 		}
@@ -242,7 +265,7 @@ func newest(secrets map[string]*corev1.Secret) map[string]*corev1.Secret {
 	for name, s := range secrets {
 		s = s.DeepCopy()
 		for _, key := range []string{bundleKey, clientKey} {
-			if cas, b := of(s, key); cas != "" && younger(best[cas].revisions, b.revisions) {
+			if cas, b := of(s, key); cas != "" && supersedes(best[cas].revisions, b.revisions) {
 				s.Data[key] = best[cas].text
 			}
 		}
@@ -251,8 +274,8 @@ func newest(secrets map[string]*corev1.Secret) map[string]*corev1.Secret {
 	return out
 }
 
-// younger says whether one bundle is of later revisions than another of the same CAs.
-func younger(a, b map[string]int64) bool {
+// supersedes says whether one bundle is of later revisions than another of the same CAs.
+func supersedes(a, b map[string]int64) bool {
 	later := false
 	for ca, revision := range a {
 		if revision < b[ca] {

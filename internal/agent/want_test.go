@@ -124,7 +124,7 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 			delete(d.facts.secrets, "kubelet-tls")
 			d.facts.unread["kubelet-tls"] = "it is gone"
 			return nil
-		}, false, []string{"it is gone"}},
+		}, true, []string{"it is gone"}},
 		"between two writes": {func(d *desk) []byte {
 			old := d.facts.secrets["kubelet-kubeconfig"]
 			key := d.issue("kubelet", kubeletRequest())

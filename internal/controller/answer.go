@@ -6,6 +6,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -27,7 +28,9 @@ type answer struct {
 // answerOf resolves a delivery. l is the Lease of the agent, for mode 'Agent'; nil where there is none. An agent that is
 // silent states nothing, whatever it said before: nobody knows what its host has done since. A mode that is not
 // known, of a version that knows more, or of a schema that knows less, counts as never arriving.
-func answerOf(d v1alpha1.DeliverySpec, l *coordinationv1.Lease, now time.Time) answer {
+//
+// host is the host that the object is for: what the agent of another one says counts for nothing.
+func answerOf(d v1alpha1.DeliverySpec, l *coordinationv1.Lease, host string, now time.Time) answer {
 	a := answer{now: now}
 	switch d.Mode {
 	case v1alpha1.DeliveryMounted:
@@ -38,7 +41,7 @@ func answerOf(d v1alpha1.DeliverySpec, l *coordinationv1.Lease, now time.Time) a
 		a.stated = &ack.State{}
 		report := ack.Of(l)
 		switch {
-		case !alive(l, now):
+		case !alive(l, now) || ptr.Deref(l.Spec.HolderIdentity, "") != host:
 			a.note = v1alpha1.ReasonAgentSilent
 			return a
 		case report.Problem != "":
@@ -79,6 +82,11 @@ func (a answer) trust(h holding, ca string) int64 {
 	default:
 		return held
 	}
+}
+
+// beyond says whether something is stated of a revision that the ledger has not reached: it is of another ledger.
+func (a answer) beyond(ca string, newest int64) bool {
+	return a.stated != nil && a.stated.Trust[ca] > newest
 }
 
 // leaf is the CA generation of the certificate that the consumer of a Secret is known to use; 0 is none. A person

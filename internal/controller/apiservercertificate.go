@@ -38,7 +38,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	r.watch(&c)
 	l := leaf{
 		owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
-		lease: c.LeaseName(), deliver: c.Spec.Delivery,
+		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
 	}
 	l.desired, l.invalid = desiredAPIServer(&c)
 	if l.invalid == nil {

@@ -286,7 +286,7 @@ func (r *clusterCAs) ensurePair(ctx context.Context, ca *v1alpha1.ClusterCA, st 
 		}
 	}
 	was, h := holdingIn(seen), holding{Issuer: ca.Name, Generation: st.signing.Number}
-	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, answerOf(ca.Spec.Delivery, nil, r.clock.Now()))
+	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, answerOf(ca.Spec.Delivery, nil, "", r.clock.Now()))
 	facts, err := h.facts()
 	if err != nil {
 		return err

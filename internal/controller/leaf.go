@@ -32,6 +32,7 @@ type leaf struct {
 	absent  []string            // keys that it must not hold any more
 	keyless bool                // its Secret holds no private key
 	lease   string              // of the agent, for delivery.mode 'Agent'
+	host    string              // whose agent that is
 	deliver v1alpha1.DeliverySpec
 	agent   *coordinationv1.Lease // nil: there is none
 	said    answer                // how what is issued is acknowledged

@@ -28,7 +28,7 @@ const defaultSilentAfter = 15 * time.Minute
 // heed makes sure that there is a Lease in which the agent of a leaf's host can speak, and resolves what it has said
 // there. Where no agent delivers, there is none. An error keeps nothing from being issued.
 func (b *base) heed(ctx context.Context, l *leaf) error {
-	l.said = answerOf(l.deliver, nil, b.clock.Now())
+	l.said = answerOf(l.deliver, nil, l.host, b.clock.Now())
 	seen, err := readLease(ctx, b.client, l.owner.GetNamespace(), l.lease)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func (b *base) heed(ctx context.Context, l *leaf) error {
 	if err == nil {
 		l.agent = ensured
 	}
-	l.said = answerOf(l.deliver, l.agent, b.clock.Now())
+	l.said = answerOf(l.deliver, l.agent, l.host, b.clock.Now())
 	return err
 }
 

@@ -34,9 +34,34 @@ func (w *world) says(lease string, off time.Duration, r ack.Report) {
 			l.Annotations = map[string]string{}
 		}
 		l.Annotations[v1alpha1.ReportAnnotation] = text
-		l.Spec.HolderIdentity = new("agent")
+		l.Spec.HolderIdentity = new(w.hostOf(l))
 		l.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now().Add(off)}
 	})
+}
+
+// hostOf is the host whose agent writes a Lease.
+func (w *world) hostOf(l *coordinationv1.Lease) string {
+	w.t.Helper()
+	kind, name, _ := strings.Cut(l.Annotations[v1alpha1.OwnerAnnotation], "/")
+	if kind == "APIServerCertificate" {
+		var c v1alpha1.APIServerCertificate
+		w.get(name, &c)
+		return c.Spec.HostName
+	}
+	var c v1alpha1.NodeCredential
+	w.get(name, &c)
+	return c.Spec.HostName
+}
+
+// TestAnotherHostsAgent: what the agent of one host says counts for nothing once the object is for another host.
+func TestAnotherHostsAgent(t *testing.T) {
+	w := standard(t)
+	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
+	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node3" })
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentSilent)
 }
 
 // breathes lets an agent renew its Lease and say nothing new.
@@ -121,7 +146,7 @@ func TestLease(t *testing.T) {
 		return nil
 	})
 	l = w.lease("node2-tls")
-	if l.UID != said.UID || !maps.Equal(l.Annotations, said.Annotations) || *l.Spec.HolderIdentity != "agent" || !l.Spec.RenewTime.Equal(said.Spec.RenewTime) {
+	if l.UID != said.UID || !maps.Equal(l.Annotations, said.Annotations) || *l.Spec.HolderIdentity != *said.Spec.HolderIdentity || !l.Spec.RenewTime.Equal(said.Spec.RenewTime) {
 		t.Errorf("what the agent wrote was changed: %+v", l)
 	}
 

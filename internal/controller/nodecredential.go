@@ -35,7 +35,7 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	}
 	l := leaf{
 		owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
-		lease: c.LeaseName(), deliver: c.Spec.Delivery,
+		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
 	}
 	l.desired, l.invalid = desiredCredential(&c)
 

@@ -197,7 +197,7 @@ func (a *asking) server(c *v1alpha1.APIServerCertificate) {
 	if c.Spec.RequestHeaderCARef != nil {
 		uses = append(uses, use{tls, headerBundleKey, c.Spec.RequestHeaderCARef.Name})
 	}
-	p, asked := a.peer(c, kindAPIServerCertificate, a.answer(c, kindAPIServerCertificate, c.Spec.Delivery, c.LeaseName()), uses)
+	p, asked := a.peer(c, kindAPIServerCertificate, a.answer(c, kindAPIServerCertificate, c.Spec.Delivery, c.LeaseName(), c.Spec.HostName), uses)
 	if asked {
 		a.look(c, &p)
 		a.peers = append(a.peers, p)
@@ -215,7 +215,7 @@ func (a *asking) credential(c *v1alpha1.NodeCredential) {
 			}
 		}
 	}
-	if p, asked := a.peer(c, kindNodeCredential, a.answer(c, kindNodeCredential, c.Spec.Delivery, c.LeaseName()), uses); asked {
+	if p, asked := a.peer(c, kindNodeCredential, a.answer(c, kindNodeCredential, c.Spec.Delivery, c.LeaseName(), c.Spec.HostName), uses); asked {
 		a.peers = append(a.peers, p)
 	}
 }
@@ -230,7 +230,7 @@ func (a *asking) publisher(c *v1alpha1.ClusterCA) {
 	a.owners[owner] = slices.DeleteFunc(a.owners[owner], func(s kept) bool {
 		named := s.secret.Name == c.Spec.SecretName
 		if named && s.holds.Issuer == a.ca {
-			p.Issued, p.Leaf = s.holds.Generation, answerOf(c.Spec.Delivery, nil, a.now).leaf(s)
+			p.Issued, p.Leaf = s.holds.Generation, answerOf(c.Spec.Delivery, nil, "", a.now).leaf(s)
 		}
 		return named
 	})
@@ -274,12 +274,12 @@ func generationsAbove(l plan.Ledger, ca string) (oldest, youngest int32) {
 
 // answer is how an object acknowledges. The Lease is found by its name, which no agent can change, and not by what is
 // written on it.
-func (a *asking) answer(o client.Object, kind string, d v1alpha1.DeliverySpec, lease string) answer {
+func (a *asking) answer(o client.Object, kind string, d v1alpha1.DeliverySpec, lease, host string) answer {
 	l := a.leases[lease]
 	if l != nil && !ownedBy(l, o, kind) {
 		l = nil
 	}
-	return answerOf(d, l, a.now)
+	return answerOf(d, l, host, a.now)
 }
 
 // peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
@@ -354,7 +354,7 @@ func (v *verdict) leaf(inUse, issued int32) {
 // holds asks about what a Secret holds now, and what it held before that may still be in use.
 func (v *verdict) holds(k kept, ca string) {
 	h := k.holds
-	if held, ok := h.revision(ca); ok && held > v.newest {
+	if held, ok := h.revision(ca); ok && (held > v.newest || v.said.beyond(ca, v.newest)) {
 		v.trust(0) // of a ledger that was replaced by an older one
 	} else if ok {
 		v.trust(v.said.trust(h, ca))
