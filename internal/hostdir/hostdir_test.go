@@ -68,7 +68,11 @@ func TestModesAndOwner(t *testing.T) {
 				return err
 			}
 			info, err := e.Info()
-			if s, ok := info.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != owner.UID || int(s.Gid) != owner.GID {
+			want := owner
+			if e.IsDir() { // nobody else may put anything into it
+				want = hostdir.Owner{UID: os.Getuid(), GID: os.Getgid()}
+			}
+			if s, ok := info.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != want.UID || int(s.Gid) != want.GID {
 				t.Errorf("%s belongs to %+v", name, info.Sys())
 			}
 			if e.IsDir() && info.Mode().Perm() != 0o755 {
@@ -78,6 +82,33 @@ func TestModesAndOwner(t *testing.T) {
 		})
 		if err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestLinkInASet: a link that somebody has made in the place of a file of ours is never followed.
+func TestLinkInASet(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "host")
+	d := hostdir.New(dir, hostdir.Options{})
+	set := install(t, d, 1)
+	stranger := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(stranger, []byte("of somebody else"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := set.Files[0].Path
+	if err := os.Remove(filepath.Join(dir, set.ID, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(stranger, filepath.Join(dir, set.ID, name)); err != nil {
+		t.Fatal(err)
+	}
+	now, err := d.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range now.Files {
+		if f.Path == name || string(f.Data) == "of somebody else" {
+			t.Errorf("%s is taken for ours", f.Path)
 		}
 	}
 }

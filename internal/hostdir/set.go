@@ -78,20 +78,37 @@ func (d *Dir) load(id string) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
+	root, err := os.OpenRoot(d.at(id)) // no link that somebody makes in it leads out of it
+	if err != nil {
+		return Set{}, fmt.Errorf("open %s: %w", d.at(id), err)
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
 	s := Set{ID: id, Note: note}
 	for _, p := range known {
-		f := File{Path: p}
-		info, err := os.Stat(d.at(id, p))
-		if err == nil {
-			f.Mode = info.Mode().Perm()
-			f.Data, err = os.ReadFile(d.at(id, p))
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f, err := readIn(root, p)
+		if err != nil {
 			return Set{}, fmt.Errorf("read %s: %w", p, err)
 		}
 		s.Files = append(s.Files, f)
 	}
 	return s, nil
+}
+
+// readIn reads a file of ours. One that is gone, or in whose place there is something else, has nil for its data.
+func readIn(root *os.Root, p string) (File, error) {
+	f := File{Path: p}
+	info, err := root.Lstat(p)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return f, nil
+	}
+	if err == nil {
+		f.Mode = info.Mode().Perm()
+		f.Data, err = root.ReadFile(p)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return File{Path: p}, nil
+	}
+	return f, err //nolint:wrapcheck // the caller says what was read
 }
 
 // read reads a whole set: nothing for "".
@@ -148,7 +165,7 @@ func (d *Dir) write(prefix string, nodes []node) (string, error) {
 }
 
 func (d *Dir) fill(dir string, nodes []node) error {
-	if err := d.sys.Mkdir(dir, directoryMode, d.owner); err != nil {
+	if err := d.sys.Mkdir(dir, directoryMode, nil); err != nil {
 		return err
 	}
 	directories := []string{dir}

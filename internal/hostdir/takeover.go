@@ -74,7 +74,12 @@ func (d *Dir) readPlain(name string) ([]node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", d.at(name), err)
 	}
-	top, err := readNode(d.at(name), fs.FileInfoToDirEntry(info))
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", d.path, err)
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	top, err := readNode(root, name, fs.FileInfoToDirEntry(info))
 	if err != nil {
 		return nil, err
 	}

@@ -23,15 +23,20 @@ type node struct {
 
 // readTree reads what lies below a directory, by path.
 func readTree(dir string) ([]node, error) {
+	root, err := os.OpenRoot(dir) // a link that takes a file's place meanwhile leads nowhere else
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
 	var nodes []node
-	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if name == dir {
 			return nil
 		}
-		n, err := readNode(name, e)
+		n, err := readNode(root, name[len(dir)+1:], e)
 		n.path = filepath.ToSlash(name[len(dir)+1:])
 		nodes = append(nodes, n)
 		return err
@@ -43,7 +48,7 @@ func readTree(dir string) ([]node, error) {
 	return nodes, nil
 }
 
-func readNode(name string, e fs.DirEntry) (node, error) {
+func readNode(root *os.Root, name string, e fs.DirEntry) (node, error) {
 	info, err := e.Info()
 	if err != nil {
 		return node{}, fmt.Errorf("look at %s: %w", name, err)
@@ -52,9 +57,9 @@ func readNode(name string, e fs.DirEntry) (node, error) {
 	switch info.Mode().Type() {
 	case fs.ModeDir:
 	case fs.ModeSymlink:
-		n.link, err = os.Readlink(name)
+		n.link, err = root.Readlink(name)
 	case 0:
-		n.data, err = os.ReadFile(name) //nolint:gosec // below the directory that the user named
+		n.data, err = root.ReadFile(name)
 	default:
 		return node{}, fmt.Errorf("%s is neither a file nor a directory nor a link: move it away", name)
 	}
@@ -100,7 +105,7 @@ func merge(before []node, known []string, files []File, owner *Owner) ([]node, e
 			}
 			dir, ok := directories[p]
 			if !ok {
-				dir = node{path: p, mode: fs.ModeDir | directoryMode, owner: owner}
+				dir = node{path: p, mode: fs.ModeDir | directoryMode} // nobody else may change what is in it
 			}
 			out[p] = dir
 		}
