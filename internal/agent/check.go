@@ -205,7 +205,8 @@ func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Cert
 	}
 	for _, ca := range clients {
 		if !slices.ContainsFunc(accepted, func(name []byte) bool { return bytes.Equal(name, ca.RawSubject) }) {
-			return wrong("the API server does not accept clients of the CA %q, which is in the installed pki/client-ca.crt: does it read that file?", ca.Subject)
+			return wrong("the API server does not accept clients of the CA %q, which is in the installed pki/client-ca.crt: "+
+				"does it read that file?", ca.Subject)
 		}
 	}
 	return nil

@@ -21,9 +21,9 @@ func Lock(c Config) (unlock func(), err error) {
 	if err != nil {
 		return func() {}, nil //nolint:nilerr // see above
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor is a small number
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, errors.Join(fmt.Errorf("another agent keeps the files of %s: stop it first, or give this one another directory", c.Directory), file.Close())
 	}
-	return func() { file.Close() }, nil //nolint:errcheck,nilerr // nothing was written; a file system without locks has none
+	return func() { file.Close() }, nil //nolint:errcheck // nothing was written; a file system without locks has none
 }

@@ -282,7 +282,8 @@ func (a *Agent) confirm(ctx context.Context, set hostdir.Set, rec record) (again
 		deadline = a.started
 	}
 	if deadline.After(now) { // the clock was put back
-		rec.Installed, rec.Reloaded = now.UTC().Truncate(time.Second), time.Time{}
+		a.started = now.UTC().Truncate(time.Second)
+		rec.Installed, rec.Reloaded = a.started, time.Time{}
 		return a.save(rec), time.Time{}
 	}
 	deadline = deadline.Add(a.cfg.CheckTimeout.Duration)

@@ -43,7 +43,7 @@ func (a *Agent) probe(ctx context.Context, objects []object) []result {
 		}
 		switch {
 		case err != nil:
-			return err
+			return &wrongError{err}
 		case o.api != nil:
 			return a.serves(ctx, o, bundle, pair)
 		case o.hasKubeconfig():
@@ -186,25 +186,18 @@ func (a *Agent) try(ctx context.Context, w wanted, f facts) map[string]error {
 	}
 	is, was := byPath(w.files), byPath(f.current.Files)
 	serverChanges := a.cfg.APIServer != nil && !sameFiles(is, was, hostfiles.APIServerCert, hostfiles.APIServerKey, hostfiles.ClientCA)
-	var ask []object
-	for _, o := range a.objects {
-		if !w.fresh[o.lease] || !o.hasKubeconfig() {
-			continue
-		}
-		if serverChanges || !sameAccess(o, is, was) {
-			ask = append(ask, o)
-		}
-	}
-	tried, refused := 0, map[string]error{}
-	for _, r := range side(ask, func(o object) error { return a.tryOne(ctx, o, is, serverChanges) }) {
-		tried++
+	users := slices.DeleteFunc(slices.Clone(a.objects), func(o object) bool {
+		return !w.fresh[o.lease] || !o.hasKubeconfig() || !serverChanges && sameAccess(o, is, was)
+	})
+	refused := map[string]error{}
+	for _, r := range side(users, func(o object) error { return a.tryOne(ctx, o, is, serverChanges) }) {
 		if r.err == nil || !isWrong(r.err) && !a.usable(r.object) {
 			continue // nobody answers, and what there is is worse
 		}
 		refused[r.object.lease] = r.err
 	}
-	if s := a.cfg.APIServer; serverChanges && w.fresh[s.SecretName] && tried > 0 && tried == len(refused) {
-		refused[s.SecretName] = fmt.Errorf("none of this host's clients would get on with it: %w", refused[ask[0].lease])
+	if s := a.cfg.APIServer; serverChanges && w.fresh[s.SecretName] && len(users) > 0 && len(users) == len(refused) {
+		refused[s.SecretName] = fmt.Errorf("none of this host's clients would get on with it: %w", refused[users[0].lease])
 	}
 	return refused
 }

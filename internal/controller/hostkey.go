@@ -31,7 +31,7 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	key, err := r.hostKey(ctx, c, l.desired.Request)
 	if isStall(err) {
 		l.invalid = err
-		return nil //nolint:nilerr // it is said once what is there has been looked after
+		return nil // it is said once what is there has been looked after
 	}
 	l.desired.HostKey = key
 	return err
