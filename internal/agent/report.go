@@ -29,7 +29,7 @@ func (a *Agent) note(problems map[string]problem) (next time.Time) {
 			delete(a.seen, o.lease)
 		case was.text != p.text:
 			a.seen[o.lease] = sighting{text: p.text, since: now}
-			if !p.passing {
+			if !p.usual {
 				a.log.Info("Kept the files of before", "object", o.name, "problem", p.text)
 			}
 		}

@@ -40,11 +40,16 @@ type wanted struct {
 // problem is why something that is issued is not installed.
 type problem struct {
 	text string
-	// passing: it is to be expected for a moment, while the operator writes one Secret after another.
+	// passing: it may be over in a moment, and is not told before.
 	passing bool
+	// usual: it is to be expected, while the operator writes one Secret after another, and is no news for a log.
+	usual bool
 }
 
-var errUnread = errors.New("was not read")
+var (
+	errUnseen = errors.New("was not read yet")
+	errUnread = errors.New("was not read")
+)
 
 var errBetween = errors.New("its Secrets hold different certificates: the operator is between two writes, or cannot write one of them")
 
@@ -62,8 +67,8 @@ func (c *Config) want(now time.Time, objects []object, f facts) wanted {
 			err = l.add(files)
 		}
 		if err != nil {
-			passing := errors.Is(err, errBetween) || errors.Is(err, errConflict) || errors.Is(err, errUnread)
-			w.problems[o.lease] = problem{err.Error(), passing}
+			usual := errors.Is(err, errBetween) || errors.Is(err, errConflict) || errors.Is(err, errUnseen)
+			w.problems[o.lease] = problem{text: err.Error(), passing: usual || errors.Is(err, errUnread), usual: usual}
 			continue
 		}
 		w.states[o.lease], w.fresh[o.lease] = state, true
@@ -117,7 +122,7 @@ func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
 		case s != nil:
 			read = append(read, s)
 		case f.unread[name] == "":
-			return nil, data{}, fmt.Errorf("the Secret %q %w yet", name, errUnread)
+			return nil, data{}, fmt.Errorf("the Secret %q %w", name, errUnseen)
 		default:
 			return nil, data{}, fmt.Errorf("the Secret %q %w: %s", name, errUnread, f.unread[name])
 		}

@@ -173,7 +173,7 @@ func TestAgentWithoutKubeconfig(t *testing.T) {
 func TestAgentWithoutRole(t *testing.T) {
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
-	c.prints(`Secret \"k8s-node1-kubelet-serving-tls\" may not be read by this host: apply what`)
+	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: apply what`)
 	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: apply what`)
 }
 
