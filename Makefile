@@ -54,7 +54,7 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
-	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=30m ./...
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m ./...
 
 .PHONY: test-unit
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
@@ -62,7 +62,7 @@ test-unit: openssl ## Run the tests of the pure packages: seconds, no API server
 
 .PHONY: test-env
 test-env: openssl ## Run the tests on a real API server, with the race detector.
-	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=30m $(ENV)
+	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m $(ENV)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
