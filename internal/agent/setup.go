@@ -45,9 +45,6 @@ func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, 
 		if k := cred.Spec.Kubeconfig; k != nil && k.Directory != "" && k.Directory != hostfiles.DefaultBaseDir {
 			c.Directory = k.Directory
 		}
-		if cred.Spec.Role == "Agent" {
-			c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(orDefault(c.Directory, hostfiles.DefaultBaseDir)).Kubeconfig
-		}
 		if cred.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
 			others = append(others, "NodeCredential "+cred.Name)
 		}
@@ -55,7 +52,10 @@ func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, 
 	if c.APIServer == nil && len(c.Credentials) == 0 {
 		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", namespace, host)
 	}
-	c.Kubeconfig = orDefault(c.Kubeconfig, KubeconfigFile)
+	c.Kubeconfig = KubeconfigFile
+	if slices.ContainsFunc(c.Credentials, func(cred Credential) bool { return cred.Role == "Agent" }) {
+		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(orDefault(c.Directory, hostfiles.DefaultBaseDir)).Kubeconfig
+	}
 	var notes []string
 	if len(others) > 0 {
 		notes = append(notes, "set delivery.mode: Agent, or the replacement of a CA does not ask this agent: "+strings.Join(others, ", "))
