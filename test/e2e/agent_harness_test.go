@@ -185,6 +185,16 @@ func (h *host) tree() map[string]string {
 	return out
 }
 
+// set is the name of the set of files in use: each swap has another one.
+func (h *host) set() string {
+	h.t.Helper()
+	name, err := os.Readlink(h.at("..data"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return name
+}
+
 // report is what the agent says of a credential.
 func (h *host) report(lease string) ack.Report {
 	h.t.Helper()

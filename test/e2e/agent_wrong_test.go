@@ -99,13 +99,16 @@ func TestAgentInstallsNoWrongCertificate(t *testing.T) {
 			h.put(first)
 			h.run(agent.Options{})
 			h.has(first)
-			before := h.tree()
+			before, set := h.tree(), h.set()
 
 			wrong := c.issue(t)
 			h.put(wrong)
 			h.complains(handLease, c.says...)
 			if !maps.Equal(before, h.tree()) {
 				t.Error("files have changed")
+			}
+			if now := h.set(); now != set {
+				t.Errorf("it was installed, and taken back at best: the files are set %s, and were %s", now, set)
 			}
 			if r := h.report(handLease); r.Installed == nil || r.Installed.SerialNumber != first.serial {
 				t.Errorf("installed is reported as %+v", r.Installed)
