@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -57,7 +58,7 @@ func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) ([]v1alpha1.AP
 			} else {
 				err = d.Decode(&o.NodeCredential)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
