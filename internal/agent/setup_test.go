@@ -3,9 +3,7 @@ package agent
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"io"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -15,28 +13,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/test/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run the test with -update)", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
 
 // samples are the objects of config/samples, each delivered by an agent if change says nothing else.
 func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) ([]v1alpha1.APIServerCertificate, []v1alpha1.NodeCredential) {
@@ -91,7 +69,7 @@ func TestGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, filepath.Join("testdata", host, "agent.yaml"), text)
+		golden.Check(t, filepath.Join("testdata", host, "agent.yaml"), text)
 		if _, err := ParseConfig(text); err != nil {
 			t.Errorf("what is printed for %s cannot be read: %v", host, err)
 		}
@@ -107,7 +85,7 @@ func TestGolden(t *testing.T) {
 			}
 			text = append(append(text, "---\n"...), one...)
 		}
-		golden(t, filepath.Join("testdata", host, "manifests.yaml"), text)
+		golden.Check(t, filepath.Join("testdata", host, "manifests.yaml"), text)
 	}
 }
 

@@ -1,9 +1,7 @@
 package export
 
 import (
-	"flag"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,9 +14,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/test/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden compares the flags of every component, the kubelet's configuration and a kubeconfig of the path form.
 func TestGolden(t *testing.T) {
@@ -31,28 +28,9 @@ func TestGolden(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(files)) {
 			flags, kind := strings.HasPrefix(name, "args/"), filepath.Ext(name)
 			if flags || kind == ".yaml" || kind == ".conf" && !strings.HasSuffix(name, ".embedded.conf") {
-				golden(t, filepath.Join("testdata", host, name), files[name].Data)
+				golden.Check(t, filepath.Join("testdata", host, name), files[name].Data)
 			}
 		}
-	}
-}
-
-func golden(t *testing.T, path string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v (run the test with -update)", err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 
