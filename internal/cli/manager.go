@@ -39,7 +39,10 @@ func newManager() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Namespace, "namespace", "", "reconcile objects of this namespace alone (default: of all namespaces)")
-	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8080; 0 serves none")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8443; 0 serves none")
+	f.BoolVar(&o.MetricsSecure, "metrics-secure", true,
+		"serve metrics over TLS, to bearer tokens that the API server knows and lets get /metrics; false: plainly, to everybody")
+	f.StringVar(&o.MetricsCertDir, "metrics-cert-dir", "", "`folder` of tls.crt and tls.key for that (default: a certificate made at the start)")
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz on; 0 serves none")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas reconcile, by a Lease")
 	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of that Lease (default: the one that the pod runs in)")

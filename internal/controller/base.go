@@ -11,6 +11,8 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/metrics"
 )
 
 // base is what every reconciler here needs.
@@ -18,6 +20,7 @@ type base struct {
 	client client.Client // reads objects of ours from the cache, and waits for its own writes to appear there
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
+	issued *metrics.Issuances // counts what is issued
 	clock  clock.PassiveClock
 	poll   time.Duration // how often an open gate is looked at
 }

@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
@@ -32,6 +31,10 @@ import (
 type Options struct {
 	Namespace      string // "": all namespaces
 	MetricsAddress string // "", or "0": none
+	// MetricsSecure serves the metrics over TLS, to those whom the API server knows and lets get /metrics.
+	MetricsSecure bool
+	// MetricsCertDir holds tls.crt and tls.key for that; "": a certificate that is made at the start and signed by itself.
+	MetricsCertDir string
 	ProbeAddress   string // "", or "0": none
 	LeaderElect    bool
 	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
@@ -77,7 +80,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		// The cache waits for the operator's own writes, so that no reconciliation decides from a
 		// state that it has itself already changed.
 		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
-		Metrics:                       metricsserver.Options{BindAddress: orNone(o.MetricsAddress)},
+		Metrics:                       metricsOptions(o),
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              "clusterpki.io",
@@ -99,11 +102,15 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 }
 
 func setup(mgr ctrl.Manager, o Options) error {
+	prober, seen := newProber()
+	issued, err := addMetrics(mgr, o, prober)
+	if err != nil {
+		return err
+	}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: mgr.GetEventRecorder("clusterpki"), clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
+		events: mgr.GetEventRecorder("clusterpki"), issued: issued, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
 	}
-	prober, seen := newProber()
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}

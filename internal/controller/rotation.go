@@ -115,6 +115,9 @@ func (r *clusterCAs) transit(
 	if t == plan.Supersede || t == plan.Withdraw && next.Emergency {
 		kind = corev1.EventTypeWarning
 	}
+	if t == plan.Stage {
+		r.issued.Add(kindClusterCA, string(next.Cause))
+	}
 	if t != plan.Admit {
 		r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", note)
 	}

@@ -194,3 +194,25 @@ func (p *Prober) record(w *watched, address string, l look) bool {
 	w.seen = settle(w.Addresses, w.looks)
 	return !w.seen.equal(before)
 }
+
+// Result is the last look at one address.
+type Result struct {
+	Key
+	Address string
+	At      time.Time // when it began
+	Problem string    // why it says nothing; "" where it showed a certificate and client CAs
+}
+
+// Results are the last looks at all addresses, in no order. An address that was not looked at yet has none.
+func (p *Prober) Results() []Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Result
+	for key, w := range p.targets {
+		for address, looks := range w.looks {
+			last := looks[len(looks)-1]
+			out = append(out, Result{Key: key, Address: address, At: last.at, Problem: last.problem()})
+		}
+	}
+	return out
+}

@@ -30,6 +30,11 @@ const (
 	Expired        Reason = "Expired"        // the certificate is past its end
 )
 
+// Causes are the reasons for which a certificate is issued.
+var Causes = []Reason{
+	SecretMissing, SecretInvalid, KeyMismatch, RequestChanged, KeyChanged, IssuerChanged, Tampered, RenewalDue, Expired,
+}
+
 // Decision is the answer for one certificate at one moment.
 type Decision struct {
 	Action    Action

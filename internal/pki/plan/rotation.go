@@ -18,6 +18,9 @@ const (
 	LedgerRebuilt   Cause = "LedgerRebuilt"   // the ledger was lost in the middle of a replacement, or between two
 )
 
+// RotationCauses are all of them.
+var RotationCauses = []Cause{SpecChanged, RevisionChanged, CARenewalDue, ParentReplaced, LedgerRebuilt}
+
 // Want is what a CA's spec asks of its generations.
 type Want struct {
 	RequestHash string
@@ -41,6 +44,9 @@ const (
 	Reissuing         Phase = "Reissuing"
 	WithdrawingTrust  Phase = "WithdrawingTrust"
 )
+
+// Phases are all of them.
+var Phases = []Phase{Completed, Preparing, DistributingTrust, Reissuing, WithdrawingTrust}
 
 // Phase follows from the states alone.
 func (l Ledger) Phase() Phase {

@@ -1,0 +1,152 @@
+package metrics_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/probe"
+	"clusterpki.io/operator/test/golden"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func at(hours int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(hours) * time.Hour)) }
+
+// objects are a CA in the middle of a replacement, an API server, a credential that an agent delivers, and one that
+// nothing was issued for.
+func objects() []client.Object {
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: "prod", Name: name, Generation: 2}
+	}
+	cert := v1alpha1.CertificateStatus{NotBefore: at(0), NotAfter: at(100), RenewalTime: at(66)}
+	ready := metav1.Condition{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Issued"}
+	ca := &v1alpha1.ClusterCA{ObjectMeta: meta("k8s")}
+	ca.Spec.Rotation.Timeout.Duration = 72 * time.Hour
+	ca.Status = v1alpha1.ClusterCAStatus{
+		ObservedGeneration: 2, Certificate: cert, Revision: 1, Conditions: []metav1.Condition{ready},
+		Trust: v1alpha1.TrustStatus{Revision: 2},
+		Generations: []v1alpha1.GenerationStatus{
+			{Number: 1, State: "Signing", SecretName: "k8s-g1", NotAfter: at(100)},
+			{Number: 2, State: "Trusted", SecretName: "k8s-g2", NotAfter: at(200)},
+		},
+		Rotation: v1alpha1.RotationStatus{
+			Phase: "DistributingTrust", Trigger: "SpecChanged", From: 1, To: 2, StartTime: at(1), PhaseTime: at(2),
+			Gates: []v1alpha1.GateStatus{{Name: "DistributingTrust", Acknowledged: new(int32(3)), Required: new(int32(15))}},
+		},
+	}
+	server := &v1alpha1.APIServerCertificate{ObjectMeta: meta("k8s-master")}
+	server.Status = v1alpha1.APIServerCertificateStatus{
+		ObservedGeneration: 2, Certificate: cert, Revision: 4,
+		Conditions: []metav1.Condition{ready, {Type: "Serving", Status: metav1.ConditionFalse, Reason: "NotSeen"}},
+	}
+	credential := &v1alpha1.NodeCredential{ObjectMeta: meta("node1")}
+	credential.Status = v1alpha1.NodeCredentialStatus{ObservedGeneration: 1, Certificate: cert, Revision: 1, Conditions: []metav1.Condition{ready}}
+	credential.Status.Certificate.RenewalTime = metav1.Time{} // it ends with its CA
+	waiting := &v1alpha1.NodeCredential{ObjectMeta: meta("node2")}
+	waiting.Status = v1alpha1.NodeCredentialStatus{
+		ObservedGeneration: 2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionUnknown, Reason: "Retrying"}},
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1-tls"}}
+	lease.OwnerReferences = []metav1.OwnerReference{{Kind: "NodeCredential", Name: "node1", Controller: new(true)}}
+	lease.Spec.RenewTime = &metav1.MicroTime{Time: at(5).Time}
+	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "silent"}}
+	return []client.Object{ca, server, credential, waiting, lease, foreign}
+}
+
+func looked() []probe.Result {
+	key := probe.Key{Namespace: "prod", Name: "k8s-master"}
+	return []probe.Result{
+		{Key: key, Address: "10.1.10.238:6443", At: at(9).Time},
+		{Key: key, Address: "10.1.10.239:6443", At: at(8).Time, Problem: "connection refused"},
+	}
+}
+
+func scheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func gather(t *testing.T, g prometheus.Gatherer) []byte {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&out, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
+// TestExposition compares all that is told of known objects with a file, and follows Prometheus' own rules of naming.
+func TestExposition(t *testing.T) {
+	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
+	issued := metrics.NewIssuances(map[string][]string{"NodeCredential": {"SecretMissing", "RenewalDue"}})
+	issued.Add("NodeCredential", "RenewalDue")
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewObjects(cache, looked), issued)
+	golden.Check(t, "testdata/metrics.txt", gather(t, registry))
+	problems, err := testutil.GatherAndLint(registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// TestNothingStaysBehind forgets what is told of an object with the object.
+func TestNothingStaysBehind(t *testing.T) {
+	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }))
+	for _, o := range objects() {
+		if err := cache.Delete(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := gather(t, registry); len(got) > 0 {
+		t.Errorf("it still says\n%s", got)
+	}
+}
+
+// TestUnreadable fails the scrape, rather than telling of no objects, where they cannot be read.
+func TestUnreadable(t *testing.T) {
+	broken := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme(t)).Build(), interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return errors.New("the cache is gone")
+		},
+	})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewObjects(broken, looked))
+	if _, err := registry.Gather(); err == nil || !strings.Contains(err.Error(), "the cache is gone") {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestNilIssuances counts nothing where nobody asks for metrics.
+func TestNilIssuances(*testing.T) {
+	var none *metrics.Issuances
+	none.Add("ClusterCA", "SecretMissing")
+}

@@ -1,0 +1,168 @@
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/probe"
+)
+
+// readTimeout bounds the reads of one scrape. They are of a cache, so they wait only until that is filled.
+const readTimeout = 5 * time.Second
+
+// What names an object.
+const (
+	kindCA         = "ClusterCA"
+	kindServer     = "APIServerCertificate"
+	kindCredential = "NodeCredential"
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("clusterpki_"+name, help, labels, nil)
+}
+
+// The metrics of every object.
+var (
+	certificateNotBefore = describe("certificate_not_before_timestamp_seconds",
+		"When the certificate in use becomes valid.", "kind", "namespace", "name")
+	certificateExpiry = describe("certificate_expiration_timestamp_seconds",
+		"When the certificate in use expires; of a ClusterCA, that of the generation that signs.", "kind", "namespace", "name")
+	certificateRenewal = describe("certificate_renewal_timestamp_seconds",
+		"When the operator renews the certificate; absent where that would gain nothing, because its CA ends at the same time. "+
+			"Of an imported CA, when a person should.", "kind", "namespace", "name")
+	certificateRevision = describe("certificate_revision",
+		"How many certificates were issued for the object; of a ClusterCA, the number of the generation that signs.", "kind", "namespace", "name")
+	condition = describe("condition",
+		"A condition of an object: 1 True, 0 False, -1 Unknown.", "kind", "namespace", "name", "condition", "reason")
+	stale = describe("object_unobserved",
+		"1 while the operator has not yet dealt with the newest spec of an object, else 0.", "kind", "namespace", "name")
+	agentReport = describe("agent_report_timestamp_seconds",
+		"When the agent of a host last renewed the Lease of an object that is delivered by it.", "kind", "namespace", "name")
+	probeUp = describe("probe_success",
+		"1 if the last look at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
+	probeTime = describe("probe_timestamp_seconds",
+		"When the last look at an address of an API server began.", "namespace", "name", "address")
+)
+
+// Objects gathers what is to be told of the objects and of what the probe saw.
+type Objects struct {
+	reader client.Reader
+	probes func() []probe.Result
+}
+
+// NewObjects reads from a cache, and asks probes what was seen last.
+func NewObjects(reader client.Reader, probes func() []probe.Result) *Objects {
+	return &Objects{reader, probes}
+}
+
+// Describe implements prometheus.Collector.
+func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport, probeUp, probeTime,
+		generationExpiry, generationState, trustRevision, rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (o *Objects) Collect(ch chan<- prometheus.Metric) {
+	//nolint:forbidigo // prometheus.Collector is given no context
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if err := o.collect(ctx, &scrape{ch}); err != nil {
+		ch <- prometheus.NewInvalidMetric(certificateExpiry, err)
+	}
+}
+
+func (o *Objects) collect(ctx context.Context, s *scrape) error {
+	var cas v1alpha1.ClusterCAList
+	var servers v1alpha1.APIServerCertificateList
+	var credentials v1alpha1.NodeCredentialList
+	var leases coordinationv1.LeaseList
+	for _, list := range []client.ObjectList{&cas, &servers, &credentials, &leases} {
+		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			return fmt.Errorf("list %T: %w", list, err)
+		}
+	}
+	for i := range cas.Items {
+		ca := &cas.Items[i]
+		s.object(kindCA, ca, ca.Status.ObservedGeneration, ca.Status.Certificate, int64(ca.Status.Revision), ca.Status.Conditions)
+		s.authority(ca)
+	}
+	for i := range servers.Items {
+		c := &servers.Items[i]
+		s.object(kindServer, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
+	}
+	for i := range credentials.Items {
+		c := &credentials.Items[i]
+		s.object(kindCredential, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
+	}
+	for i := range leases.Items {
+		s.agent(&leases.Items[i])
+	}
+	for _, r := range o.probes() {
+		s.gauge(probeUp, truth(r.Problem == ""), r.Namespace, r.Name, r.Address)
+		s.time(probeTime, metav1.NewTime(r.At), r.Namespace, r.Name, r.Address)
+	}
+	return nil
+}
+
+// scrape is where the metrics of one scrape go.
+type scrape struct{ ch chan<- prometheus.Metric }
+
+func (s *scrape) gauge(d *prometheus.Desc, value float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+// time tells of a moment, if there is one.
+func (s *scrape) time(d *prometheus.Desc, t metav1.Time, labels ...string) {
+	if !t.IsZero() {
+		s.gauge(d, float64(t.Unix()), labels...)
+	}
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// object tells what objects of all kinds have.
+func (s *scrape) object(
+	kind string, o client.Object, observed int64, c v1alpha1.CertificateStatus, revision int64, conditions []metav1.Condition,
+) {
+	labels := []string{kind, o.GetNamespace(), o.GetName()}
+	s.gauge(stale, truth(observed != o.GetGeneration()), labels...)
+	for _, c := range conditions {
+		value := truth(c.Status == metav1.ConditionTrue)
+		if c.Status == metav1.ConditionUnknown {
+			value = -1
+		}
+		s.gauge(condition, value, append(labels[:3:3], c.Type, c.Reason)...)
+	}
+	if c.NotAfter.IsZero() {
+		return // nothing is issued yet
+	}
+	s.time(certificateNotBefore, c.NotBefore, labels...)
+	s.time(certificateExpiry, c.NotAfter, labels...)
+	s.time(certificateRenewal, c.RenewalTime, labels...)
+	s.gauge(certificateRevision, float64(revision), labels...)
+}
+
+// agent tells when the agent that a Lease is for has last been heard of.
+func (s *scrape) agent(l *coordinationv1.Lease) {
+	owner := metav1.GetControllerOf(l)
+	if owner == nil || l.Spec.RenewTime == nil {
+		return
+	}
+	s.time(agentReport, metav1.NewTime(l.Spec.RenewTime.Time), owner.Kind, l.Namespace, owner.Name)
+}
