@@ -13,7 +13,7 @@ RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/d
 
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
-MODULES = . test/crd hack/tools hack/kubernetes hack/kubernetes/etcd
+MODULES = . test/crd test/monitoring hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
 # ENV are those that start a real API server.
@@ -51,6 +51,8 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	@$(KUBERNETES) etcd kube-apiserver kubectl
 	$(say) "the custom resource definitions, in the API server's own validation"
 	@cd test/crd && go test -count=1 ./... # the cache would not see a change of config/crd, outside this module
+	$(say) "the alerts and the dashboard, in Prometheus' own parser and promtool (built once; minutes from nothing)"
+	@cd test/monitoring && go test -count=1 ./...
 	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
@@ -105,6 +107,7 @@ fmt: $(TOOLS)/golangci-lint ## Format the Go files.
 lint: $(TOOLS)/golangci-lint ## Lint all modules.
 	$(TOOLS)/golangci-lint run ./...
 	cd test/crd && ../../$(TOOLS)/golangci-lint run ./...
+	cd test/monitoring && ../../$(TOOLS)/golangci-lint run ./...
 	cd hack/kubernetes && ../../$(TOOLS)/golangci-lint run ./...
 
 .PHONY: verify
@@ -157,6 +160,10 @@ $(TOOLS)/crd-ref-docs: $(TOOLS_MODULE)
 
 $(TOOLS)/govulncheck: $(TOOLS_MODULE)
 	$(call tool,golang.org/x/vuln/cmd/govulncheck)
+
+# Without the discovery of targets in clouds, which makes up most of it.
+$(TOOLS)/promtool: test/monitoring/go.mod
+	@printf '== %s (built once)\n' "$@"; cd test/monitoring && go build -tags remove_all_sd -o ../../$@ github.com/prometheus/prometheus/cmd/promtool
 
 $(TOOLS)/golangci-lint: $(TOOLS_MODULE)
 	$(call tool,sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter,; about 3 minutes from nothing)
