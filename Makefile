@@ -66,6 +66,10 @@ test-unit: openssl ## Run the tests of the pure packages: seconds, no API server
 test-env: openssl ## Run the tests on a real API server, with the race detector.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m $(ENV)
 
+.PHONY: docs-test
+docs-test: openssl ## Run each command and apply each manifest of the documentation.
+	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./test/docs
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api cmd internal | while IFS=: read -r file _ func; do \
