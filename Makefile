@@ -13,13 +13,13 @@ RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/d
 
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
-MODULES = . test/crd test/monitoring hack/tools hack/kubernetes hack/kubernetes/etcd
+MODULES = . test/crd test/docs/crds test/monitoring hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
 # ENV are those that start a real API server.
 ENV = ./internal/controller/... ./internal/cli/... ./test/...
 # GENERATED is what `make verify` regenerates and compares.
-GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md
+GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md
 
 say = @printf '\033[1m== %s\033[0m\n'
 
@@ -99,9 +99,10 @@ manifests: $(TOOLS)/controller-gen ## Generate the CRDs and the operator's role.
 	$(TOOLS)/controller-gen rbac:roleName=clusterpki paths=./internal/controller/... output:rbac:dir=config/rbac
 
 .PHONY: docs
-docs: $(TOOLS)/crd-ref-docs ## Generate the API reference, docs/api.md.
+docs: $(TOOLS)/crd-ref-docs ## Generate docs/api.md, docs/cli.md and the tables of fields on the pages of the kinds.
 	$(TOOLS)/crd-ref-docs --source-path=api/v1alpha1 --config=hack/crd-ref-docs/config.yaml \
 	  --templates-dir=hack/crd-ref-docs --renderer=markdown --output-path=docs/api.md --log-level=ERROR
+	go run ./hack/gendocs
 
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint ## Format the Go files.

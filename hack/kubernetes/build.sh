@@ -4,7 +4,7 @@
 #
 #   hack/kubernetes/build.sh etcd kube-apiserver kubectl
 #
-# Programs: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, hollow-node.
+# Programs: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubectl, kubeadm, hollow-node.
 #
 # Where KUBEBUILDER_ASSETS is set, it wins: a program that it holds isn't built but linked, so that
 # the printed folder is complete all the same.
@@ -44,7 +44,7 @@ source_of() {
   case $1 in
     etcd) echo "$here/etcd go.etcd.io/etcd/server/v3" ;;
     hollow-node) echo "$here ./hollow-node" ;;
-    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl) echo "$here k8s.io/kubernetes/cmd/$1" ;;
+    kube-apiserver | kube-controller-manager | kube-scheduler | kubectl | kubeadm) echo "$here k8s.io/kubernetes/cmd/$1" ;;
     *)
       say "$0: no such program: $1"
       return 1
