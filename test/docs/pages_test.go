@@ -148,10 +148,10 @@ func (s *session) prepare() {
 		script += samples
 	}
 	if slices.Contains(s.page.Needs, "kubeadm") {
-		script += kubeadmFiles
+		script += kubeadmFiles(s.d.t)
 	}
 	if slices.Contains(s.page.Needs, "cert-manager") {
-		script += "kubectl apply --server-side -f " + certManagerCRDs(s.d.t) + "\n"
+		script += "for f in " + certManagerCRDs(s.d.t) + "/crd-*.yaml; do kubectl apply --server-side -f $f; done\n"
 	}
 	if out, err := s.run(1, script); err != nil {
 		s.d.t.Fatalf("before the page begins: %v\n%s", err, out)
