@@ -123,6 +123,9 @@ func follow(t *testing.T, p *Page) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
+		if testing.Verbose() {
+			t.Logf("%s:%d\n%s", p.Path, f.Line, out)
+		}
 	}
 }
 
