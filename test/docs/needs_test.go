@@ -23,6 +23,22 @@ func kubeadmFiles(t *testing.T) string {
 		`, "kubeadm init", strings.TrimSpace(string(dir))+"/kubeadm init")
 }
 
+// certManager has the API server know cert-manager's kinds, and makes what its controllers would: the Secret of a CA that
+// a Certificate with isCA has asked for.
+func certManager(t *testing.T) string {
+	t.Helper()
+	return `for f in ` + certManagerCRDs(t) + `/crd-*.yaml; do kubectl apply --server-side -f "$f"; done
+		kubectl create namespace cert-manager
+		openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=cluster-ca -keyout cm.key -out cm.crt \
+		  -addext keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign
+		kubectl create secret tls cluster-ca -n cert-manager --cert=cm.crt --key=cm.key
+		kubectl patch secret cluster-ca -n cert-manager -p "{\"data\":{\"ca.crt\":\"$(base64 -w0 < cm.crt)\"}}"
+		kubectl label secret cluster-ca -n cert-manager controller.cert-manager.io/fao=true
+		kubectl annotate secret cluster-ca -n cert-manager cert-manager.io/certificate-name=cluster-ca cert-manager.io/issuer-kind=ClusterIssuer
+		rm cm.key cm.crt
+		`
+}
+
 // certManagerCRDs is the folder of cert-manager's custom resource definitions, from the module that test/docs/crds pins.
 func certManagerCRDs(t *testing.T) string {
 	t.Helper()

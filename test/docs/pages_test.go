@@ -154,7 +154,7 @@ func (s *session) prepare() {
 		script += kubeadmFiles(s.d.t)
 	}
 	if slices.Contains(s.page.Needs, "cert-manager") {
-		script += "for f in " + certManagerCRDs(s.d.t) + "/crd-*.yaml; do kubectl apply --server-side -f $f; done\n"
+		script += certManager(s.d.t)
 	}
 	if out, err := s.run(1, script); err != nil {
 		s.d.t.Fatalf("before the page begins: %v\n%s", err, out)
