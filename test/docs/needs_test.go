@@ -27,7 +27,7 @@ func kubeadmFiles(t *testing.T) string {
 // a Certificate with isCA has asked for.
 func certManager(t *testing.T) string {
 	t.Helper()
-	return `for f in ` + certManagerCRDs(t) + `/crd-*.yaml; do kubectl apply --server-side -f "$f"; done
+	return `for f in ` + certManagerCRDs(t) + `/*cert-manager.io_*.yaml; do kubectl apply --server-side -f "$f"; done
 		kubectl create namespace cert-manager
 		openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=cluster-ca -keyout cm.key -out cm.crt \
 		  -addext keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign

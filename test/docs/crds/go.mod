@@ -4,4 +4,4 @@ module clusterpki.io/operator/test/docs/crds
 
 go 1.26.0
 
-require github.com/cert-manager/cert-manager v1.18.2
+require github.com/cert-manager/cert-manager v1.21.2
