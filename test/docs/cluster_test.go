@@ -126,7 +126,7 @@ func (c *cluster) available(ctx context.Context, d *appsv1.Deployment) {
 		ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n,
 		Conditions: []appsv1.DeploymentCondition{{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Reason: "MinimumReplicasAvailable"}},
 	}
-	_ = c.api.Status().Update(ctx, d) //nolint:errcheck // it is tried again
+	_ = c.api.Status().Update(ctx, d) // it is tried again
 }
 
 // desk is where the reader of a page works: a clone of the repository, a home, and programs.

@@ -52,6 +52,9 @@ func TestReached(t *testing.T) {
 		seen[p.Path] = true
 		for _, l := range p.Links {
 			file, _, _ := strings.Cut(l.Target, "#")
+			if file == "" {
+				continue
+			}
 			path := filepath.Join(filepath.Dir(p.Path), file)
 			if info, err := os.Stat(filepath.Join(root, path)); err == nil && info.IsDir() {
 				for other := range byPath { // the pages of a folder that is linked

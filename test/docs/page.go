@@ -73,7 +73,7 @@ func Files(root string) ([]string, error) {
 
 // Read takes a page apart.
 func Read(root, path string) (*Page, error) {
-	text, err := os.ReadFile(filepath.Join(root, path)) //nolint:gosec // a page of the repository
+	text, err := os.ReadFile(filepath.Join(root, path))
 	if err != nil {
 		return nil, fmt.Errorf("read a page: %w", err)
 	}
@@ -123,6 +123,9 @@ func parse(path, text string) *Page {
 func (p *Page) readLine(n int, line string) {
 	if m := needs.FindStringSubmatch(line); m != nil {
 		p.Needs = append(p.Needs, strings.FieldsFunc(m[1], func(r rune) bool { return r == ' ' || r == ',' })...)
+	}
+	if strings.HasPrefix(line, "<!--") && strings.HasSuffix(line, "-->") {
+		return
 	}
 	if m := heading.FindStringSubmatch(line); m != nil {
 		p.Headings = append(p.Headings, p.anchor(m[1]))

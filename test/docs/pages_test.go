@@ -170,7 +170,7 @@ func (s *session) yaml(f Fence) (string, error) {
 		s.d.write(path, f.Text, 0o600)
 		if strings.Contains(f.Text, "kind: AgentConfiguration") {
 			_, err := agent.ReadConfig(path)
-			return f.Text, err //nolint:wrapcheck // it names the file
+			return f.Text, err
 		}
 		return f.Text, s.wellFormed(f)
 	case "fragment":
