@@ -66,7 +66,7 @@ func (h concernedOnly) Update(ctx context.Context, e event.UpdateEvent, q workqu
 		h.EventHandler.Update(ctx, e, q)
 		return
 	}
-	for _, request := range h.find(ctx, e.ObjectNew, func(o client.Object) bool { return seeds(plan.Seed(string(o.GetUID()))) }) {
+	for _, request := range h.find(ctx, e.ObjectNew, func(o client.Object) bool { return seeds(seedOf(o)) }) {
 		q.Add(request)
 	}
 }

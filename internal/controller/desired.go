@@ -54,7 +54,7 @@ func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 			Validity: ca.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(ca.Spec.RenewBefore),
-		Seed:        plan.Seed(string(ca.UID)),
+		Seed:        seedOf(ca),
 	}
 }
 
@@ -80,7 +80,7 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 			Validity: c.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        plan.Seed(string(c.UID)),
+		Seed:        seedOf(c),
 	}
 	return d, validRequest(d.Request)
 }
@@ -145,7 +145,7 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 			Validity: c.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        plan.Seed(string(c.UID)),
+		Seed:        seedOf(c),
 	}
 	return d, validRequest(d.Request)
 }

@@ -243,7 +243,7 @@ func (a *asking) authorities() {
 	seeds := map[string]uint32{}
 	for i := range a.cas {
 		owner := ownerText(kindClusterCA, a.cas[i].Name)
-		seeds[owner] = plan.Seed(string(a.cas[i].UID))
+		seeds[owner] = seedOf(&a.cas[i])
 		if _, begun := a.ledgers[owner]; !begun && parentOf(&a.cas[i]) == a.ca {
 			a.peers = append(a.peers, plan.Peer{Name: owner, Seed: seeds[owner], HasLeaf: true})
 		}
@@ -284,7 +284,7 @@ func (a *asking) answer(o client.Object, kind string, d v1alpha1.DeliverySpec, l
 
 // peer asks one object about every use that it should make of the CA, and about all that its Secrets hold.
 func (a *asking) peer(o client.Object, kind string, said answer, uses []use) (p plan.Peer, asked bool) {
-	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: plan.Seed(string(o.GetUID())), Note: said.note}
+	p = plan.Peer{Name: ownerText(kind, o.GetName()), Seed: seedOf(o), Note: said.note}
 	secrets := map[string]kept{}
 	a.owners[p.Name] = slices.DeleteFunc(a.owners[p.Name], func(s kept) bool {
 		named := ownedBy(s.secret, o, kind) && slices.ContainsFunc(uses, func(u use) bool { return u.secret == s.secret.Name })

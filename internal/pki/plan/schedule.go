@@ -10,11 +10,11 @@ import (
 // spreadPercent is how much of the time until renewal the spread may take away.
 const spreadPercent = 5
 
-// Seed turns an object's UID into the number that spreads renewals, so that certificates issued in
+// Seed turns an object's identity into the number that spreads renewals, so that certificates issued in
 // one moment are not all renewed in one moment.
-func Seed(uid string) uint32 {
+func Seed(identity string) uint32 {
 	h := fnv.New32a()
-	h.Write([]byte(uid)) // never fails
+	h.Write([]byte(identity)) // never fails
 	return h.Sum32()
 }
 
