@@ -89,13 +89,14 @@ func printable(text string) string {
 }
 
 // AliveUntil is when an agent counts as silent unless it renews its Lease before; zero where it never has. A renewal
-// that lies further ahead than the Lease is long is of a clock that is wrong, and counts as none.
+// that lies further ahead than the Lease is long is of a clock that is wrong, and counts as none. So does one from before
+// the Lease was created: a restore brought it back, and nobody has spoken since.
 func AliveUntil(l *coordinationv1.Lease, now time.Time) time.Time {
 	if l == nil || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
 		return time.Time{}
 	}
 	length := time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
-	if l.Spec.RenewTime.After(now.Add(length)) {
+	if l.Spec.RenewTime.After(now.Add(length)) || l.Spec.RenewTime.Time.Before(l.CreationTimestamp.Time) {
 		return time.Time{}
 	}
 	return l.Spec.RenewTime.Add(length)

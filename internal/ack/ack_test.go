@@ -101,15 +101,19 @@ func TestAliveUntil(t *testing.T) {
 	for name, c := range map[string]struct {
 		renewed time.Duration // from now
 		length  int32
+		created time.Duration // from now
 		want    time.Time
 	}{
-		"just now":                   {0, 900, now.Add(15 * time.Minute)},
-		"long ago":                   {-time.Hour, 900, now.Add(-45 * time.Minute)},
-		"by a clock that is ahead":   {15 * time.Minute, 900, now.Add(30 * time.Minute)},
-		"by a clock that is wrong":   {15*time.Minute + time.Second, 900, time.Time{}},
-		"to the end of the interval": {-15 * time.Minute, 900, now},
+		"just now":                   {0, 900, -2 * time.Hour, now.Add(15 * time.Minute)},
+		"long ago":                   {-time.Hour, 900, -2 * time.Hour, now.Add(-45 * time.Minute)},
+		"by a clock that is ahead":   {15 * time.Minute, 900, -2 * time.Hour, now.Add(30 * time.Minute)},
+		"by a clock that is wrong":   {15*time.Minute + time.Second, 900, -2 * time.Hour, time.Time{}},
+		"to the end of the interval": {-15 * time.Minute, 900, -2 * time.Hour, now},
+		"as it was created":          {-time.Minute, 900, -time.Minute, now.Add(14 * time.Minute)},
+		"before it was restored":     {-time.Minute, 900, -time.Minute + time.Second, time.Time{}},
 	} {
 		var l coordinationv1.Lease
+		l.CreationTimestamp = metav1.NewTime(now.Add(c.created))
 		l.Spec.RenewTime, l.Spec.LeaseDurationSeconds = &metav1.MicroTime{Time: now.Add(c.renewed)}, &c.length
 		if got := ack.AliveUntil(&l, now); !got.Equal(c.want) {
 			t.Errorf("%s: until %s", name, got)

@@ -184,6 +184,8 @@ func silence(l *coordinationv1.Lease, host string, now time.Time) string {
 	switch renewed := l.Spec.RenewTime; {
 	case renewed == nil:
 		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
+	case renewed.Time.Before(l.CreationTimestamp.Time):
+		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it said before counts", l.Name, host)
 	case renewed.After(now):
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
 			"nothing that it says counts; is the clock of the host right?", host, l.Name)
