@@ -55,6 +55,8 @@ const (
 	ReasonLedgerUnreadable = "LedgerUnreadable"
 	// ReasonLedgerOutdated surfaces when a CA's ledger is older than what was published already.
 	ReasonLedgerOutdated = "LedgerOutdated"
+	// ReasonRestoreIncomplete surfaces when an object was restored from a backup, and what was made for it was not.
+	ReasonRestoreIncomplete = "RestoreIncomplete"
 	// ReasonNoBridge surfaces, as an event, when a new CA cannot be cross-signed by the old one.
 	ReasonNoBridge = "NoBridge"
 	// ReasonSecretConflict surfaces when a Secret or ConfigMap of the wanted name is not this object's.
@@ -139,4 +141,12 @@ const (
 	ParentAnnotation = "clusterpki.io/parent"
 	// WithdrawnAnnotation marks a generation that is out of the trust bundle for good.
 	WithdrawnAnnotation = "clusterpki.io/withdrawn"
+)
+
+// Marks of an object that a backup tool brought back: what was made for it exists, and no other is made in its place.
+const (
+	// VeleroRestoreLabel is what Velero puts on everything that it restores.
+	VeleroRestoreLabel = "velero.io/restore-name"
+	// RestoredAnnotation is for other tools, and for manifests in Git. Any value will do.
+	RestoredAnnotation = "clusterpki.io/restored"
 )

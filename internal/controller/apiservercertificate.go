@@ -140,6 +140,9 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 	}
 	var key pki.PrivateKey
 	if seen == nil {
+		if err := awaitKeys(l.owner, name); err != nil {
+			return err
+		}
 		key, err = pki.GenerateKey(serviceAccountKey)
 	} else {
 		if !l.mine(seen) {

@@ -121,6 +121,9 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 	if ca.Spec.Source.IsImport() { // its Secret is not in the cache
 		out.nextCheck = sooner(out.nextCheck, now.Add(stalledDelay))
 	}
+	if at := awaits(ca); now.Before(at) {
+		out.nextCheck = sooner(out.nextCheck, at)
+	}
 	if st.created {
 		out.issuedInto = st.signing.SecretName
 	}

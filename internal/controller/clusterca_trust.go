@@ -45,6 +45,9 @@ func (r *clusterCAs) begin(ctx context.Context, ca *v1alpha1.ClusterCA, st *caSt
 	if st.ledger, err = r.remains(ctx, ca); err != nil {
 		return nil, err
 	}
+	if err := r.awaitTrust(ca, st.ledger); err != nil {
+		return nil, err
+	}
 	if len(st.ledger.Generations) == 0 {
 		if ca.Status.Certificate.SerialNumber != "" || st.ledger.Last > 0 {
 			return nil, stalled(v1alpha1.ReasonCAKeyMissing,

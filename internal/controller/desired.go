@@ -81,6 +81,7 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
 		Seed:        seedOf(c),
+		Awaits:      awaits(c),
 	}
 	return d, validRequest(d.Request)
 }
@@ -146,6 +147,7 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
 		Seed:        seedOf(c),
+		Awaits:      awaits(c),
 	}
 	return d, validRequest(d.Request)
 }

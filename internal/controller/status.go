@@ -126,6 +126,9 @@ func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, gener
 func (b *base) leafReport(l leaf, st leafState, err error) report {
 	r := report{err: err, known: err == nil || st.observed != nil || isStall(err), unusable: b.usable(st), issuer: &st.issuer}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.secret)
+	if st.decision.Reason == plan.RestoreIncomplete {
+		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.decision.Message
+	}
 	if st.decision.Action == plan.Wait && r.unusable == nil {
 		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.decision.Reason, st.decision.Message, st.issuer.message)
 	}

@@ -9,7 +9,7 @@ type Action string
 const (
 	Keep  Action = "Keep"  // the certificate stays
 	Issue Action = "Issue" // a new certificate is needed, for a new key or the host's, and the issuer can sign
-	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now, or the host has not asked
+	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now, the host has not asked, or a restore goes on
 )
 
 // Reason says why, in one word that conditions, events and metrics share.
@@ -28,6 +28,8 @@ const (
 	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
 	Expired        Reason = "Expired"        // the certificate is past its end
+	// RestoreIncomplete: the object was restored from a backup, and its Secret may still be on its way.
+	RestoreIncomplete Reason = "RestoreIncomplete"
 )
 
 // Causes are the reasons for which a certificate is issued.

@@ -22,6 +22,8 @@ type Desired struct {
 	// as long as the host has not asked, and then nothing is issued.
 	KeyOnHost bool
 	HostKey   crypto.PublicKey
+	// Awaits is until when a Secret that is not there may still come, because its object was restored; zero: it will not.
+	Awaits time.Time
 }
 
 // Observed is what a leaf's Secret holds.
@@ -36,6 +38,12 @@ func Decide(now time.Time, d Desired, o *Observed) Decision {
 	reason, message := check(now, d, o)
 	if reason == Issued {
 		return Decision{Action: Keep, Reason: Issued, NextCheck: nextCheck(now, d, o)}
+	}
+	if o == nil && now.Before(d.Awaits) {
+		return Decision{
+			Action: Wait, Reason: RestoreIncomplete, NextCheck: d.Awaits,
+			Message: "this object was restored, and its Secret may still be: a certificate is issued if it does not come",
+		}
 	}
 	if reason == RequestMissing || !canSign(now, d) {
 		return Decision{Action: Wait, Reason: reason, Message: message, NextCheck: expiry(now, o)}

@@ -227,3 +227,22 @@ func TestUsable(t *testing.T) {
 		}
 	}
 }
+
+// TestDecideAfterARestore gives the Secret of a restored object ten minutes to come, and issues another certificate only
+// then.
+func TestDecideAfterARestore(t *testing.T) {
+	ca := clusterCA(t, 3650*day)
+	until := whole.Add(plan.Settling)
+	d := kubelet(ca)
+	d.Awaits = until
+	waits := plan.Decide(until.Add(-time.Second), d, nil)
+	if waits.Action != plan.Wait || waits.Reason != plan.RestoreIncomplete || !waits.NextCheck.Equal(until) {
+		t.Errorf("a second before: %+v", waits)
+	}
+	if got := plan.Decide(until, d, nil); got.Action != plan.Issue || got.Reason != plan.SecretMissing {
+		t.Errorf("when it has not come: %+v", got)
+	}
+	if got := plan.Decide(whole, d, issue(t, start, d)); got.Action != plan.Keep {
+		t.Errorf("when it has come: %+v", got)
+	}
+}
