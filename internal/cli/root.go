@@ -20,7 +20,7 @@ func New() *cobra.Command {
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newManager(), newStatus(), newRotate(), newExport(), newAgent(), newDemo())
+	root.AddCommand(newManager(), newStatus(), newRotate(), newExport(), newBackup(), newAgent(), newDemo())
 	return root
 }
 

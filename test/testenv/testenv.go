@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -19,19 +20,27 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Binaries returns the folder of etcd, kube-apiserver and kubectl: KUBEBUILDER_ASSETS where it is set,
-// else the one that hack/kubernetes builds them into, which takes minutes the first time.
-func Binaries() (string, error) {
-	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+// Binaries returns the folder of etcd, kube-apiserver, kubectl, and further programs of Kubernetes: KUBEBUILDER_ASSETS where
+// it is set and holds them, else one that hack/kubernetes builds them into, which takes minutes the first time.
+func Binaries(more ...string) (string, error) {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" && holds(dir, more) {
 		return dir, nil
 	}
-	build := exec.Command(filepath.Join(Root(), "hack", "kubernetes", "build.sh"), "etcd", "kube-apiserver", "kubectl")
+	programs := append([]string{"etcd", "kube-apiserver", "kubectl"}, more...)
+	build := exec.Command(filepath.Join(Root(), "hack", "kubernetes", "build.sh"), programs...) //nolint:gosec // the names are the tests' own
 	build.Stderr = os.Stderr
 	out, err := build.Output()
 	if err != nil {
-		return "", fmt.Errorf("build etcd, kube-apiserver and kubectl: %w", err)
+		return "", fmt.Errorf("build %s: %w", strings.Join(programs, ", "), err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+func holds(dir string, programs []string) bool {
+	return !slices.ContainsFunc(programs, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err != nil
+	})
 }
 
 // Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those

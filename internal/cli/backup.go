@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"clusterpki.io/operator/internal/backup"
+)
+
+const backupLong = `Writes everything that the PKI of a namespace consists of: the custom resources, the Secrets, ConfigMaps
+and Leases that the operator made for them, and the Secrets that CAs are imported from. The output holds the
+private keys of the CAs: encrypt it.
+
+It is YAML for kubectl create -f in another cluster, in the right order: Secrets and ConfigMaps before the custom
+resources. Status, UIDs and owner references are left out. The custom resources bear the annotation
+clusterpki.io/restored, for which the operator makes no other CA should their Secrets be missing.
+
+It reads with your own kubeconfig, and changes nothing in the cluster.`
+
+const backupExample = `  # into a file that only you may read
+  clusterpki backup -n prod --out prod.yaml
+
+  # of all namespaces, encrypted on the way
+  clusterpki backup --all-namespaces --out - | age -r age1... > pki.yaml.age
+
+  # back, in another cluster
+  kubectl create namespace prod
+  kubectl create -f prod.yaml`
+
+type backupFlags struct {
+	connection
+	out string
+	all bool
+}
+
+func newBackup() *cobra.Command {
+	var f backupFlags
+	c := &cobra.Command{
+		Use:     "backup --out FILE",
+		Short:   "Write the custom resources of a namespace and all that was made for them, keys included",
+		Long:    backupLong,
+		Example: backupExample,
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return runBackup(c, f) },
+	}
+	f.addFlags(c)
+	c.Flags().StringVar(&f.out, "out", "", "the file to write, with mode 0600; - writes to standard output (required)")
+	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "of all namespaces")
+	cobra.CheckErr(c.MarkFlagRequired("out")) // fails only for a name that is misspelt above
+	return c
+}
+
+func runBackup(c *cobra.Command, f backupFlags) error {
+	if file, ok := c.OutOrStdout().(*os.File); ok && f.out == "-" && term.IsTerminal(int(file.Fd())) {
+		return errors.New("backup: it holds private keys, which are not shown on a terminal: use a pipe, or name a file")
+	}
+	reader, namespace, err := f.connect()
+	if err != nil {
+		return err
+	}
+	if f.all {
+		namespace = ""
+	}
+	objects, err := backup.Gather(c.Context(), reader, namespace)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if len(objects) == 0 {
+		return fmt.Errorf("backup: there is nothing of clusterpki in %s", where(namespace))
+	}
+	text, err := backup.Render(objects)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if f.out == "-" {
+		_, err = c.OutOrStdout().Write(text)
+	} else {
+		err = backup.Write(f.out, text)
+	}
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	sayBackup(c.ErrOrStderr(), objects, namespace)
+	return nil
+}
+
+func where(namespace string) string {
+	if namespace == "" {
+		return "any namespace"
+	}
+	return fmt.Sprintf("namespace %q", namespace)
+}
+
+// sayBackup counts what was written.
+func sayBackup(w io.Writer, objects []unstructured.Unstructured, namespace string) {
+	counts := map[string]int{}
+	var kinds []string
+	for i := range objects {
+		kind := objects[i].GetKind()
+		if counts[kind]++; !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	parts := make([]string, 0, len(kinds))
+	for _, kind := range kinds {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
+	}
+	fmt.Fprintf(w, "%s of %s; it holds private keys: encrypt it\n", strings.Join(parts, ", "), where(namespace))
+}
