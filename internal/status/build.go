@@ -12,7 +12,7 @@ import (
 
 // Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them.
 func Build(now time.Time, objects Objects, name string) Report {
-	r := Report{Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, Problems: []Problem{}}
+	r := Report{Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, Problems: []Problem{}}
 	for _, namespace := range objects.namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()

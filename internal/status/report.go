@@ -15,8 +15,18 @@ type Objects struct {
 	Credentials []v1alpha1.NodeCredential
 }
 
+// Header says what the output of a command for programs is.
+type Header struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// HeaderOf is the header of a kind of output. Within the version, fields are added and none is renamed.
+func HeaderOf(kind string) Header { return Header{"cli.clusterpki.io/v1alpha1", kind} }
+
 // Report is what `clusterpki status -o json` prints. Fields are added to it, and none is renamed.
 type Report struct {
+	Header
 	// Time is when the objects were looked at; everything else is as of then.
 	Time time.Time `json:"time"`
 	// ClusterCAs are those that no other one of the report signs, by namespace and name.

@@ -13,6 +13,8 @@ type Style struct {
 	Width int
 	// Namespaces shows the namespace of each tree.
 	Namespaces bool
+	// Wide adds columns: the host, the Secret and the serial number of each certificate.
+	Wide bool
 }
 
 // Paint is a colour of a terminal (ECMA-48, SGR).

@@ -12,7 +12,7 @@ func (r Report) Text(s Style) string {
 		return "There is no ClusterCA.\n"
 	}
 	t := tree{now: r.Time, style: s}
-	t.rows = append(t.rows, row{cells: header()})
+	t.rows = append(t.rows, row{cells: t.header()})
 	for i, a := range r.ClusterCAs {
 		if i > 0 {
 			t.rows = append(t.rows, row{})
@@ -22,9 +22,13 @@ func (r Report) Text(s Style) string {
 	return s.table(t.rows) + r.problems(s)
 }
 
-func header() []cell {
+func (t *tree) header() []cell {
+	titles := []string{"NAME", "STATE", "IDENTITY", "EXPIRES", "IN", "RENEWS", "BY"}
+	if t.style.Wide {
+		titles = append(titles, "HOST", "SECRET", "SERIAL")
+	}
 	var out []cell
-	for _, title := range []string{"NAME", "STATE", "IDENTITY", "EXPIRES", "IN", "RENEWS", "BY"} {
+	for _, title := range titles {
 		out = append(out, cell{title, Faint})
 	}
 	return out
@@ -50,7 +54,7 @@ func (t *tree) authority(first, below string, a Authority) {
 	if a.Generation > 0 {
 		identity = fmt.Sprintf("generation %d signs", a.Generation)
 	}
-	t.add(first, cell{name, Bold}, a.State, identity, "")
+	t.add(first, cell{name, Bold}, a.State, identity, "", "")
 	items := t.branches(a)
 	lead := below + "│  "
 	if len(items) == 0 {
@@ -75,7 +79,7 @@ func (t *tree) branches(a Authority) []item {
 		for _, g := range a.Generations {
 			out = append(out, func(first, _ string) {
 				s := State{Ready: true, State: g.State, NotAfter: g.NotAfter}
-				t.add(first, cell{text: fmt.Sprintf("generation %d", g.Number)}, s, "Secret/"+g.SecretName, "")
+				t.add(first, cell{text: fmt.Sprintf("generation %d", g.Number)}, s, "Secret/"+g.SecretName, "", "")
 			})
 		}
 	}
@@ -106,15 +110,17 @@ func (t *tree) certificate(first string, c Certificate, r *Rotation) {
 	if c.Pending {
 		by += ", waited for"
 	}
-	t.add(first, cell{text: c.Kind + "/" + c.Name}, c.State, identity, by)
+	t.add(first, cell{text: c.Kind + "/" + c.Name}, c.State, identity, by, c.Host)
 	if r != nil && (c.OldGeneration || c.Pending) {
-		last := t.rows[len(t.rows)-1].cells
-		last[len(last)-1].paint = Yellow
+		t.rows[len(t.rows)-1].cells[columnBy].paint = Yellow
 	}
 }
 
+// columnBy is the last column that is not for wide tables alone.
+const columnBy = 6
+
 // add draws one row.
-func (t *tree) add(first string, name cell, s State, identity, by string) {
+func (t *tree) add(first string, name cell, s State, identity, by, host string) {
 	state := cell{s.State, Green}
 	switch {
 	case !s.Ready:
@@ -129,9 +135,11 @@ func (t *tree) add(first string, name cell, s State, identity, by string) {
 			left += " ago"
 		}
 	}
-	t.rows = append(t.rows, row{tree: first, cells: []cell{
-		name, state, {text: identity}, {text: date(t.now, s.NotAfter)}, {text: left}, {text: date(t.now, s.RenewalTime)}, {text: by},
-	}})
+	cells := []cell{name, state, {text: identity}, {text: date(t.now, s.NotAfter)}, {text: left}, {text: date(t.now, s.RenewalTime)}, {text: by}}
+	if t.style.Wide {
+		cells = append(cells, cell{text: host}, cell{text: s.SecretName}, cell{text: s.SerialNumber})
+	}
+	t.rows = append(t.rows, row{tree: first, cells: cells})
 }
 
 // rotation says how far the replacement of a CA is.
