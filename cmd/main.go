@@ -13,10 +13,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := cli.New().ExecuteContext(ctx)
+	root := cli.Named(os.Args[0])
+	err := root.ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "clusterpki:", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", root.DisplayName(), err)
 		os.Exit(cli.ExitCode(err))
 	}
 }

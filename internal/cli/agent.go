@@ -29,6 +29,14 @@ step in a Lease, for which the replacement of a CA waits.
 FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent needs to be
 allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.`
 
+// As a plugin of kubectl there are the commands that prepare a host, and not the agent itself.
+const (
+	agentSetUpLong = `Prints what the agent of a host needs. The agent itself runs on the host, as 'clusterpki agent --config FILE'.
+See docs/agent.md.`
+	agentSetUpExample = "  clusterpki agent config -n prod --host k8s-node1 > agent.yaml\n" +
+		"  clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -"
+)
+
 func newAgent() *cobra.Command {
 	var file string
 	c := &cobra.Command{

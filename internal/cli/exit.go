@@ -1,13 +1,41 @@
 package cli
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
 
-// The exit codes besides 0 and 1, which is for every error that has no code of its own.
+// The exit codes of all commands. docs/kubectl.md has them in one place, and the help of each command has its own.
 const (
+	exitError       = 1   // every error that has no code of its own
 	exitUnwell      = 2   // the answer is bad news
 	exitTimeout     = 3   // the time to wait for it ran out
 	exitInterrupted = 130 // by Ctrl-C, as a shell reports it
 )
+
+// usual is what the codes mean where a command does not say it more precisely.
+var usual = map[int]string{
+	0:               "it is done",
+	exitError:       "it could not be done",
+	exitInterrupted: "Ctrl-C",
+}
+
+// exits is the paragraph of a command's help on its exit codes: the usual ones, and its own.
+func exits(own map[int]string) string {
+	var parts []string
+	for _, code := range []int{0, exitError, exitUnwell, exitTimeout, exitInterrupted} {
+		text := own[code]
+		if text == "" {
+			text = usual[code]
+		}
+		if text != "" {
+			parts = append(parts, fmt.Sprintf("%5d  %s", code, text))
+		}
+	}
+	return "Exit codes:\n" + strings.Join(parts, "\n")
+}
 
 // exit is an error with an exit code of its own.
 type exit struct {
@@ -25,5 +53,8 @@ func ExitCode(err error) int {
 	if e, ok := errors.AsType[*exit](err); ok {
 		return e.code
 	}
-	return 1
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	return exitError
 }

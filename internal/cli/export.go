@@ -45,7 +45,7 @@ func newExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "export --host HOST --out DIR",
 		Short:   "Write the certificates, kubeconfigs and flags of one host to a directory",
-		Long:    exportLong,
+		Long:    exportLong + "\n\n" + exits(map[int]string{0: "the files are written", exitError: "nothing is written, and why"}),
 		Example: exportExample,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c, f) },

@@ -214,10 +214,16 @@ func (w *world) begin(args ...string) *command {
 // start starts a command, which ends with the test at the latest.
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
+	return startAs(t, "clusterpki", args...)
+}
+
+// startAs starts a command of the program under another name.
+func startAs(t *testing.T, argv0 string, args ...string) *command {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	c := &command{t: t, stop: stop, done: make(chan error, 1)}
 	t.Cleanup(stop)
-	root := New()
+	root := Named(argv0)
 	root.SetOut(&c.out)
 	root.SetErr(&c.out)
 	root.SetArgs(args)

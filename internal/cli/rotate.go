@@ -29,9 +29,7 @@ else the one that is under way or the next one. Ctrl-C ends the watching; the re
 It reads ClusterCAs, APIServerCertificates, NodeCredentials and the CA's trust ConfigMap, and no
 Secret.
 
-Exit codes: 0, completed, or with no --watch, said or set; 1, the question could not be asked, or
-the change was refused; 2, the replacement was given up, or cannot begin before something is
-changed; 3, --timeout ran out; 130, Ctrl-C.`
+`
 
 const rotateExample = `  clusterpki rotate k8s -n prod                     # what to change, and what happens then
   clusterpki rotate k8s -n prod --watch             # then change it in Git, and look on
@@ -47,9 +45,13 @@ type rotateFlags struct {
 func newRotate() *cobra.Command {
 	var f rotateFlags
 	c := &cobra.Command{
-		Use:     "rotate CA",
-		Short:   "Say how to replace a CA, or do it, and show the progress",
-		Long:    rotateLong,
+		Use:   "rotate CA",
+		Short: "Say how to replace a CA, or do it, and show the progress",
+		Long: rotateLong + exits(map[int]string{
+			0: "completed; without --watch: said, or set", exitError: "the question could not be asked, or the change was refused",
+			exitUnwell:  "the replacement was given up, or cannot begin before something is changed",
+			exitTimeout: "--timeout ran out", exitInterrupted: "Ctrl-C; the replacement goes on",
+		}),
 		Example: rotateExample,
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(c *cobra.Command, args []string) error { return runRotate(c, f, args[0]) },
@@ -80,7 +82,7 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		}
 	}
 	if ca == nil {
-		return fmt.Errorf("rotate: there is no ClusterCA %q in namespace %q", name, namespace)
+		return fmt.Errorf("rotate: %w", noCA(objects, name, namespace))
 	}
 	now := clock.RealClock{}.Now()
 	want := f.revision

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/status"
@@ -21,8 +19,7 @@ What is wrong stands at the end.
 
 It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
 
-Exit codes: 0, no error was found (warnings there may be); 1, the question could not be asked;
-2, something is not Ready, Stalled, expired, overdue, blocked, or not seen by the operator.`
+`
 
 const statusExample = `  clusterpki status -n prod          # every CA of a namespace
   clusterpki status k8s -n prod      # one CA
@@ -31,15 +28,18 @@ const statusExample = `  clusterpki status -n prod          # every CA of a name
 type statusFlags struct {
 	connection
 	everywhere bool
-	output     string
+	output     format
 }
 
 func newStatus() *cobra.Command {
 	var f statusFlags
 	c := &cobra.Command{
-		Use:     "status [CA]",
-		Short:   "Show CAs, what they issued, when it expires, and what is wrong",
-		Long:    statusLong,
+		Use:   "status [CA]",
+		Short: "Show CAs, what they issued, when it expires, and what is wrong",
+		Long: statusLong + exits(map[int]string{
+			0: "no error was found; warnings there may be", exitError: "the question could not be asked",
+			exitUnwell: "something is not Ready, Stalled, expired, overdue, blocked, or not seen by the operator",
+		}),
 		Example: statusExample,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,14 +52,11 @@ func newStatus() *cobra.Command {
 	}
 	f.addFlags(c)
 	c.Flags().BoolVarP(&f.everywhere, "all-namespaces", "A", false, "look into all namespaces")
-	c.Flags().StringVarP(&f.output, "output", "o", "text", "text, json or yaml")
+	f.output.addFlag(c, formatWide, formatJSON, formatYAML)
 	return c
 }
 
 func runStatus(c *cobra.Command, f statusFlags, name string) error {
-	if f.output != "text" && f.output != "json" && f.output != "yaml" {
-		return fmt.Errorf("status: --output is %q, and may be text, json or yaml", f.output)
-	}
 	reader, namespace, err := f.connect()
 	if err != nil {
 		return err
@@ -73,7 +70,7 @@ func runStatus(c *cobra.Command, f statusFlags, name string) error {
 	}
 	report := status.Build(clock.RealClock{}.Now(), objects, name)
 	if name != "" && len(report.ClusterCAs) == 0 {
-		return fmt.Errorf("status: there is no ClusterCA %q%s", name, in(namespace))
+		return fmt.Errorf("status: %w", noCA(objects, name, namespace))
 	}
 	if err := printReport(c.OutOrStdout(), report, f); err != nil {
 		return err
@@ -84,6 +81,15 @@ func runStatus(c *cobra.Command, f statusFlags, name string) error {
 	return nil
 }
 
+// noCA says that a ClusterCA does not exist, and which ones do.
+func noCA(objects status.Objects, name, namespace string) error {
+	var names []string
+	for i := range objects.CAs {
+		names = append(names, objects.CAs[i].Name)
+	}
+	return fmt.Errorf("there is no ClusterCA %q%s%s", name, in(namespace), near(name, names))
+}
+
 func in(namespace string) string {
 	if namespace == "" {
 		return ""
@@ -92,26 +98,11 @@ func in(namespace string) string {
 }
 
 func printReport(w io.Writer, r status.Report, f statusFlags) error {
-	var text []byte
-	var err error
-	switch f.output {
-	case "json":
-		text, err = json.MarshalIndent(r, "", "  ")
-		text = append(text, '\n')
-	case "yaml":
-		text, err = yaml.Marshal(r)
-	default:
+	return f.output.print(w, r, func() (string, error) {
 		style, _ := styleFor(w)
-		style.Namespaces = f.everywhere
-		text = []byte(r.Text(style))
-	}
-	if err != nil {
-		return fmt.Errorf("encode the report: %w", err)
-	}
-	if _, err := w.Write(text); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return nil
+		style.Namespaces, style.Wide = f.everywhere, f.output.value == formatWide
+		return r.Text(style), nil
+	})
 }
 
 // readObjects reads all objects of a namespace, or with "" of all.

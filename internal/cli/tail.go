@@ -31,7 +31,7 @@ func tail(ctx context.Context, api client.WithWatch, kind client.ObjectList, key
 			return
 		}
 		if err != nil {
-			report(news{err: err, final: apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || meta.IsNoMatchError(err)})
+			report(news{err: err, final: apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || notInstalled(err)})
 		}
 		select {
 		case <-ctx.Done():

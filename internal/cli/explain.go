@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// explainAll makes a command and those below it say what to do about the errors that everybody meets.
+func explainAll(c *cobra.Command) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error { return explain(run(c, args)) }
+	}
+	for _, below := range c.Commands() {
+		explainAll(below)
+	}
+}
+
+// explain adds to an error what to do about it.
+func explain(err error) error {
+	if advice := adviceFor(err); advice != "" {
+		return fmt.Errorf("%w: %s", err, advice)
+	}
+	return err
+}
+
+func adviceFor(err error) string {
+	if err == nil {
+		return ""
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the kubeconfig holds another CA than that of the API server, or the server another name: is --context right?"
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok && ExitCode(err) != exitInterrupted {
+		host := e.URL
+		if u, parseErr := url.Parse(e.URL); parseErr == nil {
+			host = u.Host
+		}
+		return fmt.Sprintf("the API server at %s does not answer: is it up, and is --context right?", host)
+	}
+	switch {
+	case notInstalled(err):
+		return "clusterpki's custom resources are not installed in this cluster: is --context right? To install them: kubectl apply -k config/crd"
+	case apierrors.IsUnauthorized(err):
+		return "the API server does not know you: are the credentials of the kubeconfig still valid, and is --context right?"
+	case apierrors.IsForbidden(err):
+		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
+	default:
+		return ""
+	}
+}
+
+// near names what there is instead of a name that is not there: what looks like it, else the first few.
+func near(name string, names []string) string {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return "; there is none at all: is --namespace right?"
+	}
+	var alike []string
+	for _, n := range names {
+		if distance(name, n) <= max(1, len(name)/3) || strings.Contains(n, name) || strings.Contains(name, n) {
+			alike = append(alike, n)
+		}
+	}
+	if len(alike) > 0 {
+		return fmt.Sprintf("; did you mean %s?", strings.Join(first(alike, 3), " or "))
+	}
+	return "; there is " + strings.Join(first(names, 10), ", ")
+}
+
+// first are the first n names, and how many more there are.
+func first(names []string, n int) []string {
+	if len(names) <= n {
+		return names
+	}
+	return append(slices.Clone(names[:n]), fmt.Sprintf("%d more", len(names)-n))
+}
+
+// distance is how many letters have to be put in, left out or changed to make one word of another (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := left
+			if a[i] != b[j] {
+				cost++
+			}
+			left, row[j+1] = row[j+1], min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
