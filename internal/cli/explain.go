@@ -49,6 +49,8 @@ func adviceFor(err error) string {
 		return "clusterpki's custom resources are not installed in this cluster: is --context right? To install them: kubectl apply -k config/crd"
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not know you: are the credentials of the kubeconfig still valid, and is --context right?"
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), `"secrets"`):
+		return "the ClusterRole view does not allow to read Secrets: ask for a Role that names this one"
 	case apierrors.IsForbidden(err):
 		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
 	default:

@@ -83,11 +83,7 @@ func runStatus(c *cobra.Command, f statusFlags, name string) error {
 
 // noCA says that a ClusterCA does not exist, and which ones do.
 func noCA(objects status.Objects, name, namespace string) error {
-	var names []string
-	for i := range objects.CAs {
-		names = append(names, objects.CAs[i].Name)
-	}
-	return fmt.Errorf("there is no ClusterCA %q%s%s", name, in(namespace), near(name, names))
+	return fmt.Errorf("there is no ClusterCA %q%s%s", name, in(namespace), near(name, namesOf(objects, status.KindClusterCA)))
 }
 
 func in(namespace string) string {

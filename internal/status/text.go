@@ -19,7 +19,7 @@ func (r Report) Text(s Style) string {
 		}
 		t.authority("", "", a)
 	}
-	return s.table(t.rows) + r.problems(s)
+	return s.table(t.rows) + r.ProblemText(s)
 }
 
 func (t *tree) header() []cell {
@@ -205,7 +205,8 @@ func count(n int, thing string) string {
 // maxProblems is how many problems the text names.
 const maxProblems = 20
 
-func (r Report) problems(s Style) string {
+// ProblemText is what is wrong, for people; "" for nothing.
+func (r Report) ProblemText(s Style) string {
 	if len(r.Problems) == 0 {
 		return ""
 	}
@@ -222,6 +223,10 @@ func (r Report) problems(s Style) string {
 			paint = Yellow
 		}
 		name := p.Kind + "/" + p.Name
+		if p.Kind == "" {
+			fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", p.Reason+": "+p.Message))
+			continue
+		}
 		if s.Namespaces {
 			name += " in " + p.Namespace
 		}

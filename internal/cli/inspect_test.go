@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/inspect"
+)
+
+// issued is a world in which the real operator has issued a small cluster's PKI, and the kubeconfig of an admin.
+func issued(t *testing.T) (w *world, admin string) {
+	t.Helper()
+	w = newWorld(t)
+	mgr, err := controller.New(t.Context(), cfg, controller.Options{Namespace: w.ns, MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(t.Context()) }()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
+	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
+		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
+		ServiceAccountKeys: &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"},
+	}})
+	w.create(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1-kubelet"}, Spec: v1alpha1.NodeCredentialSpec{
+		CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"}, HostName: "k8s-node1",
+		Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{}, Delivery: v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent},
+	}})
+	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
+	w.ready(&v1alpha1.NodeCredential{}, "node1-kubelet")
+	return w, adminKubeconfig(t, cfg.Host)
+}
+
+func (w *world) ready(o client.Object, name string) {
+	w.t.Helper()
+	eventually(w.t, name+" is Ready", func() error {
+		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+			return err
+		}
+		var conditions []metav1.Condition
+		switch o := o.(type) {
+		case *v1alpha1.APIServerCertificate:
+			conditions = o.Status.Conditions
+		case *v1alpha1.NodeCredential:
+			conditions = o.Status.Conditions
+		}
+		if !meta.IsStatusConditionTrue(conditions, v1alpha1.ReadyCondition) {
+			return fmt.Errorf("%+v", conditions)
+		}
+		return nil
+	})
+}
+
+// as runs a command with another kubeconfig.
+func (w *world) as(kubeconfig string, args ...string) (string, error) {
+	w.t.Helper()
+	c := start(w.t, append(args, "--kubeconfig", kubeconfig, "-n", w.ns)...)
+	err := c.end()
+	return c.out.String(), err
+}
+
+// keysOf are lines of the private keys of a namespace, none of which may ever be shown.
+func (w *world) keysOf() []string {
+	w.t.Helper()
+	var list corev1.SecretList
+	if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, s := range list.Items {
+		for key, value := range s.Data {
+			if strings.HasSuffix(key, ".key") || key == "kubeconfig" {
+				for line := range strings.SplitSeq(string(value), "\n") {
+					if _, data, ok := strings.Cut(line, "client-key-data: "); ok {
+						line = data
+					} else if key == "kubeconfig" {
+						continue
+					}
+					if len(line) > 30 && !strings.HasPrefix(line, "-----") {
+						out = append(out, line)
+					}
+				}
+			}
+		}
+	}
+	if len(out) < 10 {
+		w.t.Fatalf("there are no keys to look for: %d", len(out))
+	}
+	return out
+}
+
+// TestInspectReal looks at what the real operator issued, in every way.
+func TestInspectReal(t *testing.T) {
+	w, admin := issued(t)
+	secrets := w.keysOf()
+	var list corev1.SecretList
+	if err := w.api.List(t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+		t.Fatal(err)
+	}
+	targets := []string{"clusterca/k8s", "asc/k8s-master", "nodecredential/node1-kubelet"}
+	for _, s := range list.Items {
+		targets = append(targets, "secret/"+s.Name)
+	}
+	texts := map[string]string{}
+	for _, target := range targets {
+		for _, format := range []string{"text", "wide", "json", "yaml"} {
+			out, err := w.as(admin, "inspect", target, "-o", format)
+			if err != nil {
+				t.Errorf("%s: %v\n%s", target, err, out)
+			}
+			for _, key := range secrets {
+				if strings.Contains(out, key) {
+					t.Fatalf("%s -o %s shows a private key", target, format)
+				}
+			}
+			texts[target+" "+format] = out
+		}
+	}
+	for target, wants := range map[string][]string{
+		"clusterca/k8s text": {
+			"ClusterCA/k8s in " + w.ns + "  Ready", "✓ Ready is True: Issued", "ConfigMap/k8s-trust of ClusterCA/k8s", "(generation 1), until ",
+		},
+		"asc/k8s-master text": {
+			"identity     k8s-master", "generation 1 of ClusterCA/k8s", "10.1.10.238", "serverAuth", "leads to ", " in ConfigMap/k8s-trust, signed by generation 1 of ClusterCA/k8s",
+			"fits tls.crt; not shown", "Secret/k8s-sa of APIServerCertificate/k8s-master", "fits sa.pub; not shown",
+		},
+		"nodecredential/node1-kubelet text": {
+			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
+			"agent        silent; last heard never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
+			"Events", "key file     /etc/kubernetes/", "warning",
+		},
+		"secret/k8s-master-tls text": {"Secret/k8s-master-tls of APIServerCertificate/k8s-master", "signed by generation 1 of ClusterCA/k8s"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(texts[target], want) {
+				t.Errorf("%q is missing in %s\n%s", want, target, texts[target])
+			}
+		}
+	}
+	var r inspect.Report
+	if err := json.Unmarshal([]byte(texts["asc/k8s-master json"]), &r); err != nil || r.Kind != "Inspection" || r.Object.Kind != "APIServerCertificate" ||
+		r.Object.NotAfter.Before(time.Now()) || len(r.Sources) != 2 || r.Sources[0].Items[0].Name == "" {
+		t.Errorf("%v\n%s", err, texts["asc/k8s-master json"])
+	}
+	w.inspectWithoutSecrets()
+	w.inspectTampered(admin)
+}
+
+// inspectWithoutSecrets is for somebody who may read no Secret, no Lease and no event.
+func (w *world) inspectWithoutSecrets() {
+	w.t.Helper()
+	out, err := w.run("inspect", "nodecred/node1-kubelet")
+	if ExitCode(err) != 0 {
+		w.t.Error(err)
+	}
+	for _, want := range []string{
+		"system:node:k8s-node1", "generation 1 of ClusterCA/k8s", "Lease/node1-kubelet-tls: you may not read it: that needs the right to get leases",
+		"the events: you may not read it", "Secret/node1-kubelet-tls\n  not read     you may not read it: that needs the right to get secrets",
+	} {
+		if !strings.Contains(out, want) {
+			w.t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if out, err := w.run("inspect", "secret/node1-kubelet-tls"); ExitCode(err) != 1 || !strings.Contains(err.Error(), "the ClusterRole view does not allow to read Secrets") {
+		w.t.Error(err, out)
+	}
+	for args, want := range map[string]string{
+		"clusterca/k8ss":            `there is no ClusterCA "k8ss" in namespace "` + w.ns + `"; did you mean k8s?`,
+		"clusterca/node1-kubelet":   "did you mean nodecredential/node1-kubelet?",
+		"nodecred node2-kubelet":    "did you mean node1-kubelet?",
+		"nodecredential/zzz":        "; there is node1-kubelet",
+		"clustercas.clusterpki.io/": "name one ClusterCA, as in clustercas/NAME",
+		"nodecredd/x":               "did you mean nodecred?",
+		"node1-kubelet":             `there is no kind "node1-kubelet"`,
+		"":                          "name an object, as in clusterca/k8s, or a file with -f",
+		"clusterca/k8s -f x":        "leave out one of them",
+	} {
+		if out, err := w.run(append([]string{"inspect"}, strings.Fields(args)...)...); ExitCode(err) != 1 || !strings.Contains(err.Error(), want) {
+			w.t.Errorf("%q: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// inspectTampered finds what does not fit.
+func (w *world) inspectTampered(admin string) {
+	w.t.Helper()
+	var master corev1.Secret
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s-master-tls"}, &master); err != nil {
+		w.t.Fatal(err)
+	}
+	var node corev1.Secret
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "node1-kubelet-tls"}, &node); err != nil {
+		w.t.Fatal(err)
+	}
+	mixed := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "mixed"}, Data: map[string][]byte{"tls.crt": master.Data["tls.crt"], "tls.key": node.Data["tls.key"]}}
+	w.create(mixed)
+	if out, err := w.as(admin, "inspect", "secret", "mixed"); ExitCode(err) != 2 || !strings.Contains(out, "error  KeyMismatch: Secret/mixed tls.key: the private key fits no certificate") {
+		w.t.Error(err, out)
+	}
+	if _, err := w.as(admin, "inspect", "secret/gone"); ExitCode(err) != 1 || !strings.Contains(err.Error(), `there is no Secret "gone" in namespace`) {
+		w.t.Error(err)
+	}
+	dir := w.t.TempDir()
+	var args []string
+	for name, data := range map[string][]byte{"tls.crt": node.Data["tls.crt"], "tls.key": node.Data["tls.key"], "ca.crt": node.Data["ca.crt"]} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		args = append(args, "-f", path)
+	}
+	c := start(w.t, append([]string{"inspect"}, args...)...)
+	if err := c.end(); err != nil || !strings.Contains(c.out.String(), " in the files") || !strings.Contains(c.out.String(), "fits "+filepath.Join(dir, "tls.crt")) {
+		w.t.Error(err, c.out.String())
+	}
+}

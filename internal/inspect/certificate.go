@@ -1,0 +1,96 @@
+package inspect
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"net"
+	"strings"
+	"unicode"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// describe says what a certificate says.
+func describe(c *x509.Certificate) Certificate {
+	d := Certificate{
+		Subject: printable(c.Subject.String()), Issuer: printable(c.Issuer.String()),
+		SerialNumber: pki.SerialOf(c), SHA256Fingerprint: pki.FingerprintOf(c),
+		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),
+		DNSNames: allPrintable(c.DNSNames), IPAddresses: addresses(c.IPAddresses), OtherNames: allPrintable(c.EmailAddresses),
+		CA: c.BasicConstraintsValid && c.IsCA, KeyUsages: keyUsages(c.KeyUsage), ExtendedKeyUsages: extendedKeyUsages(c),
+		Key: kindOf(c.PublicKey), SignatureAlgorithm: c.SignatureAlgorithm.String(), SelfSigned: selfSigned(c),
+		SubjectKeyID: hex.EncodeToString(c.SubjectKeyId), AuthorityKeyID: hex.EncodeToString(c.AuthorityKeyId),
+	}
+	for _, u := range c.URIs {
+		d.OtherNames = append(d.OtherNames, printable(u.Redacted()))
+	}
+	if d.CA && (c.MaxPathLen > 0 || c.MaxPathLenZero) {
+		d.PathLength = &c.MaxPathLen
+	}
+	return d
+}
+
+func selfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawSubject, c.RawIssuer) && pki.SignedBy(c, c)
+}
+
+// keyUsages are the names of RFC 5280, 4.2.1.3.
+func keyUsages(u x509.KeyUsage) []string {
+	var out []string
+	for i, name := range []string{
+		"digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement", "keyCertSign", "cRLSign", "encipherOnly", "decipherOnly",
+	} {
+		if u&(1<<i) != 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// extendedKeyUsages are the names of RFC 5280, 4.2.1.12, and numbers for others.
+func extendedKeyUsages(c *x509.Certificate) []string {
+	names := map[x509.ExtKeyUsage]string{
+		x509.ExtKeyUsageAny: "any", x509.ExtKeyUsageServerAuth: "serverAuth", x509.ExtKeyUsageClientAuth: "clientAuth",
+		x509.ExtKeyUsageCodeSigning: "codeSigning", x509.ExtKeyUsageEmailProtection: "emailProtection",
+		x509.ExtKeyUsageTimeStamping: "timeStamping", x509.ExtKeyUsageOCSPSigning: "OCSPSigning",
+	}
+	var out []string
+	for _, u := range c.ExtKeyUsage {
+		name := names[u]
+		if name == "" {
+			name = "other"
+		}
+		out = append(out, name)
+	}
+	for _, oid := range c.UnknownExtKeyUsage {
+		out = append(out, oid.String())
+	}
+	return out
+}
+
+func addresses(ips []net.IP) []string {
+	var out []string
+	for _, ip := range ips {
+		out = append(out, ip.String())
+	}
+	return out
+}
+
+// printable is a text without what a terminal would obey: anybody can write anything into a certificate.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func allPrintable(texts []string) []string {
+	var out []string
+	for _, t := range texts {
+		out = append(out, printable(t))
+	}
+	return out
+}

@@ -1,0 +1,245 @@
+package inspect
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/status"
+)
+
+// caKey is the key of a Secret or a trust ConfigMap that holds a bundle.
+const caKey = "ca.crt"
+
+// Seen is what was read.
+type Seen struct {
+	// Objects are those of the namespace, and Kind and Name the one that is inspected; no Kind for Secrets and files.
+	Objects    status.Objects
+	Kind, Name string
+
+	sources []source
+	bundles map[string]bundle // by the ClusterCA
+	lease   *coordinationv1.Lease
+	events  []corev1.Event
+	unread  []string
+}
+
+// source is one Secret, ConfigMap or file as it was read.
+type source struct {
+	name   string
+	secret *corev1.Secret // nil for anything else
+	ca     string         // the ClusterCA whose bundle verifies it, "" for none
+	owner  string
+	unread string
+	absent bool
+	items  []material
+}
+
+// bundle is what a ClusterCA publishes.
+type bundle struct {
+	material
+	ledger plan.Ledger
+	unread string
+}
+
+// Gather reads what there is about an object of the given kind. What may not be read is noted, and the rest is read.
+func Gather(ctx context.Context, from client.Reader, namespace string, objects status.Objects, kind, name string) Seen {
+	s := Seen{Objects: objects, Kind: kind, Name: name, bundles: map[string]bundle{}}
+	ca, secrets, lease := s.about()
+	g := gatherer{Seen: &s, from: from, namespace: namespace}
+	g.bundle(ctx, ca)
+	for _, n := range secrets {
+		if src := g.secret(ctx, n); src.secret != nil || src.unread != "" {
+			src.ca = ca
+			s.sources = append(s.sources, src)
+		}
+	}
+	if lease != "" {
+		s.lease = &coordinationv1.Lease{}
+		if err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: lease}, s.lease); err != nil {
+			s.lease = nil
+			s.unread = append(s.unread, why("Lease/"+lease, err))
+		}
+	}
+	g.latest(ctx)
+	return s
+}
+
+// GatherSecret reads one Secret, and the bundle of the ClusterCA that signed what is in it.
+func GatherSecret(ctx context.Context, from client.Reader, namespace, name string) (Seen, error) {
+	s := Seen{bundles: map[string]bundle{}}
+	g := gatherer{Seen: &s, from: from, namespace: namespace}
+	var secret corev1.Secret
+	if err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &secret); err != nil {
+		return Seen{}, fmt.Errorf("read Secret %q: %w", name, err)
+	}
+	src := sourceOf(&secret)
+	g.bundle(ctx, src.ca)
+	s.sources = append(s.sources, src)
+	return s, nil
+}
+
+type gatherer struct {
+	*Seen
+	from      client.Reader
+	namespace string
+}
+
+// about is what belongs to the object: the ClusterCA that verifies it, its Secrets and its Lease. Of a ClusterCA no Secret
+// is read: its certificates are in the bundle, and its key is nobody's business.
+func (s *Seen) about() (ca string, secrets []string, lease string) {
+	if s.Kind == status.KindClusterCA {
+		return s.Name, nil, ""
+	}
+	if c := s.server(); c != nil {
+		secrets = append(secrets, c.TLSSecretName())
+		if keys := c.ServiceAccountSecretName(); keys != "" {
+			secrets = append(secrets, keys)
+		}
+		return c.Spec.CARef.Name, secrets, leaseFor(c.Spec.Delivery, c.LeaseName())
+	}
+	if c := s.credential(); c != nil {
+		secrets = append(secrets, c.TLSSecretName())
+		if file := c.KubeconfigSecretName(); file != "" {
+			secrets = append(secrets, file)
+		}
+		return c.Spec.CARef.Name, secrets, leaseFor(c.Spec.Delivery, c.LeaseName())
+	}
+	return "", nil, ""
+}
+
+func leaseFor(d v1alpha1.DeliverySpec, name string) string {
+	if d.Mode != v1alpha1.DeliveryAgent {
+		return ""
+	}
+	return name
+}
+
+func (s *Seen) ca() *v1alpha1.ClusterCA {
+	for i := range s.Objects.CAs {
+		if c := &s.Objects.CAs[i]; s.Kind == status.KindClusterCA && c.Name == s.Name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (s *Seen) server() *v1alpha1.APIServerCertificate {
+	for i := range s.Objects.Servers {
+		if c := &s.Objects.Servers[i]; s.Kind == status.KindAPIServerCertificate && c.Name == s.Name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (s *Seen) credential() *v1alpha1.NodeCredential {
+	for i := range s.Objects.Credentials {
+		if c := &s.Objects.Credentials[i]; s.Kind == status.KindNodeCredential && c.Name == s.Name {
+			return c
+		}
+	}
+	return nil
+}
+
+// secret reads a Secret, or notes why not.
+func (g *gatherer) secret(ctx context.Context, name string) source {
+	var secret corev1.Secret
+	if err := g.from.Get(ctx, client.ObjectKey{Namespace: g.namespace, Name: name}, &secret); err != nil {
+		return source{name: "Secret/" + name, unread: why("", err), absent: apierrors.IsNotFound(err)}
+	}
+	return sourceOf(&secret)
+}
+
+func sourceOf(secret *corev1.Secret) source {
+	out := source{name: "Secret/" + secret.Name, secret: secret, owner: secret.Annotations[v1alpha1.OwnerAnnotation]}
+	for _, key := range slices.Sorted(maps.Keys(secret.Data)) {
+		out.items = append(out.items, read(key, secret.Data[key]))
+	}
+	match(out.items)
+	var holds struct {
+		Issuer string `json:"issuer"`
+	}
+	if json.Unmarshal([]byte(secret.Annotations[v1alpha1.HoldsAnnotation]), &holds) == nil {
+		out.ca = holds.Issuer
+	}
+	if kind, name, ok := strings.Cut(out.owner, "/"); ok && out.ca == "" && kind == status.KindClusterCA {
+		out.ca = name
+	}
+	return out
+}
+
+// bundle reads what a ClusterCA publishes.
+func (g *gatherer) bundle(ctx context.Context, ca string) {
+	if ca == "" {
+		return
+	}
+	var cm corev1.ConfigMap
+	key := client.ObjectKey{Namespace: g.namespace, Name: v1alpha1.TrustConfigMapName(ca)}
+	if err := g.from.Get(ctx, key, &cm); err != nil {
+		g.bundles[ca] = bundle{unread: why("", err)}
+		return
+	}
+	b := bundle{material: read(caKey, []byte(cm.Data[caKey]))}
+	if l, err := plan.ParseLedger(cm.Data[v1alpha1.LedgerKey]); err == nil {
+		b.ledger = l
+	} else {
+		b.unread = "its ledger cannot be read"
+	}
+	g.bundles[ca] = b
+}
+
+// maxEvents is how many events are shown.
+const maxEvents = 8
+
+// latest reads the last events of the object.
+func (g *gatherer) latest(ctx context.Context) {
+	var list corev1.EventList
+	only := client.MatchingFields{"involvedObject.kind": g.Kind, "involvedObject.name": g.Name}
+	if err := g.from.List(ctx, &list, client.InNamespace(g.namespace), only); err != nil {
+		g.unread = append(g.unread, why("the events", err))
+		return
+	}
+	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return timeOf(&a).Compare(timeOf(&b)) })
+	g.events = list.Items[max(0, len(list.Items)-maxEvents):]
+}
+
+// why says in short why something could not be read.
+func why(what string, err error) string {
+	text := err.Error()
+	switch {
+	case apierrors.IsNotFound(err):
+		text = "it does not exist"
+	case apierrors.IsForbidden(err):
+		text = "you may not read it"
+		if s, ok := err.(apierrors.APIStatus); ok && s.Status().Details != nil { //nolint:errorlint // the client returns it as it is
+			text += fmt.Sprintf(": that needs the right to get %s", s.Status().Details.Kind)
+		}
+	}
+	if what == "" {
+		return text
+	}
+	return what + ": " + text
+}
+
+// timeOf is when an event was last seen.
+func timeOf(e *corev1.Event) time.Time {
+	for _, t := range []metav1.Time{e.LastTimestamp, {Time: e.EventTime.Time}, e.CreationTimestamp} {
+		if !t.IsZero() {
+			return t.Time
+		}
+	}
+	return time.Time{}
+}

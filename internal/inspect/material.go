@@ -1,0 +1,145 @@
+package inspect
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+	"strings"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// material is an item with what the report does not hold: certificates and public keys as Go has them.
+type material struct {
+	Item
+	certs   []*x509.Certificate
+	publics []crypto.PublicKey // of certificates, requests and public keys
+	keys    []crypto.PublicKey // of the private keys; nil for one that cannot be read
+}
+
+// read says what some bytes hold. What they hold besides is only counted, because it may be a secret.
+func read(name string, data []byte) material {
+	m := material{Item: Item{Name: name}}
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		m.Damage = "it is empty"
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		m.pem(data)
+	case looksLikeKubeconfig(data):
+		m.Kubeconfig = readKubeconfig(data)
+		if m.Kubeconfig == nil {
+			m.Damage = "it looks like a kubeconfig, and cannot be read as one"
+		}
+	default:
+		cert, err := x509.ParseCertificate(data) // DER
+		if err != nil {
+			m.Other = true
+			return m
+		}
+		m.certificate(cert)
+	}
+	return m
+}
+
+func (m *material) pem(data []byte) {
+	var damage []string
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if text := m.block(block); text != "" {
+			damage = append(damage, text)
+		}
+	}
+	if bytes.Contains(data, []byte("-----BEGIN ")) {
+		damage = append(damage, "a PEM block has no end, or is no base64")
+	}
+	m.Damage = strings.Join(damage, "; ")
+	m.Other = m.Damage == "" && len(m.certs)+len(m.publics)+len(m.keys) == 0
+}
+
+// block takes in one PEM block; damage is what is wrong with it. No error is handed on that might quote a key.
+func (m *material) block(b *pem.Block) (damage string) {
+	switch {
+	case b.Type == "CERTIFICATE":
+		cert, err := x509.ParseCertificate(b.Bytes)
+		if err != nil {
+			return "a malformed certificate"
+		}
+		m.certificate(cert)
+	case b.Type == "CERTIFICATE REQUEST" || b.Type == "NEW CERTIFICATE REQUEST":
+		r, err := x509.ParseCertificateRequest(b.Bytes)
+		if err != nil {
+			return "a malformed certificate signing request"
+		}
+		m.publics = append(m.publics, r.PublicKey)
+		m.Requests = append(m.Requests, Request{
+			Subject: printable(r.Subject.String()), DNSNames: allPrintable(r.DNSNames), IPAddresses: addresses(r.IPAddresses), Key: kindOf(r.PublicKey),
+		})
+	case b.Type == "PUBLIC KEY":
+		public, err := x509.ParsePKIXPublicKey(b.Bytes)
+		if err != nil {
+			return "a malformed public key"
+		}
+		m.publics = append(m.publics, public)
+		m.PublicKeys = append(m.PublicKeys, Key{Kind: kindOf(public)})
+	case strings.HasSuffix(b.Type, "PRIVATE KEY"):
+		m.privateKey(b)
+	}
+	return ""
+}
+
+func (m *material) certificate(cert *x509.Certificate) {
+	m.certs = append(m.certs, cert)
+	m.publics = append(m.publics, cert.PublicKey)
+	m.Certificates = append(m.Certificates, describe(cert))
+}
+
+func (m *material) privateKey(b *pem.Block) {
+	key, public := keyOf(pem.EncodeToMemory(b))
+	m.PrivateKeys, m.keys = append(m.PrivateKeys, key), append(m.keys, public)
+}
+
+// keyOf describes a private key, and returns its public one: nil where it cannot be read.
+func keyOf(text []byte) (Key, crypto.PublicKey) {
+	key, err := pki.ParsePrivateKey(text)
+	if err == nil {
+		return Key{Kind: kindOf(key.Public())}, key.Public()
+	}
+	if bytes.Contains(text, []byte("ENCRYPTED")) {
+		return Key{Problem: "it is encrypted"}, nil
+	}
+	return Key{Problem: "it cannot be read as an RSA, ECDSA or Ed25519 key"}, nil
+}
+
+// kindOf names the kind of a public key.
+func kindOf(public crypto.PublicKey) string {
+	if spec := pki.SpecOf(public); spec != (pki.KeySpec{}) {
+		return spec.String()
+	}
+	return "of another kind"
+}
+
+// match says what each private key of a source fits.
+func match(items []material) {
+	var any bool
+	for _, m := range items {
+		any = any || len(m.publics) > 0
+	}
+	for _, m := range items {
+		for i, key := range m.keys {
+			if key == nil {
+				continue
+			}
+			for _, other := range items {
+				if slices.ContainsFunc(other.publics, func(p crypto.PublicKey) bool { return pki.SamePublicKey(p, key) }) {
+					m.PrivateKeys[i].Fits = append(m.PrivateKeys[i].Fits, other.Name)
+				}
+			}
+			m.PrivateKeys[i].Mismatch = any && len(m.PrivateKeys[i].Fits) == 0
+		}
+	}
+}

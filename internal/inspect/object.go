@@ -1,0 +1,165 @@
+package inspect
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/status"
+)
+
+func trustName(ca string) string { return v1alpha1.TrustConfigMapName(ca) }
+
+func secretsOf(sources []*source) []*corev1.Secret {
+	var out []*corev1.Secret
+	for _, s := range sources {
+		out = append(out, s.secret)
+	}
+	return out
+}
+
+// object says what spec and status of the object say, as `clusterpki status` does, and more.
+func (b *builder) object() {
+	all := status.Build(b.now, b.Objects, "")
+	for _, p := range all.Problems {
+		if p.Kind == b.Kind && p.Name == b.Name {
+			b.report.Problems = append(b.report.Problems, p)
+		}
+	}
+	o := &Object{Kind: b.Kind, Name: b.Name, Unread: b.unread}
+	b.report.Object = o
+	for _, ca := range slices.Sorted(maps.Keys(b.bundles)) {
+		if text := b.bundles[ca].unread; text != "" {
+			o.Unread = append(o.Unread, "ConfigMap/"+trustName(ca)+": "+text)
+		}
+	}
+	switch c, s, n := b.ca(), b.server(), b.credential(); {
+	case c != nil:
+		a := authorityOf(all.ClusterCAs, c.Name)
+		o.Namespace, o.State, o.CA, o.IssuerGeneration = c.Namespace, a.State, a.Parent, a.Generation
+		o.Generations, o.Rotation, o.TrustRevision = a.Generations, a.Rotation, a.TrustRevision
+		o.certificate(c.Status.Certificate)
+		o.Conditions = conditions(c.Status.Conditions, c.Generation)
+	case s != nil:
+		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), s.Namespace, s.Spec.CARef.Name)
+		o.certificate(s.Status.Certificate)
+		o.Conditions = conditions(s.Status.Conditions, s.Generation)
+		o.Delivery = b.delivery(s.Spec.Delivery)
+	case n != nil:
+		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), n.Namespace, n.Spec.CARef.Name)
+		o.Role = string(n.Spec.Role)
+		o.certificate(n.Status.Certificate)
+		o.Conditions = conditions(n.Status.Conditions, n.Generation)
+		o.Delivery = b.delivery(n.Spec.Delivery)
+	}
+	for i := range b.events {
+		e := &b.events[i]
+		count := e.Count
+		if e.Series != nil {
+			count = e.Series.Count
+		}
+		o.Events = append(o.Events, Event{timeOf(e).UTC(), e.Type, printable(e.Reason), printable(e.Message), count})
+	}
+}
+
+// authorityOf finds a ClusterCA in the trees of a report.
+func authorityOf(trees []status.Authority, name string) status.Authority {
+	for _, a := range trees {
+		if a.Name == name {
+			return a
+		}
+		if found := authorityOf(a.ClusterCAs, name); found.Name != "" {
+			return found
+		}
+	}
+	return status.Authority{}
+}
+
+// leafOf finds what a CA issued.
+func leafOf(trees []status.Authority, kind, name string) status.Certificate {
+	for _, a := range trees {
+		for _, c := range a.Certificates {
+			if c.Kind == kind && c.Name == name {
+				return c
+			}
+		}
+		if found := leafOf(a.ClusterCAs, kind, name); found.Name != "" {
+			return found
+		}
+	}
+	return status.Certificate{}
+}
+
+func (o *Object) leaf(c status.Certificate, namespace, ca string) {
+	o.Namespace, o.CA, o.State, o.Host, o.Identity = namespace, ca, c.State, c.Host, c.Identity
+	o.IssuerGeneration, o.OldGeneration, o.Pending = c.IssuerGeneration, c.OldGeneration, c.Pending
+}
+
+func (o *Object) certificate(c v1alpha1.CertificateStatus) {
+	o.NotBefore, o.SHA256Fingerprint = c.NotBefore.Time, c.SHA256Fingerprint
+}
+
+func conditions(all []metav1.Condition, generation int64) []Condition {
+	var out []Condition
+	for _, c := range all {
+		out = append(out, Condition{
+			Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: printable(c.Message), Since: c.LastTransitionTime.UTC(),
+			Outdated: c.ObservedGeneration != 0 && c.ObservedGeneration != generation, Next: next(c),
+		})
+	}
+	slices.SortStableFunc(out, func(a, b Condition) int { return rank(a.Type) - rank(b.Type) })
+	return out
+}
+
+// rank puts Ready and what explains it first.
+func rank(kind string) int {
+	i := slices.Index([]string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition}, kind)
+	if i < 0 {
+		return 3
+	}
+	return i
+}
+
+// delivery says what is known to have arrived.
+func (b *builder) delivery(spec v1alpha1.DeliverySpec) *Delivery {
+	d := &Delivery{Mode: string(spec.Mode), Issued: b.issued()}
+	var has *ack.State
+	switch spec.Mode {
+	case v1alpha1.DeliveryManual:
+		if a := spec.Acknowledged; a != nil {
+			d.Stated = &ack.State{SerialNumber: a.SerialNumber, Trust: map[string]int64{}}
+			for _, t := range a.Trust {
+				d.Stated.Trust[t.Name] = t.Revision
+			}
+			has = d.Stated
+			if d.Issued != nil { // a person states the certificate by its number, and not who signed it
+				has = &ack.State{SerialNumber: a.SerialNumber, Trust: d.Stated.Trust, Issuer: d.Issued.Issuer, Generation: d.Issued.Generation}
+			}
+		}
+	case v1alpha1.DeliveryAgent:
+		if b.lease == nil {
+			return d
+		}
+		until := ack.AliveUntil(b.lease, b.now)
+		d.Agent = &Agent{Report: ack.Of(b.lease), Silent: !b.now.Before(until)}
+		if b.lease.Spec.RenewTime != nil {
+			d.Agent.RenewTime = b.lease.Spec.RenewTime.UTC()
+		}
+		has = d.Agent.Verified
+		if d.Agent.Silent {
+			has = nil
+		}
+	default:
+		d.PropagationDelay = spec.PropagationDelay.Duration.String()
+		return d
+	}
+	if d.Issued != nil {
+		covers := has.Covers(*d.Issued)
+		d.InUse = &covers
+	}
+	return d
+}

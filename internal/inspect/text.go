@@ -1,0 +1,234 @@
+package inspect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/status"
+)
+
+// Text is the report for people. In a wide one the CAs of a bundle are shown in full.
+func (r Report) Text(s status.Style) string {
+	p := printer{now: r.Time, style: s}
+	if r.Object != nil {
+		p.object(*r.Object)
+	}
+	for _, src := range r.Sources {
+		p.source(src)
+	}
+	text := strings.TrimPrefix(p.b.String(), "\n")
+	return text + status.Report{Problems: r.Problems}.ProblemText(s)
+}
+
+type printer struct {
+	b     strings.Builder
+	now   time.Time
+	style status.Style
+}
+
+func (p *printer) title(text string) {
+	p.b.WriteString("\n" + p.style.Painted(status.Bold, text) + "\n")
+}
+
+// line writes a name and a text, wrapped; nothing where there is no text.
+func (p *printer) line(indent int, name, text string) {
+	p.painted(indent, name, status.Plain, text)
+}
+
+func (p *printer) painted(indent int, name string, paint status.Paint, text string) {
+	if text == "" {
+		return
+	}
+	const width = 13
+	lead := strings.Repeat(" ", indent)
+	first := lead + p.style.Painted(status.Faint, name) + strings.Repeat(" ", max(1, width-len(name)))
+	wrapped := p.style.Wrapped(lead+strings.Repeat(" ", max(width, len(name)+1)), lead+strings.Repeat(" ", width), text)
+	body := wrapped[len(lead)+max(width, len(name)+1):]
+	p.b.WriteString(first + p.style.Painted(paint, body) + "\n")
+}
+
+// when is a moment, and how far it lies ahead or back.
+func (p *printer) when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", t.UTC().Format("2006-01-02 15:04:05Z"), status.Until(p.now, t))
+}
+
+func (p *printer) object(o Object) {
+	paint := status.Green
+	switch {
+	case !o.Ready:
+		paint = status.Red
+	case o.State.State != "Ready":
+		paint = status.Yellow
+	}
+	p.b.WriteString("\n" + p.style.Painted(status.Bold, fmt.Sprintf("%s/%s in %s", o.Kind, o.Name, o.Namespace)) + "  " +
+		p.style.Painted(paint, o.State.State) + "\n")
+	identity := o.Identity
+	if o.Role != "" {
+		identity += ", role " + o.Role
+	}
+	if o.Host != "" && o.Host != o.Identity {
+		identity += ", on " + o.Host
+	}
+	p.line(2, "identity", identity)
+	p.line(2, "signed by", signedBy(o))
+	p.line(2, "expires", p.when(o.NotAfter))
+	p.line(2, "renewed", p.when(o.RenewalTime))
+	p.line(2, "serial", o.SerialNumber)
+	p.line(2, "fingerprint", o.SHA256Fingerprint)
+	if o.SecretName != "" {
+		p.line(2, "in", "Secret/"+o.SecretName)
+	}
+	if o.TrustRevision != 0 {
+		p.line(2, "trust", fmt.Sprintf("revision %d", o.TrustRevision))
+	}
+	p.rotation(o)
+	if o.Pending {
+		p.painted(2, "waited for", status.Yellow, "the replacement of its CA waits for it")
+	}
+	for _, text := range o.Unread {
+		p.painted(2, "not read", status.Yellow, text)
+	}
+	p.conditions(o.Conditions)
+	if o.Delivery != nil {
+		p.delivery(*o.Delivery)
+	}
+	p.events(o.Events)
+}
+
+func signedBy(o Object) string {
+	switch {
+	case o.Kind == status.KindClusterCA && o.CA == "":
+		return ""
+	case o.Kind == status.KindClusterCA:
+		return "ClusterCA/" + o.CA
+	case o.IssuerGeneration == 0:
+		return "ClusterCA/" + o.CA
+	case o.OldGeneration:
+		return fmt.Sprintf("generation %d of ClusterCA/%s, which is being replaced", o.IssuerGeneration, o.CA)
+	default:
+		return fmt.Sprintf("generation %d of ClusterCA/%s", o.IssuerGeneration, o.CA)
+	}
+}
+
+func (p *printer) rotation(o Object) {
+	for _, g := range o.Generations {
+		p.line(2, fmt.Sprintf("generation %d", g.Number), fmt.Sprintf("%s, until %s, in Secret/%s", g.State, p.when(g.NotAfter), g.SecretName))
+	}
+	if r := o.Rotation; r != nil {
+		text := r.Phase
+		if r.Acknowledged != "" {
+			text += ", " + r.Acknowledged + " acknowledged"
+		}
+		text += ", for " + status.Span(p.now.Sub(r.PhaseTime))
+		if len(r.Pending) > 0 {
+			text += ", waits for " + strings.Join(r.Pending, ", ")
+		}
+		p.painted(2, "replacement", status.Yellow, text)
+	}
+}
+
+func (p *printer) conditions(all []Condition) {
+	if len(all) == 0 {
+		return
+	}
+	p.title("Conditions")
+	for _, c := range all {
+		mark, paint := "✓", status.Green
+		if bad(c.Type, c.Status) {
+			mark, paint = "✗", status.Red
+		} else if goodIf[c.Type] == "" {
+			mark, paint = "·", status.Plain
+		}
+		text := fmt.Sprintf("%s is %s: %s", c.Type, c.Status, c.Reason)
+		if !c.Since.IsZero() {
+			text += ", for " + status.Span(p.now.Sub(c.Since))
+		}
+		if c.Outdated {
+			text += ", of an older spec"
+		}
+		p.b.WriteString("  " + p.style.Painted(paint, mark+" "+text) + "\n")
+		if c.Message != "" {
+			p.b.WriteString(p.style.Wrapped("    ", "    ", c.Message) + "\n")
+		}
+		if c.Next != "" {
+			p.b.WriteString(p.style.Wrapped("    → ", "      ", c.Next) + "\n")
+		}
+	}
+}
+
+func (p *printer) delivery(d Delivery) {
+	p.title("Delivery")
+	mode := d.Mode
+	if d.PropagationDelay != "" {
+		mode += ", counts as arrived " + d.PropagationDelay + " after it was written"
+	}
+	p.line(2, "mode", mode)
+	p.line(2, "issued", stateText(d.Issued))
+	p.line(2, "stated", stateText(d.Stated))
+	if a := d.Agent; a != nil {
+		p.line(2, "installed", stateText(a.Installed))
+		p.line(2, "verified", stateText(a.Verified))
+		p.painted(2, "problem", status.Red, printable(a.Problem))
+		renewed := p.when(a.RenewTime)
+		if renewed == "" {
+			renewed = "never"
+		}
+		if a.Silent {
+			p.painted(2, "agent", status.Red, "silent; last heard "+renewed)
+		} else {
+			p.line(2, "agent", "heard "+renewed)
+		}
+	}
+	if d.InUse == nil {
+		return
+	}
+	if *d.InUse {
+		p.painted(2, "in use", status.Green, "yes: all that is issued")
+	} else {
+		p.painted(2, "in use", status.Yellow, "not all that is issued, as far as is known")
+	}
+}
+
+// stateText is what Secrets hold, or what a host has.
+func stateText(s *ack.State) string {
+	if s == nil {
+		return ""
+	}
+	var parts []string
+	if s.SerialNumber != "" {
+		parts = append(parts, "certificate "+printable(s.SerialNumber))
+	}
+	var cas []string
+	for ca := range s.Trust {
+		cas = append(cas, ca)
+	}
+	slices.Sort(cas)
+	for _, ca := range cas {
+		parts = append(parts, fmt.Sprintf("trust revision %d of %s", s.Trust[ca], printable(ca)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *printer) events(all []Event) {
+	if len(all) == 0 {
+		return
+	}
+	p.title("Events")
+	for _, e := range all {
+		paint := status.Plain
+		if e.Type != "Normal" {
+			paint = status.Yellow
+		}
+		text := e.Reason + ": " + e.Message
+		if e.Count > 1 {
+			text += fmt.Sprintf(" (%d times)", e.Count)
+		}
+		p.painted(2, status.Until(p.now, e.Time), paint, text)
+	}
+}
