@@ -46,7 +46,7 @@ func rename(c *cobra.Command) {
 }
 
 // called is the program's name where a command of it follows.
-var called = regexp.MustCompile("(^|[ '`])clusterpki (status|inspect|rotate|export|agent|completion|version|dashboard)\\b")
+var called = regexp.MustCompile("(^|[ '`])clusterpki (status|inspect|rotate|export|backup|agent|completion|version|dashboard)\\b")
 
 func pluginText(text string) string {
 	lines := strings.Split(text, "\n")
