@@ -6,6 +6,8 @@ SHELL = bash
 
 # IMG is the image that deploy and build-installer put into the Deployment.
 IMG ?= clusterpki:latest
+# INSTALLER is the file that build-installer writes.
+INSTALLER ?= dist/install.yaml
 # FUZZTIME is how long each fuzz target runs.
 FUZZTIME ?= 10s
 # RACE is the race detector, where there is the C compiler that it needs; `make test RACE=` goes without.
@@ -131,10 +133,10 @@ docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .
 
 .PHONY: build-installer
-build-installer: generate manifests ## Write dist/install.yaml, to install with kubectl apply -f.
-	@mkdir -p dist
-	@$$($(KUBERNETES) kubectl)/kubectl kustomize config/default | sed 's|image: clusterpki:latest$$|image: $(IMG)|' > dist/install.yaml
-	$(say) "dist/install.yaml runs $(IMG)"
+build-installer: ## Write dist/install.yaml, to install with kubectl apply -f.
+	@mkdir -p $(dir $(INSTALLER))
+	@$$($(KUBERNETES) kubectl)/kubectl kustomize config/default | sed 's|image: clusterpki:latest$$|image: $(IMG)|' > $(INSTALLER)
+	$(say) "$(INSTALLER) runs $(IMG)"
 
 .PHONY: install
 install: ## Install the CRDs in the cluster of your kubeconfig.
