@@ -15,7 +15,9 @@ RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/d
 
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
-MODULES = . test/crd test/docs/crds test/monitoring hack/tools hack/kubernetes hack/kubernetes/etcd
+# SUITES are the tests with heavy dependencies of their own, each a module.
+SUITES = test/crd test/health test/monitoring
+MODULES = . $(SUITES) test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
 # ENV are those that start a real API server.
@@ -51,10 +53,11 @@ demo-rotate: build ## Replace the root CA of that cluster under load (about 20 m
 test: openssl ## Run every test, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
 	$(say) "etcd, kube-apiserver and kubectl (built once; about 6 minutes from nothing on 2 cores)"
 	@$(KUBERNETES) etcd kube-apiserver kubectl
-	$(say) "the custom resource definitions, in the API server's own validation"
-	@cd test/crd && go test -count=1 ./... # the cache would not see a change of config/crd, outside this module
-	$(say) "the alerts and the dashboard, in Prometheus' own parser and promtool (built once; minutes from nothing)"
-	@cd test/monitoring && go test -count=1 ./...
+	$(say) "the suites with modules of their own: $(SUITES)"
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && for suite in $(SUITES); do \
+	  printf '== %s\n' "$$suite"; \
+	  (cd $$suite && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./...); \
+	done # without the cache, which would not see a change of files outside the module
 	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
@@ -106,16 +109,20 @@ docs: $(TOOLS)/crd-ref-docs ## Generate docs/api.md, docs/cli.md and the tables 
 	  --templates-dir=hack/crd-ref-docs --renderer=markdown --output-path=docs/api.md --log-level=ERROR
 	go run ./hack/gendocs
 
+.PHONY: argocd-cm
+argocd-cm: ## Write config/argocd anew: the ConfigMap from the health scripts, and their test data from real objects.
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && cd test/health && KUBEBUILDER_ASSETS=$$assets go test -count=1 -run 'TestStates|TestConfigMap' -update .
+
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint ## Format the Go files.
 	$(TOOLS)/golangci-lint fmt
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Lint all modules.
-	$(TOOLS)/golangci-lint run ./...
-	cd test/crd && ../../$(TOOLS)/golangci-lint run ./...
-	cd test/monitoring && ../../$(TOOLS)/golangci-lint run ./...
-	cd hack/kubernetes && ../../$(TOOLS)/golangci-lint run ./...
+	@for module in . $(SUITES) hack/kubernetes; do \
+	  printf '== %s\n' "$$module"; \
+	  (cd $$module && $(CURDIR)/$(TOOLS)/golangci-lint run ./...); \
+	done
 
 .PHONY: verify
 verify: $(TOOLS)/govulncheck ## Regenerate, tidy, lint and look for known vulnerabilities; fail on any difference.
