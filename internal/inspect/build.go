@@ -150,7 +150,7 @@ func (b *builder) dates(where string, m material) {
 func validity(now, start, end time.Time) string {
 	switch {
 	case !now.Before(end):
-		return "expired " + status.Until(now, end)
+		return "expired " + status.Span(now.Sub(end)) + " ago"
 	case now.Before(start):
 		return "is valid only " + status.Until(now, start) + ": is a clock wrong?"
 	default:

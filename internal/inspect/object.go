@@ -3,6 +3,7 @@ package inspect
 import (
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,7 +63,7 @@ func (b *builder) object() {
 		if e.Series != nil {
 			count = e.Series.Count
 		}
-		o.Events = append(o.Events, Event{timeOf(e).UTC(), e.Type, printable(e.Reason), printable(e.Message), count})
+		o.Events = append(o.Events, Event{timeOf(e).UTC().Truncate(time.Second), e.Type, printable(e.Reason), printable(e.Message), count})
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Text is the report for people. In a wide one the CAs of a bundle are shown in full.
 func (r Report) Text(s status.Style) string {
-	p := printer{now: r.Time, style: s}
+	p := printer{now: r.Time, style: s, shown: map[string]bool{}}
 	if r.Object != nil {
 		p.object(*r.Object)
 	}
@@ -27,6 +27,7 @@ type printer struct {
 	b     strings.Builder
 	now   time.Time
 	style status.Style
+	shown map[string]bool // the fingerprints of certificates that were shown in full
 }
 
 func (p *printer) title(text string) {

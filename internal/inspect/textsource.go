@@ -76,7 +76,13 @@ func contentsOf(item Item) string {
 	return strings.Join(parts, ", ")
 }
 
+// certificate shows all that a certificate says, once.
 func (p *printer) certificate(indent int, c Certificate) {
+	if p.shown[c.SHA256Fingerprint] {
+		p.line(indent, "certificate", "the same as above, "+c.SerialNumber)
+		return
+	}
+	p.shown[c.SHA256Fingerprint] = true
 	subject := c.Subject
 	if c.Generation != 0 {
 		subject += fmt.Sprintf(" (generation %d)", c.Generation)

@@ -1,0 +1,245 @@
+package inspect
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/status"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+const day = 24 * time.Hour
+
+func request(name string, usages ...pki.Usage) pki.Request {
+	r := pki.Request{Subject: pki.Subject{CommonName: name}, Usages: usages, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 100 * day}
+	if len(usages) > 0 {
+		r.Validity = 10 * day
+		r.SANs.DNSNames = []string{name}
+	}
+	return r
+}
+
+// pairs are a CA, a certificate that it signed, and another CA.
+func pairs(t *testing.T) (ca, leaf, other pki.KeyPair) {
+	t.Helper()
+	must := func(p pki.KeyPair, err error) pki.KeyPair {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ca, other = must(pki.SelfSign(now.Add(-day), request("k8s"))), must(pki.SelfSign(now, request("other")))
+	return ca, must(pki.Issue(now, request("k8s-master", pki.ServerAuth), ca)), other
+}
+
+func keyPEM(t *testing.T, p pki.KeyPair) []byte {
+	t.Helper()
+	text, err := p.Key.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// seen is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
+func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
+	t.Helper()
+	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", Generation: 2}}
+	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Delivery = "k8s", "k8s-master", v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
+	c.Status.ObservedGeneration = 2
+	c.Status.Certificate = v1alpha1.CertificateStatus{
+		SecretName: "k8s-master-tls", SerialNumber: pki.SerialOf(leaf.Cert), SHA256Fingerprint: pki.FingerprintOf(leaf.Cert), IssuerGeneration: 1,
+		NotBefore: metav1.NewTime(leaf.Cert.NotBefore), NotAfter: metav1.NewTime(leaf.Cert.NotAfter), RenewalTime: metav1.NewTime(now.Add(7 * day)),
+	}
+	c.Status.Conditions = []metav1.Condition{
+		{Type: "TrustAcknowledged", Status: "False", Reason: "AgentProblem", Message: "no space left", LastTransitionTime: metav1.NewTime(now.Add(-time.Hour)), ObservedGeneration: 1},
+		{Type: "Ready", Status: "True", Reason: "Issued", Message: "it is there", LastTransitionTime: metav1.NewTime(now.Add(-day)), ObservedGeneration: 2},
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master-tls", Annotations: map[string]string{
+		v1alpha1.OwnerAnnotation: "APIServerCertificate/k8s-master",
+		v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":3}},"issuer":"k8s","generation":1}`,
+	}}, Data: data}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		v1alpha1.ReportAnnotation: `{"installed":{"trust":{"k8s":2},"serialNumber":"0A"},"problem":"no \u001b[31mspace"}`,
+	}}}
+	renewed, length := metav1.NewMicroTime(now.Add(-time.Minute)), int32(900)
+	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &renewed, &length
+	b := bundle{material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), ledger: plan.Ledger{Generations: []plan.Generation{
+		{Number: 1, State: plan.Signing, SHA256: pki.FingerprintOf(ca.Cert)},
+	}}}
+	return Seen{
+		Objects: status.Objects{Servers: []v1alpha1.APIServerCertificate{c}}, Kind: status.KindAPIServerCertificate, Name: "k8s-master",
+		sources: []source{sourceOf(secret)}, bundles: map[string]bundle{"k8s": b}, lease: lease, unread: []string{"the events: you may not read it"},
+		events: []corev1.Event{{Type: "Warning", Reason: "AgentProblem", Message: "no space left", LastTimestamp: metav1.NewTime(now.Add(-time.Hour)), Count: 3}},
+	}
+}
+
+func wellData(t *testing.T, ca, leaf pki.KeyPair) map[string][]byte {
+	t.Helper()
+	return map[string][]byte{"tls.crt": leaf.CertPEM(), "tls.key": keyPEM(t, leaf), "ca.crt": pki.EncodeCertificates(ca.Cert), "note": []byte("hello")}
+}
+
+// TestGolden holds the names of fields that programs read, and what people see. What is made anew each time reads 'hex'.
+func TestGolden(t *testing.T) {
+	ca, leaf, _ := pairs(t)
+	r := Build(now, seen(t, ca, leaf, wellData(t, ca, leaf)))
+	coded, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := regexp.MustCompile(`\b[0-9A-F]{28,40}\b|\b[0-9a-f]{40,64}\b`)
+	for name, text := range map[string]string{
+		"object.json": string(coded) + "\n", "object.txt": r.Text(status.Style{}), "object-wide.txt": r.Text(status.Style{Wide: true, Width: 80}),
+	} {
+		path := filepath.Join("testdata", name)
+		got := random.ReplaceAllString(text, "hex")
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got); diff != "" {
+			t.Errorf("%s: %s\nUPDATE=1 writes it anew", name, diff)
+		}
+	}
+}
+
+// TestProblems finds what does not fit, and nothing else.
+func TestProblems(t *testing.T) {
+	ca, leaf, other := pairs(t)
+	second, err := pki.Issue(now, request("k8s-master", pki.ServerAuth), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(map[string][]byte)
+		at     time.Time
+		want   []string
+	}{
+		"well":                 {func(map[string][]byte) {}, now, nil},
+		"another key":          {func(d map[string][]byte) { d["tls.key"] = keyPEM(t, other) }, now, []string{"error KeyMismatch"}},
+		"another certificate":  {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = second.CertPEM(), keyPEM(t, second) }, now, []string{"warning StatusOutdated"}},
+		"of another CA":        {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = other.CertPEM(), keyPEM(t, other) }, now, []string{"error ChainInvalid", "warning StatusOutdated"}},
+		"empty":                {func(d map[string][]byte) { d["tls.crt"] = nil }, now, []string{"error Damaged", "error KeyMismatch"}},
+		"malformed":            {func(d map[string][]byte) { d["ca.crt"] = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") }, now, []string{"error Damaged"}},
+		"the last second":      {func(map[string][]byte) {}, leaf.Cert.NotAfter.Add(-time.Second), []string{"error Overdue"}},
+		"expired":              {func(map[string][]byte) {}, leaf.Cert.NotAfter, []string{"error Expired", "error NotValid"}},
+		"before its time":      {func(map[string][]byte) {}, leaf.Cert.NotBefore.Add(-time.Second), []string{"error NotValid", "error ChainInvalid"}},
+		"the CA, too, expired": {func(d map[string][]byte) { delete(d, "tls.crt") }, ca.Cert.NotAfter, []string{"error Expired", "error KeyMismatch", "warning NotValid"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := wellData(t, ca, leaf)
+			c.change(data)
+			r := Build(c.at, seen(t, ca, leaf, data))
+			var got []string
+			for _, p := range r.Problems {
+				if p.Reason != "AgentProblem" { // of the condition
+					got = append(got, string(p.Severity)+" "+p.Reason)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff, r.Text(status.Style{}))
+			}
+		})
+	}
+}
+
+// TestSigner names the generation that signed, and none where another did.
+func TestSigner(t *testing.T) {
+	ca, leaf, other := pairs(t)
+	above, err := pki.SignCA(now, request("k8s-sub"), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := pki.Issue(now, request("node", pki.ClientAuth), above)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger := func(cert *x509.Certificate, n int32) plan.Ledger {
+		return plan.Ledger{Generations: []plan.Generation{{Number: n, State: plan.Signing, SHA256: pki.FingerprintOf(cert)}}}
+	}
+	for name, c := range map[string]struct {
+		pair   pki.KeyPair
+		ledger plan.Ledger
+		want   Chain
+	}{
+		"a root's":          {leaf, ledger(ca.Cert, 4), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 4}},
+		"an intermediate's": {below, ledger(above.Cert, 7), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 7}},
+		"not in the ledger": {leaf, ledger(other.Cert, 1), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := source{secret: &corev1.Secret{}, ca: "k8s", items: []material{read("tls.crt", c.pair.CertPEM())}}
+			b := builder{now: now, Seen: &Seen{bundles: map[string]bundle{
+				"k8s": {material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), ledger: c.ledger},
+			}}}
+			if diff := cmp.Diff(&c.want, b.chain(src, src.items[0])); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestAdvice says what to do for every reason there is, unless it is good news.
+func TestAdvice(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../../api/v1alpha1/conditions.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[string]bool{
+		"Issued": true, "IssuerAvailable": true, "NoBridge": true, "ServiceAccountKeysGenerated": true, "CAExpiresFirst": true, "Seen": true, "InUse": true,
+	}
+	reasons := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(v.Names[0].Name, "Reason") {
+			return true
+		}
+		reason, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reasons++
+		if (byReason[reason] == "") != good[reason] {
+			t.Errorf("%s: %q", reason, byReason[reason])
+		}
+		return true
+	})
+	if reasons < 20 {
+		t.Errorf("only %d reasons were found", reasons)
+	}
+	for _, c := range []struct {
+		kind, status, reason string
+		advised              bool
+	}{
+		{"Ready", "True", "Issued", false}, {"Ready", "False", "SomethingNew", true}, {"Ready", "Unknown", "x", true}, {"Stalled", "True", "SecretConflict", true},
+		{"Serving", "False", "NotSeen", true}, {"Rotating", "True", "Reissuing", false}, {"RotationBlocked", "True", "Reissuing", true},
+	} {
+		if got := next(metav1.Condition{Type: c.kind, Status: metav1.ConditionStatus(c.status), Reason: c.reason}); (got != "") != c.advised {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
