@@ -135,6 +135,16 @@ build: ## Build bin/clusterpki.
 	$(say) "bin/clusterpki"
 	@CGO_ENABLED=0 go build -trimpath -o bin/clusterpki ./cmd
 
+# PREFIX is the folder in your PATH that install-plugin writes to.
+PREFIX ?= $(HOME)/.local/bin
+
+.PHONY: install-plugin
+install-plugin: build ## Install `kubectl clusterpki` and its completion into PREFIX (~/.local/bin).
+	@install -d "$(PREFIX)"
+	@install -m 0755 bin/clusterpki "$(PREFIX)/kubectl-clusterpki"
+	@install -m 0755 hack/kubectl/kubectl_complete-clusterpki "$(PREFIX)/kubectl_complete-clusterpki"
+	$(say) "kubectl clusterpki is in $(PREFIX)"
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
 	docker build -t $(IMG) .

@@ -107,6 +107,7 @@ func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.
 	}
 	f.addFlags(c)
 	c.Flags().StringVar(&f.host, "host", "", "the host, as in spec.hostName (required)")
+	completeFlag(c, "host", f.hosts)
 	cobra.CheckErr(c.MarkFlagRequired("host")) // fails only for a name that is misspelt here
 	return c
 }

@@ -52,6 +52,7 @@ func (o *connection) addFlags(c *cobra.Command) {
 	for _, name := range rareFlags {
 		cobra.CheckErr(flags.MarkHidden(name)) // fails only for a name that is misspelt above
 	}
+	o.completeConnection(c)
 }
 
 // loader reads the kubeconfig as the flags say.

@@ -55,6 +55,8 @@ func newExport() *cobra.Command {
 	c.Flags().StringVar(&f.out, "out", "", "the directory to write; files of other names in it stay (required)")
 	c.Flags().StringVar(&f.directory, "directory", "",
 		"where the files will lie on the host (default: as the credentials say, else /etc/kubernetes)")
+	completeFlag(c, "host", f.hosts)
+	cobra.CheckErr(c.MarkFlagDirname("out")) // fails only for a name that is misspelt above
 	for _, name := range []string{"host", "out"} {
 		cobra.CheckErr(c.MarkFlagRequired(name)) // fails only for a name that is misspelt above
 	}

@@ -70,6 +70,7 @@ func newInspect() *cobra.Command {
 		},
 	}
 	f.addFlags(c)
+	f.completeObject(c)
 	c.Flags().StringArrayVarP(&f.files, "filename", "f", nil, "a `file` to inspect in place of an object; - is standard input; may be repeated")
 	cobra.CheckErr(c.MarkFlagFilename("filename")) // fails only for a name that is misspelt above
 	f.output.addFlag(c, formatWide, formatJSON, formatYAML)

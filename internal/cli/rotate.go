@@ -57,6 +57,7 @@ func newRotate() *cobra.Command {
 		RunE:    func(c *cobra.Command, args []string) error { return runRotate(c, f, args[0]) },
 	}
 	f.addFlags(c)
+	f.completeCA(c)
 	flags := c.Flags()
 	flags.StringVar(&f.revision, "revision", "", "any `text` that is not the present revision (default: the present time)")
 	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.revision in the cluster")

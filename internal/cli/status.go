@@ -51,6 +51,7 @@ func newStatus() *cobra.Command {
 		},
 	}
 	f.addFlags(c)
+	f.completeCA(c)
 	c.Flags().BoolVarP(&f.everywhere, "all-namespaces", "A", false, "look into all namespaces")
 	f.output.addFlag(c, formatWide, formatJSON, formatYAML)
 	return c
