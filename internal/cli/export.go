@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -38,6 +37,23 @@ const exportExample = `  # the files of a node, then onto it
 type exportFlags struct {
 	connection
 	host, out, directory string
+	output               format
+}
+
+// exported is what `clusterpki export -o json` prints. Fields are added to it, and none is renamed.
+type exported struct {
+	header
+	Host string `json:"host"`
+	// Directory is where the files were written.
+	Directory string         `json:"directory"`
+	Files     []exportedFile `json:"files"`
+	Notes     []string       `json:"notes"`
+}
+
+// exportedFile is one of them; what it holds is not printed.
+type exportedFile struct {
+	Path string `json:"path"` // below the directory
+	Mode string `json:"mode"` // as in '0600'
 }
 
 func newExport() *cobra.Command {
@@ -55,6 +71,7 @@ func newExport() *cobra.Command {
 	c.Flags().StringVar(&f.out, "out", "", "the directory to write; files of other names in it stay (required)")
 	c.Flags().StringVar(&f.directory, "directory", "",
 		"where the files will lie on the host (default: as the credentials say, else /etc/kubernetes)")
+	f.output.addFlag(c, formatJSON, formatYAML)
 	completeFlag(c, "host", f.hosts)
 	cobra.CheckErr(c.MarkFlagDirname("out")) // fails only for a name that is misspelt above
 	for _, name := range []string{"host", "out"} {
@@ -79,7 +96,12 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	if err := export.Write(f.out, files); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	return printFiles(c.OutOrStdout(), f.out, files, append(notes, deliveryNotes(host)...))
+	notes = append(notes, deliveryNotes(host)...)
+	report := exported{header: headerOf("ExportedFiles"), Host: f.host, Directory: f.out, Notes: append([]string{}, notes...)}
+	for _, file := range files {
+		report.Files = append(report.Files, exportedFile{file.Path, fmt.Sprintf("%04o", file.Mode)})
+	}
+	return f.output.print(c.OutOrStdout(), report, func() (string, error) { return filesText(f.out, files, notes) })
 }
 
 // deliveryNotes names what the replacement of a CA would not wait for: files that are carried by hand, while the
@@ -101,16 +123,17 @@ func deliveryNotes(h export.Host) []string {
 		"delivery.mode: Manual if you carry them by hand: " + strings.Join(names, ", ")}
 }
 
-func printFiles(w io.Writer, out string, files []export.File, notes []string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func filesText(out string, files []export.File, notes []string) (string, error) {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, f := range files {
 		fmt.Fprintf(t, "%s\t%s\n", f.Mode, filepath.Join(out, f.Path))
 	}
 	if err := t.Flush(); err != nil {
-		return fmt.Errorf("print: %w", err)
+		return "", fmt.Errorf("print: %w", err)
 	}
 	for _, n := range notes {
-		fmt.Fprintln(w, "note:", n)
+		fmt.Fprintln(&b, "note:", n)
 	}
-	return nil
+	return b.String(), nil
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,6 +41,7 @@ type rotateFlags struct {
 	revision            string
 	apply, force, watch bool
 	timeout             time.Duration
+	output              format
 }
 
 func newRotate() *cobra.Command {
@@ -63,11 +65,15 @@ func newRotate() *cobra.Command {
 	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.revision in the cluster")
 	flags.BoolVar(&f.force, "force", false, "with --apply: even if Argo CD or Flux may take it back, or a replacement is under way")
 	flags.BoolVar(&f.watch, "watch", false, "show the progress until the replacement is completed")
+	f.output.addFlag(c, formatJSON, formatYAML)
 	flags.DurationVar(&f.timeout, "timeout", 0, "with --watch: how long to look on; 0: without end")
 	return c
 }
 
 func runRotate(c *cobra.Command, f rotateFlags, name string) error {
+	if f.watch && f.output.data() {
+		return errors.New("rotate: --watch is for people: leave out --output, and read status.rotation of the ClusterCA")
+	}
 	api, namespace, err := f.connect()
 	if err != nil {
 		return err
@@ -91,23 +97,39 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		want = rotate.RevisionAt(now)
 	}
 	plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
-	style, _ := styleFor(c.OutOrStdout())
-	text, err := plan.Text(now, style, f.apply)
-	if err != nil {
-		return fmt.Errorf("rotate: %w", err)
+	if !f.output.data() {
+		if err := printPlan(c, f, plan, now); err != nil {
+			return err
+		}
 	}
-	fmt.Fprint(c.OutOrStdout(), text)
 	if f.apply {
 		if err := apply(c.Context(), api, ca, want, f.force); err != nil {
 			return fmt.Errorf("rotate: %w", err)
 		}
-		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
+		if !f.output.data() {
+			fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
+		}
+	}
+	if f.output.data() {
+		return printPlan(c, f, plan, now)
 	}
 	if !f.watch {
 		return nil
 	}
 	fmt.Fprintln(c.OutOrStdout())
 	return follow(c.Context(), api, client.ObjectKeyFromObject(ca), want, f.timeout, c.OutOrStdout())
+}
+
+// printPlan shows what a replacement takes.
+func printPlan(c *cobra.Command, f rotateFlags, p rotate.Plan, now time.Time) error {
+	report, err := p.Report(f.apply)
+	if err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	return f.output.print(c.OutOrStdout(), report, func() (string, error) {
+		style, _ := styleFor(c.OutOrStdout())
+		return p.Text(now, style, f.apply)
+	})
 }
 
 func orNow(revision string, now time.Time) string {

@@ -11,12 +11,14 @@ import (
 	"clusterpki.io/operator/internal/status"
 )
 
-// styleFor is how texts look where they are written to: in colour on a terminal, unless NO_COLOR says otherwise
-// (no-color.org), and wrapped there. redraws says whether lines can be drawn again.
+// styleFor is how texts look where they are written to: in colour on a terminal, unless NO_COLOR (no-color.org) or
+// TERM=dumb say otherwise, elsewhere where CLICOLOR_FORCE asks for it; and wrapped on a terminal. redraws says whether
+// lines can be drawn again.
 func styleFor(w io.Writer) (s status.Style, redraws bool) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return status.Style{}, false
+		forced := os.Getenv("CLICOLOR_FORCE")
+		return status.Style{Color: forced != "" && forced != "0" && os.Getenv("NO_COLOR") == ""}, false
 	}
 	s.Width = 100
 	if width, _, err := term.GetSize(int(f.Fd())); err == nil {

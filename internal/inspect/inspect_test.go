@@ -140,12 +140,14 @@ func TestProblems(t *testing.T) {
 		at     time.Time
 		want   []string
 	}{
-		"well":                 {func(map[string][]byte) {}, now, nil},
-		"another key":          {func(d map[string][]byte) { d["tls.key"] = keyPEM(t, other) }, now, []string{"error KeyMismatch"}},
-		"another certificate":  {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = second.CertPEM(), keyPEM(t, second) }, now, []string{"warning StatusOutdated"}},
-		"of another CA":        {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = other.CertPEM(), keyPEM(t, other) }, now, []string{"error ChainInvalid", "warning StatusOutdated"}},
-		"empty":                {func(d map[string][]byte) { d["tls.crt"] = nil }, now, []string{"error Damaged", "error KeyMismatch"}},
-		"malformed":            {func(d map[string][]byte) { d["ca.crt"] = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") }, now, []string{"error Damaged"}},
+		"well":                {func(map[string][]byte) {}, now, nil},
+		"another key":         {func(d map[string][]byte) { d["tls.key"] = keyPEM(t, other) }, now, []string{"error KeyMismatch"}},
+		"another certificate": {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = second.CertPEM(), keyPEM(t, second) }, now, []string{"warning StatusOutdated"}},
+		"of another CA":       {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = other.CertPEM(), keyPEM(t, other) }, now, []string{"error ChainInvalid", "warning StatusOutdated"}},
+		"empty":               {func(d map[string][]byte) { d["tls.crt"] = nil }, now, []string{"error Damaged", "error KeyMismatch"}},
+		"malformed": {func(d map[string][]byte) {
+			d["ca.crt"] = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+		}, now, []string{"error Damaged"}},
 		"the last second":      {func(map[string][]byte) {}, leaf.Cert.NotAfter.Add(-time.Second), []string{"error Overdue"}},
 		"expired":              {func(map[string][]byte) {}, leaf.Cert.NotAfter, []string{"error Expired", "error NotValid"}},
 		"before its time":      {func(map[string][]byte) {}, leaf.Cert.NotBefore.Add(-time.Second), []string{"error NotValid", "error ChainInvalid"}},

@@ -204,4 +204,3 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
-
