@@ -103,7 +103,7 @@ func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Seen, erro
 	case len(f.files) > 0 && len(args) > 0:
 		return inspect.Seen{}, errors.New("either an object or files: leave out one of them")
 	case len(f.files) > 0:
-		return inspect.GatherFiles(f.files, c.InOrStdin()) //nolint:wrapcheck // it names the file
+		return inspect.GatherFiles(f.files, c.InOrStdin())
 	}
 	kind, name, err := target(args)
 	if err != nil {
@@ -118,7 +118,7 @@ func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Seen, erro
 		if apierrors.IsNotFound(err) {
 			return inspect.Seen{}, fmt.Errorf("there is no Secret %q%s", name, in(namespace))
 		}
-		return seen, err //nolint:wrapcheck // it names the Secret
+		return seen, err
 	}
 	objects, err := readObjects(c.Context(), api, namespace)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/rotate"
+	"clusterpki.io/operator/internal/status"
 )
 
 const rotateLong = `Says how to replace a CA, what happens then, how long it takes at least, whom it waits for and
@@ -82,12 +83,7 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
-	var ca *v1alpha1.ClusterCA
-	for i := range objects.CAs {
-		if objects.CAs[i].Name == name {
-			ca = &objects.CAs[i]
-		}
-	}
+	ca := caNamed(objects, name)
 	if ca == nil {
 		return fmt.Errorf("rotate: %w", noCA(objects, name, namespace))
 	}
@@ -97,27 +93,45 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		want = rotate.RevisionAt(now)
 	}
 	plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
-	if !f.output.data() {
-		if err := printPlan(c, f, plan, now); err != nil {
-			return err
-		}
-	}
-	if f.apply {
-		if err := apply(c.Context(), api, ca, want, f.force); err != nil {
-			return fmt.Errorf("rotate: %w", err)
-		}
-		if !f.output.data() {
-			fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
-		}
-	}
-	if f.output.data() {
-		return printPlan(c, f, plan, now)
+	if err := planned(c, api, f, plan, want, now); err != nil {
+		return err
 	}
 	if !f.watch {
 		return nil
 	}
 	fmt.Fprintln(c.OutOrStdout())
 	return follow(c.Context(), api, client.ObjectKeyFromObject(ca), want, f.timeout, c.OutOrStdout())
+}
+
+func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
+	for i := range objects.CAs {
+		if objects.CAs[i].Name == name {
+			return &objects.CAs[i]
+		}
+	}
+	return nil
+}
+
+// planned shows the plan and, where that is asked for, sets the revision: people see first what will happen, and
+// programs what has happened.
+func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, want string, now time.Time) error {
+	if !f.output.data() {
+		if err := printPlan(c, f, p, now); err != nil {
+			return err
+		}
+	}
+	if f.apply {
+		if err := apply(c.Context(), api, p.CA, want, f.force); err != nil {
+			return fmt.Errorf("rotate: %w", err)
+		}
+	}
+	switch {
+	case f.output.data():
+		return printPlan(c, f, p, now)
+	case f.apply:
+		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
+	}
+	return nil
 }
 
 // printPlan shows what a replacement takes.

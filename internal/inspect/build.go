@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -27,16 +28,7 @@ func Build(now time.Time, s Seen) Report {
 	for _, src := range s.sources {
 		b.source(src)
 	}
-	slices.SortStableFunc(b.report.Problems, func(x, y status.Problem) int {
-		switch {
-		case x.Severity == y.Severity:
-			return 0
-		case x.Severity == status.Error:
-			return -1
-		default:
-			return 1
-		}
-	})
+	slices.SortStableFunc(b.report.Problems, func(x, y status.Problem) int { return cmp.Compare(x.Severity, y.Severity) })
 	return b.report
 }
 

@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -224,7 +225,7 @@ func why(what string, err error) string {
 		text = "it does not exist"
 	case apierrors.IsForbidden(err):
 		text = "you may not read it"
-		if s, ok := err.(apierrors.APIStatus); ok && s.Status().Details != nil { //nolint:errorlint // the client returns it as it is
+		if s, ok := errors.AsType[*apierrors.StatusError](err); ok && s.Status().Details != nil {
 			text += fmt.Sprintf(": that needs the right to get %s", s.Status().Details.Kind)
 		}
 	}

@@ -125,9 +125,9 @@ func kindOf(public crypto.PublicKey) string {
 
 // match says what each private key of a source fits.
 func match(items []material) {
-	var any bool
+	var beside bool
 	for _, m := range items {
-		any = any || len(m.publics) > 0
+		beside = beside || len(m.publics) > 0
 	}
 	for _, m := range items {
 		for i, key := range m.keys {
@@ -139,7 +139,7 @@ func match(items []material) {
 					m.PrivateKeys[i].Fits = append(m.PrivateKeys[i].Fits, other.Name)
 				}
 			}
-			m.PrivateKeys[i].Mismatch = any && len(m.PrivateKeys[i].Fits) == 0
+			m.PrivateKeys[i].Mismatch = beside && len(m.PrivateKeys[i].Fits) == 0
 		}
 	}
 }

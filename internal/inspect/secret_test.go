@@ -100,7 +100,7 @@ func places(key []byte) map[string][]byte {
 // leaks says whether a text holds what must not be shown: a line of the PEM text, or the key in base64 or hexadecimal.
 func leaks(text string, f form) string {
 	head := func(s string) string { return s[:min(len(s), 40)] }
-	needles := []string{head(hex.EncodeToString(f.raw)), head(fmt.Sprint(f.raw))}
+	needles := []string{head(hex.EncodeToString(f.raw)), head(fmt.Sprintf("%d", f.raw))}
 	for line := range strings.SplitSeq(string(f.text), "\n") {
 		if len(line) >= 40 && !strings.HasPrefix(line, "-----") {
 			needles = append(needles, line[:40])
@@ -197,7 +197,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		r := Build(now, Seen{sources: []source{{name: filesName, items: []material{m}}}})
-		for _, line := range strings.Split(r.Text(status.Style{}), "\n") {
+		for line := range strings.SplitSeq(r.Text(status.Style{}), "\n") {
 			if printable(line) != line {
 				t.Errorf("not printable: %q", line)
 			}

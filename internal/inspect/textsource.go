@@ -70,7 +70,10 @@ func contentsOf(item Item) string {
 	if item.Kubeconfig != nil {
 		parts = append(parts, "kubeconfig")
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0 && item.Damage != "":
+		return "unreadable"
+	case len(parts) == 0:
 		return "something else, not shown"
 	}
 	return strings.Join(parts, ", ")
