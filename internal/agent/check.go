@@ -20,8 +20,8 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 
+	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -150,22 +150,22 @@ func lasting(err error) error {
 }
 
 // accessOf reads a kubeconfig of the path form and the files that it names, as a component does.
-func accessOf(kubeconfig string) (access, error) {
-	config, err := clientcmd.LoadFromFile(kubeconfig)
+func accessOf(file string) (access, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // where the agent itself put it
 	if err != nil {
-		return access{}, fmt.Errorf("read %s: %w", kubeconfig, err)
+		return access{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil || config.Clusters[current.Cluster] == nil || config.AuthInfos[current.AuthInfo] == nil {
-		return access{}, fmt.Errorf("%s has no context %q with a cluster and a user", kubeconfig, config.CurrentContext)
+	current, err := kubeconfig.ParseCurrent(text)
+	if err != nil {
+		return access{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	cluster, user := config.Clusters[current.Cluster], config.AuthInfos[current.AuthInfo]
-	a := access{server: cluster.Server}
-	for path, into := range map[string]*[]byte{
-		cluster.CertificateAuthority: &a.ca, user.ClientCertificate: &a.cert, user.ClientKey: &a.key,
-	} {
+	if !current.HasUser {
+		return access{}, fmt.Errorf("%s has no user %q", file, current.UserName)
+	}
+	a := access{server: current.Server}
+	for path, into := range map[string]*[]byte{current.CA.Path: &a.ca, current.Certificate.Path: &a.cert, current.Key.Path: &a.key} {
 		if *into, err = os.ReadFile(path); err != nil { //nolint:gosec // what the kubeconfig names
-			return access{}, fmt.Errorf("%s: %w", filepath.Base(kubeconfig), err)
+			return access{}, fmt.Errorf("%s: %w", filepath.Base(file), err)
 		}
 	}
 	return a, nil

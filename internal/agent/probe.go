@@ -10,10 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -237,16 +236,12 @@ func byPath(files []hostdir.File) map[string]hostdir.File {
 // accessIn is how a credential gets to the API server by files that are not on the disk.
 func accessIn(o object, files map[string]hostdir.File) (access, error) {
 	at := o.places()
-	config, err := clientcmd.Load(files[at.Kubeconfig].Data)
+	current, err := kubeconfig.ParseCurrent(files[at.Kubeconfig].Data)
 	if err != nil {
 		return access{}, wrong("the kubeconfig: %w", err)
 	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil || config.Clusters[current.Cluster] == nil {
-		return access{}, wrong("the kubeconfig has no context %q with a cluster", config.CurrentContext)
-	}
 	return access{
-		server: config.Clusters[current.Cluster].Server,
+		server: current.Server,
 		ca:     files[hostfiles.CA].Data, cert: files[at.Certificate].Data, key: files[at.Key].Data,
 	}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
@@ -30,20 +29,16 @@ func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
 
 // relocate renders a kubeconfig of the path form for another directory.
 func relocate(text []byte, dir string, at hostfiles.Files) ([]byte, error) {
-	config, err := clientcmd.Load(text)
+	current, err := kubeconfig.ParseCurrent(text)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	current := config.Contexts[config.CurrentContext]
-	if current == nil || config.Clusters[current.Cluster] == nil {
-		return nil, fmt.Errorf("the kubeconfig has no context %q with a cluster", config.CurrentContext)
-	}
 	host := at.Below(dir)
 	moved, err := kubeconfig.Render(kubeconfig.Params{
-		Server:      config.Clusters[current.Cluster].Server,
-		ClusterName: current.Cluster,
-		ContextName: config.CurrentContext,
-		UserName:    current.AuthInfo,
+		Server:      current.Server,
+		ClusterName: current.ClusterName,
+		ContextName: current.ContextName,
+		UserName:    current.UserName,
 		Namespace:   current.Namespace,
 		CA:          kubeconfig.Material{Path: hostfiles.Files{CA: hostfiles.CA}.Below(dir).CA},
 		Certificate: kubeconfig.Material{Path: host.Certificate},
