@@ -120,7 +120,7 @@ func (a *Agent) tell(ctx context.Context, s *session, o object, r ack.Report, re
 	return a.leases.tell(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
 }
 
-// say logs once that an object's Lease cannot be written, and once that it can again.
+// say logs why an object's Lease cannot be written, each time that this is another reason than before.
 func (a *Agent) say(o object, err error) {
 	text := ""
 	if err != nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -63,6 +62,17 @@ func (a *Agent) dial(ctx context.Context, failures int) (*session, error) {
 
 // restConfig reads a kubeconfig with all that it names, so that what was there before plays no part.
 func restConfig(kubeconfig string) (*rest.Config, error) {
+	cfg, err := identity(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	cfg.UserAgent = "clusterpki-agent"
+	cfg.QPS = -1 // a handful of requests; the server shares itself out
+	return cfg, nil
+}
+
+// identity is what a kubeconfig says or, without one, what a pod has.
+func identity(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		cfg, err := rest.InClusterConfig()
 		if err != nil {
@@ -77,8 +87,6 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	if err := rest.LoadTLSFiles(cfg); err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
 	}
-	cfg.UserAgent = "clusterpki-agent"
-	cfg.QPS = -1 // a handful of requests; the server shares itself out
 	return cfg, nil
 }
 
@@ -173,6 +181,6 @@ func (a *Agent) explain(s *session) error {
 		return fmt.Errorf("this host does not trust the management cluster, or the other way round: %w. The files that are there stay in use. "+
 			"Put a new kubeconfig at %s: see docs/agent.md, \"A host that was away\"", err, s.from)
 	default:
-		return errors.Join(err)
+		return err
 	}
 }
