@@ -20,7 +20,7 @@ type base struct {
 	client client.Client // reads objects of ours from the cache, and waits for its own writes to appear there
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
-	issued *metrics.Issuances // counts what is issued
+	counts *metrics.Counts // of what happens
 	clock  clock.PassiveClock
 	poll   time.Duration // how often an open gate is looked at
 }

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/metrics"
 )
 
 // Options are the settings of the manager. The zero value runs it for all namespaces, without leader
@@ -72,7 +73,13 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if o.Namespace != "" {
 		cacheOptions.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
 	}
+	counts := metrics.NewCounts(causes())
+	serving, err := metricsOptions(o)
+	if err != nil {
+		return nil, err
+	}
 	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(counts.Requests)
 	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: Scheme(),
@@ -80,7 +87,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		// The cache waits for the operator's own writes, so that no reconciliation decides from a
 		// state that it has itself already changed.
 		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
-		Metrics:                       metricsOptions(o),
+		Metrics:                       serving,
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              "clusterpki.io",
@@ -95,21 +102,20 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	if err := setup(mgr, o); err != nil {
+	if err := setup(mgr, o, counts); err != nil {
 		return nil, err
 	}
 	return mgr, nil
 }
 
-func setup(mgr ctrl.Manager, o Options) error {
-	prober, seen := newProber()
-	issued, err := addMetrics(mgr, o, prober)
-	if err != nil {
+func setup(mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
+	prober, seen := newProber(counts.Looked)
+	if err := addMetrics(mgr, o, counts, prober); err != nil {
 		return err
 	}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: mgr.GetEventRecorder("clusterpki"), issued: issued, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
+		events: mgr.GetEventRecorder("clusterpki"), counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
 	}
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)

@@ -2,13 +2,15 @@ package controller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
+	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -19,38 +21,62 @@ import (
 )
 
 // metricsOptions say where and to whom the metrics are served.
-func metricsOptions(o Options) metricsserver.Options {
+func metricsOptions(o Options) (metricsserver.Options, error) {
 	out := metricsserver.Options{BindAddress: orNone(o.MetricsAddress)}
-	if o.MetricsSecure {
-		out.SecureServing, out.CertDir = true, o.MetricsCertDir
-		out.FilterProvider = filters.WithAuthenticationAndAuthorization
+	if !o.MetricsSecure {
+		return out, nil
 	}
-	return out
+	out.SecureServing, out.CertDir = true, o.MetricsCertDir
+	out.FilterProvider = filters.WithAuthenticationAndAuthorization
+	// A scrape is one request: HTTP/2 would bring nothing but the attacks on it.
+	out.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	if o.MetricsCertDir == "" {
+		return out, nil
+	}
+	for _, name := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} { // without them the server would sign for itself, and say nothing
+		if _, err := os.Stat(filepath.Join(o.MetricsCertDir, name)); err != nil {
+			return out, fmt.Errorf("the certificate to serve metrics with: %w", err)
+		}
+	}
+	return out, nil
 }
 
-// addMetrics counts issuances and, where metrics are served, tells of the objects while this replica reconciles:
-// those that wait to take its place see the same objects, and would tell of each once more.
-func addMetrics(mgr ctrl.Manager, o Options, prober *probe.Prober) (*metrics.Issuances, error) {
-	issued := metrics.NewIssuances(causes())
+// addMetrics tells what this replica does and, while it is the one that reconciles, of the objects.
+func addMetrics(mgr ctrl.Manager, o Options, counts *metrics.Counts, prober *probe.Prober) error {
 	if orNone(o.MetricsAddress) == "0" {
-		return issued, nil
-	}
-	told := []prometheus.Collector{issued, metrics.NewObjects(mgr.GetClient(), prober.Results), collectors.NewBuildInfoCollector()}
-	serve := func(ctx context.Context) error {
-		for _, c := range told {
-			if err := ctrlmetrics.Registry.Register(c); err != nil {
-				return fmt.Errorf("register metrics: %w", again(err))
-			}
-			defer ctrlmetrics.Registry.Unregister(c)
-		}
-		<-ctx.Done()
 		return nil
 	}
-	if err := mgr.Add(manager.RunnableFunc(serve)); err != nil {
-		return nil, fmt.Errorf("add the metrics: %w", err)
+	leading := func() bool {
+		select {
+		case <-mgr.Elected():
+			return true
+		default:
+			return false
+		}
 	}
-	return issued, nil
+	if err := mgr.Add(teller{counts, metrics.NewObjects(mgr.GetClient(), prober.Results, leading), metrics.NewBuildInfo()}); err != nil {
+		return fmt.Errorf("add the metrics: %w", err)
+	}
+	return nil
 }
+
+// teller registers metrics for as long as the manager runs. The registry is the process's: one manager of it tells.
+type teller []prometheus.Collector
+
+// Start implements manager.Runnable.
+func (t teller) Start(ctx context.Context) error {
+	for _, c := range t {
+		if err := ctrlmetrics.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", again(err))
+		}
+		defer ctrlmetrics.Registry.Unregister(c)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection says that a replica that stands by tells too: that it stands by.
+func (teller) NeedLeaderElection() bool { return false }
 
 // again explains why metrics are registered already.
 func again(err error) error {

@@ -3,10 +3,13 @@ package controller_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +113,10 @@ func TestMetricsAreServed(t *testing.T) {
 		`clusterpki_issuances_total{kind="ClusterCA",reason="SecretMissing"} 1`,
 		`clusterpki_issuances_total{kind="NodeCredential",reason="RenewalDue"} 0`,
 		`controller_runtime_reconcile_time_seconds_count{controller="clusterca"}`,
-		`go_build_info{`,
+		`clusterpki_build_info{`,
+		"\nclusterpki_leader 1\n",
+		`clusterpki_api_requests_total{code="2xx",resource="clustercas/status",verb="patch"}`,
+		`clusterpki_api_requests_total{code="2xx",resource="tokenreviews",verb="create"}`,
 	} {
 		if !strings.Contains(body, line) {
 			t.Errorf("the metrics lack %s", line)
@@ -127,6 +133,48 @@ func TestMetricsAreServed(t *testing.T) {
 			t.Errorf("with token %.10q it answers %d, not %d: %.200s", token, got, code, text)
 		}
 	}
+}
+
+// TestMetricsCertificate serves with the certificate that is given, and does not begin without one.
+func TestMetricsCertificate(t *testing.T) {
+	dir := t.TempDir()
+	o := controller.Options{MetricsAddress: freeAddress(t), MetricsSecure: true, MetricsCertDir: dir}
+	if _, err := controller.New(t.Context(), cfg, o); err == nil || !strings.Contains(err.Error(), "tls.crt") {
+		t.Errorf("without a certificate it says %v", err)
+	}
+	w := newWorld(t)
+	w.create(newCA("k8s"), newServer("k8s-master"))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.stop()
+	s := w.secret("k8s-master-tls")
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		if err := os.WriteFile(filepath.Join(dir, name), s.Data[name], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	o.Namespace = w.ns
+	mgr, err := controller.New(ctx, cfg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.Data["ca.crt"])
+	w.eventually("it shows that certificate", func() error {
+		conn, err := tls.Dial("tcp", o.MetricsAddress, &tls.Config{RootCAs: roots, ServerName: "k8s-master"})
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
 }
 
 // TestMetricsOnce refuses to tell of everything twice, and can tell again after a stop.

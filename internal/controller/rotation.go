@@ -119,7 +119,7 @@ func (r *clusterCAs) transit(
 		kind = corev1.EventTypeWarning
 	}
 	if t == plan.Stage {
-		r.issued.Add(kindClusterCA, string(next.Cause))
+		r.counts.Issued(kindClusterCA, string(next.Cause))
 	}
 	if t != plan.Admit {
 		r.events.Eventf(ca, nil, kind, string(t), "Rotate", "%s", note)

@@ -210,7 +210,7 @@ func (b *base) conclude(
 // announceIssued counts an issuance, and emits one event for it.
 func (b *base) announceIssued(on client.Object, o outcome) {
 	if o.issuedInto != "" {
-		b.issued.Add(kindOf(on), string(o.reason))
+		b.counts.Issued(kindOf(on), string(o.reason))
 		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue",
 			"Issued a certificate into Secret %q: %s", o.issuedInto, o.reason)
 	}

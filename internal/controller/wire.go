@@ -26,9 +26,9 @@ type wire interface {
 }
 
 // newProber makes the wire, and the events that tell of what it sees.
-func newProber() (*probe.Prober, <-chan event.GenericEvent) {
+func newProber(looked func(error)) (*probe.Prober, <-chan event.GenericEvent) {
 	seen := make(chan event.GenericEvent)
-	return probe.New(probe.Options{Notify: func(ctx context.Context, key probe.Key) {
+	return probe.New(probe.Options{Looked: looked, Notify: func(ctx context.Context, key probe.Key) {
 		o := &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		select {
 		case seen <- event.GenericEvent{Object: o}:

@@ -11,6 +11,8 @@ import (
 var (
 	generationExpiry = describe("ca_generation_expiration_timestamp_seconds",
 		"When the certificate of one generation of a ClusterCA expires.", "namespace", "name", "generation")
+	generationRenewal = describe("ca_generation_renewal_timestamp_seconds",
+		"When the generation of a ClusterCA that signs is to be replaced. The others are on their way in or out.", "namespace", "name", "generation")
 	generationState = describe("ca_generation_state",
 		"1 for the state that a generation of a ClusterCA is in.", "namespace", "name", "generation", "state")
 	trustRevision = describe("ca_trust_revision",
@@ -34,6 +36,9 @@ func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 	for _, g := range ca.Status.Generations {
 		number := strconv.Itoa(int(g.Number))
 		s.time(generationExpiry, g.NotAfter, ca.Namespace, ca.Name, number)
+		if g.State == string(plan.Signing) {
+			s.time(generationRenewal, ca.Status.Certificate.RenewalTime, ca.Namespace, ca.Name, number)
+		}
 		s.gauge(generationState, 1, ca.Namespace, ca.Name, number, g.State)
 	}
 	if r := ca.Status.Trust.Revision; r > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -36,13 +37,15 @@ func table(t *testing.T) []byte {
 	t.Helper()
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked), metrics.NewIssuances(map[string][]string{"NodeCredential": {"Expired"}}))
+	counts := metrics.NewCounts(map[string][]string{"NodeCredential": {"Expired"}})
+	ask(t, counts, http.MethodGet, "/api/v1/namespaces/prod/secrets/x", http.StatusOK)
+	registry.MustRegister(metrics.NewObjects(cache, looked, yes), counts, metrics.NewBuildInfo())
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	out.WriteString("\n| metric | labels | |\n|---|---|---|\n")
+	out.WriteString("\n| metric | type | labels | |\n|---|---|---|---|\n")
 	for _, f := range families {
 		known := map[string]bool{}
 		for _, m := range f.GetMetric() {
@@ -50,7 +53,7 @@ func table(t *testing.T) []byte {
 				known["`"+l.GetName()+"`"] = true
 			}
 		}
-		fmt.Fprintf(&out, "| `%s` | %s | %s |\n", f.GetName(), strings.Join(slices.Sorted(maps.Keys(known)), ", "), f.GetHelp())
+		fmt.Fprintf(&out, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(slices.Sorted(maps.Keys(known)), ", "), f.GetHelp())
 	}
 	out.WriteString("\n")
 	return out.Bytes()

@@ -35,7 +35,7 @@ func objects() []client.Object {
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: "prod", Name: name, Generation: 2}
 	}
-	cert := v1alpha1.CertificateStatus{NotBefore: at(0), NotAfter: at(100), RenewalTime: at(66)}
+	cert := v1alpha1.CertificateStatus{NotBefore: at(0), NotAfter: at(100), RenewalTime: at(66), SHA256Fingerprint: "ours"}
 	ready := metav1.Condition{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Issued"}
 	ca := &v1alpha1.ClusterCA{ObjectMeta: meta("k8s")}
 	ca.Spec.Rotation.Timeout.Duration = 72 * time.Hour
@@ -54,7 +54,10 @@ func objects() []client.Object {
 	server := &v1alpha1.APIServerCertificate{ObjectMeta: meta("k8s-master")}
 	server.Status = v1alpha1.APIServerCertificateStatus{
 		ObservedGeneration: 2, Certificate: cert, Revision: 4,
-		Conditions: []metav1.Condition{ready, {Type: "Serving", Status: metav1.ConditionFalse, Reason: "NotSeen"}},
+		Conditions: []metav1.Condition{
+			ready, {Type: "Serving", Status: metav1.ConditionFalse, Reason: "NotSeen"},
+			{Type: "Mine", Status: metav1.ConditionTrue, Reason: "ByMe"}, {Type: "IssuerReady", Status: metav1.ConditionTrue, Reason: "ByMe"},
+		},
 	}
 	credential := &v1alpha1.NodeCredential{ObjectMeta: meta("node1")}
 	credential.Status = v1alpha1.NodeCredentialStatus{ObservedGeneration: 1, Certificate: cert, Revision: 1, Conditions: []metav1.Condition{ready}}
@@ -73,12 +76,15 @@ func objects() []client.Object {
 func looked() []probe.Result {
 	key := probe.Key{Namespace: "prod", Name: "k8s-master"}
 	return []probe.Result{
-		{Key: key, Address: "10.1.10.238:6443", At: at(9).Time},
+		{Key: key, Address: "10.1.10.238:6443", At: at(9).Time, LeafSHA256: "ours"},
 		{Key: key, Address: "10.1.10.239:6443", At: at(8).Time, Problem: "connection refused"},
+		{Key: key, Address: "10.1.10.240:6443", At: at(8).Time, LeafSHA256: "another", Problem: "it names no client CA"},
 	}
 }
 
-func scheme(t *testing.T) *runtime.Scheme {
+func yes() bool { return true }
+
+func scheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s)); err != nil {
@@ -87,7 +93,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-func gather(t *testing.T, g prometheus.Gatherer) []byte {
+func gather(t testing.TB, g prometheus.Gatherer) []byte {
 	t.Helper()
 	families, err := g.Gather()
 	if err != nil {
@@ -105,10 +111,13 @@ func gather(t *testing.T, g prometheus.Gatherer) []byte {
 // TestExposition compares all that is told of known objects with a file, and follows Prometheus' own rules of naming.
 func TestExposition(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
-	issued := metrics.NewIssuances(map[string][]string{"NodeCredential": {"SecretMissing", "RenewalDue"}})
-	issued.Add("NodeCredential", "RenewalDue")
+	counts := metrics.NewCounts(map[string][]string{"NodeCredential": {"SecretMissing", "RenewalDue"}})
+	counts.Issued("NodeCredential", "RenewalDue")
+	counts.Looked(nil)
+	counts.Looked(errors.New("connection refused"))
+	counts.Looked(nil)
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked), issued)
+	registry.MustRegister(metrics.NewObjects(cache, looked, yes), counts)
 	golden.Check(t, "testdata/metrics.txt", gather(t, registry))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
@@ -120,14 +129,24 @@ func TestExposition(t *testing.T) {
 func TestNothingStaysBehind(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }))
+	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }, yes))
 	for _, o := range objects() {
 		if err := cache.Delete(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := gather(t, registry); len(got) > 0 {
+	if got := gather(t, registry); !bytes.HasSuffix(got, []byte("\nclusterpki_leader 1\n")) || bytes.Count(got, []byte("\n")) != 3 {
 		t.Errorf("it still says\n%s", got)
+	}
+}
+
+// TestStandby tells of no object on a replica that another one works for.
+func TestStandby(t *testing.T) {
+	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewObjects(cache, looked, func() bool { return false }))
+	if got := gather(t, registry); !bytes.HasSuffix(got, []byte("\nclusterpki_leader 0\n")) || bytes.Count(got, []byte("\n")) != 3 {
+		t.Errorf("it says\n%s", got)
 	}
 }
 
@@ -139,14 +158,27 @@ func TestUnreadable(t *testing.T) {
 		},
 	})
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(broken, looked))
+	registry.MustRegister(metrics.NewObjects(broken, looked, yes))
 	if _, err := registry.Gather(); err == nil || !strings.Contains(err.Error(), "the cache is gone") {
 		t.Errorf("it says %v", err)
 	}
 }
 
-// TestNilIssuances counts nothing where nobody asks for metrics.
-func TestNilIssuances(*testing.T) {
-	var none *metrics.Issuances
-	none.Add("ClusterCA", "SecretMissing")
+// TestNilCounts counts nothing where nobody asks for metrics.
+func TestNilCounts(*testing.T) {
+	var none *metrics.Counts
+	none.Issued("ClusterCA", "SecretMissing")
+	none.Looked(nil)
+}
+
+// TestBuildInfo says which Go built it, in a form that Prometheus likes.
+func TestBuildInfo(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewBuildInfo())
+	if got := string(gather(t, registry)); !strings.Contains(got, `clusterpki_build_info{go_version="go1.`) {
+		t.Errorf("it says\n%s", got)
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
 }

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,8 +29,10 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("clusterpki_"+name, help, labels, nil)
 }
 
-// The metrics of every object.
+// The metrics of every object, and of the replica that tells of them.
 var (
+	leader = describe("leader",
+		"1 on the replica that reconciles, 0 on those that stand by. Only the one that reconciles tells of objects.")
 	certificateNotBefore = describe("certificate_not_before_timestamp_seconds",
 		"When the certificate in use becomes valid.", "kind", "namespace", "name")
 	certificateExpiry = describe("certificate_expiration_timestamp_seconds",
@@ -47,26 +50,31 @@ var (
 		"When the agent of a host last renewed the Lease of an object that is delivered by it.", "kind", "namespace", "name")
 	probeUp = describe("probe_success",
 		"1 if the last look at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
+	probeExpected = describe("probe_certificate_expected",
+		"1 if the last look at an address of an API server showed the certificate that is issued for it, 0 if another; absent if it showed none.",
+		"namespace", "name", "address")
 	probeTime = describe("probe_timestamp_seconds",
 		"When the last look at an address of an API server began.", "namespace", "name", "address")
 )
 
 // Objects gathers what is to be told of the objects and of what the probe saw.
 type Objects struct {
-	reader client.Reader
-	probes func() []probe.Result
+	reader  client.Reader
+	probes  func() []probe.Result
+	leading func() bool
 }
 
-// NewObjects reads from a cache, and asks probes what was seen last.
-func NewObjects(reader client.Reader, probes func() []probe.Result) *Objects {
-	return &Objects{reader, probes}
+// NewObjects reads from a cache, and asks probes what was seen last. While this replica is not leading it tells of no
+// object: those that wait see the same ones, and would tell of each once more.
+func NewObjects(reader client.Reader, probes func() []probe.Result, leading func() bool) *Objects {
+	return &Objects{reader, probes, leading}
 }
 
 // Describe implements prometheus.Collector.
 func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport, probeUp, probeTime,
-		generationExpiry, generationState, trustRevision, rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
+		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
+		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision, rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
 	} {
 		ch <- d
 	}
@@ -74,10 +82,16 @@ func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (o *Objects) Collect(ch chan<- prometheus.Metric) {
+	s := &scrape{ch}
+	leads := o.leading()
+	s.gauge(leader, truth(leads))
+	if !leads {
+		return
+	}
 	//nolint:forbidigo // prometheus.Collector is given no context
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
-	if err := o.collect(ctx, &scrape{ch}); err != nil {
+	if err := o.collect(ctx, s); err != nil {
 		ch <- prometheus.NewInvalidMetric(certificateExpiry, err)
 	}
 }
@@ -88,7 +102,8 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 	var credentials v1alpha1.NodeCredentialList
 	var leases coordinationv1.LeaseList
 	for _, list := range []client.ObjectList{&cas, &servers, &credentials, &leases} {
-		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		// A scrape does not wait for what the operator is writing.
+		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil {
 			return fmt.Errorf("list %T: %w", list, err)
 		}
 	}
@@ -97,8 +112,10 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 		s.object(kindCA, ca, ca.Status.ObservedGeneration, ca.Status.Certificate, int64(ca.Status.Revision), ca.Status.Conditions)
 		s.authority(ca)
 	}
+	issued := map[probe.Key]string{}
 	for i := range servers.Items {
 		c := &servers.Items[i]
+		issued[probe.Key{Namespace: c.Namespace, Name: c.Name}] = c.Status.Certificate.SHA256Fingerprint
 		s.object(kindServer, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
 	}
 	for i := range credentials.Items {
@@ -109,6 +126,9 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 		s.agent(&leases.Items[i])
 	}
 	for _, r := range o.probes() {
+		if r.LeafSHA256 != "" {
+			s.gauge(probeExpected, truth(r.LeafSHA256 == issued[r.Key]), r.Namespace, r.Name, r.Address)
+		}
 		s.gauge(probeUp, truth(r.Problem == ""), r.Namespace, r.Name, r.Address)
 		s.time(probeTime, metav1.NewTime(r.At), r.Namespace, r.Name, r.Address)
 	}
@@ -143,11 +163,14 @@ func (s *scrape) object(
 	labels := []string{kind, o.GetNamespace(), o.GetName()}
 	s.gauge(stale, truth(observed != o.GetGeneration()), labels...)
 	for _, c := range conditions {
+		if !slices.Contains(conditionTypes, c.Type) {
+			continue // it is not the operator's
+		}
 		value := truth(c.Status == metav1.ConditionTrue)
 		if c.Status == metav1.ConditionUnknown {
 			value = -1
 		}
-		s.gauge(condition, value, append(labels[:3:3], c.Type, c.Reason)...)
+		s.gauge(condition, value, append(labels[:3:3], c.Type, known(c.Reason))...)
 	}
 	if c.NotAfter.IsZero() {
 		return // nothing is issued yet

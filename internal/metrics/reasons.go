@@ -1,0 +1,56 @@
+package metrics
+
+import (
+	"slices"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// reasons are all that the label 'reason' of a condition may say, sorted: a status can be written by others too, and must
+// not fill Prometheus.
+var reasons = allReasons()
+
+// otherReason stands for what is not known.
+const otherReason = "Other"
+
+// known is a reason, or 'Other'.
+func known(reason string) string {
+	if _, ok := slices.BinarySearch(reasons, reason); ok {
+		return reason
+	}
+	return otherReason
+}
+
+func allReasons() []string {
+	out := []string{
+		v1alpha1.ReasonIssued, v1alpha1.ReasonIssuerNotFound, v1alpha1.ReasonIssuerNotReady, v1alpha1.ReasonIssuerExpiring,
+		v1alpha1.ReasonIssuerAvailable, v1alpha1.ReasonCAKeyMissing, v1alpha1.ReasonCAKeyInvalid, v1alpha1.ReasonLedgerUnreadable,
+		v1alpha1.ReasonLedgerOutdated, v1alpha1.ReasonNoBridge, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSubjectEqualsIssuer,
+		v1alpha1.ReasonEndpointNotCovered, v1alpha1.ReasonClientCANotTrusted, v1alpha1.ReasonServiceAccountKeyInvalid,
+		v1alpha1.ReasonServiceAccountKeysGenerated, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
+		v1alpha1.ReasonCAExpiresFirst, v1alpha1.ReasonRenewalDue, v1alpha1.ReasonImportInvalid, v1alpha1.ReasonParentNotReady,
+		v1alpha1.ReasonEmergency, v1alpha1.ReasonSeen, v1alpha1.ReasonNotSeen, v1alpha1.ReasonAgentSilent,
+		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
+		v1alpha1.ReasonRequestMissing, v1alpha1.ReasonRequestRefused, v1alpha1.ReasonSecretTypeDiffers, v1alpha1.ReasonHostIdentity,
+	}
+	for _, r := range plan.Causes {
+		out = append(out, string(r))
+	}
+	for _, c := range plan.RotationCauses {
+		out = append(out, string(c))
+	}
+	for _, p := range plan.Phases {
+		out = append(out, string(p))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// conditionTypes are all that the label 'condition' may say.
+var conditionTypes = []string{
+	v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.IssuerReadyCondition,
+	v1alpha1.ReplacementPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
+	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition,
+	v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
+}
