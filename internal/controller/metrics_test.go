@@ -169,7 +169,7 @@ func TestMetricsCertificate(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.Data["ca.crt"])
 	w.eventually("it shows that certificate", func() error {
-		conn, err := tls.Dial("tcp", o.MetricsAddress, &tls.Config{RootCAs: roots, ServerName: "k8s-master"})
+		conn, err := tls.Dial("tcp", o.MetricsAddress, &tls.Config{RootCAs: roots, ServerName: "k8s-master", Time: w.clock.Now})
 		if err != nil {
 			return err
 		}

@@ -1,29 +1,30 @@
 package monitoring_test
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"clusterpki.io/operator/internal/controller"
-	"clusterpki.io/operator/test/testenv"
 )
 
 // query is an expression and where it stands.
 type query struct{ where, expr string }
+
+// variable is the query of a variable; those of other kinds have a text there.
+type variable struct{ Query string }
+
+func (v *variable) UnmarshalJSON(text []byte) error {
+	type plain variable
+	if len(text) > 0 && text[0] != '{' {
+		return nil
+	}
+	return json.Unmarshal(text, (*plain)(v))
+}
 
 // queries are the expressions of all alerts and of the dashboard.
 func queries(t *testing.T) []query {
@@ -37,9 +38,24 @@ func queries(t *testing.T) []query {
 			Title   string
 			Targets []struct{ Expr string }
 		}
+		Templating struct {
+			List []struct {
+				Name, Type string
+				Query      variable
+			}
+		}
 	}
 	if err := json.Unmarshal(read(t, "config", "prometheus", "dashboard.json"), &dashboard); err != nil {
 		t.Fatal(err)
+	}
+	for _, v := range dashboard.Templating.List {
+		if v.Type == "query" {
+			metric, label, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(v.Query.Query, "label_values("), ")"), ", ")
+			if !ok {
+				t.Errorf("the variable %s is not of the form label_values(metric, label)", v.Name)
+			}
+			out = append(out, query{"the variable " + v.Name, "count by (" + label + ") (" + metric + ")"})
+		}
 	}
 	variables := strings.NewReplacer("$namespace", ".*", "$__rate_interval", "5m")
 	for _, p := range dashboard.Panels {
@@ -54,9 +70,11 @@ func queries(t *testing.T) []query {
 }
 
 // TestQueries asks only for metrics, labels and values that the operator exposes after it has issued the samples and while it
-// replaces their CA.
+// replaces their CA, and evaluates each expression on what it exposes.
 func TestQueries(t *testing.T) {
-	exposed := expose(t)
+	scraped := expose(t)
+	exposed := families(scraped)
+	w := newStore(t, scraped)
 	for _, q := range queries(t) {
 		expr, err := parser.NewParser(parser.Options{}).ParseExpr(q.expr)
 		if err != nil {
@@ -74,11 +92,26 @@ func TestQueries(t *testing.T) {
 				t.Errorf("%s groups by %q, which no metric has", q.where, label)
 			}
 		}
+		got := w.ask(q)
+		if _, is := strings.CutPrefix(q.where, "the alert "); is {
+			if fires := len(got) > 0; fires != firing[q.where] {
+				t.Errorf("%s: fires is %v: %v", q.where, fires, got)
+			}
+		} else if len(got) == 0 && !empty[q.where] {
+			t.Errorf("%s shows nothing", q.where)
+		}
 	}
 }
 
+// firing are the alerts that this operator has a reason for: the API server that it looks at, of the test, serves a
+// certificate of its own.
+var firing = map[string]bool{"the alert ClusterPKIUnexpectedCertificate": true}
+
+// empty are the panels that show nothing of a moment: nothing is issued while nothing is counted up.
+var empty = map[string]bool{"the panel Certificates issued": true}
+
 // rare are values of labels that the samples do not bring about: the operator's own tests do.
-var rare = []string{"ReplacementPending", "Stalled", "RotationBlocked", "RedeliveryRequired", "TrustAcknowledged", "AgentSilent", "AgentProblem"}
+var rare = []string{"ReplacementPending", "Stalled", "RotationBlocked", "RedeliveryRequired", "AgentSilent", "AgentProblem"}
 
 func check(t *testing.T, where string, exposed map[string]family, s *parser.VectorSelector) {
 	t.Helper()
@@ -116,101 +149,4 @@ func grouped(expr parser.Expr) []string {
 		return nil
 	})
 	return slices.DeleteFunc(out, func(l string) bool { return l == "le" })
-}
-
-// family is the labels of a metric, with the values that each has.
-type family map[string]map[string]bool
-
-// expose runs the operator on a real API server, with the samples, a probe, and a CA that is being replaced.
-func expose(t *testing.T) map[string]family {
-	t.Helper()
-	env, err := testenv.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- operate(ctx, env.Config) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	kubectl := func(args ...string) {
-		dir, err := testenv.Binaries()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := exec.CommandContext(t.Context(), dir+"/kubectl", append([]string{"--kubeconfig", writeKubeconfig(t, env.KubeConfig)}, args...)...)
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
-	kubectl("create", "namespace", "prod")
-	kubectl("apply", "-n", "prod", "-k", testenv.Root()+"/config/samples")
-	kubectl("patch", "-n", "prod", "asc", "k8s-master", "--type=merge", "-p",
-		`{"spec": {"probe": {"addresses": ["`+strings.TrimPrefix(env.Config.Host, "https://")+`"], "interval": "1s"}}}`)
-	kubectl("wait", "-n", "prod", "clusterpki", "--all", "--for=condition=Ready", "--timeout=120s")
-	kubectl("patch", "-n", "prod", "cca", "k8s", "--type=merge", "-p", `{"spec": {"validity": "43800h"}}`)
-	var out map[string]family
-	for out["clusterpki_rotation_acknowledgments_pending"] == nil || out["clusterpki_probe_success"] == nil {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("the CA is not being replaced, or nothing is probed")
-		case <-time.After(time.Second):
-		}
-		if out, err = gather(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func operate(ctx context.Context, cfg *rest.Config) error {
-	mgr, err := controller.New(ctx, cfg, controller.Options{MetricsAddress: "127.0.0.1:0"})
-	if err != nil {
-		return fmt.Errorf("set the operator up: %w", err)
-	}
-	return mgr.Start(ctx)
-}
-
-// gather reads what the operator exposes, by the names that queries use.
-func gather() (map[string]family, error) {
-	families, err := metrics.Registry.Gather()
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]family{}
-	for _, f := range families {
-		names := []string{f.GetName()}
-		if f.GetType() == dto.MetricType_HISTOGRAM {
-			names = []string{f.GetName() + "_bucket", f.GetName() + "_sum", f.GetName() + "_count"}
-		}
-		known := family{}
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if known[l.GetName()] == nil {
-					known[l.GetName()] = map[string]bool{}
-				}
-				known[l.GetName()][l.GetValue()] = true
-			}
-		}
-		for _, name := range names {
-			out[name] = known
-		}
-	}
-	return out, nil
-}
-
-func writeKubeconfig(t *testing.T, text []byte) string {
-	t.Helper()
-	path := t.TempDir() + "/kubeconfig"
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

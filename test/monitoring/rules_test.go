@@ -128,7 +128,7 @@ func TestRunbooks(t *testing.T) {
 		if !bytes.HasPrefix(page, []byte("# "+name+"\n")) {
 			t.Errorf("%s: its page has another title", name)
 		}
-		for _, part := range []string{"## Meaning", "## Impact", "## Diagnosis", "## Cure"} {
+		for _, part := range []string{"## Meaning", "## Impact", "## Diagnosis", "## Cure", "## When it means nothing"} {
 			if !bytes.Contains(page, []byte("\n"+part+"\n")) {
 				t.Errorf("%s: its page lacks %q", name, part)
 			}
