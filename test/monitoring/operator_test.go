@@ -147,10 +147,12 @@ func bringAbout(t *testing.T, env *envtest.Environment) {
 			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	patch := func(kind, name, spec string) { kubectl("patch", kind, name, "--type=merge", "-p", `{"spec": `+spec+`}`) }
+	patch := func(kind, name, spec string) {
+		kubectl("patch", kind, name, "--type=merge", "-p", `{"spec": `+spec+`}`)
+	}
 	kubectl("create", "namespace", "prod")
 	kubectl("apply", "-k", testenv.Root()+"/config/samples")
-	patch("asc", "k8s-master", `{"probe": {"addresses": ["`+strings.TrimPrefix(env.Config.Host, "https://")+`"], "interval": "1s"}}`)
+	patch("asc", "k8s-master", `{"probe": {"addresses": ["`+strings.Trim(strings.TrimPrefix(env.Config.Host, "https:"), "/")+`"], "interval": "1s"}}`)
 	patch("nodecredential", "k8s-node1-kubelet", `{"delivery": {"mode": "Agent"}}`)
 	kubectl("wait", "lease/k8s-node1-kubelet-tls", "--for=create", "--timeout=120s")
 	now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
