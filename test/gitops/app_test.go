@@ -1,0 +1,176 @@
+package gitops_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/test/testenv"
+)
+
+// standing is what an Application says at one moment.
+type standing struct {
+	sync, health, operation string
+	revision                string // that the comparison is with
+	synced                  string // that the last operation is of
+	objects                 string // those that are out of sync, or of another kind than ours
+}
+
+func (s standing) String() string {
+	return fmt.Sprintf("%s %s, operation %s of %.7s, compared with %.7s %s", s.sync, s.health, s.operation, s.synced, s.revision, s.objects)
+}
+
+// app is an Application, and all that it has said since it was created.
+type app struct {
+	*cluster
+	key client.ObjectKey
+
+	mu   sync.Mutex
+	said []standing
+}
+
+func application() *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetAPIVersion("argoproj.io/v1alpha1")
+	u.SetKind("Application")
+	return u
+}
+
+// create makes the Application that docs/argocd.md shows, of another repository.
+func (c *cluster) create(g git) *app {
+	c.t.Helper()
+	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "argocd.md"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	u := application()
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		if strings.Contains(block[1], "kind: Application\n") {
+			if err := yaml.UnmarshalStrict([]byte(block[1]), &u.Object); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
+	if err := unstructured.SetNestedField(u.Object, g.url(), "spec", "source", "repoURL"); err != nil {
+		c.t.Fatal(err)
+	}
+	a := &app{cluster: c, key: client.ObjectKeyFromObject(u)}
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion("argoproj.io/v1alpha1")
+	list.SetKind("ApplicationList")
+	w, err := c.api.Watch(c.t.Context(), list, client.InNamespace(a.key.Namespace))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	go func() {
+		for event := range w.ResultChan() {
+			if u, ok := event.Object.(*unstructured.Unstructured); ok {
+				a.hear(u)
+			}
+		}
+	}()
+	c.apply(u)
+	return a
+}
+
+func text(u *unstructured.Unstructured, path ...string) string {
+	s, _, _ := unstructured.NestedString(u.Object, path...)
+	return s
+}
+
+// hear notes what an Application says, if it is something new.
+func (a *app) hear(u *unstructured.Unstructured) {
+	s := standing{
+		sync: text(u, "status", "sync", "status"), health: text(u, "status", "health", "status"),
+		operation: text(u, "status", "operationState", "phase"), revision: text(u, "status", "sync", "revision"),
+		synced: text(u, "status", "operationState", "operation", "sync", "revision"),
+	}
+	resources, _, _ := unstructured.NestedSlice(u.Object, "status", "resources")
+	for _, r := range resources {
+		m, _ := r.(map[string]any)
+		if m["status"] != "Synced" || m["group"] != "clusterpki.io" && m["kind"] != "Namespace" {
+			s.objects += fmt.Sprint(" ", m["kind"], "/", m["name"], " ", m["status"])
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n := len(a.said); n == 0 || a.said[n-1] != s {
+		a.said = append(a.said, s)
+		a.t.Log(time.Now().Format("15:04:05.000"), s)
+	}
+}
+
+// mark is the number of what was said so far.
+func (a *app) mark() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.said)
+}
+
+// since is what was said from a mark on, the standing at that moment first.
+func (a *app) since(mark int) []standing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]standing(nil), a.said[max(0, mark-1):]...)
+}
+
+// refresh lets Argo CD look at the repository now, as a webhook would.
+func (a *app) refresh() {
+	a.t.Helper()
+	u := application()
+	u.SetNamespace(a.key.Namespace)
+	u.SetName(a.key.Name)
+	patch := []byte(`{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"normal"}}}`)
+	if err := a.api.Patch(a.t.Context(), u, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// settles waits until a revision is synchronized and the Application is of a health. It fails if anything was out of
+// sync after the operation of that revision had succeeded.
+func (a *app) settles(revision, health string) {
+	a.t.Helper()
+	mark := a.mark()
+	a.refresh()
+	a.eventually(fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
+		said := a.since(mark)
+		last := said[len(said)-1]
+		if last.sync != "Synced" || last.health != health || last.revision != revision || last.operation != "Succeeded" {
+			return fmt.Errorf("it is %s", last)
+		}
+		return nil
+	})
+	a.neverOutOfSync(mark, revision)
+}
+
+// neverOutOfSync fails if an Application was out of sync although a revision had been synchronized.
+func (a *app) neverOutOfSync(mark int, revision string) {
+	a.t.Helper()
+	caughtUp := false
+	for _, s := range a.since(mark) {
+		caughtUp = caughtUp || s.sync == "Synced" && s.revision == revision
+		if caughtUp && (s.sync != "Synced" || s.objects != "") {
+			a.t.Errorf("after %.7s was synchronized: %s", revision, s)
+		}
+	}
+}
+
+func (c *cluster) eventually(what string, check func() error) {
+	c.t.Helper()
+	var err error
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	c.t.Fatalf("%s: %v", what, err)
+}

@@ -1,0 +1,104 @@
+// Package gitops_test lets a real Argo CD synchronize the samples from a Git repository into a real API server, on which
+// the operator runs, and watches what Argo CD says all the time. `make test-gitops` builds what it needs.
+package gitops_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// cluster is a control plane with Argo CD and the operator.
+type cluster struct {
+	t          *testing.T
+	api        client.WithWatch
+	kubeconfig string
+	programs   string // the folder of Kubernetes' programs
+	argocd     string // the folder of Argo CD
+}
+
+func newCluster(t *testing.T, settings map[string]string) *cluster {
+	t.Helper()
+	ctrl.SetLogger(logr.Discard())
+	argocd := os.Getenv("ARGOCD")
+	if argocd == "" {
+		t.Fatal("ARGOCD names no folder: run `make test-gitops`, which builds Argo CD with hack/argocd/build.sh")
+	}
+	programs, err := testenv.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &envtest.Environment{
+		BinaryAssetsDirectory: programs,
+		CRDDirectoryPaths:     []string{filepath.Join(testenv.Root(), "config", "crd", "bases"), filepath.Join(argocd, "crds")},
+		ErrorIfCRDPathMissing: true,
+	}
+	cfg, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	api, err := client.NewWithWatch(cfg, client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t, api: api, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), programs: programs, argocd: argocd}
+	if err := os.WriteFile(c.kubeconfig, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.startCollector()
+	c.startOperator()
+	c.startArgoCD(settings)
+	return c
+}
+
+// startOperator runs the operator until the test ends.
+func (c *cluster) startOperator() {
+	c.t.Helper()
+	c.start("operator", nil, filepath.Join(testenv.Root(), "bin", "clusterpki"), "manager", "--health-probe-bind-address=0")
+}
+
+// startCollector runs Kubernetes' garbage collector: Argo CD deletes in the foreground, and waits for it.
+func (c *cluster) startCollector() {
+	c.t.Helper()
+	c.start("kube-controller-manager", nil, filepath.Join(c.programs, "kube-controller-manager"), "--kubeconfig="+c.kubeconfig,
+		"--controllers=garbage-collector-controller,namespace-controller", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port="+port(c.t))
+}
+
+func (c *cluster) apply(objects ...client.Object) {
+	c.t.Helper()
+	for _, o := range objects {
+		if err := c.api.Create(c.t.Context(), o); err != nil {
+			c.t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+		}
+	}
+}
+
+func configMap(name string, data map[string]string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "argocd", Name: name, Labels: map[string]string{"app.kubernetes.io/part-of": "argocd"}},
+		Data:       data,
+	}
+}
