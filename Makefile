@@ -17,7 +17,7 @@ TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
 # SUITES are the tests with heavy dependencies of their own, each a module.
 SUITES = test/crd test/health test/monitoring
-MODULES = . $(SUITES) test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
+MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
 # ENV are those that start a real API server.
@@ -62,6 +62,15 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m ./...
+
+.PHONY: test-gitops
+test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is built once, which takes long; needs redis-server).
+	@hack/redis.sh
+	$(say) "Argo CD, and Kubernetes' programs (built once)"
+	@argocd=$$(hack/argocd/build.sh) && assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && \
+	  (cd test/gitops && go test -c -o ../../bin/gitops.test .) && cd test/gitops && \
+	  ARGOCD=$$argocd KUBEBUILDER_ASSETS=$$assets unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) \
+	    sh -c 'ip link set lo up && exec ../../bin/gitops.test -test.v -test.timeout=30m' # Argo CD's metrics know no loopback
 
 .PHONY: test-unit
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
@@ -119,7 +128,7 @@ fmt: $(TOOLS)/golangci-lint ## Format the Go files.
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Lint all modules.
-	@for module in . $(SUITES) hack/kubernetes; do \
+	@for module in . $(SUITES) test/gitops hack/kubernetes; do \
 	  printf '== %s\n' "$$module"; \
 	  (cd $$module && $(CURDIR)/$(TOOLS)/golangci-lint run ./...); \
 	done
