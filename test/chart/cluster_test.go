@@ -1,0 +1,281 @@
+package chart_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// cluster is a control plane without anything of clusterpki.
+type cluster struct {
+	t          *testing.T
+	cfg        *rest.Config
+	api        client.Client
+	kubectlBin string
+	kubeconfig string
+
+	mu     sync.Mutex
+	warned []string
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	dir, err := testenv.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctrl.SetLogger(logr.Discard())
+	env := &envtest.Environment{BinaryAssetsDirectory: dir}
+	cfg, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := &cluster{t: t, cfg: cfg, kubectlBin: filepath.Join(dir, "kubectl"), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	mine := rest.CopyConfig(cfg)
+	mine.WarningHandler = c
+	scheme := controller.Scheme()
+	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	if c.api, err = client.New(mine, client.Options{Scheme: scheme}); err != nil {
+		t.Fatal(err)
+	}
+	user, err := env.AddUser(envtest.User{Name: "installer", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.kubeconfig, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// HandleWarningHeader keeps what the API server warns of.
+func (c *cluster) HandleWarningHeader(_ int, _, text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.warned = append(c.warned, text)
+}
+
+func (c *cluster) warnings() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.warned
+	c.warned = nil
+	return out
+}
+
+// kubectl runs kubectl in the repository's root and returns what it said.
+func (c *cluster) kubectl(args ...string) string {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), c.kubectlBin, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
+	cmd.Dir = testenv.Root()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+func (c *cluster) namespace(name string) {
+	c.t.Helper()
+	if err := c.api.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// restrictedNamespace makes the namespace of a release, as docs/install.md does.
+func (c *cluster) restrictedNamespace(name string) {
+	c.t.Helper()
+	labels := map[string]string{
+		"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
+	}
+	err := c.api.Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) established() {
+	c.t.Helper()
+	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",
+		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io")
+}
+
+// run runs the operator as the release's ServiceAccount until it is stopped.
+func (c *cluster) run(namespace string) (stop func()) {
+	c.t.Helper()
+	cfg := rest.CopyConfig(c.cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + system + ":clusterpki", Groups: []string{"system:serviceaccounts", "system:authenticated"},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				c.t.Errorf("the operator ended: %v", err)
+			}
+		})
+	}
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// kinds are clusterpki's.
+func kinds() []string { return []string{"ClusterCA", "APIServerCertificate", "NodeCredential"} }
+
+func (c *cluster) list(gv schema.GroupVersion, kind, namespace string, o ...client.ListOption) []unstructured.Unstructured {
+	c.t.Helper()
+	var list unstructured.UnstructuredList
+	list.SetGroupVersionKind(gv.WithKind(kind + "List"))
+	if err := c.api.List(c.t.Context(), &list, append(o, client.InNamespace(namespace))...); err != nil {
+		c.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// ready waits until every object of clusterpki in a namespace is Ready, and nothing is under way.
+func (c *cluster) ready(namespace string) {
+	c.t.Helper()
+	var waiting []string
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		waiting = nil
+		for _, kind := range kinds() {
+			for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
+				if !settled(&o) {
+					waiting = append(waiting, kind+" "+o.GetName())
+				}
+			}
+		}
+		if len(waiting) == 0 {
+			return
+		}
+	}
+	c.t.Fatalf("not Ready after two minutes: %v", waiting)
+}
+
+func settled(o *unstructured.Unstructured) bool {
+	items, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+	if err != nil {
+		return false
+	}
+	ready := false
+	for _, i := range items {
+		c, _ := i.(map[string]any)
+		switch c["type"] {
+		case v1alpha1.ReadyCondition:
+			ready = c["status"] == "True"
+		case v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition:
+			return false
+		}
+	}
+	return ready
+}
+
+// holds is what an upgrade must leave as it is: the version of each object that the operator wrote, and what people wrote.
+func (c *cluster) holds(namespace string) map[string]any {
+	c.t.Helper()
+	out := map[string]any{}
+	ours := client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	for _, kind := range []string{"Secret", "ConfigMap"} {
+		items := c.list(corev1.SchemeGroupVersion, kind, namespace, ours)
+		if len(items) == 0 {
+			c.t.Errorf("there is no %s of the operator", kind)
+		}
+		for _, o := range items {
+			out[kind+" "+o.GetName()] = o.GetResourceVersion()
+		}
+	}
+	for _, kind := range kinds() {
+		for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
+			out[kind+" "+o.GetName()] = map[string]any{"generation": o.GetGeneration(), "uid": string(o.GetUID()), "spec": o.Object["spec"]}
+		}
+	}
+	return out
+}
+
+func (c *cluster) same(before, after map[string]any) {
+	c.t.Helper()
+	if diff := cmp.Diff(before, after); diff != "" {
+		c.t.Errorf("something changed (-before +after):\n%s", diff)
+	}
+}
+
+// idle runs the operator until it has looked at every object and has nothing more to do.
+func (c *cluster) idle(namespace string) {
+	c.t.Helper()
+	objects := 0
+	for _, kind := range kinds() {
+		objects += len(c.list(v1alpha1.GroupVersion, kind, namespace))
+	}
+	before := c.metric("controller_runtime_reconcile_total")
+	stop := c.run(namespace)
+	defer stop()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		looks := c.metric("controller_runtime_reconcile_total") - before
+		if looks >= float64(objects) && c.metric("workqueue_depth") == 0 && c.metric("controller_runtime_active_workers") == 0 {
+			return
+		}
+	}
+	c.t.Fatalf("the operator is busy after two minutes: %v looks at %d objects", c.metric("controller_runtime_reconcile_total")-before, objects)
+}
+
+// metric sums one of controller-runtime's.
+func (c *cluster) metric(name string) float64 {
+	c.t.Helper()
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,101 @@
+package chart_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"clusterpki.io/operator/test/testenv"
+)
+
+// twins are kustomizations and the values that say the same.
+func twins() map[string]values {
+	latest := values{"tag": "latest"} // config/ names no version of the program, and the chart its own
+	on := values{"enabled": true}
+	all := map[string]values{
+		"default":    {"image": latest},
+		"namespaced": {"image": latest, "scope": "Namespace"},
+		"dashboard":  {"image": latest, "dashboard": on},
+		"namespaced-dashboard": {
+			"image": latest, "scope": "Namespace", "dashboard": on,
+		},
+	}
+	if _, err := os.Stat(filepath.Join(testenv.Root(), "config", "prometheus")); err == nil {
+		all["prometheus"] = values{
+			"image": latest, "metrics": values{"serviceMonitor": on, "prometheusRule": on, "grafanaDashboard": on},
+		}
+	}
+	return all
+}
+
+// TestTwins compares `kubectl kustomize` with `helm template`.
+func TestTwins(t *testing.T) {
+	for name, v := range twins() {
+		t.Run(name, func(t *testing.T) {
+			want := objects(t, kustomize(t, filepath.Join("testdata", "overlays", name)))
+			got := objects(t, render(t, v))
+			// A release is recorded in its namespace, which is there before: no chart can make it.
+			if want["Namespace /"+system] == nil {
+				t.Error("kustomize makes no namespace")
+			}
+			delete(want, "Namespace /"+system)
+			if diff := cmp.Diff(contents(want), contents(got)); diff != "" {
+				t.Errorf("kustomize and Helm differ (-kustomize +helm):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestOverlays has a twin for each kustomization that there is.
+func TestOverlays(t *testing.T) {
+	dirs, err := os.ReadDir(filepath.Join("testdata", "overlays"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		if twins()[d.Name()] == nil && d.Name() != "prometheus" {
+			t.Errorf("testdata/overlays/%s is compared with nothing", d.Name())
+		}
+	}
+}
+
+// contents are objects without what Helm alone adds: labels that say which chart and release they are of, and the
+// annotation that keeps CRDs.
+func contents(all map[string]*unstructured.Unstructured) map[string]any {
+	out := map[string]any{}
+	for key, o := range all {
+		o = o.DeepCopy()
+		labels := o.GetLabels()
+		for _, l := range []string{"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance", "app.kubernetes.io/version"} {
+			delete(labels, l)
+		}
+		o.SetLabels(labels)
+		if a := o.GetAnnotations(); o.GetKind() == "CustomResourceDefinition" && a["helm.sh/resource-policy"] == "keep" {
+			delete(a, "helm.sh/resource-policy")
+			o.SetAnnotations(a)
+		}
+		out[key] = o.Object
+	}
+	return out
+}
+
+func kustomize(t *testing.T, dir string) string {
+	t.Helper()
+	binaries, err := testenv.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "kubectl"), "kustomize", dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("kubectl kustomize %s: %v\n%s", dir, err, stderr.String())
+	}
+	return string(out)
+}

@@ -1,0 +1,130 @@
+package chart_test
+
+import (
+	"bufio"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+// update writes the golden files, and the table in the chart's README.
+var update = flag.Bool("update", false, "write what is compared")
+
+func newLines(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
+
+// compare compares with a file, or writes it.
+func compare(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; go test -update writes it):\n%s", path, diff)
+	}
+}
+
+// TestGolden renders each file of values; Helm 3 renders the same objects.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/values/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, "no values")
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			v := readValues(t, filepath.Base(file))
+			got := render(t, v)
+			compare(t, filepath.Join("testdata", "golden", filepath.Base(file)), got)
+			if diff := cmp.Diff(contents(objects(t, got)), contents(objects(t, render3(t, v)))); diff != "" {
+				t.Errorf("Helm 4 and Helm 3 differ (-4 +3):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestNames names objects after the release, so that several may be in one cluster.
+func TestNames(t *testing.T) {
+	for release, want := range map[string]string{
+		"clusterpki": "clusterpki", "clusterpki-prod": "clusterpki-prod", "prod": "prod-clusterpki",
+		"a-name-of-fifty-three-characters-which-is-the-longest": "a-name-of-fifty-three-characters-which-is-clusterpki",
+	} {
+		rel, err := template(release, "prod", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, o := range objects(t, rel.Manifest) {
+			if name := o.GetName(); o.GetKind() != "CustomResourceDefinition" && name != want && !strings.HasPrefix(name, want+"-") {
+				t.Errorf("release %s has a %s", release, key)
+			}
+			if ns := o.GetNamespace(); ns != "" && ns != "prod" {
+				t.Errorf("release %s has a %s", release, key)
+			}
+		}
+	}
+}
+
+// TestRefused gives values that the schema does not allow.
+func TestRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		`replica: 3`: `additional properties 'replica' not allowed`,
+		`metrics: {serviceMonitor: {enable: true}}`:        `additional properties 'enable' not allowed`,
+		`scope: Namespaced`:                                `at '/scope': value must be one of 'Cluster', 'Namespace'`,
+		`replicas: "2"`:                                    `at '/replicas': got string, want integer`,
+		`replicas: -1`:                                     `at '/replicas': minimum: got -1, want 0`,
+		`image: {digest: sha256:12}`:                       `at '/image/digest': 'sha256:12' does not match pattern`,
+		`image: {repository: ""}`:                          `at '/image/repository': minLength`,
+		`image: {tag: "a b"}`:                              `at '/image/tag'`,
+		`extraArgs: [manager]`:                             `at '/extraArgs/0'`,
+		`crds: {enabled: "true"}`:                          `at '/crds/enabled': got string, want boolean`,
+		`podLabels: {a: 1}`:                                `at '/podLabels/a': got number, want string`,
+		`topologySpreadConstraints: [{topologyKey: zone}]`: `missing properties`,
+		`resources: {request: {cpu: 1}}`:                   `additional properties 'request' not allowed`,
+		`serviceAccount: {name: "Upper"}`:                  `at '/serviceAccount/name'`,
+		`metrics: {grafanaDashboard: {labels: [a]}}`:       `at '/metrics/grafanaDashboard/labels': got array, want object`,
+		`imagePullSecrets: [registry]`:                     `at '/imagePullSecrets/0': got string, want object`,
+		`dashboard: {enabled: true, port: 1}`:              `additional properties 'port' not allowed`,
+		`networkPolicy: true`:                              `networkPolicy`,
+	} {
+		var v values
+		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		_, err := template("clusterpki", system, v)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error\n%v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// TestNotes shows what `helm install` says at the end.
+func TestNotes(t *testing.T) {
+	for text, want := range map[string]string{
+		`{}`:                     "for all namespaces.",
+		`scope: Namespace`:       "for that namespace alone.",
+		`crds: {enabled: false}`: "upgrade them yourself",
+		`crds: {keep: false}`:    "deletes the CustomResourceDefinitions",
+		`dashboard: {enabled: true, secure: false}`: "whoever reaches port 8444 sees the dashboard",
+	} {
+		var v values
+		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		rel, err := template("clusterpki", system, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(rel.Info.Notes, want) {
+			t.Errorf("%s: the notes lack %q:\n%s", text, want, rel.Info.Notes)
+		}
+	}
+}
