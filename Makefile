@@ -16,14 +16,14 @@ RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/d
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
 # SUITES are the tests with heavy dependencies of their own, each a module.
-SUITES = test/crd test/health test/monitoring
+SUITES = test/crd test/health test/chart test/monitoring
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
 # ENV are those that start a real API server.
 ENV = ./internal/controller/... ./internal/cli/... ./test/...
 # GENERATED is what `make verify` regenerates and compares.
-GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md
+GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md charts/clusterpki/files
 
 say = @printf '\033[1m== %s\033[0m\n'
 
@@ -56,8 +56,8 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	$(say) "the suites with modules of their own: $(SUITES)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && for suite in $(SUITES); do \
 	  printf '== %s\n' "$$suite"; \
-	  (cd $$suite && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./...); \
-	done # without the cache, which would not see a change of files outside the module
+	  (cd $$suite && KUBEBUILDER_ASSETS=$$assets go test -vet=off -count=1 -timeout=20m ./...); \
+	done # lint vets; without the cache, which would not see a change of files outside the module
 	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
@@ -121,6 +121,10 @@ docs: $(TOOLS)/crd-ref-docs ## Generate docs/api.md, docs/cli.md and the tables 
 .PHONY: argocd-cm
 argocd-cm: ## Write config/argocd anew: the ConfigMap from the health scripts, and their test data from real objects.
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && cd test/health && KUBEBUILDER_ASSETS=$$assets go test -count=1 -run 'TestStates|TestConfigMap' -update .
+
+.PHONY: chart
+chart: ## Copy into the Helm chart what it shares with config/.
+	hack/chart.sh
 
 .PHONY: fmt
 fmt: $(TOOLS)/golangci-lint ## Format the Go files.

@@ -41,7 +41,7 @@ vulnerabilities() {
 
 before=$(snapshot)
 say "regenerate"
-make --no-print-directory generate manifests docs
+make --no-print-directory generate manifests docs chart
 say "tidy ${modules[*]}"
 for module in "${modules[@]}"; do (cd "$module" && go mod tidy); done
 if ! changed=$(diff <(printf '%s\n' "$before") <(snapshot)); then
