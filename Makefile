@@ -159,8 +159,13 @@ install-plugin: build ## Install `kubectl clusterpki` and its completion into PR
 	$(say) "kubectl clusterpki is in $(PREFIX)"
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG.
-	docker build -t $(IMG) .
+docker-build: ## Build the image IMG with docker, for this machine's architecture.
+	hack/image.sh binaries linux/$$(go env GOARCH)
+	docker build --build-arg TARGETPLATFORM=linux/$$(go env GOARCH) -t $(IMG) -f Dockerfile dist/image
+
+.PHONY: image
+image: ## Build dist/clusterpki.oci.tar with buildah, for amd64 and arm64, and look into it: no container engine needed.
+	hack/image.sh build
 
 .PHONY: build-installer
 build-installer: ## Write dist/install.yaml, to install with kubectl apply -f.
