@@ -13,7 +13,7 @@ import (
 // Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them.
 func Build(now time.Time, objects Objects, name string) Report {
 	r := Report{Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, Problems: []Problem{}}
-	for _, namespace := range objects.namespaces() {
+	for _, namespace := range objects.Namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()
 		for _, top := range b.tops(name) {
@@ -32,7 +32,8 @@ func rank(kind string) int {
 	return slices.Index([]string{KindClusterCA, KindAPIServerCertificate, KindNodeCredential}, kind)
 }
 
-func (o Objects) namespaces() []string {
+// Namespaces are those that hold an object, in order.
+func (o Objects) Namespaces() []string {
 	set := map[string]bool{}
 	for i := range o.CAs {
 		set[o.CAs[i].Namespace] = true
