@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -64,6 +65,19 @@ func (o *connection) loader() clientcmd.ClientConfig {
 
 // connect returns a client and the namespace to use with it.
 func (o *connection) connect() (client.WithWatch, string, error) {
+	config, namespace, err := o.config()
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: controller.Scheme(), Mapper: kinds()})
+	if err != nil {
+		return nil, "", fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	return c, namespace, nil
+}
+
+// config returns how to reach the cluster, and the namespace.
+func (o *connection) config() (*rest.Config, string, error) {
 	loader := o.loader()
 	namespace, _, err := loader.Namespace()
 	if err != nil {
@@ -74,11 +88,7 @@ func (o *connection) connect() (client.WithWatch, string, error) {
 		return nil, "", o.unusable(loader, err)
 	}
 	config.QPS = -1 // the server shares itself out (API priority and fairness); client-go's default is 5 requests a second
-	c, err := client.NewWithWatch(config, client.Options{Scheme: controller.Scheme(), Mapper: kinds()})
-	if err != nil {
-		return nil, "", fmt.Errorf("connect to %s: %w", config.Host, err)
-	}
-	return c, namespace, nil
+	return config, namespace, nil
 }
 
 // kinds are those that commands read and write. To name them saves asking each time which ones there are, which takes

@@ -12,6 +12,7 @@ import (
 
 func newManager() *cobra.Command {
 	var o controller.Options
+	var page dashboardFlags
 	var development bool
 	cmd := &cobra.Command{
 		Use:   "manager",
@@ -31,6 +32,9 @@ func newManager() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := page.addTo(mgr); err != nil {
+				return err
+			}
 			if err := mgr.Start(cmd.Context()); err != nil {
 				return fmt.Errorf("run the manager: %w", err)
 			}
@@ -47,6 +51,7 @@ func newManager() *cobra.Command {
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas reconcile, by a Lease")
 	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of that Lease (default: the one that the pod runs in)")
 	f.IntVar(&o.Workers, "workers", 4, "how many certificates to work on side by side; bounds the CPU that key generation takes")
+	page.addFlags(cmd)
 	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
 	return cmd
 }

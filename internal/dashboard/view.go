@@ -1,0 +1,187 @@
+package dashboard
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/status"
+)
+
+// How much of each the page shows; what is left out is counted.
+const (
+	maxProblems     = 20
+	maxNext         = 8
+	maxCertificates = 200
+)
+
+// View is what the page shows, as of a moment.
+type View struct {
+	Time         time.Time
+	Totals       Totals
+	Problems     []status.Problem
+	MoreProblems int
+	Replacements []Replacement
+	// Next are the certificates that expire next.
+	Next     []Expiry
+	Clusters []Cluster
+	// Log is what happened since the dashboard began to look, the latest first.
+	Log []Entry
+}
+
+// Totals count what there is.
+type Totals struct{ Clusters, CAs, Certificates, Errors, Warnings, Replacing int }
+
+// Expiry is one certificate, and when it ends.
+type Expiry struct {
+	Kind, Namespace, Name string
+	status.State
+}
+
+// Cluster is the PKI in one namespace.
+type Cluster struct {
+	Namespace   string
+	Servers     []APIServer
+	Axis        Axis
+	Authorities []Authority
+}
+
+// APIServer is an API server.
+type APIServer struct {
+	Name, Host, Endpoint string
+	status.State
+	// Seen is what the operator sees on the wire: 'as issued', 'something else' or 'not looked at'.
+	Seen string
+}
+
+// Authority is a CA with what it issued.
+type Authority struct {
+	Namespace, Name, Parent string
+	status.State
+	Replacing    bool
+	Bars         []Bar
+	Certificates []status.Certificate
+	More         int // certificates that are not shown
+	TrustedBy    int
+}
+
+// Build makes the view of the objects; memory is what was seen before.
+func Build(now time.Time, objects status.Objects, memory Memory) View {
+	report := status.Build(now, objects, "")
+	v := View{Time: report.Time, Problems: report.Problems, Log: memory.Log}
+	v.Totals.Errors = report.Errors()
+	v.Totals.Warnings = len(report.Problems) - v.Totals.Errors
+	if len(v.Problems) > maxProblems {
+		v.Problems, v.MoreProblems = v.Problems[:maxProblems], len(v.Problems)-maxProblems
+	}
+	byName := map[[2]string]*v1alpha1.ClusterCA{}
+	for i := range objects.CAs {
+		c := &objects.CAs[i]
+		byName[[2]string{c.Namespace, c.Name}] = c
+	}
+	for _, top := range report.ClusterCAs {
+		for _, a := range flat(top) {
+			v.authority(a, byName[[2]string{a.Namespace, a.Name}])
+		}
+	}
+	slices.SortFunc(v.Next, func(x, y Expiry) int {
+		return cmp.Or(x.NotAfter.Compare(y.NotAfter), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
+	})
+	v.Next = v.Next[:min(len(v.Next), maxNext)]
+	for i := range v.Clusters {
+		v.Clusters[i].finish(now, objects)
+	}
+	v.Replacements = replacements(objects, memory)
+	for _, r := range v.Replacements {
+		if r.Ended.IsZero() {
+			v.Totals.Replacing++
+		}
+	}
+	v.Totals.Clusters = len(v.Clusters)
+	return v
+}
+
+// flat are a CA and those below it, the CA first.
+func flat(a status.Authority) []status.Authority {
+	out := []status.Authority{a}
+	for _, below := range a.ClusterCAs {
+		out = append(out, flat(below)...)
+	}
+	return out
+}
+
+// authority adds a CA to its cluster. A CA that is named and does not exist has no object.
+func (v *View) authority(a status.Authority, object *v1alpha1.ClusterCA) {
+	out := Authority{
+		Namespace: a.Namespace, Name: a.Name, Parent: a.Parent, State: a.State, Replacing: a.Rotation != nil,
+		Certificates: a.Certificates, TrustedBy: len(a.TrustedBy),
+	}
+	if object != nil {
+		out.Bars = barsOf(object)
+		v.Totals.CAs++
+		v.expires(status.KindClusterCA, a.Namespace, a.Name, a.State)
+	}
+	for _, c := range a.Certificates {
+		v.Totals.Certificates++
+		v.expires(c.Kind, a.Namespace, c.Name, c.State)
+	}
+	if n := len(out.Certificates); n > maxCertificates {
+		out.Certificates, out.More = out.Certificates[:maxCertificates], n-maxCertificates
+	}
+	if n := len(v.Clusters); n == 0 || v.Clusters[n-1].Namespace != a.Namespace {
+		v.Clusters = append(v.Clusters, Cluster{Namespace: a.Namespace})
+	}
+	last := &v.Clusters[len(v.Clusters)-1]
+	last.Authorities = append(last.Authorities, out)
+}
+
+func (v *View) expires(kind, namespace, name string, s status.State) {
+	if !s.NotAfter.IsZero() {
+		v.Next = append(v.Next, Expiry{kind, namespace, name, s})
+	}
+}
+
+// finish adds the API servers, and lays the bars of all CAs out on one axis.
+func (c *Cluster) finish(now time.Time, objects status.Objects) {
+	states := map[string]status.State{}
+	var bars []Bar
+	for _, a := range c.Authorities {
+		bars = append(bars, a.Bars...)
+		for _, leaf := range a.Certificates {
+			if leaf.Kind == status.KindAPIServerCertificate {
+				states[leaf.Name] = leaf.State
+			}
+		}
+	}
+	c.Axis = axisOf(now, bars)
+	for _, a := range c.Authorities {
+		for i := range a.Bars {
+			a.Bars[i].place(c.Axis)
+		}
+	}
+	for i := range objects.Servers {
+		s := &objects.Servers[i]
+		if s.Namespace != c.Namespace {
+			continue
+		}
+		c.Servers = append(c.Servers, APIServer{
+			Name: s.Name, Host: s.Spec.HostName, Endpoint: s.Spec.Endpoint, State: states[s.Name], Seen: seen(s),
+		})
+	}
+	slices.SortFunc(c.Servers, func(x, y APIServer) int { return cmp.Compare(x.Name, y.Name) })
+}
+
+// seen says in words what condition Serving does.
+func seen(s *v1alpha1.APIServerCertificate) string {
+	for _, c := range s.Status.Conditions {
+		switch {
+		case c.Type != v1alpha1.ServingCondition:
+		case c.Status == "True":
+			return "as issued"
+		case c.Status == "False":
+			return "something else"
+		}
+	}
+	return "not looked at"
+}
