@@ -80,9 +80,16 @@ test-unit: openssl ## Run the tests of the pure packages: seconds, no API server
 test-env: openssl ## Run the tests on a real API server, with the race detector.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m $(ENV)
 
-.PHONY: docs-test
-docs-test: openssl ## Run each command and apply each manifest of the documentation.
+.PHONY: test-docs
+test-docs: openssl ## Run each command and apply each manifest of the documentation.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./test/docs
+
+.PHONY: test-browser
+test-browser: ## Look at the dashboard in headless Chromium (about 2 minutes); SCREENSHOTS=1 takes the docs' pictures anew.
+	@hack/chromium.sh $(if $(filter-out 0,$(SCREENSHOTS)),pngquant)
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && \
+	  KUBEBUILDER_ASSETS=$$assets SCREENSHOTS=$(if $(filter-out 0,$(SCREENSHOTS)),$(CURDIR)/docs/images) go run ./test/browser
+	@$(if $(filter-out 0,$(SCREENSHOTS)),pngquant --force --skip-if-larger --ext .png --quality 70-95 docs/images/dashboard-*.png)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
