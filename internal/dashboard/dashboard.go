@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -96,7 +97,9 @@ func (s *Server) Start(ctx context.Context) error {
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
-		BaseContext:    func(net.Listener) context.Context { return ctx },
+		// Browsers that do not know the certificate are no news.
+		ErrorLog:    slog.NewLogLogger(logr.ToSlogHandler(s.options.Log.V(1)), slog.LevelInfo),
+		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	if s.options.Secure {
 		own := &selfSigned{clock: s.options.Clock, log: s.options.Log, names: append([]string{"localhost"}, s.options.Hosts...)}

@@ -173,5 +173,9 @@ func (s stream) send(event, data string) error {
 	if err := s.control.Flush(); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
+	// Until the next event there is no hurry: HTTP/2 resets a stream at its deadline, whether something is written or not.
+	if err := s.control.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("lift the limit of the time to write: %w", err)
+	}
 	return nil
 }
