@@ -76,6 +76,11 @@ test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is bui
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
 	go test $(UNIT)
 
+.PHONY: upgrade-fixture
+upgrade-fixture: ## Keep what the present VERSION (v0.2.0) leaves in a cluster: later ones must leave it as it is.
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && KUBEBUILDER_ASSETS=$$assets \
+	  go test ./test/restore -count=1 -run '^TestUpgrade$$' -fixture "$(VERSION)"
+
 .PHONY: test-env
 test-env: openssl ## Run the tests on a real API server, with the race detector.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m $(ENV)
