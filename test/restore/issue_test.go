@@ -1,0 +1,127 @@
+package restore_test
+
+import (
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// delivery is how the objects of these tests are delivered: fast, so that a replacement goes on in real time.
+func delivery(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
+	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
+}
+
+func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
+	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
+	for _, m := range mods {
+		m(ca)
+	}
+	return ca
+}
+
+func newServer(name string) *v1alpha1.APIServerCertificate {
+	return &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.APIServerCertificateSpec{
+		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", Endpoint: "https://k8s-master:6443",
+		ServiceAccountKeys: &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}, Delivery: delivery(v1alpha1.DeliveryMounted),
+	}}
+}
+
+func newKubelet(name string, mode v1alpha1.DeliveryMode, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
+	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.NodeCredentialSpec{
+		CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
+		HostName: name, Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{}, Delivery: delivery(mode),
+	}}
+	for _, m := range mods {
+		m(c)
+	}
+	return c
+}
+
+// issueEverything applies the samples, and what they don't show: an imported CA, an intermediate one, one that publishes
+// its pair and goes with its object, every way of delivery, and a key that never leaves its host.
+func (w *world) issueEverything() {
+	w.t.Helper()
+	w.kubectl("apply", "-k", "config/samples")
+	legacy, err := pki.SelfSign(time.Now(), pki.Request{
+		Subject: pki.Subject{CommonName: "legacy"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	key, err := legacy.Key.Reveal()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.create(
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: "legacy-ca"}, Type: corev1.SecretTypeTLS,
+			Data: map[string][]byte{"tls.crt": legacy.CertPEM(), "tls.key": key},
+		},
+		newCA("legacy", func(ca *v1alpha1.ClusterCA) {
+			ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "legacy-ca"}}}
+		}),
+		newCA("below", func(ca *v1alpha1.ClusterCA) {
+			ca.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "k8s"}}}
+		}),
+		newCA("signer", func(ca *v1alpha1.ClusterCA) {
+			ca.Spec.SecretName, ca.Spec.DeletionPolicy = "signer-pair", v1alpha1.DeletionDelete
+		}),
+		newKubelet("agent", v1alpha1.DeliveryAgent),
+		newKubelet("manual", v1alpha1.DeliveryManual),
+		newKubelet("own-key", v1alpha1.DeliveryAgent, func(c *v1alpha1.NodeCredential) { c.Spec.KeySource = v1alpha1.KeySourceHost }),
+		newKubelet("below-client", v1alpha1.DeliveryMounted, func(c *v1alpha1.NodeCredential) {
+			c.Spec.CARef.Name, c.Spec.APIServerRef, c.Spec.Kubeconfig = "below", nil, nil
+			c.Spec.Role, c.Spec.Custom = "Custom", &v1alpha1.CustomIdentity{CommonName: "below-client", Usages: []v1alpha1.KeyUsage{v1alpha1.ClientAuth}}
+		}),
+	)
+	w.ask("own-key")
+	w.ready()
+	w.report("agent", "agent", time.Now())
+	w.settled()
+}
+
+// ask lets the host of a credential ask for a certificate for a key of its own.
+func (w *world) ask(credential string) {
+	w.t.Helper()
+	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	request, err := pki.NewCSR(pki.Request{
+		Subject:  pki.Subject{CommonName: "system:node:" + credential, Organizations: []string{"system:nodes"}},
+		Validity: time.Hour, Usages: []pki.Usage{pki.ClientAuth}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
+	}, key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	name := credential + "-tls"
+	w.eventually("there is a Lease", func() error {
+		return w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, &coordinationv1.Lease{})
+	})
+	edit(w, name, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
+		metav1.SetMetaDataAnnotation(&l.ObjectMeta, v1alpha1.RequestAnnotation, string(request))
+		l.Spec.HolderIdentity, l.Spec.RenewTime = &credential, &metav1.MicroTime{Time: time.Now()}
+	})
+}
+
+// issued is a namespace of the source cluster in which everything was issued, once for all tests; the operator is stopped.
+func issued(t *testing.T) *world {
+	t.Helper()
+	w := source.world(t, "prod")
+	if !w.missing("k8s-trust", &corev1.ConfigMap{}) {
+		return w
+	}
+	stop := source.operate(t, optionsOf(w, nil))
+	w.issueEverything()
+	stop()
+	return w
+}

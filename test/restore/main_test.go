@@ -1,0 +1,136 @@
+// Package restore_test backs the PKI of a cluster up, loses the cluster, and restores it into another one: real API servers,
+// and Kubernetes' own garbage collector, which deletes what refers to an owner that does not exist.
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/process"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// cluster is a control plane with clusterpki's kinds.
+type cluster struct {
+	cfg  *rest.Config
+	api  client.Client // not cached
+	env  *envtest.Environment
+	file string // a kubeconfig
+}
+
+// source is where everything is issued, target is where it is restored: the garbage collector runs there.
+var source, target *cluster
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "clusterpki-restore-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	for name, c := range map[string]**cluster{"source": &source, "target": &target} {
+		if *c, err = newCluster(filepath.Join(dir, name)); err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, (*c).env.Stop()) }()
+	}
+	collector, err := collectGarbage(target, filepath.Join(dir, "kube-controller-manager.log"))
+	if err != nil {
+		return 0, err
+	}
+	defer collector.Stop(5 * time.Second)
+	if code = m.Run(); collector.Failed() != nil {
+		tail, _ := process.Tail(collector.Log(), 20)
+		return code, fmt.Errorf("%w\n%s", collector.Failed(), tail)
+	}
+	return code, nil
+}
+
+func newCluster(file string) (*cluster, error) {
+	env, err := testenv.Start()
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{cfg: env.Config, env: env, file: file}
+	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err == nil {
+		var text []byte
+		if text, err = user.KubeConfig(); err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+	}
+	if err == nil {
+		c.api, err = client.New(env.Config, client.Options{Scheme: controller.Scheme()})
+	}
+	if err != nil {
+		return nil, errors.Join(err, env.Stop())
+	}
+	return c, nil
+}
+
+// collectGarbage runs kube-controller-manager for its garbage collector alone.
+func collectGarbage(c *cluster, log string) (*process.Process, error) {
+	dir, err := testenv.Binaries("kube-controller-manager")
+	if err != nil {
+		return nil, err
+	}
+	return process.Start(process.Spec{
+		Name: "kube-controller-manager", Path: filepath.Join(dir, "kube-controller-manager"), Log: log,
+		Args: []string{
+			"--kubeconfig=" + c.file, "--controllers=garbage-collector-controller", "--leader-elect=false", "--secure-port=0",
+			"--kube-api-qps=500", "--kube-api-burst=500",
+		},
+	})
+}
+
+// operate runs the operator for a namespace until the function that it returns is called, or the test ends.
+func (c *cluster) operate(t *testing.T, o controller.Options, wrap ...func(*rest.Config)) (stop func()) {
+	t.Helper()
+	cfg := rest.CopyConfig(c.cfg)
+	for _, w := range wrap {
+		w(cfg)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Poll = time.Second
+	mgr, err := controller.New(ctx, cfg, o)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the operator ended: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}

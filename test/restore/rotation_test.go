@@ -1,0 +1,280 @@
+package restore_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// clients are delivered in every way.
+var clients = []string{"mounted", "agent", "manual"}
+
+// stuck keeps a rotation in phase Preparing: the write that publishes the new CA fails.
+func stuck(cfg *rest.Config) {
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return refusing{next} })
+}
+
+type refusing struct{ http.RoundTripper }
+
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, "/configmaps/k8s-trust") {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		if bytes.Contains(body, []byte(plan.Trusted)) {
+			return nil, errors.New("the test keeps the ledger as it is")
+		}
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return r.RoundTripper.RoundTrip(req)
+}
+
+// acknowledge lets the agent and a person say that what is issued now is in use.
+func (w *world) acknowledge(at time.Time) {
+	w.t.Helper()
+	w.report("agent", "agent", at)
+	var s corev1.Secret
+	w.get("manual-tls", &s)
+	certs, err := pki.ParseCertificates(s.Data["tls.crt"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	edit(w, "manual", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
+		c.Spec.Delivery.Acknowledged = &v1alpha1.AcknowledgedDelivery{
+			SerialNumber: pki.SerialOf(certs[0]),
+			Trust:        []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: w.ledger("k8s").TrustRevision}},
+		}
+	})
+}
+
+// rotatingUntil replaces the CA of a namespace of the source cluster, and stops in a phase, in which the agent has acknowledged
+// everything and a person nothing.
+func rotatingUntil(t *testing.T, phase plan.Phase) *world {
+	t.Helper()
+	w := source.world(t, "rotation-"+strings.ToLower(string(phase)))
+	stop := source.operate(t, optionsOf(w, nil))
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
+		newKubelet("agent", v1alpha1.DeliveryAgent), newKubelet("manual", v1alpha1.DeliveryManual))
+	w.ready()
+	w.settled()
+	w.acknowledge(time.Now())
+	w.settled()
+	if phase == plan.Preparing {
+		stop()
+		stop = source.operate(t, optionsOf(w, nil), stuck)
+	}
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2" })
+	w.eventually("the rotation is in phase "+string(phase), func() error {
+		now := w.ledger("k8s").Phase()
+		if now == phase {
+			return nil
+		}
+		if now != plan.Completed && now != plan.Preparing {
+			w.settled()
+			w.acknowledge(time.Now())
+		}
+		return fmt.Errorf("it is in phase %s", now)
+	})
+	w.settled()
+	if phase != plan.Preparing {
+		w.report("agent", "agent", time.Now())
+		w.settled()
+	}
+	stop()
+	return w
+}
+
+// disk is what one party uses.
+type disk struct {
+	pair   pki.KeyPair
+	trusts []*x509.Certificate // the servers of, or the clients of
+}
+
+// disks are what stands in the Secrets now.
+func (w *world) disks() map[string]disk {
+	w.t.Helper()
+	out := map[string]disk{}
+	read := func(name, pair, bundle, key string) {
+		var tls, trust corev1.Secret
+		w.get(pair, &tls)
+		w.get(bundle, &trust)
+		p, err := pki.ParseKeyPair(tls.Data["tls.crt"], tls.Data["tls.key"])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		roots, err := pki.ParseCertificates(trust.Data[key])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		out[name] = disk{p, roots}
+	}
+	read("k8s-master", "k8s-master-tls", "k8s-master-tls", "client-ca.crt")
+	for _, c := range clients {
+		read(c, c+"-tls", c+"-kubeconfig", "ca.crt")
+	}
+	return out
+}
+
+// hosts are the parties as they may be: some have what stands in the Secrets now, others what is the oldest that they
+// may still have.
+type hosts struct {
+	w       *world
+	slow    map[string]disk
+	history []moment
+	met     int
+}
+
+type moment struct {
+	at    time.Time
+	disks map[string]disk
+}
+
+// look lets everybody meet everybody. What is mounted arrives ten minutes after it was written, at the latest.
+func (h *hosts) look(now time.Time) {
+	h.w.t.Helper()
+	fresh := h.w.disks()
+	h.history = append(h.history, moment{now, fresh})
+	for _, m := range h.history {
+		if !m.at.Add(10 * time.Minute).After(now) {
+			h.slow["mounted"], h.slow["k8s-master"] = m.disks["mounted"], m.disks["k8s-master"]
+		}
+	}
+	for _, server := range []disk{fresh["k8s-master"], h.slow["k8s-master"]} {
+		for _, name := range clients {
+			for _, c := range []disk{fresh[name], h.slow[name]} {
+				h.met++
+				if err := server.pair.Verify(now, c.trusts); err != nil {
+					h.w.t.Errorf("%s: %s refuses the server: %v", h.w.ledger("k8s").Phase(), name, err)
+				}
+				if err := c.pair.Verify(now, server.trusts); err != nil {
+					h.w.t.Errorf("%s: the server refuses %s: %v", h.w.ledger("k8s").Phase(), name, err)
+				}
+			}
+		}
+	}
+}
+
+// slowDelivery sets every propagationDelay to what the hosts of these tests take.
+func slowDelivery(o *unstructured.Unstructured) {
+	if ours(*o) && o.GetKind() != "ClusterCA" {
+		_ = unstructured.SetNestedField(o.Object, "10m", "spec", "delivery", "propagationDelay")
+	}
+}
+
+// numberOf is the fingerprint of each generation of a ledger.
+func fingerprints(l plan.Ledger) map[int32]string {
+	out := map[int32]string{}
+	for _, g := range l.Generations {
+		out[g.Number] = g.SHA256
+	}
+	return out
+}
+
+// TestUnfinishedRotation backs up in every phase of a CA's replacement, and restores: it goes on with the same keys, no
+// revision comes twice, nobody's word of before counts, and everybody can talk to everybody at every moment.
+func TestUnfinishedRotation(t *testing.T) {
+	for _, phase := range []plan.Phase{plan.Preparing, plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust} {
+		t.Run(string(phase), func(t *testing.T) {
+			from := rotatingUntil(t, phase)
+			want, was := from.contents(), from.ledger("k8s")
+			d := from.velero()
+			if phase == plan.DistributingTrust || phase == plan.WithdrawingTrust {
+				d = from.backup()
+			}
+			w := target.world(t, from.ns)
+			w.restore(d.each(slowDelivery))
+			w.swept()
+			clock := testingclock.NewFakePassiveClock(time.Now())
+			h := &hosts{w: w, slow: w.disks()}
+			target.operate(t, optionsOf(w, clock))
+			w.settled()
+			w.same(want)
+
+			w.unheard(h, clock, was)
+			w.finish(h, clock, was)
+			if now := fingerprints(w.ledger("k8s")); len(now) != 1 || now[2] != fingerprints(was)[2] {
+				t.Errorf("the generations are %v, and were %v", now, fingerprints(was))
+			}
+			w.ready()
+			t.Logf("%d meetings", h.met)
+		})
+	}
+}
+
+// unheard lets half an hour pass in which neither an agent nor a person says anything. For ten minutes nothing at all
+// happens; then not more than what needs nobody's word.
+func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
+	w.t.Helper()
+	begin := clock.Now()
+	for clock.Now().Before(begin.Add(30 * time.Minute)) {
+		clock.SetTime(clock.Now().Add(3 * time.Minute))
+		w.visit(clock)
+		h.look(clock.Now())
+		l := w.ledger("k8s")
+		if clock.Now().Before(begin.Add(plan.Settling)) && l.Revision != was.Revision {
+			w.t.Fatalf("after %s the ledger made a step: %+v", clock.Now().Sub(begin), l)
+		}
+		if was.Phase() != plan.Preparing && l.Phase() != was.Phase() || l.Phase() == plan.Reissuing && was.Phase() == plan.Preparing {
+			w.t.Fatalf("nobody has said anything, and the phase is %s", l.Phase())
+		}
+	}
+	var ca v1alpha1.ClusterCA
+	w.eventually("the agent and the person are waited for", func() error {
+		w.get("k8s", &ca)
+		var pending []string
+		for _, g := range ca.Status.Rotation.Gates {
+			pending = append(pending, g.Pending...)
+		}
+		if !slices.Contains(pending, "NodeCredential/agent (AgentSilent)") || !slices.Contains(pending, "NodeCredential/manual") {
+			return fmt.Errorf("pending are %v", pending)
+		}
+		return nil
+	})
+}
+
+// finish brings the replacement to its end.
+func (w *world) finish(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
+	w.t.Helper()
+	revision, trust := was.Revision, was.TrustRevision
+	for range 60 {
+		l := w.ledger("k8s")
+		if l.Revision < revision || l.TrustRevision < trust {
+			w.t.Fatalf("the ledger went back to %+v", l)
+		}
+		if revision, trust = l.Revision, l.TrustRevision; l.Phase() == plan.Completed {
+			return
+		}
+		now := w.disks()
+		h.slow["agent"], h.slow["manual"] = now["agent"], now["manual"]
+		w.acknowledge(clock.Now())
+		w.visit(clock)
+		h.look(clock.Now())
+		clock.SetTime(clock.Now().Add(3 * time.Minute))
+		w.visit(clock)
+		h.look(clock.Now())
+	}
+	w.t.Fatalf("the replacement does not end: %+v", w.ledger("k8s"))
+}
+
+// visit lets the operator act upon a clock that was moved: an open gate is looked at every second.
+func (w *world) visit(*testingclock.FakePassiveClock) {
+	w.t.Helper()
+	w.settled()
+}

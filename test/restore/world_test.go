@@ -1,0 +1,290 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// world is a namespace of a cluster.
+type world struct {
+	*cluster
+	t  *testing.T
+	ns string
+}
+
+func (c *cluster) world(t *testing.T, ns string) *world {
+	t.Helper()
+	err := c.api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
+	if client.IgnoreAlreadyExists(err) != nil {
+		t.Fatal(err)
+	}
+	return &world{c, t, ns}
+}
+
+// kubectl runs kubectl in the repository's root.
+func (w *world) kubectl(args ...string) {
+	w.t.Helper()
+	dir, err := testenv.Binaries()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(w.t.Context(), filepath.Join(dir, "kubectl"), append([]string{"--kubeconfig", w.file, "-n", w.ns}, args...)...)
+	cmd.Dir = testenv.Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func (w *world) create(objects ...client.Object) {
+	w.t.Helper()
+	for _, o := range objects {
+		o.SetNamespace(w.ns)
+		if err := w.api.Create(w.t.Context(), o); err != nil {
+			w.t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+		}
+	}
+}
+
+func (w *world) get(name string, o client.Object) {
+	w.t.Helper()
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+		w.t.Fatalf("get %T %s: %v", o, name, err)
+	}
+}
+
+func (w *world) missing(name string, o client.Object) bool {
+	w.t.Helper()
+	return apierrors.IsNotFound(w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o))
+}
+
+// edit changes an object, and tries again when the operator was faster.
+func edit[T client.Object](w *world, name string, o T, change func(T)) {
+	w.t.Helper()
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+			return err
+		}
+		change(o)
+		return w.api.Update(w.t.Context(), o)
+	})
+	if err != nil {
+		w.t.Fatalf("edit %s: %v", name, err)
+	}
+}
+
+// eventually waits until check answers nil. The bound says that something never happens, not how fast it is.
+func (w *world) eventually(what string, check func() error) {
+	w.t.Helper()
+	var err error
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	w.t.Fatalf("%s: %v", what, err)
+}
+
+// resources are all custom resources.
+func (w *world) resources() []client.Object {
+	w.t.Helper()
+	var out []client.Object
+	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
+		out = append(out, w.list(list)...)
+	}
+	return out
+}
+
+func (w *world) list(list client.ObjectList) []client.Object {
+	w.t.Helper()
+	if err := w.api.List(w.t.Context(), list, client.InNamespace(w.ns)); err != nil {
+		w.t.Fatal(err)
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := make([]client.Object, 0, len(items))
+	for _, item := range items {
+		out = append(out, item.(client.Object))
+	}
+	return out
+}
+
+func conditionsOf(o client.Object) []metav1.Condition {
+	switch c := o.(type) {
+	case *v1alpha1.ClusterCA:
+		return c.Status.Conditions
+	case *v1alpha1.APIServerCertificate:
+		return c.Status.Conditions
+	case *v1alpha1.NodeCredential:
+		return c.Status.Conditions
+	default:
+		return nil
+	}
+}
+
+// ready waits until every custom resource is, and returns how many there are.
+func (w *world) ready() int {
+	w.t.Helper()
+	n := 0
+	w.eventually("everything is Ready", func() error {
+		var waiting []string
+		all := w.resources()
+		for _, o := range all {
+			c := meta.FindStatusCondition(conditionsOf(o), v1alpha1.ReadyCondition)
+			if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != o.GetGeneration() {
+				waiting = append(waiting, fmt.Sprintf("%T %s: %+v", o, o.GetName(), conditionsOf(o)))
+			}
+		}
+		if n = len(all); len(waiting) > 0 {
+			return fmt.Errorf("%d are not: %s", len(waiting), strings.Join(waiting, "\n"))
+		}
+		return nil
+	})
+	return n
+}
+
+// condition waits for a condition of an object.
+func (w *world) condition(o client.Object, name, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+	w.t.Helper()
+	var found metav1.Condition
+	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
+		w.get(name, o)
+		c := meta.FindStatusCondition(conditionsOf(o), kind)
+		if c == nil || c.Status != status || c.Reason != reason {
+			return fmt.Errorf("conditions are %+v", conditionsOf(o))
+		}
+		found = *c
+		return nil
+	})
+	return found
+}
+
+// versions are the resource versions of all that the operator writes.
+func (w *world) versions() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	all := w.resources()
+	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.ConfigMapList{}, &coordinationv1.LeaseList{}} {
+		all = append(all, w.list(list)...)
+	}
+	for _, o := range all {
+		out[fmt.Sprintf("%T %s", o, o.GetName())] = o.GetResourceVersion()
+	}
+	return out
+}
+
+// settled waits until the operator has nothing left to do.
+func (w *world) settled() {
+	w.t.Helper()
+	last, still := w.versions(), 0
+	w.eventually("the operator has nothing left to do", func() error {
+		time.Sleep(400 * time.Millisecond)
+		now := w.versions()
+		if still++; !maps.Equal(now, last) {
+			last, still = now, 0
+		}
+		if still < 4 {
+			return fmt.Errorf("it writes on")
+		}
+		return nil
+	})
+}
+
+// contents are all bytes of keys, certificates, bundles, kubeconfigs and ledgers.
+func (w *world) contents() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	for _, o := range w.list(&corev1.SecretList{}) {
+		for key, value := range o.(*corev1.Secret).Data {
+			out["Secret "+o.GetName()+" "+key] = string(value)
+		}
+	}
+	for _, o := range w.list(&corev1.ConfigMapList{}) {
+		for key, value := range o.(*corev1.ConfigMap).Data {
+			out["ConfigMap "+o.GetName()+" "+key] = value
+		}
+	}
+	return out
+}
+
+// changed names what differs between two contents. No key is printed.
+func changed(got, want map[string]string) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if now, there := got[name]; !there {
+			out = append(out, name+" is gone")
+		} else if !bytes.Equal([]byte(now), []byte(want[name])) {
+			out = append(out, name+" is another")
+		}
+	}
+	for name := range got {
+		if _, there := want[name]; !there {
+			out = append(out, name+" is new")
+		}
+	}
+	return out
+}
+
+func (w *world) ledger(ca string) plan.Ledger {
+	w.t.Helper()
+	var cm corev1.ConfigMap
+	w.get(v1alpha1.TrustConfigMapName(ca), &cm)
+	l, err := plan.ParseLedger(cm.Data[v1alpha1.LedgerKey])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// report lets the agent of a host say that everything which was issued to a credential is in use.
+func (w *world) report(credential, host string, at time.Time) {
+	w.t.Helper()
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		var tls, kubeconfig corev1.Secret
+		var lease coordinationv1.Lease
+		for name, o := range map[string]client.Object{credential + "-tls": &tls, credential + "-kubeconfig": &kubeconfig} {
+			if err := w.api.Get(context.Background(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
+				return err
+			}
+		}
+		if err := w.api.Get(context.Background(), client.ObjectKey{Namespace: w.ns, Name: credential + "-tls"}, &lease); err != nil {
+			return err
+		}
+		state, err := ack.Contents(&tls, &kubeconfig)
+		if err != nil {
+			return err
+		}
+		text, err := ack.Report{Installed: &state, Verified: &state}.Text()
+		if err != nil {
+			return err
+		}
+		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.ReportAnnotation, text)
+		lease.Spec.HolderIdentity, lease.Spec.RenewTime = &host, &metav1.MicroTime{Time: at}
+		return w.api.Update(context.Background(), &lease)
+	})
+	if err != nil {
+		w.t.Fatalf("report %s: %v", credential, err)
+	}
+}
