@@ -112,7 +112,7 @@ func (c *cluster) operate(t *testing.T, o controller.Options, wrap ...func(*rest
 		w(cfg)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o.Poll = time.Second
+	o.Poll = 200 * time.Millisecond
 	mgr, err := controller.New(ctx, cfg, o)
 	if err != nil {
 		cancel()

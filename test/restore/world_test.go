@@ -200,12 +200,12 @@ func (w *world) settled() {
 	w.t.Helper()
 	last, still := w.versions(), 0
 	w.eventually("the operator has nothing left to do", func() error {
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		now := w.versions()
 		if still++; !maps.Equal(now, last) {
 			last, still = now, 0
 		}
-		if still < 4 {
+		if still < 5 {
 			return fmt.Errorf("it writes on")
 		}
 		return nil
