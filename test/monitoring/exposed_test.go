@@ -142,7 +142,7 @@ func grouped(expr parser.Expr) []string {
 			out = append(out, n.Grouping...)
 		case *parser.BinaryExpr:
 			if n.VectorMatching != nil {
-				out = append(out, n.VectorMatching.MatchingLabels...)
+				out = append(append(out, n.VectorMatching.MatchingLabels...), n.VectorMatching.Include...)
 			}
 		}
 		return nil

@@ -3,6 +3,7 @@ package monitoring_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/test/testenv"
@@ -153,5 +155,44 @@ func TestServiceMonitor(t *testing.T) {
 	}
 	if len(m.Spec.Endpoints) != 1 || !m.Spec.Endpoints[0].HonorLabels {
 		t.Error("without honorLabels the namespaces of objects become those of the pod")
+	}
+}
+
+// TestComponent adds the component to a kustomization, as docs/monitoring.md says: Grafana's sidecar finds the dashboard by its label.
+func TestComponent(t *testing.T) {
+	bin, err := testenv.Binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	component, err := filepath.Rel(dir, filepath.Join(testenv.Root(), "config", "prometheus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte("components: ["+component+"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "kubectl"), "kustomize", dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]corev1.ConfigMap{}
+	for text := range strings.SplitSeq(string(out), "\n---\n") {
+		var o corev1.ConfigMap // of the others only what all have is read
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Namespace != "clusterpki-system" {
+			t.Errorf("%s %s is in namespace %q", o.Kind, o.Name, o.Namespace)
+		}
+		found[o.Kind+"/"+o.Name] = o
+	}
+	want := []string{"ConfigMap/clusterpki-dashboard", "PrometheusRule/clusterpki", "ServiceMonitor/clusterpki"}
+	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
+		t.Errorf("it holds %v, not %v", got, want)
+	}
+	dashboard := found[want[0]]
+	if dashboard.Labels["grafana_dashboard"] != "1" || dashboard.Data["dashboard.json"] != string(read(t, "config", "prometheus", "dashboard.json")) {
+		t.Errorf("the ConfigMap has the labels %v and %d bytes", dashboard.Labels, len(dashboard.Data["dashboard.json"]))
 	}
 }
