@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/test/testenv"
 )
 
 // update writes the golden files, and the table in the chart's README.
@@ -103,6 +105,50 @@ func TestRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error\n%v\nwant %s", text, err, want)
 		}
+	}
+}
+
+// TestPrometheus has what config/prometheus holds follow the values; before there is such a folder, it is refused.
+func TestPrometheus(t *testing.T) {
+	const text = `{secure: false, serviceMonitor: {enabled: true, labels: {release: prometheus}},
+		prometheusRule: {enabled: true, runbookBaseURL: "https://wiki.example.com/runbooks/"}}`
+	var metrics values
+	if err := yaml.Unmarshal([]byte(text), &metrics); err != nil {
+		t.Fatal(err)
+	}
+	rel, err := template("mine", "prod", values{"metrics": metrics})
+	if _, missing := os.Stat(filepath.Join(testenv.Root(), "config", "prometheus")); missing != nil {
+		if err == nil || !strings.Contains(err.Error(), "this version of the chart has no prometheus/") {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := objects(t, rel.Manifest)
+	monitor, rules := all["ServiceMonitor prod/mine-clusterpki"], all["PrometheusRule prod/mine-clusterpki"]
+	if monitor == nil || rules == nil {
+		t.Fatalf("there is no ServiceMonitor or no PrometheusRule in\n%s", rel.Manifest)
+	}
+	if monitor.GetLabels()["release"] != "prometheus" {
+		t.Errorf("the ServiceMonitor has the labels %v", monitor.GetLabels())
+	}
+	shown, err := yaml.Marshal(monitor.Object["spec"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]bool{"scheme: http\n": true, "- prod\n": true, "tlsConfig": false, "clusterpki-system": false} {
+		if strings.Contains(string(shown), what) != want {
+			t.Errorf("the ServiceMonitor has %q: %t, want %t:\n%s", what, !want, want, shown)
+		}
+	}
+	if shown, err = yaml.Marshal(rules.Object["spec"]); err != nil {
+		t.Fatal(err)
+	}
+	alerts := strings.Count(string(shown), "alert: ")
+	if urls := strings.Count(string(shown), "runbook_url: https://wiki.example.com/runbooks/ClusterPKI"); urls != alerts || alerts == 0 {
+		t.Errorf("%d of %d alerts lead to the runbooks", urls, alerts)
 	}
 }
 
