@@ -69,8 +69,7 @@ test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is bui
 	$(say) "Argo CD, and Kubernetes' programs (built once)"
 	@argocd=$$(hack/argocd/build.sh) && assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && \
 	  (cd test/gitops && go test -c -o ../../bin/gitops.test .) && cd test/gitops && \
-	  ARGOCD=$$argocd KUBEBUILDER_ASSETS=$$assets unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) \
-	    sh -c 'ip link set lo up && exec ../../bin/gitops.test -test.v -test.timeout=30m' # Argo CD's metrics know no loopback
+	  ARGOCD=$$argocd KUBEBUILDER_ASSETS=$$assets ../../hack/loopback.sh ../../bin/gitops.test -test.v -test.timeout=30m
 
 .PHONY: test-unit
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.

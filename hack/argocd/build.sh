@@ -22,12 +22,13 @@ if [ ! -x "$out/argocd" ]; then
   mv "$out/.argocd.partial" "$out/argocd"
   echo "  built Argo CD in $((SECONDS - started)) s" >&2
 fi
-# The custom resources are those of the very version.
+# Beside it, of the very version: its custom resources, and the script that its repository server runs.
 if [ ! -d "$out/crds" ]; then
+  module=$(go list -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)
+  install -m 755 "$module/hack/git-verify-wrapper.sh" "$out/git-verify-wrapper.sh"
   rm -rf "$out/.crds.partial"
-  cp -r "$(go list -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)/manifests/crds" "$out/.crds.partial"
-  chmod -R u+w "$out/.crds.partial"
-  rm "$out/.crds.partial/kustomization.yaml"
+  mkdir "$out/.crds.partial"
+  install -m 644 "$module"/manifests/crds/*-crd.yaml "$out/.crds.partial"
   mv "$out/.crds.partial" "$out/crds"
 fi
 printf '%s\n' "$out"

@@ -167,7 +167,7 @@ func (a *app) neverOutOfSync(mark int, revision string) {
 func (c *cluster) eventually(what string, check func() error) {
 	c.t.Helper()
 	var err error
-	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

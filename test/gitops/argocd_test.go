@@ -88,11 +88,11 @@ func (c *cluster) startArgoCD(settings map[string]string) {
 	dir := c.t.TempDir()
 	env := []string{
 		"HOME=" + dir, "TMPDIR=" + dir, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false",
-		"ARGOCD_TLS_DATA_PATH=" + dir, "ARGOCD_SSH_DATA_PATH=" + dir,
+		"ARGOCD_TLS_DATA_PATH=" + dir, "ARGOCD_SSH_DATA_PATH=" + dir, "PATH=" + c.argocd + ":" + os.Getenv("PATH"),
 	}
 	c.start("redis", nil, "redis-server", "--bind", "127.0.0.1", "--port", redis, "--save", "", "--appendonly", "no", "--dir", dir)
 	c.start("argocd-repo-server", append(env, "ARGOCD_BINARY_NAME=argocd-repo-server"), filepath.Join(c.argocd, "argocd"),
-		"--address=127.0.0.1", "--port="+repo, "--metrics-address=127.0.0.1", "--metrics-port="+port(c.t), "--disable-tls",
+		"--address=127.0.0.1", "--port="+repo, "--metrics-address=127.0.0.1", "--metrics-port="+port(c.t), "--disable-tls", "--client-ca-path=",
 		"--redis=127.0.0.1:"+redis, "--loglevel=warn")
 	c.start("argocd-application-controller", append(env, "ARGOCD_BINARY_NAME=argocd-application-controller"), filepath.Join(c.argocd, "argocd"),
 		"--kubeconfig="+c.kubeconfig, "--namespace=argocd", "--repo-server=127.0.0.1:"+repo, "--repo-server-plaintext",

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +43,7 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 		BinaryAssetsDirectory: programs,
 		CRDDirectoryPaths:     []string{filepath.Join(testenv.Root(), "config", "crd", "bases"), filepath.Join(argocd, "crds")},
 		ErrorIfCRDPathMissing: true,
+		CRDInstallOptions:     envtest.CRDInstallOptions{MaxTime: time.Minute},
 	}
 	cfg, err := env.Start()
 	if err != nil {
