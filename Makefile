@@ -62,6 +62,8 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m ./...
+	$(say) "the dashboard, in headless Chromium"
+	@$(MAKE) --no-print-directory test-browser
 
 .PHONY: test-gitops
 test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is built once, which takes long; needs redis-server).
