@@ -186,6 +186,10 @@ build-installer: ## Write dist/install.yaml, to install with kubectl apply -f.
 	@$$($(KUBERNETES) kubectl)/kubectl kustomize config/default | sed 's|image: clusterpki:latest$$|image: $(IMG)|' > $(INSTALLER)
 	$(say) "$(INSTALLER) runs $(IMG)"
 
+.PHONY: release-check
+release-check: $(TOOLS)/goreleaser ## Check .goreleaser.yaml, by GoReleaser itself.
+	$(TOOLS)/goreleaser check
+
 .PHONY: install
 install: ## Install the CRDs in the cluster of your kubeconfig.
 	kubectl apply -k config/crd
@@ -222,3 +226,6 @@ $(TOOLS)/promtool: test/monitoring/go.mod
 
 $(TOOLS)/golangci-lint: $(TOOLS_MODULE)
 	$(call tool,sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter,; about 3 minutes from nothing)
+
+$(TOOLS)/goreleaser: hack/release/go.mod
+	@printf '== %s (built once; many minutes from nothing)\n' "$@"; cd hack/release && go build -o ../../$@ github.com/goreleaser/goreleaser/v2
