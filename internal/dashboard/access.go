@@ -52,7 +52,7 @@ func (v Viewer) scope() string {
 // Link admits whoever opens a URL that was printed to a terminal. Each URL is good once; what the browser gets for it
 // is good as long as the program runs.
 type Link struct {
-	print  func(code string) // with the code that is good now
+	show   func(code string) // with the code that is good now
 	viewer Viewer
 	secret string
 
@@ -61,15 +61,15 @@ type Link struct {
 }
 
 // NewLink makes the first code, which Show prints; after each use the next one is printed. Whoever redeems one is the viewer.
-func NewLink(viewer Viewer, print func(code string)) *Link {
-	return &Link{print: print, viewer: viewer, secret: rand.Text(), code: rand.Text()}
+func NewLink(viewer Viewer, show func(code string)) *Link {
+	return &Link{show: show, viewer: viewer, secret: rand.Text(), code: rand.Text()}
 }
 
 // Show prints the code that is good now.
 func (l *Link) Show() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.print(l.code)
+	l.show(l.code)
 }
 
 // Redeem takes a code for the token that Admit knows; ok is false for a code that was used or never was one.
@@ -80,7 +80,7 @@ func (l *Link) Redeem(code string) (token string, ok bool) {
 		return "", false
 	}
 	l.code = rand.Text()
-	l.print(l.code)
+	l.show(l.code)
 	return l.secret, true
 }
 
