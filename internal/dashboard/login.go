@@ -73,7 +73,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	v, err := s.options.Access.Admit(r.Context(), token, s.hub.namespaces())
 	switch {
 	case errors.Is(err, ErrUnknown):
-		s.write(w, http.StatusUnauthorized, "login", loginPage{Link: s.options.Link != nil, Problem: "The API server does not know this token, or it has expired."})
+		s.write(w, http.StatusUnauthorized, "login", loginPage{Link: s.options.Link != nil,
+			Problem: "The API server does not know this token, or it has expired."})
 	case err != nil:
 		s.refuse(w, v, err)
 	default:

@@ -65,7 +65,9 @@ func (s *Server) refuse(w http.ResponseWriter, v Viewer, err error) {
 	default:
 		s.options.Log.Info("Could not tell who may see the dashboard", "error", err.Error())
 		w.Header().Set("Retry-After", "5")
-		s.write(w, http.StatusServiceUnavailable, "refused", refusedPage{"One moment", "It cannot be told now who you are and what you may see: try again in a moment."})
+		s.write(w, http.StatusServiceUnavailable, "refused", refusedPage{
+			"One moment", "It cannot be told now who you are and what you may see: try again in a moment.",
+		})
 	}
 }
 
