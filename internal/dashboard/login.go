@@ -36,7 +36,7 @@ func tokenOf(r *http.Request) string {
 
 // remember lets the browser send a token along, until it is closed. There is no session here.
 func remember(w http.ResponseWriter, r *http.Request, token string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // it is Secure over HTTPS; without, there is only this machine
 		Name: cookieName(r), Value: token, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
 }

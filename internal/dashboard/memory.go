@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -87,9 +88,7 @@ func follow(was seenPhase, c *v1alpha1.ClusterCA) seenPhase {
 		return is
 	}
 	if was.StartTime.Equal(&is.StartTime) {
-		for p, t := range was.began {
-			is.began[p] = t
-		}
+		maps.Copy(is.began, was.began)
 	}
 	is.began[plan.Preparing] = is.StartTime.Time
 	is.began[plan.Phase(is.Phase)] = is.PhaseTime.Time
