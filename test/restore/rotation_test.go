@@ -235,7 +235,15 @@ func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan
 		if was.Phase() != plan.Preparing && l.Phase() != was.Phase() || l.Phase() == plan.Reissuing && was.Phase() == plan.Preparing {
 			w.t.Fatalf("nobody has said anything, and the phase is %s", l.Phase())
 		}
+		if clock.Now().After(begin.Add(plan.Settling)) { // as soon as the gate could open
+			w.awaited()
+		}
 	}
+}
+
+// awaited checks that the replacement waits for both of whom nothing was heard.
+func (w *world) awaited() {
+	w.t.Helper()
 	var ca v1alpha1.ClusterCA
 	w.eventually("the agent and the person are waited for", func() error {
 		w.get("k8s", &ca)
