@@ -74,7 +74,8 @@ func NewObjects(reader client.Reader, probes func() []probe.Result, leading func
 func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
-		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision, rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
+		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision,
+		rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
 	} {
 		ch <- d
 	}
