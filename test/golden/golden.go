@@ -23,7 +23,7 @@ func Check(t *testing.T, path string, got []byte) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a path that the test names
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatalf("%v (run the test with -update)", err)
 	}
