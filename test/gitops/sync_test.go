@@ -56,7 +56,7 @@ func (c *cluster) samples() []*unstructured.Unstructured {
 		c.t.Fatal(err)
 	}
 	var objects []*unstructured.Unstructured
-	for _, document := range bytes.Split(out, []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(out, []byte("\n---\n")) {
 		u := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal(document, &u.Object); err != nil {
 			c.t.Fatal(err)

@@ -108,7 +108,7 @@ func (w *world) start() {
 func (w *world) create(s state) *unstructured.Unstructured {
 	w.t.Helper()
 	var found *unstructured.Unstructured
-	for _, document := range strings.Split(s.manifest, sep) {
+	for document := range strings.SplitSeq(s.manifest, sep) {
 		u := &unstructured.Unstructured{}
 		if err := yaml.UnmarshalStrict([]byte(document), &u.Object); err != nil {
 			w.t.Fatal(err)
