@@ -148,9 +148,19 @@ func (d *dashboardFlags) addFlags(c *cobra.Command) {
 		"localhost, addresses and names in .svc are known")
 }
 
+func (d *dashboardFlags) off() bool { return d.address == "" || d.address == "0" }
+
+// check refuses what cannot be served, before anything is asked or started.
+func (d *dashboardFlags) check() error {
+	if d.off() {
+		return nil
+	}
+	return dashboard.Check(d.address, d.secure)
+}
+
 // addTo lets a manager serve the dashboard, for whom the API server says that they may read what it shows.
 func (d *dashboardFlags) addTo(mgr ctrl.Manager) error {
-	if d.address == "" || d.address == "0" {
+	if d.off() {
 		return nil
 	}
 	access, err := dashboard.NewReviews(mgr.GetConfig(), mgr.GetHTTPClient(), clock.RealClock{}, 0)

@@ -23,6 +23,9 @@ func newManager() *cobra.Command {
 		Example: "  clusterpki manager --leader-elect\n  clusterpki manager --namespace prod   # needs a Role there instead of the ClusterRole",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := page.check(); err != nil {
+				return err
+			}
 			ctrl.SetLogger(zap.New(zap.UseDevMode(development)))
 			cfg, err := ctrl.GetConfig()
 			if err != nil {

@@ -49,15 +49,23 @@ type Server struct {
 	streams chan struct{} // bounds how many look on at one time
 }
 
+// Check says whether a page may be served at an address, with TLS or without.
+func Check(address string, secure bool) error {
+	loopback, err := isLoopback(address)
+	if err != nil {
+		return err
+	}
+	if !loopback && !secure {
+		return fmt.Errorf("dashboard: %q can be reached from other machines, and without TLS anybody between could read the tokens of "+
+			"those who look: listen on %s, or serve HTTPS", address, DefaultAddress)
+	}
+	return nil
+}
+
 // New checks the options. Of the cache, the three kinds alone are read.
 func New(c cache.Cache, o Options) (*Server, error) {
-	loopback, err := isLoopback(o.Address)
-	if err != nil {
+	if err := Check(o.Address, o.Secure); err != nil {
 		return nil, err
-	}
-	if !loopback && !o.Secure {
-		return nil, fmt.Errorf("dashboard: %q can be reached from other machines, and without TLS anybody between could read the tokens of "+
-			"those who look: listen on %s, or serve HTTPS", o.Address, DefaultAddress)
 	}
 	if o.Recheck <= 0 {
 		o.Recheck = DefaultRecheck

@@ -95,6 +95,7 @@ func TestRefused(t *testing.T) {
 		`metrics: {grafanaDashboard: {labels: [a]}}`:       `at '/metrics/grafanaDashboard/labels': got array, want object`,
 		`imagePullSecrets: [registry]`:                     `at '/imagePullSecrets/0': got string, want object`,
 		`dashboard: {enabled: true, port: 1}`:              `additional properties 'port' not allowed`,
+		`dashboard: {enabled: true, secure: false}`:        `additional properties 'secure' not allowed`,
 		`networkPolicy: true`:                              `networkPolicy`,
 	} {
 		var v values
@@ -159,7 +160,6 @@ func TestNotes(t *testing.T) {
 		`scope: Namespace`:       "for that namespace alone.",
 		`crds: {enabled: false}`: "upgrade them yourself",
 		`crds: {keep: false}`:    "deletes the CustomResourceDefinitions",
-		`dashboard: {enabled: true, secure: false}`: "whoever reaches port 8444 sees the dashboard",
 	} {
 		var v values
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {

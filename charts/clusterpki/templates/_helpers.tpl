@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 
 {{/* Whether anything is served to those alone whom the API server lets. */}}
 {{- define "clusterpki.authenticates" -}}
-{{- if or (and .Values.metrics.enabled .Values.metrics.secure) (and .Values.dashboard.enabled .Values.dashboard.secure) -}}
+{{- if or (and .Values.metrics.enabled .Values.metrics.secure) .Values.dashboard.enabled -}}
 true
 {{- end -}}
 {{- end }}
