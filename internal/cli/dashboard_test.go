@@ -76,7 +76,7 @@ func TestDashboardRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		"can be reached from other machines":    {"dashboard", "--bind-address", "0.0.0.0:0"},
 		"is not as '127.0.0.1:8444' or ':8444'": {"dashboard", "--bind-address", "8444"},
-		"has no context \"nowhere\"":              {"dashboard", "--context", "nowhere"},
+		"has no context \"nowhere\"":            {"dashboard", "--context", "nowhere"},
 	} {
 		if out, err := w.run(args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v\n%s", args, err, out)

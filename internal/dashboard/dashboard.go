@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -67,6 +68,11 @@ func New(c cache.Cache, o Options) (*Server, error) {
 	if err := Check(o.Address, o.Secure); err != nil {
 		return nil, err
 	}
+	hosts := make([]string, 0, len(o.Hosts))
+	for _, name := range o.Hosts {
+		hosts = append(hosts, hostName(strings.TrimSpace(name)))
+	}
+	o.Hosts = hosts
 	if o.Recheck <= 0 {
 		o.Recheck = DefaultRecheck
 	}

@@ -37,6 +37,9 @@ func guard(hosts []string, next http.Handler) http.Handler {
 	})
 }
 
+// hostName is how a name is compared.
+func hostName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
 // knownHost is false for a name that somebody else's DNS may have pointed here. An address is nobody's name, and
 // localhost, .svc and .svc.cluster.local are in no public DNS.
 func knownHost(host string, known []string) bool {
@@ -44,7 +47,7 @@ func knownHost(host string, known []string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
 	}
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	name = hostName(name)
 	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return true
 	}

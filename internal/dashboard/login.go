@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 )
@@ -15,11 +16,16 @@ const (
 	plainCookie  = "clusterpki"
 )
 
+// cookieName differs by port, because cookies do not: two dashboards on one host would sign each other out.
 func cookieName(r *http.Request) string {
+	name := plainCookie
 	if r.TLS != nil {
-		return secureCookie
+		name = secureCookie
 	}
-	return plainCookie
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		name += "-" + port
+	}
+	return name
 }
 
 // tokenOf is the token of a request: that of the Authorization header, else that of the cookie.

@@ -28,7 +28,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /login", s.login)
 	mux.HandleFunc("POST /login", s.signIn)
 	mux.HandleFunc("POST /logout", s.signOut)
-	mux.Handle("GET /assets/", http.FileServerFS(files))
+	for _, name := range []string{"assets/live.js", "assets/style.css", "assets/icon.svg"} { // and not the templates beside them
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) })
+	}
 	return guard(s.options.Hosts, mux)
 }
 

@@ -84,6 +84,10 @@ func TestForm(t *testing.T) {
 	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.MaxAge != 0 || c.Path != "/" {
 		t.Errorf("the cookie is HttpOnly %v, SameSite %v, MaxAge %v, Path %v", c.HttpOnly, c.SameSite, c.MaxAge, c.Path)
 	}
+	other := ask(t, "POST", "/login", "", form(token), func(r *http.Request) { r.Host = "localhost:8445" })
+	if name := other.Cookies()[0].Name; name != "clusterpki-8445" || name == c.Name {
+		t.Errorf("the dashboards of two ports have the cookies %s and %s", c.Name, name)
+	}
 	with := func(r *http.Request) { r.AddCookie(c) }
 	if a := ask(t, "GET", "/", "", with); a.StatusCode != 200 || strings.Contains(a.body, token) {
 		t.Errorf("with the cookie: %s", a.Status)
@@ -116,6 +120,9 @@ func TestRefused(t *testing.T) {
 		"deleting":                  {"DELETE", "/events", header("X", ""), 405},
 		"changing":                  {"PUT", "/login", header("X", ""), 405},
 		"a page that there is not":  {"GET", "/secrets", header("X", ""), 404},
+		"the list of files":         {"GET", "/assets/", header("X", ""), 404},
+		"a template":                {"GET", "/assets/page.html", header("X", ""), 404},
+		"the script":                {"GET", "/assets/live.js", header("X", ""), 200},
 		"a folder":                  {"GET", "/assets/../dashboard.go", header("X", ""), 307},
 		"the style, without rights": {"GET", "/assets/style.css", header("Authorization", ""), 200},
 	} {
@@ -147,6 +154,27 @@ func TestRevoked(t *testing.T) {
 	}
 	if a := ask(t, "GET", "/", token); a.StatusCode != 401 {
 		t.Errorf("afterwards: %s", a.Status)
+	}
+}
+
+// TestHosts: names that were allowed are known however they are written.
+func TestHosts(t *testing.T) {
+	server, err := dashboard.New(nil, dashboard.Options{
+		Address: "127.0.0.1:0", Hosts: []string{"PKI.Example.com", " other.example.com. "}, Clock: clock.RealClock{}, Log: logr.Discard(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, code := range map[string]int{
+		"pki.example.com": 200, "PKI.example.com:8444": 200, "pki.example.com.": 200, "other.example.com": 200, "example.com": 421, "": 421,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/login", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		server.Handler().ServeHTTP(w, r)
+		if w.Code != code {
+			t.Errorf("host %q: %d instead of %d", host, w.Code, code)
+		}
 	}
 }
 
