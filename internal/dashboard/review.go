@@ -22,13 +22,14 @@ import (
 )
 
 const (
-	// DefaultRecheck is how long an answer of the API server counts, and so how long a revoked token lives on.
-	DefaultRecheck = 30 * time.Second
-	// maxAnswers bounds how many answers are kept.
+	// DefaultRecheck is how long an answer of the API server counts, and how often an open page asks. A revoked token lives
+	// on for up to twice that here.
+	DefaultRecheck = 15 * time.Second
+	// maxAnswers bounds how many answers of each sort are kept.
 	maxAnswers = 1024
 	// maxNamespaces is in how many namespaces the API server is asked about somebody who may not see all.
 	maxNamespaces = 100
-	// asksPerSecond and askBurst bound how often the API server is asked about tokens.
+	// asksPerSecond and askBurst bound how often the API server is asked about tokens that it did not know a moment ago.
 	asksPerSecond, askBurst = 5, 20
 )
 
@@ -40,9 +41,13 @@ type Reviews struct {
 	recheck time.Duration
 	limit   flowcontrol.RateLimiter
 
-	mu      sync.Mutex
-	answers map[[sha256.Size]byte]answer
+	mu       sync.Mutex
+	admitted answers
+	refused  answers // apart, so that no flood of wrong tokens makes a viewer unknown
 }
+
+// answers are those that are remembered, by the hash of the token.
+type answers map[[sha256.Size]byte]answer
 
 // answer is what the API server said of a token, whose hash alone is kept.
 type answer struct {
@@ -67,11 +72,11 @@ func NewReviews(config *rest.Config, connection *http.Client, c clock.PassiveClo
 	}
 	return &Reviews{
 		tokens: tokens.TokenReviews(), rights: rights.SubjectAccessReviews(), clock: c, recheck: recheck,
-		limit: flowcontrol.NewTokenBucketRateLimiter(asksPerSecond, askBurst), answers: map[[sha256.Size]byte]answer{},
+		limit: flowcontrol.NewTokenBucketRateLimiter(asksPerSecond, askBurst), admitted: answers{}, refused: answers{},
 	}, nil
 }
 
-// Admit implements Access.
+// Admit implements Access. How often it asks about tokens is bounded, but for those that were good when last asked about.
 func (r *Reviews) Admit(ctx context.Context, token string, namespaces []string) (Viewer, error) {
 	if token == "" {
 		return Viewer{}, ErrUnknown
@@ -79,12 +84,15 @@ func (r *Reviews) Admit(ctx context.Context, token string, namespaces []string) 
 	key := sha256.Sum256([]byte(token))
 	now := r.clock.Now()
 	r.mu.Lock()
-	a, ok := r.answers[key]
+	a, known := r.admitted[key]
+	if !known {
+		a = r.refused[key]
+	}
 	r.mu.Unlock()
-	if ok && now.Before(a.until) {
+	if now.Before(a.until) {
 		return a.viewer, a.err
 	}
-	if !r.limit.TryAccept() {
+	if !known && !r.limit.TryAccept() {
 		return Viewer{}, ErrBusy
 	}
 	viewer, err := r.ask(ctx, token, namespaces)
@@ -94,24 +102,35 @@ func (r *Reviews) Admit(ctx context.Context, token string, namespaces []string) 
 	return viewer, err
 }
 
-// keep remembers an answer. Those that are over make room, and if there are none, any does.
+// keep remembers an answer.
 func (r *Reviews) keep(key [sha256.Size]byte, a answer, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.answers) >= maxAnswers {
-		for k, old := range r.answers {
+	delete(r.admitted, key)
+	delete(r.refused, key)
+	if a.err == nil {
+		r.admitted.put(key, a, now)
+	} else {
+		r.refused.put(key, a, now)
+	}
+}
+
+// put adds an answer. Those that are over make room, and if there are none, any does.
+func (as answers) put(key [sha256.Size]byte, a answer, now time.Time) {
+	if len(as) >= maxAnswers {
+		for k, old := range as {
 			if !now.Before(old.until) {
-				delete(r.answers, k)
+				delete(as, k)
 			}
 		}
-		for k := range r.answers {
-			if len(r.answers) < maxAnswers {
+		for k := range as {
+			if len(as) < maxAnswers {
 				break
 			}
-			delete(r.answers, k)
+			delete(as, k)
 		}
 	}
-	r.answers[key] = a
+	as[key] = a
 }
 
 // ask asks the API server whose the token is, and what they may see.

@@ -18,6 +18,8 @@ const (
 	maxHeader    = 32 << 10
 	maxForm      = 16 << 10
 	maxStreams   = 200
+	// maxUnsure is how long a stream goes on while nobody can tell whether its viewer may still look.
+	maxUnsure = 2 * time.Minute
 )
 
 // Handler answers the requests. Everything but the sign-in page and what it needs is for viewers.
@@ -124,6 +126,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	recheck := time.NewTicker(s.options.Recheck)
 	defer recheck.Stop()
+	sure := s.options.Clock.Now()
 	var last []byte
 	for {
 		live, changed, err := s.hub.page(v)
@@ -143,7 +146,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-changed:
 		case <-recheck.C:
-			if v, err = s.admit(r); err != nil {
+			now, err := s.admit(r)
+			switch {
+			case err == nil:
+				v, sure = now, s.options.Clock.Now()
+			case errors.Is(err, ErrUnknown), errors.Is(err, ErrForbidden), s.options.Clock.Since(sure) >= maxUnsure:
 				_ = out.send("end", "-") //nolint:errcheck // it ends anyway
 				return
 			}

@@ -2,6 +2,7 @@ package dashboard_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -211,7 +212,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// TestFlood: many wrong tokens do not become many questions.
+// TestFlood: many wrong tokens do not become many questions, and keep out nobody who was let in before.
 func TestFlood(t *testing.T) {
 	asked := &counter{}
 	config := rest.CopyConfig(shared.config)
@@ -229,6 +230,10 @@ func TestFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	good := user(t, "flooded", "")
+	if _, err := access.Admit(t.Context(), good, nil); err != nil {
+		t.Fatal(err)
+	}
 	codes := map[int]int{}
 	for i := range 500 {
 		r := httptest.NewRequest(http.MethodGet, "http://localhost/", nil).WithContext(t.Context())
@@ -237,8 +242,24 @@ func TestFlood(t *testing.T) {
 		server.Handler().ServeHTTP(w, r)
 		codes[w.Code]++
 	}
-	if n := asked.count("tokenreviews"); codes[429] == 0 || n != codes[401] || codes[401]+codes[429] != 500 {
+	if n := asked.count("tokenreviews") - 1; codes[429] == 0 || n != codes[401] || codes[401]+codes[429] != 500 {
 		t.Errorf("500 wrong tokens were %d questions, and the answers %v", n, codes)
+	}
+	before := asked.count("tokenreviews")
+	stopped.SetTime(stopped.Now().Add(dashboard.DefaultRecheck))
+	if _, err := access.Admit(t.Context(), good, nil); err != nil || asked.count("tokenreviews") == before {
+		t.Errorf("who was let in before is asked about %d times, and told %v", asked.count("tokenreviews")-before, err)
+	}
+	revoke(t, "flooded")
+	// The API server itself goes on knowing a token for some seconds.
+	if err := until(t.Context(), func() error {
+		stopped.SetTime(stopped.Now().Add(dashboard.DefaultRecheck))
+		if _, err := access.Admit(t.Context(), good, nil); err == nil {
+			return errors.New("a revoked token is let in")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }
 
