@@ -36,8 +36,6 @@ func main() {
 }
 
 func run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	env, err := testenv.Start()
 	if err != nil {
 		return err
@@ -57,14 +55,23 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := os.Setenv("KUBECONFIG", kubeconfig); err != nil {
+		return err
+	}
 	api, err := client.New(env.Config, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		return err
 	}
+	return look(ctx, world{api: api})
+}
+
+// look starts the two dashboards, and lets the browser look at them.
+func look(ctx context.Context, w world) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	var commands sync.WaitGroup
 	defer commands.Wait()
 	defer cancel()
@@ -80,11 +87,7 @@ func run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	if err := os.Setenv("KUBECONFIG", kubeconfig); err != nil {
-		return err
-	}
 	start(os.Stderr, "manager", "--health-probe-bind-address=0", "--dashboard-bind-address="+address)
-	w := world{api: api}
 	if err := w.fill(ctx); err != nil {
 		return err
 	}
