@@ -22,7 +22,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* The pods of this release. */}}
+{{/* The operator's pods in the release's namespace, as in config/: without the release's name, so one release per namespace. */}}
 {{- define "clusterpki.selector" -}}
 app.kubernetes.io/name: clusterpki
 app.kubernetes.io/component: manager
