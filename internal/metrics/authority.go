@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -31,7 +32,8 @@ var (
 		"How many have to acknowledge in the present phase.", "namespace", "name", "phase")
 )
 
-// authority tells what a ClusterCA alone has.
+// authority tells what a ClusterCA alone has. A status can be written by others too: states and phases that there are not
+// are left out.
 func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 	for _, g := range ca.Status.Generations {
 		number := strconv.Itoa(int(g.Number))
@@ -39,7 +41,9 @@ func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 		if g.State == string(plan.Signing) {
 			s.time(generationRenewal, ca.Status.Certificate.RenewalTime, ca.Namespace, ca.Name, number)
 		}
-		s.gauge(generationState, 1, ca.Namespace, ca.Name, number, g.State)
+		if slices.Contains(plan.States, plan.State(g.State)) {
+			s.gauge(generationState, 1, ca.Namespace, ca.Name, number, g.State)
+		}
 	}
 	if r := ca.Status.Trust.Revision; r > 0 {
 		s.gauge(trustRevision, float64(r), ca.Namespace, ca.Name)
@@ -50,13 +54,15 @@ func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 	if r.Phase != "" {
 		present = plan.Phase(r.Phase)
 		s.time(rotationStart, r.StartTime, ca.Namespace, ca.Name)
-		s.time(phaseStart, r.PhaseTime, ca.Namespace, ca.Name, r.Phase)
+		if slices.Contains(plan.Phases, present) {
+			s.time(phaseStart, r.PhaseTime, ca.Namespace, ca.Name, r.Phase)
+		}
 	}
 	for _, phase := range plan.Phases {
 		s.gauge(rotationPhase, truth(phase == present), ca.Namespace, ca.Name, string(phase))
 	}
 	for _, g := range r.Gates {
-		if g.Required == nil || g.Acknowledged == nil {
+		if g.Required == nil || g.Acknowledged == nil || !slices.Contains(plan.Phases, plan.Phase(g.Name)) {
 			continue
 		}
 		s.gauge(requiredAcks, float64(*g.Required), ca.Namespace, ca.Name, g.Name)

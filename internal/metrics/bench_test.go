@@ -94,7 +94,7 @@ func fleet(n int) *listed {
 				if next.Spec.RenewTime == nil {
 					break
 				}
-				next.OwnerReferences[0].Name = fmt.Sprintf("node%d-kubelet", i)
+				next.Name = fmt.Sprintf("node%d-kubelet-tls", i)
 				out.leases = append(out.leases, *next)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -33,7 +34,7 @@ func at(hours int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(h
 // nothing was issued for.
 func objects() []client.Object {
 	meta := func(name string) metav1.ObjectMeta {
-		return metav1.ObjectMeta{Namespace: "prod", Name: name, Generation: 2}
+		return metav1.ObjectMeta{Namespace: "prod", Name: name, UID: types.UID(name), Generation: 2}
 	}
 	cert := v1alpha1.CertificateStatus{NotBefore: at(0), NotAfter: at(100), RenewalTime: at(66), SHA256Fingerprint: "ours"}
 	ready := metav1.Condition{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Issued"}
@@ -67,7 +68,7 @@ func objects() []client.Object {
 		ObservedGeneration: 2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionUnknown, Reason: "Retrying"}},
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1-tls"}}
-	lease.OwnerReferences = []metav1.OwnerReference{{Kind: "NodeCredential", Name: "node1", Controller: new(true)}}
+	lease.OwnerReferences = []metav1.OwnerReference{{Kind: "NodeCredential", Name: "node1", UID: "node1", Controller: new(true)}}
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: at(5).Time}
 	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "silent"}}
 	return []client.Object{ca, server, credential, waiting, lease, foreign}
@@ -122,6 +123,39 @@ func TestExposition(t *testing.T) {
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// TestForged tells the same although others wrote Leases, or words into a status, that the operator never does.
+func TestForged(t *testing.T) {
+	lease := func(name string, owner metav1.OwnerReference) client.Object {
+		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: name}}
+		owner.Controller = new(true)
+		l.OwnerReferences, l.Spec.RenewTime = []metav1.OwnerReference{owner}, &metav1.MicroTime{Time: at(7).Time}
+		return l
+	}
+	all := append(objects(),
+		lease("second", metav1.OwnerReference{Kind: "NodeCredential", Name: "node1", UID: "node1"}),
+		lease("node2-tls", metav1.OwnerReference{Kind: "NodeCredential", Name: "node2", UID: "before"}),
+		lease("label", metav1.OwnerReference{Kind: "Forged", Name: "label", UID: "label"}))
+	for _, o := range all {
+		if ca, ok := o.(*v1alpha1.ClusterCA); ok {
+			other := ca.DeepCopy()
+			ca.Status.Generations[1].State = "Forged"
+			ca.Status.Rotation.Gates[0].Name = "Forged"
+			other.Name, other.Status.Rotation.Phase = "other", "Forged"
+			all = append(all, other)
+		}
+	}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes))
+	got := gather(t, registry)
+	if bytes.Contains(got, []byte("Forged")) {
+		t.Errorf("it repeats what others wrote:\n%s", got)
+	}
+	const report = "\nclusterpki_agent_report_timestamp_seconds{"
+	if !bytes.Contains(got, []byte(report+`kind="NodeCredential",name="node1",namespace="prod"} 1.7672436e+09`)) || bytes.Count(got, []byte(report)) != 1 {
+		t.Errorf("it tells of other agents than that of node1:\n%s", got)
 	}
 }
 

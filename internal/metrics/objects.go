@@ -113,18 +113,21 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 		s.object(kindCA, ca, ca.Status.ObservedGeneration, ca.Status.Certificate, int64(ca.Status.Revision), ca.Status.Conditions)
 		s.authority(ca)
 	}
+	agents := map[client.ObjectKey]*coordinationv1.Lease{}
+	for i := range leases.Items {
+		agents[client.ObjectKeyFromObject(&leases.Items[i])] = &leases.Items[i]
+	}
 	issued := map[probe.Key]string{}
 	for i := range servers.Items {
 		c := &servers.Items[i]
 		issued[probe.Key{Namespace: c.Namespace, Name: c.Name}] = c.Status.Certificate.SHA256Fingerprint
 		s.object(kindServer, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
+		s.agent(kindServer, c, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}])
 	}
 	for i := range credentials.Items {
 		c := &credentials.Items[i]
 		s.object(kindCredential, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
-	}
-	for i := range leases.Items {
-		s.agent(&leases.Items[i])
+		s.agent(kindCredential, c, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}])
 	}
 	for _, r := range o.probes() {
 		if r.LeafSHA256 != "" {
@@ -182,11 +185,11 @@ func (s *scrape) object(
 	s.gauge(certificateRevision, float64(revision), labels...)
 }
 
-// agent tells when the agent that a Lease is for has last been heard of.
-func (s *scrape) agent(l *coordinationv1.Lease) {
-	owner := metav1.GetControllerOf(l)
-	if owner == nil || l.Spec.RenewTime == nil {
+// agent tells when the agent that delivers an object has last been heard of, by the Lease of the object's name. Anybody can
+// write a Lease: it counts if it is of this very object.
+func (s *scrape) agent(kind string, o client.Object, l *coordinationv1.Lease) {
+	if l == nil || l.Spec.RenewTime == nil || !metav1.IsControlledBy(l, o) {
 		return
 	}
-	s.time(agentReport, metav1.NewTime(l.Spec.RenewTime.Time), owner.Kind, l.Namespace, owner.Name)
+	s.time(agentReport, metav1.NewTime(l.Spec.RenewTime.Time), kind, o.GetNamespace(), o.GetName())
 }

@@ -22,6 +22,9 @@ const (
 	Abandoned State = "Abandoned"
 )
 
+// States are all states, in order.
+var States = []State{Staged, Trusted, Signing, Retiring, Withdrawn, Abandoned}
+
 // Generation is one key of a CA.
 type Generation struct {
 	Number      int32  `json:"number"`
