@@ -33,6 +33,7 @@ func allReasons() []string {
 		v1alpha1.ReasonEmergency, v1alpha1.ReasonSeen, v1alpha1.ReasonNotSeen, v1alpha1.ReasonAgentSilent,
 		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
 		v1alpha1.ReasonRequestMissing, v1alpha1.ReasonRequestRefused, v1alpha1.ReasonSecretTypeDiffers, v1alpha1.ReasonHostIdentity,
+		v1alpha1.ReasonRestoreIncomplete,
 	}
 	for _, r := range plan.Causes {
 		out = append(out, string(r))
