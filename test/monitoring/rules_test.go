@@ -113,6 +113,18 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
+// TestChangeOfLeader bridges, for each alert on what the leader alone tells, the evaluations that see no leader.
+func TestChangeOfLeader(t *testing.T) {
+	for _, g := range rules(t).Groups {
+		for _, r := range g.Rules {
+			keeps := r.KeepFiringFor != nil && *r.KeepFiringFor == "5m"
+			if ofObjects := g.Name != "clusterpki-operator"; keeps != ofObjects {
+				t.Errorf("%s: keeps firing for five minutes: %v, want %v", r.Alert, keeps, ofObjects)
+			}
+		}
+	}
+}
+
 // TestRunbooks finds a page for each alert and an alert for each page, and a row in the list of alerts.
 func TestRunbooks(t *testing.T) {
 	known := alerts(t)
