@@ -31,37 +31,6 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestDocs holds every manifest in the README and the docs to the schema.
-func TestDocs(t *testing.T) {
-	kinds := map[string]kind{
-		"ClusterCA":            load(t, "clustercas"),
-		"APIServerCertificate": load(t, "apiservercertificates"),
-		"NodeCredential":       load(t, "nodecredentials"),
-	}
-	readme := filepath.Join("..", "..", "README.md")
-	heredoc := regexp.MustCompile(`(?s)<<EOF\n(.*?)\n    EOF`).FindStringSubmatch(read(t, readme))
-	if heredoc == nil {
-		t.Fatal("the README has no manifest")
-	}
-	manifest := regexp.MustCompile(`(?m)^    `).ReplaceAllString(heredoc[1], "")
-	if n := admitAll(t, kinds, readme, manifest); n != 3 {
-		t.Errorf("the README shows %d objects instead of 3", n)
-	}
-	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checked := 0
-	for _, page := range pages {
-		for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, page), -1) {
-			checked += admitAll(t, kinds, page, block[1])
-		}
-	}
-	if checked < 3 {
-		t.Errorf("the docs show %d objects, fewer than one of each kind", checked)
-	}
-}
-
 func read(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
