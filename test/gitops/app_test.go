@@ -53,7 +53,7 @@ func (c *cluster) create(g git) *app {
 		c.t.Fatal(err)
 	}
 	u := application()
-	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for _, block := range regexp.MustCompile("(?s)```yaml unserved\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		if strings.Contains(block[1], "kind: Application\n") {
 			if err := yaml.UnmarshalStrict([]byte(block[1]), &u.Object); err != nil {
 				c.t.Fatal(err)

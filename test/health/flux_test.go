@@ -22,7 +22,7 @@ func expressions(t *testing.T) map[string]*cel.StatusEvaluator {
 		t.Fatal(err)
 	}
 	out := map[string]*cel.StatusEvaluator{}
-	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for _, block := range regexp.MustCompile("(?s)```yaml unserved\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		var k struct {
 			Spec struct {
 				HealthCheckExprs []kustomize.CustomHealthCheck `json:"healthCheckExprs"`
