@@ -43,7 +43,7 @@ func managerArgs(t *testing.T, file string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, doc := range strings.Split(string(text), "\n---\n") {
+	for doc := range strings.SplitSeq(string(text), "\n---\n") {
 		var d appsv1.Deployment
 		if err := yaml.Unmarshal([]byte(doc), &d); err == nil && d.Kind == "Deployment" {
 			return d.Spec.Template.Spec.Containers[0].Args
