@@ -8,10 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 files=charts/clusterpki/files
 rm -rf "$files"
-mkdir -p "$files/crds" "$files/rbac"
+mkdir -p "$files/crds" "$files/rbac" "$files/prometheus"
 cp config/crd/bases/*.yaml "$files/crds/"
 cp config/rbac/*role.yaml "$files/rbac/"
-if [ -d config/prometheus ]; then
-  mkdir "$files/prometheus"
-  cp config/prometheus/{rules.yaml,servicemonitor.yaml,dashboard.json} "$files/prometheus/"
-fi
+cp config/prometheus/{rules.yaml,servicemonitor.yaml,dashboard.json} "$files/prometheus/"
