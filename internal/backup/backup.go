@@ -135,7 +135,8 @@ func Render(objects []unstructured.Unstructured) ([]byte, error) {
 
 func place(o unstructured.Unstructured) int { return slices.Index(order, o.GroupVersionKind()) }
 
-// portable is an object without what ties it to its cluster.
+// portable is an object without what ties it to its cluster, and without what kubectl apply remembers of it: that is a
+// second copy of every key of a Secret, and the next apply would take the mark of a restored object away for it.
 func portable(o unstructured.Unstructured) unstructured.Unstructured {
 	out := *o.DeepCopy()
 	delete(out.Object, "status")
@@ -149,13 +150,14 @@ func portable(o unstructured.Unstructured) unstructured.Unstructured {
 		delete(meta, field)
 	}
 	out.Object["metadata"] = meta
+	annotations := out.GetAnnotations()
+	delete(annotations, corev1.LastAppliedConfigAnnotation)
 	if out.GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
-		annotations := out.GetAnnotations()
 		if annotations == nil {
 			annotations = map[string]string{}
 		}
 		annotations[v1alpha1.RestoredAnnotation] = "true"
-		out.SetAnnotations(annotations)
 	}
+	out.SetAnnotations(annotations)
 	return out
 }

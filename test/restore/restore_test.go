@@ -1,7 +1,10 @@
 package restore_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -174,6 +177,39 @@ func TestNothingComes(t *testing.T) {
 	if !w.missing("k8s-sa", &corev1.Secret{}) {
 		t.Error("other service account keys were made")
 	}
+}
+
+// TestAppliedMeanwhile restores custom resources with kubectl create, and a person, or Git, applies their manifests before
+// the Secrets are back: the mark of what was restored outlives that, and nothing is issued anew.
+func TestAppliedMeanwhile(t *testing.T) {
+	from := issued(t)
+	want := from.contents()
+	w := target.world(t, "applied-meanwhile")
+	target.operate(t, optionsOf(w, nil))
+	all := from.backup()
+	var file bytes.Buffer
+	for _, o := range all.only(ours) {
+		o.SetNamespace(w.ns)
+		text, err := o.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Write(text)
+	}
+	name := filepath.Join(t.TempDir(), "restored.json")
+	if err := os.WriteFile(name, file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.kubectl("create", "-f", name)
+	w.kubectl("apply", "-k", "config/samples")
+	w.settled()
+	if got := w.contents(); len(got) > 0 {
+		t.Errorf("made were %v", changed(got, nil))
+	}
+	w.restore(all.only(func(o unstructured.Unstructured) bool { return !ours(o) }))
+	w.settled()
+	w.ready()
+	w.same(want)
 }
 
 // TestGarbageCollector restores owner references as they were: the garbage collector deletes what they are on, and that is why
