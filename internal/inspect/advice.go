@@ -13,6 +13,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonIssuerExpiring: "replace the ClusterCA: rotate NAME says how",
 	v1alpha1.ReasonCAKeyMissing:   "restore the Secret that the message names from a backup; if there is none, the CA has to be replaced",
 	v1alpha1.ReasonCAKeyInvalid:   "restore the Secret that the message names from a backup: somebody changed it",
+	v1alpha1.ReasonRestoreIncomplete: "restore the rest of the backup, Secrets and ConfigMaps included; if there is none, remove the marks of the restore, " +
+		"as the message says, to begin anew",
 	v1alpha1.ReasonLedgerUnreadable: "restore the trust ConfigMap of the ClusterCA from a backup, or delete it: " +
 		"the operator makes it again from the Secrets of the generations",
 	v1alpha1.ReasonLedgerOutdated:           "restore the newer trust ConfigMap of the ClusterCA: an old backup has replaced it",
