@@ -3,12 +3,18 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
 
 // Write puts a backup into a file that only its owner may read. The file is the old one or the new one, and never a part.
+// A symbolic link stays one: what it leads to is written. What is no regular file is refused.
 func Write(name string, text []byte) (err error) {
+	name, err = target(name)
+	if err != nil {
+		return fmt.Errorf("write %w", err)
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".clusterpki-backup-") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -21,4 +27,30 @@ func Write(name string, text []byte) (err error) {
 		return fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
+}
+
+// target is the regular file, or the place for a new one, that a name leads to.
+func target(name string) (string, error) {
+	info, err := os.Lstat(name)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		// Of /dev/stdout and the like, the file that is open is meant, and not one that takes its place.
+		if info, err = os.Stat(name); err == nil && info.Mode().IsRegular() && filepath.Dir(filepath.Clean(name)) != "/dev" {
+			return filepath.EvalSymlinks(name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: it is a symbolic link to what does not exist: name the file itself", name)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return name, nil
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		return "", fmt.Errorf("%s: it is a directory: name a file in it", name)
+	case !info.Mode().IsRegular() || info.Mode().Type() == fs.ModeSymlink || filepath.Dir(filepath.Clean(name)) == "/dev":
+		return "", fmt.Errorf("%s: it is no regular file: use --out - to write into a pipe", name)
+	default:
+		return name, nil
+	}
 }
