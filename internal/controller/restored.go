@@ -45,6 +45,6 @@ func awaitKeys(o client.Object, secret string) error {
 		return nil
 	}
 	return stalled(v1alpha1.ReasonRestoreIncomplete,
-		"this object was restored, and Secret %q, which holds its service account keys, was not, so far: restore it too. "+
-			"To have new keys made, which ends every token signed so far, %s", secret, unmark)
+		"this object was restored, and Secret %q, which is to hold its service account keys, is not there: restore it too. "+
+			"If they are asked for the first time, or to have new keys made, which ends every token signed so far, %s", secret, unmark)
 }
