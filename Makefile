@@ -161,15 +161,15 @@ build: ## Build bin/clusterpki.
 	$(say) "bin/clusterpki"
 	@CGO_ENABLED=0 go build -trimpath -o bin/clusterpki ./cmd
 
-# PREFIX is the folder in your PATH that install-plugin writes to.
-PREFIX ?= $(HOME)/.local/bin
+# BINDIR is the folder in your PATH that install-plugin writes to.
+BINDIR ?= $(HOME)/.local/bin
 
 .PHONY: install-plugin
-install-plugin: build ## Install `kubectl clusterpki` and its completion into PREFIX (~/.local/bin).
-	@install -d "$(PREFIX)"
-	@install -m 0755 bin/clusterpki "$(PREFIX)/kubectl-clusterpki"
-	@install -m 0755 hack/kubectl/kubectl_complete-clusterpki "$(PREFIX)/kubectl_complete-clusterpki"
-	$(say) "kubectl clusterpki is in $(PREFIX)"
+install-plugin: build ## Install `kubectl clusterpki` and its completion into BINDIR (~/.local/bin).
+	@install -d "$(BINDIR)"
+	@install -m 0755 bin/clusterpki "$(BINDIR)/kubectl-clusterpki"
+	@install -m 0755 hack/kubectl/kubectl_complete-clusterpki "$(BINDIR)/kubectl_complete-clusterpki"
+	$(say) "kubectl clusterpki is in $(BINDIR)"
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG with docker, for this machine's architecture.

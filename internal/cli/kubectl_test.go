@@ -27,14 +27,14 @@ func newKubectl(t *testing.T, kubeconfig string) *kubectl {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefix := t.TempDir()
-	install := exec.Command("make", "--no-print-directory", "install-plugin", "PREFIX="+prefix)
+	bin := t.TempDir()
+	install := exec.Command("make", "--no-print-directory", "install-plugin", "BINDIR="+bin)
 	install.Dir = testenv.Root()
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return &kubectl{t: t, path: filepath.Join(dir, "kubectl"), env: append(os.Environ(),
-		"PATH="+prefix+string(os.PathListSeparator)+"/usr/bin"+string(os.PathListSeparator)+"/bin", "KUBECONFIG="+kubeconfig)}
+		"PATH="+bin+string(os.PathListSeparator)+"/usr/bin"+string(os.PathListSeparator)+"/bin", "KUBECONFIG="+kubeconfig)}
 }
 
 // run runs kubectl, and returns what it printed and its exit code.
