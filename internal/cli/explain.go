@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,12 +50,31 @@ func adviceFor(err error) string {
 		return "clusterpki's custom resources are not installed in this cluster: is --context right? To install them: kubectl apply -k config/crd"
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not know you: are the credentials of the kubeconfig still valid, and is --context right?"
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), `"secrets"`):
-		return "the ClusterRole view does not allow to read Secrets: ask for a Role that names this one"
 	case apierrors.IsForbidden(err):
-		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
+		return rightFor(err)
 	default:
 		return ""
+	}
+}
+
+// refused is what an API server says of a request that it forbids.
+var refused = regexp.MustCompile(`cannot (\w+) resource "([\w/.]+)"`)
+
+// rightFor says which right to ask for.
+func rightFor(err error) string {
+	var verb, resource string
+	if found := refused.FindStringSubmatch(err.Error()); found != nil {
+		verb, resource = found[1], found[2]
+	}
+	switch {
+	case resource == "secrets" && verb == "list":
+		return "the ClusterRole view does not allow to read Secrets: ask for a Role with list on secrets, as the ClusterRole edit has it"
+	case resource == "secrets":
+		return "the ClusterRole view does not allow to read Secrets: ask for a Role that names this one"
+	case verb == "", verb == "get", verb == "list", verb == "watch":
+		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
+	default:
+		return fmt.Sprintf("the ClusterRole view does not allow to %s: ask for edit or clusterpki-editor in that namespace", verb)
 	}
 }
 

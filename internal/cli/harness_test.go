@@ -72,6 +72,9 @@ func addUser(env *envtest.Environment) error {
 		return err
 	}
 	reads := []string{"get", "list", "watch"}
+	if err := addViewers(api, reads); err != nil {
+		return err
+	}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas", "apiservercertificates", "nodecredentials"}, Verbs: reads},
 		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas"}, Verbs: []string{"patch"}},
@@ -84,6 +87,22 @@ func addUser(env *envtest.Environment) error {
 		ObjectMeta: metav1.ObjectMeta{Name: "jane"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jane"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jane"}},
+	})
+}
+
+// addViewers makes a group that may read all but Secrets.
+func addViewers(api client.Client, reads []string) error {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "viewers"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"clusterpki.io", "coordination.k8s.io"}, Resources: []string{"*"}, Verbs: reads},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: reads},
+	}}
+	if err := api.Create(context.Background(), role); err != nil {
+		return err
+	}
+	return api.Create(context.Background(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "viewers"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "viewers"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "viewers"}},
 	})
 }
 
