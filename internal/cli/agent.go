@@ -27,7 +27,9 @@ what does not notice by itself, checks again, takes it back if it does not work,
 step in a Lease, for which the replacement of a CA waits.
 
 FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent needs to be
-allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.`
+allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.
+
+`
 
 // As a plugin of kubectl there are the commands that prepare a host, and not the agent itself.
 const (
@@ -42,7 +44,7 @@ func newAgent() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "agent --config FILE",
 		Short: "Keep the PKI files of this host current",
-		Long:  agentLong,
+		Long:  agentLong + exits(untilStopped),
 		Example: "  clusterpki agent --config /etc/clusterpki/agent.yaml\n" +
 			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml   # on your machine\n" +
 			"  clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -",
@@ -93,7 +95,7 @@ type aboutHost struct {
 
 func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.Config) error) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+		Use: use, Short: short, Long: long + "\n\n" + exits(nil), Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, notes, err := f.config(c)
 			if err != nil {

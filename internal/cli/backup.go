@@ -23,7 +23,9 @@ It is YAML for kubectl create -f in another cluster, in the right order: Secrets
 resources. Status, UIDs and owner references are left out. The custom resources bear the annotation
 clusterpki.io/restored, for which the operator makes no other CA should their Secrets be missing.
 
-It reads with your own kubeconfig, and changes nothing in the cluster.`
+It reads with your own kubeconfig, and changes nothing in the cluster.
+
+`
 
 const backupExample = `  # into a file that only you may read
   clusterpki backup -n prod --out prod.yaml
@@ -46,7 +48,7 @@ func newBackup() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "backup --out FILE",
 		Short:   "Write the custom resources of a namespace and all that was made for them, keys included",
-		Long:    backupLong,
+		Long:    backupLong + exits(nil),
 		Example: backupExample,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return runBackup(c, f) },
@@ -94,7 +96,7 @@ func runBackup(c *cobra.Command, f backupFlags) error {
 
 func where(namespace string) string {
 	if namespace == "" {
-		return "any namespace"
+		return "all namespaces"
 	}
 	return fmt.Sprintf("namespace %q", namespace)
 }

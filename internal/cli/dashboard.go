@@ -26,7 +26,9 @@ It reads as you: what your kubeconfig may read is what the page shows. It reads 
 APIServerCertificates and NodeCredentials, and no Secret, and it writes nothing.
 
 It prints a link that is good once, and, when that was opened, the next one. To let several people look, each
-with rights of their own, let the operator serve it: clusterpki manager --dashboard-bind-address.`
+with rights of their own, let the operator serve it: flag --dashboard-bind-address of its manager.
+
+`
 
 const dashboardExample = `  clusterpki dashboard -n prod       # one namespace
   clusterpki dashboard -A            # all`
@@ -43,7 +45,7 @@ func newDashboard() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "dashboard",
 		Short:   "Serve a page on this machine that shows CAs and their replacement, live",
-		Long:    dashboardLong,
+		Long:    dashboardLong + exits(untilStopped),
 		Example: dashboardExample,
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c) },

@@ -22,13 +22,15 @@ each node the real kubelet's code over a fake container runtime, each host on a 
 of its own. Then it asks that cluster for its nodes, pods and services with the exported
 kubeconfig. At the end, or at Ctrl-C, it stops everything and leaves nothing behind.
 
-It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.`
+It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.
+
+`
 
 func newDemo() *cobra.Command {
 	c := newDemoCommand(demo.None, &cobra.Command{
 		Use:   "demo --binaries DIR",
 		Short: "Start a cluster on this machine from a PKI issued by the operator",
-		Long:  demoLong,
+		Long:  demoLong + exits(nil),
 		Example: "  make demo          # builds what it needs first\n" +
 			"  make demo KEEP=1   # leaves both clusters up until Ctrl-C\n" +
 			"  clusterpki demo --binaries bin/kubernetes/v1.37.2-etcd-v3.7.3",
@@ -47,13 +49,15 @@ kube-controller-manager, which reads --root-ca-file only once. At the end it ver
 is refused and that everything runs, and prints what it counted. It fails if one request failed.
 
 It takes about 20 minutes: in three phases, agents wait until every client has reloaded its files,
-which client-go does every five minutes. With --naive everything is swapped at once, for comparison.`
+which client-go does every five minutes. With --naive everything is swapped at once, for comparison.
+
+`
 
 func newDemoRotate() *cobra.Command {
 	return newDemoCommand(demo.Phased, &cobra.Command{
 		Use:   "rotate --binaries DIR",
 		Short: "Replace the root CA of that cluster under load, and count the requests that fail",
-		Long:  demoRotateLong,
+		Long:  demoRotateLong + exits(nil),
 		Example: "  make demo-rotate           # builds what it needs first\n" +
 			"  make demo-rotate NAIVE=1   # without phases, for comparison",
 	})

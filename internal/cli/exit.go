@@ -22,6 +22,12 @@ var usual = map[int]string{
 	exitInterrupted: "Ctrl-C",
 }
 
+// never stands for a code that a command does not have.
+const never = "-"
+
+// untilStopped are the codes of what runs until it is stopped.
+var untilStopped = map[int]string{0: "it was stopped, by Ctrl-C or SIGTERM", exitError: "it could not run", exitInterrupted: never}
+
 // exits is the paragraph of a command's help on its exit codes: the usual ones, and its own.
 func exits(own map[int]string) string {
 	var parts []string
@@ -30,7 +36,7 @@ func exits(own map[int]string) string {
 		if text == "" {
 			text = usual[code]
 		}
-		if text != "" {
+		if text != "" && text != never {
 			parts = append(parts, fmt.Sprintf("%5d  %s", code, text))
 		}
 	}

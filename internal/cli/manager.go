@@ -19,7 +19,7 @@ func newManager() *cobra.Command {
 		Short: "Run the operator",
 		Long: "Run the operator: reconcile ClusterCAs, APIServerCertificates and NodeCredentials until stopped.\n\n" +
 			"It finds the API server as kubectl does: in a pod through its service account, elsewhere through\n" +
-			"KUBECONFIG or ~/.kube/config.",
+			"KUBECONFIG or ~/.kube/config.\n\n" + exits(untilStopped),
 		Example: "  clusterpki manager --leader-elect\n  clusterpki manager --namespace prod   # needs a Role there instead of the ClusterRole",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
