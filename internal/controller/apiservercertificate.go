@@ -199,7 +199,7 @@ func (r *apiServerCertificates) finish(
 			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
 		}
 	}
-	if name := c.ServiceAccountSecretName(); name != "" {
+	if name := c.ServiceAccountSecretName(); name != "" && !awaitsRestore(err) {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)

@@ -33,6 +33,7 @@ type caState struct {
 	created bool         // the first generation was made in this reconciliation
 	moved   bool         // the ledger made a step in this reconciliation
 	gate    plan.Gate    // of the present phase
+	held    bool         // a step is due, and waits because the CA was restored a short while ago
 }
 
 // Reconcile brings one ClusterCA's generations and trust bundle to what its spec asks for. It makes a first
@@ -123,6 +124,10 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caSt
 	}
 	if at := awaits(ca); now.Before(at) {
 		out.nextCheck = sooner(out.nextCheck, at)
+	}
+	if st.held {
+		rep.reason = v1alpha1.ReasonRestoreIncomplete
+		rep.waiting = "this ClusterCA was restored less than ten minutes ago: its replacement waits, because keys and consumers may still be on their way"
 	}
 	if st.created {
 		out.issuedInto = st.signing.SecretName

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,6 +38,12 @@ func (r *clusterCAs) awaitTrust(ca *v1alpha1.ClusterCA, l plan.Ledger) error {
 	return stalled(v1alpha1.ReasonRestoreIncomplete,
 		"this ClusterCA was restored, and ConfigMap %q was not, so far: restore it and the Secrets of the CA's keys too; no other CA is made in "+
 			"their place. To begin anew with another CA, %s", ca.TrustConfigMapName(), unmark)
+}
+
+// awaitsRestore says whether an error is that something which was made for a restored object is not there.
+func awaitsRestore(err error) bool {
+	st, ok := errors.AsType[*stall](err)
+	return ok && st.reason == v1alpha1.ReasonRestoreIncomplete
 }
 
 // awaitKeys keeps a restored APIServerCertificate from getting other service account keys.

@@ -34,8 +34,12 @@ func (r *clusterCAs) rotate(ctx context.Context, ca *v1alpha1.ClusterCA, st *caS
 	st.gate = st.ledger.GateOf(now, seen)
 	want := wanting(ca, st.want, seen)
 	_, t := st.ledger.Step(now, want, seen)
-	if now.Before(awaits(ca)) {
-		return nil // keys that the ledger names, or should, may still be on their way
+	if now.Before(awaits(ca)) { // keys that the ledger names, or should, may still be on their way
+		compromised := st.want.Emergency && len(st.pairs) == len(st.ledger.Generations)
+		if t == plan.Nothing || !compromised {
+			st.held = t != plan.Nothing
+			return nil
+		}
 	}
 	if t == plan.Nothing {
 		return r.sweep(ctx, ca, st.ledger, trust)

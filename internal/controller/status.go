@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,11 @@ func conditions(r report) []metav1.Condition {
 	case r.err != nil:
 		add(v1alpha1.ReconcilingCondition, true, v1alpha1.ReasonRetrying, r.err.Error())
 	case r.waiting != "":
-		add(v1alpha1.ReconcilingCondition, true, cmp.Or(r.reason, r.issuer.reason), r.waiting)
+		reason := r.reason
+		if reason == "" {
+			reason = r.issuer.reason
+		}
+		add(v1alpha1.ReconcilingCondition, true, reason, r.waiting)
 	}
 	if r.issuer != nil && r.issuer.reason != "" {
 		add(v1alpha1.IssuerReadyCondition, r.issuer.reason == v1alpha1.ReasonIssuerAvailable, r.issuer.reason, r.issuer.message)

@@ -77,11 +77,22 @@ func (w *Watch) heading(now time.Time) string {
 		return w.route() + ", for " + status.Span(now.Sub(w.last.StartTime.Time))
 	case w.want != "" && !w.asked:
 		return fmt.Sprintf("waiting until spec.rotation.revision is %q", w.want)
+	case w.held() != "":
+		return w.held()
 	case w.begun, w.asked:
 		return "waiting for the operator to take the change up"
 	default:
 		return fmt.Sprintf("generation %d signs, and no replacement is under way; waiting for one", signing.Number)
 	}
+}
+
+// held is why the operator does not begin, where it says so.
+func (w *Watch) held() string {
+	c := w.is(v1alpha1.ReconcilingCondition)
+	if c == nil || c.Reason != v1alpha1.ReasonRestoreIncomplete {
+		return ""
+	}
+	return c.Message
 }
 
 // route names the generations of the replacement and its cause.
