@@ -50,7 +50,7 @@ demo-rotate: build ## Replace the root CA of that cluster under load (about 20 m
 ##@ Test
 
 .PHONY: test
-test: openssl ## Run every test, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
+test: openssl ## Run every test but those of test-browser and test-gitops, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
 	$(say) "etcd, kube-apiserver and kubectl (built once; about 6 minutes from nothing on 2 cores)"
 	@$(KUBERNETES) etcd kube-apiserver kubectl
 	$(say) "the suites with modules of their own: $(SUITES)"
@@ -62,8 +62,6 @@ test: openssl ## Run every test, with what they need built first. Set KUBEBUILDE
 	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
 	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m ./...
-	$(say) "the dashboard, in headless Chromium"
-	@$(MAKE) --no-print-directory test-browser
 
 .PHONY: test-gitops
 test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is built once, which takes long; needs redis-server).
@@ -91,7 +89,7 @@ test-docs: openssl ## Run each command and apply each manifest of the documentat
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./test/docs
 
 .PHONY: test-browser
-test-browser: ## Look at the dashboard in headless Chromium (about 2 minutes); SCREENSHOTS=1 takes the docs' pictures anew.
+test-browser: ## Look at the dashboard in headless Chromium (about 2 minutes; needs Node.js 20); SCREENSHOTS=1 takes the docs' pictures anew.
 	@hack/chromium.sh $(if $(filter-out 0,$(SCREENSHOTS)),pngquant)
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && \
 	  KUBEBUILDER_ASSETS=$$assets SCREENSHOTS=$(if $(filter-out 0,$(SCREENSHOTS)),$(CURDIR)/docs/images) go run ./test/browser
