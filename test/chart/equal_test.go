@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,6 +46,39 @@ func TestTwins(t *testing.T) {
 				t.Errorf("kustomize and Helm differ (-kustomize +helm):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRenamed copies config/namespaced, renames the namespace in it and adds the components, as docs/install.md says: nothing
+// stays in the namespace of before.
+func TestRenamed(t *testing.T) {
+	config, dir := filepath.Join(testenv.Root(), "config"), t.TempDir()
+	text, err := os.ReadFile(filepath.Join(config, "namespaced", "kustomization.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, err := filepath.Rel(dir, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strings.NewReplacer(system, "prod", "../", up+"/").Replace(string(text)) + "components: [" + up + "/dashboard, " + up + "/prometheus]\n"
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := kustomize(t, dir)
+	for line := range strings.Lines(made) {
+		if strings.Contains(line, system) {
+			t.Errorf("it still says %s", line)
+		}
+	}
+	all := objects(t, made)
+	for _, key := range []string{
+		"RoleBinding prod/clusterpki", "Service prod/clusterpki-dashboard", "ServiceMonitor prod/clusterpki", "PrometheusRule prod/clusterpki",
+		"ConfigMap prod/clusterpki-dashboard",
+	} {
+		if all[key] == nil {
+			t.Errorf("there is no %s", key)
+		}
 	}
 }
 

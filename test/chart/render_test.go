@@ -131,7 +131,7 @@ func TestPrometheus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, want := range map[string]bool{"scheme: http\n": true, "- prod\n": true, "tlsConfig": false, "clusterpki-system": false} {
+	for what, want := range map[string]bool{"scheme: http\n": true, "tlsConfig": false, "namespaceSelector": false} {
 		if strings.Contains(string(shown), what) != want {
 			t.Errorf("the ServiceMonitor has %q: %t, want %t:\n%s", what, !want, want, shown)
 		}
