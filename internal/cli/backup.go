@@ -64,12 +64,9 @@ func runBackup(c *cobra.Command, f backupFlags) error {
 	if file, ok := c.OutOrStdout().(*os.File); ok && f.out == "-" && term.IsTerminal(int(file.Fd())) {
 		return errors.New("backup: it holds private keys, which are not shown on a terminal: use a pipe, or name a file")
 	}
-	reader, namespace, err := f.connect()
+	reader, namespace, err := f.connectTo(f.all)
 	if err != nil {
 		return err
-	}
-	if f.all {
-		namespace = ""
 	}
 	objects, err := backup.Gather(c.Context(), reader, namespace)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -76,6 +77,21 @@ func (o *connection) connect() (client.WithWatch, string, error) {
 	return c, namespace, nil
 }
 
+// errBoth refuses what says two things about the namespace.
+var errBoth = errors.New("--all-namespaces and --namespace say two things: leave out one of them")
+
+// connectTo returns a client and the namespace to use with it; everywhere, "" for all of them.
+func (o *connection) connectTo(everywhere bool) (client.WithWatch, string, error) {
+	if everywhere && o.overrides.Context.Namespace != "" {
+		return nil, "", errBoth
+	}
+	c, namespace, err := o.connect()
+	if everywhere {
+		namespace = ""
+	}
+	return c, namespace, err
+}
+
 // config returns how to reach the cluster, and the namespace.
 func (o *connection) config() (*rest.Config, string, error) {
 	loader := o.loader()
@@ -117,6 +133,9 @@ func (o *connection) unusable(loader clientcmd.ClientConfig, err error) error {
 	switch {
 	case rawErr != nil:
 	case clientcmd.IsEmptyConfig(err) && len(raw.Contexts) == 0:
+		if set := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); set != "" && o.kubeconfig == "" {
+			return fmt.Errorf("there is no kubeconfig, or an empty one, at %s as $KUBECONFIG says: name another one with --kubeconfig or there", set)
+		}
 		return errors.New("there is no kubeconfig, or an empty one: name one with --kubeconfig or in $KUBECONFIG")
 	case o.overrides.CurrentContext != "" && raw.Contexts[o.overrides.CurrentContext] == nil:
 		return fmt.Errorf("the kubeconfig has no context %q; %s", o.overrides.CurrentContext, contextsOf(raw))

@@ -140,11 +140,16 @@ func TestInterrupted(t *testing.T) {
 
 // TestNoKubeconfig is somebody's first try.
 func TestNoKubeconfig(t *testing.T) {
-	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	none := filepath.Join(t.TempDir(), "none")
+	t.Setenv("KUBECONFIG", none)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	c := start(t, "status")
-	if err := c.end(); ExitCode(err) != 1 || !strings.Contains(err.Error(), "--kubeconfig or in $KUBECONFIG") {
+	if err := c.end(); ExitCode(err) != 1 || !strings.Contains(err.Error(), "at "+none+" as $KUBECONFIG says") {
 		t.Error(err)
+	}
+	c = start(t, "manager")
+	if err := c.end(); ExitCode(err) != 1 || !strings.Contains(err.Error(), "name one in $KUBECONFIG") || c.out.String() != "" {
+		t.Error(err, c.out.String())
 	}
 	t.Setenv("KUBECONFIG", adminKubeconfig(t, cfg.Host))
 	k, err := clientcmd.LoadFromFile(os.Getenv("KUBECONFIG"))

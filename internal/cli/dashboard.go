@@ -58,6 +58,9 @@ func newDashboard() *cobra.Command {
 }
 
 func (f *dashboardCommand) run(c *cobra.Command) error {
+	if f.everywhere && f.overrides.Context.Namespace != "" {
+		return errBoth
+	}
 	config, namespace, err := f.config()
 	if err != nil {
 		return err

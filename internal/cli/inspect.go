@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -144,7 +143,7 @@ func target(args []string) (kind, name string, err error) {
 	known := kindsByName[short]
 	switch {
 	case known == "":
-		return "", "", fmt.Errorf("there is no kind %q%s", kind, near(short, slices.Collect(maps.Keys(kindsByName))))
+		return "", "", fmt.Errorf("there is no kind %q; there is clusterca, apiservercertificate, nodecredential, secret", kind)
 	case name == "" || strings.Contains(name, "/"):
 		return "", "", fmt.Errorf("name one %s, as in %s/NAME", known, short)
 	}

@@ -187,7 +187,7 @@ func (w *world) inspectWithoutSecrets() {
 		"nodecred node2-kubelet":    "did you mean node1-kubelet?",
 		"nodecredential/zzz":        "; there is node1-kubelet",
 		"clustercas.clusterpki.io/": "name one ClusterCA, as in clustercas/NAME",
-		"nodecredd/x":               "did you mean nodecred?",
+		"nodecredd/x":               `there is no kind "nodecredd"; there is clusterca, `,
 		"node1-kubelet":             `there is no kind "node1-kubelet"`,
 		"":                          "name an object, as in clusterca/k8s, or a file with -f",
 		"clusterca/k8s -f x":        "leave out one of them",

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
@@ -26,8 +28,11 @@ func newManager() *cobra.Command {
 			if err := page.check(); err != nil {
 				return err
 			}
+			cfg, err := ctrl.GetConfig() // before there is a log: it would write there what it returns
 			ctrl.SetLogger(zap.New(zap.UseDevMode(development)))
-			cfg, err := ctrl.GetConfig()
+			if clientcmd.IsEmptyConfig(err) {
+				return errors.New("find the API server: this is no pod, and there is no kubeconfig, or an empty one: name one in $KUBECONFIG")
+			}
 			if err != nil {
 				return fmt.Errorf("find the API server: %w", err)
 			}

@@ -71,9 +71,26 @@ func newRotate() *cobra.Command {
 	return c
 }
 
+// fit refuses flags that do nothing together.
+func (f *rotateFlags) fit() error {
+	switch {
+	case f.watch && f.output.data():
+		return errors.New("--watch is for people: leave out --output, and read status.rotation of the ClusterCA")
+	case f.timeout != 0 && !f.watch:
+		return errors.New("--timeout is how long to look on: use it with --watch")
+	case f.force && !f.apply:
+		return errors.New("--force is of --apply: use it with that")
+	}
+	return nil
+}
+
 func runRotate(c *cobra.Command, f rotateFlags, name string) error {
-	if f.watch && f.output.data() {
-		return errors.New("rotate: --watch is for people: leave out --output, and read status.rotation of the ClusterCA")
+	if err := f.fit(); err != nil {
+		return fmt.Errorf("rotate: %w", err)
+	}
+	name, err := nameOfCA(name)
+	if err != nil {
+		return fmt.Errorf("rotate: %w", err)
 	}
 	api, namespace, err := f.connect()
 	if err != nil {
@@ -92,14 +109,19 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 	if f.apply && want == "" {
 		want = rotate.RevisionAt(now)
 	}
-	plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
-	if err := planned(c, api, f, plan, want, now); err != nil {
-		return err
+	switch set := want != "" && want == ca.Spec.Rotation.Revision; {
+	case set && (f.apply || !f.watch):
+		return fmt.Errorf("rotate: spec.rotation.revision is %q already: choose another one", want)
+	case !set:
+		plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
+		if err := planned(c, api, f, plan, want, now); err != nil {
+			return err
+		}
+		if !f.watch {
+			return nil
+		}
+		fmt.Fprintln(c.OutOrStdout())
 	}
-	if !f.watch {
-		return nil
-	}
-	fmt.Fprintln(c.OutOrStdout())
 	return follow(c.Context(), api, client.ObjectKeyFromObject(ca), want, f.timeout, c.OutOrStdout())
 }
 
@@ -155,9 +177,6 @@ func orNow(revision string, now time.Time) string {
 
 // apply sets the revision, where nobody would take it back.
 func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, revision string, force bool) error {
-	if revision == ca.Spec.Rotation.Revision {
-		return fmt.Errorf("spec.rotation.revision is %q already: choose another one", revision)
-	}
 	if ca.Spec.Source.IsImport() {
 		return fmt.Errorf("not applied: the CA is imported, and another revision takes the same one again; put another CA into Secret %q",
 			ca.Spec.Source.Import.SecretRef.Name)

@@ -51,9 +51,19 @@ func TestRotateApply(t *testing.T) {
 	if !owned {
 		t.Errorf("nobody owns the revision: %+v", ca.ManagedFields)
 	}
-	if _, err := w.run("rotate", "k8s", "--apply", "--revision", "2026-11"); err == nil || !strings.Contains(err.Error(), "already") {
-		t.Errorf("the same revision again: %v", err)
+	for _, args := range [][]string{{"--apply"}, nil} {
+		out, err := w.run(append([]string{"rotate", "clusterca/k8s", "--revision", "2026-11"}, args...)...)
+		if ExitCode(err) != 1 || !strings.Contains(err.Error(), "already") || out != "" {
+			t.Errorf("the same revision again, %q: %v\n%s", args, err, out)
+		}
 	}
+	c := w.begin("rotate", "k8s", "--revision", "2026-11", "--watch") // it was set in Git
+	c.prints("waiting for the operator")
+	if strings.Contains(c.out.String(), "To replace it") {
+		t.Error(c.out.String())
+	}
+	c.stop()
+	_ = c.end()
 	if _, err := w.run("rotate", "k8s", "--apply"); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
@@ -43,9 +44,12 @@ func newStatus() *cobra.Command {
 		Example: statusExample,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			name := ""
-			if len(args) > 0 {
-				name = args[0]
+			if len(args) == 0 {
+				return runStatus(c, f, "")
+			}
+			name, err := nameOfCA(args[0])
+			if err != nil {
+				return fmt.Errorf("status: %w", err)
 			}
 			return runStatus(c, f, name)
 		},
@@ -58,12 +62,9 @@ func newStatus() *cobra.Command {
 }
 
 func runStatus(c *cobra.Command, f statusFlags, name string) error {
-	reader, namespace, err := f.connect()
+	reader, namespace, err := f.connectTo(f.everywhere)
 	if err != nil {
 		return err
-	}
-	if f.everywhere {
-		namespace = ""
 	}
 	objects, err := readObjects(c.Context(), reader, namespace)
 	if err != nil {
@@ -73,13 +74,25 @@ func runStatus(c *cobra.Command, f statusFlags, name string) error {
 	if name != "" && len(report.ClusterCAs) == 0 {
 		return fmt.Errorf("status: %w", noCA(objects, name, namespace))
 	}
-	if err := printReport(c.OutOrStdout(), report, f); err != nil {
+	if err := printReport(c.OutOrStdout(), report, f, namespace); err != nil {
 		return err
 	}
 	if n := report.Errors(); n > 0 {
 		return &exit{exitUnwell, fmt.Sprintf("status: errors: %d", n)}
 	}
 	return nil
+}
+
+// nameOfCA reads the name of a ClusterCA, as in k8s or clusterca/k8s.
+func nameOfCA(arg string) (string, error) {
+	if !strings.Contains(arg, "/") {
+		return arg, nil
+	}
+	kind, name, err := target([]string{arg})
+	if err == nil && kind != status.KindClusterCA {
+		err = fmt.Errorf("%s is no ClusterCA: look at it with inspect", arg)
+	}
+	return name, err
 }
 
 // noCA says that a ClusterCA does not exist, and which ones do.
@@ -94,8 +107,15 @@ func in(namespace string) string {
 	return fmt.Sprintf(" in namespace %q", namespace)
 }
 
-func printReport(w io.Writer, r status.Report, f statusFlags) error {
+func printReport(w io.Writer, r status.Report, f statusFlags, namespace string) error {
 	return f.output.print(w, r, func() (string, error) {
+		switch {
+		case len(r.ClusterCAs) > 0:
+		case namespace == "":
+			return "There is no ClusterCA in any namespace.\n", nil
+		default:
+			return fmt.Sprintf("There is no ClusterCA%s: is --namespace right?\n", in(namespace)), nil
+		}
 		style, _ := styleFor(w)
 		style.Namespaces, style.Wide = f.everywhere, f.output.value == formatWide
 		return r.Text(style), nil

@@ -38,12 +38,39 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: %v\n%s", format, err, out)
 		}
 	}
-	if out, err := w.run("status", "--all-namespaces"); ExitCode(err) != 2 || !strings.Contains(out, "ClusterCA/k8s in "+w.ns) {
+	all := start(t, "status", "--kubeconfig", w.kubeconfig, "--all-namespaces")
+	if err := all.end(); ExitCode(err) != 2 || !strings.Contains(all.out.String(), "ClusterCA/k8s in "+w.ns) {
+		t.Errorf("%v\n%s", err, all.out.String())
+	}
+	if out, err := w.run("status", "clusterca/k8s"); ExitCode(err) != 2 || !strings.Contains(out, "ClusterCA/k8s") {
 		t.Errorf("%v\n%s", err, out)
+	}
+	nowhere := start(t, "status", "--kubeconfig", w.kubeconfig, "-n", "nosuchns")
+	if err := nowhere.end(); err != nil || nowhere.out.String() != "There is no ClusterCA in namespace \"nosuchns\": is --namespace right?\n" {
+		t.Errorf("%v\n%s", err, nowhere.out.String())
 	}
 	for _, args := range [][]string{{"status", "gone"}, {"status", "-o", "xml"}, {"status", "--context", "gone"}, {"rotate", "gone"}} {
 		if _, err := w.run(args...); ExitCode(err) != 1 {
 			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// TestRefusedFlags takes no flag in silence that does nothing.
+func TestRefusedFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"status -A -n x":             "--all-namespaces and --namespace say two things",
+		"backup -A -n x --out -":     "--all-namespaces and --namespace say two things",
+		"dashboard -A -n x":          "--all-namespaces and --namespace say two things",
+		"rotate k8s --timeout 1s":    "use it with --watch",
+		"rotate k8s --force":         "--force is of --apply",
+		"status nodecred/node1":      "nodecred/node1 is no ClusterCA",
+		"inspect ca/k8s":             `there is no kind "ca"; there is clusterca, apiservercertificate, nodecredential, secret`,
+		"rotate k8s --watch -o json": "--watch is for people",
+	} {
+		c := start(t, append(strings.Fields(args), "--kubeconfig", adminKubeconfig(t, cfg.Host))...)
+		if err := c.end(); ExitCode(err) != 1 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v\n%s", args, err, c.out.String())
 		}
 	}
 }
