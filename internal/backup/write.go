@@ -35,7 +35,10 @@ func target(name string) (string, error) {
 	if err == nil && info.Mode().Type() == fs.ModeSymlink {
 		// Of /dev/stdout and the like, the file that is open is meant, and not one that takes its place.
 		if info, err = os.Stat(name); err == nil && info.Mode().IsRegular() && filepath.Dir(filepath.Clean(name)) != "/dev" {
-			return filepath.EvalSymlinks(name)
+			if name, err = filepath.EvalSymlinks(name); err != nil {
+				return "", fmt.Errorf("follow the link: %w", err)
+			}
+			return name, nil
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("%s: it is a symbolic link to what does not exist: name the file itself", name)
@@ -45,7 +48,7 @@ func target(name string) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return name, nil
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("look at it: %w", err)
 	case info.IsDir():
 		return "", fmt.Errorf("%s: it is a directory: name a file in it", name)
 	case !info.Mode().IsRegular() || info.Mode().Type() == fs.ModeSymlink || filepath.Dir(filepath.Clean(name)) == "/dev":

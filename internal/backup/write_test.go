@@ -12,7 +12,7 @@ import (
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
-	if err := os.WriteFile(in("old"), []byte("old"), 0o644); err != nil { //nolint:gosec // the mode is what is tested
+	if err := os.WriteFile(in("old"), []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for link, to := range map[string]string{"link": "old", "dangling": "nothing", "loop": "loop", "device": "/dev/null"} {

@@ -131,12 +131,11 @@ func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Seen, erro
 
 // target reads KIND/NAME, or KIND NAME.
 func target(args []string) (kind, name string, err error) {
-	switch len(args) {
-	case 0:
+	if len(args) == 0 {
 		return "", "", errors.New("name an object, as in clusterca/k8s, or a file with -f")
-	case 1:
-		kind, name, _ = strings.Cut(args[0], "/")
-	default:
+	}
+	kind, name, _ = strings.Cut(args[0], "/")
+	if len(args) > 1 {
 		kind, name = args[0], args[1]
 	}
 	short, _, _ := strings.Cut(strings.ToLower(kind), ".") // as in clusterca.clusterpki.io
