@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
 	"helm.sh/helm/v4/pkg/kube"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -156,8 +158,8 @@ func TestUninstall(t *testing.T) {
 	c.kubectl("wait", "--for=delete", "--timeout=60s", "crd", "clustercas.clusterpki.io")
 }
 
-// TestUpgrade upgrades from the chart's first version: nothing is issued again and nobody's spec changes, though the
-// CRDs are those of the new one.
+// TestUpgrade upgrades from the chart's first version, with CRDs that differ: they become those of the new one, nothing is
+// issued again and nobody's spec changes.
 func TestUpgrade(t *testing.T) {
 	old, err := filepath.Glob("testdata/clusterpki-*.tgz")
 	if err != nil || len(old) == 0 {
@@ -168,13 +170,16 @@ func TestUpgrade(t *testing.T) {
 			c := newCluster(t)
 			c.restrictedNamespace(system)
 			c.namespace("prod")
-			c.install(system, chart, nil)
+			c.install(system, older(t, chart), nil)
 			c.established()
 			c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
 			stop := c.run("")
 			c.ready("prod")
 			stop()
 			before := c.holds("prod")
+			if n := len(c.outdated()); n != 3 {
+				t.Errorf("%d CRDs differ before the upgrade, want 3", n)
+			}
 			c.upgrade(system, chartDir(), nil)
 			c.current()
 			c.idle("")
@@ -183,7 +188,66 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// current finds the CRDs and the Deployment to be those of the chart here.
+// older unpacks a chart and gives each of its CRDs another description.
+func older(t *testing.T, chart string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := chartutil.ExpandFile(dir, chart); err != nil {
+		t.Fatal(err)
+	}
+	crds, err := filepath.Glob(filepath.Join(dir, "clusterpki", "files", "crds", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range crds {
+		crd := readCRD(t, path)
+		crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Description = "An older one."
+		text, err := yaml.Marshal(crd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "clusterpki")
+}
+
+func readCRD(t *testing.T, path string) apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(text, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd
+}
+
+// outdated are the CRDs of which a version differs from that of the chart here, and how.
+func (c *cluster) outdated() map[string]string {
+	c.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(chartDir(), "files", "crds", "*.yaml"))
+	if err != nil || len(paths) == 0 {
+		c.t.Fatal(err, "the chart has no CRDs")
+	}
+	out := map[string]string{}
+	for _, path := range paths {
+		want := readCRD(c.t, path)
+		var got apiextensionsv1.CustomResourceDefinition
+		if err := c.api.Get(c.t.Context(), client.ObjectKeyFromObject(&want), &got); err != nil {
+			c.t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Spec.Versions, got.Spec.Versions); diff != "" {
+			out[want.Name] = diff
+		}
+	}
+	return out
+}
+
+// current finds the CRDs to be those of the chart here.
 func (c *cluster) current() {
 	c.t.Helper()
 	var meta struct{ Name, Version string }
@@ -202,6 +266,9 @@ func (c *cluster) current() {
 		if got, want := crd.Labels["helm.sh/chart"], meta.Name+"-"+meta.Version; got != want {
 			c.t.Errorf("%s is of %s, want %s", crd.Name, got, want)
 		}
+	}
+	for name, diff := range c.outdated() {
+		c.t.Errorf("%s differs (-chart +cluster):\n%s", name, diff)
 	}
 	if len(crds.Items) != 3 {
 		c.t.Errorf("there are %d CRDs", len(crds.Items))
