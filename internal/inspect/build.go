@@ -99,7 +99,12 @@ func (b *builder) judge(src source, m material) {
 	if src.secret != nil {
 		where = src.name + " " + m.Name
 	}
-	if m.Damage != "" {
+	switch {
+	case len(m.Manifests) > 0:
+		b.problem(status.Error, where, "NotRead", "%s", manifestText(m.Manifests))
+	case m.unread:
+		b.problem(status.Error, where, "FileUnreadable", "%s", m.Damage)
+	case m.Damage != "":
 		b.problem(status.Error, where, "Damaged", "%s", m.Damage)
 	}
 	b.dates(where, m)

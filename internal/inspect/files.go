@@ -21,7 +21,7 @@ func GatherFiles(paths []string, in io.Reader) (Seen, error) {
 		if err != nil {
 			return Seen{}, fmt.Errorf("read %s: %w", path, err)
 		}
-		m := read(path, data)
+		m := readFile(path, data)
 		src.items = append(src.items, m)
 		for _, named := range m.names() {
 			if named != "" {
@@ -31,6 +31,14 @@ func GatherFiles(paths []string, in io.Reader) (Seen, error) {
 	}
 	match(src.items)
 	return Seen{sources: []source{src}}, nil
+}
+
+// readFile is read, and knows manifests.
+func readFile(name string, data []byte) material {
+	if all := manifestsOf(data); len(all) > 0 {
+		return material{Item: Item{Name: name, Manifests: all}}
+	}
+	return read(name, data)
 }
 
 func contents(path string, in io.Reader) ([]byte, error) {
@@ -68,7 +76,7 @@ func besides(kubeconfig, named string) material {
 	}
 	data, err := contents(path, nil)
 	if err != nil {
-		return material{Item: Item{Name: path, Damage: "it cannot be read: " + err.Error()}}
+		return material{Item: Item{Name: path, Damage: "it cannot be read: " + err.Error()}, unread: true}
 	}
-	return read(path, data)
+	return readFile(path, data)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -14,8 +15,10 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
+var configLine = regexp.MustCompile(`(?m)^[\s{]*"?kind"?:\s*"?Config"?\s*,?\s*$`)
+
 func looksLikeKubeconfig(data []byte) bool {
-	return bytes.Contains(data, []byte("clusters")) && (bytes.Contains(data, []byte("users")) || bytes.Contains(data, []byte("contexts")))
+	return configLine.Match(data) || bytes.Contains(data, []byte("clusters")) && (bytes.Contains(data, []byte("users")) || bytes.Contains(data, []byte("contexts")))
 }
 
 // readKubeconfig describes a kubeconfig; nil: it is none. The parser's error is not handed on, since it may quote.

@@ -17,6 +17,7 @@ type material struct {
 	certs   []*x509.Certificate
 	publics []crypto.PublicKey // of certificates, requests and public keys
 	keys    []crypto.PublicKey // of the private keys; nil for one that cannot be read
+	unread  bool               // the file could not be read
 }
 
 // read says what some bytes hold. What they hold besides is only counted, because it may be a secret.

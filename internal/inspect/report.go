@@ -124,6 +124,8 @@ type Item struct {
 	PublicKeys  []Key       `json:"publicKeys,omitempty"`
 	Requests    []Request   `json:"requests,omitempty"`
 	Kubeconfig  *Kubeconfig `json:"kubeconfig,omitempty"`
+	// Manifests are the objects that a file is the manifests of, as in 'Secret/k8s-tls'; nothing else of it was read.
+	Manifests []string `json:"manifests,omitempty"`
 	// Other says that it is something else, which is not shown.
 	Other bool `json:"other,omitempty"`
 	// Damage is what of it cannot be read.

@@ -71,6 +71,10 @@ func contentsOf(item Item) string {
 		parts = append(parts, "kubeconfig")
 	}
 	switch {
+	case len(item.Manifests) == 1:
+		return "a manifest, not read"
+	case len(item.Manifests) > 1:
+		return "manifests, not read"
 	case len(parts) == 0 && item.Damage != "":
 		return "unreadable"
 	case len(parts) == 0:
