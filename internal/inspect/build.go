@@ -99,14 +99,7 @@ func (b *builder) judge(src source, m material) {
 	if src.secret != nil {
 		where = src.name + " " + m.Name
 	}
-	switch {
-	case len(m.Manifests) > 0:
-		b.problem(status.Error, where, "NotRead", "%s", manifestText(m.Manifests))
-	case m.unread:
-		b.problem(status.Error, where, "FileUnreadable", "%s", m.Damage)
-	case m.Damage != "":
-		b.problem(status.Error, where, "Damaged", "%s", m.Damage)
-	}
+	b.damaged(where, m)
 	b.dates(where, m)
 	for _, k := range m.PrivateKeys {
 		if k.Mismatch {
@@ -127,6 +120,18 @@ func (b *builder) judge(src source, m material) {
 		m.Certificates[0].SHA256Fingerprint != o.SHA256Fingerprint {
 		b.problem(status.Warning, where, "StatusOutdated", "the certificate is not the one that the status describes: "+
 			"the operator is at it, or has not seen it")
+	}
+}
+
+// damaged notes what of an item could not be read.
+func (b *builder) damaged(where string, m material) {
+	switch {
+	case len(m.Manifests) > 0:
+		b.problem(status.Error, where, "NotRead", "%s", manifestText(m.Manifests))
+	case m.unread:
+		b.problem(status.Error, where, "FileUnreadable", "%s", m.Damage)
+	case m.Damage != "":
+		b.problem(status.Error, where, "Damaged", "%s", m.Damage)
 	}
 }
 

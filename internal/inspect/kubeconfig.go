@@ -18,7 +18,8 @@ import (
 var configLine = regexp.MustCompile(`(?m)^[\s{]*"?kind"?:\s*"?Config"?\s*,?\s*$`)
 
 func looksLikeKubeconfig(data []byte) bool {
-	return configLine.Match(data) || bytes.Contains(data, []byte("clusters")) && (bytes.Contains(data, []byte("users")) || bytes.Contains(data, []byte("contexts")))
+	return configLine.Match(data) ||
+		bytes.Contains(data, []byte("clusters")) && (bytes.Contains(data, []byte("users")) || bytes.Contains(data, []byte("contexts")))
 }
 
 // readKubeconfig describes a kubeconfig; nil: it is none. The parser's error is not handed on, since it may quote.
