@@ -88,7 +88,7 @@ func nameOfCA(arg string) (string, error) {
 	if !strings.Contains(arg, "/") {
 		return arg, nil
 	}
-	kind, name, err := target([]string{arg})
+	kind, name, err := target(strings.SplitN(arg, "/", 2))
 	if err == nil && kind != status.KindClusterCA {
 		err = fmt.Errorf("%s is no ClusterCA: look at it with inspect", arg)
 	}
