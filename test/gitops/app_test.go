@@ -141,9 +141,14 @@ func (a *app) settles(revision, health string) {
 	a.t.Helper()
 	mark := a.mark()
 	a.refresh()
+	asked := time.Now()
 	a.eventually(fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
 		said := a.since(mark)
 		last := said[len(said)-1]
+		if last.revision != revision && time.Since(asked) > 5*time.Second { // one that comes while Argo CD is looking is lost
+			a.refresh()
+			asked = time.Now()
+		}
 		if last.sync != "Synced" || last.health != health || last.revision != revision || last.operation != "Succeeded" {
 			return fmt.Errorf("it is %s", last)
 		}
