@@ -133,10 +133,10 @@ func (o *connection) completeObject(c *cobra.Command) {
 // named are the names of a kind, each after a prefix. Secrets are not listed, which would read them all: their names are
 // those that the other objects state.
 func (o *connection) named(ctx context.Context, kind, prefix string) []string {
-	short, _, _ := strings.Cut(strings.ToLower(kind), ".")
+	kind, _ = kindNamed(kind)
 	all := o.objects(ctx)
-	names := namesOf(all, kindsByName[short])
-	if kindsByName[short] == kindSecret {
+	names := namesOf(all, kind)
+	if kind == kindSecret {
 		names = secretsOf(all)
 	}
 	var out []string

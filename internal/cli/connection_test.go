@@ -181,16 +181,8 @@ func TestNotInstalled(t *testing.T) {
 	if _, err := env.Start(); err != nil {
 		t.Fatal(err)
 	}
-	u, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := u.KubeConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := os.WriteFile(file, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"status"}, {"rotate", "k8s"}, {"export", "--host", "h", "--out", t.TempDir()}, {"agent", "config", "--host", "h"}} {

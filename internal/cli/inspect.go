@@ -129,6 +129,13 @@ func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Seen, erro
 	return inspect.Gather(c.Context(), api, namespace, objects, kind, name), nil
 }
 
+// kindNamed is the kind that kubectl knows by a name, with the group or without, as in clusterca.clusterpki.io, and the name
+// without it; "" for none.
+func kindNamed(name string) (kind, short string) {
+	short, _, _ = strings.Cut(strings.ToLower(name), ".")
+	return kindsByName[short], short
+}
+
 // target reads KIND/NAME, or KIND NAME.
 func target(args []string) (kind, name string, err error) {
 	if len(args) == 0 {
@@ -138,8 +145,7 @@ func target(args []string) (kind, name string, err error) {
 	if len(args) > 1 {
 		kind, name = args[0], args[1]
 	}
-	short, _, _ := strings.Cut(strings.ToLower(kind), ".") // as in clusterca.clusterpki.io
-	known := kindsByName[short]
+	known, short := kindNamed(kind)
 	switch {
 	case known == "":
 		return "", "", fmt.Errorf("there is no kind %q; there is clusterca, apiservercertificate, nodecredential, secret", kind)

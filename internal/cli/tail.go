@@ -70,14 +70,15 @@ func tailOnce(ctx context.Context, api client.WithWatch, kind client.ObjectList,
 	}
 	defer w.Stop()
 	for event := range w.ResultChan() {
-		o, _ := event.Object.(client.Object)
 		switch event.Type {
 		case watch.Error:
 			return fmt.Errorf("watch %s: %w", key, apierrors.FromObject(event.Object))
 		case watch.Deleted:
 			report(news{})
 		default:
-			report(news{object: o})
+			if o, ok := event.Object.(client.Object); ok { // nothing would mean that it was deleted
+				report(news{object: o})
+			}
 		}
 	}
 	return nil

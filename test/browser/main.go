@@ -67,7 +67,7 @@ func run(ctx context.Context) (err error) {
 
 // look starts the two dashboards, and lets the browser look at them.
 func look(ctx context.Context, w world) error {
-	address, err := freeAddress()
+	address, err := testenv.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -122,25 +122,8 @@ func quiet(file string) (func(error), error) {
 
 // administrator writes a kubeconfig of the cluster's administrator.
 func administrator(env *envtest.Environment, dir string) (string, error) {
-	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		return "", err
-	}
-	text, err := user.KubeConfig()
-	if err != nil {
-		return "", err
-	}
 	file := filepath.Join(dir, "kubeconfig")
-	return file, os.WriteFile(file, text, 0o600)
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return file, os.WriteFile(file, env.KubeConfig, 0o600)
 }
 
 // lines are what a command has printed so far.

@@ -38,15 +38,8 @@ func newCluster(t *testing.T) *cluster {
 			t.Error(err)
 		}
 	})
-	c := &cluster{t: t, cfg: cfg}
+	c := &cluster{t: t, cfg: cfg, kubeconfig: env.KubeConfig}
 	if c.api, err = client.New(cfg, client.Options{Scheme: controller.Scheme()}); err != nil {
-		t.Fatal(err)
-	}
-	user, err := env.AddUser(envtest.User{Name: "reader", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.kubeconfig, err = user.KubeConfig(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -58,16 +58,8 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := user.KubeConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &cluster{t: t, api: api, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), programs: programs, argocd: argocd}
-	if err := os.WriteFile(c.kubeconfig, kubeconfig, 0o600); err != nil {
+	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.startCollector()

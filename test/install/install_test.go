@@ -65,16 +65,8 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, err := env.AddUser(envtest.User{Name: "installer", Groups: []string{"system:masters"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kubeconfig, err := user.KubeConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, kubeconfig, 0o600); err != nil {
+	if err := os.WriteFile(path, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return &cluster{t: t, cfg: cfg, api: api, kubectlBin: filepath.Join(dir, "kubectl"), kubeconfig: path}

@@ -73,13 +73,7 @@ func newCluster(file string) (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{cfg: env.Config, env: env, file: file}
-	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
-	if err == nil {
-		var text []byte
-		if text, err = user.KubeConfig(); err == nil {
-			err = os.WriteFile(file, text, 0o600)
-		}
-	}
+	err = os.WriteFile(file, env.KubeConfig, 0o600)
 	if err == nil {
 		c.api, err = client.New(env.Config, client.Options{Scheme: controller.Scheme()})
 	}

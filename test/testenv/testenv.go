@@ -4,6 +4,7 @@ package testenv
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,4 +65,13 @@ func Start(flags ...string) (*envtest.Environment, error) {
 		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
 	}
 	return env, nil
+}
+
+// FreeAddress is an address of this machine that nobody listens on.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return l.Addr().String(), l.Close()
 }
