@@ -12,7 +12,7 @@ import (
 const pluginFile = "kubectl-clusterpki"
 
 // Named returns the root command as it was started: under the name by which kubectl finds its plugins it is
-// `kubectl clusterpki`, with what people use and without what runs for long; else `clusterpki`. argv0 is os.Args[0].
+// `kubectl clusterpki`, without the operator and the demonstration, which are no tools of a person; else `clusterpki`. argv0 is os.Args[0].
 func Named(argv0 string) *cobra.Command {
 	name := filepath.Base(argv0)
 	if strings.EqualFold(filepath.Ext(name), ".exe") {
@@ -33,22 +33,24 @@ func Named(argv0 string) *cobra.Command {
 	}
 	root.Use = pluginFile
 	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl clusterpki"}
-	rename(root)
+	commands := []string{"completion"} // which cobra adds later
+	for _, c := range root.Commands() {
+		commands = append(commands, c.Name())
+	}
+	rename(root, regexp.MustCompile("(^|[ '`])clusterpki ("+strings.Join(commands, "|")+")\\b"))
 	return root
 }
 
-// rename makes the texts of a command and of those below it say how the plugin is called.
-func rename(c *cobra.Command) {
-	c.Long, c.Example = pluginText(c.Long), pluginText(c.Example)
+// rename makes the texts of a command and of those below it say how the plugin is called. called is the program's name
+// where a command of the plugin follows.
+func rename(c *cobra.Command, called *regexp.Regexp) {
+	c.Long, c.Example = pluginText(c.Long, called), pluginText(c.Example, called)
 	for _, below := range c.Commands() {
-		rename(below)
+		rename(below, called)
 	}
 }
 
-// called is the program's name where a command of it follows.
-var called = regexp.MustCompile("(^|[ '`])clusterpki (status|inspect|rotate|export|backup|agent|completion|version|dashboard)\\b")
-
-func pluginText(text string) string {
+func pluginText(text string, called *regexp.Regexp) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		if !strings.Contains(line, "clusterpki agent --config") { // which runs on a host
