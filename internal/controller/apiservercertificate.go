@@ -60,7 +60,9 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := st.observed != nil && !st.issued
-		if saErr := r.reconcileServiceAccountKeys(ctx, l, name, again); err == nil {
+		saErr := r.reconcileServiceAccountKeys(ctx, l, name, again)
+		st.keysAwaited = awaitsRestore(saErr)
+		if err == nil {
 			err = saErr
 		}
 	}
@@ -199,7 +201,7 @@ func (r *apiServerCertificates) finish(
 			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
 		}
 	}
-	if name := c.ServiceAccountSecretName(); name != "" && !awaitsRestore(err) {
+	if name := c.ServiceAccountSecretName(); name != "" && !st.keysAwaited {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)

@@ -46,6 +46,8 @@ type leafState struct {
 	stored   []*x509.Certificate // the roots that stand beside it
 	facts    leafFacts
 	issued   bool // in this reconciliation
+	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
+	keysAwaited bool
 	// hasClientBundle says whether the Secret holds client-ca.crt.
 	hasClientBundle bool
 }

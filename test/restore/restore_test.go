@@ -254,3 +254,34 @@ func TestGarbageCollector(t *testing.T) {
 		t.Error("what is issued again trusts another CA")
 	}
 }
+
+// TestKeysAskedLater asks for service account keys for the first time on an object that was restored: they are made when a
+// person takes the mark away, and Ready names no Secret that does not exist.
+func TestKeysAskedLater(t *testing.T) {
+	w := target.world(t, "keys-asked-later")
+	server := newServer("k8s-master")
+	server.Spec.ServiceAccountKeys = nil
+	server.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "true"}
+	w.create(newCA("k8s"), server)
+	clock := testingclock.NewFakePassiveClock(time.Now().Add(plan.Settling + time.Hour))
+	target.operate(t, optionsOf(w, clock))
+	w.ready()
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
+	})
+	c := w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
+	if !strings.Contains(c.Message, "asked for the first time") {
+		t.Errorf("the message is %q", c.Message)
+	}
+	c = w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	if strings.Contains(c.Message, `service account keys in Secret "k8s-sa"`) {
+		t.Errorf("Ready names what does not exist: %q", c.Message)
+	}
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { delete(c.Annotations, v1alpha1.RestoredAnnotation) })
+	w.eventually("service account keys are made", func() error {
+		if w.missing("k8s-sa", &corev1.Secret{}) {
+			return fmt.Errorf("they are not")
+		}
+		return nil
+	})
+}
