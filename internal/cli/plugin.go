@@ -12,7 +12,7 @@ import (
 const pluginFile = "kubectl-clusterpki"
 
 // Named returns the root command as it was started: under the name by which kubectl finds its plugins it is
-// `kubectl clusterpki`, without the operator and the demonstration, which are no tools of a person; else `clusterpki`. argv0 is os.Args[0].
+// `kubectl clusterpki`, without the operator, which is no tool of a person; else `clusterpki`. argv0 is os.Args[0].
 func Named(argv0 string) *cobra.Command {
 	name := filepath.Base(argv0)
 	if strings.EqualFold(filepath.Ext(name), ".exe") {
@@ -24,7 +24,7 @@ func Named(argv0 string) *cobra.Command {
 	}
 	for _, c := range root.Commands() {
 		switch c.Name() {
-		case "manager", "demo":
+		case "manager":
 			root.RemoveCommand(c)
 		case "agent": // what prepares a host stays
 			c.Use, c.Short, c.Long, c.Example, c.RunE = "agent", "Prepare the agent of a host", agentSetUpLong, agentSetUpExample, nil

@@ -25,12 +25,12 @@ func TestNamed(t *testing.T) {
 		called   string
 		commands []string
 	}{
-		"clusterpki":                        {"clusterpki", append([]string{"demo", "manager"}, plugin...)},
-		"/usr/local/bin/clusterpki":         {"clusterpki", append([]string{"demo", "manager"}, plugin...)},
+		"clusterpki":                        {"clusterpki", append([]string{"manager"}, plugin...)},
+		"/usr/local/bin/clusterpki":         {"clusterpki", append([]string{"manager"}, plugin...)},
 		"/usr/local/bin/kubectl-clusterpki": {"kubectl clusterpki", plugin},
 		"kubectl-clusterpki.exe":            {"kubectl clusterpki", plugin},
 		"kubectl-clusterpki.EXE":            {"kubectl clusterpki", plugin},
-		"":                                  {"clusterpki", append([]string{"demo", "manager"}, plugin...)},
+		"":                                  {"clusterpki", append([]string{"manager"}, plugin...)},
 	} {
 		root := Named(argv0)
 		slices.Sort(want.commands)

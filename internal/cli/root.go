@@ -16,7 +16,7 @@ func New() *cobra.Command {
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newExport(), newBackup(), newDashboard(), newAgent(), newDemo(), newVersion())
+	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newExport(), newBackup(), newDashboard(), newAgent(), newVersion())
 	explainAll(root)
 	return root
 }

@@ -180,14 +180,10 @@ func (d *demo) writeTokenKubeconfig(name, token string) error {
 	return nil
 }
 
-// startAgent starts the agent of a host: this program, as a process of its own.
+// startAgent starts the agent of a host, as a process of its own.
 func (d *demo) startAgent(host string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
 	p, err := process.Start(process.Spec{
-		Name: "the agent of " + host, Path: self, Args: []string{"agent", "--config", d.agentFile(host, "agent.yaml")},
+		Name: "the agent of " + host, Path: d.Program, Args: []string{"agent", "--config", d.agentFile(host, "agent.yaml")},
 		Log: d.logFile(host + "-agent"),
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 // Options are what the user chooses.
 type Options struct {
 	Binaries string // the folder of etcd, kube-apiserver, …
+	Program  string // clusterpki itself, which is the agent of each host; of no use without a rotation
 	Samples  fs.FS  // holds the manifests to apply, and the kustomization.yaml that lists them
 	Keep     bool   // leave everything up until the context ends
 	Rotation Rotation

@@ -1,10 +1,10 @@
-package cli
+package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
-	"syscall"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
@@ -13,7 +13,7 @@ import (
 	"clusterpki.io/operator/internal/demo"
 )
 
-const demoLong = `Shows clusterpki at work on this machine, without root and without touching any cluster of yours.
+const long = `Shows clusterpki at work on this machine, without root and without touching any cluster of yours.
 
 It starts a management control plane, runs the operator in it, applies the samples, exports the
 files of each host, and starts a second cluster from those files alone: etcd, kube-apiserver
@@ -22,24 +22,24 @@ each node the real kubelet's code over a fake container runtime, each host on a 
 of its own. Then it asks that cluster for its nodes, pods and services with the exported
 kubeconfig. At the end, or at Ctrl-C, it stops everything and leaves nothing behind.
 
-It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.
+It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.`
 
-`
-
-func newDemo() *cobra.Command {
-	c := newDemoCommand(demo.None, &cobra.Command{
+func newRoot() *cobra.Command {
+	c := newCommand(demo.None, &cobra.Command{
 		Use:   "demo --binaries DIR",
 		Short: "Start a cluster on this machine from a PKI issued by the operator",
-		Long:  demoLong + exits(nil),
+		Long:  long,
 		Example: "  make demo          # builds what it needs first\n" +
 			"  make demo KEEP=1   # leaves both clusters up until Ctrl-C\n" +
-			"  clusterpki demo --binaries bin/kubernetes/v1.37.2-etcd-v3.7.3",
+			"  demo --binaries bin/kubernetes/v1.37.2-etcd-v3.7.3",
+		SilenceUsage:  true,
+		SilenceErrors: true,
 	})
-	c.AddCommand(newDemoRotate())
+	c.AddCommand(newRotate())
 	return c
 }
 
-const demoRotateLong = `Starts the cluster of 'clusterpki demo' with a real agent on each host, a process of its own with an
+const rotateLong = `Starts the cluster of 'demo' with a real agent on each host, a process of its own with an
 identity of its own, that alone brings files there. It puts the API server under load (admin, controller
 manager, scheduler, kubelets and kube-proxies, each with 20 requests a second on fresh connections, and
 with a client-go client that holds a watch open), edits spec.validity of the root CA, and follows the
@@ -49,22 +49,20 @@ kube-controller-manager, which reads --root-ca-file only once. At the end it ver
 is refused and that everything runs, and prints what it counted. It fails if one request failed.
 
 It takes about 20 minutes: in three phases, agents wait until every client has reloaded its files,
-which client-go does every five minutes. With --naive everything is swapped at once, for comparison.
+which client-go does every five minutes. With --naive everything is swapped at once, for comparison.`
 
-`
-
-func newDemoRotate() *cobra.Command {
-	return newDemoCommand(demo.Phased, &cobra.Command{
+func newRotate() *cobra.Command {
+	return newCommand(demo.Phased, &cobra.Command{
 		Use:   "rotate --binaries DIR",
 		Short: "Replace the root CA of that cluster under load, and count the requests that fail",
-		Long:  demoRotateLong + exits(nil),
+		Long:  rotateLong,
 		Example: "  make demo-rotate           # builds what it needs first\n" +
 			"  make demo-rotate NAIVE=1   # without phases, for comparison",
 	})
 }
 
-// newDemoCommand gives a command the demonstration's flags and lets it run.
-func newDemoCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
+// newCommand gives a command the demonstration's flags and lets it run.
+func newCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
 	o := demo.Options{Rotation: rotation}
 	var directory string
 	var naive bool
@@ -75,28 +73,44 @@ func newDemoCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
 			o.Rotation = demo.Naive
 		}
 		var err error
-		if o.Samples, err = demoSamples(directory); err != nil {
+		if o.Samples, err = samples(directory); err != nil {
 			return err
 		}
-		// A terminal that is closed must not leave processes behind.
-		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGHUP)
-		defer stop()
-		return demo.Run(ctx, o)
+		if rotation != demo.None && o.Program == "" {
+			if o.Program, err = beside("clusterpki"); err != nil {
+				return err
+			}
+		}
+		return demo.Run(c.Context(), o)
 	}
 	c.Flags().StringVar(&o.Binaries, "binaries", "",
 		"the `folder` of etcd, kube-apiserver, kubectl and the others; what $KUBEBUILDER_ASSETS holds wins")
 	c.Flags().StringVar(&directory, "samples", "", "a `folder` of other objects to apply (default: those of config/samples)")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave both clusters up until Ctrl-C")
 	if rotation != demo.None {
+		c.Flags().StringVar(&o.Program, "clusterpki", "", "the `file` of the program that is each host's agent (default: the one beside this program)")
 		c.Flags().BoolVar(&naive, "naive", false, "swap the CA and every certificate at once (rotation.mode Emergency), and count what fails")
 	}
 	cobra.CheckErr(c.MarkFlagRequired("binaries")) // fails only for a name that is misspelt here
 	return c
 }
 
-func demoSamples(directory string) (fs.FS, error) {
+func samples(directory string) (fs.FS, error) {
 	if directory != "" {
 		return os.DirFS(directory), nil
 	}
 	return fs.Sub(config.Files, "samples") //nolint:wrapcheck // fails only for a malformed path
+}
+
+// beside is a program in the folder of this one.
+func beside(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	path := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("find %s beside this program: %w", name, err)
+	}
+	return path, nil
 }
