@@ -2,7 +2,10 @@ package docs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,56 +15,81 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
-// cluster is an etcd and a kube-apiserver of a page's own. There is no kube-controller-manager: of what it would do, the
-// Deployment of the operator comes up, and nothing else.
-type cluster struct {
-	t          *testing.T
-	cfg        *rest.Config
-	api        client.Client
-	kubeconfig []byte // somebody's who may do everything
+// The control planes that pages run on, by what a page takes for granted. One that installs the operator itself begins with nothing.
+var (
+	empty   = &testenv.Pool{}
+	running = &testenv.Pool{Prepare: func(ctx context.Context, p *testenv.Plane) error { return prepare(ctx, p, install) }}
+	sampled = &testenv.Pool{Prepare: func(ctx context.Context, p *testenv.Plane) error { return prepare(ctx, p, install+samples) }}
+)
+
+// prepare has the operator come up where it is installed, and runs a script.
+func prepare(ctx context.Context, p *testenv.Plane, script string) error {
+	s, err := newStandIn(p)
+	if err != nil {
+		return err
+	}
+	p.OnStop(s.stop)
+	config, err := os.CreateTemp("", "kubeconfig-")
+	if err != nil {
+		return fmt.Errorf("write a kubeconfig: %w", err)
+	}
+	defer os.Remove(config.Name())
+	_, err = config.Write(p.KubeConfig)
+	if err = errors.Join(err, config.Close()); err != nil {
+		return fmt.Errorf("write a kubeconfig: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+config.Name(), "PATH="+binaries+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("before a page begins: %w\n%s", err, out)
+	}
+	return nil
 }
 
-func newCluster(t *testing.T) *cluster {
-	t.Helper()
-	env := &envtest.Environment{BinaryAssetsDirectory: binaries}
-	cfg, err := env.Start()
+// standIn does what kube-controller-manager and kubelets would for Deployments: once that of the operator is there, the operator
+// runs, in this process, with the permissions of its ServiceAccount; and each Deployment is Available.
+type standIn struct {
+	cfg    *rest.Config
+	api    client.Client
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func newStandIn(p *testenv.Plane) (*standIn, error) {
+	api, err := client.New(p.Config, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &cluster{t: t, cfg: cfg, kubeconfig: env.KubeConfig}
-	if c.api, err = client.New(cfg, client.Options{Scheme: controller.Scheme()}); err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("connect to the control plane: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); c.deployments(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return c
+	s := &standIn{cfg: p.Config, api: api, cancel: cancel, done: make(chan error, 1)}
+	go func() { s.done <- s.run(ctx) }()
+	return s, nil
 }
 
-// deployments stands for kube-controller-manager and kubelets: once the Deployment of the operator is there, the operator
-// runs, in this process, with the permissions of its ServiceAccount; and each Deployment is Available.
-func (c *cluster) deployments(ctx context.Context) {
-	running := map[string]chan error{}
+// stop ends it, and says how each operator ended.
+func (s *standIn) stop() error {
+	s.cancel()
+	return <-s.done
+}
+
+func (s *standIn) run(ctx context.Context) error {
+	operators := map[string]chan error{}
 	for ctx.Err() == nil {
 		var list appsv1.DeploymentList
-		if err := c.api.List(ctx, &list); err == nil {
+		if err := s.api.List(ctx, &list); err == nil {
 			for i := range list.Items {
 				d := &list.Items[i]
-				if running[d.Namespace] == nil && d.Spec.Template.Spec.ServiceAccountName == "clusterpki" {
-					running[d.Namespace] = c.operator(ctx, d)
+				if operators[d.Namespace] == nil && d.Spec.Template.Spec.ServiceAccountName == "clusterpki" {
+					operators[d.Namespace] = s.operator(ctx, d)
 				}
-				c.available(ctx, d)
+				s.available(ctx, d)
 			}
 		}
 		select {
@@ -69,22 +97,24 @@ func (c *cluster) deployments(ctx context.Context) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	for namespace, done := range running {
+	var errs []error
+	for namespace, done := range operators {
 		if err := <-done; err != nil {
-			c.t.Errorf("the operator in %s ended: %v", namespace, err)
+			errs = append(errs, fmt.Errorf("the operator in %s ended: %w", namespace, err))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // operator runs what a Deployment describes.
-func (c *cluster) operator(ctx context.Context, d *appsv1.Deployment) chan error {
+func (s *standIn) operator(ctx context.Context, d *appsv1.Deployment) chan error {
 	o := controller.Options{Poll: time.Second}
 	for _, arg := range d.Spec.Template.Spec.Containers[0].Args {
 		if value, ok := strings.CutPrefix(arg, "--namespace="); ok {
 			o.Namespace = strings.ReplaceAll(value, "$(POD_NAMESPACE)", d.Namespace)
 		}
 	}
-	cfg := rest.CopyConfig(c.cfg)
+	cfg := rest.CopyConfig(s.cfg)
 	cfg.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:" + d.Namespace + ":" + d.Spec.Template.Spec.ServiceAccountName,
 		Groups:   []string{"system:serviceaccounts", "system:authenticated"},
@@ -97,14 +127,28 @@ func (c *cluster) operator(ctx context.Context, d *appsv1.Deployment) chan error
 			mgr, err = controller.New(ctx, cfg, o)
 		}
 		if err == nil {
-			err = mgr.Start(ctx)
+			err = mgr.Start(untilStarted(ctx, mgr))
 		}
 		done <- err
 	}()
 	return done
 }
 
-func (c *cluster) available(ctx context.Context, d *appsv1.Deployment) {
+// untilStarted ends with a context, but not before a manager has started: one that is stopped earlier waits for ever for its
+// caches (controller-runtime 0.25).
+func untilStarted(ctx context.Context, mgr manager.Manager) context.Context {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		defer cancel()
+		select {
+		case <-mgr.Elected():
+		case <-time.After(time.Minute):
+		}
+	})
+	return out
+}
+
+func (s *standIn) available(ctx context.Context, d *appsv1.Deployment) {
 	n := int32(1)
 	if d.Spec.Replicas != nil {
 		n = *d.Spec.Replicas
@@ -116,18 +160,18 @@ func (c *cluster) available(ctx context.Context, d *appsv1.Deployment) {
 		ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n,
 		Conditions: []appsv1.DeploymentCondition{{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionTrue, Reason: "MinimumReplicasAvailable"}},
 	}
-	_ = c.api.Status().Update(ctx, d) // it is tried again
+	_ = s.api.Status().Update(ctx, d) // it is tried again
 }
 
 // desk is where the reader of a page works: a clone of the repository, a home, and programs.
 type desk struct {
-	*cluster
+	t                     *testing.T
 	home, dir, bin, hosts string
 }
 
-func newDesk(t *testing.T, c *cluster) *desk {
+func newDesk(t *testing.T, kubeconfig []byte) *desk {
 	t.Helper()
-	d := &desk{cluster: c, home: t.TempDir(), dir: t.TempDir(), bin: t.TempDir(), hosts: t.TempDir()}
+	d := &desk{t: t, home: t.TempDir(), dir: t.TempDir(), bin: t.TempDir(), hosts: t.TempDir()}
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +188,7 @@ func newDesk(t *testing.T, c *cluster) *desk {
 	for name, script := range standIns {
 		d.write(filepath.Join(d.bin, name), "#!/bin/bash\nset -euo pipefail\n"+script, 0o700)
 	}
-	d.write(filepath.Join(d.home, ".kube", "config"), string(c.kubeconfig), 0o600)
+	d.write(filepath.Join(d.home, ".kube", "config"), string(kubeconfig), 0o600)
 	return d
 }
 

@@ -46,7 +46,14 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build clusterpki: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	for _, pool := range []*testenv.Pool{empty, running, sampled} {
+		if err := pool.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
 }
 
 // pages reads all of them.
@@ -95,7 +102,8 @@ func TestFences(t *testing.T) {
 	}
 }
 
-// TestPages runs each ```sh and applies each ```yaml of a page, in their order, on an API server of the page's own.
+// TestPages runs each ```sh and applies each ```yaml of a page, in their order, on an API server that no other page uses at the
+// same time.
 func TestPages(t *testing.T) {
 	for _, p := range pages(t) {
 		runs := func(f Fence) bool { return f.Language == "sh" || f.Language == "yaml" }
@@ -110,7 +118,7 @@ func TestPages(t *testing.T) {
 
 func follow(t *testing.T, p *Page) {
 	t.Helper()
-	s, err := newDesk(t, newCluster(t)).open(p)
+	s, err := newDesk(t, planeFor(t, p).KubeConfig).open(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,19 +147,40 @@ const (
 		`
 	samples = `kubectl create namespace prod
 		kubectl apply -n prod -k config/samples
-		kubectl wait --for=condition=Ready --timeout=60s -n prod clusterpki --all
+		` + ready
+	ready = `kubectl wait --for=condition=Ready --timeout=60s -n prod clusterpki --all
 		`
 )
 
-// prepare brings about what the page takes for granted.
+// planeFor is a control plane with what the page takes for granted there.
+func planeFor(t *testing.T, p *Page) *testenv.Plane {
+	t.Helper()
+	switch {
+	case slices.Contains(p.Needs, "samples"):
+		return sampled.Borrow(t)
+	case slices.Contains(p.Needs, "bare"):
+		plane := empty.Borrow(t)
+		s, err := newStandIn(plane)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		return plane
+	default:
+		return running.Borrow(t)
+	}
+}
+
+// prepare brings about what else the page takes for granted.
 func (s *session) prepare() {
 	s.d.t.Helper()
 	var script string
-	if !slices.Contains(s.page.Needs, "bare") {
-		script = install
-	}
-	if slices.Contains(s.page.Needs, "samples") {
-		script += samples
+	if slices.Contains(s.page.Needs, "samples") { // which the page before may have had done something
+		script = ready
 	}
 	if slices.Contains(s.page.Needs, "kubeadm") {
 		script += kubeadmFiles(s.d.t)

@@ -47,24 +47,43 @@ func holds(dir string, programs []string) bool {
 // Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those
 // of kube-apiserver, as in "enable-admission-plugins=NodeRestriction".
 func Start(flags ...string) (*envtest.Environment, error) {
+	env, err := environment(flags)
+	if err != nil {
+		return nil, err
+	}
+	env.CRDDirectoryPaths = []string{filepath.Join(Root(), "config", "crd", "bases")}
+	env.ErrorIfCRDPathMissing = true
+	return env, start(env)
+}
+
+// StartEmpty runs one without anything of clusterpki.
+func StartEmpty(flags ...string) (*envtest.Environment, error) {
+	env, err := environment(flags)
+	if err != nil {
+		return nil, err
+	}
+	return env, start(env)
+}
+
+func environment(flags []string) (*envtest.Environment, error) {
 	dir, err := Binaries()
 	if err != nil {
 		return nil, err
 	}
-	env := &envtest.Environment{
-		BinaryAssetsDirectory: dir,
-		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
+	env := &envtest.Environment{BinaryAssetsDirectory: dir}
 	for _, f := range flags {
 		name, value, _ := strings.Cut(f, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
 	}
+	return env, nil
+}
+
+func start(env *envtest.Environment) error {
 	if _, err := env.Start(); err != nil {
 		// A start that failed half-way leaves its processes running.
-		return nil, errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
+		return errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
 	}
-	return env, nil
+	return nil
 }
 
 // FreeAddress is an address of this machine that nobody listens on.
