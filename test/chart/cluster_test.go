@@ -21,13 +21,20 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
+
+// pool has the control planes that each test finds empty.
+var pool = &testenv.Pool{}
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testenv.Run(m, pool))
+}
 
 // cluster is a control plane without anything of clusterpki.
 type cluster struct {
@@ -43,28 +50,18 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	dir, err := testenv.Binaries()
-	if err != nil {
-		t.Fatal(err)
+	env := pool.Borrow(t)
+	c := &cluster{
+		t: t, cfg: env.Config,
+		kubectlBin: filepath.Join(env.BinaryAssetsDirectory, "kubectl"), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
 	}
-	ctrl.SetLogger(logr.Discard())
-	env := &envtest.Environment{BinaryAssetsDirectory: dir}
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c := &cluster{t: t, cfg: cfg, kubectlBin: filepath.Join(dir, "kubectl"), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
-	mine := rest.CopyConfig(cfg)
+	mine := rest.CopyConfig(env.Config)
 	mine.WarningHandler = c
 	scheme := controller.Scheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	if c.api, err = client.New(mine, client.Options{Scheme: scheme}); err != nil {
 		t.Fatal(err)
 	}

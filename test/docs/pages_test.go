@@ -46,14 +46,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build clusterpki: %v\n%s", err, out)
 		return 1
 	}
-	code := m.Run()
-	for _, pool := range []*testenv.Pool{empty, running, sampled} {
-		if err := pool.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	return code
+	return testenv.Run(m, empty, running, sampled)
 }
 
 // pages reads all of them.

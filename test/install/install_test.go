@@ -23,7 +23,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
@@ -34,6 +33,14 @@ const (
 	system   = "clusterpki-system"
 	operator = "system:serviceaccount:" + system + ":clusterpki"
 )
+
+// pool has the control planes that each test finds empty.
+var pool = &testenv.Pool{}
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testenv.Run(m, pool))
+}
 
 // cluster is a control plane without anything of clusterpki.
 type cluster struct {
@@ -46,22 +53,8 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	dir, err := testenv.Binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := &envtest.Environment{BinaryAssetsDirectory: dir}
-	ctrl.SetLogger(logr.Discard())
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	env := pool.Borrow(t)
+	api, err := client.New(env.Config, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +62,7 @@ func newCluster(t *testing.T) *cluster {
 	if err := os.WriteFile(path, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{t: t, cfg: cfg, api: api, kubectlBin: filepath.Join(dir, "kubectl"), kubeconfig: path}
+	return &cluster{t: t, cfg: env.Config, api: api, kubectlBin: filepath.Join(env.BinaryAssetsDirectory, "kubectl"), kubeconfig: path}
 }
 
 // kubectl runs kubectl in the repository's root and returns what it said.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -140,6 +141,18 @@ func (p *Pool) keep(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failed = append(p.failed, err)
+}
+
+// Run runs the tests of a package, and closes pools; for its TestMain.
+func Run(m *testing.M, pools ...*Pool) int {
+	code := m.Run()
+	for _, p := range pools {
+		if err := p.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	return code
 }
 
 // Close stops every control plane that no test holds any more, and says what has failed besides the tests.

@@ -33,9 +33,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := pool.Close(); err != nil || running != 0 {
-		fmt.Fprintln(os.Stderr, err, running)
+	code := Run(m, pool)
+	if running != 0 {
+		fmt.Fprintln(os.Stderr, running, "are running yet")
 		code = 1
 	}
 	os.Exit(code)
