@@ -10,8 +10,15 @@ IMG ?= clusterpki:latest
 INSTALLER ?= dist/install.yaml
 # FUZZTIME is how long each fuzz target runs.
 FUZZTIME ?= 10s
-# RACE is the race detector, where there is the C compiler that it needs; `make test RACE=` goes without.
+# RACE is the race detector, where there is the C compiler that it needs; `make test RACE=` goes without. It is for RACED, the
+# packages that start goroutines or lock; of others it would show nothing, and it makes all slower.
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
+
+RACED = $(shell hack/raced.sh)
+# TIMES is a file to note in what each test program took: see hack/timed.sh.
+TIMED = $(if $(TIMES),-exec $(CURDIR)/hack/timed.sh)
+# P is how many packages are tested at a time; by default as many as there are cores.
+P ?= $(shell nproc)
 
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
@@ -20,8 +27,6 @@ SUITES = test/crd test/health test/chart test/monitoring
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
-# ENV are those that start a real API server.
-ENV = ./internal/controller/... ./internal/cli/... ./test/...
 # GENERATED is what `make verify` regenerates and compares.
 GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md charts/clusterpki/files
 
@@ -50,18 +55,39 @@ demo-rotate: build bin/demo ## Replace the root CA of that cluster under load (a
 ##@ Test
 
 .PHONY: test
-test: openssl ## Run every test but those of test-browser and test-gitops, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
+test: programs ## Run every test but those of test-browser and test-gitops, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
+	@$(MAKE) --no-print-directory test-suites test-model test-others test-raced
+
+.PHONY: programs
+programs: openssl
 	$(say) "etcd, kube-apiserver and kubectl (built once; about 6 minutes from nothing on 2 cores)"
 	@$(KUBERNETES) etcd kube-apiserver kubectl
+
+.PHONY: test-suites
+test-suites:
 	$(say) "the suites with modules of their own: $(SUITES)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && for suite in $(SUITES); do \
 	  printf '== %s\n' "$$suite"; \
-	  (cd $$suite && KUBEBUILDER_ASSETS=$$assets go test -vet=off -count=1 -timeout=20m ./...); \
+	  (cd $$suite && KUBEBUILDER_ASSETS=$$assets go test $(TIMED) -vet=off -count=1 -p=$(P) -timeout=20m ./...); \
 	done # lint vets; without the cache, which would not see a change of files outside the module
+
+.PHONY: test-model
+test-model:
 	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
-	@go test ./internal/pki/plan -run=TestModel -rapid.checks=100000
-	$(say) "all packages, on a real API server$(if $(RACE), with the race detector)"
-	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m ./...
+	@go test $(TIMED) ./internal/pki/plan -run=TestModel -rapid.checks=100000
+
+.PHONY: test-raced
+test-raced:
+	$(say) "the packages that start goroutines$(if $(RACE), and the race detector)"
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets \
+	  go test $(RACE) $(TIMED) -shuffle=on -p=$(P) -timeout=40m $(RACED)
+
+.PHONY: test-others
+test-others:
+	$(say) "all other packages"
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && \
+	  others=$$(comm -23 <(go list ./... | sort) <(go list $(RACED) | sort)) && KUBEBUILDER_ASSETS=$$assets \
+	  go test $(TIMED) -shuffle=on -p=$(P) -timeout=40m $$others
 
 .PHONY: test-gitops
 test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is built once, which takes long; needs redis-server).
@@ -81,8 +107,9 @@ upgrade-fixture: ## Keep what the present VERSION (v0.2.0) leaves in a cluster: 
 	  go test ./test/restore -count=1 -run '^TestUpgrade$$' -fixture "$(VERSION)"
 
 .PHONY: test-env
-test-env: openssl ## Run the tests on a real API server, with the race detector.
-	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test $(RACE) -shuffle=on -timeout=40m $(ENV)
+test-env: openssl ## Run the tests on a real API server.
+	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && export KUBEBUILDER_ASSETS=$$assets && \
+	  go test $(RACE) -shuffle=on -timeout=40m ./internal/controller/... ./internal/cli/... && go test -shuffle=on -timeout=40m ./test/...
 
 .PHONY: test-docs
 test-docs: openssl ## Run each command and apply each manifest of the documentation.
@@ -149,8 +176,15 @@ lint: $(TOOLS)/golangci-lint ## Lint all modules.
 	done
 
 .PHONY: verify
-verify: $(TOOLS)/govulncheck ## Regenerate, tidy, lint and look for known vulnerabilities; fail on any difference.
-	@hack/verify.sh "$(MODULES)" "$(GENERATED)"
+verify: verify-generated lint verify-vulnerabilities ## Regenerate, tidy, lint and look for known vulnerabilities; fail on any difference.
+
+.PHONY: verify-generated
+verify-generated:
+	@hack/verify.sh generated "$(MODULES)" "$(GENERATED)"
+
+.PHONY: verify-vulnerabilities
+verify-vulnerabilities: $(TOOLS)/govulncheck
+	@hack/verify.sh vulnerabilities
 
 ##@ Build and install
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Fails where the repository is not what its generators, linters and vulnerability data would have it.
 #
-#   hack/verify.sh "<modules>" "<generated files>"        (make verify)
+#   hack/verify.sh generated "<modules>" "<generated files>"
+#   hack/verify.sh vulnerabilities
+#
+# `make verify` does both, and lints.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-read -ra modules <<<"$1"
-read -ra generated <<<"$2"
 
 say() { printf '\033[1m== %s\033[0m\n' "$*"; }
 
@@ -39,18 +40,27 @@ vulnerabilities() {
   return "$status"
 }
 
-before=$(snapshot)
-say "regenerate"
-make --no-print-directory generate manifests docs chart
-say "tidy ${modules[*]}"
-for module in "${modules[@]}"; do (cd "$module" && go mod tidy); done
-if ! changed=$(diff <(printf '%s\n' "$before") <(snapshot)); then
+generated() {
+  local before changed module
+  before=$(snapshot)
+  say "regenerate"
+  make --no-print-directory generate manifests docs chart
+  say "tidy ${modules[*]}"
+  for module in "${modules[@]}"; do (cd "$module" && go mod tidy); done
+  changed=$(diff <(printf '%s\n' "$before") <(snapshot)) && return 0
   say "these files were stale; they are up to date now, so commit them:"
   awk '/^>/ { print "  " $3 }' <<<"$changed"
-  exit 1
-fi
-say "lint"
-make --no-print-directory lint
-say "known vulnerabilities"
-vulnerabilities
-say "verified"
+  return 1
+}
+
+case $1 in
+  generated)
+    read -ra modules <<<"$2"
+    read -ra generated <<<"$3"
+    generated
+    ;;
+  vulnerabilities)
+    say "known vulnerabilities"
+    vulnerabilities
+    ;;
+esac
