@@ -12,7 +12,6 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/test/testenv"
 )
@@ -168,19 +167,15 @@ func TestNoKubeconfig(t *testing.T) {
 
 // TestNotInstalled asks a cluster that has no custom resources of clusterpki.
 func TestNotInstalled(t *testing.T) {
-	dir, err := testenv.Binaries()
+	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &envtest.Environment{BinaryAssetsDirectory: dir}
 	t.Cleanup(func() {
 		if err := env.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	if _, err := env.Start(); err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)

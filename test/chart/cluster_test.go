@@ -128,10 +128,7 @@ func (c *cluster) established() {
 // run runs the operator as the release's ServiceAccount until it is stopped.
 func (c *cluster) run(namespace string) (stop func()) {
 	c.t.Helper()
-	cfg := rest.CopyConfig(c.cfg)
-	cfg.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + system + ":clusterpki", Groups: []string{"system:serviceaccounts", "system:authenticated"},
-	}
+	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system})
 	if err != nil {

@@ -47,13 +47,13 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	env, err := testenv.Start()
 	if err != nil {
 		return fail(err)
 	}
 	defer env.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel() // before the API server, which waits for its clients to go
 	shared.config = env.Config
 	if err := start(ctx); err != nil {
 		return fail(err)

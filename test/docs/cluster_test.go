@@ -114,11 +114,7 @@ func (s *standIn) operator(ctx context.Context, d *appsv1.Deployment) chan error
 			o.Namespace = strings.ReplaceAll(value, "$(POD_NAMESPACE)", d.Namespace)
 		}
 	}
-	cfg := rest.CopyConfig(s.cfg)
-	cfg.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + d.Namespace + ":" + d.Spec.Template.Spec.ServiceAccountName,
-		Groups:   []string{"system:serviceaccounts", "system:authenticated"},
-	}
+	cfg := testenv.As(s.cfg, d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
 	done := make(chan error, 1)
 	go func() {
 		mgr, err := controller.New(ctx, cfg, o)

@@ -53,8 +53,6 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
 	dir, err := os.MkdirTemp("", "clusterpki-e2e-")
 	if err != nil {
 		return fail(err)
@@ -65,6 +63,8 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	defer env.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel() // before the API server, which waits for its clients to go
 	if err := startOperator(ctx, env.Config); err != nil {
 		return fail(err)
 	}

@@ -101,8 +101,7 @@ func (c *cluster) allowed(user, verb, group, resource, namespace string) bool {
 // run runs the operator as the service account that the manifests made, elected leader, until the test ends.
 func (c *cluster) run(namespace string) {
 	c.t.Helper()
-	cfg := rest.CopyConfig(c.cfg)
-	cfg.Impersonate = rest.ImpersonationConfig{UserName: operator, Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, controller.Options{
 		Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system,

@@ -2,16 +2,15 @@ package install_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestReplicas runs the two replicas of config/default: both are ready, one reconciles, and the other takes over.
@@ -49,16 +48,12 @@ type replica struct {
 // replica starts an operator as the manifests' ServiceAccount.
 func (c *cluster) replica() *replica {
 	c.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	probes, err := testenv.FreeAddress()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	r := &replica{cluster: c, probes: l.Addr().String(), done: make(chan error, 1)}
-	if err := l.Close(); err != nil {
-		c.t.Fatal(err)
-	}
-	cfg := rest.CopyConfig(c.cfg)
-	cfg.Impersonate = rest.ImpersonationConfig{UserName: operator, Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	r := &replica{cluster: c, probes: probes, done: make(chan error, 1)}
+	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	mgr, err := controller.New(ctx, cfg, controller.Options{

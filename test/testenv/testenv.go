@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -84,6 +85,15 @@ func start(env *envtest.Environment) error {
 		return errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
 	}
 	return nil
+}
+
+// As is somebody's connection as a ServiceAccount, with its permissions and no more.
+func As(cfg *rest.Config, namespace, account string) *rest.Config {
+	out := rest.CopyConfig(cfg)
+	out.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:" + namespace + ":" + account, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+	}
+	return out
 }
 
 // FreeAddress is an address of this machine that nobody listens on.
