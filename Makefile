@@ -26,7 +26,7 @@ KUBERNETES = hack/kubernetes/build.sh
 SUITES = test/crd test/health test/chart test/monitoring
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
-UNIT = ./internal/pki/... ./internal/ack/... ./internal/kubeconfig/... ./internal/status/... ./internal/rotate/... ./api/...
+UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./api/...
 # GENERATED is what `make verify` regenerates and compares.
 GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md charts/clusterpki/files
 
@@ -100,11 +100,6 @@ test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is bui
 .PHONY: test-unit
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
 	go test $(UNIT)
-
-.PHONY: upgrade-fixture
-upgrade-fixture: ## Keep what the present VERSION (v0.2.0) leaves in a cluster: later ones must leave it as it is.
-	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && KUBEBUILDER_ASSETS=$$assets \
-	  go test ./test/restore -count=1 -run '^TestUpgrade$$' -fixture "$(VERSION)"
 
 .PHONY: test-env
 test-env: openssl ## Run the tests on a real API server.

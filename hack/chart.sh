@@ -10,5 +10,5 @@ files=charts/clusterpki/files
 rm -rf "$files"
 mkdir -p "$files/crds" "$files/rbac" "$files/prometheus"
 cp config/crd/bases/*.yaml "$files/crds/"
-cp config/rbac/*role.yaml "$files/rbac/"
+cp config/rbac/*role.yaml config/namespaced/*role.yaml "$files/rbac/"
 cp config/prometheus/{rules.yaml,servicemonitor.yaml,dashboard.json} "$files/prometheus/"

@@ -2,10 +2,28 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+// ServiceAccountKeySource says where the key pair that signs service account tokens comes from.
+// +kubebuilder:validation:Enum=Generated;Existing
+type ServiceAccountKeySource string
+
+const (
+	// ServiceAccountKeysGenerated is of a pair that the operator makes.
+	ServiceAccountKeysGenerated ServiceAccountKeySource = "Generated"
+	// ServiceAccountKeysExisting is of a pair that somebody else made, such as kubeadm's.
+	ServiceAccountKeysExisting ServiceAccountKeySource = "Existing"
+)
+
 // ServiceAccountKeysSpec says where to keep the key pair that signs service account tokens.
 type ServiceAccountKeysSpec struct {
-	// secretName is the Secret that holds 'sa.key' and 'sa.pub'. The pair is generated once and never
-	// replaced: the API server reads it only when it starts.
+	// source is 'Generated' or 'Existing'. Default: Generated. 'Generated' makes the pair where there is none; a Secret of that
+	// name that somebody else made is a conflict, because whoever has its key signs tokens of every service account. 'Existing'
+	// uses the Secret that is there, whoever made it. Changing it writes nothing.
+	// +optional
+	// +kubebuilder:default=Generated
+	Source ServiceAccountKeySource `json:"source,omitempty"`
+
+	// secretName is the Secret that holds 'sa.key' and 'sa.pub'. It is made at most once, and never written again: the API server
+	// reads it only when it starts. It stays when this object is deleted.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -135,7 +153,7 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
-	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
+	// renewBefore is how long before its end the certificate is renewed. Default: a third of validity.
 	// Changing it re-issues the certificate only if that makes it due.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -164,11 +182,11 @@ type APIServerCertificateSpec struct {
 	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
 
 	// probe lets the operator look at what the API server really serves and trusts, by a TLS handshake. The
-	// replacement of a CA then waits for that too. Absent: it goes by delivery alone. Changing it re-issues nothing.
+	// rotation of a CA then waits for that too. Absent: it goes by delivery alone. Changing it re-issues nothing.
 	// +optional
 	Probe *ProbeSpec `json:"probe,omitempty"`
 
-	// delivery says how what is issued reaches its consumer. The replacement of a CA waits for that.
+	// delivery says how what is issued reaches its consumer. The rotation of a CA waits for that.
 	// +optional
 	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
 	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
@@ -214,7 +232,7 @@ type APIServerCertificateList struct {
 // APIServerCertificate is the serving certificate of one kube-apiserver, or of a set of replicas.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=apiservercertificates,shortName=asc,categories=clusterpki
+// +kubebuilder:resource:path=apiservercertificates,shortName=asc,categories=pki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.spec.endpoint`

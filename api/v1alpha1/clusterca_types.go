@@ -7,17 +7,18 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type DeletionPolicy string
 
 const (
-	// DeletionRetain keeps the generation Secrets and the trust ConfigMap. A ClusterCA of the
-	// same name that is created later takes them up again.
+	// DeletionRetain keeps the CA's keys in the authority namespace, and the trust ConfigMap. A ClusterCA of the same name
+	// that is created later in the same namespace takes them up again.
 	DeletionRetain DeletionPolicy = "Retain"
-	// DeletionDelete lets Kubernetes garbage-collect them with the ClusterCA.
+	// DeletionDelete destroys the keys seven days after the ClusterCA was deleted, unless it is back by then. The trust
+	// ConfigMap goes at once.
 	DeletionDelete DeletionPolicy = "Delete"
 )
 
 // CASubject is the distinguished name of a certificate authority.
 type CASubject struct {
 	// commonName of the CA. Default: the object's name. Generation 2 and later append ' g2', ' g3', …,
-	// so that every key has a name of its own. Changing it asks for a replacement of the CA.
+	// so that every key has a name of its own. Changing it asks for a rotation of the CA.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
@@ -25,7 +26,7 @@ type CASubject struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
 	CommonName string `json:"commonName,omitempty"`
 
-	// organizations are the O attributes of the CA's name. Changing them asks for a replacement of the CA.
+	// organizations are the O attributes of the CA's name. Changing them asks for a rotation of the CA.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=8
@@ -39,11 +40,20 @@ type SelfSignedSource struct{}
 
 // ImportSource is a CA that somebody else made.
 type ImportSource struct {
-	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those above it
-	// up to the root, and 'tls.key' its key, not encrypted. Other contents replace the CA. The Secret is read once a
-	// minute and never written; what is in use is a copy.
+	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
+	// up to the root, and 'tls.key' its key, not encrypted. The Secret is read once a minute and never written; what is in
+	// use is a copy. Once the CA is made, contents with the same keys and names and later dates are taken by themselves;
+	// another key only where certificateSHA256 names its certificate.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
+
+	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Setting it to that of another
+	// certificate in the Secret rotates the CA to that one. Absent: the first contents of the Secret are taken.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in tls.crt -outform DER | sha256sum` prints them"
+	CertificateSHA256 string `json:"certificateSHA256,omitempty"`
 }
 
 // SecretReference names a Secret in the same namespace.
@@ -90,7 +100,7 @@ type ClusterCASpec struct {
 	Subject CASubject `json:"subject,omitempty,omitzero"`
 
 	// validity is how long the CA's certificate is valid. Default: 87600h (10 years).
-	// Changing it replaces the CA in phases: the old one signs until everything trusts the new one, and is trusted
+	// Changing it rotates the CA in phases: the old one signs until everything trusts the new one, and is trusted
 	// until everything has a certificate of the new one.
 	// +optional
 	// +kubebuilder:default="87600h"
@@ -100,7 +110,7 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
-	// renewBefore is how long before its end the CA is due for replacement. Default: 20% of validity.
+	// renewBefore is how long before its end the CA is due for rotation. Default: 20% of validity.
 	// Changing it re-issues nothing by itself.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -109,33 +119,33 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
-	// privateKey is the kind of key to generate. Changing it asks for a replacement of the CA.
+	// privateKey is the kind of key to generate. Changing it asks for a rotation of the CA.
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
 	PrivateKey PrivateKeySpec `json:"privateKey,omitempty,omitzero"`
 
 	// source says where the CA's certificate and key come from. Default: the operator makes a root CA.
-	// For an imported CA subject, validity and privateKey say nothing. Changing it replaces the CA.
+	// For an imported CA subject, validity and privateKey say nothing. Changing it rotates the CA.
 	// +optional
 	Source *CASource `json:"source,omitempty"`
 
-	// secretName asks for a kubernetes.io/tls Secret with the certificate and the key that sign now, for programs
+	// secretName asks for a kubernetes.io/tls Secret with a copy of the active CA certificate and key, for programs
 	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
-	// bundle is apart. Absent: none is made. Changing it leaves the old Secret alone.
+	// bundle is apart. Absent: none is made. Changing it empties the old Secret.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
-	// delivery says how the Secret of secretName reaches whoever signs with it. The replacement of the CA waits for that.
+	// delivery says how the Secret of secretName reaches whoever signs with it. The rotation of the CA waits for that.
 	// +optional
 	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
 	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
 
-	// rotation says when and how the CA is replaced.
+	// rotation says when and how the CA is rotated.
 	// +optional
-	// +kubebuilder:default={mode: Safe, keyPolicy: Replace, bridge: None, maxUnavailable: "25%", timeout: "72h"}
+	// +kubebuilder:default={keyPolicy: Replace, maxUnavailable: "25%", progressDeadline: "72h"}
 	Rotation RotationSpec `json:"rotation,omitempty,omitzero"`
 
 	// deletionPolicy says whether the CA's key and trust bundle outlive this object. Default: Retain.
@@ -174,16 +184,24 @@ type ClusterCAStatus struct {
 	// +optional
 	Trust TrustStatus `json:"trust,omitempty,omitzero"`
 
-	// rotation describes the replacement that is under way; absent while there is none.
+	// rotation describes the rotation that is under way; absent while there is none.
 	// +optional
 	Rotation RotationStatus `json:"rotation,omitempty,omitzero"`
 
-	// generations are the CA's keys that are not forgotten yet.
+	// lastRotation describes the one before.
+	// +optional
+	LastRotation LastRotationStatus `json:"lastRotation,omitempty,omitzero"`
+
+	// generations are the CA's keys that there are.
 	// +optional
 	// +listType=map
 	// +listMapKey=number
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=8
 	Generations []GenerationStatus `json:"generations,omitempty"`
+
+	// authority says where the CA's keys are kept.
+	// +optional
+	Authority AuthorityStatus `json:"authority,omitempty,omitzero"`
 }
 
 // TrustStatus describes the trust bundle in the ConfigMap '<name>-trust'.
@@ -194,11 +212,28 @@ type TrustStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	ConfigMapName string `json:"configMapName,omitempty"`
 
-	// revision is the ledger's revision at which the bundle last changed: it grows with each change, not by one. The bundle
-	// of an intermediate CA changes with its parent's too, which the parent's revision tells.
+	// bundleRevision is for people: it grows whenever the bundle changes, not by one. The bundle of an intermediate CA
+	// changes with its parent's too, which the parent's says.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
-	Revision int64 `json:"revision,omitempty"`
+	BundleRevision int64 `json:"bundleRevision,omitempty"`
+
+	// bundleSHA256 tells one bundle from another: the SHA-256, in lower-case hexadecimal, of the sorted SHA-256 sums of its
+	// certificates. A consumer states it in delivery.acknowledged. Who reads the ConfigMap compares it with this.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	BundleSHA256 string `json:"bundleSHA256,omitempty"`
+}
+
+// AuthorityStatus says where a CA's ledger and keys are kept.
+type AuthorityStatus struct {
+	// namespaceUID is the UID of the authority namespace. Another installation of the operator has another one, and does
+	// not make a second CA.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	NamespaceUID string `json:"namespaceUID,omitempty"`
 }
 
 // ClusterCAList is a list of ClusterCAs.
@@ -215,16 +250,16 @@ type ClusterCAList struct {
 // ClusterCA is a certificate authority and the trust bundle it publishes.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=clustercas,shortName=cca,categories=clusterpki
+// +kubebuilder:resource:path=clustercas,shortName=cca,categories=pki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.certificate.issuerGeneration`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.rotation.phase`
-// +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.rotation.acked`
+// +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.rotation.progress`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.status.trust.configMapName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit",fieldPath=".metadata"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be 63 characters or fewer: the Secret that holds the authority is named after it",fieldPath=".metadata"
 // +kubebuilder:validation:XValidation:rule="has(self.spec.subject) && has(self.spec.subject.commonName) || size(self.metadata.name) <= 54",message="metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",fieldPath=".spec.subject.commonName"
 type ClusterCA struct {
 	metav1.TypeMeta `json:",inline"`

@@ -73,7 +73,7 @@ type CertificateStatus struct {
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
 
-	// renewalTime is when the operator replaces the certificate, or, for an imported CA, when a person should. It is absent where renewing
+	// renewalTime is when the operator renews the certificate, or, for an imported CA, when a person should. It is absent where renewing
 	// would gain nothing, because the issuing CA expires at the same moment.
 	// +optional
 	RenewalTime metav1.Time `json:"renewalTime,omitempty,omitzero"`
@@ -106,7 +106,7 @@ const (
 	DeliveryManual DeliveryMode = "Manual"
 )
 
-// DeliverySpec says how what is issued reaches its consumer. The replacement of a CA waits for it.
+// DeliverySpec says how what is issued reaches its consumer. The rotation of a CA waits for it.
 // Changing it re-issues nothing.
 type DeliverySpec struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted.
@@ -114,7 +114,7 @@ type DeliverySpec struct {
 	// +kubebuilder:default=Mounted
 	Mode DeliveryMode `json:"mode,omitempty"`
 
-	// propagationDelay is how long after its Secret was written a mounted change is in use everywhere. Default: 10m:
+	// propagationDelay is how long after its Secrets were seen to hold it a mounted change is in use everywhere. Default: 10m:
 	// a projected Secret takes up to two minutes, and client-go's reload from files five more.
 	// +optional
 	// +kubebuilder:default="10m"
@@ -124,8 +124,8 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'"
 	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty,omitzero"`
 
-	// silentAfter is, for mode 'Agent', how long the agent's Lease may go without being renewed. After that nothing that
-	// the agent has said counts, and condition TrustAcknowledged is False with reason AgentSilent. The agent renews three
+	// leaseDuration is, for mode 'Agent', how long the agent's Lease may go without being renewed. After that nothing that
+	// the agent has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
 	// times as often. Default: 15m.
 	// +optional
 	// +kubebuilder:default="15m"
@@ -133,7 +133,7 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
-	SilentAfter metav1.Duration `json:"silentAfter,omitempty,omitzero"`
+	LeaseDuration metav1.Duration `json:"leaseDuration,omitempty,omitzero"`
 
 	// acknowledged states, for mode 'Manual', what is in use on the host.
 	// +optional
@@ -142,8 +142,7 @@ type DeliverySpec struct {
 
 // AcknowledgedDelivery is what a person states to be in use.
 type AcknowledgedDelivery struct {
-	// trust states the trust revision of each ClusterCA whose bundle is in use: status.trust.revision of that CA, and of
-	// the CAs above it.
+	// trust states, for each ClusterCA whose bundle is in use, which one that is.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -157,7 +156,7 @@ type AcknowledgedDelivery struct {
 	SerialNumber string `json:"serialNumber,omitempty"`
 }
 
-// AcknowledgedTrust is the trust revision of one ClusterCA.
+// AcknowledgedTrust is the trust bundle of one ClusterCA.
 type AcknowledgedTrust struct {
 	// name of the ClusterCA.
 	// +required
@@ -165,8 +164,9 @@ type AcknowledgedTrust struct {
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
 
-	// revision is the CA's trust revision.
+	// bundleSHA256 is that of the bundle: status.trust.bundleSHA256 of the ClusterCA. Any other counts for nothing.
 	// +required
-	// +kubebuilder:validation:Minimum=1
-	Revision int64 `json:"revision,omitempty"`
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	BundleSHA256 string `json:"bundleSHA256,omitempty"`
 }

@@ -12,9 +12,9 @@ const (
 	// IssuerReadyCondition says whether what the object refers to is there: the CA that has to sign, the API
 	// server of a kubeconfig, and the CAs whose bundles are published with it.
 	IssuerReadyCondition = "IssuerReady"
-	// ReplacementPendingCondition surfaces when a ClusterCA should be replaced and only a person can do that: an
+	// RotationPendingCondition surfaces when a ClusterCA should be rotated and only a person can do that: an
 	// imported CA has reached its renewal time.
-	ReplacementPendingCondition = "ReplacementPending"
+	RotationPendingCondition = "RotationPending"
 	// RedeliveryRequiredCondition surfaces when a CA was distrusted at once and consumers are not known to have
 	// what replaces it; the message names them.
 	RedeliveryRequiredCondition = "RedeliveryRequired"
@@ -24,10 +24,10 @@ const (
 	// TrustAcknowledgedCondition says, for delivery.mode 'Agent', whether the agent on the host has seen everything in
 	// use that is issued now. Message and reason say what is missing.
 	TrustAcknowledgedCondition = "TrustAcknowledged"
-	// RotatingCondition surfaces while a ClusterCA is being replaced; its reason is the phase.
+	// RotatingCondition surfaces while a ClusterCA is being rotated; its reason is the phase.
 	RotatingCondition = "Rotating"
-	// RotationBlockedCondition surfaces when a phase of a replacement has waited for longer than
-	// spec.rotation.timeout.
+	// RotationBlockedCondition surfaces when a phase of a rotation has waited for longer than
+	// spec.rotation.progressDeadline.
 	RotationBlockedCondition = "RotationBlocked"
 	// ValidityCappedCondition surfaces when a certificate ends earlier than requested, together with its CA.
 	ValidityCappedCondition = "ValidityCapped"
@@ -41,24 +41,36 @@ const (
 	ReasonIssued = "Issued"
 	// ReasonIssuerNotFound surfaces when the ClusterCA or APIServerCertificate that is named does not exist.
 	ReasonIssuerNotFound = "IssuerNotFound"
-	// ReasonIssuerNotReady surfaces when the ClusterCA has not published a signing generation yet.
+	// ReasonIssuerNotReady surfaces when the ClusterCA has no key yet.
 	ReasonIssuerNotReady = "IssuerNotReady"
 	// ReasonIssuerExpiring surfaces when the ClusterCA has too little life left to sign anything.
 	ReasonIssuerExpiring = "IssuerExpiring"
 	// ReasonIssuerAvailable surfaces when the ClusterCA can sign.
 	ReasonIssuerAvailable = "IssuerAvailable"
-	// ReasonCAKeyMissing surfaces when the ledger names a generation Secret that is gone.
+	// ReasonCAKeyMissing surfaces when the authority namespace has lost the active key of a CA.
 	ReasonCAKeyMissing = "CAKeyMissing"
-	// ReasonCAKeyInvalid surfaces when a generation Secret holds something else than the ledger says.
+	// ReasonCAKeyInvalid surfaces when the authority namespace holds something else than the ledger of a CA says.
 	ReasonCAKeyInvalid = "CAKeyInvalid"
-	// ReasonLedgerUnreadable surfaces when the trust ConfigMap's ledger cannot be read.
+	// ReasonLedgerUnreadable surfaces when the authority namespace has a CA whose ledger cannot be read.
 	ReasonLedgerUnreadable = "LedgerUnreadable"
 	// ReasonLedgerOutdated surfaces when a CA's ledger is older than what was published already.
 	ReasonLedgerOutdated = "LedgerOutdated"
+	// ReasonAuthorityMissing surfaces when a CA was there before, and the authority namespace does not have it.
+	ReasonAuthorityMissing = "AuthorityMissing"
+	// ReasonAuthorityRetained surfaces when the authority namespace keeps a CA of the name that another namespace held.
+	ReasonAuthorityRetained = "AuthorityRetained"
+	// ReasonAuthorityNotReady surfaces when the authority namespace is not there, or may not be used.
+	ReasonAuthorityNotReady = "AuthorityNotReady"
+	// ReasonNamespaceReserved surfaces for an object in the operator's own namespace or in the authority namespace.
+	ReasonNamespaceReserved = "NamespaceReserved"
+	// ReasonKeyInUse surfaces when a CA is to be imported whose key another ClusterCA has.
+	ReasonKeyInUse = "KeyInUse"
+	// ReasonImportChanged surfaces when the Secret of an imported CA holds another one than the spec names.
+	ReasonImportChanged = "ImportChanged"
 	// ReasonRestoreIncomplete surfaces when an object was restored from a backup, and what was made for it was not.
 	ReasonRestoreIncomplete = "RestoreIncomplete"
-	// ReasonNoBridge surfaces, as an event, when a new CA cannot be cross-signed by the old one.
-	ReasonNoBridge = "NoBridge"
+	// ReasonNotCrossSigned surfaces, as an event, when a new CA cannot be cross-signed by the old one.
+	ReasonNotCrossSigned = "NotCrossSigned"
 	// ReasonSecretConflict surfaces when a Secret or ConfigMap of the wanted name is not this object's.
 	ReasonSecretConflict = "SecretConflict"
 	// ReasonSubjectEqualsIssuer surfaces when a leaf asks for the name of its CA.
@@ -80,20 +92,25 @@ const (
 	ReasonRetrying = "Retrying"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
-	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be replaced.
+	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be rotated.
 	ReasonRenewalDue = "RenewalDue"
 	// ReasonImportInvalid surfaces when the Secret of an imported CA is missing or holds no CA that could be used.
 	ReasonImportInvalid = "ImportInvalid"
-	// ReasonParentNotReady surfaces when the CA above an intermediate one cannot sign it.
+	// ReasonParentNotReady surfaces when the parent CA of an intermediate CA cannot sign it.
 	ReasonParentNotReady = "ParentNotReady"
-	// ReasonEmergency surfaces while what a CA in mode 'Emergency' cut off is not delivered anew.
+	// ReasonEmergency surfaces while what an emergency rotation of a CA cut off is not redelivered.
 	ReasonEmergency = "Emergency"
-	// ReasonSeen surfaces when the probe saw on the wire what it should.
-	ReasonSeen = "Seen"
-	// ReasonNotSeen surfaces when the probe has not seen, twice in a row, what it should; the message says what it saw.
-	ReasonNotSeen = "NotSeen"
-	// ReasonAgentSilent surfaces when the agent of a host has not renewed its Lease for longer than delivery.silentAfter.
-	ReasonAgentSilent = "AgentSilent"
+	// ReasonAsExpected surfaces when every address of an API server serves its certificate and accepts its clients.
+	ReasonAsExpected = "AsExpected"
+	// ReasonUnreachable surfaces while an address of an API server does not answer, twice in a row, as an API server does.
+	ReasonUnreachable = "Unreachable"
+	// ReasonWrongCertificate surfaces when an address of an API server serves another certificate than its Secret holds.
+	ReasonWrongCertificate = "WrongCertificate"
+	// ReasonMissingClientCA surfaces when an address of an API server does not accept the clients of a CA that its Secret
+	// names, or others than another address does.
+	ReasonMissingClientCA = "MissingClientCA"
+	// ReasonLeaseExpired surfaces when the agent of a host has not renewed its Lease for longer than delivery.leaseDuration.
+	ReasonLeaseExpired = "LeaseExpired"
 	// ReasonAgentProblem surfaces when the agent of a host says why it cannot install what is issued.
 	ReasonAgentProblem = "AgentProblem"
 	// ReasonNotInstalled surfaces when the agent of a host has not yet installed what is issued.
@@ -114,7 +131,12 @@ const (
 
 // Labels and annotations of generated objects. Labels select, annotations record facts.
 const (
-	// ManagedByLabel and ManagedByValue mark every object that the operator makes; it caches no others.
+	// ManagedLabel and ManagedValue mark every object that the operator makes; it caches and lists no others. It is a
+	// label of our own, because other tools set and change the common ones.
+	ManagedLabel = "clusterpki.io/managed"
+	ManagedValue = "true"
+	// ManagedByLabel and ManagedByValue tell people and tools whose object it is. Nothing is selected by it, and it is
+	// not repaired.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	ManagedByValue = "clusterpki"
 	// OwnerKindLabel is the kind of the object that it was made for.
@@ -122,28 +144,13 @@ const (
 	// OwnerAnnotation is '<kind>/<name>' of that object. It outlives an owner reference, which a backup
 	// tool may strip, and a label could not hold a name of more than 63 characters.
 	OwnerAnnotation = "clusterpki.io/owner"
-	// RequestHashAnnotation is the hash of the request that the certificate was issued for.
-	RequestHashAnnotation = "clusterpki.io/request-hash"
-	// HoldsAnnotation records, as JSON, which revision of each CA's bundle a Secret holds, which CA signed its
-	// certificate, and since when: what the replacement of a CA waits for follows from it.
-	HoldsAnnotation = "clusterpki.io/holds"
 	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
 	ReportAnnotation = "clusterpki.io/report"
-	// RequestAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
-	RequestAnnotation = "clusterpki.io/request"
-	// RevisionAnnotation counts the certificates issued into a Secret.
-	RevisionAnnotation = "clusterpki.io/revision"
-	// GenerationAnnotation is the CA generation that a Secret holds.
-	GenerationAnnotation = "clusterpki.io/ca-generation"
-	// TriggerAnnotation is rotation.revision when that generation was made.
-	TriggerAnnotation = "clusterpki.io/trigger"
-	// ParentAnnotation is '<ClusterCA>/<generation>' of the CA above that signed it.
-	ParentAnnotation = "clusterpki.io/parent"
-	// WithdrawnAnnotation marks a generation that is out of the trust bundle for good.
-	WithdrawnAnnotation = "clusterpki.io/withdrawn"
+	// CSRAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
+	CSRAnnotation = "clusterpki.io/csr"
 )
 
-// Marks of an object that a backup tool brought back: what was made for it exists, and no other is made in its place.
+// Marks of an object that a backup tool restored: what was made for it exists, and no other is made in its place.
 const (
 	// VeleroRestoreLabel is what Velero puts on everything that it restores.
 	VeleroRestoreLabel = "velero.io/restore-name"

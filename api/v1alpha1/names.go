@@ -49,15 +49,19 @@ func (c *APIServerCertificate) LeaseName() string { return c.TLSSecretName() }
 // LeaseName is the Lease by which the agent of a host acknowledges the credential, see APIServerCertificate.LeaseName.
 func (c *NodeCredential) LeaseName() string { return c.TLSSecretName() }
 
-// TrustConfigMapName is the ConfigMap that holds the CA's trust bundle and ledger.
+// TrustConfigMapName is the ConfigMap with a public copy of the CA's trust bundle.
 func (c *ClusterCA) TrustConfigMapName() string { return TrustConfigMapName(c.Name) }
 
-// TrustConfigMapName is the ConfigMap that holds the trust bundle and ledger of the ClusterCA of
-// this name.
+// TrustConfigMapName is the ConfigMap with a public copy of the trust bundle of the ClusterCA of this name.
 func TrustConfigMapName(ca string) string { return ca + "-trust" }
 
-// LedgerKey is the key of that ConfigMap that holds the ledger.
-const LedgerKey = "ledger"
+// ParentName is the ClusterCA that signs this one, "" where that is a root or imported.
+func (c *ClusterCA) ParentName() string {
+	if c.Spec.Source == nil || c.Spec.Source.Parent == nil {
+		return ""
+	}
+	return c.Spec.Source.Parent.CARef.Name
+}
 
 // IsImport says whether a CA was made by somebody else.
 func (s *CASource) IsImport() bool { return s != nil && s.Import != nil }

@@ -67,8 +67,8 @@ type CustomIdentity struct {
 // KubeconfigSpec says how to render the kubeconfig. Changing any of it re-renders the Secret with
 // the same key and certificate.
 type KubeconfigSpec struct {
-	// secretName is the Secret to write. It holds the kubeconfig in both forms: 'value' and 'kubeconfig'
-	// embed the certificates, 'kubeconfig.files' names the files below directory; and the files
+	// secretName is the Secret to write. It holds the kubeconfig in both forms: 'value' embeds the
+	// certificates, 'kubeconfig.files' names the files below directory; and the files
 	// themselves as ca.crt, tls.crt and tls.key. Default: '<name>-kubeconfig'.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -190,7 +190,7 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
-	// renewBefore is how long before its end the certificate is replaced. Default: a third of validity.
+	// renewBefore is how long before its end the certificate is renewed. Default: a third of validity.
 	// Changing it re-issues the certificate only if that makes it due.
 	// +optional
 	// +kubebuilder:validation:Type=string
@@ -208,7 +208,7 @@ type NodeCredentialSpec struct {
 	// host, which asks for the certificate: an agent by the Lease that the operator made for it, or a person by 'request'.
 	// The Secret is then of type Opaque and has no tls.key, and the kubeconfig has only the form that names files.
 	// A Secret's type never changes, so changing this needs another secretName, or the Secret to be deleted; then a
-	// certificate is issued anew.
+	// certificate is re-issued.
 	// +optional
 	// +kubebuilder:default=Operator
 	KeySource KeySource `json:"keySource,omitempty"`
@@ -236,7 +236,7 @@ type NodeCredentialSpec struct {
 	// +optional
 	Kubeconfig *KubeconfigSpec `json:"kubeconfig,omitempty"`
 
-	// delivery says how what is issued reaches its consumer. The replacement of a CA waits for that.
+	// delivery says how what is issued reaches its consumer. The rotation of a CA waits for that.
 	// +optional
 	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}
 	Delivery DeliverySpec `json:"delivery,omitempty,omitzero"`
@@ -282,7 +282,7 @@ type NodeCredentialList struct {
 // NodeCredential is one identity on one host, and its kubeconfig.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=nodecredentials,shortName=nodecred,categories=clusterpki
+// +kubebuilder:resource:path=nodecredentials,shortName=nodecred,categories=pki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.role`

@@ -89,7 +89,7 @@ func newCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave both clusters up until Ctrl-C")
 	if rotation != demo.None {
 		c.Flags().StringVar(&o.Program, "clusterpki", "", "the `file` of the program that is each host's agent (default: the one beside this program)")
-		c.Flags().BoolVar(&naive, "naive", false, "swap the CA and every certificate at once (rotation.mode Emergency), and count what fails")
+		c.Flags().BoolVar(&naive, "naive", false, "swap the CA and every certificate at once (rotation.emergencyTrigger), and count what fails")
 	}
 	cobra.CheckErr(c.MarkFlagRequired("binaries")) // fails only for a name that is misspelt here
 	return c

@@ -1,5 +1,5 @@
-// Package ack is what an agent on a host says of one credential, in the Lease that the operator made for it: which
-// bundles and which certificate it has installed, and which it has seen in use. The agent writes it, the operator reads it.
+// Package ack is what an agent on a host says of one object, in the Lease that the operator made for it: which
+// contents of its Secrets it has installed, and which it has seen in use. The agent writes it, the operator reads it.
 package ack
 
 import (
@@ -18,27 +18,33 @@ import (
 
 // State is what the Secrets of one object hold, or what of them a host has.
 type State struct {
-	// Trust is the revision of each ClusterCA's bundle, the lowest where several Secrets hold one.
-	Trust map[string]int64 `json:"trust,omitempty"`
 	// SerialNumber is that of the certificate, as `openssl x509 -serial` prints it.
 	SerialNumber string `json:"serialNumber,omitempty"`
-	// Issuer is the ClusterCA that signed the certificate, and Generation the key that did.
-	Issuer     string `json:"issuer,omitempty"`
-	Generation int32  `json:"generation,omitempty"`
+	// Contents are, by '<Secret>/<key>', the digests of the certificates there: of 'tls.crt' the SHA-256 of its first, of
+	// any other key pki.BundleDigest. They say what is there, whoever put it there.
+	Contents map[string]string `json:"contents,omitempty"`
 }
 
-// Covers says whether a host has all of what is wanted, or newer. None has nothing.
+// Covers says whether a host has all of what is wanted, and nothing else in its place. None has nothing.
 func (s *State) Covers(want State) bool {
-	if s == nil || !strings.EqualFold(s.SerialNumber, want.SerialNumber) || s.Issuer != want.Issuer || s.Generation < want.Generation {
+	if s == nil {
 		return false
 	}
-	for ca, revision := range want.Trust {
-		if s.Trust[ca] < revision {
+	for key, digest := range want.Contents {
+		if !s.Has(key, digest) {
 			return false
 		}
 	}
-	return true
+	return strings.EqualFold(s.SerialNumber, want.SerialNumber)
 }
+
+// Has says whether a host has certificates of a digest in place of a key of a Secret.
+func (s *State) Has(key, digest string) bool {
+	return s != nil && digest != "" && s.Contents[key] == digest
+}
+
+// ContentKey is how a key of a Secret is called in Contents.
+func ContentKey(secret, key string) string { return secret + "/" + key }
 
 // Report is what an agent says. What is absent is not so.
 type Report struct {
@@ -88,7 +94,7 @@ func printable(text string) string {
 	return text
 }
 
-// AliveUntil is when an agent counts as silent unless it renews its Lease before; zero where it never has. A renewal
+// AliveUntil is when the Lease of an agent expires unless it is renewed before; zero where it never was. A renewal
 // that lies further ahead than the Lease is long is of a clock that is wrong, and counts as none. So does one from before
 // the Lease was created: a restore brought it back, and nobody has spoken since.
 func AliveUntil(l *coordinationv1.Lease, now time.Time) time.Time {
@@ -102,34 +108,33 @@ func AliveUntil(l *coordinationv1.Lease, now time.Time) time.Time {
 	return l.Spec.RenewTime.Add(length)
 }
 
-// Contents says what Secrets of one object hold, from what the operator noted on them. tls is the one with the
-// certificate.
-func Contents(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {
-	certs, err := pki.ParseCertificates(tls.Data[corev1.TLSCertKey])
-	if err != nil {
-		return State{}, fmt.Errorf("in Secret %q: %w", tls.Name, err)
-	}
-	s := State{SerialNumber: pki.SerialOf(certs[0]), Trust: map[string]int64{}}
+// bundleKeys are the keys of an object's Secrets that hold trust bundles.
+var bundleKeys = []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt"}
+
+// StateOf reads what Secrets of one object hold from their bytes. tls is the one with the certificate.
+func StateOf(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {
+	s := State{Contents: map[string]string{}}
 	for i, secret := range append([]*corev1.Secret{tls}, others...) {
-		var holds struct {
-			Trust      map[string]map[string]int64 `json:"trust"`
-			Issuer     string                      `json:"issuer"`
-			Generation int32                       `json:"generation"`
-		}
-		if err := json.Unmarshal([]byte(secret.Annotations[v1alpha1.HoldsAnnotation]), &holds); err != nil {
-			return State{}, fmt.Errorf("in Secret %q: annotation %s: %w", secret.Name, v1alpha1.HoldsAnnotation, err)
-		}
-		for _, bundle := range holds.Trust {
-			for ca, revision := range bundle {
-				if lowest, ok := s.Trust[ca]; !ok || revision < lowest {
-					s.Trust[ca] = revision
-				}
+		if text, there := secret.Data[corev1.TLSCertKey]; there || i == 0 {
+			certs, err := pki.ParseCertificates(text)
+			if err != nil {
+				return State{}, fmt.Errorf("in Secret %q: %w", secret.Name, err)
+			}
+			s.Contents[ContentKey(secret.Name, corev1.TLSCertKey)] = pki.FingerprintOf(certs[0])
+			if i == 0 {
+				s.SerialNumber = pki.SerialOf(certs[0])
 			}
 		}
-		if i == 0 {
-			s.Issuer, s.Generation = holds.Issuer, holds.Generation
-		} else if holds.Issuer != s.Issuer || holds.Generation < s.Generation {
-			s.Issuer, s.Generation = holds.Issuer, min(holds.Generation, s.Generation)
+		for _, key := range bundleKeys {
+			text, there := secret.Data[key]
+			if !there {
+				continue
+			}
+			certs, err := pki.ParseCertificates(text)
+			if err != nil {
+				return State{}, fmt.Errorf("in Secret %q: %s: %w", secret.Name, key, err)
+			}
+			s.Contents[ContentKey(secret.Name, key)] = pki.BundleDigest(certs)
 		}
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package ack_test
 
 import (
+	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +25,8 @@ func lease(report string) *coordinationv1.Lease {
 }
 
 func TestReportComesBack(t *testing.T) {
-	state := &ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2C7F", Issuer: "k8s", Generation: 2}
-	want := ack.Report{Installed: state, Verified: &ack.State{Issuer: "k8s", Generation: 1}, Problem: "kubelet: exit status 1"}
+	state := &ack.State{SerialNumber: "2C7F", Contents: map[string]string{"node1-tls/ca.crt": "aa", "node1-tls/tls.crt": "bb"}}
+	want := ack.Report{Installed: state, Verified: &ack.State{SerialNumber: "2C7E"}, Problem: "kubelet: exit status 1"}
 	text, err := want.Text()
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +39,8 @@ func TestReportComesBack(t *testing.T) {
 // TestDamage reads as nothing being said: half a report could say too much.
 func TestDamage(t *testing.T) {
 	for _, text := range []string{
-		"", "null", "[]", "{", `{"verified":{"trust":{"k8s":3}}`, `{"verified":{"trust":{"k8s":"3"}},"problem":"x"}`,
-		`{"verified":{"generation":99999999999},"problem":"x"}`, `{"problem":1,"verified":{"issuer":"k8s"}}`,
+		"", "null", "[]", "{", `{"verified":{"contents":{"k/ca.crt":"aa"}}`, `{"verified":{"contents":{"k/ca.crt":3}},"problem":"x"}`,
+		`{"verified":{"serialNumber":1},"problem":"x"}`, `{"problem":1,"verified":{"serialNumber":"0A"}}`,
 	} {
 		if got := ack.Of(lease(text)); !cmp.Equal(got, ack.Report{}) {
 			t.Errorf("%s reads as %+v", text, got)
@@ -78,7 +79,7 @@ func TestProblemIsOneLine(t *testing.T) {
 
 // FuzzOf reads whatever a host may write: what comes out fits into an event and is one printable line.
 func FuzzOf(f *testing.F) {
-	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"trust":{"k8s":3},"issuer":"k8s","generation":1}}`, `{"problem":"\ud800\u202e"}`} {
+	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"serialNumber":"0A","contents":{"k/ca.crt":"aa"}}}`, `{"problem":"\ud800\u202e"}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -130,21 +131,24 @@ func TestAliveUntil(t *testing.T) {
 }
 
 func TestCovers(t *testing.T) {
-	want := ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2c7f", Issuer: "k8s", Generation: 2}
+	have := func() ack.State {
+		return ack.State{SerialNumber: "2C7F", Contents: map[string]string{"node1-tls/tls.crt": "aa", "node1-tls/ca.crt": "bb", "node1-kubeconfig/ca.crt": "cc"}}
+	}
+	want := have()
+	want.SerialNumber = "2c7f"
 	for name, c := range map[string]struct {
 		change func(*ack.State)
 		want   bool
 	}{
 		"the same":              {func(*ack.State) {}, true},
-		"a newer bundle":        {func(s *ack.State) { s.Trust["k8s"] = 4 }, true},
-		"a further bundle":      {func(s *ack.State) { s.Trust["etcd"] = 1 }, true},
+		"a further Secret":      {func(s *ack.State) { s.Contents["sa/ca.crt"] = "dd" }, true},
 		"another serial number": {func(s *ack.State) { s.SerialNumber = "2C70" }, false},
-		"an older bundle":       {func(s *ack.State) { s.Trust["k8s"] = 2 }, false},
-		"a bundle less":         {func(s *ack.State) { delete(s.Trust, "front-proxy") }, false},
-		"another issuer":        {func(s *ack.State) { s.Issuer = "other" }, false},
-		"an older key":          {func(s *ack.State) { s.Generation = 1 }, false},
+		"another bundle":        {func(s *ack.State) { s.Contents["node1-tls/ca.crt"] = "cc" }, false},
+		"a bundle less":         {func(s *ack.State) { delete(s.Contents, "node1-kubeconfig/ca.crt") }, false},
+		"another certificate":   {func(s *ack.State) { s.Contents["node1-tls/tls.crt"] = "bb" }, false},
+		"nothing":               {func(s *ack.State) { *s = ack.State{} }, false},
 	} {
-		s := ack.State{Trust: map[string]int64{"k8s": 3, "front-proxy": 1}, SerialNumber: "2C7F", Issuer: "k8s", Generation: 2}
+		s := have()
 		c.change(&s)
 		if got := s.Covers(want); got != c.want {
 			t.Errorf("%s: %t", name, got)
@@ -153,37 +157,50 @@ func TestCovers(t *testing.T) {
 	if (*ack.State)(nil).Covers(ack.State{}) {
 		t.Error("none covers nothing")
 	}
+	if unknown := (&ack.State{Contents: map[string]string{"a/ca.crt": ""}}); unknown.Has("a/ca.crt", "") || unknown.Has("b/ca.crt", "") {
+		t.Error("what cannot be read is there")
+	}
 }
 
-func TestContents(t *testing.T) {
-	pair, err := pki.SelfSign(now, pki.Request{
-		Subject: pki.Subject{CommonName: "x"}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := func(holds string) *corev1.Secret {
-		return &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: "node1-tls", Annotations: map[string]string{v1alpha1.HoldsAnnotation: holds}},
-			Data:       map[string][]byte{corev1.TLSCertKey: pair.CertPEM()},
+// TestStateOf reads from bytes what Secrets hold, whatever their annotations say.
+func TestStateOf(t *testing.T) {
+	signed := func(name string) pki.KeyPair {
+		t.Helper()
+		pair, err := pki.SelfSign(now, pki.CertificateSpec{
+			Subject: pki.Subject{CommonName: name}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
+		return pair
 	}
-	tls := secret(`{"trust":{"ca.crt":{"k8s":3},"client-ca.crt":{"k8s":2,"etcd":7}},"issuer":"k8s","generation":2}`)
-	got, err := ack.Contents(tls, secret(`{"trust":{"ca.crt":{"etcd":5}},"issuer":"k8s","generation":1}`))
-	want := ack.State{Trust: map[string]int64{"k8s": 2, "etcd": 5}, SerialNumber: pki.SerialOf(pair.Cert), Issuer: "k8s", Generation: 1}
+	leaf, ca, next := signed("x"), signed("k8s"), signed("k8s")
+	secret := func(name string, data map[string][]byte) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{v1alpha1.ClaimAnnotation: "damaged"}}, Data: data}
+	}
+	tls := secret("a", map[string][]byte{"tls.crt": leaf.CertPEM(), "ca.crt": ca.CertPEM(), "client-ca.crt": pki.EncodeCertificates(ca.Cert, next.Cert)})
+	beside := secret("b", map[string][]byte{"tls.crt": leaf.CertPEM(), "ca.crt": next.CertPEM(), "value": []byte("a kubeconfig")})
+	got, err := ack.StateOf(tls, beside, secret("c", nil))
+	digest := func(certs ...*x509.Certificate) string { return pki.BundleDigest(certs) }
+	want := ack.State{SerialNumber: pki.SerialOf(leaf.Cert), Contents: map[string]string{
+		"a/tls.crt": pki.FingerprintOf(leaf.Cert), "a/ca.crt": digest(ca.Cert), "a/client-ca.crt": digest(ca.Cert, next.Cert),
+		"b/tls.crt": pki.FingerprintOf(leaf.Cert), "b/ca.crt": digest(next.Cert),
+	}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 
+	damaged := map[string][]byte{"tls.crt": leaf.CertPEM(), "ca.crt": []byte("damaged")}
 	for name, c := range map[string]struct {
 		secrets []*corev1.Secret
 		want    string
 	}{
-		"no certificate":   {[]*corev1.Secret{{ObjectMeta: metav1.ObjectMeta{Name: "node1-tls"}}}, `Secret "node1-tls": `},
-		"a damaged record": {[]*corev1.Secret{secret("{")}, "annotation " + v1alpha1.HoldsAnnotation},
-		"no record beside": {[]*corev1.Secret{tls, secret("")}, "annotation " + v1alpha1.HoldsAnnotation},
+		"no certificate":               {[]*corev1.Secret{secret("a", nil)}, `in Secret "a": `},
+		"a damaged bundle":             {[]*corev1.Secret{secret("a", damaged)}, `in Secret "a": ca.crt: `},
+		"a damaged bundle beside":      {[]*corev1.Secret{tls, secret("b", damaged)}, `in Secret "b": ca.crt: `},
+		"a damaged certificate beside": {[]*corev1.Secret{tls, secret("b", map[string][]byte{"tls.crt": nil})}, `in Secret "b": `},
 	} {
-		got, err := ack.Contents(c.secrets[0], c.secrets[1:]...)
+		got, err := ack.StateOf(c.secrets[0], c.secrets[1:]...)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !cmp.Equal(got, ack.State{}) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}

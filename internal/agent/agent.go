@@ -21,26 +21,26 @@ type Options struct {
 
 // Agent keeps the files of one host current. What it must remember lies beside the files; what is in here may be lost.
 type Agent struct {
-	cfg      Config
-	objects  []object
-	dir      *hostdir.Dir
-	keys     keyStore
-	clock    clock.Clock
-	log      logr.Logger
-	run      runner
-	store    *store
-	leases   leases
-	refusals map[string]refusal
-	seen     map[string]sighting // by Lease: problems that may pass by themselves
-	checks   attempts            // of what is installed
-	settled  bool                // nothing of a swap is left to be done
-	redial   bool                // the agent's own way to the management cluster has changed
-	started  time.Time           // when it first looked
-	tells    bool                // there is something to report at once
-	due      time.Time           // when everything has reloaded its files by itself; zero: as the record says
-	trouble  string              // why nothing at all can be done now
-	stays    string              // why what is installed does not work, where nothing did before
-	wants    string              // the digest of the files that are issued
+	cfg           Config
+	objects       []object
+	dir           *hostdir.Dir
+	keys          keyStore
+	clock         clock.Clock
+	log           logr.Logger
+	run           runner
+	store         *store
+	leases        leases
+	refusals      map[string]refusal
+	seen          map[string]sighting // by Lease: problems that may pass by themselves
+	checks        attempts            // of what is installed
+	settled       bool                // nothing of a swap is left to be done
+	reconnect     bool                // the agent's own way to the management cluster has changed
+	started       time.Time           // when it first looked
+	reportDue     bool                // there is something to report at once
+	due           time.Time           // when everything has reloaded its files by itself; zero: as the record says
+	blockedReason string              // why nothing at all can be done now
+	unrecoverable string              // why what is installed does not work, where nothing did before
+	desired       string              // the digest of the files that are issued
 	// unverified says, by Lease, why what is installed was not seen in use.
 	unverified map[string]string
 	said       map[string]string // what was logged last, by Lease
@@ -97,13 +97,13 @@ func (a *Agent) Run(ctx context.Context) {
 				a.log.Info("Could not connect to the management cluster", "problem", err.Error())
 			}
 		}
-		next := a.look(ctx, s)
+		next := a.nextStep(ctx, s)
 		if s.answered() {
 			failures = 0
 		}
-		if a.redial { // with what was just installed
+		if a.reconnect { // with what was just installed
 			s.close()
-			s, a.redial, failures, nextDial = nil, false, 0, a.clock.Now()
+			s, a.reconnect, failures, nextDial = nil, false, 0, a.clock.Now()
 		}
 		if s == nil {
 			next = sooner(next, nextDial)

@@ -23,6 +23,7 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
@@ -32,7 +33,7 @@ var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 
 func newCA(t *testing.T, now time.Time, name string) pki.KeyPair {
 	t.Helper()
-	ca, err := pki.SelfSign(now, pki.Request{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: 8760 * time.Hour})
+	ca, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: 8760 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +41,8 @@ func newCA(t *testing.T, now time.Time, name string) pki.KeyPair {
 }
 
 // kubeletRequest is what the kubelet of k8s-node1 has to have.
-func kubeletRequest(mods ...func(*pki.Request)) pki.Request {
-	r := pki.Request{
+func kubeletRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
+	r := pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}},
 		Usages:  []pki.Usage{pki.ClientAuth}, Key: ecdsa256, Validity: time.Hour,
 	}
@@ -51,7 +52,7 @@ func kubeletRequest(mods ...func(*pki.Request)) pki.Request {
 	return r
 }
 
-func issue(t *testing.T, now time.Time, r pki.Request, ca pki.KeyPair) (pki.KeyPair, []byte) {
+func issue(t *testing.T, now time.Time, r pki.CertificateSpec, ca pki.KeyPair) (pki.KeyPair, []byte) {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {
@@ -72,8 +73,8 @@ func (quick) NewTimer(time.Duration) clock.Timer { return clock.RealClock{}.NewT
 // at is when tests happen: certificates on a wire are verified by the real clock.
 func at() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
-// world is an agent without a management cluster, and the API server that its credentials are for.
-type world struct {
+// env is an agent without a management cluster, and the API server that its credentials are for.
+type env struct {
 	*Agent
 	t      *testing.T
 	ca     pki.KeyPair
@@ -98,9 +99,9 @@ func kubeletConfig(dir string, mods ...func(*Config)) Config {
 	return c
 }
 
-func newWorld(t *testing.T, mods ...func(*Config)) *world {
+func newEnv(t *testing.T, mods ...func(*Config)) *env {
 	t.Helper()
-	w := &world{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &strings.Builder{}}
+	w := &env{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &strings.Builder{}}
 	w.server = apiServer(t, w.ca, w.ca, answerAs)
 	c := kubeletConfig(t.TempDir(), mods...)
 	if problems := c.problems(); len(problems) > 0 {
@@ -111,7 +112,7 @@ func newWorld(t *testing.T, mods ...func(*Config)) *world {
 }
 
 // restarted is an agent that remembers nothing but what is on the disk.
-func (w *world) restarted(c Config) *Agent {
+func (w *env) restarted(c Config) *Agent {
 	w.t.Helper()
 	a, err := New(c, Options{Clock: quick{w.now}, Log: w.logger()})
 	if err != nil {
@@ -123,19 +124,19 @@ func (w *world) restarted(c Config) *Agent {
 	return a
 }
 
-func (w *world) logger() logr.Logger {
+func (w *env) logger() logr.Logger {
 	return funcr.New(func(_, args string) { fmt.Fprintln(w.logs, args) }, funcr.Options{})
 }
 
 // put enters both Secrets of a credential, with a certificate for a request.
-func (w *world) put(r pki.Request) pki.KeyPair {
+func (w *env) put(r pki.CertificateSpec) pki.KeyPair {
 	w.t.Helper()
 	pair, key := issue(w.t, at(), r, w.ca)
 	w.putPair(pair, key)
 	return pair
 }
 
-func (w *world) putPair(pair pki.KeyPair, key []byte) {
+func (w *env) putPair(pair pki.KeyPair, key []byte) {
 	for name, s := range secrets(w.t, pair, key, w.ca.CertPEM(), w.server.URL) {
 		w.writes++
 		s.ResourceVersion = fmt.Sprint(w.writes)
@@ -160,25 +161,34 @@ func secrets(t *testing.T, pair pki.KeyPair, key, bundle []byte, server string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	held := map[string]string{v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":1}},"issuer":"k8s","generation":1}`}
+	claimed := claim(map[string]int64{"k8s": 1})
 	return map[string]*corev1.Secret{
-		"kubelet-tls": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls", Annotations: held}, Data: map[string][]byte{
+		"kubelet-tls": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls", Annotations: claimed}, Data: map[string][]byte{
 			"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle,
 		}},
-		"kubelet-kubeconfig": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-kubeconfig", Annotations: held}, Data: map[string][]byte{
-			"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle, "kubeconfig": embedded, "kubeconfig.files": files,
+		"kubelet-kubeconfig": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-kubeconfig", Annotations: claimed}, Data: map[string][]byte{
+			"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle, "value": embedded, "kubeconfig.files": files,
 		}},
 	}
 }
 
-// looks looks until there is nothing left to be done now.
-func (w *world) looks() time.Time {
+// claim is the operator's note on a Secret, of the revisions that its ca.crt was rendered from. An agent cannot check its seal.
+func claim(revisions map[string]int64) map[string]string {
+	text, err := json.Marshal(consumers.Claim{Trust: map[string]map[string]int64{bundleKey: revisions}, Issuer: "k8s", Generation: 1})
+	if err != nil {
+		panic(err) // strings and numbers cannot fail
+	}
+	return map[string]string{v1alpha1.ClaimAnnotation: "seal " + string(text)}
+}
+
+// steps goes on until there is nothing left to be done now.
+func (w *env) steps() time.Time {
 	w.t.Helper()
-	return w.look(w.t.Context(), nil)
+	return w.nextStep(w.t.Context(), nil)
 }
 
 // rec is what lies beside the files.
-func (w *world) rec() (record, []byte) {
+func (w *env) rec() (record, []byte) {
 	w.t.Helper()
 	set, err := w.dir.Current()
 	if err != nil {
@@ -193,7 +203,7 @@ func (w *world) rec() (record, []byte) {
 }
 
 // told is what the agent would report of its kubelet.
-func (w *world) told() string {
+func (w *env) told() string {
 	rec, _ := w.rec()
 	return w.problem(w.objects[0], rec)
 }
@@ -220,7 +230,7 @@ func apiServer(t *testing.T, serving, clients pki.KeyPair, say answer) *httptest
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, key := issue(t, at(), pki.Request{
+	pair, key := issue(t, at(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth}, Key: ecdsa256, Validity: time.Hour,
 	}, serving)
 	cert, err := tls.X509KeyPair(pair.CertPEM(), key)

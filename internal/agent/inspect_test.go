@@ -15,15 +15,15 @@ func TestInspect(t *testing.T) {
 	ca, other := newCA(t, now.Add(-24*time.Hour), "k8s-ca"), newCA(t, now.Add(-24*time.Hour), "k8s-ca")
 	want := expectation{subject: kubeletRequest().Subject, usages: []pki.Usage{pki.ClientAuth}}
 	serving := expectation{subject: pki.Subject{CommonName: "k8s-master"}, usages: []pki.Usage{pki.ServerAuth}, names: []string{"localhost"}}
-	server := func(names ...string) pki.Request {
+	server := func(names ...string) pki.CertificateSpec {
 		sans, err := pki.NewSANs(names, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pki.Request{Subject: serving.subject, SANs: sans, Usages: serving.usages, Key: ecdsa256, Validity: time.Hour}
+		return pki.CertificateSpec{Subject: serving.subject, SANs: sans, Usages: serving.usages, Key: ecdsa256, Validity: time.Hour}
 	}
 	for name, c := range map[string]struct {
-		request pki.Request
+		request pki.CertificateSpec
 		want    expectation
 		ca      pki.KeyPair
 		bundle  []byte
@@ -34,21 +34,21 @@ func TestInspect(t *testing.T) {
 		"without a bundle":       {kubeletRequest(), want, ca, nil, now, nil},
 		"in a bundle of several": {kubeletRequest(), want, ca, slices.Concat(other.CertPEM(), ca.CertPEM()), now, nil},
 		"groups in another order": {
-			kubeletRequest(func(r *pki.Request) { r.Subject.Organizations = []string{"b", "a"} }),
+			kubeletRequest(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"b", "a"} }),
 			expectation{subject: pki.Subject{CommonName: want.subject.CommonName, Organizations: []string{"a", "b"}}}, ca, ca.CertPEM(), now, nil,
 		},
 		"of another CA": {kubeletRequest(), want, other, ca.CertPEM(), now, []string{"does not lead to a CA of its own bundle"}},
-		"of another name": {kubeletRequest(func(r *pki.Request) { r.Subject.CommonName = "system:node:k8s-node2" }), want, ca, ca.CertPEM(), now,
+		"of another name": {kubeletRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "system:node:k8s-node2" }), want, ca, ca.CertPEM(), now,
 			[]string{`is for "CN=system:node:k8s-node2, O=system:nodes"`, `and "CN=system:node:k8s-node1, O=system:nodes" is what this host needs`}},
-		"of another group": {kubeletRequest(func(r *pki.Request) { r.Subject.Organizations = []string{"system:masters"} }), want, ca, ca.CertPEM(), now,
+		"of another group": {kubeletRequest(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"system:masters"} }), want, ca, ca.CertPEM(), now,
 			[]string{"O=system:masters", "it is another's"}},
-		"of one more group": {kubeletRequest(func(r *pki.Request) { r.Subject.Organizations = []string{"system:nodes", "x"} }), want, ca, ca.CertPEM(), now,
+		"of one more group": {kubeletRequest(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"system:nodes", "x"} }), want, ca, ca.CertPEM(), now,
 			[]string{"it is another's"}},
 		"in its last second": {kubeletRequest(), want, ca, ca.CertPEM(), now.Add(time.Hour - time.Second), nil},
 		"expired":            {kubeletRequest(), want, ca, ca.CertPEM(), now.Add(time.Hour), []string{"expired at", "is the operator running"}},
 		"not yet valid":      {kubeletRequest(), want, ca, ca.CertPEM(), now.Add(-pki.ClockSkew - time.Second), []string{"is not valid before", "clock of this host"}},
 		"in its first one":   {kubeletRequest(), want, ca, ca.CertPEM(), now.Add(-pki.ClockSkew), nil},
-		"for servers":        {kubeletRequest(func(r *pki.Request) { r.Usages = serving.usages }), want, ca, ca.CertPEM(), now, []string{"is not for ClientAuth"}},
+		"for servers":        {kubeletRequest(func(r *pki.CertificateSpec) { r.Usages = serving.usages }), want, ca, ca.CertPEM(), now, []string{"is not for ClientAuth"}},
 		"no bundle at all":   {kubeletRequest(), want, ca, []byte("none"), now, []string{"the trust bundle"}},
 		"serving":            {server("localhost"), serving, ca, ca.CertPEM(), now, nil},
 		"under another name": {server("k8s-master"), serving, ca, ca.CertPEM(), now, []string{`does not serve "localhost"`}},
@@ -70,7 +70,7 @@ func TestRehearse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serving, key := issue(t, now, pki.Request{Subject: pki.Subject{CommonName: "k8s-master"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth}, Key: ecdsa256, Validity: time.Hour}, ca)
+	serving, key := issue(t, now, pki.CertificateSpec{Subject: pki.Subject{CommonName: "k8s-master"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth}, Key: ecdsa256, Validity: time.Hour}, ca)
 	server, err := tls.X509KeyPair(serving.CertPEM(), key)
 	if err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func (k keyStore) request(o object, key []byte) (string, error) {
 			return string(text), nil
 		}
 	}
-	text, err := pki.NewCSR(pki.Request{Subject: o.expect.subject, Usages: o.expect.usages, Key: o.cred.keySpec(), Validity: pki.MinValidity}, parsed)
+	text, err := pki.NewCSR(pki.CertificateSpec{Subject: o.expect.subject, Usages: o.expect.usages, Key: o.cred.keySpec(), Validity: pki.MinValidity}, parsed)
 	if err == nil {
 		err = k.write(name, text)
 	}

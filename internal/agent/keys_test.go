@@ -36,7 +36,7 @@ func TestKeys(t *testing.T) {
 			}
 			csr, err := pki.ParseCSR([]byte(request))
 			if err == nil {
-				err = kubeletRequest(func(r *pki.Request) { r.Key, r.Validity = spec, 8760*time.Hour }).Refuses(csr)
+				err = kubeletRequest(func(r *pki.CertificateSpec) { r.Key, r.Validity = spec, 8760*time.Hour }).Refuses(csr)
 			}
 			if err != nil {
 				t.Errorf("an operator would refuse it: %v", err)

@@ -151,7 +151,7 @@ func (a *Agent) wanted(ctx context.Context, set hostdir.Set, rec record) (w want
 		}
 	}
 	for {
-		w = a.cfg.want(now, a.objects, f)
+		w = a.cfg.desired(now, a.objects, f)
 		refused := a.try(ctx, w, f)
 		if len(refused) == 0 {
 			return w, next, nil

@@ -20,8 +20,8 @@ type record struct {
 	Reloaded  time.Time `json:"reloaded,omitzero"`
 	// Reload are the components that have still to be reloaded, in this order.
 	Reload []string `json:"reload,omitempty"`
-	// Stuck are those that would have to be, and there is no way to.
-	Stuck []string `json:"stuck,omitempty"`
+	// NeedsRestart are those that would have to be, and there is no way to.
+	NeedsRestart []string `json:"needsRestart,omitempty"`
 	// Due is from when on everything that reloads by itself has done so.
 	Due time.Time `json:"due,omitzero"`
 	// States say what the files hold, and Verified what was last seen in use.
@@ -31,7 +31,7 @@ type record struct {
 	Worked []string `json:"worked,omitempty"`
 	// Checked: the set was seen to work after its reloads, or there is no way back from it.
 	Checked bool `json:"checked,omitempty"`
-	// Failed is a set that did not work and was taken back.
+	// Failed is a set that did not work and was rolled back.
 	Failed *failure `json:"failed,omitempty"`
 }
 
@@ -102,7 +102,7 @@ func (r record) inUse() bool {
 }
 
 func same(a, b ack.State) bool {
-	return a.SerialNumber == b.SerialNumber && a.Issuer == b.Issuer && a.Generation == b.Generation && maps.Equal(a.Trust, b.Trust)
+	return a.SerialNumber == b.SerialNumber && maps.Equal(a.Contents, b.Contents)
 }
 
 // restated is the record once the Secrets say something else of the same files: what was in use still is.

@@ -11,14 +11,14 @@ import (
 	"clusterpki.io/operator/internal/hostdir"
 )
 
-func state(serial string, revision int64) ack.State {
-	return ack.State{SerialNumber: serial, Issuer: "k8s", Generation: 1, Trust: map[string]int64{"k8s": revision}}
+func state(serial, bundle string) ack.State {
+	return ack.State{SerialNumber: serial, Contents: map[string]string{"a/ca.crt": bundle}}
 }
 
 // TestRecord reads what was written, and damage as nothing.
 func TestRecord(t *testing.T) {
 	r := record{
-		Installed: at(), Reload: []string{"etcd"}, Stuck: []string{"kubelet"}, Due: at(), States: map[string]ack.State{"a": state("01", 1)}, Worked: []string{"a"},
+		Installed: at(), Reload: []string{"etcd"}, NeedsRestart: []string{"kubelet"}, Due: at(), States: map[string]ack.State{"a": state("01", "aa")}, Worked: []string{"a"},
 		Failed: &failure{Digest: "d", Reason: "r", Attempts: 2, Until: at()},
 	}
 	note, err := r.note()
@@ -37,7 +37,7 @@ func TestRecord(t *testing.T) {
 
 // TestRestated: when Secrets say something else of the same files, what was in use still is, and no more.
 func TestRestated(t *testing.T) {
-	old, next := state("01", 1), state("01", 2)
+	old, next := state("01", "aa"), state("01", "bb")
 	for name, c := range map[string]struct {
 		was      record
 		verified map[string]ack.State
@@ -47,8 +47,8 @@ func TestRestated(t *testing.T) {
 			record{States: map[string]ack.State{"a": old}, Verified: map[string]ack.State{"a": old}}, map[string]ack.State{"a": old},
 		},
 		"another one was in use": {
-			record{Checked: true, States: map[string]ack.State{"a": old}, Verified: map[string]ack.State{"a": state("00", 1)}},
-			map[string]ack.State{"a": state("00", 1)},
+			record{Checked: true, States: map[string]ack.State{"a": old}, Verified: map[string]ack.State{"a": state("00", "aa")}},
+			map[string]ack.State{"a": state("00", "aa")},
 		},
 		"never in use":       {record{Checked: true, States: map[string]ack.State{"a": old}}, map[string]ack.State{}},
 		"it was not there":   {record{Checked: true}, map[string]ack.State{}},

@@ -14,9 +14,9 @@ import (
 
 // effects are what has to follow a change of files.
 type effects struct {
-	reload []string // components to reload, in this order
-	waits  bool     // whether one reloads by itself, which takes its time
-	stuck  []string // those that have to be reloaded, and nobody says how
+	reload       []string // components to reload, in this order
+	waits        bool     // whether one reloads by itself, which takes its time
+	needsRestart []string // those that have to be reloaded, and nobody says how
 }
 
 // effects says what has to follow when the files at some paths change. Components that are not configured and have a
@@ -33,7 +33,7 @@ func (c *Config) effects(changed []string) effects {
 			continue
 		}
 		if changes(k.Once) {
-			e.stuck = append(e.stuck, k.Name)
+			e.needsRestart = append(e.needsRestart, k.Name)
 		}
 		e.waits = e.waits || changes(k.Reloads)
 	}
@@ -126,18 +126,18 @@ func (c Component) do(ctx context.Context, run runner) error {
 // reloads says whether the configuration says how to reload a component.
 func (c *Config) reloads(name string) bool { return c.component(name) != nil }
 
-// unstick is what has to be reloaded, and what still cannot be, once the configuration may say how.
-func (c *Config) unstick(rec record) (reload, stuck []string) {
+// reloadable is what has to be reloaded, and what still cannot be, once the configuration may say how.
+func (c *Config) reloadable(rec record) (reload, needsRestart []string) {
 	reload = slices.Clone(rec.Reload)
-	for _, name := range rec.Stuck {
+	for _, name := range rec.NeedsRestart {
 		switch {
 		case !c.reloads(name):
-			stuck = append(stuck, name)
+			needsRestart = append(needsRestart, name)
 		case !slices.Contains(reload, name):
 			reload = append(reload, name)
 		}
 	}
-	return reload, stuck
+	return reload, needsRestart
 }
 
 // component is a configured one by name, nil for none.

@@ -49,19 +49,19 @@ func (a *Agent) problem(o object, rec record) string {
 	seen, ok := a.seen[o.lease]
 	state, installed := rec.States[o.lease]
 	switch {
-	case a.trouble != "":
-		return a.trouble
+	case a.blockedReason != "":
+		return a.blockedReason
 	case ok && now.Sub(seen.since) >= patience:
 		return seen.text
-	case rec.Failed != nil && rec.Failed.Digest == a.wants:
-		return "it was installed and taken back: " + rec.Failed.Reason
+	case rec.Failed != nil && rec.Failed.Digest == a.desired:
+		return "it was installed and rolled back: " + rec.Failed.Reason
 	case !installed || same(state, rec.Verified[o.lease]):
 		return ""
-	case a.stays != "":
-		return a.stays
-	case len(rec.Stuck) > 0:
+	case a.unrecoverable != "":
+		return a.unrecoverable
+	case len(rec.NeedsRestart) > 0:
 		return fmt.Sprintf("%s must be restarted to read its files, and the agent's configuration does not say how: list it under components",
-			strings.Join(rec.Stuck, ", "))
+			strings.Join(rec.NeedsRestart, ", "))
 	default:
 		return a.unverified[o.lease]
 	}
@@ -167,7 +167,7 @@ func (l leases) tell(ctx context.Context, s *session, namespace string, o object
 		}
 	}
 	due := l.renewed[o.lease].Add(lengthOf(known) / 3)
-	if known.Annotations[v1alpha1.ReportAnnotation] == text && known.Annotations[v1alpha1.RequestAnnotation] == request && now.Before(due) {
+	if known.Annotations[v1alpha1.ReportAnnotation] == text && known.Annotations[v1alpha1.CSRAnnotation] == request && now.Before(due) {
 		l.known[o.lease] = known
 		return due, nil
 	}
@@ -176,9 +176,9 @@ func (l leases) tell(ctx context.Context, s *session, namespace string, o object
 		next.Annotations = map[string]string{}
 	}
 	next.Annotations[v1alpha1.ReportAnnotation] = text
-	delete(next.Annotations, v1alpha1.RequestAnnotation)
+	delete(next.Annotations, v1alpha1.CSRAnnotation)
 	if request != "" {
-		next.Annotations[v1alpha1.RequestAnnotation] = request
+		next.Annotations[v1alpha1.CSRAnnotation] = request
 	}
 	at := metav1.NewMicroTime(now.Add(s.ahead())) // by the clock of the cluster, whatever this host's says
 	if ptr.Deref(next.Spec.HolderIdentity, "") != l.holder {

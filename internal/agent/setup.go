@@ -58,7 +58,7 @@ func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, 
 	}
 	var notes []string
 	if len(others) > 0 {
-		notes = append(notes, "set delivery.mode: Agent, or the replacement of a CA does not ask this agent: "+strings.Join(others, ", "))
+		notes = append(notes, "set delivery.mode: Agent, or the rotation of a CA does not ask this agent: "+strings.Join(others, ", "))
 	}
 	notes = append(notes, c.addKubeletCA(credentials)...)
 	c.addComponents()

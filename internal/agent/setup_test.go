@@ -101,7 +101,7 @@ func TestConfigNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{
-		"set delivery.mode: Agent, or the replacement of a CA does not ask this agent: NodeCredential k8s-node1-kube-proxy",
+		"set delivery.mode: Agent, or the rotation of a CA does not ask this agent: NodeCredential k8s-node1-kube-proxy",
 	}, notes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

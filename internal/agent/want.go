@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,8 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
@@ -53,10 +52,10 @@ var (
 
 var errBetween = errors.New("its Secrets hold different certificates: the operator is between two writes, or cannot write one of them")
 
-// want lays out what is issued. What cannot be used keeps the files that it has: the others do not wait for it.
-func (c *Config) want(now time.Time, objects []object, f facts) wanted {
+// desired lays out what is issued. What cannot be used keeps the files that it has: the others do not wait for it.
+func (c *Config) desired(now time.Time, objects []object, f facts) wanted {
 	w := wanted{states: map[string]ack.State{}, problems: map[string]problem{}, fresh: map[string]bool{}}
-	l := laying{paths: map[string]hostdir.File{}, current: map[string]hostdir.File{}}
+	l := layout{paths: map[string]hostdir.File{}, current: map[string]hostdir.File{}}
 	for _, file := range f.current.Files {
 		l.current[file.Path] = file
 	}
@@ -103,7 +102,7 @@ func (c *Config) fresh(now time.Time, o object, f facts) ([]hostdir.File, ack.St
 	if why, ok := f.refused[o.lease]; ok {
 		return nil, ack.State{}, errors.New(why)
 	}
-	state, err := ack.Contents(read[0], contentful(o, read[1:])...)
+	state, err := ack.StateOf(read[0], contentful(o, read[1:])...)
 	if err != nil {
 		return nil, ack.State{}, err
 	}
@@ -167,7 +166,7 @@ func contentful(o object, others []*corev1.Secret) []*corev1.Secret {
 }
 
 // kubeletCA adds the bundle that verifies the kubelets' servers, on the host of an API server.
-func (c *Config) kubeletCA(l *laying, f facts) {
+func (c *Config) kubeletCA(l *layout, f facts) {
 	i := slices.IndexFunc(c.Credentials, func(cred Credential) bool { return cred.Name == c.KubeletCA })
 	if i < 0 {
 		return
@@ -181,13 +180,13 @@ func (c *Config) kubeletCA(l *laying, f facts) {
 	}
 }
 
-// laying collects files by path.
-type laying struct{ paths, current map[string]hostdir.File }
+// layout collects files by path.
+type layout struct{ paths, current map[string]hostdir.File }
 
 var errConflict = errors.New("two objects have different contents for one file")
 
 // add adds the files of one object, all or none.
-func (l *laying) add(files []hostdir.File) error {
+func (l *layout) add(files []hostdir.File) error {
 	for _, f := range files {
 		if was, ok := l.paths[f.Path]; ok && !bytes.Equal(was.Data, f.Data) {
 			return fmt.Errorf("%w, %s: one of them is for another host or another role", errConflict, f.Path)
@@ -200,7 +199,7 @@ func (l *laying) add(files []hostdir.File) error {
 }
 
 // keep leaves an object the files that it has.
-func (l *laying) keep(o object) {
+func (l *layout) keep(o object) {
 	own, shared := o.own()
 	for _, p := range append(own, shared...) {
 		if _, fresh := l.paths[p]; fresh {
@@ -213,7 +212,7 @@ func (l *laying) keep(o object) {
 }
 
 // keepUnlisted leaves alone the files of objects that are not configured any more: nobody said that they are not in use.
-func (l *laying) keepUnlisted(objects []object) {
+func (l *layout) keepUnlisted(objects []object) {
 	listed := map[string]bool{hostfiles.KubeletCA: true}
 	for _, o := range objects {
 		own, shared := o.own()
@@ -228,7 +227,7 @@ func (l *laying) keepUnlisted(objects []object) {
 	}
 }
 
-func (l *laying) files() []hostdir.File {
+func (l *layout) files() []hostdir.File {
 	return slices.SortedFunc(maps.Values(l.paths), func(a, b hostdir.File) int { return strings.Compare(a.Path, b.Path) })
 }
 
@@ -247,16 +246,14 @@ func newest(secrets map[string]*corev1.Secret) map[string]*corev1.Secret {
 	}
 	best := map[string]bundle{} // by the names of the CAs
 	of := func(s *corev1.Secret, key string) (string, bundle) {
-		var holds struct {
-			Trust map[string]map[string]int64 `json:"trust"`
-		}
-		if json.Unmarshal([]byte(s.Annotations[v1alpha1.HoldsAnnotation]), &holds) != nil || len(holds.Trust[key]) == 0 {
+		revisions := consumers.Unsealed(s.Annotations).Trust[key]
+		if len(revisions) == 0 {
 			return "", bundle{}
 		}
 		if _, err := pki.ParseCertificates(s.Data[key]); err != nil { // damage must not spread
 			return "", bundle{}
 		}
-		return strings.Join(slices.Sorted(maps.Keys(holds.Trust[key])), "/"), bundle{holds.Trust[key], s.Data[key]}
+		return strings.Join(slices.Sorted(maps.Keys(revisions)), "/"), bundle{revisions, s.Data[key]}
 	}
 	for _, s := range secrets {
 		for _, key := range []string{bundleKey, clientKey} {

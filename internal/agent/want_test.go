@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -28,8 +29,8 @@ func (full) Write(name string, _ []byte, _ fs.FileMode, _ *hostdir.Owner) error 
 	return &fs.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
 }
 
-// desk is what an agent knows, for tables.
-type desk struct {
+// fixture is what an agent knows, for tables.
+type fixture struct {
 	t       *testing.T
 	now     time.Time
 	config  Config
@@ -39,9 +40,9 @@ type desk struct {
 }
 
 // twoCredentials are a kubelet's and a proxy's.
-func newDesk(t *testing.T, mods ...func(*Config)) *desk {
+func newFixture(t *testing.T, mods ...func(*Config)) *fixture {
 	t.Helper()
-	d := &desk{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
+	d := &fixture{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
 	d.config = kubeletConfig("/srv", func(c *Config) {
 		c.Credentials = append(c.Credentials, Credential{Name: "proxy", Role: "KubeProxy", SecretName: "proxy-tls", KubeconfigSecretName: "proxy-kubeconfig"})
 	})
@@ -54,11 +55,11 @@ func newDesk(t *testing.T, mods ...func(*Config)) *desk {
 	}
 	d.facts = facts{secrets: map[string]*corev1.Secret{}, unread: map[string]string{}, keys: map[string][]byte{}, refused: map[string]string{}, states: map[string]ack.State{}}
 	d.issue("kubelet", kubeletRequest())
-	d.issue("proxy", kubeletRequest(func(r *pki.Request) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
+	d.issue("proxy", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
 	return d
 }
 
-func (d *desk) issue(name string, r pki.Request) []byte {
+func (d *fixture) issue(name string, r pki.CertificateSpec) []byte {
 	d.t.Helper()
 	pair, key := issue(d.t, d.now, r, d.ca)
 	s := secrets(d.t, pair, key, d.ca.CertPEM(), "https://k8s-master:6443")
@@ -69,20 +70,20 @@ func (d *desk) issue(name string, r pki.Request) []byte {
 	return key
 }
 
-func (d *desk) want() (wanted, map[string]hostdir.File) {
-	w := d.config.want(d.now, d.objects, d.facts)
+func (d *fixture) want() (wanted, map[string]hostdir.File) {
+	w := d.config.desired(d.now, d.objects, d.facts)
 	return w, byPath(w.files)
 }
 
 // installed makes what is wanted what there is.
-func (d *desk) installed() map[string]hostdir.File {
+func (d *fixture) installed() map[string]hostdir.File {
 	w, files := d.want()
 	d.facts.current, d.facts.states = hostdir.Set{ID: "..set-1", Files: w.files}, w.states
 	return files
 }
 
 func TestWant(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	w, files := d.want()
 	if diff := cmp.Diff([]string{
 		"kube-proxy.conf", "kube-proxy.embedded.conf", "kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt", "pki/client-ca.crt",
@@ -98,11 +99,11 @@ func TestWant(t *testing.T) {
 	if len(w.problems) > 0 || !w.fresh["kubelet-tls"] || !w.fresh["proxy-tls"] {
 		t.Errorf("%+v, fresh are %v", w.problems, w.fresh)
 	}
-	cert, err := pki.ParseCertificates(d.facts.secrets["kubelet-tls"].Data["tls.crt"])
+	state, err := ack.StateOf(d.facts.secrets["kubelet-tls"], d.facts.secrets["kubelet-kubeconfig"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(state(pki.SerialOf(cert[0]), 1), w.states["kubelet-tls"]); diff != "" {
+	if diff := cmp.Diff(state, w.states["kubelet-tls"]); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
 	if !bytes.Contains(files["kubelet.conf"].Data, []byte("/srv/kubernetes/pki/kubelet-client.key")) {
@@ -112,20 +113,20 @@ func TestWant(t *testing.T) {
 
 // TestWantKeepsWhatIsBroken damages one credential in each way: it keeps its files, and the other one goes on.
 func TestWantKeepsWhatIsBroken(t *testing.T) {
-	edit := func(name, key string, value []byte) func(*desk) []byte {
-		return func(d *desk) []byte { d.facts.secrets[name].Data[key] = value; return nil }
+	edit := func(name, key string, value []byte) func(*fixture) []byte {
+		return func(d *fixture) []byte { d.facts.secrets[name].Data[key] = value; return nil }
 	}
 	for name, c := range map[string]struct {
-		damage  func(*desk) []byte
+		damage  func(*fixture) []byte
 		passing bool
 		says    []string
 	}{
-		"a Secret is gone": {func(d *desk) []byte {
+		"a Secret is gone": {func(d *fixture) []byte {
 			delete(d.facts.secrets, "kubelet-tls")
 			d.facts.unread["kubelet-tls"] = "it is gone"
 			return nil
 		}, true, []string{"it is gone"}},
-		"between two writes": {func(d *desk) []byte {
+		"between two writes": {func(d *fixture) []byte {
 			old := d.facts.secrets["kubelet-kubeconfig"]
 			key := d.issue("kubelet", kubeletRequest())
 			d.facts.secrets["kubelet-kubeconfig"] = old
@@ -133,24 +134,24 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 		}, true, []string{"the operator is between two writes"}},
 		"no certificate": {edit("kubelet-tls", "tls.crt", nil), false, []string{`Secret "kubelet-tls"`}},
 		"no key":         {edit("kubelet-tls", "tls.key", nil), false, []string{`Secret "kubelet-tls"`}},
-		"half a key":     {func(d *desk) []byte { return halve(d, "tls.key") }, false, []string{`Secret "kubelet-tls"`}},
+		"half a key":     {func(d *fixture) []byte { return halve(d, "tls.key") }, false, []string{`Secret "kubelet-tls"`}},
 		"no bundle":      {edit("kubelet-tls", "ca.crt", nil), false, []string{`in Secret "kubelet-tls": there is no ca.crt`}},
-		"half a bundle":  {func(d *desk) []byte { halve(d, "ca.crt"); return nil }, false, []string{`Secret "kubelet-tls"`, "bundle"}},
-		"another's key": {func(d *desk) []byte {
+		"half a bundle":  {func(d *fixture) []byte { halve(d, "ca.crt"); return nil }, false, []string{`Secret "kubelet-tls"`, "bundle"}},
+		"another's key": {func(d *fixture) []byte {
 			_, key := issue(d.t, d.now, kubeletRequest(), d.ca)
 			edit("kubelet-tls", "tls.key", key)(d)
 			return key
 		}, false, []string{`Secret "kubelet-tls"`}},
-		"another's name": {func(d *desk) []byte {
-			return d.issue("kubelet", kubeletRequest(func(r *pki.Request) { r.Subject.CommonName = "x" }))
+		"another's name": {func(d *fixture) []byte {
+			return d.issue("kubelet", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "x" }))
 		}, false, []string{"CN=x", "it is another's"}},
-		"expired": {func(d *desk) []byte {
+		"expired": {func(d *fixture) []byte {
 			d.now = d.now.Add(-2 * time.Hour)
 			key := d.issue("kubelet", kubeletRequest())
 			d.now = d.now.Add(2 * time.Hour)
 			return key
 		}, false, []string{"expired at"}},
-		"of another CA": {func(d *desk) []byte {
+		"of another CA": {func(d *fixture) []byte {
 			mine := d.ca
 			d.ca = newCA(t, d.now, "k8s-ca")
 			key := d.issue("kubelet", kubeletRequest())
@@ -158,24 +159,23 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 			edit("kubelet-tls", "ca.crt", mine.CertPEM())(d)
 			return key
 		}, false, []string{"does not lead to a CA of its own bundle"}},
-		"refused": {func(d *desk) []byte {
+		"refused": {func(d *fixture) []byte {
 			d.facts.refused["kubelet-tls"] = "the API server said no"
 			return d.issue("kubelet", kubeletRequest())
 		}, false, []string{"the API server said no"}},
-		"no record":     {func(d *desk) []byte { d.facts.secrets["kubelet-tls"].Annotations = nil; return nil }, false, []string{v1alpha1.HoldsAnnotation}},
 		"no kubeconfig": {edit("kubelet-kubeconfig", "kubeconfig.files", []byte("x: [")), false, []string{"kubeconfig"}},
-		"of another role": {func(d *desk) []byte {
-			d.facts.secrets["kubelet-kubeconfig"].Data["ca.crt"] = []byte("of another")
+		"of another role": {func(d *fixture) []byte {
+			d.facts.secrets["kubelet-kubeconfig"].Data["ca.crt"] = newCA(t, d.now, "another").CertPEM()
 			return nil
 		}, true, []string{"different contents for one file, pki/ca.crt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newFixture(t)
 			d.objects = []object{d.objects[1], d.objects[0]} // the proxy first
 			before := d.installed()
 			was := d.facts.states["kubelet-tls"]
 			key := c.damage(d)
-			d.issue("proxy", kubeletRequest(func(r *pki.Request) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
+			d.issue("proxy", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
 			w, files := d.want()
 			got := w.problems["kubelet-tls"]
 			says(t, fmt.Errorf("%s", got.text), c.says...)
@@ -198,7 +198,7 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 	}
 }
 
-func halve(d *desk, name string) []byte {
+func halve(d *fixture, name string) []byte {
 	data := d.facts.secrets["kubelet-tls"].Data
 	whole := data[name]
 	data[name] = whole[:len(whole)/2]
@@ -207,11 +207,11 @@ func halve(d *desk, name string) []byte {
 
 // TestWantOfAHostKey lays the host's own key beside a certificate for it, and waits for one.
 func TestWantOfAHostKey(t *testing.T) {
-	d := newDesk(t, onHost(pki.ECDSA, 256))
+	d := newFixture(t, onHost(pki.ECDSA, 256))
 	key := d.facts.secrets["kubelet-tls"].Data["tls.key"]
 	for _, s := range []string{"kubelet-tls", "kubelet-kubeconfig"} { // as an operator writes them then
 		delete(d.facts.secrets[s].Data, "tls.key")
-		delete(d.facts.secrets[s].Data, "kubeconfig")
+		delete(d.facts.secrets[s].Data, "value")
 	}
 	d.facts.keys["kubelet-tls"] = key
 	w, files := d.want()
@@ -233,23 +233,26 @@ func TestNewest(t *testing.T) {
 	for _, name := range []string{"first", "second", "of etcd", "of both", "by hand"} {
 		text[name] = newCA(t, at(), name).CertPEM()
 	}
-	secret := func(bundle, holds string) *corev1.Secret {
-		s := &corev1.Secret{Data: map[string][]byte{"ca.crt": text[bundle]}}
-		s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: holds}
-		return s
+	type revisions = map[string]int64
+	secret := func(bundle string, of revisions) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: claim(of)}, Data: map[string][]byte{"ca.crt": text[bundle]}}
 	}
+	elsewhere, damaged := secret("first", nil), secret("first", nil)
+	elsewhere.Annotations[v1alpha1.ClaimAnnotation] = `seal {"trust":{"client-ca.crt":{"k8s":9}}}`
+	damaged.Annotations[v1alpha1.ClaimAnnotation] = `seal {"trust":{"ca.crt":{"k8s":9}}`
 	before := map[string]*corev1.Secret{
-		"old":       secret("first", `{"trust":{"ca.crt":{"k8s":1}}}`),
-		"new":       secret("second", `{"trust":{"ca.crt":{"k8s":2}}}`),
-		"etcd":      secret("of etcd", `{"trust":{"ca.crt":{"etcd":1}}}`),
-		"both":      secret("of both", `{"trust":{"ca.crt":{"etcd":5,"k8s":5}}}`),
-		"by hand":   secret("by hand", ``),
-		"damaged":   secret("damaged", `{"trust":{"ca.crt":{"k8s":9}}}`),
-		"elsewhere": secret("first", `{"trust":{"client-ca.crt":{"k8s":9}}}`),
+		"old":       secret("first", revisions{"k8s": 1}),
+		"new":       secret("second", revisions{"k8s": 2}),
+		"etcd":      secret("of etcd", revisions{"etcd": 1}),
+		"both":      secret("of both", revisions{"etcd": 5, "k8s": 5}),
+		"by hand":   secret("by hand", nil),
+		"damaged":   secret("damaged", revisions{"k8s": 9}),
+		"elsewhere": elsewhere, "damaged claim": damaged,
 	}
 	after := newest(before)
 	for name, want := range map[string]string{
 		"old": "second", "new": "second", "etcd": "of etcd", "both": "of both", "by hand": "by hand", "damaged": "damaged", "elsewhere": "first",
+		"damaged claim": "first",
 	} {
 		if !bytes.Equal(after[name].Data["ca.crt"], text[want]) {
 			t.Errorf("the bundle of %q is not %q", name, want)
@@ -259,7 +262,7 @@ func TestNewest(t *testing.T) {
 		t.Error("what was handed in has changed")
 	}
 	// Of two that are each ahead in one CA, neither is the newer one.
-	a, b := secret("first", `{"trust":{"ca.crt":{"etcd":1,"k8s":2}}}`), secret("second", `{"trust":{"ca.crt":{"etcd":2,"k8s":1}}}`)
+	a, b := secret("first", revisions{"etcd": 1, "k8s": 2}), secret("second", revisions{"etcd": 2, "k8s": 1})
 	after = newest(map[string]*corev1.Secret{"a": a, "b": b})
 	if !bytes.Equal(after["a"].Data["ca.crt"], text["first"]) || !bytes.Equal(after["b"].Data["ca.crt"], text["second"]) {
 		t.Error("bundles were exchanged, and each has lost a CA")
@@ -268,16 +271,24 @@ func TestNewest(t *testing.T) {
 
 // TestWantNewestBundle: a bundle that has reached one Secret serves both credentials.
 func TestWantNewestBundle(t *testing.T) {
-	d := newDesk(t)
+	d := newFixture(t)
 	next := slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "k8s g2").CertPEM())
 	s := d.facts.secrets["proxy-kubeconfig"]
 	s.Data["ca.crt"] = next
-	s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":2}},"issuer":"k8s","generation":1}`}
+	s.Annotations = claim(map[string]int64{"k8s": 2})
 	w, files := d.want()
 	if len(w.problems) > 0 || !bytes.Equal(files[hostfiles.CA].Data, next) || !bytes.Equal(files[hostfiles.ClientCA].Data, next) {
 		t.Errorf("%+v", w.problems)
 	}
-	if got := w.states["kubelet-tls"].Trust["k8s"]; got != 1 {
-		t.Errorf("the kubelet claims revision %d, which its own Secrets do not hold", got)
+	digest := func(text []byte) string {
+		t.Helper()
+		certs, err := pki.ParseCertificates(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pki.BundleDigest(certs)
+	}
+	if got, want := w.states["kubelet-tls"].Contents["kubelet-tls/ca.crt"], digest(next); got != want {
+		t.Errorf("the kubelet's bundle is %s, not %s, which its files hold", got, want)
 	}
 }

@@ -1,5 +1,5 @@
-// Package backup reads everything that the PKI of a namespace consists of, in the form in which it can be created again in
-// another cluster.
+// Package backup reads everything that the PKI of a namespace consists of, and restores it, in the same cluster or another one:
+// what decides about each CA, from the authority namespace, and what stands in the namespace itself.
 package backup
 
 import (
@@ -11,80 +11,172 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
 )
 
-// The kinds, in the order in which they are to be restored: what was made before what it was made for.
+// The kinds, in the order in which they are restored: what was made before what it was made for. Leases are not among them:
+// what an agent said counts when it says it again.
 var (
 	secrets    = corev1.SchemeGroupVersion.WithKind("Secret")
 	configMaps = corev1.SchemeGroupVersion.WithKind("ConfigMap")
-	leases     = schema.GroupVersionKind{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"}
-	cas        = v1alpha1.GroupVersion.WithKind("ClusterCA")
-	servers    = v1alpha1.GroupVersion.WithKind("APIServerCertificate")
-	nodes      = v1alpha1.GroupVersion.WithKind("NodeCredential")
-	order      = []schema.GroupVersionKind{secrets, configMaps, leases, cas, servers, nodes}
+	cas        = v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterCA)
+	servers    = v1alpha1.GroupVersion.WithKind(v1alpha1.KindAPIServerCertificate)
+	nodes      = v1alpha1.GroupVersion.WithKind(v1alpha1.KindNodeCredential)
+	order      = []schema.GroupVersionKind{secrets, configMaps, cas, servers, nodes}
 )
 
 // attempts is how often a namespace is read until no CA made a step meanwhile.
 const attempts = 5
 
-// ErrBusy says that a CA was being replaced all the time.
-var ErrBusy = errors.New("the trust bundles change while they are read: try again in a minute")
+// ErrBusy says that a CA made steps all the time.
+var ErrBusy = errors.New("the ledgers of CAs change while they are read: try again in a minute")
 
-// Gather reads a namespace: the custom resources, what the operator made for them, and the Secrets that CAs are imported
-// from. Ledgers and keys belong together: where a CA makes a step meanwhile, all is read again, and in the end
-// the error is ErrBusy.
-func Gather(ctx context.Context, from client.Reader, namespace string) ([]unstructured.Unstructured, error) {
+// Source is what a backup is made of.
+type Source struct {
+	Reader    client.Reader
+	Namespace string // "": all
+	// AuthorityNamespace holds the ledgers and keys of the CAs.
+	AuthorityNamespace string
+	// WithoutKeys leaves out every Secret, and the authority namespace.
+	WithoutKeys bool
+}
+
+// Gather reads what decides about the CAs of a namespace, the custom resources, what the operator made for them, and the
+// Secrets that CAs are imported from. All belongs together: where a CA makes a step meanwhile, all is read again, and in
+// the end the error is ErrBusy.
+func (s Source) Gather(ctx context.Context) ([]unstructured.Unstructured, error) {
 	for range attempts {
-		before, err := read(ctx, from, namespace, configMaps)
+		before, err := s.authorities(ctx)
 		if err != nil {
 			return nil, err
 		}
-		var all []unstructured.Unstructured
-		for _, kind := range order {
-			found, err := read(ctx, from, namespace, kind)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, found...)
-		}
-		imported, err := imports(ctx, from, all)
+		all, err := s.objects(ctx)
 		if err != nil {
 			return nil, err
 		}
-		after, err := read(ctx, from, namespace, configMaps)
+		after, err := s.authorities(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if maps.Equal(versions(before), versions(after)) {
-			return append(imported, all...), nil
+			return append(after, all...), nil
 		}
 	}
 	return nil, ErrBusy
 }
 
-// read lists the objects of a kind that belong to a backup, but for those that are being deleted.
-func read(ctx context.Context, from client.Reader, namespace string, kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
+// objects reads what stands in the namespace.
+func (s Source) objects(ctx context.Context) ([]unstructured.Unstructured, error) {
+	var all []unstructured.Unstructured
+	for _, kind := range order {
+		if kind == secrets && s.WithoutKeys {
+			continue
+		}
+		found, err := s.list(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	if s.WithoutKeys {
+		return all, nil
+	}
+	imported, err := s.imports(ctx, all)
+	return append(imported, all...), err
+}
+
+// list reads the objects of a kind that belong to a backup, but for those that are being deleted, and those of users that
+// look like the authority's.
+func (s Source) list(ctx context.Context, kind schema.GroupVersionKind) ([]unstructured.Unstructured, error) {
 	var list unstructured.UnstructuredList
 	list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-	opts := []client.ListOption{client.InNamespace(namespace)}
+	opts := []client.ListOption{client.InNamespace(s.Namespace)}
 	if kind.Group != v1alpha1.GroupVersion.Group {
-		opts = append(opts, client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+		opts = append(opts, client.MatchingLabels{v1alpha1.ManagedLabel: v1alpha1.ManagedValue})
 	}
-	if err := from.List(ctx, &list, opts...); err != nil {
-		return nil, fmt.Errorf("list %ss: %w", kind.Kind, err)
+	if err := s.Reader.List(ctx, &list, opts...); err != nil {
+		return nil, withoutKeys(fmt.Errorf("list %ss: %w", kind.Kind, err), kind)
 	}
-	return slices.DeleteFunc(list.Items, func(o unstructured.Unstructured) bool { return o.GetDeletionTimestamp() != nil }), nil
+	return slices.DeleteFunc(list.Items, func(o unstructured.Unstructured) bool {
+		return o.GetDeletionTimestamp() != nil || ofAuthority(o)
+	}), nil
+}
+
+// authorities reads the Secrets of the authority namespace: of each ClusterCA, and of the key of seals, by which the operator
+// knows again what it made. A CA that has no key yet has none.
+func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, error) {
+	if s.WithoutKeys {
+		return nil, nil
+	}
+	all, err := s.list(ctx, cas)
+	if err != nil {
+		return nil, err
+	}
+	var out []unstructured.Unstructured
+	for _, ca := range all {
+		secret, err := s.secret(ctx, s.AuthorityNamespace, authority.SecretName(ca.GetNamespace(), ca.GetName()))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read the key of ClusterCA %s/%s: %w", ca.GetNamespace(), ca.GetName(), err)
+		case secret != nil:
+			out = append(out, *secret)
+		case begun(ca):
+			return nil, fmt.Errorf("ClusterCA %s/%s has a key, and the namespace %q has no Secret %q: name the operator's by --authority-namespace, or "+
+				"leave the keys out by --without-keys", ca.GetNamespace(), ca.GetName(), s.AuthorityNamespace,
+				authority.SecretName(ca.GetNamespace(), ca.GetName()))
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	seal, err := s.secret(ctx, s.AuthorityNamespace, authority.SealSecretName)
+	if err != nil {
+		return nil, fmt.Errorf("read the key of seals: %w", err)
+	}
+	if seal != nil {
+		out = append(out, *seal)
+	}
+	return out, nil
+}
+
+// begun says whether the status of a ClusterCA names a certificate.
+func begun(ca unstructured.Unstructured) bool {
+	generations, _, err := unstructured.NestedSlice(ca.Object, "status", "generations")
+	return err == nil && len(generations) > 0
+}
+
+// secret reads a Secret; nil where there is none.
+func (s Source) secret(ctx context.Context, namespace, name string) (*unstructured.Unstructured, error) {
+	var out unstructured.Unstructured
+	out.SetGroupVersionKind(secrets)
+	err := s.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &out)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an answer
+	}
+	if err != nil {
+		return nil, withoutKeys(err, secrets)
+	}
+	return &out, nil
+}
+
+// withoutKeys says how to go on without the right to read keys, whose verb the API server names.
+func withoutKeys(err error, kind schema.GroupVersionKind) error {
+	if !apierrors.IsForbidden(err) || kind != secrets {
+		return err
+	}
+	return fmt.Errorf("%w: whoever administers the PKI has that right, and --without-keys goes on without any key", err)
 }
 
 // imports reads the Secrets that ClusterCAs are imported from, which are not the operator's. One that is gone was not
-// needed any more: the CA's key is in a Secret of the operator's.
-func imports(ctx context.Context, from client.Reader, all []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
+// needed any more: the CA's key is in the authority namespace.
+func (s Source) imports(ctx context.Context, all []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
 	var out []unstructured.Unstructured
 	for _, o := range all {
 		name, found, err := unstructured.NestedString(o.Object, "spec", "source", "import", "secretRef", "name")
@@ -94,14 +186,12 @@ func imports(ctx context.Context, from client.Reader, all []unstructured.Unstruc
 		if err != nil || !found || o.GetKind() != cas.Kind || slices.ContainsFunc(all, same) || slices.ContainsFunc(out, same) {
 			continue
 		}
-		var s unstructured.Unstructured
-		s.SetGroupVersionKind(secrets)
-		err = from.Get(ctx, client.ObjectKey{Namespace: o.GetNamespace(), Name: name}, &s)
-		if client.IgnoreNotFound(err) != nil {
+		secret, err := s.secret(ctx, o.GetNamespace(), name)
+		if err != nil {
 			return nil, fmt.Errorf("read Secret %q, from which ClusterCA %q is imported: %w", name, o.GetName(), err)
 		}
-		if err == nil {
-			out = append(out, s)
+		if secret != nil && !ofAuthority(*secret) {
+			out = append(out, *secret)
 		}
 	}
 	return out, nil
@@ -110,22 +200,39 @@ func imports(ctx context.Context, from client.Reader, all []unstructured.Unstruc
 func versions(objects []unstructured.Unstructured) map[string]string {
 	out := map[string]string{}
 	for i := range objects {
-		out[objects[i].GetNamespace()+"/"+objects[i].GetName()] = objects[i].GetResourceVersion()
+		out[objects[i].GetName()] = objects[i].GetResourceVersion()
 	}
 	return out
 }
 
+// ofAuthority says whether an object is a Secret of the authority namespace, by its type.
+func ofAuthority(o unstructured.Unstructured) bool {
+	t, _, err := unstructured.NestedString(o.Object, "type")
+	return err == nil && o.GroupVersionKind() == secrets &&
+		(t == string(authority.SecretType) || t == string(authority.SealSecretType))
+}
+
 // Render writes objects as YAML documents in the order of their restoration. What belongs to the cluster they come
 // from is left out: the status, UIDs, and the owner references, by whose UIDs Kubernetes would delete what is restored.
-// Custom resources are marked as restored, so that the operator waits for what was made for them.
+// Custom resources are marked as restored, so that the operator makes nothing in place of what was made for them.
 func Render(objects []unstructured.Unstructured) ([]byte, error) {
 	sorted := slices.Clone(objects)
 	slices.SortStableFunc(sorted, func(a, b unstructured.Unstructured) int { return place(a) - place(b) })
+	keys := map[string]bool{}
+	for i := range objects {
+		keys[objects[i].GetName()] = ofAuthority(objects[i])
+	}
 	var out bytes.Buffer
 	for i := range sorted {
-		text, err := yaml.Marshal(portable(sorted[i]).Object)
+		o := portable(sorted[i])
+		// A CA that never had a key is to be made, not to be waited for.
+		hadKey := begun(sorted[i]) || keys[authority.SecretName(o.GetNamespace(), o.GetName())]
+		if o.GroupVersionKind().Group == v1alpha1.GroupVersion.Group && (o.GetKind() != cas.Kind || hadKey) {
+			annotate(&o, v1alpha1.RestoredAnnotation, "true")
+		}
+		text, err := yaml.Marshal(o.Object)
 		if err != nil {
-			return nil, fmt.Errorf("encode %s %q: %w", sorted[i].GetKind(), sorted[i].GetName(), err)
+			return nil, fmt.Errorf("encode %s %q: %w", o.GetKind(), o.GetName(), err)
 		}
 		out.WriteString("---\n")
 		out.Write(text)
@@ -133,7 +240,13 @@ func Render(objects []unstructured.Unstructured) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func place(o unstructured.Unstructured) int { return slices.Index(order, o.GroupVersionKind()) }
+// place is where an object stands in the order of restoration: what decides comes first.
+func place(o unstructured.Unstructured) int {
+	if ofAuthority(o) {
+		return -1
+	}
+	return slices.Index(order, o.GroupVersionKind())
+}
 
 // portable is an object without what ties it to its cluster, and without what kubectl apply remembers of it: that is a
 // second copy of every key of a Secret, and the next apply would take the mark of a restored object away for it.
@@ -150,14 +263,21 @@ func portable(o unstructured.Unstructured) unstructured.Unstructured {
 		delete(meta, field)
 	}
 	out.Object["metadata"] = meta
-	annotations := out.GetAnnotations()
-	delete(annotations, corev1.LastAppliedConfigAnnotation)
-	if out.GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[v1alpha1.RestoredAnnotation] = "true"
-	}
-	out.SetAnnotations(annotations)
+	annotate(&out, corev1.LastAppliedConfigAnnotation, "")
 	return out
+}
+
+// annotate sets an annotation; "" takes it away.
+func annotate(o *unstructured.Unstructured, name, value string) {
+	annotations := o.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	if annotations[name] = value; value == "" {
+		delete(annotations, name)
+	}
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	o.SetAnnotations(annotations)
 }

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func TestRenderForgetsApply(t *testing.T) {
 		return o
 	}
 	secret, ca := object("v1", "Secret", "legacy-ca"), object("clusterpki.io/v1alpha1", "ClusterCA", "k8s")
+	ca.Object["status"] = map[string]any{"generations": []any{map[string]any{"number": int64(1)}}}
 	secret.Object["data"] = map[string]any{"tls.key": key}
 	text, err := Render([]unstructured.Unstructured{secret, ca})
 	if err != nil {
@@ -39,5 +41,52 @@ func TestRenderForgetsApply(t *testing.T) {
 	}
 	if secret.GetAnnotations()[remembered] == "" {
 		t.Error("what was read was changed")
+	}
+}
+
+// TestMarks: a CA that never had a key is to be made by whoever restores it, and is not marked.
+func TestMarks(t *testing.T) {
+	object := func(version, kind, namespace, name string) unstructured.Unstructured {
+		var o unstructured.Unstructured
+		o.SetAPIVersion(version)
+		o.SetKind(kind)
+		o.SetNamespace(namespace)
+		o.SetName(name)
+		return o
+	}
+	const ours = "clusterpki.io/v1alpha1"
+	key := object("v1", "Secret", "clusterpki-authority", "ca.prod.k8s")
+	key.Object["type"] = "clusterpki.io/authority"
+	text, err := Render([]unstructured.Unstructured{
+		object(ours, "NodeCredential", "prod", "node"), object(ours, "ClusterCA", "prod", "new"), object(ours, "ClusterCA", "prod", "k8s"), key,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte(v1alpha1.RestoredAnnotation)); n != 2 {
+		t.Errorf("%d objects are marked as restored, and should be two:\n%s", n, text)
+	}
+	if !strings.HasPrefix(string(text), "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: ca.prod.k8s") {
+		t.Errorf("what decides does not come first:\n%s", text)
+	}
+}
+
+// TestParse refuses what is no backup.
+func TestParse(t *testing.T) {
+	secret := func(name, rest string) string {
+		return "apiVersion: v1\nkind: Secret\nmetadata: {name: " + name + ", namespace: clusterpki-authority}\n" + rest
+	}
+	for want, text := range map[string]string{
+		"nothing of clusterpki": "---\n",
+		"no YAML":               "{",
+		"does not write":        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b}",
+		"malformed ledger.json": secret("ca.prod.k8s", "type: clusterpki.io/authority"),
+		"no key of seals":       secret("seal", "type: clusterpki.io/seal\ndata: {key: AAAA}"),
+		"it was copied": secret("ca.prod.other", "type: clusterpki.io/authority\nstringData: {}\ndata:\n  ledger.json: "+
+			base64.StdEncoding.EncodeToString([]byte(`{"namespace":"prod","name":"k8s","ledger":{"revision":1}}`))),
+	} {
+		if _, err := Parse(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: the error is %v", text, err)
+		}
 	}
 }

@@ -181,7 +181,7 @@ func TestAgentWithoutRole(t *testing.T) {
 func TestAgentNotAsked(t *testing.T) {
 	w := withHost(t, v1alpha1.DeliveryMounted)
 	out, err := w.run("agent", "config", "--host", "k8s-node1")
-	if want := "note: set delivery.mode: Agent, or the replacement of a CA does not ask this agent: NodeCredential k8s-node1-kubelet-serving"; err != nil ||
+	if want := "note: set delivery.mode: Agent, or the rotation of a CA does not ask this agent: NodeCredential k8s-node1-kubelet-serving"; err != nil ||
 		!strings.Contains(out, want) {
 		t.Errorf("error %v, and it prints\n%s", err, out)
 	}

@@ -15,15 +15,16 @@ import (
 	"clusterpki.io/operator/internal/backup"
 )
 
-const backupLong = `Writes everything that the PKI of a namespace consists of: the custom resources, the Secrets, ConfigMaps
-and Leases that the operator made for them, and the Secrets that CAs are imported from. The output holds the
-private keys of the CAs: encrypt it.
+const backupLong = `Writes everything that the PKI of a namespace consists of: the ledger and the keys of each ClusterCA, from the
+authority namespace; the custom resources; the Secrets and ConfigMaps that the operator made for them; and the
+Secrets that CAs are imported from. The output holds the private keys of the CAs: encrypt it.
 
-It is YAML for kubectl create -f in another cluster, in the right order: Secrets and ConfigMaps before the custom
-resources. Status, UIDs and owner references are left out. The custom resources bear the annotation
-clusterpki.io/restored, for which the operator makes no other CA should their Secrets be missing.
+clusterpki restore brings it back, in this cluster or another one. Status, UIDs and owner references are left
+out. The custom resources bear the annotation clusterpki.io/restored, for which the operator makes no other CA
+should its key be missing.
 
-It reads with your own kubeconfig, and changes nothing in the cluster.
+It reads with your own kubeconfig, and changes nothing in the cluster. Without the right to read a key it stops,
+and says which verb is missing.
 
 `
 
@@ -35,19 +36,20 @@ const backupExample = `  # into a file that only you may read
 
   # back, in another cluster
   kubectl create namespace prod
-  kubectl create -f prod.yaml`
+  clusterpki restore prod.yaml`
 
 type backupFlags struct {
-	connection
-	out string
-	all bool
+	authorityFlags
+	out         string
+	all         bool
+	withoutKeys bool
 }
 
 func newBackup() *cobra.Command {
 	var f backupFlags
 	c := &cobra.Command{
 		Use:     "backup --out FILE",
-		Short:   "Write the custom resources of a namespace and all that was made for them, keys included",
+		Short:   "Write all that the PKI of a namespace consists of, keys included",
 		Long:    backupLong + exits(nil),
 		Example: backupExample,
 		Args:    cobra.NoArgs,
@@ -56,19 +58,21 @@ func newBackup() *cobra.Command {
 	f.addFlags(c)
 	c.Flags().StringVar(&f.out, "out", "", "the file to write, with mode 0600; - writes to standard output (required)")
 	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "of all namespaces")
+	c.Flags().BoolVar(&f.withoutKeys, "without-keys", false, "leave out every Secret: the CAs must come back in another way, and certificates are issued again")
 	cobra.CheckErr(c.MarkFlagRequired("out")) // fails only for a name that is misspelt above
 	return c
 }
 
 func runBackup(c *cobra.Command, f backupFlags) error {
-	if file, ok := c.OutOrStdout().(*os.File); ok && f.out == "-" && term.IsTerminal(int(file.Fd())) {
+	if file, ok := c.OutOrStdout().(*os.File); ok && f.out == "-" && !f.withoutKeys && term.IsTerminal(int(file.Fd())) {
 		return errors.New("backup: it holds private keys, which are not shown on a terminal: use a pipe, or name a file")
 	}
 	reader, namespace, err := f.connectTo(f.all)
 	if err != nil {
 		return err
 	}
-	objects, err := backup.Gather(c.Context(), reader, namespace)
+	source := backup.Source{Reader: reader, Namespace: namespace, AuthorityNamespace: f.home, WithoutKeys: f.withoutKeys}
+	objects, err := source.Gather(c.Context())
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
@@ -87,7 +91,7 @@ func runBackup(c *cobra.Command, f backupFlags) error {
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	sayBackup(c.ErrOrStderr(), objects, namespace)
+	sayBackup(c.ErrOrStderr(), objects, f, namespace)
 	return nil
 }
 
@@ -99,7 +103,7 @@ func where(namespace string) string {
 }
 
 // sayBackup counts what was written.
-func sayBackup(w io.Writer, objects []unstructured.Unstructured, namespace string) {
+func sayBackup(w io.Writer, objects []unstructured.Unstructured, f backupFlags, namespace string) {
 	counts := map[string]int{}
 	var kinds []string
 	for i := range objects {
@@ -112,5 +116,9 @@ func sayBackup(w io.Writer, objects []unstructured.Unstructured, namespace strin
 	for _, kind := range kinds {
 		parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
 	}
-	fmt.Fprintf(w, "%s of %s; it holds private keys: encrypt it\n", strings.Join(parts, ", "), where(namespace))
+	note := "it holds private keys: encrypt it"
+	if f.withoutKeys {
+		note = "it holds no key: back up the authority namespace in another way"
+	}
+	fmt.Fprintf(w, "%s of %s; %s\n", strings.Join(parts, ", "), where(namespace), note)
 }

@@ -150,9 +150,7 @@ func (o *connection) named(ctx context.Context, kind, prefix string) []string {
 func secretsOf(all status.Objects) []string {
 	var out []string
 	for i := range all.CAs {
-		for _, g := range all.CAs[i].Status.Generations {
-			out = append(out, g.SecretName)
-		}
+		out = append(out, all.CAs[i].Spec.SecretName)
 	}
 	for i := range all.Servers {
 		out = append(out, all.Servers[i].TLSSecretName(), all.Servers[i].ServiceAccountSecretName())

@@ -18,8 +18,9 @@ places, both forms of each kubeconfig, and for each component that the host has 
 the flags it needs on Kubernetes 1.37, one a line, in args/<component>.
 
 It reads the NodeCredentials and the APIServerCertificate whose hostName is HOST, and their
-Secrets, with your own kubeconfig; nothing in the cluster changes. Unless all of them are Ready
-it writes nothing and says which one is not, and why. Keys and kubeconfigs get mode 0600.
+Secrets, with your own kubeconfig; nothing in the cluster changes. Unless all of them are Ready,
+and hold the trust bundles that their ClusterCAs publish, it writes nothing and says which one is
+not, and why. Keys and kubeconfigs get mode 0600.
 
 Flags and kubeconfigs of the path form name the files where they will lie on the host:
 --directory, by default spec.kubeconfig.directory of the credentials (/etc/kubernetes).`

@@ -7,26 +7,21 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/rotate"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/internal/timeline"
 )
 
-// follow shows the progress of a replacement until it ends, the timeout runs out, or the context does.
-func follow(ctx context.Context, api client.WithWatch, key client.ObjectKey, want string, timeout time.Duration, out io.Writer) error {
+// follow shows the progress of a rotation until it ends, the timeout runs out, or the context does.
+func (f *follower) follow(ctx context.Context, api client.WithWatch, timeout time.Duration) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	cas, trusts := make(chan news), make(chan news)
-	go tail(watching, api, &v1alpha1.ClusterCAList{}, key, sendTo(watching, cas))
-	trust := client.ObjectKey{Namespace: key.Namespace, Name: v1alpha1.TrustConfigMapName(key.Name)}
-	go tail(watching, api, &corev1.ConfigMapList{}, trust, sendTo(watching, trusts))
-
-	f := newFollower(key, want, out, clock.RealClock{})
+	cas := make(chan news)
+	go tail(watching, api, &v1alpha1.ClusterCAList{}, f.key, sendTo(watching, cas))
 	var late <-chan time.Time
 	if timeout > 0 {
 		late = time.After(timeout)
@@ -43,15 +38,13 @@ func follow(ctx context.Context, api client.WithWatch, key client.ObjectKey, wan
 		select {
 		case n := <-cas:
 			done, err = f.ca(n)
-		case n := <-trusts:
-			done, err = f.trust(n)
 		case <-tick:
 			f.show()
 		case <-late:
 			return &exit{exitTimeout, fmt.Sprintf(
-				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", key.Name, status.Span(timeout))}
+				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", f.key.Name, status.Span(timeout))}
 		case <-ctx.Done():
-			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for ClusterCA %q goes on", key.Name)}
+			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for ClusterCA %q goes on", f.key.Name)}
 		}
 		if done || err != nil {
 			return err
@@ -78,15 +71,17 @@ type follower struct {
 	style  status.Style
 	screen *screen // nil: what changes is logged
 
-	seen    rotate.Seen
-	trusted bool // the trust ConfigMap was looked for
-	watch   *rotate.Watch
-	offline error
-	logged  []string
+	consumers []timeline.Consumer
+	watch     *rotate.Watch
+	offline   error
+	logged    []string
 }
 
-func newFollower(key client.ObjectKey, want string, out io.Writer, c clock.PassiveClock) *follower {
-	f := &follower{key: key, want: want, out: out, clock: c}
+// newFollower follows the rotation of a CA, whose consumers are those of the begin.
+func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, want string, out io.Writer) *follower {
+	f := &follower{
+		key: client.ObjectKeyFromObject(ca), want: want, out: out, clock: clock.RealClock{}, consumers: objects.ConsumersOf(ca.Name),
+	}
 	var redraws bool
 	if f.style, redraws = styleFor(out); redraws {
 		f.screen = &screen{w: out}
@@ -102,23 +97,11 @@ func (f *follower) ca(n news) (done bool, err error) {
 	if n.object == nil {
 		return true, fmt.Errorf("rotate: ClusterCA %q was deleted", f.key.Name)
 	}
-	f.seen.CA, _ = n.object.(*v1alpha1.ClusterCA)
-	return f.look()
-}
-
-// trust takes in what is known of the trust ConfigMap.
-func (f *follower) trust(n news) (done bool, err error) {
-	if n.err != nil {
-		return f.lost(n)
+	ca, ok := n.object.(*v1alpha1.ClusterCA)
+	if !ok {
+		return true, fmt.Errorf("rotate: a ClusterCA is a %T", n.object)
 	}
-	f.trusted, f.seen.Ledger = true, plan.Ledger{}
-	if cm, ok := n.object.(*corev1.ConfigMap); ok {
-		// One that cannot be read is none; condition Stalled says so.
-		if l, err := plan.ParseLedger(cm.Data[v1alpha1.LedgerKey]); err == nil {
-			f.seen.Ledger = l
-		}
-	}
-	return f.look()
+	return f.look(rotate.Seen{CA: ca, Consumers: f.consumers})
 }
 
 // lost shows that the cluster does not answer, and ends where it never will.
@@ -131,24 +114,21 @@ func (f *follower) lost(n news) (done bool, err error) {
 	return false, nil
 }
 
-// look judges what there is, once both objects were looked for.
-func (f *follower) look() (done bool, err error) {
+// look judges what there is.
+func (f *follower) look(seen rotate.Seen) (done bool, err error) {
 	f.offline = nil
-	if f.seen.CA == nil || !f.trusted {
-		return false, nil
-	}
 	if f.watch == nil {
-		f.watch = rotate.Begin(f.want, f.seen)
+		f.watch = rotate.Begin(f.want, seen)
 	}
-	outcome := f.watch.Look(f.seen)
+	outcome := f.watch.Look(seen)
 	f.show()
 	switch outcome {
 	case rotate.Completed:
 		return true, nil
-	case rotate.GivenUp:
-		return true, &exit{exitUnwell, "rotate: the replacement was given up"}
+	case rotate.RolledBack:
+		return true, &exit{exitUnwell, "rotate: the rotation was rolled back"}
 	case rotate.Stuck:
-		return true, &exit{exitUnwell, "rotate: the replacement cannot begin before something is changed"}
+		return true, &exit{exitUnwell, "rotate: the rotation cannot begin before something is changed"}
 	default:
 		return false, nil
 	}

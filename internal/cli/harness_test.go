@@ -26,7 +26,6 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -303,6 +302,28 @@ func (w *world) create(o client.Object) {
 	}
 }
 
+// operate runs the operator, with an authority namespace of its own, until the test ends.
+func (w *world) operate(o controller.Options) {
+	w.t.Helper()
+	o.Namespace, o.AuthorityNamespace = w.ns, w.ns+"-authority"
+	if err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.AuthorityNamespace}}); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(w.t.Context())
+	mgr, err := controller.New(ctx, cfg, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	w.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
 func (w *world) ca() *v1alpha1.ClusterCA {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
@@ -326,58 +347,39 @@ func (w *world) reports(change func(*v1alpha1.ClusterCA)) {
 	}
 }
 
-// phase writes a status of the CA in a phase; "" is none.
-func (w *world) phase(phase string, acknowledged, required int32, pending ...string) {
+// phase writes a status of the CA in a phase of its rotation; "" is none.
+func (w *world) phase(phase v1alpha1.Phase, acknowledged, required int32, pending ...string) {
 	w.t.Helper()
 	w.reports(func(ca *v1alpha1.ClusterCA) {
 		ca.Status.Rotation = v1alpha1.RotationStatus{}
 		if phase == "" {
 			return
 		}
+		states := []v1alpha1.GenerationState{v1alpha1.GenerationActive, v1alpha1.GenerationTrusted}
+		if phase == v1alpha1.PhaseWithdrawingTrust {
+			states = []v1alpha1.GenerationState{v1alpha1.GenerationWithdrawn, v1alpha1.GenerationActive}
+		}
+		ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: states[0]}, {Number: 2, State: states[1], Trigger: ca.Spec.Rotation.Trigger}}
 		ca.Status.Rotation = v1alpha1.RotationStatus{
-			Phase: phase, Trigger: "RevisionChanged", From: 1, To: 2, StartTime: metav1.Now(), PhaseTime: metav1.Now(),
-			Acked: fmt.Sprintf("%d/%d", acknowledged, required),
-			Gates: []v1alpha1.GateStatus{{Name: phase, Acknowledged: &acknowledged, Required: &required, Pending: pending}},
+			Phase: phase, Reason: v1alpha1.RotationTriggerChanged, Trigger: ca.Spec.Rotation.Trigger, From: 1, To: 2, StartTime: metav1.Now(),
+			Phases:   []v1alpha1.PhaseStatus{{Name: phase, State: v1alpha1.PhaseActive, StartTime: metav1.Now()}},
+			Progress: fmt.Sprintf("%d/%d", acknowledged, required), Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged),
+		}
+		for _, name := range pending {
+			ca.Status.Rotation.Pending = append(ca.Status.Rotation.Pending, v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: name, Reason: "NotInUse"})
 		}
 	})
 }
 
-// ledger writes the ledger as the operator would.
-func (w *world) ledger(generations ...plan.Generation) {
+// completes writes the status of the CA at the end of its rotation.
+func (w *world) completes() {
 	w.t.Helper()
-	text, err := plan.Ledger{Revision: 1, Since: time.Now().UTC(), Generations: generations}.Encode()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}, Data: map[string]string{v1alpha1.LedgerKey: text}}
-	if err := w.api.Update(w.t.Context(), cm); client.IgnoreNotFound(err) != nil {
-		w.t.Fatal(err)
-	} else if err != nil {
-		w.create(cm)
-	}
-}
-
-func generation(n int32, s plan.State, trigger string) plan.Generation {
-	return plan.Generation{Number: n, State: s, Trigger: trigger, SecretName: fmt.Sprintf("k8s-g%d", n)}
-}
-
-// steady is a world with a CA that is Ready and not being replaced.
-func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *world {
-	t.Helper()
-	w := newWorld(t)
-	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
-	for _, m := range mods {
-		m(ca)
-	}
-	w.create(ca)
-	w.ledger(generation(1, plan.Signing, ""))
 	w.reports(func(ca *v1alpha1.ClusterCA) {
-		ca.Status.Certificate = v1alpha1.CertificateStatus{
-			IssuerGeneration: 1, RenewalTime: metav1.NewTime(time.Now().Add(500 * time.Hour)), NotAfter: metav1.NewTime(time.Now().Add(1000 * time.Hour)),
+		r := ca.Status.Rotation
+		ca.Status.Rotation = v1alpha1.RotationStatus{}
+		ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 2, State: v1alpha1.GenerationActive, Trigger: r.Trigger}}
+		ca.Status.LastRotation = v1alpha1.LastRotationStatus{
+			From: 1, To: 2, Reason: r.Reason, Trigger: r.Trigger, Result: v1alpha1.RotationCompleted, StartTime: r.StartTime, EndTime: metav1.Now(),
 		}
-		ca.Status.Conditions = []metav1.Condition{{
-			Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now(),
-		}}
 	})
-	return w
 }

@@ -23,17 +23,7 @@ import (
 func issued(t *testing.T) (w *world, admin string) {
 	t.Helper()
 	w = newWorld(t)
-	mgr, err := controller.New(t.Context(), cfg, controller.Options{Namespace: w.ns, MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(t.Context()) }()
-	t.Cleanup(func() {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	w.operate(controller.Options{MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
 	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
 		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
@@ -86,11 +76,11 @@ func (w *world) keysOf() []string {
 	var out []string
 	for _, s := range list.Items {
 		for key, value := range s.Data {
-			if strings.HasSuffix(key, ".key") || key == "kubeconfig" {
+			if strings.HasSuffix(key, ".key") || key == "value" {
 				for line := range strings.SplitSeq(string(value), "\n") {
 					if _, data, ok := strings.Cut(line, "client-key-data: "); ok {
 						line = data
-					} else if key == "kubeconfig" {
+					} else if key == "value" {
 						continue
 					}
 					if len(line) > 30 && !strings.HasPrefix(line, "-----") {
@@ -143,7 +133,7 @@ func TestInspectReal(t *testing.T) {
 		},
 		"nodecredential/node1-kubelet text": {
 			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
-			"agent        silent; last heard never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
+			"agent        Lease expired; last renewed never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
 			"Events", "key file     /etc/kubernetes/", "warning",
 		},
 		"secret/k8s-master-tls text": {"Secret/k8s-master-tls of APIServerCertificate/k8s-master", "signed by generation 1 of ClusterCA/k8s"},

@@ -68,7 +68,7 @@ func TestKubectl(t *testing.T) {
 		"status":       {[]string{"status", "-n", w.ns}, 0, "ClusterCA/k8s  Ready", ""},
 		"status, wide": {[]string{"status", "-n", w.ns, "-o", "wide"}, 0, "SECRET", ""},
 		"inspect":      {[]string{"inspect", "cca/k8s", "-n", w.ns}, 0, "ClusterCA/k8s in " + w.ns, ""},
-		"rotate":       {[]string{"rotate", "k8s", "-n", w.ns, "--context", "admin"}, 0, "To replace it", ""},
+		"rotate":       {[]string{"rotate", "k8s", "-n", w.ns, "--context", "admin"}, 0, "To rotate it", ""},
 		"version":      {[]string{"version"}, 0, "built by", ""},
 		"help":         {[]string{"status", "--help"}, 0, "kubectl clusterpki status [CA] [flags]", ""},
 		"no such CA":   {[]string{"status", "k8", "-n", w.ns}, 1, "", "kubectl clusterpki: status: there is no ClusterCA \"k8\""},

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
@@ -36,6 +39,7 @@ func newManager() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find the API server: %w", err)
 			}
+			o.OwnNamespace = cmp.Or(o.OwnNamespace, podNamespace(), o.LeaderElectionNamespace)
 			mgr, err := controller.New(cmd.Context(), cfg, o)
 			if err != nil {
 				return err
@@ -51,6 +55,11 @@ func newManager() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Namespace, "namespace", "", "reconcile objects of this namespace alone (default: of all namespaces)")
+	f.StringVar(&o.AuthorityNamespace, "authority-namespace", "",
+		"`namespace` of the keys of all CAs, which nobody else may read (default: "+controller.DefaultAuthorityNamespace+
+			"; with --namespace: the operator's own, followed by -authority)")
+	f.StringVar(&o.OwnNamespace, "own-namespace", "",
+		"`namespace` that the operator runs in (default: that of its pod, else that of --leader-election-namespace)")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8443; 0 serves none")
 	f.BoolVar(&o.MetricsSecure, "metrics-secure", true,
 		"serve metrics over TLS, to bearer tokens that the API server knows and lets get /metrics; false: plainly, to everybody")
@@ -62,4 +71,13 @@ func newManager() *cobra.Command {
 	page.addFlags(cmd)
 	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
 	return cmd
+}
+
+// podNamespace is the namespace of the pod that this is; "" where it is none.
+func podNamespace() string {
+	text, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
 }

@@ -22,15 +22,15 @@ func TestOutputForPrograms(t *testing.T) {
 	}{
 		"status":  {[]string{"status"}, "StatusReport", []string{"clusterCAs", "problems", "time"}},
 		"inspect": {[]string{"inspect", "asc/k8s-master"}, "Inspection", []string{"object", "problems", "sources", "time"}},
-		"rotate": {[]string{"rotate", "k8s", "--revision", "2026-11"}, "RotationPlan",
-			[]string{"applied", "generation", "leastSeconds", "name", "namespace", "patch", "phases", "revision", "warnings"}},
+		"rotate": {[]string{"rotate", "k8s", "--trigger", "2026-11"}, "RotationPlan",
+			[]string{"applied", "generation", "leastSeconds", "name", "namespace", "patch", "phases", "trigger", "warnings"}},
 		"export": {[]string{"export", "--host", "k8s-node1", "--out", filepath.Join(t.TempDir(), "out")}, "ExportedFiles",
 			[]string{"directory", "files", "host", "notes"}},
 	} {
 		t.Run(name, func(t *testing.T) { w.forPrograms(t, admin, c.args, c.kind, c.keys) })
 	}
-	out, err := w.as(admin, "rotate", "k8s", "--apply", "--revision", "2026-11", "-o", "json")
-	if err != nil || !strings.Contains(out, `"applied": true`) || w.ca().Spec.Rotation.Revision != "2026-11" {
+	out, err := w.as(admin, "rotate", "k8s", "--apply", "--trigger", "2026-11", "-o", "json")
+	if err != nil || !strings.Contains(out, `"applied": true`) || w.ca().Spec.Rotation.Trigger != "2026-11" {
 		t.Error(err, out)
 	}
 	if _, err := w.as(admin, "rotate", "k8s", "--watch", "-o", "json"); ExitCode(err) != 1 || !strings.Contains(err.Error(), "--watch is for people") {

@@ -20,7 +20,7 @@ func TestNamed(t *testing.T) {
 		}
 		return out
 	}
-	plugin := []string{"agent", "backup", "dashboard", "export", "inspect", "rotate", "status", "version"}
+	plugin := []string{"agent", "authority", "backup", "dashboard", "export", "inspect", "restore", "rotate", "status", "version"}
 	for argv0, want := range map[string]struct {
 		called   string
 		commands []string

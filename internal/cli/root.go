@@ -16,7 +16,8 @@ func New() *cobra.Command {
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newExport(), newBackup(), newDashboard(), newAgent(), newVersion())
+	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newExport(), newAuthority(), newBackup(), newRestore(), newDashboard(),
+		newAgent(), newVersion())
 	explainAll(root)
 	return root
 }

@@ -19,17 +19,16 @@ import (
 
 const rotateLong = `Says how to replace a CA, what happens then, how long it takes at least, whom it waits for and
 what would hold it up. By itself it changes nothing in the cluster: the change is one field,
-spec.rotation.revision, and belongs into Git where the object comes from there.
+spec.rotation.trigger, and belongs into Git where the object comes from there.
 
 --apply sets that field in the cluster, unless the object was changed since it was read, a
 replacement is under way, or Argo CD or Flux keeps the object as it is in Git: they may take the
 change back, and the replacement with it. --force sets it in the last two cases too.
 
---watch shows the progress until the replacement is completed: the one of --revision or --apply,
+--watch shows the progress until the replacement is completed: the one of --trigger or --apply,
 else the one that is under way or the next one. Ctrl-C ends the watching; the replacement goes on.
 
-It reads ClusterCAs, APIServerCertificates, NodeCredentials and the CA's trust ConfigMap, and no
-Secret.
+It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
 
 `
 
@@ -39,7 +38,7 @@ const rotateExample = `  clusterpki rotate k8s -n prod                     # wha
 
 type rotateFlags struct {
 	connection
-	revision            string
+	trigger             string
 	apply, force, watch bool
 	timeout             time.Duration
 	output              format
@@ -52,7 +51,7 @@ func newRotate() *cobra.Command {
 		Short: "Say how to replace a CA, or do it, and show the progress",
 		Long: rotateLong + exits(map[int]string{
 			0: "completed; without --watch: said, or set", exitError: "the question could not be asked, or the change was refused",
-			exitUnwell:  "the replacement was given up, or cannot begin before something is changed",
+			exitUnwell:  "the rotation was rolled back, or cannot begin before something is changed",
 			exitTimeout: "--timeout ran out", exitInterrupted: "Ctrl-C; the replacement goes on",
 		}),
 		Example: rotateExample,
@@ -62,8 +61,8 @@ func newRotate() *cobra.Command {
 	f.addFlags(c)
 	f.completeCA(c)
 	flags := c.Flags()
-	flags.StringVar(&f.revision, "revision", "", "any `text` that is not the present revision (default: the present time)")
-	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.revision in the cluster")
+	flags.StringVar(&f.trigger, "trigger", "", "any `text` that is not the present trigger (default: the present time)")
+	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.trigger in the cluster")
 	flags.BoolVar(&f.force, "force", false, "with --apply: even if Argo CD or Flux may take it back, or a replacement is under way")
 	flags.BoolVar(&f.watch, "watch", false, "show the progress until the replacement is completed")
 	f.output.addFlag(c, formatJSON, formatYAML)
@@ -105,13 +104,13 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		return fmt.Errorf("rotate: %w", noCA(objects, name, namespace))
 	}
 	now := clock.RealClock{}.Now()
-	want := f.revision
+	want := f.trigger
 	if f.apply && want == "" {
-		want = rotate.RevisionAt(now)
+		want = rotate.TriggerAt(now)
 	}
-	switch set := want != "" && want == ca.Spec.Rotation.Revision; {
+	switch set := want != "" && want == ca.Spec.Rotation.Trigger; {
 	case set && (f.apply || !f.watch):
-		return fmt.Errorf("rotate: spec.rotation.revision is %q already: choose another one", want)
+		return fmt.Errorf("rotate: spec.rotation.trigger is %q already: choose another one", want)
 	case !set:
 		plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
 		if err := planned(c, api, f, plan, want, now); err != nil {
@@ -122,7 +121,7 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		}
 		fmt.Fprintln(c.OutOrStdout())
 	}
-	return follow(c.Context(), api, client.ObjectKeyFromObject(ca), want, f.timeout, c.OutOrStdout())
+	return newFollower(ca, objects, want, c.OutOrStdout()).follow(c.Context(), api, f.timeout)
 }
 
 func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
@@ -134,7 +133,7 @@ func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
 	return nil
 }
 
-// planned shows the plan and, where that is asked for, sets the revision: people see first what will happen, and
+// planned shows the plan and, where that is asked for, sets the trigger: people see first what will happen, and
 // programs what has happened.
 func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, want string, now time.Time) error {
 	if !f.output.data() {
@@ -151,7 +150,7 @@ func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, 
 	case f.output.data():
 		return printPlan(c, f, p, now)
 	case f.apply:
-		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.revision is now %q.\n", want)
+		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.trigger is now %q.\n", want)
 	}
 	return nil
 }
@@ -168,27 +167,28 @@ func printPlan(c *cobra.Command, f rotateFlags, p rotate.Plan, now time.Time) er
 	})
 }
 
-func orNow(revision string, now time.Time) string {
-	if revision == "" {
-		return rotate.RevisionAt(now)
+func orNow(trigger string, now time.Time) string {
+	if trigger == "" {
+		return rotate.TriggerAt(now)
 	}
-	return revision
+	return trigger
 }
 
-// apply sets the revision, where nobody would take it back.
-func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, revision string, force bool) error {
+// apply sets the trigger, where nobody would take it back.
+func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigger string, force bool) error {
 	if ca.Spec.Source.IsImport() {
-		return fmt.Errorf("not applied: the CA is imported, and another revision takes the same one again; put another CA into Secret %q",
+		return fmt.Errorf("not applied: the CA is imported, and a trigger by itself does not rotate it; put another CA into Secret %q, and its SHA-256 into "+
+			"spec.source.import.certificateSHA256",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
 	if tool, mark := rotate.GitOps(ca); tool != "" && !force {
-		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may take the change back, and the replacement with it: "+
-			"change spec.rotation.revision in Git, or use --force", tool, ca.Name, mark)
+		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may take the change back, and the rotation with it: "+
+			"change spec.rotation.trigger in Git, or use --force", tool, ca.Name, mark)
 	}
 	if phase := ca.Status.Rotation.Phase; phase != "" && !force {
-		return fmt.Errorf("not applied: a replacement is under way (%s): look on with --watch, or use --force to ask for another one", phase)
+		return fmt.Errorf("not applied: a rotation is under way (%s): look on with --watch, or use --force to ask for another one", phase)
 	}
-	patch, err := rotate.Patch(revision, ca.ResourceVersion)
+	patch, err := rotate.Patch(trigger, ca.ResourceVersion)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, revis
 		return fmt.Errorf("not applied: ClusterCA %q has changed since it was read: try again", ca.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("set spec.rotation.revision of ClusterCA %q: %w", ca.Name, err)
+		return fmt.Errorf("set spec.rotation.trigger of ClusterCA %q: %w", ca.Name, err)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -22,11 +20,11 @@ import (
 func TestRotateChangesNothing(t *testing.T) {
 	w := steady(t)
 	before := w.ca().ResourceVersion
-	c := w.begin("rotate", "k8s", "--revision", "2026-11")
+	c := w.begin("rotate", "k8s", "--trigger", "2026-11")
 	if err := c.end(); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`revision: "2026-11"`, "DistributingTrust", `{"spec":{"rotation":{"revision":"2026-11"}}}`} {
+	for _, want := range []string{`trigger: "2026-11"`, "DistributingTrust", `{"spec":{"rotation":{"trigger":"2026-11"}}}`} {
 		if !strings.Contains(c.out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, c.out.String())
 		}
@@ -38,28 +36,28 @@ func TestRotateChangesNothing(t *testing.T) {
 
 func TestRotateApply(t *testing.T) {
 	w := steady(t)
-	if out, err := w.run("rotate", "k8s", "--apply", "--revision", "2026-11"); err != nil {
+	if out, err := w.run("rotate", "k8s", "--apply", "--trigger", "2026-11"); err != nil {
 		t.Fatal(err, out)
 	}
 	ca := w.ca()
-	if ca.Spec.Rotation.Revision != "2026-11" || ca.Spec.Rotation.Mode != v1alpha1.RotationSafe {
+	if ca.Spec.Rotation.Trigger != "2026-11" || ca.Spec.Rotation.EmergencyTrigger != "" {
 		t.Errorf("spec.rotation is %+v", ca.Spec.Rotation)
 	}
 	owned := slices.ContainsFunc(ca.ManagedFields, func(f metav1.ManagedFieldsEntry) bool {
-		return f.Manager == "clusterpki-rotate" && strings.Contains(f.FieldsV1.GetRawString(), "f:revision")
+		return f.Manager == "clusterpki-rotate" && strings.Contains(f.FieldsV1.GetRawString(), "f:trigger")
 	})
 	if !owned {
-		t.Errorf("nobody owns the revision: %+v", ca.ManagedFields)
+		t.Errorf("nobody owns the trigger: %+v", ca.ManagedFields)
 	}
 	for _, args := range [][]string{{"--apply"}, nil} {
-		out, err := w.run(append([]string{"rotate", "clusterca/k8s", "--revision", "2026-11"}, args...)...)
+		out, err := w.run(append([]string{"rotate", "clusterca/k8s", "--trigger", "2026-11"}, args...)...)
 		if ExitCode(err) != 1 || !strings.Contains(err.Error(), "already") || out != "" {
-			t.Errorf("the same revision again, %q: %v\n%s", args, err, out)
+			t.Errorf("the same trigger again, %q: %v\n%s", args, err, out)
 		}
 	}
-	c := w.begin("rotate", "k8s", "--revision", "2026-11", "--watch") // it was set in Git
+	c := w.begin("rotate", "k8s", "--trigger", "2026-11", "--watch") // it was set in Git
 	c.prints("waiting for the operator")
-	if strings.Contains(c.out.String(), "To replace it") {
+	if strings.Contains(c.out.String(), "To rotate it") {
 		t.Error(c.out.String())
 	}
 	c.stop()
@@ -67,12 +65,12 @@ func TestRotateApply(t *testing.T) {
 	if _, err := w.run("rotate", "k8s", "--apply"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := time.Parse(time.RFC3339, w.ca().Spec.Rotation.Revision); err != nil {
+	if _, err := time.Parse(time.RFC3339, w.ca().Spec.Rotation.Trigger); err != nil {
 		t.Errorf("the default is no time: %v", err)
 	}
 }
 
-// TestRotateApplyRefuses leaves an object alone whose revision would be taken back, or that is no longer what was read.
+// TestRotateApplyRefuses leaves an object alone whose trigger would be taken back, or that is no longer what was read.
 func TestRotateApplyRefuses(t *testing.T) {
 	annotated := func(key, value string) func(*v1alpha1.ClusterCA) {
 		return func(ca *v1alpha1.ClusterCA) { ca.Annotations = map[string]string{key: value} }
@@ -91,12 +89,12 @@ func TestRotateApplyRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := steady(t, c.mod)
-			_, err := w.run("rotate", "k8s", "--apply", "--revision", "x")
-			if ExitCode(err) != 1 || !strings.Contains(err.Error(), c.want) || w.ca().Spec.Rotation.Revision != "" {
-				t.Errorf("%v; the revision is %q", err, w.ca().Spec.Rotation.Revision)
+			_, err := w.run("rotate", "k8s", "--apply", "--trigger", "x")
+			if ExitCode(err) != 1 || !strings.Contains(err.Error(), c.want) || w.ca().Spec.Rotation.Trigger != "" {
+				t.Errorf("%v; the trigger is %q", err, w.ca().Spec.Rotation.Trigger)
 			}
-			if _, err := w.run("rotate", "k8s", "--apply", "--revision", "x", "--force"); err != nil || w.ca().Spec.Rotation.Revision != "x" {
-				t.Errorf("with --force: %v; the revision is %q", err, w.ca().Spec.Rotation.Revision)
+			if _, err := w.run("rotate", "k8s", "--apply", "--trigger", "x", "--force"); err != nil || w.ca().Spec.Rotation.Trigger != "x" {
+				t.Errorf("with --force: %v; the trigger is %q", err, w.ca().Spec.Rotation.Trigger)
 			}
 		})
 	}
@@ -126,22 +124,21 @@ func TestRotateApplyRefuses(t *testing.T) {
 		if err := apply(t.Context(), w.api, read, "x", false); err == nil || !strings.Contains(err.Error(), "try again") {
 			t.Error(err)
 		}
-		if w.ca().Spec.Rotation.Revision != "" {
+		if w.ca().Spec.Rotation.Trigger != "" {
 			t.Error("it was changed all the same")
 		}
 	})
 }
 
-// TestRotateWatch follows a replacement through its phases, and does not take for its end what looks like it.
+// TestRotateWatch follows a rotation through its phases, and does not take for its end what looks like it.
 func TestRotateWatch(t *testing.T) {
 	w := steady(t)
-	c := w.begin("rotate", "k8s", "--apply", "--revision", "r2", "--watch")
+	c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 	c.prints("waiting for the operator") // the CA is Ready, and nothing is under way
-	w.ledger(generation(1, plan.Signing, ""), generation(2, plan.Trusted, "r2"))
-	w.phase("DistributingTrust", 0, 2, "NodeCredential/a", "NodeCredential/b")
-	c.prints("DistributingTrust, generation 1 → 2 (RevisionChanged), 0/2 acknowledged, waits for NodeCredential/a, NodeCredential/b")
-	w.phase("DistributingTrust", 1, 2, "NodeCredential/b")
-	c.prints("1/2 acknowledged, waits for NodeCredential/b")
+	w.phase("DistributingTrust", 0, 2, "a", "b")
+	c.prints("DistributingTrust, generation 1 → 2 (TriggerChanged), 0/2 acknowledged, waits for NodeCredential/a (NotInUse), NodeCredential/b (NotInUse)")
+	w.phase("DistributingTrust", 1, 2, "b")
+	c.prints("1/2 acknowledged, waits for NodeCredential/b (NotInUse)")
 	w.reports(func(ca *v1alpha1.ClusterCA) {
 		meta.SetStatusCondition(&ca.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.RotationBlockedCondition, Status: metav1.ConditionTrue, Reason: "DistributingTrust", Message: "it waits for NodeCredential/b",
@@ -152,15 +149,13 @@ func TestRotateWatch(t *testing.T) {
 	if w.proxy.cut() == 0 {
 		t.Error("there was no connection")
 	}
-	w.ledger(generation(1, plan.Withdrawn, ""), generation(2, plan.Signing, "r2"))
 	w.phase("WithdrawingTrust", 0, 2)
 	c.prints("WithdrawingTrust, generation 1 → 2")
-	w.ledger(generation(2, plan.Signing, "r2")) // the status still tells of the phase
-	w.phase("", 0, 0)
+	w.completes()
 	if err := c.end(); err != nil {
 		t.Error(err)
 	}
-	c.prints("Completed: generation 2 signs and is trusted alone")
+	c.prints("completed: generation 2 signs and is trusted alone")
 }
 
 // TestRotateWatchEnds has the ends other than completion.
@@ -168,7 +163,7 @@ func TestRotateWatchEnds(t *testing.T) {
 	t.Run("Ctrl-C", func(t *testing.T) {
 		w := steady(t)
 		c := w.begin("rotate", "k8s", "--watch")
-		c.prints("no replacement is under way")
+		c.prints("no rotation is under way")
 		c.stop()
 		if err := c.end(); ExitCode(err) != 130 || !strings.Contains(err.Error(), "goes on") {
 			t.Errorf("%d: %v", ExitCode(err), err)
@@ -182,22 +177,22 @@ func TestRotateWatchEnds(t *testing.T) {
 	})
 	t.Run("taken back", func(t *testing.T) {
 		w := steady(t)
-		c := w.begin("rotate", "k8s", "--apply", "--revision", "r2", "--watch")
+		c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 		c.prints("waiting for the operator")
 		ca := w.ca()
-		ca.Spec.Rotation.Revision = ""
+		ca.Spec.Rotation.Trigger = ""
 		if err := w.api.Update(t.Context(), ca); err != nil {
 			t.Fatal(err)
 		}
-		c.prints(`spec.rotation.revision is no longer "r2"`)
+		c.prints(`spec.rotation.trigger is no longer "r2"`)
 		w.phase("", 0, 0)
-		if err := c.end(); ExitCode(err) != 2 || !strings.Contains(err.Error(), "given up") {
+		if err := c.end(); ExitCode(err) != 2 || !strings.Contains(err.Error(), "rolled back") {
 			t.Errorf("%d: %v", ExitCode(err), err)
 		}
 	})
 	t.Run("stalled", func(t *testing.T) {
 		w := steady(t)
-		c := w.begin("rotate", "k8s", "--apply", "--revision", "r2", "--watch")
+		c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 		c.prints("waiting for the operator")
 		w.reports(func(ca *v1alpha1.ClusterCA) {
 			meta.SetStatusCondition(&ca.Status.Conditions, metav1.Condition{
@@ -212,7 +207,7 @@ func TestRotateWatchEnds(t *testing.T) {
 	t.Run("deleted", func(t *testing.T) {
 		w := steady(t)
 		c := w.begin("rotate", "k8s", "--watch")
-		c.prints("no replacement is under way")
+		c.prints("no rotation is under way")
 		if err := w.api.Delete(t.Context(), w.ca()); err != nil {
 			t.Fatal(err)
 		}
@@ -225,19 +220,7 @@ func TestRotateWatchEnds(t *testing.T) {
 // TestRotateWithOperator replaces a CA with the operator at work.
 func TestRotateWithOperator(t *testing.T) {
 	w := newWorld(t)
-	ctx, stop := context.WithCancel(t.Context())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, Poll: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	w.operate(controller.Options{Poll: time.Second})
 	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
 	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
@@ -253,7 +236,7 @@ func TestRotateWithOperator(t *testing.T) {
 	if err := c.end(); err != nil {
 		t.Fatal(err, c.out.String())
 	}
-	for _, want := range []string{"DistributingTrust, ", "Reissuing, ", "WithdrawingTrust, ", "Completed: generation 2 signs"} {
+	for _, want := range []string{"DistributingTrust, ", "Reissuing, ", "WithdrawingTrust, ", "completed: generation 2 signs"} {
 		if !strings.Contains(c.out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, c.out.String())
 		}

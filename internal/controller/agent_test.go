@@ -3,12 +3,12 @@ package controller_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -17,15 +17,19 @@ import (
 )
 
 // waitsFor says that a replacement is in a phase still once the operator has looked at everything anew, and whom it
-// waits for.
-func (w *world) waitsFor(phase plan.Phase, names ...string) {
+// waits for, and why.
+func (w *world) waitsFor(phase plan.Phase, pending ...string) {
 	w.t.Helper()
 	w.later(0)
 	if got := w.ledger("k8s").Phase(); got != phase {
 		w.t.Fatalf("the phase is %q instead of %q", got, phase)
 	}
-	if got := pendingOf(w.clusterCA("k8s")); !slices.Equal(got, names) {
-		w.t.Errorf("%s: pending are %v instead of %v", phase, got, names)
+	var got []string
+	for _, p := range w.clusterCA("k8s").Status.Rotation.Pending {
+		got = append(got, fmt.Sprintf("%s/%s: %s", p.Kind, p.Name, p.Reason))
+	}
+	if !slices.Equal(got, pending) {
+		w.t.Errorf("%s: pending are %v instead of %v", phase, got, pending)
 	}
 }
 
@@ -49,47 +53,44 @@ func TestAgentsAcknowledge(t *testing.T) {
 	w := delivering(t)
 	all := func() *ack.State { return w.held("node1-tls", "node1-kubeconfig") }
 
-	w.later(11 * time.Minute)
-	w.waitsFor(plan.DistributingTrust, name+" (AgentSilent)")
-	old, now := all(), all()
-	old.Trust = map[string]int64{"k8s": now.Trust["k8s"] - 1, "other": 99}
+	w.later(13 * time.Minute)
+	w.waitsFor(plan.DistributingTrust, name+": LeaseExpired")
+	now := all()
+	old := &ack.State{SerialNumber: now.SerialNumber, Contents: maps.Clone(now.Contents)}
+	old.Contents["node1-kubeconfig/ca.crt"] = w.clusterCA("k8s").Status.Certificate.SHA256Fingerprint
 	for what, c := range map[string]struct {
-		off  time.Duration
-		said ack.Report
-		note string
+		off    time.Duration
+		said   ack.Report
+		reason string
 	}{
-		"installed":         {0, ack.Report{Installed: now}, ""},
-		"an older one":      {0, ack.Report{Installed: now, Verified: old}, ""},
-		"a problem":         {0, ack.Report{Verified: old, Problem: "disk full"}, " (AgentProblem)"},
-		"long ago":          {-15 * time.Minute, ack.Report{Verified: now}, " (AgentSilent)"},
-		"far in the future": {16 * time.Minute, ack.Report{Verified: now}, " (AgentSilent)"},
+		"installed":         {0, ack.Report{Installed: now}, "NotInUse"},
+		"an older one":      {0, ack.Report{Installed: now, Verified: old}, "NotInUse"},
+		"a problem":         {0, ack.Report{Verified: old, Problem: "disk full"}, "AgentProblem"},
+		"long ago":          {-15 * time.Minute, ack.Report{Verified: now}, "LeaseExpired"},
+		"far in the future": {16 * time.Minute, ack.Report{Verified: now}, "LeaseExpired"},
 	} {
 		t.Log(what)
 		w.says(lease, c.off, c.said)
-		w.waitsFor(plan.DistributingTrust, name+c.note)
+		w.waitsFor(plan.DistributingTrust, name+": "+c.reason)
 	}
 	w.says(lease, 0, ack.Report{Verified: now})
 	w.phase("k8s", "Reissuing")
 
-	w.later(11 * time.Minute)
+	w.later(13 * time.Minute)
 	next := all()
-	if next.Generation != 2 || now.Generation != 1 {
-		t.Fatalf("the generations are %d and %d", now.Generation, next.Generation)
-	}
-	foreign := *next
-	foreign.Issuer = "other"
-	for _, s := range []*ack.State{now, &foreign} {
+	foreign := &ack.State{SerialNumber: next.SerialNumber, Contents: maps.Clone(next.Contents)}
+	foreign.Contents["node1-kubeconfig/tls.crt"] = now.Contents["node1-kubeconfig/tls.crt"]
+	for _, s := range []*ack.State{now, foreign} {
 		w.says(lease, 0, ack.Report{Installed: next, Verified: s})
-		w.waitsFor(plan.Reissuing, name)
+		w.waitsFor(plan.Reissuing, name+": NotInUse")
 	}
-	next.SerialNumber = "01" // of the same key: a renewal is no news
 	w.says(lease, 0, ack.Report{Verified: next})
 	w.phase("k8s", "WithdrawingTrust")
 
 	w.published("node1", 1)
 	w.says(lease, 0, ack.Report{Verified: all()})
 	w.later(16 * time.Minute)
-	w.waitsFor(plan.WithdrawingTrust, name+" (AgentSilent)")
+	w.waitsFor(plan.WithdrawingTrust, name+": LeaseExpired")
 	w.breathes(lease)
 	w.phase("k8s", "")
 	w.settled()
@@ -114,7 +115,7 @@ func TestAgentIsAskedAgain(t *testing.T) {
 	w.settled()
 	thaw := w.freeze("leases")
 	w.says("node1-tls", 0, ack.Report{Installed: now})
-	w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
+	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
 	before := w.requests.Load()
 	w.eventually("the operator asks again", func() error {
 		if n := w.requests.Load() - before; n < 30 {
@@ -145,25 +146,6 @@ func TestNoAgentSpeaksForAnother(t *testing.T) {
 	w.says("node2-tls", 0, ack.Report{Verified: now})
 	w.start()
 	w.settled()
-	w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
-	w.waitsFor(plan.DistributingTrust, "NodeCredential/node1 (AgentSilent)", "NodeCredential/node2 (AgentSilent)")
-}
-
-// TestLedgerIsRebuiltAboveWhatAgentsSaid deletes the ledger: the next revision is above all that an agent has seen, so
-// that nothing it said before counts for what is published from then on.
-func TestLedgerIsRebuiltAboveWhatAgentsSaid(t *testing.T) {
-	w := newWorld(t)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.says("node1-tls", 0, ack.Report{Verified: &ack.State{Trust: map[string]int64{"k8s": 41}}})
-	w.settled()
-	var cm corev1.ConfigMap
-	w.get("k8s-trust", &cm)
-	w.delete(&cm)
-	w.eventually("it is rebuilt", func() error {
-		if got := w.ledger("k8s").TrustRevision; got <= 41 {
-			return fmt.Errorf("the trust revision is %d", got)
-		}
-		return nil
-	})
+	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
+	w.waitsFor(plan.DistributingTrust, "NodeCredential/node1: LeaseExpired", "NodeCredential/node2: LeaseExpired")
 }

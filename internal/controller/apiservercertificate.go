@@ -6,17 +6,22 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 )
 
 // Keys of generated Secrets beside those of kubernetes.io/tls.
 const (
-	clientBundleKey = "client-ca.crt"
-	headerBundleKey = "requestheader-ca.crt"
+	bundleKey       = consumers.BundleKey
+	clientBundleKey = consumers.ClientBundleKey
+	headerBundleKey = consumers.HeaderBundleKey
 	saPrivateKey    = "sa.key"
 	saPublicKey     = "sa.pub"
 )
@@ -32,12 +37,14 @@ type apiServerCertificates struct {
 func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.APIServerCertificate
 	if found, err := r.get(ctx, req, &c); !found {
-		r.wire.Remove(probeKey(req.NamespacedName))
-		return ctrl.Result{}, err
+		if err == nil {
+			r.wire.Remove(probeKey(req.NamespacedName))
+		}
+		return skipped(err)
 	}
 	r.watch(&c)
 	l := leaf{
-		owner: &c, kind: kindAPIServerCertificate, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
+		owner: &c, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
 		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
 	}
 	l.desired, l.invalid = desiredAPIServer(&c)
@@ -49,18 +56,18 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	var leaseErr error
 	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
 	if err == nil {
+		l.keeper, err = r.keeper(ctx, c.Namespace)
+	}
+	if err == nil {
 		clients, err = r.bundles(ctx, &c, &l, seen)
 	}
 	if err == nil {
-		err = r.claim(ctx, &l, l.secret)
-	}
-	if err == nil {
-		leaseErr = r.heed(ctx, &l)
+		leaseErr = r.attendLease(ctx, &l)
 		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := st.observed != nil && !st.issued
-		saErr := r.reconcileServiceAccountKeys(ctx, l, name, again)
+		saErr := r.reconcileServiceAccountKeys(ctx, l, *c.Spec.ServiceAccountKeys, again)
 		st.keysAwaited = awaitsRestore(saErr)
 		if err == nil {
 			err = saErr
@@ -75,8 +82,8 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 // bundles renders what the API server verifies its clients with. What is returned is the CA that keeps one of them
 // from being rendered, or ready.
 func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, l *leaf, seen *corev1.Secret) (issuer, error) {
-	held := holdingIn(seen).Trust
-	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held[clientBundleKey])
+	held := l.claimOf(seen).Revisions()
+	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held)
 	if err != nil {
 		return issuer{}, err
 	}
@@ -85,7 +92,7 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 		l.absent = []string{headerBundleKey}
 		return clients, nil
 	}
-	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held[headerBundleKey])
+	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held)
 	if err != nil {
 		return issuer{}, err
 	}
@@ -98,8 +105,8 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held revisions) (issuer, error) {
-	out := issuer{trust: revisions{}}
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held map[string]int64) (issuer, error) {
+	out := issuer{revisions: map[string]int64{}}
 	for _, name := range names {
 		iss, err := r.issuer(ctx, namespace, name, held)
 		if err != nil {
@@ -108,9 +115,9 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 		if iss.bundle == nil {
 			return iss, nil
 		}
-		for ca, revision := range iss.trust {
-			if was, ok := out.trust[ca]; !ok || revision < was {
-				out.trust[ca] = revision
+		for ca, revision := range iss.revisions {
+			if was, ok := out.revisions[ca]; !ok || revision < was {
+				out.revisions[ca] = revision
 			}
 		}
 		out.roots = append(out.roots, iss.roots...)
@@ -126,44 +133,51 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 // of the tokens know only RS256; kube-apiserver refuses Ed25519.
 var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
 
-// reconcileServiceAccountKeys makes the key pair once and never replaces it: every token there is
-// would stop working. The public half is derived, and repaired.
-func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, name string, again bool) error {
-	if err := r.claim(ctx, &l, name); err != nil {
-		return err
-	}
+// reconcileServiceAccountKeys makes the key pair once, and never writes it again: every token there is would stop working.
+// The Secret bears no owner reference, and stays when the object goes. One that somebody else made is used, as it is, only where
+// the spec says so: whoever may create Secrets could plant one.
+func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
+	name, existing := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
 	namespace := l.owner.GetNamespace()
-	seen, err := r.cachedSecret(ctx, namespace, name)
-	if err == nil && seen == nil {
-		seen, err = r.liveSecret(ctx, namespace, name)
-	}
+	seen, err := r.liveSecret(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
-	var key pki.PrivateKey
-	if seen == nil {
+	switch {
+	case seen == nil && existing:
+		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
+			"Secret %q, which is to hold the service account keys that exist, is not there: create it with the keys sa.key and sa.pub", name)
+	case seen == nil:
 		if err := awaitKeys(l.owner, name); err != nil {
 			return err
 		}
-		key, err = pki.GenerateKey(serviceAccountKey)
-	} else {
-		if !l.mine(seen) {
-			return conflict("Secret", name)
-		}
-		if key, err = pki.ParsePrivateKey(seen.Data[saPrivateKey]); err != nil {
-			return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
-				"Secret %q holds no readable %s (%v): restore it from a backup, "+
-					"or delete the Secret to have new keys made, which ends every token signed so far",
-				name, saPrivateKey, err)
+		return r.makeServiceAccountKeys(ctx, l, name, again)
+	case !existing:
+		if _, ours := l.keeper.ClaimOf(seen); !ours {
+			return stalled(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if its "+
+				"service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 	}
+	key, err := pki.ParsePrivateKey(seen.Data[saPrivateKey])
+	if err == nil && len(seen.Data[saPublicKey]) == 0 {
+		err = fmt.Errorf("%s is missing", saPublicKey)
+	}
+	if err != nil {
+		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
+			"Secret %q holds no readable %s and %s (%v): restore it from a backup, "+
+				"or delete the Secret to have new keys made, which ends every token signed so far", name, saPrivateKey, saPublicKey, err)
+	}
+	if spec := pki.SpecOf(key.Public()); spec.Algorithm == pki.Ed25519 {
+		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: use RSA or ECDSA", name)
+	}
+	return nil
+}
+
+func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf, name string, again bool) error {
+	key, err := pki.GenerateKey(serviceAccountKey)
 	if err != nil {
 		return err
 	}
-	return r.ensureServiceAccountKeys(ctx, l, name, key, seen, again)
-}
-
-func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l leaf, name string, key pki.PrivateKey, seen *corev1.Secret, again bool) error {
 	private, err := key.Reveal()
 	if err != nil {
 		return err
@@ -172,22 +186,37 @@ func (r *apiServerCertificates) ensureServiceAccountKeys(ctx context.Context, l 
 	if err != nil {
 		return err
 	}
-	if seen != nil {
-		private = seen.Data[saPrivateKey]
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
+		Data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
 	}
-	err = r.ensureSecret(ctx, l.owner, seen, wanted{
-		name: name, kind: l.kind, typ: corev1.SecretTypeOpaque,
-		data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
-	})
-	if err == nil && seen == nil {
-		kind := corev1.EventTypeNormal
-		if again { // there may have been others
-			kind = corev1.EventTypeWarning
-		}
-		r.events.Eventf(l.owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
-			"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
+	if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), s, owned.Marks{}); err != nil {
+		return err
 	}
-	return err
+	kind := corev1.EventTypeNormal
+	if again { // there may have been others
+		kind = corev1.EventTypeWarning
+	}
+	r.events.Eventf(l.owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
+		"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
+	return nil
+}
+
+// awaitKeys keeps a restored APIServerCertificate from getting other service account keys.
+func awaitKeys(o client.Object, secret string) error {
+	if !restored(o) {
+		return nil
+	}
+	return stalled(v1alpha1.ReasonRestoreIncomplete,
+		"this object was restored, and Secret %q, which is to hold its service account keys, is not there: restore it too. "+
+			"If they are asked for the first time, or to have new keys made, which ends every token signed so far, remove its label %s and its annotation %s",
+		secret, v1alpha1.VeleroRestoreLabel, v1alpha1.RestoredAnnotation)
+}
+
+// awaitsRestore says whether an error is that something which was made for a restored object is not there.
+func awaitsRestore(err error) bool {
+	st, ok := errors.AsType[*stall](err)
+	return ok && st.reason == v1alpha1.ReasonRestoreIncomplete
 }
 
 // finish writes the status and says when to look again.
@@ -212,5 +241,5 @@ func (r *apiServerCertificates) finish(
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, st.outcome(l, r.clock.Now()))
+	return r.conclude(ctx, before, c, rep, st.outcome(l, r.clock.Now()))
 }

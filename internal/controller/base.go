@@ -12,7 +12,10 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/owned"
 )
 
 // base is what every reconciler here needs.
@@ -22,7 +25,42 @@ type base struct {
 	events events.EventRecorder
 	counts *metrics.Counts // of what happens
 	clock  clock.PassiveClock
-	poll   time.Duration // how often an open gate is looked at
+	poll   time.Duration    // how often an open gate is looked at
+	store  *authority.Store // what decides: ledgers and keys
+	home   *home            // the authority namespace
+	wrote  *writes          // what the cache does not have yet
+	// progress tells whether reconciliations come to an end.
+	progress *progress
+}
+
+// zeroTime is no time.
+var zeroTime time.Time
+
+// authorityReady says, as a stall, why an object cannot be served: the authority namespace cannot be used, or the object
+// stands in a namespace that is not for objects.
+func (b *base) authorityReady(ctx context.Context, namespace string) error {
+	if b.home.reserved(namespace) {
+		return stalled(v1alpha1.ReasonNamespaceReserved, "namespace %q is the operator's own or the authority's: move this object to another one", namespace)
+	}
+	if err := b.home.ensure(ctx); err != nil {
+		return stalled(v1alpha1.ReasonAuthorityNotReady, "%v", err)
+	}
+	return nil
+}
+
+// authorityUID is the UID of the authority namespace, once it is ready.
+func (b *base) authorityUID() string { return b.home.uid() }
+
+// keeper writes what the operator makes in users' namespaces.
+func (b *base) keeper(ctx context.Context, namespace string) (*owned.Keeper, error) {
+	if err := b.authorityReady(ctx, namespace); err != nil {
+		return nil, err
+	}
+	seal, err := b.store.Seal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &owned.Keeper{Client: b.client, Seal: seal, Holds: b.holds}, nil
 }
 
 const (
@@ -63,16 +101,34 @@ func sooner(a, b time.Time) time.Time {
 }
 
 // lostRace says whether somebody else wrote first: what was decided is void, and no news for a status.
-func lostRace(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
+func lostRace(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, errBehind)
+}
 
-// get reads the object to reconcile; found is false when it is gone or going.
-func (b *base) get(ctx context.Context, req ctrl.Request, o client.Object) (found bool, err error) {
+// get reads the object to reconcile; found is false when it is gone or going, or with an error.
+func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (found bool, err error) {
 	err = b.client.Get(ctx, req.NamespacedName, o)
 	if apierrors.IsNotFound(err) {
+		b.wrote.forget(o.Kind(), req.NamespacedName)
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", req, err)
 	}
+	if b.wrote.newer(o.Kind(), o) {
+		return false, errBehind
+	}
 	return o.GetDeletionTimestamp().IsZero(), nil
+}
+
+// errBehind says that the cache has an object, or a Secret of its, as it was before this operator wrote it: nothing is to be
+// done, because the event of that is on its way, and brings another visit.
+var errBehind = errors.New("the cache is behind")
+
+// skipped is the end of a visit to an object that get has not found.
+func skipped(err error) (ctrl.Result, error) {
+	if errors.Is(err, errBehind) {
+		err = nil
+	}
+	return ctrl.Result{}, err
 }

@@ -13,7 +13,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,7 +43,7 @@ type fleet struct {
 	*world
 	leaves int // the credentials and the API server's
 	limit  string
-	ledger int // bytes of the trust ConfigMap at its largest
+	ledger int // bytes of the CA's Secret at its largest
 	phases []phaseTime
 }
 
@@ -85,7 +84,7 @@ func (f *fleet) issue() {
 func (f *fleet) rotate() {
 	f.phases = nil
 	edit(f.world, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
-	f.enter("Preparing", time.Now())
+	f.enter("Beginning", time.Now())
 	visits := 0.0
 	f.within(40*time.Minute, func() bool {
 		if f.look() && f.issuedBy(2) == f.leaves {
@@ -93,24 +92,22 @@ func (f *fleet) rotate() {
 		}
 		if now := f.visitsOf("clusterca"); now > visits && f.idle() { // the CA has been looked at since the clock was moved
 			visits = f.visitsOf("clusterca")
-			f.clock.SetTime(f.clock.Now().Add(11 * time.Minute))
+			f.clock.SetTime(f.clock.Now().Add(13 * time.Minute))
 		}
 		return false
 	})
 	f.enter("", time.Now())
 }
 
-// look notes the phase and the size of the trust ConfigMap, and says whether the replacement is complete. It reads the
+// look notes the phase and the size of the CA's Secret, and says whether the replacement is complete. It reads the
 // operator's cache, so that looking costs no requests.
 func (f *fleet) look() bool {
 	var ca v1alpha1.ClusterCA
-	var trust corev1.ConfigMap
 	f.cached("k8s", &ca)
-	f.cached("k8s-trust", &trust)
-	f.ledger = max(f.ledger, trust.Size())
+	f.ledger = max(f.ledger, f.authoritySecret("k8s").Size())
 	done := ca.Status.Rotation.Phase == "" && ca.Status.Certificate.IssuerGeneration == 2
 	if p := ca.Status.Rotation.Phase; p != "" {
-		f.enter(p, time.Now())
+		f.enter(string(p), time.Now())
 	}
 	return done
 }

@@ -3,67 +3,56 @@ package controller
 import (
 	"context"
 	"fmt"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// claim settles which object may write a Secret that several name: the oldest. The others are stalled
-// until it goes or names another. What a younger one had written there, the oldest takes over.
-func (b *base) claim(ctx context.Context, l *leaf, secret string) error {
-	rivals, err := b.claimants(ctx, l.owner.GetNamespace(), secret)
-	if err != nil {
-		return err
+// holds says whether an object of a UID exists and names a product: what was made for it then stays with it. Service account keys
+// stay with whoever names them.
+func (b *base) holds(ctx context.Context, product client.Object, kind string, uid types.UID) (owner string, holds bool, err error) {
+	if kind == "ConfigMap" {
+		return b.publishes(ctx, product, uid)
 	}
-	for _, r := range rivals {
-		switch {
-		case r.object.GetUID() == l.owner.GetUID():
-		case older(r, claimant{l.kind, l.owner}):
-			return stalled(v1alpha1.ReasonSecretConflict,
-				"%s %q names Secret %q too and is older, so it keeps it: choose another name in the spec", r.kind, r.object.GetName(), secret)
-		default:
-			if l.outrank == nil {
-				l.outrank = map[string]bool{}
+	for _, list := range []client.ObjectList{&v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}, &v1alpha1.ClusterCAList{}} {
+		err := b.client.List(ctx, list, client.InNamespace(product.GetNamespace()), client.MatchingFields{secretIndex: product.GetName()})
+		if err != nil {
+			return "", false, fmt.Errorf("look up who names %s %q: %w", kind, product.GetName(), err)
+		}
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return "", false, fmt.Errorf("read a list: %w", err)
+		}
+		for _, item := range items {
+			o, ours := item.(v1alpha1.Object)
+			// Several API servers share service account keys, and whichever made them may be gone.
+			server, serves := item.(*v1alpha1.APIServerCertificate)
+			if ours && (o.GetUID() == uid || serves && server.ServiceAccountSecretName() == product.GetName()) {
+				return fmt.Sprintf("%s %q", o.Kind(), o.GetName()), true, nil
 			}
-			l.outrank[ownerText(r.kind, r.object.GetName())] = true
 		}
 	}
-	return nil
+	return "", false, nil
 }
 
-type claimant struct {
-	kind   string
-	object client.Object
-}
-
-func older(a, b claimant) bool {
-	at, bt := a.object.GetCreationTimestamp(), b.object.GetCreationTimestamp()
-	if !at.Time.Equal(bt.Time) {
-		return at.Time.Before(bt.Time)
+// publishes says whether a ClusterCA of a UID exists whose trust bundle a ConfigMap holds.
+func (b *base) publishes(ctx context.Context, product client.Object, uid types.UID) (string, bool, error) {
+	name, found := strings.CutSuffix(product.GetName(), v1alpha1.TrustConfigMapName(""))
+	if !found {
+		return "", false, nil
 	}
-	return ownerText(a.kind, a.object.GetName()) < ownerText(b.kind, b.object.GetName())
-}
-
-// claimants are the objects that name a Secret, looked up in the cache.
-func (b *base) claimants(ctx context.Context, namespace, secret string) ([]claimant, error) {
-	opts := []client.ListOption{
-		client.InNamespace(namespace), client.MatchingFields{secretIndex: secret}, client.DisableReadYourWritesConsistency,
+	var ca v1alpha1.ClusterCA
+	err := b.client.Get(ctx, client.ObjectKey{Namespace: product.GetNamespace(), Name: name}, &ca)
+	if apierrors.IsNotFound(err) {
+		return "", false, nil
 	}
-	var servers v1alpha1.APIServerCertificateList
-	if err := b.client.List(ctx, &servers, opts...); err != nil {
-		return nil, fmt.Errorf("look up who names Secret %q: %w", secret, err)
+	if err != nil {
+		return "", false, fmt.Errorf("read ClusterCA %q: %w", name, err)
 	}
-	var credentials v1alpha1.NodeCredentialList
-	if err := b.client.List(ctx, &credentials, opts...); err != nil {
-		return nil, fmt.Errorf("look up who names Secret %q: %w", secret, err)
-	}
-	var out []claimant
-	for i := range servers.Items {
-		out = append(out, claimant{kindAPIServerCertificate, &servers.Items[i]})
-	}
-	for i := range credentials.Items {
-		out = append(out, claimant{kindNodeCredential, &credentials.Items[i]})
-	}
-	return out, nil
+	return fmt.Sprintf("ClusterCA %q", name), ca.UID == uid, nil
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -16,136 +19,166 @@ import (
 // clusterCAs reconciles ClusterCAs.
 type clusterCAs struct {
 	base
-	wire wire
+	wire   wire
+	reader *consumers.Reader
 }
 
-// caState is how a ClusterCA stands, as far as a reconciliation has come.
-type caState struct {
-	ledger  plan.Ledger
-	signing plan.Generation
-	pairs   map[int32]pki.KeyPair // of the generations whose Secrets are there
-	pair    *pki.KeyPair          // of the generation that signs; nil where it is not known
-	keyErr  error                 // why not
-	want    plan.Want
-	above   *pki.KeyPair // of the CA that signs this one
-	parent  plan.Parent  // and which of its keys that is
-	foreign *pki.KeyPair // that is to be imported
-	created bool         // the first generation was made in this reconciliation
-	moved   bool         // the ledger made a step in this reconciliation
-	gate    plan.Gate    // of the present phase
-	held    bool         // a step is due, and waits because the CA was restored a short while ago
-}
-
-// Reconcile brings one ClusterCA's generations and trust bundle to what its spec asks for. It makes a first
-// CA once; another one replaces it in the phases of the ledger.
+// Reconcile brings one ClusterCA to what its spec asks for. Its first key is made once; another one takes its place in the
+// phases of the ledger.
 func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var ca v1alpha1.ClusterCA
 	if found, err := r.get(ctx, req, &ca); !found {
-		return ctrl.Result{}, err
+		return skipped(err)
 	}
-	var st caState
-	err := r.publish(ctx, &ca, &st)
-	return r.finish(ctx, &ca, st, err)
+	view, err := r.reconcile(ctx, &ca)
+	return r.finish(ctx, &ca, view, err)
 }
 
-// publish makes sure that the ledger exists, that the key which signs is there, and that the bundle is what the
-// ledger says; then it makes the step of the ledger that is due.
-func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, st *caState) error {
-	trust, err := r.trust(ctx, ca)
+// caView is how a ClusterCA stands at the end of a reconciliation, as far as that is known.
+type caView struct {
+	record  *authority.Record // nil: there is none
+	bundle  []byte            // that is published
+	digest  string
+	renewal time.Time // when the active CA is due for rotation; zero: never by itself
+	step    step
+	created bool // the first key was made in this reconciliation
+}
+
+// reconcile reads what the authority namespace says, or makes the first key; makes the step of the ledger that is due; and
+// publishes what follows. An error of one part keeps no other part from being done.
+func (r *clusterCAs) reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (caView, error) {
+	record, created, err := r.record(ctx, ca)
 	if err != nil {
-		return err
+		return caView{}, err
 	}
-	if trust == nil {
-		if trust, err = r.begin(ctx, ca, st); err != nil {
+	view := caView{record: record, created: created}
+	want, wantErr := r.want(ctx, ca, record)
+	if wantErr != nil && !isStall(wantErr) {
+		return view, wantErr
+	}
+	view.renewal = want.renewal
+	view.step, err = r.advance(ctx, ca, record, want)
+	view.record = view.step.record
+	if lostRace(err) {
+		return view, err
+	}
+	var published error
+	view.bundle, view.digest, published = r.publish(ctx, ca, view.record)
+	_, keyErr := view.record.Active()
+	return view, firstOf(err, keyMissing(view.record, keyErr), wantErr, published)
+}
+
+// firstOf is the error that says most: the first that is a stall, else the first.
+func firstOf(errs ...error) error {
+	var first error
+	for _, err := range errs {
+		if isStall(err) {
 			return err
 		}
+		if first == nil {
+			first = err
+		}
 	}
-	if !ownedBy(trust, ca, kindClusterCA) {
-		return conflict("ConfigMap", trust.Name)
+	return first
+}
+
+// keyMissing says what to do about an active key that is not there.
+func keyMissing(record *authority.Record, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, authority.ErrKeyMissing):
+		return stalled(v1alpha1.ReasonCAKeyMissing, "%v: restore Secret %q of the authority namespace from a backup, or change spec.rotation.trigger to "+
+			"have the CA rotated; nothing is signed until then, and no other CA is made in its place by itself",
+			err, authority.SecretName(record.Namespace, record.Name))
+	default:
+		return stalled(v1alpha1.ReasonCAKeyInvalid, "%v: restore Secret %q of the authority namespace from a backup",
+			err, authority.SecretName(record.Namespace, record.Name))
 	}
-	if st.ledger, err = plan.ParseLedger(trust.Data[ledgerKey]); err != nil {
-		return stalled(v1alpha1.ReasonLedgerUnreadable,
-			"ConfigMap %q: %v: restore it from a backup, or delete it to have it rebuilt from the generation Secrets", trust.Name, err)
-	}
-	st.signing, _ = st.ledger.Signing() // ParseLedger made sure of it
-	if err := r.generations(ctx, ca, st, true); err != nil {
-		return err
-	}
-	if trust, err = r.ensureTrust(ctx, ca, st, trust); err != nil {
-		return err
-	}
-	if err := r.ensurePair(ctx, ca, st, trust); err != nil {
-		return err
-	}
-	asked := r.asks(ctx, ca, st)
-	if asked != nil && !isStall(asked) {
-		return asked
-	}
-	if err := r.rotate(ctx, ca, st, trust); err != nil {
-		return err
-	}
-	if st.keyErr != nil {
-		return st.keyErr
-	}
-	return asked
 }
 
 // finish writes the status and says when to look again.
-func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, st caState, err error) (ctrl.Result, error) {
+func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view caView, err error) (ctrl.Result, error) {
 	now := r.clock.Now()
 	before := ca.DeepCopy()
-	rep := report{err: err, known: err == nil || isStall(err)}
+	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published")}
 	out := outcome{reason: plan.SecretMissing}
-	switch {
-	case st.pair == nil:
-		rep.unusable = fmt.Errorf("no CA that can sign is published")
-	case !now.Before(st.pair.Cert.NotAfter):
-		rep.unusable = fmt.Errorf("the CA has expired: every certificate that it signed is refused")
-	default:
-		out.nextCheck = st.pair.Cert.NotAfter
-		if at := st.renewal(ca); now.Before(at) {
-			out.nextCheck = at
+	if view.record != nil && !view.record.Tombstone() {
+		r.reportCA(ca, view, now, &rep, &out)
+		reportRotation(ca, view, now, &rep)
+		if phase := view.record.Ledger.Phase(); view.step.moved {
+			out.nextCheck = now.Add(time.Second)
+		} else if phase != plan.Completed {
+			out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 		}
-	}
-	if len(st.ledger.Generations) > 0 {
-		r.reportRotation(ca, st, now, &rep, &out)
-		ca.Status.Generations = generationStatuses(st.ledger)
-		ca.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: ca.TrustConfigMapName(), Revision: max(1, st.ledger.TrustRevision)}
-	}
-	if st.pair != nil {
-		renewal := st.renewal(ca)
-		rep.message = fmt.Sprintf("generation %d signs, and its certificate is published in ConfigMap %q", st.signing.Number, ca.TrustConfigMapName())
-		rep.warnings = append(rep.warnings, pending(ca, st, renewal, now)...)
-		ca.Status.Certificate = certificateStatus(st.signing.SecretName, *st.pair, renewal, st.signing.Number)
-		ca.Status.Revision = max(ca.Status.Revision, st.signing.Number)
 	}
 	if ca.Spec.Source.IsImport() { // its Secret is not in the cache
 		out.nextCheck = sooner(out.nextCheck, now.Add(stalledDelay))
 	}
-	if at := awaits(ca); now.Before(at) {
-		out.nextCheck = sooner(out.nextCheck, at)
+	if view.step.held != "" {
+		rep.reason, rep.waiting = view.step.heldReason, view.step.held
+		out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 	}
-	if st.held {
-		rep.reason = v1alpha1.ReasonRestoreIncomplete
-		rep.waiting = "this ClusterCA was restored less than ten minutes ago: its replacement waits, because keys and consumers may still be on their way"
+	if view.created {
+		out.issued = "a key and certificate for this CA into the authority namespace"
 	}
-	if st.created {
-		out.issuedInto = st.signing.SecretName
-	}
-	return r.conclude(ctx, before, ca, &ca.Status.Conditions, &ca.Status.ObservedGeneration, rep, out)
+	return r.conclude(ctx, before, ca, rep, out)
 }
 
-// pending says, as a condition, that an imported CA should be replaced: only a person can do that.
-func pending(ca *v1alpha1.ClusterCA, st caState, renewal, now time.Time) []metav1.Condition {
-	if !ca.Spec.Source.IsImport() || now.Before(renewal) {
+// reportCA describes the active CA and what is published.
+func (r *clusterCAs) reportCA(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *report, out *outcome) {
+	active, _ := view.record.Ledger.Active()
+	pair, err := view.record.Active()
+	ca.Status.Generations = generationStatuses(view.record.Ledger)
+	ca.Status.Revision = max(ca.Status.Revision, view.record.Ledger.Last)
+	ca.Status.Authority.NamespaceUID = r.authorityUID()
+	if view.digest != "" {
+		ca.Status.Trust = v1alpha1.TrustStatus{
+			ConfigMapName: ca.TrustConfigMapName(), BundleRevision: max(1, view.record.Ledger.BundleRevision), BundleSHA256: view.digest,
+		}
+	}
+	if err != nil {
+		return
+	}
+	rep.unusable = nil
+	switch {
+	case !now.Before(pair.Cert.NotAfter):
+		rep.unusable = errors.New("the CA has expired: every certificate that it signed is refused")
+	default:
+		out.nextCheck = pair.Cert.NotAfter
+		if now.Before(view.renewal) {
+			out.nextCheck = view.renewal
+		}
+	}
+	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, ca.TrustConfigMapName())
+	rep.warnings = append(rep.warnings, rotationPending(ca, view, now)...)
+	ca.Status.Certificate = certificateStatus("", pair, view.renewal, active.Number)
+}
+
+// rotationPending says, as a condition, that a CA should be rotated and only a person can do that.
+func rotationPending(ca *v1alpha1.ClusterCA, view caView, now time.Time) []metav1.Condition {
+	active, _ := view.record.Ledger.Active()
+	c := metav1.Condition{Type: v1alpha1.RotationPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue}
+	switch {
+	case !ca.Spec.Source.IsImport():
 		return nil
+	case view.step.unnamed != "":
+		c.Reason = v1alpha1.ReasonImportChanged
+		c.Message = view.step.unnamed
+	case view.renewal.IsZero() || now.Before(view.renewal):
+		return nil
+	default:
+		c.Message = fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q, and the SHA-256 of its "+
+			"certificate into spec.source.import.certificateSHA256", active.Number, ca.Spec.Source.Import.SecretRef.Name)
 	}
-	return []metav1.Condition{{
-		Type: v1alpha1.ReplacementPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue,
-		Message: fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q",
-			st.signing.Number, ca.Spec.Source.Import.SecretRef.Name),
-	}}
+	return []metav1.Condition{c}
 }
 
-// dies says whether what was made for a ClusterCA goes with it.
-func dies(ca *v1alpha1.ClusterCA) bool { return ca.Spec.DeletionPolicy == v1alpha1.DeletionDelete }
+// bundleOf renders what a CA publishes.
+func bundleOf(certs []certificate) (bundle []byte, digest string, err error) {
+	bundle, err = pki.Bundle(certs)
+	if err != nil {
+		return nil, "", fmt.Errorf("render the trust bundle: %w", err)
+	}
+	return bundle, pki.BundleDigest(certs), nil
+}

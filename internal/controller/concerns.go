@@ -2,9 +2,7 @@ package controller
 
 import (
 	"context"
-	"maps"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,77 +11,121 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/authority"
 )
 
-// The replacement of a CA writes its ledger many times, once for each wave, and thousands of leaves may depend on it.
+// The rotation of a CA writes its ledger many times, once for each wave, and thousands of leaves may depend on it.
 // Here is which of these writes concern which leaves. In doubt, all do.
 
 // another passes a ClusterCA that comes, goes, or is another of the same name. What follows for its leaves from its
-// spec is told by its trust ConfigMap.
+// spec is told by its ledger.
 var another = builder.WithPredicates(predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
 })
 
-// ofSigning enqueues what depends on a ClusterCA when the Secret of its generation that signs comes, goes or changes.
-// Leaves read no other. One that begins to sign later is told of by the ledger, when the cache holds its Secret already.
-func (b *base) ofSigning(find finder) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		ca := caOwner(o)
-		if ca == "" {
-			return nil
-		}
-		var cm corev1.ConfigMap
-		err := b.client.Get(ctx, client.ObjectKey{Namespace: o.GetNamespace(), Name: v1alpha1.TrustConfigMapName(ca)}, &cm)
-		if err == nil {
-			l, err := plan.ParseLedger(cm.Data[ledgerKey])
-			if signing, _ := l.Signing(); err == nil && signing.SecretName != o.GetName() {
-				return nil
-			}
-		}
-		return find(ctx, o, nil)
-	})
+type (
+	queue        = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	eventHandler = handler.TypedEventHandler[client.Object, reconcile.Request]
+)
+
+// itself enqueues the ClusterCA of a CA's Secret.
+var itself eventHandler = handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
+})
+
+// ofAuthority lets handlers see the Secrets of the authority namespace as changes of the ClusterCAs that they are of.
+func ofAuthority(handlers ...eventHandler) eventHandler { return authorityHandler(handlers) }
+
+type authorityHandler []eventHandler
+
+// change is a CA's Secret under the name of its ClusterCA.
+type change struct {
+	*corev1.Secret
+	of *v1alpha1.ClusterCA
 }
 
-// concerned enqueues the leaves that a change of a trust ConfigMap concerns.
-func concerned(find finder) handler.EventHandler { return concernedOnly{all(find), find} }
+// caOf is the ClusterCA that a Secret is of, by name; nil where it is no CA's.
+func caOf(o client.Object) *change {
+	id, ok := authority.IdentityOf(o)
+	if !ok {
+		return nil
+	}
+	ca := &v1alpha1.ClusterCA{}
+	ca.Namespace, ca.Name = id.Namespace, id.Name
+	s, _ := o.(*corev1.Secret) // IdentityOf made sure of it
+	return &change{s, ca}
+}
+
+// Create implements handler.TypedEventHandler.
+func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q queue) {
+	if c := caOf(e.Object); c != nil {
+		for _, h := range a {
+			h.Generic(ctx, event.GenericEvent{Object: c.of}, q)
+		}
+	}
+}
+
+// Delete implements handler.TypedEventHandler.
+func (a authorityHandler) Delete(ctx context.Context, e event.DeleteEvent, q queue) {
+	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
+}
+
+// Generic implements handler.TypedEventHandler.
+func (a authorityHandler) Generic(ctx context.Context, e event.GenericEvent, q queue) {
+	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
+}
+
+// Update implements handler.TypedEventHandler.
+func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q queue) {
+	was, now := caOf(e.ObjectOld), caOf(e.ObjectNew)
+	if was == nil || now == nil {
+		a.Create(ctx, event.CreateEvent{Object: e.ObjectNew}, q)
+		return
+	}
+	for _, h := range a {
+		if c, picks := h.(concernedOnly); picks {
+			c.changed(ctx, was, now, q)
+			continue
+		}
+		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
+	}
+}
+
+// concerned enqueues the leaves that a change of a CA's ledger concerns.
+func concerned(find finder) eventHandler { return concernedOnly{all(find), find} }
 
 type concernedOnly struct {
-	handler.EventHandler
+	eventHandler
 	find finder
 }
 
-// Update enqueues fewer than the other events do.
-func (h concernedOnly) Update(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-	was, ok := e.ObjectOld.(*corev1.ConfigMap)
-	now, too := e.ObjectNew.(*corev1.ConfigMap)
-	var seeds func(uint32) bool
-	if ok && too {
-		seeds = concernsOnly(was, now)
-	}
+// changed enqueues fewer than the other events do.
+func (h concernedOnly) changed(ctx context.Context, was, now *change, q queue) {
+	seeds := concernsOnly(was.Secret, now.Secret)
 	if seeds == nil {
-		h.EventHandler.Update(ctx, e, q)
+		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
 		return
 	}
-	for _, request := range h.find(ctx, e.ObjectNew, func(o client.Object) bool { return seeds(seedOf(o)) }) {
+	for _, request := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(seed(o)) }) {
 		q.Add(request)
 	}
 }
 
-// concernsOnly says which leaves, by their seeds, may act upon a change of a trust ConfigMap: those that may be issued
-// again from now on, where nothing else changed that issuerFrom reads. nil stands for all leaves.
-func concernsOnly(was, now *corev1.ConfigMap) func(seed uint32) bool {
-	before, err := plan.ParseLedger(was.Data[ledgerKey])
-	after, afterErr := plan.ParseLedger(now.Data[ledgerKey])
+// concernsOnly says which leaves, by their seeds, may act upon a change of a CA's Secret: those that may be re-issued from
+// now on, where nothing else changed that issuerFrom reads. nil stands for all leaves.
+func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
+	before, err := authority.Decode(was)
+	after, afterErr := authority.Decode(now)
 	if err != nil || afterErr != nil {
 		return nil
 	}
-	signed, _ := before.Signing()
-	signs, _ := after.Signing()
-	if signed != signs || before.TrustRevision != after.TrustRevision || was.Data[bundleKey] != now.Data[bundleKey] ||
-		was.UID != now.UID || !maps.Equal(was.Annotations, now.Annotations) || !sameReferences(was.OwnerReferences, now.OwnerReferences) {
+	had, _ := before.Ledger.Active()
+	has, _ := after.Ledger.Active()
+	if had != has || before.Ledger.BundleRevision != after.Ledger.BundleRevision || before.UID != after.UID {
 		return nil
 	}
-	return func(seed uint32) bool { return before.Admits(seed) != after.Admits(seed) }
+	return func(seed uint32) bool { return before.Ledger.Admits(seed) != after.Ledger.Admits(seed) }
 }

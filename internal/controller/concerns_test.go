@@ -1,65 +1,40 @@
 package controller
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// TestConcerns changes one thing at a time in a trust ConfigMap, and says which of the leaves of the seeds 1 to 4 may
-// act upon it.
+// TestConcerns changes one thing at a time in a CA's Secret, and says which of the leaves of the seeds 1 to 4 may act upon it.
 func TestConcerns(t *testing.T) {
-	trust := func(change func(*plan.Ledger, *corev1.ConfigMap)) *corev1.ConfigMap {
-		l := plan.Ledger{Revision: 7, TrustRevision: 3, Wave: 2, Generations: []plan.Generation{
-			{Number: 1, State: plan.Retiring, SecretName: "g1", SHA256: "01"}, {Number: 2, State: plan.Signing, SecretName: "g2", SHA256: "02"},
-		}}
-		cm := &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{UID: "x", Annotations: map[string]string{v1alpha1.OwnerAnnotation: "ClusterCA/k8s"}},
-			Data:       map[string]string{bundleKey: "bundle"},
-		}
-		change(&l, cm)
-		if cm.Data[ledgerKey] == "" {
-			text, err := l.Encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cm.Data[ledgerKey] = text
-		}
-		return cm
-	}
 	all, none := []uint32{1, 2, 3, 4}, []uint32(nil)
 	for name, tc := range map[string]struct {
-		change func(*plan.Ledger, *corev1.ConfigMap)
+		change func(*ledgerOf)
 		want   []uint32
 	}{
-		"nothing":      {func(*plan.Ledger, *corev1.ConfigMap) {}, none},
-		"the revision": {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.Revision++ }, none},
-		"a key is staged": {func(l *plan.Ledger, _ *corev1.ConfigMap) {
-			l.Generations = append(l.Generations, plan.Generation{Number: 3, State: plan.Staged})
-		}, none},
-		"the next wave":         {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.Wave = 4 }, []uint32{2, 3}},
-		"everyone":              {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.Wave = plan.Everyone }, []uint32{2, 3, 4}},
-		"nothing retires":       {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.Generations = l.Generations[1:] }, []uint32{2, 3, 4}},
-		"the bundle":            {func(_ *plan.Ledger, cm *corev1.ConfigMap) { cm.Data[bundleKey] = "another" }, all},
-		"the bundle's revision": {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.TrustRevision++ }, all},
-		"the revisions above":   {func(_ *plan.Ledger, cm *corev1.ConfigMap) { cm.Annotations[v1alpha1.HoldsAnnotation] = "{}" }, all},
-		"the owner": {func(_ *plan.Ledger, cm *corev1.ConfigMap) {
-			cm.Annotations[v1alpha1.OwnerAnnotation] = "ClusterCA/other"
+		"nothing":               {func(*ledgerOf) {}, none},
+		"the revision":          {func(l *ledgerOf) { l.Ledger.Revision++ }, none},
+		"a copy is recorded":    {func(l *ledgerOf) { l.Copies = []authority.Copy{{Name: "copy", UID: "z"}} }, none},
+		"the next wave":         {func(l *ledgerOf) { l.Ledger.Wave = 4 }, []uint32{2, 3}},
+		"everyone":              {func(l *ledgerOf) { l.Ledger.Wave = plan.Everyone }, []uint32{2, 3, 4}},
+		"nothing retires":       {func(l *ledgerOf) { l.Ledger.Generations = l.Ledger.Generations[1:] }, []uint32{2, 3, 4}},
+		"the bundle's revision": {func(l *ledgerOf) { l.Ledger.BundleRevision++ }, all},
+		"the object":            {func(l *ledgerOf) { l.UID = "y" }, all},
+		"the one that signs": {func(l *ledgerOf) {
+			l.Ledger.Generations[0].State, l.Ledger.Generations[1].State = plan.Active, plan.Trusted
 		}, all},
-		"the one that signs": {func(l *plan.Ledger, _ *corev1.ConfigMap) {
-			l.Generations[0].State, l.Generations[1].State = plan.Signing, plan.Trusted
-		}, all},
-		"its certificate":         {func(l *plan.Ledger, _ *corev1.ConfigMap) { l.Generations[1].SHA256 = "03" }, all},
-		"it is made anew":         {func(_ *plan.Ledger, cm *corev1.ConfigMap) { cm.UID = "y" }, all},
-		"the ledger is damaged":   {func(_ *plan.Ledger, cm *corev1.ConfigMap) { cm.Data[ledgerKey] = "{" }, all},
-		"the ledger is taken out": {func(_ *plan.Ledger, cm *corev1.ConfigMap) { cm.Data[ledgerKey] = " " }, all},
+		"its certificate":        {func(l *ledgerOf) { l.Ledger.Generations[1].SHA256 = "03" }, all},
+		"the ledger is damaged":  {func(l *ledgerOf) { l.damage = "{" }, all},
+		"the ledger is not read": {func(l *ledgerOf) { l.Ledger.Revision = 0 }, all},
 	} {
-		was, now := trust(func(*plan.Ledger, *corev1.ConfigMap) {}), trust(tc.change)
+		was, now := storedLedger(t, func(*ledgerOf) {}), storedLedger(t, tc.change)
 		for direction, concerns := range map[string]func(uint32) bool{"to": concernsOnly(was, now), "back": concernsOnly(now, was)} {
 			got := all
 			if concerns != nil {
@@ -69,5 +44,36 @@ func TestConcerns(t *testing.T) {
 				t.Errorf("%s, %s: concerns %v instead of %v", name, direction, got, tc.want)
 			}
 		}
+	}
+}
+
+// ledgerOf is what a CA's Secret says, as it is stored.
+type ledgerOf struct {
+	authority.Identity
+	Copies []authority.Copy `json:"copies,omitempty"`
+	Ledger plan.Ledger      `json:"ledger"`
+	damage string           // stands in its place
+}
+
+// storedLedger is the Secret of a CA that is being rotated.
+func storedLedger(t *testing.T, change func(*ledgerOf)) *corev1.Secret {
+	t.Helper()
+	d := ledgerOf{
+		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "n", UID: "x"},
+		Ledger: plan.Ledger{Revision: 7, BundleRevision: 3, Last: 2, Wave: 2, Generations: []plan.Generation{
+			{Number: 1, State: plan.Retiring, SHA256: "01"}, {Number: 2, State: plan.Active, SHA256: "02"},
+		}},
+	}
+	change(&d)
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.damage != "" {
+		text = []byte(d.damage)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: authority.SecretName(d.Namespace, d.Name)}, Type: authority.SecretType,
+		Data: map[string][]byte{"ledger.json": text},
 	}
 }

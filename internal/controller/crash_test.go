@@ -18,7 +18,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 	w := standard(t)
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
-	old := w.pair(w.generation("k8s").Name).Cert
+	old := w.root("k8s")
 	w.settled()
 	h := w.observe()
 	w.validity("k8s", 50000)
@@ -32,7 +32,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 				idle = 0
 			}
 			w.stop()
-			w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
+			w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
 			continue
 		}
 		if idle, deaths = 0, deaths+1; deaths == 200 {
@@ -74,7 +74,7 @@ func (w *world) idle() bool {
 	w.t.Helper()
 	idle := w.rest()
 	w.eventually("the operator dies or is idle", func() error {
-		if w.dead.Load() {
+		if w.dead.Load() && w.flying.Load() == 0 { // and the answer to its last write was seen
 			return nil
 		}
 		return idle()

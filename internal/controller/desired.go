@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"time"
@@ -30,14 +29,6 @@ func stalled(reason, format string, args ...any) error {
 	return &stall{reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
-// reasonOf returns the reason of a stall, or the other one for any other error.
-func reasonOf(err error, otherwise string) string {
-	if st, ok := errors.AsType[*stall](err); ok {
-		return st.reason
-	}
-	return otherwise
-}
-
 func keySpec(s v1alpha1.PrivateKeySpec) pki.KeySpec {
 	return pki.KeySpec{Algorithm: pki.Algorithm(s.Algorithm), Size: int(s.Size)}
 }
@@ -48,7 +39,7 @@ func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 		name = ca.Name
 	}
 	return plan.DesiredCA{
-		Request: pki.Request{
+		Spec: pki.CertificateSpec{
 			Subject:  pki.Subject{CommonName: name, Organizations: ca.Spec.Subject.Organizations},
 			Key:      keySpec(ca.Spec.PrivateKey),
 			Validity: ca.Spec.Validity.Duration,
@@ -72,7 +63,7 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 		return plan.Desired{}, err
 	}
 	d := plan.Desired{
-		Request: pki.Request{
+		Spec: pki.CertificateSpec{
 			Subject:  pki.Subject{CommonName: c.Spec.HostName},
 			SANs:     sans,
 			Usages:   []pki.Usage{pki.ServerAuth},
@@ -83,7 +74,7 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 		Seed:        seedOf(c),
 		Awaits:      awaits(c),
 	}
-	return d, validRequest(d.Request)
+	return d, validSpec(d.Spec)
 }
 
 func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
@@ -138,7 +129,7 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 		return plan.Desired{}, stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
 	d := plan.Desired{
-		Request: pki.Request{
+		Spec: pki.CertificateSpec{
 			Subject:  pki.Subject{CommonName: role.CommonNameFor(c.Spec.HostName), Organizations: role.Organizations},
 			SANs:     sans,
 			Usages:   role.Usages,
@@ -149,7 +140,7 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 		Seed:        seedOf(c),
 		Awaits:      awaits(c),
 	}
-	return d, validRequest(d.Request)
+	return d, validSpec(d.Spec)
 }
 
 func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {
@@ -178,19 +169,18 @@ func usages(in []v1alpha1.KeyUsage) []pki.Usage {
 	return out
 }
 
-func validRequest(r pki.Request) error {
+func validSpec(r pki.CertificateSpec) error {
 	if err := r.Validate(); err != nil {
 		return stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
 	return nil
 }
 
-// Keys of a kubeconfig Secret beside those of kubernetes.io/tls: the form with everything embedded, under two names, and
-// the form that names files.
+// Keys of a kubeconfig Secret beside those of kubernetes.io/tls: the form with everything embedded, and the form that names
+// files.
 const (
-	valueKey      = "value"
-	kubeconfigKey = "kubeconfig"
-	filesKey      = "kubeconfig.files"
+	valueKey = "value"
+	filesKey = "kubeconfig.files"
 )
 
 // kubeconfigData is what a kubeconfig Secret holds of a pair, and what it must not hold: where the key is on the host
@@ -201,7 +191,7 @@ func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, pair
 		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
 	if pair.Key.Public() == nil {
-		return data, []string{valueKey, kubeconfigKey, corev1.TLSPrivateKeyKey}, nil
+		return data, []string{valueKey, corev1.TLSPrivateKeyKey}, nil
 	}
 	key, err := pair.Key.Reveal()
 	if err != nil {
@@ -213,7 +203,7 @@ func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, pair
 	if err != nil {
 		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	data[valueKey], data[kubeconfigKey], data[corev1.TLSPrivateKeyKey] = embedded, embedded, key
+	data[valueKey], data[corev1.TLSPrivateKeyKey] = embedded, key
 	return data, nil, nil
 }
 

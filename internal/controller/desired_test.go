@@ -52,3 +52,11 @@ func TestReservedIdentities(t *testing.T) {
 		}
 	}
 }
+
+// reasonOf is the reason of a stall, or the other one for any other error.
+func reasonOf(err error, otherwise string) string {
+	if st, ok := errors.AsType[*stall](err); ok {
+		return st.reason
+	}
+	return otherwise
+}

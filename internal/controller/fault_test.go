@@ -72,9 +72,9 @@ func TestFailingWrites(t *testing.T) {
 		code                 int
 		says                 bool // the fault leaves the status writable
 	}{
-		{"the certificate's Secret is refused", http.MethodPut, "/secrets/node1-tls", http.StatusForbidden, true},
-		{"the certificate's Secret conflicts", http.MethodPut, "/secrets/node1-tls", http.StatusConflict, false},
-		{"the kubeconfig's Secret fails", http.MethodPut, "/secrets/node1-kubeconfig", http.StatusInternalServerError, true},
+		{"the certificate's Secret is refused", http.MethodPatch, "/secrets/node1-tls", http.StatusForbidden, true},
+		{"the certificate's Secret conflicts", http.MethodPatch, "/secrets/node1-tls", http.StatusConflict, false},
+		{"the kubeconfig's Secret fails", http.MethodPatch, "/secrets/node1-kubeconfig", http.StatusInternalServerError, true},
 		{"the status fails", http.MethodPatch, "/nodecredentials/node1/status", http.StatusInternalServerError, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

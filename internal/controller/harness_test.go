@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"os"
@@ -25,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/testenv"
@@ -74,12 +76,14 @@ func (b *syncBuffer) String() string {
 
 // world is one test's namespace on the real API server, and an operator for it.
 type world struct {
-	t     testing.TB
-	ns    string
-	api   client.Client // not cached
-	clock *testingclock.FakePassiveClock
-	mgr   ctrl.Manager
-	stop  func()
+	t  testing.TB
+	ns string
+	// authority is the namespace of ledgers and keys.
+	authority string
+	api       client.Client // not cached
+	clock     *testingclock.FakePassiveClock
+	mgr       ctrl.Manager
+	stop      func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
 	// late, where it is set, is called with each request before the operator gets the answer.
@@ -106,6 +110,12 @@ type world struct {
 // is created is older than what the operator does later.
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOf(t, "")
+}
+
+// newWorldOf is newWorld with an authority namespace that is there already.
+func newWorldOf(t testing.TB, keys string) *world {
+	t.Helper()
 	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +124,13 @@ func newWorld(t testing.TB) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
+	if keys == "" {
+		keys = ns.Name + "-authority"
+		if err := api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: keys}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &world{t: t, ns: ns.Name, authority: keys, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -127,7 +143,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
+	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -236,16 +252,10 @@ func (w *world) ready(name string, o client.Object) {
 }
 
 func conditionsOf(o client.Object) []metav1.Condition {
-	switch c := o.(type) {
-	case *v1alpha1.ClusterCA:
-		return c.Status.Conditions
-	case *v1alpha1.APIServerCertificate:
-		return c.Status.Conditions
-	case *v1alpha1.NodeCredential:
-		return c.Status.Conditions
-	default:
-		return nil
+	if ours, ok := o.(v1alpha1.Object); ok {
+		return *ours.StatusConditions()
 	}
+	return nil
 }
 
 // pair reads a Secret's certificate and key, which must belong together.
@@ -312,20 +322,37 @@ func (w *world) delete(o client.Object) {
 	}
 }
 
-// generation is the Secret of a CA's only generation.
-func (w *world) generation(ca string) *corev1.Secret {
+// store reads and writes the authority namespace, as whoever administers the PKI can.
+func (w *world) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
+
+// record is what the authority namespace says of a CA.
+func (w *world) record(ca string) *authority.Record {
 	w.t.Helper()
-	var list corev1.SecretList
-	if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
+	r, err := w.store().Live(w.t.Context(), w.ns, ca)
+	if err != nil || r == nil {
+		w.t.Fatalf("the CA %s: %v, %v", ca, r, err)
+	}
+	return r
+}
+
+// authoritySecret is the Secret of a CA in the authority namespace.
+func (w *world) authoritySecret(ca string) *corev1.Secret {
+	w.t.Helper()
+	var s corev1.Secret
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: authority.SecretName(w.ns, ca)}, &s); err != nil {
 		w.t.Fatal(err)
 	}
-	for i := range list.Items {
-		if list.Items[i].Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/"+ca {
-			return &list.Items[i]
-		}
+	return &s
+}
+
+// root is the certificate of a CA's active key.
+func (w *world) root(ca string) *x509.Certificate {
+	w.t.Helper()
+	pair, err := w.record(ca).Active()
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	w.t.Fatalf("ClusterCA %s has no generation Secret", ca)
-	return nil
+	return pair.Cert
 }
 
 func typeName(o client.Object) string { return fmt.Sprintf("%T", o) }

@@ -12,10 +12,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -23,8 +21,8 @@ import (
 )
 
 // hostRequest is what the kubelet of k8s-node1 asks for.
-func hostRequest(mods ...func(*pki.Request)) pki.Request {
-	r := pki.Request{
+func hostRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
+	r := pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}},
 		Usages:  []pki.Usage{pki.ClientAuth}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	}
@@ -35,7 +33,7 @@ func hostRequest(mods ...func(*pki.Request)) pki.Request {
 }
 
 // hostKey makes a key as a host does, and its request.
-func (w *world) hostKey(mods ...func(*pki.Request)) (pki.PrivateKey, string) {
+func (w *world) hostKey(mods ...func(*pki.CertificateSpec)) (pki.PrivateKey, string) {
 	w.t.Helper()
 	r := hostRequest(mods...)
 	key, err := pki.GenerateKey(r.Key)
@@ -60,24 +58,19 @@ func onHost(request string) func(*v1alpha1.NodeCredential) {
 }
 
 // submit writes a request into a credential's Lease, as an agent does.
-func (w *world) submit(credential, owner, request string) {
+func (w *world) submit(credential, request string) {
 	w.t.Helper()
-	key := client.ObjectKey{Namespace: w.ns, Name: credential + "-tls"}
-	w.eventually("submit a request", func() error {
-		var lease coordinationv1.Lease
-		err := w.api.Get(w.t.Context(), key, &lease)
-		there := !apierrors.IsNotFound(err)
-		if there && err != nil {
-			return err
-		}
-		lease.Namespace, lease.Name, lease.OwnerReferences = key.Namespace, key.Name, nil
-		lease.Labels = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
-		lease.Annotations = map[string]string{v1alpha1.OwnerAnnotation: owner, v1alpha1.RequestAnnotation: request}
-		if there {
-			return w.api.Update(w.t.Context(), &lease)
-		}
-		return w.api.Create(w.t.Context(), &lease)
-	})
+	edit(w, credential+"-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { l.Annotations[v1alpha1.CSRAnnotation] = request })
+}
+
+// foreignLease is one that somebody made in a credential's place, with the marks of the operator's but for its seal.
+func foreignLease(name, request string) *coordinationv1.Lease {
+	return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue},
+		Annotations: map[string]string{
+			v1alpha1.OwnerAnnotation: "NodeCredential/node1", v1alpha1.CSRAnnotation: request, v1alpha1.ClaimAnnotation: `seal {"uid":"x"}`,
+		},
+	}}
 }
 
 // isFor waits until node1's certificate is for a key, and its kubeconfig holds that certificate.
@@ -113,7 +106,7 @@ func (w *world) holdsNoKey() {
 		if s.Type != corev1.SecretTypeOpaque {
 			w.t.Errorf("Secret %s is of type %s", s.Name, s.Type)
 		}
-		for _, name := range []string{"tls.key", "value", "kubeconfig"} {
+		for _, name := range []string{"tls.key", "value"} {
 			if _, there := s.Data[name]; there {
 				w.t.Errorf("Secret %s has %s", s.Name, name)
 			}
@@ -194,8 +187,14 @@ func TestKeyOnHost(t *testing.T) {
 func TestKeyOnHostByLease(t *testing.T) {
 	w := newWorld(t)
 	key, csr := w.hostKey()
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost("")))
+	w.create(newCA("k8s"), newServer("k8s-master"), foreignLease("node1-tls", csr), newKubelet("node1", onHost("")))
 	var c v1alpha1.NodeCredential
+	w.condition("node1", &c, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.settled()
+	if !w.missing("node1-tls", &corev1.Secret{}) {
+		t.Fatal("a Lease that is not the credential's own was believed")
+	}
+	w.delete(w.lease("node1-tls"))
 	waits := func(ready metav1.ConditionStatus) {
 		t.Helper()
 		r := w.condition("node1", &c, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRequestMissing)
@@ -205,17 +204,12 @@ func TestKeyOnHostByLease(t *testing.T) {
 		w.condition("node1", &c, v1alpha1.ReadyCondition, ready, map[bool]string{true: v1alpha1.ReasonIssued, false: v1alpha1.ReasonRequestMissing}[ready == metav1.ConditionTrue])
 	}
 	waits(metav1.ConditionFalse)
-	w.submit("node1", "NodeCredential/node2", csr)
-	w.settled()
-	if !w.missing("node1-tls", &corev1.Secret{}) {
-		t.Fatal("a Lease that is not the credential's own was believed")
-	}
-	w.submit("node1", "NodeCredential/node1", csr)
+	w.submit("node1", csr)
 	w.isFor(key)
 	w.ready("node1", &c)
 
 	another, csr := w.hostKey()
-	w.submit("node1", "NodeCredential/node1", csr)
+	w.submit("node1", csr)
 	w.isFor(another)
 	third, csr := w.hostKey()
 	edit(w, "node1", &c, func(c *v1alpha1.NodeCredential) { c.Spec.Request = csr })
@@ -224,7 +218,7 @@ func TestKeyOnHostByLease(t *testing.T) {
 	pair := w.isFor(another)
 
 	// Without a request the certificate stays, and what it stands beside is looked after.
-	w.submit("node1", "NodeCredential/node1", "")
+	w.submit("node1", "")
 	waits(metav1.ConditionTrue)
 	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["ca.crt"] = []byte("damage") })
 	w.eventually("the bundle is repaired", func() error {
@@ -247,12 +241,12 @@ func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask := func(mods ...func(*pki.Request)) string { _, csr := w.hostKey(mods...); return csr }
+	ask := func(mods ...func(*pki.CertificateSpec)) string { _, csr := w.hostKey(mods...); return csr }
 	for want, csr := range map[string]string{
-		`its subject must be "CN=system:node:k8s-node1, O=system:nodes"`: ask(func(r *pki.Request) { r.Subject.Organizations = []string{"system:masters"} }),
-		"names or addresses": ask(func(r *pki.Request) { r.SANs.DNSNames = []string{"k8s-master"} }),
-		"key usages":         ask(func(r *pki.Request) { r.Usages = append(r.Usages, pki.ServerAuth) }),
-		"its key must be ECDSA-256, not ECDSA-384": ask(func(r *pki.Request) { r.Key.Size = 384 }),
+		`its subject must be "CN=system:node:k8s-node1, O=system:nodes"`: ask(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"system:masters"} }),
+		"names or addresses": ask(func(r *pki.CertificateSpec) { r.SANs.DNSNames = []string{"k8s-master"} }),
+		"key usages":         ask(func(r *pki.CertificateSpec) { r.Usages = append(r.Usages, pki.ServerAuth) }),
+		"its key must be ECDSA-256, not ECDSA-384": ask(func(r *pki.CertificateSpec) { r.Key.Size = 384 }),
 		"private key":  good + string(secret),
 		"nothing else": good + good,
 	} {
@@ -260,14 +254,14 @@ func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
 		w.refuses("spec.request: ", want)
 	}
 	edit(w, "node1", &v1alpha1.NodeCredential{}, onHost(""))
-	w.submit("node1", "NodeCredential/node1", string(secret)) // no rule of the schema looks at this one
+	w.submit("node1", string(secret)) // no rule of the schema looks at this one
 	w.refuses(`the request in Lease "node1-tls": `, "private key")
 	if !w.isFor(key).Cert.Equal(before.Cert) {
 		t.Error("another certificate was issued")
 	}
 	w.holdsNoKey()
 	w.saysNothingOf(secret)
-	w.submit("node1", "NodeCredential/node1", good)
+	w.submit("node1", good)
 	w.eventually("all is well again", func() error {
 		var c v1alpha1.NodeCredential
 		w.get("node1", &c)
@@ -354,7 +348,7 @@ func TestKeySourceChange(t *testing.T) {
 		t.Errorf("Secret %s is of type %s", s.Name, s.Type)
 	}
 	w.eventually("the kubeconfig has every form again", func() error {
-		for _, name := range []string{"value", "kubeconfig", "kubeconfig.files", "tls.key"} {
+		for _, name := range []string{"value", "kubeconfig.files", "tls.key"} {
 			if len(w.secret("node1-kubeconfig").Data[name]) == 0 {
 				return fmt.Errorf("%s is missing", name)
 			}

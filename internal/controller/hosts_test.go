@@ -3,12 +3,9 @@ package controller_test
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -32,25 +31,25 @@ import (
 // within 'takes' after it was written, and what it held before until then. After every write, whatever any host may
 // be using must be accepted by whatever any other may be using.
 type hosts struct {
-	t     testing.TB
-	ns    string
-	api   client.Client
-	clock interface{ Now() time.Time }
-	ahead atomic.Int64 // by how much the clock is ahead of the true time, in nanoseconds
-	takes time.Duration
+	t         testing.TB
+	ns        string
+	authority string
+	api       client.Client
+	clock     interface{ Now() time.Time }
+	ahead     atomic.Int64 // by how much the clock is ahead of the true time, in nanoseconds
+	takes     time.Duration
 
 	mu      sync.Mutex
-	secrets map[string]*delivery        // by name
-	keys    map[string]string           // generation Secrets: fingerprint by name
-	ledgers map[string]plan.Ledger      // by ClusterCA, the latest
-	order   map[string]int64            // ClusterCA → resource version of its ledger
-	bundles map[string]map[int64]string // ClusterCA → trust revision → bundle
-	server  map[string]string           // owner of a kubeconfig → its API server
-	proxies map[string]string           // owner of a front proxy's certificate → its CA
-	headers map[string]string           // API server → the CA of its front proxies
-	pairs   map[pair]bool               // what was verified
-	dir     string                      // for openssl
-	wrong   map[string]bool             // what was reported
+	secrets map[string]*delivery         // by name
+	records map[string]*authority.Record // by ClusterCA, the latest
+	order   map[string]int64             // ClusterCA → resource version of its ledger
+	bundles map[string]map[int64]string  // ClusterCA → bundle revision → bundle
+	server  map[string]string            // owner of a kubeconfig → its API server
+	proxies map[string]string            // owner of a front proxy's certificate → its CA
+	headers map[string]string            // API server → the CA of its front proxies
+	pairs   map[pair]bool                // what was verified
+	dir     string                       // for openssl
+	wrong   map[string]bool              // what was reported
 	writes  int
 	flying  map[string]int // the most objects that were changing over to another key of a ClusterCA at one time
 }
@@ -65,38 +64,27 @@ type version struct {
 	at    int64 // resource version
 	since time.Time
 	data  map[string][]byte
-	record
-}
-
-// record is what the operator notes of a Secret's contents.
-type record struct {
-	Trust      map[string]map[string]int64 `json:"trust"`
-	Issuer     string                      `json:"issuer"`
-	Generation int32                       `json:"generation"`
+	consumers.Claim
 }
 
 // observe lets hosts follow from now on. What is there is in use.
 func (w *world) observe() *hosts {
 	w.t.Helper()
 	h := &hosts{
-		t: w.t, ns: w.ns, api: w.api, clock: w.clock, takes: 10 * time.Minute,
-		secrets: map[string]*delivery{}, keys: map[string]string{}, ledgers: map[string]plan.Ledger{}, bundles: map[string]map[int64]string{},
+		t: w.t, ns: w.ns, authority: w.authority, api: w.api, clock: w.clock, takes: 10 * time.Minute,
+		secrets: map[string]*delivery{}, records: map[string]*authority.Record{}, bundles: map[string]map[int64]string{},
 		order:  map[string]int64{},
 		server: map[string]string{}, proxies: map[string]string{}, headers: map[string]string{},
 		pairs: map[pair]bool{}, wrong: map[string]bool{}, flying: map[string]int{}, dir: w.t.TempDir(),
 	}
-	var secrets corev1.SecretList
-	var bundles corev1.ConfigMapList
-	for _, l := range []client.ObjectList{&secrets, &bundles} {
-		if err := w.api.List(w.t.Context(), l, client.InNamespace(w.ns)); err != nil {
+	for _, ns := range []string{w.authority, w.ns} {
+		var secrets corev1.SecretList
+		if err := w.api.List(w.t.Context(), &secrets, client.InNamespace(ns)); err != nil {
 			w.t.Fatal(err)
 		}
-	}
-	for i := range secrets.Items {
-		h.wrote(&secrets.Items[i], time.Time{})
-	}
-	for i := range bundles.Items {
-		h.ledger(&bundles.Items[i])
+		for i := range secrets.Items {
+			h.wrote(&secrets.Items[i], time.Time{})
+		}
 	}
 	h.check("at the beginning")
 	w.hosts.Store(h)
@@ -113,7 +101,8 @@ var decoder = serializer.NewCodecFactory(controller.Scheme()).UniversalDeseriali
 
 // saw looks at a request of an operator that succeeded, before the operator learns of it.
 func (h *hosts) saw(r *http.Request, resp *http.Response) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodPatch || resp.StatusCode > 299 || !strings.Contains(r.URL.Path, "/namespaces/"+h.ns+"/") {
+	patched := r.Method == http.MethodPatch && !strings.Contains(r.URL.Path, "/secrets/") // of a status, mostly
+	if r.Method == http.MethodGet || patched || resp.StatusCode > 299 || !strings.Contains(r.URL.Path, "/namespaces/"+h.ns) {
 		return nil
 	}
 	body, err := io.ReadAll(resp.Body)
@@ -137,9 +126,10 @@ func (h *hosts) saw(r *http.Request, resp *http.Response) error {
 	case *corev1.Secret:
 		h.wrote(o, h.now())
 	case *corev1.ConfigMap:
-		h.ledger(o)
 	case nil:
-		h.deleted(path.Base(r.URL.Path))
+		if !strings.Contains(r.URL.Path, "/leases/") {
+			h.report("an operator deleted %s", r.URL.Path)
+		}
 	default:
 		return nil
 	}
@@ -149,10 +139,8 @@ func (h *hosts) saw(r *http.Request, resp *http.Response) error {
 
 // wrote enters what a Secret holds.
 func (h *hosts) wrote(s *corev1.Secret, at time.Time) {
-	if s.Annotations[v1alpha1.GenerationAnnotation] != "" {
-		if certs, err := pki.ParseCertificates(s.Data["tls.crt"]); err == nil {
-			h.keys[s.Name] = pki.FingerprintOf(certs[0])
-		}
+	if s.Namespace == h.authority {
+		h.ledger(s)
 		return
 	}
 	d := h.secrets[s.Name]
@@ -161,12 +149,7 @@ func (h *hosts) wrote(s *corev1.Secret, at time.Time) {
 		h.secrets[s.Name] = d
 	}
 	d.owner = s.Annotations[v1alpha1.OwnerAnnotation]
-	v := version{at: order(s), since: at, data: s.Data}
-	if text := s.Annotations[v1alpha1.HoldsAnnotation]; text != "" {
-		if err := json.Unmarshal([]byte(text), &v.record); err != nil {
-			h.report("Secret %s: %v", s.Name, err)
-		}
-	}
+	v := version{at: order(s), since: at, data: s.Data, Claim: consumers.Unsealed(s.Annotations)}
 	n := len(d.versions)
 	for n > 0 && d.versions[n-1].at > v.at { // the answers to two operators may overtake each other
 		n--
@@ -200,42 +183,51 @@ func order(o client.Object) int64 {
 	return n
 }
 
-// ledger looks at a trust ConfigMap: its revisions only grow, and none stands for two bundles.
-func (h *hosts) ledger(cm *corev1.ConfigMap) {
-	l, err := plan.ParseLedger(cm.Data["ledger"])
-	if err != nil {
+// ledger looks at a CA's Secret: its revisions only grow, none stands for two bundles, and no key leaves that is trusted.
+func (h *hosts) ledger(s *corev1.Secret) {
+	if s.Type != authority.SecretType {
 		return
 	}
-	ca := strings.TrimSuffix(cm.Name, "-trust")
-	if order(cm) < h.order[ca] {
+	r, err := authority.Decode(s)
+	if err != nil {
+		h.report("%v", err)
+		return
+	}
+	ca, l := r.Name, r.Ledger
+	if order(s) < h.order[ca] {
 		return // the answers to two operators overtook each other
 	}
-	h.order[ca] = order(cm)
-	was := h.ledgers[ca]
-	if l.TrustRevision < was.TrustRevision {
-		h.report("ClusterCA %s: the trust revision went back from %d to %d", ca, was.TrustRevision, l.TrustRevision)
+	h.order[ca] = order(s)
+	was := h.records[ca]
+	h.records[ca] = r
+	for number, err := range r.Err {
+		h.report("ClusterCA %s: generation %d: %v", ca, number, err)
 	}
-	h.ledgers[ca] = l
+	if was != nil {
+		if l.BundleRevision < was.Ledger.BundleRevision {
+			h.report("ClusterCA %s: the bundle's revision went back from %d to %d", ca, was.Ledger.BundleRevision, l.BundleRevision)
+		}
+		for number, pair := range was.CAs {
+			if !l.Names(number) {
+				h.deleted(pair.Cert, number)
+			}
+		}
+	}
 	if slices.ContainsFunc(l.Generations, func(g plan.Generation) bool { return g.Parent.Name != "" }) {
-		return // its bundle is that of the CA above
+		return // its bundle is that of its parent
 	}
 	if h.bundles[ca] == nil {
 		h.bundles[ca] = map[int64]string{}
 	}
-	held := fingerprints([]byte(cm.Data["ca.crt"]))
-	roots, err := pki.ParseCertificates([]byte(cm.Data["ca.crt"]))
-	if err != nil {
-		h.report("ClusterCA %s: its bundle: %v", ca, err)
-	}
-	if other, ok := h.bundles[ca][l.TrustRevision]; ok && other != held {
-		h.report("ClusterCA %s: trust revision %d stands for two bundles", ca, l.TrustRevision)
-	}
-	h.bundles[ca][l.TrustRevision] = held
+	var roots []*x509.Certificate
 	for _, g := range l.Published() {
-		if !slices.ContainsFunc(roots, func(c *x509.Certificate) bool { return pki.IdentityOf(c) == g.Anchor }) {
-			h.report("ClusterCA %s: generation %d is %s and not in the bundle", ca, g.Number, g.State)
-		}
+		roots = append(roots, r.CAs[g.Number].Anchor())
 	}
+	held := fingerprints(pki.EncodeCertificates(roots...))
+	if other, ok := h.bundles[ca][l.BundleRevision]; ok && other != held {
+		h.report("ClusterCA %s: revision %d stands for two bundles", ca, l.BundleRevision)
+	}
+	h.bundles[ca][l.BundleRevision] = held
 }
 
 // fingerprints are those of a bundle, in order of size, because the order of a bundle means nothing.
@@ -253,21 +245,13 @@ func fingerprints(bundle []byte) string {
 }
 
 // deleted looks at a key that an operator deleted: nothing may trust it any more.
-func (h *hosts) deleted(secret string) {
-	key, ok := h.keys[secret]
-	if !ok {
-		h.report("an operator deleted Secret %s, which is no generation", secret)
-		return
-	}
-	delete(h.keys, secret)
-	if slices.Contains(slices.Collect(maps.Values(h.keys)), key) {
-		return // a copy is left
-	}
+func (h *hosts) deleted(cert *x509.Certificate, number int32) {
+	key := pki.FingerprintOf(cert)
 	for name, d := range h.secrets {
 		for _, v := range h.inUse(d) {
 			for _, k := range []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt"} {
 				if strings.Contains(fingerprints(v.data[k]), key) {
-					h.report("the key in Secret %s was deleted, and what Secret %s held %s ago trusts it in %s", secret, name, h.now().Sub(v.since), k)
+					h.report("the key of generation %d was deleted, and what Secret %s held %s ago trusts it in %s", number, name, h.now().Sub(v.since), k)
 				}
 			}
 		}

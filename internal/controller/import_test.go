@@ -5,7 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -23,7 +23,7 @@ import (
 // foreign is a CA that somebody else made.
 func (w *world) foreign(name string) pki.KeyPair {
 	w.t.Helper()
-	pair, err := pki.SelfSign(w.clock.Now(), pki.Request{
+	pair, err := pki.SelfSign(w.clock.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
 	})
 	if err != nil {
@@ -42,9 +42,9 @@ func (w *world) again(root pki.KeyPair, mods ...func(*x509.Certificate)) pki.Key
 }
 
 // below is a CA of the name and key of another one, signed by a third.
-func (w *world) below(root, ca pki.KeyPair) pki.KeyPair {
+func (w *world) below(root, ca pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
 	w.t.Helper()
-	ca.Cert, ca.Root = w.signedBy(&root, ca), root.Cert
+	ca.Cert, ca.Root = w.signedBy(&root, ca, mods...), root.Cert
 	return ca
 }
 
@@ -97,9 +97,7 @@ func (w *world) put(pair pki.KeyPair) {
 func importing(t *testing.T, pair pki.KeyPair, w *world) *world {
 	t.Helper()
 	w.put(pair)
-	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) {
-		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "corporate"}}}
-	}), newServer("k8s-master"), newKubelet("node1"))
+	w.create(importedCA("k8s", "corporate"), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
 	w.settled()
@@ -107,8 +105,49 @@ func importing(t *testing.T, pair pki.KeyPair, w *world) *world {
 	return w
 }
 
-// TestImportReplaced puts another CA into the Secret of an imported one: with a key of its own, with the same key and
-// nothing but other dates, and with the same key under another name, which is another CA to every verifier.
+// names lets the spec name the certificate of a CA that stands in the import Secret.
+func (w *world) names(pair pki.KeyPair, mods ...func(*v1alpha1.ClusterCA)) {
+	w.t.Helper()
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+		c.Spec.Source.Import.CertificateSHA256 = pki.FingerprintOf(pair.Cert)
+		for _, m := range mods {
+			m(c)
+		}
+	})
+}
+
+func later(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(48 * time.Hour) }
+
+// TestImportProlonged puts the same CA with later dates into the Secret of an imported one: it is taken by itself, and nobody
+// is cut off.
+func TestImportProlonged(t *testing.T) {
+	for name, below := range map[string]bool{"a root": false, "below a root": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			root, was := w.foreign("root"), w.foreign("corporate")
+			again := func(mods ...func(*x509.Certificate)) pki.KeyPair {
+				if below {
+					return w.below(root, was, mods...)
+				}
+				return w.again(was, mods...)
+			}
+			importing(t, again(), w)
+			w.put(again(later))
+			w.restartAt(w.clock.Now())
+			if got := w.walk("k8s", nil); !below && !slices.Equal(got, phases[2:]) { // below a root that stays, phases take no time
+				t.Errorf("the phases were %v", got)
+			}
+			w.whole("k8s")
+			if n := w.ledger("k8s").Generations[0].Number; n != 2 {
+				t.Errorf("generation %d is active", n)
+			}
+		})
+	}
+}
+
+// TestImportReplaced puts another CA into the Secret of an imported one: with a key of its own, with the same key and earlier
+// dates, under another name, which is another CA to every verifier, or under another root. Nothing follows until the spec
+// names it.
 func TestImportReplaced(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -116,17 +155,20 @@ func TestImportReplaced(t *testing.T) {
 		phases []plan.Phase
 	}{
 		{"another key", func(w *world, _ pki.KeyPair) pki.KeyPair { return w.foreign("corporate 2") }, phases},
-		{"the same key with other dates", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"the same key with earlier dates", func(w *world, was pki.KeyPair) pki.KeyPair {
 			return w.again(was, func(*x509.Certificate) {})
 		}, phases[2:]},
+		{"the same key, constrained", func(w *world, was pki.KeyPair) pki.KeyPair {
+			return w.again(was, later, func(c *x509.Certificate) { c.MaxPathLenZero = true })
+		}, phases[2:]},
 		{"the same key under another name", func(w *world, was pki.KeyPair) pki.KeyPair {
-			return w.again(was, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
+			return w.again(was, later, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
 		}, phases},
 		{"the same key with another identifier", func(w *world, was pki.KeyPair) pki.KeyPair {
-			return w.again(was, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
+			return w.again(was, later, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
 		}, phases},
 		{"the same key under another root", func(w *world, was pki.KeyPair) pki.KeyPair {
-			return w.below(w.foreign("root 2"), was)
+			return w.below(w.foreign("root 2"), was, later)
 		}, phases},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,53 +178,85 @@ func TestImportReplaced(t *testing.T) {
 				was = w.below(w.foreign("root"), was)
 			}
 			importing(t, was, w)
-			w.put(c.next(w, was))
-			w.restartAt(w.clock.Now())
+			before, next := w.ledger("k8s"), c.next(w, was)
+			w.put(next)
+			w.later(13 * time.Minute)
+			w.rotationWaitsFor("source.import.certificateSHA256 to " + pki.FingerprintOf(next.Cert))
+			if now := w.ledger("k8s"); now.Revision != before.Revision {
+				t.Errorf("the ledger is %+v", now)
+			}
+			w.names(next)
 			if got := w.walk("k8s", nil); !slices.Equal(got, c.phases) {
 				t.Errorf("the phases were %v", got)
 			}
 			w.whole("k8s")
+			w.ready("k8s", &v1alpha1.ClusterCA{})
 		})
 	}
 }
 
-// TestImportRefused puts something unusable into the Secret of an imported CA, and takes the Secret away: the object
-// says what to change, and what was in use signs on.
-func TestImportRefused(t *testing.T) {
+// rotationWaitsFor says that a rotation of the imported CA waits for an edit by a person.
+func (w *world) rotationWaitsFor(text string) {
+	w.t.Helper()
+	w.eventually("a rotation waits", func() error {
+		c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonImportChanged)
+		if !strings.Contains(c.Message, text) {
+			return fmt.Errorf("the message is %q", c.Message)
+		}
+		return nil
+	})
+}
+
+// TestImportTriggered changes the trigger alone: an imported CA is not rotated by that, and the message names the edit.
+func TestImportTriggered(t *testing.T) {
 	w := newWorld(t)
-	importing(t, w.foreign("corporate"), w)
+	was := w.foreign("corporate")
+	importing(t, was, w)
 	before := w.ledger("k8s")
-	for text, spoil := range map[string]func(*corev1.Secret){
-		"no PEM certificate found":                    func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("nothing") },
-		"is not the certificate of a CA":              func(s *corev1.Secret) { s.Data = w.secret("node1-tls").Data },
-		"the private key does not match":              func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("node1-tls").Data["tls.key"] },
-		"create it with the keys tls.crt and tls.key": nil,
-	} {
-		was := w.secret("corporate")
-		if spoil == nil {
-			w.delete(was)
-		} else {
-			edit(w, "corporate", &corev1.Secret{}, spoil)
-		}
-		w.restartAt(w.clock.Now())
-		w.eventually(text, func() error {
-			c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
-			if !strings.Contains(c.Message, text) {
-				return errors.New(c.Message)
-			}
-			return nil
-		})
-		w.ready("k8s", &v1alpha1.ClusterCA{})
-		if now := w.ledger("k8s"); now.Revision != before.Revision {
-			t.Errorf("%s: the ledger is %+v", text, now)
-		}
-		if spoil == nil {
-			was.ResourceVersion, was.UID = "", ""
-			w.create(was)
-		} else {
-			edit(w, "corporate", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = was.Data })
-		}
+	trigger := func(c *v1alpha1.ClusterCA) {
+		c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = "leaked", "leaked"
 	}
-	w.create(newKubelet("node9"))
-	w.ready("node9", &v1alpha1.NodeCredential{})
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, trigger)
+	w.rotationWaitsFor("spec.source.import.certificateSHA256")
+	next := w.foreign("corporate 2")
+	w.put(next)
+	w.later(13 * time.Minute)
+	w.rotationWaitsFor("source.import.certificateSHA256 to " + pki.FingerprintOf(next.Cert))
+	if now := w.ledger("k8s"); now.Revision != before.Revision {
+		t.Errorf("the ledger is %+v", now)
+	}
+	same := w.again(was, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
+	w.put(same)
+	w.names(same)
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+	if !strings.Contains(c.Message, "still holds that key") {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.hosts.Store(nil) // it cuts everybody off
+	w.put(next)
+	w.names(next)
+	if got := w.walk("k8s", nil); !slices.Equal(got, phases[2:]) {
+		t.Errorf("the phases were %v", got)
+	}
+	w.whole("k8s")
+}
+
+// TestImportedIsCrossSigned rotates an imported CA: those that know only that one accept what the new one signs, unless the
+// spec says otherwise.
+func TestImportedIsCrossSigned(t *testing.T) {
+	for _, signing := range []v1alpha1.CrossSigning{"", v1alpha1.CrossSigningDisabled} {
+		t.Run(string(signing), func(t *testing.T) {
+			w := newWorld(t)
+			importing(t, w.foreign("corporate"), w)
+			asleep := w.bundle("node1-tls", "ca.crt")
+			next := w.foreign("corporate 2")
+			w.put(next)
+			w.names(next, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.CrossSigning = signing })
+			w.walk("k8s", nil)
+			err := w.pair("k8s-master-tls").Verify(w.clock.Now(), asleep)
+			if (err == nil) != (signing == "") {
+				t.Errorf("it accepts the server: %v", err)
+			}
+		})
+	}
 }

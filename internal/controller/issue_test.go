@@ -2,7 +2,7 @@ package controller_test
 
 import (
 	"bytes"
-	"slices"
+	"crypto/x509"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,31 +30,18 @@ func TestClusterCA(t *testing.T) {
 	w.ready("k8s", &ca)
 	var trust corev1.ConfigMap
 	w.get("k8s-trust", &trust)
-	var generations corev1.SecretList
-	if err := w.api.List(t.Context(), &generations); err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(generations.Items, func(s corev1.Secret) bool {
-		return s.Namespace == w.ns && s.Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/k8s"
-	})
-	if i < 0 {
-		t.Fatal("there is no generation Secret")
-	}
-	g := generations.Items[i]
-	if g.Immutable == nil || !*g.Immutable {
-		t.Error("the generation Secret is not immutable")
-	}
-	if len(g.OwnerReferences)+len(trust.OwnerReferences) > 0 {
+	if len(trust.OwnerReferences) > 0 {
 		t.Error("with deletionPolicy Retain nothing may be garbage-collected with the ClusterCA")
 	}
-	if got := trust.Data["ca.crt"]; got != string(g.Data["tls.crt"]) {
+	root := w.root("k8s")
+	if got := trust.Data["ca.crt"]; got != string(pki.EncodeCertificates(root)) {
 		t.Errorf("the bundle is not the CA's certificate:\n%s", got)
 	}
-	pair := w.pair(g.Name)
-	if got := pair.Cert.Subject.CommonName; got != "k8s" || !pair.Cert.IsCA {
-		t.Errorf("CN=%s, CA=%v", got, pair.Cert.IsCA)
+	if got := root.Subject.CommonName; got != "k8s" || !root.IsCA {
+		t.Errorf("CN=%s, CA=%v", got, root.IsCA)
 	}
-	if ca.Status.Certificate.SHA256Fingerprint != pki.FingerprintOf(pair.Cert) || ca.Status.Trust.Revision != 1 {
+	if trust := ca.Status.Trust; ca.Status.Certificate.SHA256Fingerprint != pki.FingerprintOf(root) || trust.BundleRevision != 1 ||
+		trust.BundleSHA256 != pki.BundleDigest([]*x509.Certificate{root}) {
 		t.Errorf("status is %+v", ca.Status)
 	}
 }
@@ -101,7 +88,7 @@ func TestNodeCredential(t *testing.T) {
 			t.Errorf("%s of the two Secrets differs", key)
 		}
 	}
-	for _, key := range []string{"value", "kubeconfig"} {
+	for _, key := range []string{"value"} {
 		config, err := clientcmd.Load(kube.Data[key])
 		if err != nil {
 			t.Fatalf("%s: %v", key, err)
@@ -146,10 +133,7 @@ func TestServiceAccountKeysAreTheirOwn(t *testing.T) {
 	if pki.SamePublicKey(key.Public(), w.pair("k8s-master-tls").Cert.PublicKey) {
 		t.Error("the service account key is the serving key")
 	}
-	// Renewing the serving certificate leaves the service account keys alone; a damaged public half is repaired.
-	edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["sa.pub"] = []byte("damaged") })
-	w.eventually("sa.pub is repaired", func() error { return differs(w.secret("k8s-sa").Data["sa.pub"], public) })
-	if !bytes.Equal(w.secret("k8s-sa").Data["sa.key"], sa.Data["sa.key"]) {
-		t.Error("sa.key was replaced")
+	if len(sa.OwnerReferences) > 0 {
+		t.Error("the service account keys would be garbage-collected with the object")
 	}
 }

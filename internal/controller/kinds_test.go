@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
@@ -13,7 +12,7 @@ import (
 // wave, and two objects should not share their moment.
 func TestSeedOf(t *testing.T) {
 	seeds := map[uint32]string{}
-	for name, o := range map[string]client.Object{
+	for name, o := range map[string]v1alpha1.Object{
 		"a credential":          &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}},
 		"another name":          &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s2"}},
 		"another namespace":     &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "test", Name: "k8s"}},

@@ -1,88 +1,73 @@
 package controller
 
 import (
+	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"maps"
-	"strconv"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // leaf is the one certificate of an APIServerCertificate or a NodeCredential: what to make and where.
 type leaf struct {
-	owner   client.Object
-	kind    string
+	owner   v1alpha1.Object
 	secret  string // name
 	ca      string // name of the ClusterCA that signs
 	desired plan.Desired
 	invalid error               // why desired could not be made: nothing is issued, what is there is kept
-	outrank map[string]bool     // owners (OwnerAnnotation) whose Secret is taken over: younger than this one
 	bundles map[string]rendered // further bundles, by key of the Secret
 	absent  []string            // keys that it must not hold any more
-	keyless bool                // its Secret holds no private key
-	lease   string              // of the agent, for delivery.mode 'Agent'
-	host    string              // whose agent that is
-	deliver v1alpha1.DeliverySpec
-	agent   *coordinationv1.Lease // nil: there is none
-	said    answer                // how what is issued is acknowledged
+	// externalKey: its Secret holds no private key.
+	externalKey bool
+	lease       string // of the agent, for delivery.mode 'Agent'
+	host        string // whose agent that is
+	deliver     v1alpha1.DeliverySpec
+	agent       *coordinationv1.Lease    // nil: there is none
+	said        consumers.Acknowledgment // how what is issued is acknowledged
+	keeper      *owned.Keeper
 }
 
 // leafState is how a leaf stands at the end of a reconciliation.
 type leafState struct {
 	issuer   issuer
 	decision plan.Decision
-	observed *plan.Observed      // nil: there is none
-	stored   []*x509.Certificate // the roots that stand beside it
-	facts    leafFacts
-	issued   bool // in this reconciliation
+	observed *plan.Observed  // nil: there is none
+	stored   []certificate   // the roots that stand beside it
+	claim    consumers.Claim // what the Secret bears
+	issued   bool            // in this reconciliation
 	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
 	keysAwaited bool
 	// hasClientBundle says whether the Secret holds client-ca.crt.
 	hasClientBundle bool
 }
 
-// leafFacts are the annotations of a leaf's Secret.
-type leafFacts struct {
-	requestHash string
-	revision    int32
-	issuer      string // the ClusterCA that signed it
-	generation  int32  // and which of its keys
-}
-
-// reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read, of the CA's
-// ledger, before a key is generated and none otherwise. The state it returns is valid even with an error. seen is the
-// Secret in the cache: l.bundles were rendered to go into that one and no later one, which may hold younger ones.
+// reconcileLeaf brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is
+// generated and none otherwise. The state it returns is valid even with an error. seen is the Secret in the cache: l.bundles
+// were rendered to go into that one and no later one, which may hold younger ones.
 func (b *base) reconcileLeaf(ctx context.Context, l leaf, seen *corev1.Secret) (leafState, error) {
 	var st leafState
 	var err error
-	held := holdingIn(seen)
-	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca, held.Trust[bundleKey]); err != nil {
+	held := l.claimOf(seen).Revisions()
+	if st.issuer, err = b.issuer(ctx, l.owner.GetNamespace(), l.ca, held); err != nil {
 		return st, err
 	}
-	if err := b.observe(&st, l, seen); err != nil {
+	if err := b.observe(ctx, &st, l, seen); err != nil {
 		return st, err
-	}
-	if _, cached := held.Trust[bundleKey][l.ca]; cached && st.decision.Action == plan.Issue { // else it was just read there
-		if st.issuer, err = b.issuerBy(ctx, b.live, l.owner.GetNamespace(), l.ca); err != nil {
-			return st, err
-		}
-		if err := b.observe(&st, l, seen); err != nil {
-			return st, err
-		}
 	}
 	if st.decision.Action == plan.Issue {
-		err := b.issueOnce(ctx, &st, l, seen)
+		err := b.issueLive(ctx, &st, l, seen)
 		return st, err
 	}
 	if seen != nil && st.observed.Err == nil {
@@ -94,9 +79,21 @@ func (b *base) reconcileLeaf(ctx context.Context, l leaf, seen *corev1.Secret) (
 	return st, err
 }
 
-// issueOnce issues, unless the Secret turns out to be there although the cache does not know it.
-func (b *base) issueOnce(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
-	err := b.issue(ctx, st, l, seen)
+// issueLive issues, if that is decided from what the API server itself says of the CA.
+func (b *base) issueLive(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
+	var err error
+	if !st.issuer.live {
+		if st.issuer, err = b.signer(ctx, l.owner.GetNamespace(), l.ca); err != nil {
+			return err
+		}
+		if err := b.observe(ctx, st, l, seen); err != nil {
+			return err
+		}
+	}
+	if st.decision.Action != plan.Issue {
+		return nil // it is visited again when the cache has it too
+	}
+	err = b.issue(ctx, st, l, seen)
 	if seen == nil && apierrors.IsAlreadyExists(err) {
 		return b.unexpected(ctx, l, l.secret, err)
 	}
@@ -108,30 +105,43 @@ func (b *base) issueOnce(ctx context.Context, st *leafState, l leaf, seen *corev
 // was made for an absent Secret may be older than what is there.
 func (b *base) unexpected(ctx context.Context, l leaf, name string, lost error) error {
 	s, err := b.liveSecret(ctx, l.owner.GetNamespace(), name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case s == nil:
-		return lost
-	case !l.mine(s):
-		return conflict("Secret", name)
 	}
-	if err := b.ensureSecret(ctx, l.owner, s, wanted{name: name, kind: l.kind}); err != nil {
+	if s == nil {
+		return lost
+	}
+	if err := conflict(l.keeper.Check(ctx, ownerOf(l.owner), s)); err != nil {
+		return err
+	}
+	if err := owned.Update(ctx, l.keeper, ownerOf(l.owner), s, s.DeepCopy(), owned.Marks{Claim: l.claimOf(s), Controlled: true}); err != nil {
 		return err
 	}
 	return lost
 }
 
+// claimOf is what the operator noted on a Secret; nothing where it is none of this object's.
+func (l leaf) claimOf(s *corev1.Secret) consumers.Claim {
+	if s == nil {
+		return consumers.Claim{}
+	}
+	c, ok := l.keeper.ClaimOf(s)
+	if !ok {
+		return consumers.Claim{}
+	}
+	return c
+}
+
 // observe reads what a Secret holds and decides what to do about it.
-func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
-	st.observed, st.stored, st.facts = nil, nil, leafFacts{}
+func (b *base) observe(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
+	st.observed, st.stored, st.claim = nil, nil, consumers.Claim{}
 	if seen != nil {
-		if !l.mine(seen) {
-			return conflict("Secret", seen.Name)
+		if err := l.keeper.Check(ctx, ownerOf(l.owner), seen); err != nil {
+			return conflict(err)
 		}
-		st.facts = factsOf(seen)
+		st.claim = l.claimOf(seen)
 		st.hasClientBundle = len(seen.Data[clientBundleKey]) > 0
-		st.observed = observedIn(seen, l.keyless)
+		st.observed = observedIn(seen, st.claim, l.externalKey)
 		if roots, err := pki.ParseCertificates(seen.Data[bundleKey]); err == nil {
 			st.stored = roots
 		}
@@ -147,26 +157,20 @@ func (b *base) observe(st *leafState, l leaf, seen *corev1.Secret) error {
 	}
 	st.decision = plan.Decide(b.clock.Now(), d, st.observed)
 	if st.observed != nil && st.observed.Err == nil && d.Issuer != nil && st.observed.Pair.IssuedBy(*d.Issuer) {
-		st.facts.issuer, st.facts.generation = l.ca, st.issuer.generation
+		st.claim.Issuer, st.claim.Generation = l.ca, st.issuer.generation
 	}
 	return nil
 }
 
 // observedIn is what a Secret holds, readable or not.
-func observedIn(s *corev1.Secret, keyless bool) *plan.Observed {
-	o := plan.Observed{RequestHash: s.Annotations[v1alpha1.RequestHashAnnotation]}
-	if keyless {
+func observedIn(s *corev1.Secret, claim consumers.Claim, externalKey bool) *plan.Observed {
+	o := plan.Observed{SpecHash: claim.SpecHash}
+	if externalKey {
 		o.Pair, o.Err = pki.ParseKeyless(s.Data[corev1.TLSCertKey])
 		return &o
 	}
 	o.Pair, o.Err = pki.ParseKeyPair(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
 	return &o
-}
-
-// mine says whether a Secret may be written: it was made for this object, or for a younger one that
-// names it too.
-func (l leaf) mine(s client.Object) bool {
-	return ownedBy(s, l.owner, l.kind) || l.outrank[s.GetAnnotations()[v1alpha1.OwnerAnnotation]]
 }
 
 // issue makes a certificate, with a new key unless that is on the host, and stores it in one write.
@@ -175,19 +179,14 @@ func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Se
 	if err != nil {
 		return err
 	}
-	facts := leafFacts{
-		requestHash: l.desired.Request.Hash(),
-		revision:    st.facts.revision + 1,
-		issuer:      l.ca,
-		generation:  st.issuer.generation,
-	}
 	next := *st
-	next.facts = facts
+	next.claim.SpecHash, next.claim.Revision = l.desired.Spec.Hash(), st.claim.Revision+1
+	next.claim.Issuer, next.claim.Generation = l.ca, st.issuer.generation
 	if err := b.writeLeaf(ctx, l, next, seen, pair, key); err != nil {
 		return err
 	}
-	st.facts = facts
-	st.observed = &plan.Observed{Pair: pair, RequestHash: facts.requestHash}
+	st.claim = next.claim
+	st.observed = &plan.Observed{Pair: pair, SpecHash: st.claim.SpecHash}
 	st.issued = true
 	d := l.desired
 	d.Issuer = st.issuer.pair
@@ -206,51 +205,86 @@ func refused(err error) error {
 	return err
 }
 
-// writeLeaf writes the leaf's Secret for a given pair; key is nil where that is on the host. A bundle that cannot be had now is left as it is.
+// writeLeaf writes the leaf's Secret for a given pair; key is nil where that is on the host. A bundle that cannot be had now
+// is left as it is.
 func (b *base) writeLeaf(ctx context.Context, l leaf, st leafState, seen *corev1.Secret, pair pki.KeyPair, key []byte) error {
-	was := holdingIn(seen)
-	h := holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
 	data, absent := map[string][]byte{corev1.TLSCertKey: pair.CertPEM()}, l.absent
-	if l.keyless {
+	if l.externalKey {
 		absent = append(absent, corev1.TLSPrivateKeyKey)
 	} else {
 		data[corev1.TLSPrivateKeyKey] = key
 	}
-	h.put(bundleKey, st.issuer.rendered(), was, data)
-	for name, r := range l.bundles {
-		h.put(name, r, was, data)
+	claim := consumers.Claim{Issuer: st.claim.Issuer, Generation: st.claim.Generation, SpecHash: st.claim.SpecHash, Revision: st.claim.Revision}
+	bundles := map[string]rendered{bundleKey: st.issuer.rendered()}
+	maps.Copy(bundles, l.bundles)
+	return b.writeProduct(ctx, l, seen, product{name: l.secret, typ: l.secretType(), data: data, absent: absent, bundles: bundles, claim: claim})
+}
+
+// product is a Secret as it should be. Keys of its data that are not named here are left alone.
+type product struct {
+	name    string
+	typ     corev1.SecretType
+	data    map[string][]byte
+	absent  []string            // keys that must go
+	bundles map[string]rendered // by key
+	claim   consumers.Claim
+}
+
+// writeProduct writes a Secret if it differs from what it should be. seen is what was read before, nil for nothing: the write
+// then is a Create, which fails if somebody was faster; else it is an Update under seen's resourceVersion. Either failure
+// means to read and decide again.
+func (b *base) writeProduct(ctx context.Context, l leaf, seen *corev1.Secret, p product) error {
+	was := l.claimOf(seen)
+	next := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: p.name}, Type: p.typ}
+	if seen != nil {
+		next = seen.DeepCopy()
 	}
-	h = h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.said)
-	facts, err := h.facts()
-	if err != nil {
+	if next.Data == nil {
+		next.Data = map[string][]byte{}
+	}
+	maps.Copy(next.Data, p.data)
+	for _, key := range p.absent {
+		delete(next.Data, key)
+	}
+	changed := p.putBundles(next.Data, was)
+	p.claim.Contents = consumers.ContentsDigest(next.Data)
+	settled := true
+	if seen != nil {
+		changed = changed || was.Contents != consumers.ContentsDigest(seen.Data) // somebody else has changed it
+		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
+		settled = l.said.Manual == nil && l.said.Settled((&consumers.Reader{}).Read(seen, l.keeper.Seal), b.clock.Now())
+	}
+	marks := owned.Marks{Claim: p.claim.After(was, b.clock.Now(), changed, settled), Controlled: true}
+	if seen == nil {
+		if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), next, marks); err != nil {
+			return err
+		}
+		b.wrote.created(secretKind, next)
+		return nil
+	}
+	if err := owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks); err != nil {
 		return err
 	}
-	maps.Copy(facts, map[string]string{
-		v1alpha1.RequestHashAnnotation: st.facts.requestHash,
-		v1alpha1.RevisionAnnotation:    strconv.Itoa(int(st.facts.revision)),
-	})
-	return b.ensureSecret(ctx, l.owner, seen, wanted{
-		name: l.secret, kind: l.kind, typ: l.secretType(), data: data, absent: absent, facts: facts,
-	})
+	b.wrote.updated(secretKind, next)
+	return nil
 }
 
-func factsOf(s *corev1.Secret) leafFacts {
-	h := holdingIn(s)
-	return leafFacts{
-		requestHash: s.Annotations[v1alpha1.RequestHashAnnotation],
-		revision:    number(s.Annotations[v1alpha1.RevisionAnnotation]),
-		issuer:      h.Issuer,
-		generation:  h.Generation,
+// putBundles enters the bundles, and says whether one is another than before. Where one cannot be had now, what stood there
+// stays.
+func (p *product) putBundles(data map[string][]byte, was consumers.Claim) (changed bool) {
+	p.claim.Trust = map[string]map[string]int64{}
+	for key, r := range p.bundles {
+		if r.data == nil {
+			r.revisions = was.Trust[key]
+		} else {
+			changed = changed || !bytes.Equal(data[key], r.data)
+			data[key] = r.data
+		}
+		if len(r.revisions) > 0 {
+			p.claim.Trust[key] = r.revisions
+		}
 	}
-}
-
-// number reads a count that the operator itself wrote; damage reads as 0.
-func number(text string) int32 {
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 0 {
-		return 0
-	}
-	return int32(n)
+	return changed
 }
 
 // usable says why the leaf cannot be used now, nil where it can. Where its CA publishes nothing any
@@ -269,6 +303,6 @@ func capped(d plan.Desired, st leafState) bool {
 		return false
 	}
 	cert := st.observed.Pair.Cert
-	short := cert.NotAfter.Sub(cert.NotBefore) < d.Request.Validity+pki.ClockSkew
+	short := cert.NotAfter.Sub(cert.NotBefore) < d.Spec.Validity+pki.ClockSkew
 	return short && plan.Capped(cert, st.issuer.pair)
 }

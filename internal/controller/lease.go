@@ -20,31 +20,32 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/owned"
 )
 
-// defaultSilentAfter is delivery.silentAfter of an object that was stored before there was a default.
-const defaultSilentAfter = 15 * time.Minute
+// defaultLeaseDuration is delivery.leaseDuration of an object that was stored before there was a default.
+const defaultLeaseDuration = 15 * time.Minute
 
-// heed makes sure that there is a Lease in which the agent of a leaf's host can speak, and resolves what it has said
-// there. Where no agent delivers, there is none. An error keeps nothing from being issued.
-func (b *base) heed(ctx context.Context, l *leaf) error {
-	l.said = answerOf(l.deliver, nil, l.host, b.clock.Now())
+// attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
+// reported there. Where no agent delivers, there is none. An error keeps nothing from being issued.
+func (b *base) attendLease(ctx context.Context, l *leaf) error {
+	l.said = consumers.AcknowledgmentOf(l.deliver, nil, l.host, b.clock.Now())
 	seen, err := readLease(ctx, b.client, l.owner.GetNamespace(), l.lease)
 	if err != nil {
 		return err
 	}
-	mine := seen != nil && l.mine(seen)
 	if l.deliver.Mode != v1alpha1.DeliveryAgent {
-		if mine {
+		if seen != nil && l.keeper.Mine(ownerOf(l.owner), seen) {
 			return b.deleteLease(ctx, seen)
 		}
 		return nil
 	}
-	if seen != nil && !mine {
-		return conflict("Lease", l.lease)
-	}
-	if mine && !ownedBy(seen, l.owner, l.kind) { // what the agent of a younger object said there is of another certificate
-		if err := b.deleteLease(ctx, seen); err != nil {
+	if seen != nil && !l.keeper.Mine(ownerOf(l.owner), seen) {
+		if err := l.keeper.Check(ctx, ownerOf(l.owner), seen); err != nil {
+			return conflict(err)
+		}
+		if err := b.deleteLease(ctx, seen); err != nil { // what the agent of another object reported is of another certificate
 			return err
 		}
 		seen = nil
@@ -54,34 +55,30 @@ func (b *base) heed(ctx context.Context, l *leaf) error {
 	if err == nil {
 		l.agent = ensured
 	}
-	l.said = answerOf(l.deliver, l.agent, l.host, b.clock.Now())
+	l.said = consumers.AcknowledgmentOf(l.deliver, l.agent, l.host, b.clock.Now())
 	return err
 }
 
-// ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone.
+// ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
+// writes at the same time, one of the two fails.
 func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	after := l.deliver.SilentAfter.Duration
+	after := l.deliver.LeaseDuration.Duration
 	if after <= 0 {
-		after = defaultSilentAfter
+		after = defaultLeaseDuration
 	}
 	seconds := int32(after / time.Second) // admission bounds it to a week
-	next := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: l.lease}}
+	marks := owned.Marks{Controlled: true}
 	if seen != nil {
-		next = seen.DeepCopy() // carries resourceVersion: if the agent writes at the same time, one of the two fails
+		next := seen.DeepCopy()
+		next.Spec.LeaseDurationSeconds = &seconds
+		return next, owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks)
 	}
-	changed := stamp(next, l.owner, l.kind, true, nil) || ptr.Deref(next.Spec.LeaseDurationSeconds, 0) != seconds
-	next.Spec.LeaseDurationSeconds = &seconds
-	switch {
-	case seen == nil:
-		if err := b.client.Create(ctx, next); err != nil {
-			return nil, b.unexpectedLease(ctx, l, fmt.Errorf("create Lease %q: %w", l.lease, err))
-		}
-	case !changed:
-		return seen, nil
-	default:
-		if err := b.client.Update(ctx, next); err != nil {
-			return nil, fmt.Errorf("update Lease %q: %w", l.lease, err)
-		}
+	next := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: l.lease},
+		Spec:       coordinationv1.LeaseSpec{LeaseDurationSeconds: &seconds},
+	}
+	if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), next, marks); err != nil {
+		return nil, b.unexpectedLease(ctx, l, err)
 	}
 	return next, nil
 }
@@ -92,13 +89,14 @@ func (b *base) unexpectedLease(ctx context.Context, l leaf, lost error) error {
 		return lost
 	}
 	there, err := readLease(ctx, b.live, l.owner.GetNamespace(), l.lease)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case there == nil:
+	}
+	if there == nil {
 		return lost
-	case !ownedBy(there, l.owner, l.kind):
-		return conflict("Lease", l.lease)
+	}
+	if err := conflict(l.keeper.Check(ctx, ownerOf(l.owner), there)); err != nil {
+		return err
 	}
 	if _, err := b.ensureLease(ctx, l, there); err != nil {
 		return err
@@ -132,10 +130,10 @@ func (b *base) acknowledged(ctx context.Context, l leaf, host string, secrets ..
 	if l.agent == nil {
 		return nil, nil
 	}
-	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: l.said.note}
+	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: l.said.Reason}
 	report := ack.Of(l.agent)
-	switch l.said.note {
-	case v1alpha1.ReasonAgentSilent:
+	switch l.said.Reason {
+	case v1alpha1.ReasonLeaseExpired:
 		c.Message = silence(l.agent, host, b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
@@ -172,7 +170,7 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 		}
 		all, called = append(all, s), append(called, fmt.Sprintf("Secret %q", name))
 	}
-	state, err := ack.Contents(all[0], all[1:]...)
+	state, err := ack.StateOf(all[0], all[1:]...)
 	if err != nil {
 		return nil, "", nil //nolint:nilerr // it is about to be repaired, or its owner says why not
 	}
@@ -186,11 +184,14 @@ func silence(l *coordinationv1.Lease, host string, now time.Time) string {
 		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
 	case renewed.Time.Before(l.CreationTimestamp.Time):
 		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it said before counts", l.Name, host)
+	case ptr.Deref(l.Spec.HolderIdentity, "") != host:
+		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent says counts; "+
+			"see its configuration", l.Name, ptr.Deref(l.Spec.HolderIdentity, ""), host)
 	case renewed.After(now):
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
 			"nothing that it says counts; is the clock of the host right?", host, l.Name)
 	default:
-		return fmt.Sprintf("the agent of host %q has not renewed Lease %q for longer than delivery.silentAfter: "+
+		return fmt.Sprintf("the agent of host %q has not renewed Lease %q for longer than delivery.leaseDuration: "+
 			"nothing that it has said counts until it does; is it running, and is the clock of the host right?", host, l.Name)
 	}
 }
@@ -198,7 +199,7 @@ func silence(l *coordinationv1.Lease, host string, now time.Time) string {
 // turnsAt is when what an agent says ceases to count, or begins to, without another word of it; zero: never.
 func turnsAt(l *coordinationv1.Lease, now time.Time) time.Time {
 	switch {
-	case alive(l, now):
+	case ack.AliveUntil(l, now).After(now):
 		return ack.AliveUntil(l, now).Add(time.Second)
 	case l == nil || l.Spec.RenewTime == nil || !l.Spec.RenewTime.After(now):
 		return time.Time{}
@@ -216,7 +217,7 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 		return
 	}
 	amiss := func(c *metav1.Condition) bool {
-		return c.Reason == v1alpha1.ReasonAgentSilent || c.Reason == v1alpha1.ReasonAgentProblem
+		return c.Reason == v1alpha1.ReasonLeaseExpired || c.Reason == v1alpha1.ReasonAgentProblem
 	}
 	switch {
 	case amiss(now):
@@ -226,9 +227,9 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	}
 }
 
-// heard passes the events of a Lease, but for a mere sign of life of an agent that counts as alive already, or goes on
+// leaseChanged passes the events of a Lease, but for a mere sign of life of an agent that counts as alive already, or goes on
 // to count as silent: thousands of them come all the time.
-func (b *base) heard() builder.Predicates {
+func (b *base) leaseChanged() builder.Predicates {
 	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*coordinationv1.Lease)
 		now, too := e.ObjectNew.(*coordinationv1.Lease)
@@ -236,7 +237,8 @@ func (b *base) heard() builder.Predicates {
 			return true
 		}
 		at := b.clock.Now()
-		return alive(was, at) != alive(now, at) || !equality.Semantic.DeepEqual(withoutHeartbeat(was), withoutHeartbeat(now))
+		return ack.AliveUntil(was, at).After(at) != ack.AliveUntil(now, at).After(at) ||
+			!equality.Semantic.DeepEqual(withoutHeartbeat(was), withoutHeartbeat(now))
 	}})
 }
 

@@ -61,7 +61,7 @@ func TestAnotherHostsAgent(t *testing.T) {
 	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node3" })
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentSilent)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
 }
 
 // breathes lets an agent renew its Lease and say nothing new.
@@ -88,7 +88,7 @@ func (w *world) held(tls string, others ...string) *ack.State {
 	for _, name := range others {
 		more = append(more, w.secret(name))
 	}
-	s, err := ack.Contents(w.secret(tls), more...)
+	s, err := ack.StateOf(w.secret(tls), more...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestLease(t *testing.T) {
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) {
 		c.Labels, c.Annotations = map[string]string{"team": "a"}, map[string]string{"argocd.argoproj.io/tracking-id": "x"}
 	}), newServer("other", func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.Delivery.Mode, c.Spec.Delivery.SilentAfter.Duration = v1alpha1.DeliveryAgent, time.Minute
+		c.Spec.Delivery.Mode, c.Spec.Delivery.LeaseDuration.Duration = v1alpha1.DeliveryAgent, time.Minute
 	}))
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	w.ready("other", &v1alpha1.APIServerCertificate{})
@@ -127,17 +127,20 @@ func TestLease(t *testing.T) {
 	if got := *l.Spec.LeaseDurationSeconds; got != 900 {
 		t.Errorf("it is %d s long", got)
 	}
-	want := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.OwnerKindLabel: "NodeCredential"}
-	if diff := cmp.Diff(want, l.Labels); diff != "" || len(l.Annotations) != 1 {
+	want := map[string]string{
+		v1alpha1.ManagedLabel: v1alpha1.ManagedValue, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.OwnerKindLabel: "NodeCredential",
+	}
+	if diff := cmp.Diff(want, l.Labels); diff != "" || len(l.Annotations) != 2 {
 		t.Error(diff, l.Annotations)
 	}
 
 	w.says("node2-tls", 0, ack.Report{Problem: "none"})
 	said := w.lease("node2-tls")
+	delete(want, v1alpha1.ManagedByLabel) // nothing selects by it, so it is not repaired
 	edit(w, "node2-tls", l, func(l *coordinationv1.Lease) {
 		l.Labels, l.OwnerReferences, l.Spec.LeaseDurationSeconds = nil, nil, new(int32(1<<30))
 	})
-	edit(w, "node2", &owner, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.SilentAfter.Duration = 20 * time.Minute })
+	edit(w, "node2", &owner, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.LeaseDuration.Duration = 20 * time.Minute })
 	w.eventually("it is put right", func() error {
 		l := w.lease("node2-tls")
 		if metav1.GetControllerOf(l) == nil || !maps.Equal(l.Labels, want) || *l.Spec.LeaseDurationSeconds != 1200 {
@@ -150,6 +153,13 @@ func TestLease(t *testing.T) {
 		t.Errorf("what the agent wrote was changed: %+v", l)
 	}
 
+	w.withoutLease()
+}
+
+// withoutLease lets no agent deliver to node2 any more: its Lease goes, and what was said of the agent.
+func (w *world) withoutLease() {
+	w.t.Helper()
+	var owner v1alpha1.NodeCredential
 	edit(w, "node2", &owner, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted })
 	w.eventually("it is deleted", func() error {
 		if !w.missing("node2-tls", &coordinationv1.Lease{}) {
@@ -161,7 +171,7 @@ func TestLease(t *testing.T) {
 	w.get("node2", &owner)
 	for _, c := range owner.Status.Conditions {
 		if c.Type == v1alpha1.TrustAcknowledgedCondition {
-			t.Errorf("a condition is left: %+v", c)
+			w.t.Errorf("a condition is left: %+v", c)
 		}
 	}
 }
@@ -173,7 +183,7 @@ func TestForeignLease(t *testing.T) {
 	before := w.lease("node2-tls")
 	w.create(newKubelet("node2", byAgent))
 	c := w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
-	if !strings.HasPrefix(c.Message, `Lease "node2-tls" exists and was not made for this object`) {
+	if !strings.HasPrefix(c.Message, `Lease "node2-tls" exists, and the operator did not make it`) {
 		t.Errorf("the message is %q", c.Message)
 	}
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -182,30 +192,34 @@ func TestForeignLease(t *testing.T) {
 	}
 }
 
-// TestLeaseChangesHands lets an older object take over the Secret of a younger one: what the agent of that one said
-// counts for nothing any more.
+// TestLeaseChangesHands lets an object take over the Secret that another one has left: what the agent of that one said counts
+// for nothing any more. Before, it stays with the one that it was made for.
 func TestLeaseChangesHands(t *testing.T) {
 	w := standard(t)
-	first := newKubelet("node2", byAgent)
-	w.create(first)
+	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
-	time.Sleep(time.Until(first.CreationTimestamp.Add(1100 * time.Millisecond))) // creation times have whole seconds
 	w.create(newKubelet("node3", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" }))
 	w.ready("node3", &v1alpha1.NodeCredential{})
 	w.says("shared", 0, ack.Report{Verified: w.held("shared", "node3-kubeconfig")})
 	w.condition("node3", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
-	w.eventually("the older has the Lease", func() error {
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.condition("node3", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
+
+	edit(w, "node3", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "" })
+	w.ready("node3", &v1alpha1.NodeCredential{})
+	w.restartAt(w.clock.Now())
+	w.eventually("the other one has the Lease", func() error {
 		var l coordinationv1.Lease
-		if w.missing("shared", &l) {
-			return errors.New("there is none")
+		if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "shared"}, &l); err != nil { // it is made anew
+			return err
 		}
-		if l.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/node2" || len(l.Annotations) != 1 {
+		if l.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/node2" || l.Annotations[v1alpha1.ReportAnnotation] != "" {
 			return fmt.Errorf("it is %+v", l.ObjectMeta)
 		}
 		return nil
 	})
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentSilent)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
 }
 
 // TestTrustAcknowledged lets an agent say one thing after the other, fall silent, and come back.
@@ -221,7 +235,7 @@ func TestTrustAcknowledged(t *testing.T) {
 		w.ready("node2", &v1alpha1.NodeCredential{})
 	}
 	no, yes := metav1.ConditionFalse, metav1.ConditionTrue
-	is(no, v1alpha1.ReasonAgentSilent, `no agent has reported through Lease "node2-tls" yet`)
+	is(no, v1alpha1.ReasonLeaseExpired, `no agent has reported through Lease "node2-tls" yet`)
 	all := w.held("node2-tls", "node2-kubeconfig")
 	w.says("node2-tls", 0, ack.Report{})
 	is(no, v1alpha1.ReasonNotInstalled, `not installed yet what is in Secret "node2-tls" and Secret "node2-kubeconfig"`)
@@ -232,7 +246,7 @@ func TestTrustAcknowledged(t *testing.T) {
 	w.says("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start"})
 	is(no, v1alpha1.ReasonAgentProblem, "kubelet does not start")
 	w.says("node2-tls", 16*time.Minute, ack.Report{Verified: all})
-	is(no, v1alpha1.ReasonAgentSilent, "a time that lies far ahead")
+	is(no, v1alpha1.ReasonLeaseExpired, "a time that lies far ahead")
 	w.says("node2-tls", 0, ack.Report{Verified: all})
 	is(yes, v1alpha1.ReasonInUse, "")
 
@@ -252,11 +266,11 @@ func TestTrustAcknowledged(t *testing.T) {
 	w.later(15*time.Minute - time.Second)
 	is(yes, v1alpha1.ReasonInUse, "")
 	w.later(time.Second)
-	is(no, v1alpha1.ReasonAgentSilent, `the agent of host "k8s-node2" has not renewed Lease "node2-tls" for longer than delivery.silentAfter`)
+	is(no, v1alpha1.ReasonLeaseExpired, `the agent of host "k8s-node2" has not renewed Lease "node2-tls" for longer than delivery.leaseDuration`)
 	w.breathes("node2-tls")
 	is(yes, v1alpha1.ReasonInUse, "")
 
-	want := []string{"Normal InUse", "Normal NotInstalled", "Warning AgentProblem", "Warning AgentSilent"}
+	want := []string{"Normal InUse", "Normal NotInstalled", "Warning AgentProblem", "Warning LeaseExpired"}
 	w.eventually("the events are there", func() error {
 		if diff := cmp.Diff(want, w.acknowledgments("node2")); diff != "" {
 			return errors.New(diff)

@@ -1,8 +1,8 @@
 package controller_test
 
 import (
+	"fmt"
 	"maps"
-	"net/http"
 	"testing"
 	"time"
 
@@ -52,117 +52,91 @@ func TestStatusWiped(t *testing.T) {
 	})
 }
 
-// TestLedgerDeleted deletes bundle and ledger in every phase: they are rebuilt, no trust is lost, and no revision
-// comes twice.
-func TestLedgerDeleted(t *testing.T) {
-	for name, also := range map[string]func(*world){
-		"alone": func(*world) {},
-		"with all status": func(w *world) {
-			o := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s"}}
-			if err := w.api.Status().Patch(w.t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"status":null}`))); err != nil {
-				w.t.Fatal(err)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := rotating(t)
-			w.walk("k8s", func(plan.Phase) {
-				w.stop()
-				w.delete(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}})
-				also(w)
-				w.start()
-				w.settled()
-				w.ready("node1", &v1alpha1.NodeCredential{})
-			})
-			w.whole("k8s")
-			if g := w.ledger("k8s").Generations[0].Number; g != 2 {
-				t.Errorf("generation %d signs", g)
-			}
+// TestTrustConfigMapDeleted deletes, and forges, what is published, in every phase: it is published again, and nothing
+// follows from it.
+func TestTrustConfigMapDeleted(t *testing.T) {
+	w := rotating(t)
+	w.replaced("k8s", func(plan.Phase) {
+		before := w.ledger("k8s")
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}}
+		w.delete(cm)
+		w.eventually("it is published again", func() error {
+			return w.api.Get(t.Context(), client.ObjectKeyFromObject(cm), cm)
 		})
-	}
+		if after := w.ledger("k8s"); after.Phase() != before.Phase() {
+			t.Errorf("the ledger went on from %s to %s", before.Phase(), after.Phase())
+		}
+	})
 }
 
-// TestAbortCutShort takes an edit back and makes it again while the operator cannot write the ledger, and loses the
-// ledger later: what was marked for giving up must not be taken for given up.
-func TestAbortCutShort(t *testing.T) {
+// TestAuthoritySecretDeleted deletes what decides, in every phase: nothing is made in its place, nothing is issued, and when it
+// is restored the rotation goes on.
+func TestAuthoritySecretDeleted(t *testing.T) {
 	w := rotating(t)
-	w.settled()
-	w.phase("k8s", string(plan.DistributingTrust))
-	heal := w.failing(http.MethodPut, "/configmaps/k8s-trust", http.StatusConflict)
-	w.validity("k8s", 87600)
-	w.settled()
-	w.validity("k8s", 50000)
-	w.settled()
-	heal()
-	w.walk("k8s", func(p plan.Phase) {
-		if p == plan.Reissuing {
-			w.stop()
-			w.delete(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}})
-			w.start()
+	w.walk("k8s", func(plan.Phase) {
+		kept, before := w.authoritySecret("k8s"), w.serials()
+		w.delete(kept)
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+		w.settled()
+		if after := w.serials(); !maps.Equal(after, before) {
+			t.Errorf("certificates were issued: %v instead of %v", after, before)
 		}
+		kept.ResourceVersion, kept.UID = "", ""
+		if err := w.api.Create(t.Context(), kept); err != nil {
+			t.Fatal(err)
+		}
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
 	})
 	w.whole("k8s")
 }
 
-// TestGenerationLost deletes the key of a generation in each state that it can be in. Only that of the one which
-// signs is a loss.
-func TestGenerationLost(t *testing.T) {
-	for _, state := range []plan.State{plan.Trusted, plan.Retiring, plan.Withdrawn} {
-		t.Run(string(state), func(t *testing.T) {
-			w := rotating(t)
-			lost := false
-			w.walk("k8s", func(plan.Phase) {
-				for _, g := range w.ledger("k8s").Generations {
-					if g.State == state && !lost {
-						lost = true
-						w.delete(w.secret(g.SecretName))
-					}
-				}
-				w.settled()
-				w.ready("node1", &v1alpha1.NodeCredential{})
-				w.ready("k8s", &v1alpha1.ClusterCA{})
-			})
-			if !lost {
-				t.Error("there was none")
-			}
-			w.whole("k8s")
-		})
+// loseKey takes a key out of a CA's Secret, as somebody with rights there could, and returns what brings it back.
+func (w *world) loseKey(ca string, number int32) (restore func()) {
+	w.t.Helper()
+	s := w.authoritySecret(ca)
+	name := fmt.Sprintf("g%d.key", number)
+	key := s.Data[name]
+	put := func(value []byte) {
+		s := w.authoritySecret(ca)
+		if s.Data[name] = value; value == nil {
+			delete(s.Data, name)
+		}
+		if err := w.api.Update(w.t.Context(), s); err != nil {
+			w.t.Fatal(err)
+		}
 	}
+	put(nil)
+	return func() { put(key) }
 }
 
-// TestSigningKeyLost deletes the key that signs, and has it restored, or the CA replaced.
-func TestSigningKeyLost(t *testing.T) {
-	restore := func(w *world, s *corev1.Secret) {
-		s.ResourceVersion, s.UID = "", ""
-		w.create(s)
-	}
-	replace := func(w *world, _ *corev1.Secret) {
-		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "lost" })
-	}
+// TestActiveKeyLost takes the active key away, and has it restored, or the CA rotated.
+func TestActiveKeyLost(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		phase plan.Phase
-		cure  func(*world, *corev1.Secret)
+		cure  func(w *world, restore func())
 	}{
-		{"restored", plan.DistributingTrust, restore}, {"replaced", plan.DistributingTrust, replace},
-		{"replaced", plan.Reissuing, replace}, {"restored", plan.WithdrawingTrust, restore},
+		{"restored", plan.DistributingTrust, func(_ *world, restore func()) { restore() }},
+		{"rotated", plan.Reissuing, func(w *world, _ func()) {
+			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "lost" })
+		}},
 	} {
 		t.Run(c.name+" in "+string(c.phase), func(t *testing.T) {
 			w := rotating(t)
+			w.hosts.Store(nil) // it would tell of the loss
 			w.walk("k8s", func(p plan.Phase) {
 				if p != c.phase {
 					return
 				}
-				signing, _ := w.ledger("k8s").Signing()
-				key, before := w.secret(signing.SecretName), w.serials()
-				w.delete(key)
+				active, _ := w.ledger("k8s").Active()
+				before := w.serials()
+				restore := w.loseKey("k8s", active.Number)
 				w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
-				w.settled()
-				if after := w.serials(); !maps.Equal(after, before) {
+				if after := w.serials(); p == plan.DistributingTrust && !maps.Equal(after, before) {
 					t.Errorf("certificates were issued: %v instead of %v", after, before)
 				}
 				w.ready("node1", &v1alpha1.NodeCredential{})
-				c.cure(w, key)
+				c.cure(w, restore)
 			})
 			w.whole("k8s")
 			w.ready("k8s", &v1alpha1.ClusterCA{})

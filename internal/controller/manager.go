@@ -21,16 +21,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // Options are the settings of the manager. The zero value runs it for all namespaces, without leader
 // election, serving neither metrics nor probes.
 type Options struct {
-	Namespace      string // "": all namespaces
+	Namespace string // that is served; "": all namespaces
+	// AuthorityNamespace holds ledgers and keys. Default: clusterpki-authority, or, with Namespace, '<own namespace>-authority'.
+	AuthorityNamespace string
+	// OwnNamespace is the one that the operator runs in; "": it runs in none.
+	OwnNamespace   string
 	MetricsAddress string // "", or "0": none
 	// MetricsSecure serves the metrics over TLS, to those whom the API server knows and lets get /metrics.
 	MetricsSecure bool
@@ -40,7 +46,7 @@ type Options struct {
 	LeaderElect    bool
 	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
 	LeaderElectionNamespace string
-	// Workers reconcile leaves side by side. It bounds how much CPU key generation takes. Default: 4.
+	// Workers reconcile objects of a kind side by side. It bounds how much CPU key generation takes. Default: 4.
 	Workers int
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
@@ -56,15 +62,41 @@ func Scheme() *runtime.Scheme {
 	return s
 }
 
+// DefaultAuthorityNamespace is the authority namespace of an operator that serves all namespaces.
+const DefaultAuthorityNamespace = "clusterpki-authority"
+
+// complete fills defaults in, and refuses namespaces that must not be the same: whoever may run pods or read Secrets in one
+// of them must not be able to in another.
+func (o *Options) complete() error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.AuthorityNamespace == "" {
+		o.AuthorityNamespace = DefaultAuthorityNamespace
+		if o.Namespace != "" {
+			o.AuthorityNamespace = cmp.Or(o.OwnNamespace, o.Namespace) + "-authority"
+		}
+	}
+	switch {
+	case o.AuthorityNamespace == o.OwnNamespace:
+		return fmt.Errorf("the authority namespace %q is the one that the operator runs in: choose another one by --authority-namespace", o.AuthorityNamespace)
+	case o.AuthorityNamespace == o.Namespace:
+		return fmt.Errorf("the authority namespace %q is the one that is served: choose another one by --authority-namespace", o.AuthorityNamespace)
+	case o.Namespace != "" && o.Namespace == o.OwnNamespace:
+		return fmt.Errorf("namespace %q is the one that the operator runs in: whoever may run pods there has its rights; serve another one", o.Namespace)
+	}
+	return nil
+}
+
 // New sets a manager up with all reconcilers; its Start runs it.
 //
 // Memory and privacy: of Secrets, ConfigMaps and Leases the cache holds those that the operator made, by label,
 // so that it does not grow with anybody else's.
 func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error) {
-	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
+	if err := o.complete(); err != nil {
+		return nil, err
 	}
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
+	ours := cache.ByObject{Label: managedSelector, Transform: bounded}
 	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
@@ -82,11 +114,8 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	cfg.Wrap(counts.Requests)
 	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: Scheme(),
-		Cache:  cacheOptions,
-		// The cache waits for the operator's own writes, so that no reconciliation decides from a
-		// state that it has itself already changed.
-		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}},
+		Scheme:                        Scheme(),
+		Cache:                         cacheOptions,
 		Metrics:                       serving,
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
@@ -102,49 +131,96 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	if err := setup(mgr, o, counts); err != nil {
+	if err := setup(ctx, mgr, o, counts); err != nil {
 		return nil, err
 	}
 	return mgr, nil
 }
 
-func setup(mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
-	prober, seen := newProber(counts.Looked)
+// managedSelector selects what the operator made.
+var managedSelector = labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: v1alpha1.ManagedValue})
+
+// newAuthorities is a cache of the authority namespace, without keys.
+func newAuthorities(ctx context.Context, mgr ctrl.Manager, namespace string) (cache.Cache, error) {
+	authorities, err := cache.New(mgr.GetConfig(), cache.Options{
+		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
+		DefaultNamespaces: map[string]cache.Config{namespace: {}}, DefaultTransform: authority.WithoutKeys,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the cache of the authority namespace: %w", err)
+	}
+	if err := authorities.IndexField(ctx, &corev1.Secret{}, authority.NamespaceIndex, authority.NamespaceOf); err != nil {
+		return nil, fmt.Errorf("index the authority namespace: %w", err)
+	}
+	if err := mgr.Add(authorities); err != nil {
+		return nil, fmt.Errorf("add the cache of the authority namespace: %w", err)
+	}
+	return authorities, nil
+}
+
+func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
+	authorities, err := newAuthorities(ctx, mgr, o.AuthorityNamespace)
+	if err != nil {
+		return err
+	}
+	direct, err := client.New(mgr.GetConfig(), client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("set up the client of the authority namespace: %w", err)
+	}
+	prober, seen := newProber(counts.Attempted)
 	if err := addMetrics(mgr, o, counts, prober); err != nil {
 		return err
 	}
+	store := authority.New(o.AuthorityNamespace, direct, authorities)
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: mgr.GetEventRecorder("clusterpki"), counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
+		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
+		store: store,
+		home: &home{
+			client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
+			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
+		},
+		wrote:    &writes{},
+		progress: &progress{},
+	}
+	if err := mgr.Add(b.home); err != nil {
+		return fmt.Errorf("add the look at the authority namespace: %w", err)
 	}
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
-	if err := (&clusterCAs{b, prober}).setup(mgr); err != nil {
+	if err := (&clusterCAs{b, prober, &consumers.Reader{}}).setup(mgr, o, authorities); err != nil {
 		return err
 	}
-	if err := (&apiServerCertificates{b, prober, seen}).setup(mgr, o.Workers); err != nil {
+	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
 	}
-	if err := (&nodeCredentials{b}).setup(mgr, o.Workers); err != nil {
+	if err := (&apiServerCertificates{b, prober, seen}).setup(mgr, o, authorities); err != nil {
 		return err
 	}
-	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+	if err := (&nodeCredentials{b}).setup(mgr, o, authorities); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
 		return fmt.Errorf("add the health check: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
+	if err := mgr.AddReadyzCheck("authority-namespace", b.home.check); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
 	return nil
 }
 
-const defaultWorkers = 4
+const (
+	defaultWorkers = 4
+	// reconciliationTimeout ends a reconciliation: none can hold up another namespace's for ever.
+	reconciliationTimeout = plan.LongestWrite
+)
 
 func options(workers int) controller.Options {
 	if workers <= 0 {
 		workers = defaultWorkers
 	}
-	return controller.Options{MaxConcurrentReconciles: workers}
+	return controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: reconciliationTimeout}
 }
 
 func orNone(address string) string {

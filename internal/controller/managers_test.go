@@ -13,13 +13,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // another starts a second operator for the same namespace, without any election, whose clock is ahead by so much.
 func (w *world) another(ahead time.Duration) *world {
 	w.t.Helper()
-	o := &world{t: w.t, ns: w.ns, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
+	o := &world{t: w.t, ns: w.ns, authority: w.authority, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
 	if ahead != 0 {
 		o.clock = testingclock.NewFakePassiveClock(w.clock.Now().Add(ahead))
 	}
@@ -118,7 +119,7 @@ func TestStaleManager(t *testing.T) {
 			t.Cleanup(stale.stop)
 			thaw := stale.freeze(frozen...)
 			// Its own writes would keep it waiting until it sees them.
-			heal := stale.failing("", "k8s-trust", http.StatusConflict)
+			heal := stale.failing("", "/secrets/"+authority.SecretName(w.ns, "k8s"), http.StatusConflict)
 			w.validity("k8s", 50000)
 			w.replaced("k8s", func(p plan.Phase) {
 				w.stop()
@@ -160,11 +161,11 @@ func TestOvertaken(t *testing.T) {
 			slow := w.another(0)
 			w.validity("k8s", 50000)
 			w.settled()
-			w.phase("k8s", string(plan.DistributingTrust))
+			w.phase("k8s", v1alpha1.PhaseDistributingTrust)
 			w.others, w.lone = nil, true
 			t.Cleanup(slow.stop)
 			w.stop()
-			holds, release := slow.holdBack(http.MethodGet, "/configmaps/k8s-trust", c.read)
+			holds, release := slow.holdBack(http.MethodGet, "/secrets/"+authority.SecretName(w.ns, "k8s"), c.read)
 			w.create(c.late)
 			<-holds
 			w.start()

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/probe"
@@ -96,5 +97,5 @@ func causes() map[string][]string {
 	for _, c := range plan.RotationCauses {
 		ca = append(ca, string(c))
 	}
-	return map[string][]string{kindClusterCA: ca, kindAPIServerCertificate: leaf, kindNodeCredential: leaf}
+	return map[string][]string{v1alpha1.KindClusterCA: ca, v1alpha1.KindAPIServerCertificate: leaf, v1alpha1.KindNodeCredential: leaf}
 }

@@ -84,7 +84,7 @@ func TestMetricsAreServed(t *testing.T) {
 	w.stop()
 	address := freeAddress(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, MetricsAddress: address, MetricsSecure: true})
+	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: address, MetricsSecure: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestMetricsCertificate(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	o.Namespace = w.ns
+	o.Namespace, o.AuthorityNamespace = w.ns, w.authority
 	mgr, err := controller.New(ctx, cfg, o)
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestMetricsOnce(t *testing.T) {
 	w.create(newCA("k8s"))
 	start := func() (stop func() error) {
 		ctx, cancel := context.WithCancel(t.Context())
-		mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, MetricsAddress: freeAddress(t)})
+		mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: freeAddress(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +202,7 @@ func TestMetricsOnce(t *testing.T) {
 	}
 	stop := start()
 	told()
-	mgr, err := controller.New(t.Context(), cfg, controller.Options{Namespace: w.ns, MetricsAddress: freeAddress(t)})
+	mgr, err := controller.New(t.Context(), cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: freeAddress(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

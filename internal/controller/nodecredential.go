@@ -14,14 +14,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 )
 
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
-// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+// +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=clusterpki-authority,verbs=create;patch
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=clustercas.clusterpki.io,verbs=get
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
@@ -31,10 +36,10 @@ type nodeCredentials struct{ base }
 func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.NodeCredential
 	if found, err := r.get(ctx, req, &c); !found {
-		return ctrl.Result{}, err
+		return skipped(err)
 	}
 	l := leaf{
-		owner: &c, kind: kindNodeCredential, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
+		owner: &c, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
 		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
 	}
 	l.desired, l.invalid = desiredCredential(&c)
@@ -44,10 +49,10 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	var leaseErr error
 	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
 	if err == nil {
-		err = r.claim(ctx, &l, l.secret)
+		l.keeper, err = r.keeper(ctx, c.Namespace)
 	}
 	if err == nil {
-		leaseErr = r.heed(ctx, &l)
+		leaseErr = r.attendLease(ctx, &l)
 		err = r.findKey(ctx, &c, &l, seen)
 	}
 	if err == nil {
@@ -77,30 +82,28 @@ type kubeconfigState struct {
 // reconcileKubeconfig renders the kubeconfig Secret from the leaf as it is. The key is never touched.
 func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st *leafState) (kubeconfigState, error) {
 	name := c.KubeconfigSecretName()
-	if err := r.claim(ctx, &l, name); err != nil {
-		return kubeconfigState{}, err
-	}
 	seen, err := r.cachedSecret(ctx, c.Namespace, name)
 	if err != nil {
 		return kubeconfigState{}, err
 	}
-	if seen != nil && !l.mine(seen) {
-		return kubeconfigState{}, conflict("Secret", name)
+	if seen != nil {
+		if err := l.keeper.Check(ctx, ownerOf(c), seen); err != nil {
+			return kubeconfigState{}, conflict(err)
+		}
 	}
 	k := kubeconfigState{known: true, exists: seen != nil}
 	if seen != nil {
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
-	held := holdingIn(seen)
-	api, server, err := r.server(ctx, c, *st, held, &k)
+	api, server, err := r.server(ctx, c, *st, l.claimOf(seen), &k)
 	if err != nil || server.bundle == nil {
 		return k, err
 	}
-	w, err := r.kubeconfigSecret(c, l, *st, api.Spec.Endpoint, server, seen)
+	w, err := kubeconfigSecret(c, *st, api.Spec.Endpoint, server)
 	if err != nil {
 		return k, err
 	}
-	err = r.ensureSecret(ctx, c, seen, w)
+	err = r.writeProduct(ctx, l, seen, w)
 	if seen == nil && apierrors.IsAlreadyExists(err) {
 		err = r.unexpected(ctx, l, name, err)
 	}
@@ -112,7 +115,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st leafState, held holding, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, st leafState, held consumers.Claim, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
@@ -135,7 +138,7 @@ func (r *nodeCredentials) server(
 	}
 	iss := st.issuer // where it issued, read just now
 	if !st.issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
-		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Trust[bundleKey]); err != nil {
+		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Revisions()); err != nil {
 			return api, issuer{}, err
 		}
 	}
@@ -146,18 +149,12 @@ func (r *nodeCredentials) server(
 }
 
 // kubeconfigSecret is the Secret as it should be.
-func (r *nodeCredentials) kubeconfigSecret(
-	c *v1alpha1.NodeCredential, l leaf, st leafState, endpoint string, server issuer, seen *corev1.Secret,
-) (wanted, error) {
-	pair := st.observed.Pair
-	data, absent, err := kubeconfigData(c, endpoint, server.bundle, pair)
-	if err != nil {
-		return wanted{}, err
-	}
-	was, h := holdingIn(seen), holding{Issuer: st.facts.issuer, Generation: st.facts.generation}
-	h.put(bundleKey, server.rendered(), was, data)
-	facts, err := h.dated(seen, data, was.Issuer == h.Issuer && was.Generation == h.Generation, l.said).facts()
-	return wanted{name: c.KubeconfigSecretName(), kind: kindNodeCredential, typ: corev1.SecretTypeOpaque, data: data, absent: absent, facts: facts}, err
+func kubeconfigSecret(c *v1alpha1.NodeCredential, st leafState, endpoint string, server issuer) (product, error) {
+	data, absent, err := kubeconfigData(c, endpoint, server.bundle, st.observed.Pair)
+	return product{
+		name: c.KubeconfigSecretName(), typ: corev1.SecretTypeOpaque, data: data, absent: absent,
+		bundles: map[string]rendered{bundleKey: server.rendered()}, claim: consumers.Claim{Issuer: st.claim.Issuer, Generation: st.claim.Generation},
+	}, err
 }
 
 // unusable says why a kubeconfig, as it is stored, cannot be used.
@@ -214,5 +211,5 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))
 	}
-	return r.conclude(ctx, before, c, &c.Status.Conditions, &c.Status.ObservedGeneration, rep, out)
+	return r.conclude(ctx, before, c, rep, out)
 }

@@ -68,7 +68,7 @@ func (h *hosts) check(after string) {
 
 // signers looks at the pairs with which others sign for themselves: API servers must know them.
 func (h *hosts) signers(after string) {
-	for ca := range h.ledgers {
+	for ca := range h.records {
 		for _, signer := range h.using("ClusterCA/"+ca, "tls.crt", anything) {
 			for name, d := range h.secrets {
 				for _, v := range h.inUse(d) {
@@ -202,8 +202,8 @@ func (p pair) openssl(dir string, now time.Time, leaves []string) error {
 // count notes how many objects may still be using a certificate of a generation before the one that signs now,
 // although they have one of that.
 func (h *hosts) count() {
-	for ca, l := range h.ledgers {
-		signing, _ := l.Signing()
+	for ca, r := range h.records {
+		signing, _ := r.Ledger.Active()
 		flying := map[string]bool{}
 		for _, d := range h.secrets {
 			versions := h.inUse(d)

@@ -3,9 +3,9 @@ package controller_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,35 +54,48 @@ func TestForeignSecret(t *testing.T) {
 	w.ready("node1", &v1alpha1.NodeCredential{})
 }
 
-// TestTwoNameOneSecret lets two objects name one Secret: the older has it, whoever was there first.
+// TestTwoNameOneSecret lets objects name each other's Secrets: each stays with the one that it was made for, however old the
+// other is, for as long as that one exists and names it.
 func TestTwoNameOneSecret(t *testing.T) {
-	w := newWorld(t)
-	older := newKubelet("zz-older", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "older" })
-	w.create(newCA("k8s"), newServer("k8s-master"), older)
-	w.ready("zz-older", &v1alpha1.NodeCredential{})
-	time.Sleep(time.Until(older.CreationTimestamp.Add(1100 * time.Millisecond))) // creation times have whole seconds
-	w.create(newKubelet("aa-younger", func(c *v1alpha1.NodeCredential) {
-		c.Spec.HostName, c.Spec.SecretName = "younger", "zz-older-tls"
-	}))
-	got := w.condition("aa-younger", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
-	if !strings.Contains(got.Message, `NodeCredential "zz-older" names Secret "zz-older-tls" too and is older`) {
-		t.Errorf("the message is %q", got.Message)
+	w := standard(t) // node1 is the oldest
+	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	w.settled()
+	before := map[string]string{}
+	taken := []string{"node2-tls", "node2-kubeconfig", "k8s-master-tls"}
+	for _, name := range taken {
+		before[name] = w.secret(name).ResourceVersion
 	}
-	if cn := w.pair("zz-older-tls").Cert.Subject.CommonName; cn != "system:node:older" {
-		t.Errorf("the Secret is %s", cn)
+	for name, text := range map[string]string{
+		"node2-tls": `NodeCredential "node2"`, "node2-kubeconfig": `NodeCredential "node2"`, "k8s-master-tls": `APIServerCertificate "k8s-master"`,
+	} {
+		edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = name })
+		got := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+		if want := fmt.Sprintf("Secret %q was made for %s, which names it and keeps it", name, text); !strings.Contains(got.Message, want) {
+			t.Errorf("the message is %q", got.Message)
+		}
+	}
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "" })
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.SecretName = "node2-tls" })
+	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.settled()
+	for _, name := range taken {
+		if got := w.secret(name).ResourceVersion; got != before[name] {
+			t.Errorf("Secret %s was written", name)
+		}
 	}
 
-	edit(w, "aa-younger", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
-	w.ready("aa-younger", &v1alpha1.NodeCredential{})
-	edit(w, "zz-older", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
-	w.eventually("the older takes over", func() error {
-		if cn := w.pair("shared").Cert.Subject.CommonName; cn != "system:node:older" {
-			return errors.New("the Secret is " + cn)
+	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "another" })
+	w.ready("node2", &v1alpha1.NodeCredential{})
+	w.restartAt(w.clock.Now())
+	w.eventually("the Secret is free, and taken", func() error {
+		if cn := w.pair("node2-tls").Cert.Subject.CommonName; cn != "k8s-master" {
+			return errors.New("it is that of " + cn)
 		}
 		return nil
 	})
-	w.condition("aa-younger", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
-	w.ready("zz-older", &v1alpha1.NodeCredential{})
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 }
 
 // TestStalledSpecKeepsTheCertificate asks for what cannot be issued: the last good certificate stays,
@@ -141,7 +154,7 @@ func TestChangingTheCARefReissues(t *testing.T) {
 	w.ready("clients", &v1alpha1.ClusterCA{})
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" })
 	w.eventually("it is signed by the other CA", func() error {
-		if !pki.SignedBy(w.pair("node1-tls").Cert, w.pair(w.generation("clients").Name).Cert) {
+		if !pki.SignedBy(w.pair("node1-tls").Cert, w.root("clients")) {
 			return errors.New("it is signed by the old CA")
 		}
 		return nil

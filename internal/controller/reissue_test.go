@@ -135,7 +135,7 @@ func TestRenewal(t *testing.T) {
 func TestExpiryShows(t *testing.T) {
 	w := standard(t)
 	w.stop()
-	w.delete(w.generation("k8s"))
+	w.loseKey("k8s", 1)
 	w.clock.SetTime(w.pair("node1-tls").Cert.NotAfter)
 	w.start()
 	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCAKeyMissing)
@@ -149,7 +149,7 @@ func TestLeafIsCappedByItsCA(t *testing.T) {
 	var c v1alpha1.NodeCredential
 	w.condition("node1", &c, v1alpha1.ValidityCappedCondition, metav1.ConditionTrue, v1alpha1.ReasonCAExpiresFirst)
 	w.ready("node1", &c)
-	ca := w.pair(w.generation("k8s").Name).Cert
+	ca := w.root("k8s")
 	if got := w.pair("node1-tls").Cert.NotAfter; !got.Equal(ca.NotAfter) {
 		t.Errorf("it ends at %s, its CA at %s", got, ca.NotAfter)
 	}

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,7 +13,6 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // TestRepair damages what was made, each time in one way, and waits until it is whole again.
@@ -40,6 +40,7 @@ func TestRepair(t *testing.T) {
 		{"the label is stripped", "node1-tls", func(s *corev1.Secret) { s.Labels = nil }, true},
 		{"the label of the kubeconfig is stripped", "node1-kubeconfig", func(s *corev1.Secret) { s.Labels = nil }, true},
 		{"the owner reference is stripped", "node1-tls", func(s *corev1.Secret) { s.OwnerReferences = nil }, true},
+		{"the owner's name is changed", "node1-tls", func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = "NodeCredential/node2" }, true},
 	} {
 		t.Run(c.name, func(*testing.T) {
 			before := w.secret(c.secret)
@@ -49,9 +50,22 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestLabelsOfOthers lets another tool write the label that says who manages an object: the operator does not contend for
+// it, and goes on managing the object.
+func TestLabelsOfOthers(t *testing.T) {
+	w := standard(t)
+	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Labels[v1alpha1.ManagedByLabel] = "policy" })
+	before := w.secret("node1-tls")
+	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["ca.crt"] = nil })
+	w.eventually("repaired", func() error { return whole(before, w.secret("node1-tls"), true) })
+	if got := w.secret("node1-tls").Labels[v1alpha1.ManagedByLabel]; got != "policy" {
+		t.Errorf("the label is %q", got)
+	}
+}
+
 // whole compares a repaired Secret with what it was.
 func whole(before, now *corev1.Secret, sameKey bool) error {
-	if len(now.Labels) == 0 || len(now.OwnerReferences) != 1 {
+	if len(now.Labels) == 0 || len(now.OwnerReferences) != 1 || now.Annotations[v1alpha1.OwnerAnnotation] != before.Annotations[v1alpha1.OwnerAnnotation] {
 		return errors.New("its marks are missing")
 	}
 	if now.Type == corev1.SecretTypeTLS {
@@ -104,14 +118,14 @@ func TestTrustIsRepaired(t *testing.T) {
 	w := standard(t)
 	var trust corev1.ConfigMap
 	w.get("k8s-trust", &trust)
-	bundle, ledger := trust.Data["ca.crt"], trust.Data["ledger"]
+	bundle := trust.Data["ca.crt"]
 	same := func() error {
 		var now corev1.ConfigMap
 		if w.missing("k8s-trust", &now) {
 			return errors.New("it is gone")
 		}
 		w.get("k8s-trust", &now)
-		if now.Data["ca.crt"] != bundle || sameGenerations(now.Data["ledger"], ledger) != nil || len(now.Labels) == 0 {
+		if now.Data["ca.crt"] != bundle || len(now.Labels) == 0 {
 			return fmt.Errorf("it is %v %v", now.Labels, now.Data)
 		}
 		return nil
@@ -123,44 +137,90 @@ func TestTrustIsRepaired(t *testing.T) {
 	w.eventually("the label is restored", same)
 
 	w.delete(&trust)
-	w.eventually("the ledger is rebuilt from the generation Secret", same)
+	w.eventually("it is published again", same)
 	w.ready("node1", &v1alpha1.NodeCredential{})
+}
 
-	edit(w, "k8s-trust", &corev1.ConfigMap{}, func(c *corev1.ConfigMap) { c.Data["ledger"] = "{" })
+// TestForgedClaim changes or removes the seal of what was made, or copies that of something else: it is then left alone, and
+// the object says so.
+func TestForgedClaim(t *testing.T) {
+	forge := map[string]func(w *world, s *corev1.Secret){
+		"removed": func(_ *world, s *corev1.Secret) { delete(s.Annotations, v1alpha1.ClaimAnnotation) },
+		"changed": func(_ *world, s *corev1.Secret) {
+			s.Annotations[v1alpha1.ClaimAnnotation] = strings.Replace(s.Annotations[v1alpha1.ClaimAnnotation], `"changed":"20`, `"changed":"19`, 1)
+		},
+		"copied": func(w *world, s *corev1.Secret) {
+			s.Annotations[v1alpha1.ClaimAnnotation] = w.secret("k8s-master-tls").Annotations[v1alpha1.ClaimAnnotation]
+		},
+	}
+	for name, change := range forge {
+		t.Run(name, func(t *testing.T) {
+			w := standard(t)
+			edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { change(w, s) })
+			c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+			if !strings.Contains(c.Message, `Secret "node1-tls" exists, and the operator did not make it`) {
+				t.Errorf("the message is %q", c.Message)
+			}
+			w.settled()
+			before := w.secret("node1-tls")
+			edit(w, "node1-tls", before, func(s *corev1.Secret) { s.Data["ca.crt"] = []byte("of somebody") })
+			w.settled()
+			if now := w.secret("node1-tls"); now.ResourceVersion != before.ResourceVersion {
+				t.Error("it was written")
+			}
+			w.delete(before)
+			w.eventually("it is made again", func() error {
+				if w.missing("node1-tls", &corev1.Secret{}) {
+					return errors.New("it is gone")
+				}
+				return nil
+			})
+			w.ready("node1", &v1alpha1.NodeCredential{})
+		})
+	}
+}
+
+// TestLedgerUnreadable damages what decides: nothing is made in its place.
+func TestLedgerUnreadable(t *testing.T) {
+	w := standard(t)
+	before := w.serials()
+	s := w.authoritySecret("k8s")
+	kept := s.Data["ledger.json"]
+	s.Data["ledger.json"] = []byte("{")
+	if err := w.api.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	w.restartAt(w.clock.Now())
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonLedgerUnreadable)
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(100) })
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady)
+	w.settled()
+	if after := w.serials(); !maps.Equal(after, before) {
+		t.Errorf("certificates were issued: %v instead of %v", after, before)
+	}
+	s = w.authoritySecret("k8s")
+	s.Data["ledger.json"] = kept
+	if err := w.api.Update(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
 }
 
-// sameGenerations compares two ledgers but for their revisions: one that was rebuilt goes on counting.
-func sameGenerations(a, b string) error {
-	one, err := plan.ParseLedger(a)
-	if err != nil {
-		return err
-	}
-	other, err := plan.ParseLedger(b)
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(one.Generations, other.Generations) || one.Revision < other.Revision {
-		return fmt.Errorf("%+v is not %+v", one, other)
-	}
-	return nil
-}
-
-// TestCAKeyMissing deletes the CA's key: nothing may be signed, changed or made in its place.
+// TestCAKeyMissing takes the CA's key away: nothing may be signed, changed or made in its place.
 func TestCAKeyMissing(t *testing.T) {
 	w := standard(t)
 	var trust corev1.ConfigMap
 	w.get("k8s-trust", &trust)
-	generation := w.generation("k8s")
-	leaf := w.secret("node1-tls")
+	ledger, leaf := w.ledger("k8s"), w.secret("node1-tls")
 
-	w.delete(generation)
+	restore := w.loseKey("k8s", 1)
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
-	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCAKeyMissing)
 	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
 
 	// Another certificate is asked for: it has to wait, and the present one stays.
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(100) })
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCAKeyMissing)
 	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
 	w.restartAt(w.clock.Now())
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
@@ -169,41 +229,22 @@ func TestCAKeyMissing(t *testing.T) {
 	}
 	var now corev1.ConfigMap
 	w.get("k8s-trust", &now)
-	if now.Data["ca.crt"] != trust.Data["ca.crt"] || now.Data["ledger"] != trust.Data["ledger"] {
-		t.Error("the trust bundle changed while the CA's key was missing")
-	}
-	if !w.missing(generation.Name, &corev1.Secret{}) {
-		t.Error("another CA was made in place of the missing one")
+	if now.Data["ca.crt"] != trust.Data["ca.crt"] || w.ledger("k8s").Revision != ledger.Revision {
+		t.Error("bundle or ledger changed while the CA's key was missing")
 	}
 
-	generation.ResourceVersion, generation.UID = "", ""
-	w.create(generation)
+	restore()
 	w.ready("k8s", &v1alpha1.ClusterCA{})
-	w.eventually("the waiting certificate is issued", func() error {
+	w.eventually("what waited is issued", func() error {
 		if bytes.Equal(w.secret("node1-tls").Data["tls.crt"], leaf.Data["tls.crt"]) {
-			return errors.New("it is the old one")
+			return errors.New("it is the old certificate")
 		}
 		return nil
 	})
 }
 
-// TestCAKeyAndTrustMissing deletes all that is left of a CA that was there once.
-func TestCAKeyAndTrustMissing(t *testing.T) {
-	w := standard(t)
-	w.stop()
-	generation := w.generation("k8s")
-	w.delete(generation)
-	w.delete(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}})
-	w.start()
-	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
-	if !w.missing("k8s-trust", &corev1.ConfigMap{}) || !w.missing(generation.Name, &corev1.Secret{}) {
-		t.Error("another CA was made in place of the missing one")
-	}
-	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
-}
-
-// TestDeletionPolicy deletes a ClusterCA and creates it again.
-func TestDeletionPolicy(t *testing.T) {
+// TestAbsenceIsNotDeletion deletes a ClusterCA and creates it again.
+func TestAbsenceIsNotDeletion(t *testing.T) {
 	w := standard(t)
 	var ca v1alpha1.ClusterCA
 	w.get("k8s", &ca)
@@ -224,33 +265,14 @@ func TestDeletionPolicy(t *testing.T) {
 	}
 
 	edit(w, "k8s", &ca, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
-	w.eventually("key and bundle belong to the ClusterCA", func() error {
+	w.eventually("the bundle belongs to the ClusterCA", func() error {
 		var trust corev1.ConfigMap
 		w.get("k8s-trust", &trust)
-		if n := len(trust.OwnerReferences) + len(w.generation("k8s").OwnerReferences); n != 2 {
-			return fmt.Errorf("there are %d owner references", n)
+		if len(trust.OwnerReferences) != 1 {
+			return fmt.Errorf("the owner references are %v", trust.OwnerReferences)
 		}
 		return nil
 	})
-}
-
-// TestUnlabelledGenerationIsFound strips the label of the CA's key and deletes everything else: the key must
-// be found all the same, and no other made.
-func TestUnlabelledGenerationIsFound(t *testing.T) {
-	w := standard(t)
-	var ca v1alpha1.ClusterCA
-	w.get("k8s", &ca)
-	w.stop()
-	edit(w, w.generation("k8s").Name, &corev1.Secret{}, func(s *corev1.Secret) { s.Labels = nil })
-	w.delete(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-trust"}})
-	w.delete(&ca)
-	w.start()
-	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(1000) }))
-	var again v1alpha1.ClusterCA
-	w.ready("k8s", &again)
-	if again.Status.Certificate.SHA256Fingerprint != ca.Status.Certificate.SHA256Fingerprint {
-		t.Error("another CA was made")
-	}
 }
 
 // TestTamperedStatusIsRepaired writes nonsense into a status.

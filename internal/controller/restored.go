@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,37 +20,7 @@ func restored(o client.Object) bool {
 // awaits is until when what was made for a restored object may still be on its way; zero where it was not restored.
 func awaits(o client.Object) time.Time {
 	if !restored(o) {
-		return time.Time{}
+		return zeroTime
 	}
 	return o.GetCreationTimestamp().Add(plan.Settling)
-}
-
-// unmark says how a person lets an object begin anew.
-const unmark = "remove its label " + v1alpha1.VeleroRestoreLabel + " and its annotation " + v1alpha1.RestoredAnnotation
-
-// awaitTrust keeps a restored ClusterCA from getting another CA, and from a ledger that is rebuilt from a part of
-// its keys while the rest is still on its way.
-func (r *clusterCAs) awaitTrust(ca *v1alpha1.ClusterCA, l plan.Ledger) error {
-	if !restored(ca) || len(l.Generations) > 0 && !r.clock.Now().Before(awaits(ca)) {
-		return nil
-	}
-	return stalled(v1alpha1.ReasonRestoreIncomplete,
-		"this ClusterCA was restored, and ConfigMap %q was not, so far: restore it and the Secrets of the CA's keys too; no other CA is made in "+
-			"their place. To begin anew with another CA, %s", ca.TrustConfigMapName(), unmark)
-}
-
-// awaitsRestore says whether an error is that something which was made for a restored object is not there.
-func awaitsRestore(err error) bool {
-	st, ok := errors.AsType[*stall](err)
-	return ok && st.reason == v1alpha1.ReasonRestoreIncomplete
-}
-
-// awaitKeys keeps a restored APIServerCertificate from getting other service account keys.
-func awaitKeys(o client.Object, secret string) error {
-	if !restored(o) {
-		return nil
-	}
-	return stalled(v1alpha1.ReasonRestoreIncomplete,
-		"this object was restored, and Secret %q, which is to hold its service account keys, is not there: restore it too. "+
-			"If they are asked for the first time, or to have new keys made, which ends every token signed so far, %s", secret, unmark)
 }

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,133 +8,231 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-var errOutdated = errors.New("it was changed in the meantime")
-
 // transitionNote is the text of a transition's event.
-func transitionNote(t plan.Transition, was, next plan.Ledger, seen plan.Seen) string {
-	from, to := next.Route()
+func transitionNote(t plan.Transition, was, now plan.Ledger, asked []plan.Consumer) string {
+	r := plan.Rotation{}
+	if rotation := now.Rotation; rotation != nil {
+		r = *rotation
+	} else if now.LastRotation != nil {
+		r = *now.LastRotation
+	}
 	switch t {
-	case plan.Stage:
-		return fmt.Sprintf("Another CA is wanted (%s): the key of generation %d was made", next.Cause, to)
 	case plan.Publish:
-		return fmt.Sprintf("Generation %d is published beside generation %d, which signs until every consumer trusts both", to, from)
+		return fmt.Sprintf("Another CA is wanted (%s): generation %d is published beside generation %d, which signs until every relying party trusts both",
+			r.Cause, r.To, r.From)
 	case plan.Switch:
-		return fmt.Sprintf("Every consumer trusts generation %d: it signs now, and every certificate is issued again", to)
+		return fmt.Sprintf("Every relying party trusts generation %d: it is active now, and every certificate is re-issued", r.To)
 	case plan.Withdraw:
-		if next.Emergency && !was.Emergency {
-			return fmt.Sprintf("Mode 'Emergency': generation %d is no longer trusted, although certificates of it may be in use; "+
-				"what has one stops working until it is delivered anew: %s", from, affected(seen))
+		if r.Emergency && !emergencyOf(was) {
+			return fmt.Sprintf("Emergency: generation %d is no longer trusted, although certificates of it may be in use; "+
+				"what has one stops working until it is redelivered: %s", r.From, names(asked))
 		}
-		return fmt.Sprintf("Every certificate in use is of generation %d: generation %d is no longer trusted", to, from)
-	case plan.Forget:
-		gone, _ := was.Route()
-		if was.Phase() == plan.Preparing {
-			_, gone = was.Route()
+		return fmt.Sprintf("Every certificate in use is of generation %d: generation %d is no longer trusted", r.To, r.From)
+	case plan.DeleteKey:
+		if r.Result == plan.RolledBack {
+			return fmt.Sprintf("The rotation was rolled back: no relying party trusts generation %d any more, and its key was deleted", r.To)
 		}
-		return fmt.Sprintf("Nothing trusts generation %d any more: its key was deleted", gone)
-	case plan.Abort:
-		_, gone := was.Route()
-		return fmt.Sprintf("Generation %d is no longer wanted, or its key is lost: it signed nothing, and is given up", gone)
+		return fmt.Sprintf("No relying party trusts generation %d any more: its key was deleted", r.From)
+	case plan.Rollback:
+		return fmt.Sprintf("Generation %d is no longer wanted, and has signed nothing: the rotation is rolled back", r.To)
 	case plan.Supersede:
-		return fmt.Sprintf("Generation %d signs and is trusted alone from now on: "+
-			"what has an older certificate or bundle stops working until it is delivered anew: %s", to, affected(seen))
+		return fmt.Sprintf("Emergency: generation %d is active and is trusted alone from now on: "+
+			"what has an older certificate or bundle stops working until it is redelivered: %s", r.To, names(asked))
 	case plan.Renew:
-		return fmt.Sprintf("Generation %d is the same key as generation %d, with new dates: nothing has to be issued again", to, from)
+		return fmt.Sprintf("Generation %d is the same key as generation %d, with new dates: no certificate is re-issued", r.To, r.From)
 	default:
 		return string(t)
 	}
 }
 
-// affected names the consumers of a CA.
-func affected(seen plan.Seen) string {
-	names := make([]string, 0, len(seen.Peers))
-	for _, p := range seen.Peers {
-		names = append(names, p.Name)
+// maxNames is how many consumers a message names.
+const maxNames = 10
+
+// names are the first ten consumers, and how many more there are.
+func names(pending []plan.Consumer) string {
+	var out []string
+	for i, c := range pending {
+		if i == maxNames {
+			out = append(out, fmt.Sprintf("and %d more", len(pending)-maxNames))
+			break
+		}
+		text := c.Kind + "/" + c.Name
+		if c.Reason != "" {
+			text += " (" + c.Reason + ")"
+		}
+		out = append(out, text)
 	}
-	return strings.Join(shortened(names), ", ")
+	return strings.Join(out, ", ")
 }
 
-// reportRotation puts a replacement into the status, and sets the next look at its gate.
-func (r *clusterCAs) reportRotation(ca *v1alpha1.ClusterCA, st caState, now time.Time, rep *report, out *outcome) {
-	status, conds := rotationStatus(ca, st, now)
-	ca.Status.Rotation, rep.warnings = status, append(rep.warnings, conds...)
-	if st.moved {
-		out.nextCheck = now.Add(time.Second)
-	} else if st.ledger.Phase() != plan.Completed {
-		out.nextCheck = now.Add(r.poll)
-	}
-}
-
-// rotationStatus describes a replacement for people, and as conditions.
-func rotationStatus(ca *v1alpha1.ClusterCA, st caState, now time.Time) (v1alpha1.RotationStatus, []metav1.Condition) {
-	l, phase := st.ledger, st.ledger.Phase()
+// reportRotation puts the rotation under way, and the last one, into the status and the conditions.
+func reportRotation(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *report) {
+	l := view.record.Ledger
+	ca.Status.Rotation = rotationStatus(l, view.step.gate)
+	ca.Status.LastRotation = lastRotationStatus(l.LastRotation)
+	phase := l.Phase()
 	if phase == plan.Completed {
-		return v1alpha1.RotationStatus{}, nil
+		return
 	}
-	s := v1alpha1.RotationStatus{
-		Phase: string(phase), Trigger: string(l.Cause), PhaseTime: metav1.NewTime(l.Since), StartTime: metav1.NewTime(l.Started),
+	rep.warnings = append(rep.warnings, metav1.Condition{
+		Type: v1alpha1.RotatingCondition, Status: metav1.ConditionTrue, Reason: string(phase), Message: phaseNote(l),
+	})
+	g := view.step.gate
+	if g.Phase != phase { // it has just begun, and is looked at in a moment
+		return
 	}
-	s.From, s.To = l.Route()
-	conds := []metav1.Condition{{
-		Type: v1alpha1.RotatingCondition, Status: metav1.ConditionTrue, Reason: string(phase), Message: phaseNotes[phase],
-	}}
-	g := st.gate
-	if g.Name != phase { // it has just begun, and is looked at in a moment
-		return s, conds
-	}
-	pending := shortened(g.Pending)
+	pending := names(g.Pending)
 	if g.Settling {
-		pending = append(pending, "consumers that may not be there yet")
+		pending = strings.TrimPrefix(pending+", consumers that may not be there yet", ", ")
 	}
-	s.Acked = fmt.Sprintf("%d/%d", g.Acknowledged, g.Required)
-	s.Gates = []v1alpha1.GateStatus{{
-		Name: string(phase), Acknowledged: new(int32(g.Acknowledged)), Required: new(int32(g.Required)), Pending: pending, //nolint:gosec // counts of objects
-	}}
-	if l.Emergency && len(pending) > 0 {
-		conds = append(conds, metav1.Condition{
+	if emergencyOf(l) && pending != "" {
+		rep.warnings = append(rep.warnings, metav1.Condition{
 			Type: v1alpha1.RedeliveryRequiredCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonEmergency,
-			Message: "the old CA is no longer trusted, and these are not known to have what replaces it; they may not work until it is delivered: " +
-				strings.Join(pending, ", "),
+			Message: "the old CA is no longer trusted, and these are not known to have what takes its place; they may not work until it is delivered: " +
+				pending,
 		})
 	}
-	if !g.Open() && now.Sub(l.Since) > ca.Spec.Rotation.Timeout.Duration {
-		conds = append(conds, metav1.Condition{
+	if !g.Open() && now.Sub(l.Since) > ca.Spec.Rotation.ProgressDeadline.Duration {
+		rep.warnings = append(rep.warnings, metav1.Condition{
 			Type: v1alpha1.RotationBlockedCondition, Status: metav1.ConditionTrue, Reason: string(phase),
-			Message: "the phase has waited for longer than spec.rotation.timeout, and skips nobody; it waits for " + strings.Join(pending, ", "),
+			Message: "the phase has waited for longer than spec.rotation.progressDeadline, and skips nobody; it waits for " + pending,
 		})
 	}
-	return s, conds
 }
 
-const maxPending = 10
-
-// shortened are the first ten names, and how many more there are.
-func shortened(names []string) []string {
-	if len(names) <= maxPending {
-		return names
+// phaseNote says what the present phase waits for.
+func phaseNote(l plan.Ledger) string {
+	switch l.Phase() {
+	case plan.DistributingTrust:
+		return "both CAs are in the trust bundle; the old one signs until every relying party trusts both"
+	case plan.Reissuing:
+		return "the new CA is active; every certificate is being re-issued"
+	default:
+		if l.Rotation != nil && l.Rotation.Result == plan.RolledBack {
+			return "the rotation is rolled back: the new CA is removed from the trust bundle; its key is deleted once no relying party trusts it any more"
+		}
+		return "the old CA is removed from the trust bundle; its key is deleted once no relying party trusts it any more"
 	}
-	return append(names[:maxPending:maxPending], fmt.Sprintf("and %d more", len(names)-maxPending))
 }
 
-var phaseNotes = map[plan.Phase]string{
-	plan.Preparing:         "the new CA's key is being made",
-	plan.DistributingTrust: "both CAs are published; the old one signs until every consumer trusts both",
-	plan.Reissuing:         "the new CA signs; every certificate is being issued again",
-	plan.WithdrawingTrust:  "the old CA is out of the bundle; its key is deleted once nothing trusts it any more",
+// rotationStatus describes the rotation under way; nothing where there is none.
+func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
+	phase := l.Phase()
+	if phase == plan.Completed {
+		return v1alpha1.RotationStatus{}
+	}
+	s := v1alpha1.RotationStatus{Phase: v1alpha1.Phase(phase)}
+	if r := l.Rotation; r != nil {
+		s.Reason, s.Trigger, s.From, s.To = v1alpha1.RotationReason(r.Cause), r.Trigger, r.From, r.To
+		s.SameKey, s.Emergency, s.Result = yes(r.SameKey), yes(r.Emergency), v1alpha1.RotationResult(r.Result)
+		s.StartTime, s.Phases = metav1.NewTime(r.Start), phaseStatuses(r)
+	}
+	if g.Phase != phase {
+		return s
+	}
+	s.Progress = fmt.Sprintf("%d/%d", g.Acknowledged, g.Required)
+	count := len(g.Pending)
+	for _, c := range g.Pending[:min(count, v1alpha1.MaxPending)] {
+		s.Pending = append(s.Pending, pendingStatus(c, l))
+	}
+	if g.Settling {
+		count++
+		if len(s.Pending) < v1alpha1.MaxPending {
+			s.Pending = append(s.Pending, v1alpha1.PendingConsumer{
+				Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
+			})
+		}
+	}
+	s.Acknowledged, s.Required, s.PendingCount = count32(g.Acknowledged), count32(g.Required), count32(count)
+	return s
+}
+
+func pendingStatus(c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
+	if c.Reason == "" {
+		c.Reason = v1alpha1.PendingNotIssued
+	}
+	if l.Phase() == plan.Reissuing && !c.Orphaned && !l.Admits(c.Seed) {
+		c.Reason = v1alpha1.PendingAwaitingWave
+	}
+	since := c.Since
+	if since.IsZero() || since.Before(l.Since) && c.Reason != v1alpha1.ReasonLeaseExpired {
+		since = l.Since
+	}
+	return v1alpha1.PendingConsumer{
+		Kind: c.Kind, Name: c.Name, Host: c.Host, Reason: c.Reason, Since: metav1.NewTime(since.UTC().Truncate(time.Second)),
+		Edit: cut(consumers.Edit(c), v1alpha1.MaxStatusText),
+	}
+}
+
+// phaseStatuses are all phases of a rotation: those that it never entered, and never will, are skipped.
+func phaseStatuses(r *plan.Rotation) []v1alpha1.PhaseStatus {
+	var out []v1alpha1.PhaseStatus
+	entered := map[plan.Phase]plan.PhaseTime{}
+	last := plan.Phase("")
+	for _, p := range r.Phases {
+		entered[p.Name], last = p, p.Name
+	}
+	later := false
+	for _, name := range v1alpha1.Phases() {
+		p, there := entered[plan.Phase(name)]
+		s := v1alpha1.PhaseStatus{Name: name, State: v1alpha1.PhaseSkipped}
+		switch {
+		case there && p.End.IsZero():
+			s.State, s.StartTime = v1alpha1.PhaseActive, metav1.NewTime(p.Start)
+		case there:
+			s.State, s.StartTime, s.EndTime = v1alpha1.PhaseDone, metav1.NewTime(p.Start), metav1.NewTime(p.End)
+		case later && r.End.IsZero():
+			s.State = v1alpha1.PhasePending
+		}
+		later = later || plan.Phase(name) == last
+		out = append(out, s)
+	}
+	return out
+}
+
+// lastRotationStatus describes a rotation that has ended.
+func lastRotationStatus(r *plan.Rotation) v1alpha1.LastRotationStatus {
+	if r == nil {
+		return v1alpha1.LastRotationStatus{}
+	}
+	return v1alpha1.LastRotationStatus{
+		From: r.From, To: r.To, Trigger: r.Trigger, Reason: v1alpha1.RotationReason(r.Cause), Result: v1alpha1.RotationResult(r.Result),
+		SameKey: yes(r.SameKey), Emergency: yes(r.Emergency), StartTime: metav1.NewTime(r.Start), EndTime: metav1.NewTime(r.End), Phases: phaseStatuses(r),
+	}
 }
 
 // generationStatuses lists the ledger's generations for people.
 func generationStatuses(l plan.Ledger) []v1alpha1.GenerationStatus {
 	out := make([]v1alpha1.GenerationStatus, 0, len(l.Generations))
-	for _, g := range l.Generations {
-		s := v1alpha1.GenerationStatus{Number: g.Number, State: string(g.State), SecretName: g.SecretName}
+	for _, g := range l.Generations[:min(len(l.Generations), v1alpha1.MaxGenerations)] {
+		s := v1alpha1.GenerationStatus{Number: g.Number, State: v1alpha1.GenerationState(g.State), SHA256Fingerprint: g.SHA256, Trigger: g.Trigger}
 		if !g.NotAfter.IsZero() {
 			s.NotAfter = metav1.NewTime(g.NotAfter)
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// yes is a status field that is absent unless it is true.
+func yes(b bool) *bool {
+	if !b {
+		return nil
+	}
+	return &b
+}
+
+func count32(n int) *int32 { return new(int32(n)) } //nolint:gosec // counts of objects
+
+// cut shortens a text to so many characters.
+func cut(text string, limit int) string {
+	runes := []rune(text)
+	if len(runes) <= limit {
+		return text
+	}
+	return string(runes[:limit-3]) + "..."
 }

@@ -18,19 +18,19 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// delivered lets the operator write what it has to, and moves the clock past the propagation delay: what is in the
-// Secrets is then in use everywhere.
+// delivered lets the operator write what it has to, and moves the clock past the propagation delay and the longest write:
+// what is in the Secrets is then in use everywhere.
 func (w *world) delivered() {
 	w.t.Helper()
 	w.settled()
-	w.clock.SetTime(w.clock.Now().Add(11 * time.Minute))
+	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
 }
 
 // phase waits until a rotation is in a phase; "" is none.
-func (w *world) phase(ca, want string) *v1alpha1.ClusterCA {
+func (w *world) phase(ca string, want v1alpha1.Phase) *v1alpha1.ClusterCA {
 	w.t.Helper()
 	var c v1alpha1.ClusterCA
-	w.eventually("phase "+want, func() error {
+	w.eventually("phase "+string(want), func() error {
 		w.get(ca, &c)
 		if c.Status.Rotation.Phase != want || c.Status.ObservedGeneration != c.Generation {
 			return fmt.Errorf("the phase is %q: %+v", c.Status.Rotation.Phase, c.Status)
@@ -43,8 +43,8 @@ func (w *world) phase(ca, want string) *v1alpha1.ClusterCA {
 // pendingOf are those whom a replacement waits for.
 func pendingOf(ca *v1alpha1.ClusterCA) []string {
 	var out []string
-	for _, g := range ca.Status.Rotation.Gates {
-		out = append(out, g.Pending...)
+	for _, p := range ca.Status.Rotation.Pending {
+		out = append(out, p.Kind+"/"+p.Name)
 	}
 	return out
 }
@@ -93,7 +93,7 @@ func (w *world) verified(credentials ...string) error {
 // TestRotation replaces the CA by editing one field, and looks at the Secrets in every phase.
 func TestRotation(t *testing.T) {
 	w := standard(t)
-	old := w.pair(w.generation("k8s").Name).Cert
+	old := w.root("k8s")
 	signedBy := func(secret string, ca *x509.Certificate) error {
 		if !pki.SignedBy(w.pair(secret).Cert, ca) {
 			return errors.New(secret + " is signed by the other CA")
@@ -115,7 +115,7 @@ func TestRotation(t *testing.T) {
 		return nil
 	})
 	ca := w.phase("k8s", "DistributingTrust")
-	next := w.pair(ca.Status.Generations[1].SecretName).Cert
+	next := w.record("k8s").CAs[ca.Status.Generations[1].Number].Cert
 	if next.Subject.CommonName != "k8s g2" {
 		t.Errorf("CN=%s", next.Subject.CommonName)
 	}
@@ -143,7 +143,7 @@ func TestRotation(t *testing.T) {
 	if len(ca.Status.Generations) != 1 || ca.Status.Certificate.SHA256Fingerprint != pki.FingerprintOf(next) {
 		t.Errorf("status is %+v", ca.Status)
 	}
-	if got := w.pair(w.generation("k8s").Name).Cert; !got.Equal(next) {
+	if got := w.root("k8s"); !got.Equal(next) {
 		t.Error("the old key is still there, or the new one is not")
 	}
 	must(w.verified("node1", "node2"))
@@ -153,7 +153,7 @@ func TestRotation(t *testing.T) {
 // TestRevertAborts takes the edit back before the new CA signs.
 func TestRevertAborts(t *testing.T) {
 	w := standard(t)
-	old := w.generation("k8s").Name
+	old := w.root("k8s")
 	leaf := w.secret("node1-tls").Data["tls.crt"]
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 	w.phase("k8s", "DistributingTrust")
@@ -162,7 +162,7 @@ func TestRevertAborts(t *testing.T) {
 	w.published("node1", 1)
 	w.delivered()
 	ca := w.phase("k8s", "")
-	if len(ca.Status.Generations) != 1 || ca.Status.Generations[0].SecretName != old {
+	if len(ca.Status.Generations) != 1 || !w.root("k8s").Equal(old) {
 		t.Errorf("the generations are %+v", ca.Status.Generations)
 	}
 	if err := differs(w.secret("node1-tls").Data["tls.crt"], leaf); err != nil {
@@ -174,18 +174,22 @@ func TestRevertAborts(t *testing.T) {
 func TestManualDelivery(t *testing.T) {
 	w := standard(t)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2026-11" })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
 	w.phase("k8s", "DistributingTrust")
 	w.published("node1", 2)
 	w.clock.SetTime(w.clock.Now().Add(73 * time.Hour))
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationBlockedCondition, metav1.ConditionTrue, "DistributingTrust")
-	ca := w.phase("k8s", "DistributingTrust")
-	if got := pendingOf(ca); len(got) != 1 || got[0] != "NodeCredential/node1" {
-		t.Errorf("pending are %v", got)
-	}
+	var ca *v1alpha1.ClusterCA
+	w.eventually("the credential is waited for", func() error {
+		ca = w.phase("k8s", "DistributingTrust")
+		if got := pendingOf(ca); len(got) != 1 || got[0] != "NodeCredential/node1" {
+			return fmt.Errorf("pending are %v", got)
+		}
+		return nil
+	})
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Acknowledged = &v1alpha1.AcknowledgedDelivery{
-			Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: ca.Status.Trust.Revision}},
+			Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: ca.Status.Trust.BundleSHA256}},
 		}
 	})
 	w.phase("k8s", "Reissuing")
@@ -195,11 +199,11 @@ func TestManualDelivery(t *testing.T) {
 func TestManualServer(t *testing.T) {
 	w := standard(t)
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2026-11" })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
 	state := func(a v1alpha1.AcknowledgedDelivery) {
 		var ca v1alpha1.ClusterCA
 		w.get("k8s", &ca)
-		a.Trust = []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: ca.Status.Trust.Revision}}
+		a.Trust = []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: ca.Status.Trust.BundleSHA256}}
 		edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Acknowledged = &a })
 	}
 	w.phase("k8s", "DistributingTrust")
@@ -226,7 +230,7 @@ func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 	w.phase("k8s", "DistributingTrust")
 	w.published("node1", 2)
-	heal := w.failing(http.MethodPut, "/secrets/node1-kubeconfig", http.StatusInternalServerError)
+	heal := w.failing(http.MethodPatch, "/secrets/node1-kubeconfig", http.StatusInternalServerError)
 	w.delivered()
 	w.phase("k8s", "Reissuing")
 	old := w.secret("node1-kubeconfig").Data["tls.crt"]
@@ -275,9 +279,9 @@ func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
 // TestEmergency distrusts the old CA at once.
 func TestEmergency(t *testing.T) {
 	w := standard(t)
-	old := w.pair(w.generation("k8s").Name).Cert
+	old := w.root("k8s")
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
-		c.Spec.Rotation.Mode, c.Spec.Rotation.Revision = v1alpha1.RotationEmergency, "leaked"
+		c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = "leaked", "leaked"
 	})
 	w.phase("k8s", "WithdrawingTrust")
 	w.eventually("nothing of the old CA is left", func() error {
@@ -294,7 +298,7 @@ func TestEmergency(t *testing.T) {
 	})
 	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RedeliveryRequiredCondition, metav1.ConditionTrue, v1alpha1.ReasonEmergency)
 	for _, text := range []string{c.Message, w.event("Supersede").Note} {
-		if !strings.Contains(text, "APIServerCertificate/k8s-master, NodeCredential/node1") {
+		if !strings.Contains(text, "APIServerCertificate/k8s-master") || !strings.Contains(text, "NodeCredential/node1") {
 			t.Errorf("it does not say what stops working: %q", text)
 		}
 	}

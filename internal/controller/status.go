@@ -99,6 +99,7 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 		next = append([]metav1.Condition{ready}, next...)
 	}
 	for _, c := range next {
+		c.Message = cut(c.Message, v1alpha1.MaxConditionMessage)
 		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
 		if was := meta.FindStatusCondition(old, c.Type); was != nil && was.Status == c.Status {
@@ -109,11 +110,14 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 	return out
 }
 
+// maxSerial bounds a serial number in a status, in characters. RFC 5280 §4.1.2.2 allows 40; somebody else's may have more.
+const maxSerial = 64
+
 // certificateStatus describes a certificate for people.
 func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
 		SecretName:        secret,
-		SerialNumber:      pki.SerialOf(pair.Cert),
+		SerialNumber:      cut(pki.SerialOf(pair.Cert), maxSerial),
 		NotBefore:         metav1.NewTime(pair.Cert.NotBefore),
 		NotAfter:          metav1.NewTime(pair.Cert.NotAfter),
 		IssuerGeneration:  generation,
@@ -152,7 +156,7 @@ func isStall(err error) bool {
 // leafCertificate is the certificate part of a leaf's status; what was there stays if nothing is known.
 func leafCertificate(l leaf, st leafState, was v1alpha1.CertificateStatus) (v1alpha1.CertificateStatus, int32) {
 	if st.observed == nil || st.observed.Err != nil {
-		return was, st.facts.revision
+		return was, st.claim.Revision
 	}
 	d := l.desired
 	d.Issuer = st.issuer.pair
@@ -160,50 +164,54 @@ func leafCertificate(l leaf, st leafState, was v1alpha1.CertificateStatus) (v1al
 	if l.invalid == nil {
 		renewal = plan.RenewalTime(d, st.observed.Pair.Cert)
 	}
-	return certificateStatus(l.secret, st.observed.Pair, renewal, st.facts.generation), st.facts.revision
+	return certificateStatus(l.secret, st.observed.Pair, renewal, st.claim.Generation), st.claim.Revision
 }
 
 // patchStatus writes the status once, if it changed.
-func (b *base) patchStatus(ctx context.Context, before, after client.Object) error {
+func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) error {
 	if equality.Semantic.DeepEqual(before, after) {
 		return nil
 	}
-	err := b.client.Status().Patch(ctx, after, client.MergeFrom(before))
-	if err != nil && !apierrors.IsNotFound(err) { // it was deleted in the meantime
+	// Under the resourceVersion that was read: from a cache that lags, fields that were just removed would seem unchanged.
+	err := b.client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	switch {
+	case err == nil:
+		b.wrote.updated(after.Kind(), after)
+		return nil
+	case apierrors.IsNotFound(err): // it was deleted in the meantime
+		return nil
+	default:
 		return fmt.Errorf("patch status: %w", err)
 	}
-	return nil
 }
 
 // outcome is what a reconciliation did, and when its answer changes by itself.
 type outcome struct {
-	issuedInto string // the Secret; "" where nothing was issued
-	reason     plan.Reason
-	nextCheck  time.Time
+	issued    string // what was issued, and where to; "" where nothing was
+	reason    plan.Reason
+	nextCheck time.Time
 }
 
 func (st leafState) outcome(l leaf, now time.Time) outcome {
 	o := outcome{reason: st.decision.Reason, nextCheck: sooner(st.decision.NextCheck, turnsAt(l.agent, now))}
 	if st.issued {
-		o.issuedInto = l.secret
+		o.issued = fmt.Sprintf("a certificate into Secret %q", l.secret)
 	}
 	return o
 }
 
 // conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
-// conds and observed point into after.
-func (b *base) conclude(
-	ctx context.Context, before, after client.Object, conds *[]metav1.Condition, observed *int64, rep report, o outcome,
-) (ctrl.Result, error) {
+func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	b.announceIssued(after, o)
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
+	conds := after.StatusConditions()
 	old := *conds
 	*conds = settle(b.clock.Now(), after.GetGeneration(), old, conditions(rep))
-	*observed = after.GetGeneration()
+	*after.ObservedGeneration() = after.GetGeneration()
 	if err := b.patchStatus(ctx, before, after); err != nil {
-		return ctrl.Result{}, err
+		return b.result(err, zeroTime)
 	}
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
@@ -211,11 +219,10 @@ func (b *base) conclude(
 }
 
 // announceIssued counts an issuance, and emits one event for it.
-func (b *base) announceIssued(on client.Object, o outcome) {
-	if o.issuedInto != "" {
-		b.counts.Issued(kindOf(on), string(o.reason))
-		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue",
-			"Issued a certificate into Secret %q: %s", o.issuedInto, o.reason)
+func (b *base) announceIssued(on v1alpha1.Object, o outcome) {
+	if o.issued != "" {
+		b.counts.Issued(on.Kind(), string(o.reason))
+		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue", "Issued %s: %s", o.issued, o.reason)
 	}
 }
 

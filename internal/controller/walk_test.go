@@ -1,9 +1,10 @@
 package controller_test
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,21 +22,10 @@ func (w *world) later(d time.Duration) {
 	w.settled()
 }
 
-// ledger reads a CA's ledger, the only truth about where its replacement stands.
+// ledger reads a CA's ledger, the only truth about where its rotation stands.
 func (w *world) ledger(ca string) plan.Ledger {
 	w.t.Helper()
-	var l plan.Ledger
-	w.eventually("the ledger of "+ca, func() error {
-		var cm corev1.ConfigMap
-		if w.missing(ca+"-trust", &cm) {
-			return errors.New("there is none")
-		}
-		w.get(ca+"-trust", &cm)
-		var err error
-		l, err = plan.ParseLedger(cm.Data["ledger"])
-		return err
-	})
-	return l
+	return w.record(ca).Ledger
 }
 
 // phases are those of a whole replacement that a test can stop at.
@@ -50,7 +40,7 @@ func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 	for range 60 {
 		w.settled()
 		phase := w.ledger(ca).Phase()
-		if phase != plan.Completed && phase != plan.Preparing && !slices.Contains(seen, phase) {
+		if phase != plan.Completed && !slices.Contains(seen, phase) {
 			seen = append(seen, phase)
 			if at != nil {
 				at(phase)
@@ -63,7 +53,7 @@ func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 		if still == 3 {
 			return seen
 		}
-		w.later(11 * time.Minute)
+		w.later(13 * time.Minute)
 	}
 	w.t.Fatalf("the replacement of %s does not end: %+v; pending are %v", ca, w.ledger(ca), pendingOf(w.clusterCA(ca)))
 	return nil
@@ -93,12 +83,8 @@ func (w *world) whole(ca string) {
 	if len(l.Generations) != 1 || l.Phase() != plan.Completed {
 		w.t.Errorf("the ledger is %+v", l)
 	}
-	var secrets corev1.SecretList
-	w.list(&secrets)
-	for _, s := range secrets.Items {
-		if s.Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/"+ca && s.Annotations[v1alpha1.GenerationAnnotation] != "" && !l.NamesSecret(s.Name) {
-			w.t.Errorf("Secret %s is left", s.Name)
-		}
+	if keys := slices.DeleteFunc(slices.Collect(maps.Keys(w.authoritySecret(ca).Data)), func(k string) bool { return !strings.HasSuffix(k, ".key") }); len(keys) != 1 {
+		w.t.Errorf("the keys %v are left", keys)
 	}
 }
 
@@ -115,7 +101,7 @@ func (w *world) serials() map[string]string {
 	var secrets corev1.SecretList
 	w.list(&secrets)
 	for _, s := range secrets.Items {
-		if s.Annotations[v1alpha1.GenerationAnnotation] == "" && len(s.Data["tls.crt"]) > 0 {
+		if len(s.Data["tls.crt"]) > 0 {
 			out[s.Name] = fmt.Sprintf("%x", w.pair(s.Name).Cert.SerialNumber)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -39,6 +40,7 @@ func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
 		{&v1alpha1.APIServerCertificate{}, caIndex, caNames},
 		{&v1alpha1.NodeCredential{}, caIndex, caNames},
 		{&v1alpha1.NodeCredential{}, serverIndex, serverNames},
+		{&v1alpha1.ClusterCA{}, secretIndex, secretNames},
 		{&v1alpha1.APIServerCertificate{}, secretIndex, secretNames},
 		{&v1alpha1.NodeCredential{}, secretIndex, secretNames},
 	} {
@@ -50,8 +52,8 @@ func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
 }
 
 func parentNames(o client.Object) []string {
-	if ca, ok := o.(*v1alpha1.ClusterCA); ok && parentOf(ca) != "" {
-		return []string{parentOf(ca)}
+	if ca, ok := o.(*v1alpha1.ClusterCA); ok && ca.ParentName() != "" {
+		return []string{ca.ParentName()}
 	}
 	return nil
 }
@@ -81,6 +83,8 @@ func serverNames(o client.Object) []string {
 func secretNames(o client.Object) []string {
 	var names []string
 	switch c := o.(type) {
+	case *v1alpha1.ClusterCA:
+		names = []string{c.Spec.SecretName}
 	case *v1alpha1.APIServerCertificate:
 		names = []string{c.TLSSecretName(), c.ServiceAccountSecretName()}
 	case *v1alpha1.NodeCredential:
@@ -145,8 +149,7 @@ func (b *base) throughServers(nameOf func(client.Object) string) finder {
 // lookUp lists by an index in the namespace of an object that changed. An error is logged: the next timed
 // visit heals a missed event.
 func (b *base) lookUp(ctx context.Context, changed client.Object, field, value string, into client.ObjectList) bool {
-	err := b.client.List(ctx, into, client.InNamespace(changed.GetNamespace()), client.MatchingFields{field: value},
-		client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
+	err := b.client.List(ctx, into, client.InNamespace(changed.GetNamespace()), client.MatchingFields{field: value}, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Could not list what depends on an object", "object", klog.KObj(changed))
 	}
@@ -197,54 +200,56 @@ func ownerName(o client.Object, kind string) string {
 	return name
 }
 
-func caOwner(o client.Object) string    { return ownerName(o, kindClusterCA) }
 func objectName(o client.Object) string { return o.GetName() }
 
 // specChanged passes creation, deletion and changes of the spec, not of the status.
 var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 
-func (r *clusterCAs) setup(mgr ctrl.Manager) error {
+// secretObject is a Secret as an object: what handlers of any kind are made for.
+func secretObject() client.Object { return &corev1.Secret{} }
+
+func (r *clusterCAs) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.ClusterCAList{} }
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.ClusterCA{}).
-		Watches(&corev1.Secret{}, toOwner(kindClusterCA)).
-		Watches(&corev1.ConfigMap{}, toOwner(kindClusterCA)).
-		Watches(&corev1.ConfigMap{}, all(r.dependents(list, parentIndex, caOwner))).
+		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindClusterCA)).
+		Watches(&corev1.ConfigMap{}, toOwner(v1alpha1.KindClusterCA)).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, parentIndex, objectName))))).
 		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, parentIndex, objectName)), specChanged).
-		Complete(r)
-	return setupError(err, kindClusterCA)
+		WithOptions(options(o.Workers)).
+		Complete(timed[reconcile.Request]{r, r.progress})
+	return setupError(err, v1alpha1.KindClusterCA)
 }
 
-func (r *apiServerCertificates) setup(mgr ctrl.Manager, workers int) error {
+func (r *apiServerCertificates) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
+	ofCA := r.dependents(list, caIndex, objectName)
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.APIServerCertificate{}).
-		Watches(&corev1.Secret{}, toOwner(kindAPIServerCertificate)).
-		Watches(&coordinationv1.Lease{}, toOwner(kindAPIServerCertificate), r.heard()).
-		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
-		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
-		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).
+		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindAPIServerCertificate)).
+		Watches(&coordinationv1.Lease{}, toOwner(v1alpha1.KindAPIServerCertificate), r.leaseChanged()).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA)))).
+		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		WatchesRawSource(source.Channel(r.seen, &handler.EnqueueRequestForObject{})).
-		WithOptions(options(workers)).
-		Complete(r)
-	return setupError(err, kindAPIServerCertificate)
+		WithOptions(options(o.Workers)).
+		Complete(timed[reconcile.Request]{r, r.progress})
+	return setupError(err, v1alpha1.KindAPIServerCertificate)
 }
 
-func (r *nodeCredentials) setup(mgr ctrl.Manager, workers int) error {
+func (r *nodeCredentials) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }
+	ofCA, ofServer := r.dependents(list, caIndex, objectName), r.throughServers(objectName)
 	err := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.NodeCredential{}).
-		Watches(&corev1.Secret{}, toOwner(kindNodeCredential)).
-		Watches(&coordinationv1.Lease{}, toOwner(kindNodeCredential), r.heard()).
-		Watches(&corev1.Secret{}, r.ofSigning(r.dependents(list, caIndex, caOwner))).
-		Watches(&corev1.ConfigMap{}, concerned(r.dependents(list, caIndex, caOwner))).
-		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), another).
-		Watches(&corev1.ConfigMap{}, concerned(r.throughServers(caOwner))).
-		Watches(&v1alpha1.ClusterCA{}, all(r.throughServers(objectName)), another).
+		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindNodeCredential)).
+		Watches(&coordinationv1.Lease{}, toOwner(v1alpha1.KindNodeCredential), r.leaseChanged()).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA), concerned(ofServer)))).
+		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
+		Watches(&v1alpha1.ClusterCA{}, all(ofServer), another).
 		Watches(&v1alpha1.APIServerCertificate{}, all(r.dependents(list, serverIndex, objectName)), specChanged).
-		WithOptions(options(workers)).
-		Complete(r)
-	return setupError(err, kindNodeCredential)
+		WithOptions(options(o.Workers)).
+		Complete(timed[reconcile.Request]{r, r.progress})
+	return setupError(err, v1alpha1.KindNodeCredential)
 }
 
 func setupError(err error, kind string) error {

@@ -72,9 +72,9 @@ func TestTheWireMustAgree(t *testing.T) {
 			Addresses: []string{replicas[0].address, replicas[1].address}, Interval: metav1.Duration{Duration: time.Second},
 		}
 	})
-	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.ServingCondition, metav1.ConditionTrue, v1alpha1.ReasonSeen)
+	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.ServingCondition, metav1.ConditionTrue, v1alpha1.ReasonAsExpected)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
-	for _, step := range []struct{ phase, next string }{
+	for _, step := range []struct{ phase, next v1alpha1.Phase }{
 		{"DistributingTrust", "Reissuing"}, {"Reissuing", "WithdrawingTrust"}, {"WithdrawingTrust", ""},
 	} {
 		w.phase("k8s", step.phase)
@@ -87,7 +87,7 @@ func TestTheWireMustAgree(t *testing.T) {
 				return nil
 			})
 			if i == 0 && step.phase == "DistributingTrust" {
-				c := w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.ServingCondition, metav1.ConditionFalse, v1alpha1.ReasonNotSeen)
+				c := w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.ServingCondition, metav1.ConditionFalse, v1alpha1.ReasonMissingClientCA)
 				if !strings.Contains(c.Message, `does not accept clients of the CA "CN=k8s g2"`) {
 					t.Errorf("the message is %q", c.Message)
 				}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 )
@@ -34,11 +33,6 @@ type Viewer struct {
 	// dashboard reads no others.
 	Everything bool
 	Namespaces []string
-}
-
-// sees says whether a namespace may be shown.
-func (v Viewer) sees(namespace string) bool {
-	return v.Everything || slices.Contains(v.Namespaces, namespace)
 }
 
 // scope is the same for viewers who see the same.

@@ -1,4 +1,4 @@
-// Package dashboard serves a page that shows the PKI of clusters, live: the CAs on a timeline, their replacement as it
+// Package dashboard serves a page that shows the PKI of clusters, live: the CAs on a timeline, their rotation as it
 // happens, who has acknowledged, and what expires next. It reads the three kinds from a cache, never a Secret, and it
 // writes nothing.
 package dashboard

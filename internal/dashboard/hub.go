@@ -33,7 +33,6 @@ type hub struct {
 	mu      sync.Mutex
 	now     time.Time
 	objects status.Objects
-	memory  Memory
 	pages   map[string][]byte // of this look, by scope
 	changed chan struct{}     // closed by the next look
 }
@@ -107,7 +106,6 @@ func (h *hub) look(ctx context.Context) error {
 	defer h.mu.Unlock()
 	h.now = h.clock.Now()
 	h.objects = status.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items}
-	h.memory = h.memory.Look(h.now, h.objects.CAs)
 	h.pages = map[string][]byte{}
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -135,7 +133,7 @@ func (h *hub) page(v Viewer) (page []byte, changed <-chan struct{}, err error) {
 	page, ok := h.pages[v.scope()]
 	if !ok {
 		var b bytes.Buffer
-		if err := templates.ExecuteTemplate(&b, "live", Build(h.now, within(h.objects, v), h.memory.In(v.sees))); err != nil {
+		if err := templates.ExecuteTemplate(&b, "live", Build(h.now, within(h.objects, v))); err != nil {
 			return nil, nil, fmt.Errorf("make the page: %w", err)
 		}
 		page = b.Bytes()

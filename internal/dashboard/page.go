@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 //go:embed assets
@@ -27,7 +29,9 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"mark":    markOf,
 	"tone":    toneOf,
 	"asof":    func(now time.Time, v any) timed { return timed{now, v} },
-	"route":   route,
+	"pending": timeline.NameOf,
+	"expect":  status.ExpectedText,
+	"step":    classOf,
 }).ParseFS(files, "assets/*.html"))
 
 // timed is something to show as of a moment.
@@ -88,15 +92,17 @@ func shortKind(kind string) string {
 	}
 }
 
-// route names the generations of a replacement.
-func route(r Replacement) string {
-	switch {
-	case r.GivenUp:
-		return fmt.Sprintf("generation %d is given up", max(r.From, r.To))
-	case r.To == 0:
-		return fmt.Sprintf("generation %d", r.From)
+// classOf is how a phase looks.
+func classOf(s v1alpha1.PhaseState) string {
+	switch s {
+	case v1alpha1.PhaseDone:
+		return "done"
+	case v1alpha1.PhaseActive:
+		return "present"
+	case v1alpha1.PhaseSkipped:
+		return "skipped"
 	default:
-		return fmt.Sprintf("generation %d → %d", r.From, r.To)
+		return "ahead"
 	}
 }
 
@@ -116,15 +122,11 @@ func toneOf(v any) string {
 			return "bad"
 		}
 		return "busy"
-	case status.Acknowledgment:
-		switch v {
-		case status.Acknowledged:
+	case v1alpha1.RotationResult:
+		if v == v1alpha1.RotationCompleted {
 			return "good"
-		case status.Waiting:
-			return "busy"
-		default:
-			return "plain"
 		}
+		return "busy"
 	default:
 		return "plain"
 	}

@@ -7,6 +7,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // How much of each the page shows; what is left out is counted.
@@ -22,16 +23,16 @@ type View struct {
 	Totals       Totals
 	Problems     []status.Problem
 	MoreProblems int
-	Replacements []Replacement
+	Rotations    []timeline.Rotation
 	// Next are the certificates that expire next.
 	Next     []Expiry
 	Clusters []Cluster
-	// Log is what happened since the dashboard began to look, the latest first.
+	// Log is what happened of late, the latest first.
 	Log []Entry
 }
 
 // Totals count what there is.
-type Totals struct{ Clusters, CAs, Certificates, Errors, Warnings, Replacing int }
+type Totals struct{ Clusters, CAs, Certificates, Errors, Warnings, Rotating int }
 
 // Expiry is one certificate, and when it ends.
 type Expiry struct {
@@ -59,17 +60,17 @@ type APIServer struct {
 type Authority struct {
 	Namespace, Name, Parent string
 	status.State
-	Replacing    bool
+	Rotating     bool
 	Bars         []Bar
 	Certificates []status.Certificate
 	More         int // certificates that are not shown
 	TrustedBy    int
 }
 
-// Build makes the view of the objects; memory is what was seen before.
-func Build(now time.Time, objects status.Objects, memory Memory) View {
+// Build makes the view of the objects.
+func Build(now time.Time, objects status.Objects) View {
 	report := status.Build(now, objects, "")
-	v := View{Time: report.Time, Problems: report.Problems, Log: memory.Log}
+	v := View{Time: report.Time, Problems: report.Problems, Log: logOf(now, objects)}
 	v.Totals.Errors = report.Errors()
 	v.Totals.Warnings = len(report.Problems) - v.Totals.Errors
 	if len(v.Problems) > maxProblems {
@@ -92,10 +93,10 @@ func Build(now time.Time, objects status.Objects, memory Memory) View {
 	for i := range v.Clusters {
 		v.Clusters[i].finish(now, objects)
 	}
-	v.Replacements = replacements(objects, memory)
-	for _, r := range v.Replacements {
-		if r.Ended.IsZero() {
-			v.Totals.Replacing++
+	v.Rotations = rotations(now, objects)
+	for _, r := range v.Rotations {
+		if !r.Over() {
+			v.Totals.Rotating++
 		}
 	}
 	v.Totals.Clusters = len(v.Clusters)
@@ -114,7 +115,7 @@ func flat(a status.Authority) []status.Authority {
 // authority adds a CA to its cluster. A CA that is named and does not exist has no object.
 func (v *View) authority(a status.Authority, object *v1alpha1.ClusterCA) {
 	out := Authority{
-		Namespace: a.Namespace, Name: a.Name, Parent: a.Parent, State: a.State, Replacing: a.Rotation != nil,
+		Namespace: a.Namespace, Name: a.Name, Parent: a.Parent, State: a.State, Rotating: a.Rotation != nil,
 		Certificates: a.Certificates, TrustedBy: len(a.TrustedBy),
 	}
 	if object != nil {

@@ -35,7 +35,7 @@ func ca(namespace, name string, mods ...func(*v1alpha1.ClusterCA)) v1alpha1.Clus
 	c := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	c.Status.Conditions = ready()
 	c.Status.Certificate = certificate(1, -2*year, 6*year, 8*year)
-	c.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: "Signing", SecretName: name + "-g1", NotAfter: after(8 * year)}}
+	c.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: v1alpha1.GenerationActive, NotAfter: after(8 * year)}}
 	for _, m := range mods {
 		m(&c)
 	}
@@ -56,37 +56,74 @@ func credential(namespace, name, by string, role v1alpha1.Role) v1alpha1.NodeCre
 	return c
 }
 
-// phase puts a CA into a phase of its replacement.
-func phase(name string, acknowledged, required int32, pending ...string) func(*v1alpha1.ClusterCA) {
+// phase puts a CA into a phase of its rotation, which began 25 minutes ago; each phase took six minutes.
+func phase(name v1alpha1.Phase, acknowledged, required int32, pending ...v1alpha1.PendingConsumer) func(*v1alpha1.ClusterCA) {
 	return func(c *v1alpha1.ClusterCA) {
-		states, signing := []string{"Signing", "Trusted"}, int32(1)
+		states := []v1alpha1.GenerationState{v1alpha1.GenerationActive, v1alpha1.GenerationTrusted}
 		switch name {
-		case "Reissuing":
-			states, signing = []string{"Retiring", "Signing"}, 2
-		case "WithdrawingTrust":
-			states, signing = []string{"Withdrawn", "Signing"}, 2
+		case v1alpha1.PhaseReissuing:
+			states = []v1alpha1.GenerationState{v1alpha1.GenerationRetiring, v1alpha1.GenerationActive}
+		case v1alpha1.PhaseWithdrawingTrust:
+			states = []v1alpha1.GenerationState{v1alpha1.GenerationWithdrawn, v1alpha1.GenerationActive}
+		default:
 		}
-		c.Status.Certificate.IssuerGeneration = signing
-		if signing == 2 {
+		if name != v1alpha1.PhaseDistributingTrust {
 			c.Status.Certificate = certificate(2, -25*time.Minute, 8*year, 10*year)
 		}
 		c.Status.Generations = []v1alpha1.GenerationStatus{
-			{Number: 1, State: states[0], SecretName: "k8s-g1", NotAfter: after(8 * year)}, {Number: 2, State: states[1], SecretName: "k8s-g2", NotAfter: after(10 * year)},
+			{Number: 1, State: states[0], NotAfter: after(8 * year)}, {Number: 2, State: states[1], NotAfter: after(10 * year)},
 		}
 		c.Status.Rotation = v1alpha1.RotationStatus{
-			Phase: name, Trigger: "SpecChanged", From: 1, To: 2, StartTime: after(-25 * time.Minute), PhaseTime: after(-12 * time.Minute),
-			Gates: []v1alpha1.GateStatus{{Name: name, Acknowledged: &acknowledged, Required: &required, Pending: pending}},
+			Phase: name, Reason: v1alpha1.RotationSpecChanged, From: 1, To: 2, StartTime: after(-25 * time.Minute), Phases: phases(name),
+			Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged), Pending: pending,
 		}
 	}
 }
 
-// world is two clusters, one of them with a replacement under way and an expired certificate.
+// phases are all phases, where one is active.
+func phases(active v1alpha1.Phase) []v1alpha1.PhaseStatus {
+	var out []v1alpha1.PhaseStatus
+	at, state := -25*time.Minute, v1alpha1.PhaseDone
+	for _, name := range v1alpha1.Phases() {
+		p := v1alpha1.PhaseStatus{Name: name, State: state}
+		if state == v1alpha1.PhaseDone {
+			p.StartTime, p.EndTime = after(at), after(at+6*time.Minute)
+			at += 6 * time.Minute
+		}
+		if name == active {
+			p.State, p.EndTime, state = v1alpha1.PhaseActive, metav1.Time{}, v1alpha1.PhasePending
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// over puts an end to the rotation of a CA.
+func over(result v1alpha1.RotationResult, end time.Duration) func(*v1alpha1.ClusterCA) {
+	return func(c *v1alpha1.ClusterCA) {
+		r := c.Status.Rotation
+		for i := range r.Phases {
+			r.Phases[i].State = v1alpha1.PhaseDone
+			if r.Phases[i].EndTime.IsZero() {
+				r.Phases[i].EndTime = after(end)
+			}
+		}
+		c.Status.LastRotation = v1alpha1.LastRotationStatus{
+			From: r.From, To: r.To, Reason: r.Reason, Result: result, StartTime: r.StartTime, EndTime: after(end), Phases: r.Phases,
+		}
+		c.Status.Rotation = v1alpha1.RotationStatus{}
+	}
+}
+
+// world is two clusters, one of them with a rotation under way and an expired certificate.
 func world() status.Objects {
 	expired := credential("staging", "old", "k8s", "KubeProxy")
 	expired.Status.Certificate = certificate(1, -366*day, -122*day, -day)
 	return status.Objects{
 		CAs: []v1alpha1.ClusterCA{
-			ca("prod", "k8s", phase("Reissuing", 2, 3, "NodeCredential/node1-kubelet (NotInUse)")), ca("prod", "front-proxy"), ca("staging", "k8s"),
+			ca("prod", "k8s", phase(v1alpha1.PhaseReissuing, 2, 3, v1alpha1.PendingConsumer{
+				Kind: "NodeCredential", Name: "node1-kubelet", Host: "node1", Reason: "NotInUse", Since: after(-time.Minute), Edit: "restart the kubelet",
+			})), ca("prod", "front-proxy"), ca("staging", "k8s"),
 		},
 		Servers: []v1alpha1.APIServerCertificate{server("prod", "master", "k8s"), server("staging", "master", "k8s")},
 		Credentials: []v1alpha1.NodeCredential{
@@ -116,7 +153,7 @@ func golden(t *testing.T, name string, got []byte) {
 // TestView has the whole view of a world, and the page that it makes.
 func TestView(t *testing.T) {
 	objects := world()
-	v := Build(now, objects, Memory{}.Look(now, objects.CAs))
+	v := Build(now, objects)
 	text, err := yaml.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
@@ -132,11 +169,13 @@ func TestView(t *testing.T) {
 // TestHostile: what a person writes into an object stays text.
 func TestHostile(t *testing.T) {
 	objects := world()
-	objects.CAs[0].Status.Rotation.Gates[0].Pending = []string{`NodeCredential/<script>alert(1)</script> ("onload=x)`}
+	objects.CAs[0].Status.Rotation.Pending = []v1alpha1.PendingConsumer{{
+		Kind: "NodeCredential", Name: `<script>alert(1)</script>`, Host: `"onload=x`, Reason: `"onload=x`, Edit: `<script>alert(1)</script>`,
+	}}
 	objects.Credentials[2].Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: "X", Message: `<img src=x onerror=alert(1)>`}}
 	objects.Servers[0].Spec.Endpoint = `javascript:alert(1)`
 	var html bytes.Buffer
-	if err := templates.ExecuteTemplate(&html, "live", Build(now, objects, Memory{})); err != nil {
+	if err := templates.ExecuteTemplate(&html, "live", Build(now, objects)); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"<script", "<img", `href="javascript`, "style="} {
@@ -146,65 +185,104 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestMemory follows a replacement from its begin to its end, and one that is given up.
-func TestMemory(t *testing.T) {
-	at := func(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
-	in := func(name string, began int) []v1alpha1.ClusterCA {
-		if name == "" {
-			return []v1alpha1.ClusterCA{ca("prod", "k8s")}
+// drawn are the phases of the rotations that are shown.
+func drawn(v View) []string {
+	var out []string
+	for _, r := range v.Rotations {
+		for _, s := range r.Steps {
+			out = append(out, string(s.Phase)+" "+s.Word+" "+s.Took.String())
 		}
-		return []v1alpha1.ClusterCA{ca("prod", "k8s", phase(name, 0, 1), func(c *v1alpha1.ClusterCA) {
-			c.Status.Rotation.StartTime, c.Status.Rotation.PhaseTime = metav1.NewTime(at(1)), metav1.NewTime(at(began))
-		})}
 	}
-	m := Memory{}.Look(at(0), in("", 0)).Look(at(1), in("DistributingTrust", 2)).Look(at(4), in("Reissuing", 4)).
-		Look(at(5), in("Reissuing", 4)).Look(at(9), in("WithdrawingTrust", 9))
-	done := in("", 0)
-	done[0].Status.Certificate.IssuerGeneration = 2
-	finished := m.Look(at(20), done)
-	var got []string
-	for _, e := range finished.Log {
-		got = append(got, e.Time.Format("15:04")+" "+e.Text)
+	return out
+}
+
+// TestRotations shows rotations, and what has ended for a while; all of it is in the status, whenever the dashboard began to look.
+func TestRotations(t *testing.T) {
+	one := func(mods ...func(*v1alpha1.ClusterCA)) status.Objects {
+		return status.Objects{CAs: []v1alpha1.ClusterCA{ca("prod", "k8s", mods...)}}
 	}
-	want := []string{
-		"12:20 replaced: generation 2 signs and is trusted alone",
-		"12:09 WithdrawingTrust: the old CA is out of the bundle; its key is deleted once nothing trusts it",
-		"12:04 Reissuing: the new CA signs; every certificate is issued again",
-		"12:01 its replacement has begun (SpecChanged): DistributingTrust",
+	withdrawing := phase(v1alpha1.PhaseWithdrawingTrust, 0, 1)
+	emergency := func(c *v1alpha1.ClusterCA) {
+		r := &c.Status.Rotation
+		r.Emergency = new(true)
+		for i := range 2 {
+			r.Phases[i] = v1alpha1.PhaseStatus{Name: r.Phases[i].Name, State: v1alpha1.PhaseSkipped}
+		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("log (-want +got):\n%s", diff)
-	}
-	v := Build(at(20), status.Objects{CAs: done}, finished)
-	if len(v.Replacements) != 1 || v.Totals.Replacing != 0 {
-		t.Fatalf("%d replacements are shown, %d of them under way", len(v.Replacements), v.Totals.Replacing)
-	}
-	got = nil
-	for _, s := range v.Replacements[0].Steps {
-		got = append(got, s.Phase+" "+string(s.State)+" "+s.Took.String())
-	}
-	if diff := cmp.Diff([]string{"Preparing done 1m0s", "DistributingTrust done 2m0s", "Reissuing done 5m0s", "WithdrawingTrust done 11m0s"}, got); diff != "" {
-		t.Errorf("steps (-want +got):\n%s", diff)
-	}
-	if later := finished.Look(at(20).Add(remembered), done); len(later.ended) != 0 {
-		t.Error("a replacement is shown for ever")
-	}
-	abandoned := Memory{}.Look(at(0), in("DistributingTrust", 2)).Look(at(3), in("", 0))
-	if !abandoned.ended[0].GivenUp || abandoned.Log[0].Text != "its replacement was given up: generation 1 signs" {
-		t.Errorf("given up: %+v", abandoned.Log)
+	specEdited := func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.KeyPolicy = v1alpha1.KeyReuse }
+	for name, c := range map[string]struct {
+		objects status.Objects
+		want    []string
+		log     string // the latest entry
+	}{
+		"under way": {
+			one(withdrawing), []string{"DistributingTrust done 6m0s", "Reissuing done 6m0s", "WithdrawingTrust under way 13m0s"},
+			"11:47 WithdrawingTrust: the old CA is removed from the trust bundle; its key is deleted once nothing trusts it",
+		},
+		"what was done was needed, whatever the spec says now": {
+			one(withdrawing, specEdited), []string{"DistributingTrust done 6m0s", "Reissuing done 6m0s", "WithdrawingTrust under way 13m0s"},
+			"11:47 WithdrawingTrust: the old CA is removed from the trust bundle; its key is deleted once nothing trusts it",
+		},
+		"an emergency": {
+			one(withdrawing, emergency), []string{"DistributingTrust not needed -1ns", "Reissuing not needed -1ns", "WithdrawingTrust under way 13m0s"},
+			"11:47 WithdrawingTrust: the new CA signs and is trusted alone; what has anything older stops working until it is delivered",
+		},
+		"completed": {
+			one(withdrawing, over(v1alpha1.RotationCompleted, -5*time.Minute)),
+			[]string{"DistributingTrust done 6m0s", "Reissuing done 6m0s", "WithdrawingTrust done 8m0s"},
+			"11:55 completed: generation 2 signs and is trusted alone",
+		},
+		"rolled back": {
+			one(withdrawing, over(v1alpha1.RotationRolledBack, -5*time.Minute)),
+			[]string{"DistributingTrust broken off 6m0s", "Reissuing not reached -1ns", "WithdrawingTrust done 8m0s"},
+			"11:55 rolled back: generation 1 signs as before, and generation 2 has signed nothing",
+		},
+		"completed before": {
+			one(withdrawing, over(v1alpha1.RotationCompleted, -5*time.Minute)), nil, "11:55 completed: generation 2 signs and is trusted alone",
+		},
+		"nothing": {one(), nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := now
+			if name == "completed before" {
+				at = now.Add(shown - 5*time.Minute)
+			}
+			v := Build(at, c.objects)
+			if diff := cmp.Diff(c.want, drawn(v)); diff != "" {
+				t.Errorf("the phases (-want +got):\n%s", diff)
+			}
+			latest := ""
+			if len(v.Log) > 0 {
+				latest = v.Log[0].Time.Format("15:04") + " " + v.Log[0].Text
+			}
+			if latest != c.log {
+				t.Errorf("the log says %q instead of %q", latest, c.log)
+			}
+			if under := c.objects.CAs[0].Status.Rotation.Phase != ""; under != (v.Totals.Rotating == 1) {
+				t.Errorf("%d rotations are under way", v.Totals.Rotating)
+			}
+		})
 	}
 }
 
-// TestSkipped: without overlap two phases are not needed.
-func TestSkipped(t *testing.T) {
-	c := ca("prod", "k8s", phase("WithdrawingTrust", 0, 1), func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Mode = v1alpha1.RotationEmergency })
-	r := Build(now, status.Objects{CAs: []v1alpha1.ClusterCA{c}}, Memory{}).Replacements[0]
-	var got []StepState
-	for _, s := range r.Steps {
-		got = append(got, s.State)
+// TestLog has a rotation from its begin, with the begin of each phase, and nothing of the day before.
+func TestLog(t *testing.T) {
+	c := ca("prod", "k8s", phase(v1alpha1.PhaseReissuing, 0, 1))
+	c.CreationTimestamp = after(-time.Hour)
+	old := ca("prod", "old")
+	old.CreationTimestamp = after(-logged)
+	var got []string
+	for _, e := range logOf(now, status.Objects{CAs: []v1alpha1.ClusterCA{old, c}}) {
+		got = append(got, e.Time.Format("15:04")+" "+e.Text)
 	}
-	if diff := cmp.Diff([]StepState{Done, Skipped, Skipped, Present}, got); diff != "" {
-		t.Error(diff)
+	want := []string{
+		"11:41 Reissuing: the new CA signs; every certificate is re-issued",
+		"11:35 DistributingTrust: both CAs are in the trust bundle; the old one signs until every consumer trusts both",
+		"11:35 a rotation has begun: generation 1 → 2 (SpecChanged)",
+		"11:00 it was created",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

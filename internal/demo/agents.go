@@ -25,6 +25,7 @@ import (
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // agents are those of the hosts, a process each. They alone bring files to the hosts.
@@ -271,7 +272,7 @@ func (d *demo) attend() error {
 // absence is an agent that is stopped while a CA is replaced.
 type absence struct {
 	host     string
-	pending  string // what the replacement waited for when it waited for nobody else
+	pending  string // what the rotation waited for when it waited for nobody else
 	stopped  time.Time
 	returned time.Time
 }
@@ -279,24 +280,24 @@ type absence struct {
 // leaveAfter is how long into the first phase the agent is stopped.
 const leaveAfter = time.Minute
 
-// miss stops the agent of one node in the first phase, waits until the replacement waits for nobody else, and starts
+// miss stops the agent of one node in the first phase, waits until the rotation waits for nobody else, and starts
 // it again.
-func (f *follower) miss(s v1alpha1.RotationStatus, now time.Time) error {
-	a, r := &f.rotation.absence, f.rotation
-	g := gateOf(s)
+func (f *follower) miss(p timeline.Rotation, now time.Time) error {
+	a := &f.rotation.absence
+	active, _ := p.Active()
 	switch {
-	case f.Rotation == Naive || s.Phase != "DistributingTrust":
+	case f.Rotation == Naive || active.Phase != v1alpha1.PhaseDistributingTrust:
 		return nil
 	case a.stopped.IsZero():
-		if len(r.phases) == 0 || now.Sub(r.phases[len(r.phases)-1].began) < leaveAfter {
+		if now.Sub(active.Start) < leaveAfter {
 			return nil
 		}
 		a.host, a.stopped = f.places.nodes[1].host, now
 		f.say("  the agent of %s is killed", a.host)
-		r.agents.running[a.host].Kill()
-		delete(r.agents.running, a.host)
-	case a.returned.IsZero() && g.required > 0 && g.required-g.acknowledged == int32(len(g.pending)) && allSilent(g.pending): //nolint:gosec // a few
-		a.pending, a.returned = strings.Join(g.pending, ", "), now
+		f.rotation.agents.running[a.host].Kill()
+		delete(f.rotation.agents.running, a.host)
+	case a.returned.IsZero() && p.Counted && p.More() <= 0 && allSilent(p.Pending):
+		a.pending, a.returned = strings.Join(p.Waiting(), ", "), now
 		f.say("  nothing but the agent of %s is waited for: %s", a.host, a.pending)
 		f.say("  the agent of %s is started again", a.host)
 		return f.startAgent(a.host)
@@ -305,6 +306,6 @@ func (f *follower) miss(s v1alpha1.RotationStatus, now time.Time) error {
 }
 
 // allSilent says whether everything that is waited for is of an agent that does not answer.
-func allSilent(pending []string) bool {
-	return len(pending) > 0 && !slices.ContainsFunc(pending, func(p string) bool { return !strings.Contains(p, v1alpha1.ReasonAgentSilent) })
+func allSilent(pending []v1alpha1.PendingConsumer) bool {
+	return len(pending) > 0 && !slices.ContainsFunc(pending, func(p v1alpha1.PendingConsumer) bool { return p.Reason != v1alpha1.ReasonLeaseExpired })
 }

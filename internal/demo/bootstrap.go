@@ -33,7 +33,7 @@ const bootstrapValidity = 7 * 24 * time.Hour
 func (b *bootstrap) files() ([]export.File, error) {
 	b.cas = map[string]pki.KeyPair{}
 	for _, name := range []string{"management-ca", "management-etcd-ca"} {
-		ca, err := pki.SelfSign(b.now, pki.Request{
+		ca, err := pki.SelfSign(b.now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: bootstrapValidity,
 		})
 		if err != nil {
@@ -86,7 +86,7 @@ func (b *bootstrap) server() (export.APIServer, error) {
 	if err != nil {
 		return export.APIServer{}, fmt.Errorf("name the management cluster: %w", err)
 	}
-	data, err := b.issue("management-ca", pki.Request{
+	data, err := b.issue("management-ca", pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: managementHost}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth},
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *bootstrap) credential(name, ca string) (export.Credential, error) {
 	if !ok {
 		return export.Credential{}, fmt.Errorf("there is no role %q", name)
 	}
-	request := pki.Request{
+	request := pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: role.CommonNameFor(managementHost), Organizations: role.Organizations},
 		Usages:  role.Usages,
 	}
@@ -131,7 +131,7 @@ func (b *bootstrap) credential(name, ca string) (export.Credential, error) {
 }
 
 // issue returns what the Secret of a certificate would hold.
-func (b *bootstrap) issue(ca string, r pki.Request) (map[string][]byte, error) {
+func (b *bootstrap) issue(ca string, r pki.CertificateSpec) (map[string][]byte, error) {
 	r.Key, r.Validity = bootstrapKey, bootstrapValidity
 	pair, err := pki.Issue(b.now, r, b.cas[ca])
 	if err != nil {
@@ -163,5 +163,5 @@ func (b *bootstrap) kubeconfig(c export.Credential) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render a kubeconfig: %w", err)
 	}
-	return map[string][]byte{"kubeconfig": embedded, "kubeconfig.files": files, "ca.crt": c.TLS["ca.crt"], "tls.crt": c.TLS["tls.crt"]}, nil
+	return map[string][]byte{"value": embedded, "kubeconfig.files": files, "ca.crt": c.TLS["ca.crt"], "tls.crt": c.TLS["tls.crt"]}, nil
 }

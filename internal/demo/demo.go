@@ -219,7 +219,7 @@ func (d *demo) sayHowToTalk() {
 	d.say("Everything stays up until Ctrl-C. In another terminal:\n\n"+
 		"  # the management cluster\n"+
 		"  export KUBECONFIG=%s\n"+
-		"  kubectl get clusterpki -n %s\n\n"+
+		"  kubectl get pki -n %s\n\n"+
 		"  # the cluster that runs on the PKI issued there\n"+
 		"  export KUBECONFIG=%s\n"+
 		"  kubectl get nodes\n",

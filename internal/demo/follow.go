@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 const (
@@ -44,9 +44,9 @@ func (d *demo) replaceCA(ctx context.Context) error {
 	return d.wait(ctx, calm)
 }
 
-// swapCA edits the same field in mode Emergency, and waits until all clients work again.
+// swapCA asks for an emergency rotation with the same edit, and waits until all clients work again.
 func (d *demo) swapCA(ctx context.Context) error {
-	if err := d.edit(ctx, fmt.Sprintf(`{"spec":{"validity":%q,"rotation":{"mode":"Emergency"}}}`, newValidity)); err != nil {
+	if err := d.edit(ctx, fmt.Sprintf(`{"spec":{"validity":%q,"rotation":{"trigger":"swap","emergencyTrigger":"swap"}}}`, newValidity)); err != nil {
 		return err
 	}
 	f := &follower{demo: d}
@@ -85,7 +85,7 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 	var ca v1alpha1.ClusterCA
 	err = f.management.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: r.ca}, &ca)
 	now := f.Clock.Now()
-	line := describe(ca)
+	line := describe(now, &ca)
 	switch {
 	case ctx.Err() != nil:
 		return false, ctx.Err() //nolint:wrapcheck // it is said that the run was interrupted
@@ -93,8 +93,8 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 		line = fmt.Sprintf("the management cluster does not answer: %v", err)
 	}
 	if err == nil {
-		r.enter(ca.Status.Rotation, now)
-		if err := f.miss(ca.Status.Rotation, now); err != nil {
+		r.look(now, &ca)
+		if err := f.miss(r.progress, now); err != nil {
 			return false, err
 		}
 	}
@@ -108,67 +108,54 @@ func (f *follower) look(ctx context.Context) (done bool, err error) {
 		t := r.load.Total()
 		f.say("%7s  %s | %d requests, %d failed, %d cut off", "+"+now.Sub(r.began).Round(time.Second).String(), line, t.Requests, t.Failures(), t.CutOff)
 	}
-	return replaced(ca), nil
+	return rotated(&ca), nil
 }
 
-// enter notes the present phase.
-func (r *rotation) enter(s v1alpha1.RotationStatus, now time.Time) {
-	if n := len(r.phases); n > 0 {
-		last := &r.phases[n-1]
-		if last.name == s.Phase {
-			last.required = max(last.required, gateOf(s).required)
-			return
-		}
-		if last.took == 0 {
-			last.took = now.Sub(last.began)
-		}
+// look takes in how far the rotation is.
+func (r *rotation) look(now time.Time, ca *v1alpha1.ClusterCA) {
+	progress, ok := timeline.UnderWay(now, ca, nil)
+	if !ok {
+		progress, ok = timeline.Last(ca)
 	}
-	if s.Phase != "" {
-		r.phases = append(r.phases, phase{name: s.Phase, began: now, required: gateOf(s).required})
+	if !ok {
+		return
+	}
+	r.progress = progress
+	if r.required == nil {
+		r.required = map[v1alpha1.Phase]int32{}
+	}
+	if phase := progress.Phase(); phase != "" {
+		r.required[phase] = max(r.required[phase], progress.Required)
 	}
 }
 
-// replaced says whether a ClusterCA has one generation alone, another one than its first.
-func replaced(ca v1alpha1.ClusterCA) bool {
-	s := ca.Status
-	return s.ObservedGeneration == ca.Generation && s.Rotation.Phase == "" && len(s.Generations) == 1 && s.Generations[0].Number > 1
+// rotated says whether a rotation of a ClusterCA is completed, and no other under way.
+func rotated(ca *v1alpha1.ClusterCA) bool {
+	return ca.Status.Rotation.Phase == "" && ca.Status.LastRotation.Result == v1alpha1.RotationCompleted
 }
 
 // describe tells where a rotation stands in one line.
-func describe(ca v1alpha1.ClusterCA) string {
+func describe(now time.Time, ca *v1alpha1.ClusterCA) string {
 	var generations []string
 	for _, g := range ca.Status.Generations {
 		generations = append(generations, fmt.Sprintf("g%d %s", g.Number, g.State))
 	}
-	phase, s := "no rotation", ca.Status.Rotation
-	if s.Phase != "" {
-		phase = s.Phase
+	r, ok := timeline.UnderWay(now, ca, nil)
+	phase := "no rotation"
+	if ok {
+		phase = string(r.Phase())
 	}
 	text := fmt.Sprintf("%-17s (%s)", phase, strings.Join(generations, ", "))
-	if s.Acked != "" {
-		text += fmt.Sprintf(" %s acknowledged", s.Acked)
+	if r.Counted {
+		text += fmt.Sprintf(" %d/%d acknowledged", r.Acknowledged, r.Required)
 	}
-	if g := gateOf(s); len(g.pending) > 0 {
-		text += ", waits for " + g.pending[0]
-		if more := g.required - g.acknowledged - 1; more > 0 {
+	if len(r.Pending) > 0 {
+		text += ", waits for " + timeline.Describe(r.Pending[0])
+		if more := r.PendingCount - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}
 	}
 	return text
-}
-
-// gate is what the present phase waits for.
-type gate struct {
-	acknowledged, required int32
-	pending                []string
-}
-
-func gateOf(s v1alpha1.RotationStatus) gate {
-	if len(s.Gates) == 0 {
-		return gate{}
-	}
-	g := s.Gates[0]
-	return gate{ptr.Deref(g.Acknowledged, 0), ptr.Deref(g.Required, 0), g.Pending}
 }
 
 // unreadiness is for how long how many nodes were not Ready.

@@ -36,7 +36,7 @@ func (d *demo) judgePhased(ctx context.Context) error {
 	} else {
 		d.say("all nodes were Ready whenever they were looked at (%d times, %d of them without an answer)", u.looks, u.unanswered)
 	}
-	d.rotation.outcome = fmt.Sprintf("the root CA of a live cluster was replaced, and none of %d requests failed.", t.Requests)
+	d.rotation.outcome = fmt.Sprintf("the root CA of a live cluster was rotated, and none of %d requests failed.", t.Requests)
 	return problems
 }
 

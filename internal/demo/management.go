@@ -153,7 +153,7 @@ func (d *demo) applySamples(ctx context.Context) (err error) {
 			return err
 		}
 		d.say("delivery.mode is Agent: what is issued counts as in use when the agent of its host says so")
-		d.say("rotation.maxUnavailable is 100%%: all certificates are issued again in one wave")
+		d.say("rotation.maxUnavailable is 100%%: all certificates are re-issued in one wave")
 		d.say("the operator looks at the API server itself too (spec.probe)")
 	}
 	d.say("hosts are moved to loopback, in the endpoint and the SANs alone:")
@@ -173,7 +173,7 @@ func (d *demo) applySamples(ctx context.Context) (err error) {
 	if err := d.management.waitReady(ctx); err != nil {
 		return err
 	}
-	return d.kubectl(ctx, d.management.kubeconfig(), "get", "clusterpki", "-n", namespace)
+	return d.kubectl(ctx, d.management.kubeconfig(), "get", "pki", "-n", namespace)
 }
 
 // waitReady waits until every object is Ready.

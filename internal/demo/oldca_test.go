@@ -33,7 +33,7 @@ func TestRefuses(t *testing.T) {
 		return pair, cert
 	}
 	ca := func(name string) pki.KeyPair {
-		pair, _ := must(pki.SelfSign(time.Now(), pki.Request{Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: time.Hour}))
+		pair, _ := must(pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: time.Hour}))
 		return pair
 	}
 	leaf := func(by pki.KeyPair) tls.Certificate {
@@ -41,7 +41,7 @@ func TestRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, cert := must(pki.Issue(time.Now(), pki.Request{
+		_, cert := must(pki.Issue(time.Now(), pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: "leaf"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth, pki.ClientAuth}, Key: bootstrapKey, Validity: time.Hour,
 		}, by))
 		return cert

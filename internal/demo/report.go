@@ -6,7 +6,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/load"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // printCounts stops the load and says what it has counted.
@@ -26,12 +28,12 @@ func (d *demo) printCounts() error {
 	for _, why := range r.load.Reasons()[:min(maxShown, len(r.load.Reasons()))] {
 		d.say("%6d × %s, since +%s: %s", why.Count, why.Kind, why.First.Sub(r.began).Round(100*time.Millisecond), why.Text)
 	}
-	if text, err = phasesTable(r.phases); err != nil {
+	if text, err = phasesTable(r.progress, r.required); err != nil {
 		return err
 	}
 	d.say("\n%s\n", text)
 	if a := r.absence; !a.returned.IsZero() {
-		d.say("the agent of %s was away from +%s to +%s: the replacement waited for %s", a.host,
+		d.say("the agent of %s was away from +%s to +%s: the rotation waited for %s", a.host,
 			a.stopped.Sub(r.began).Round(time.Second), a.returned.Sub(r.began).Round(time.Second), a.pending)
 	}
 	if len(r.agents.restarts) == 0 {
@@ -70,14 +72,18 @@ func countsTable(rows []load.Row, down bool) (string, error) {
 }
 
 // phasesTable renders how long each phase took.
-func phasesTable(phases []phase) (string, error) {
+func phasesTable(r timeline.Rotation, required map[v1alpha1.Phase]int32) (string, error) {
 	lines := [][]string{{"phase", "took", "acknowledged by"}}
-	for _, p := range phases {
-		took := p.took.Round(time.Second).String()
-		if p.took == 0 {
-			took = "not over"
+	for _, s := range r.Steps {
+		took, by := s.Word, ""
+		switch s.State {
+		case v1alpha1.PhaseDone:
+			took, by = s.Took.Round(time.Second).String(), fmt.Sprint(required[s.Phase])
+		case v1alpha1.PhaseActive:
+			by = fmt.Sprint(required[s.Phase])
+		default:
 		}
-		lines = append(lines, []string{p.name, took, fmt.Sprint(p.required)})
+		lines = append(lines, []string{string(s.Phase), took, by})
 	}
 	return table(lines)
 }

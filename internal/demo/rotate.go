@@ -13,6 +13,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/load"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // Rotation says whether the demonstration replaces the root CA of the cluster under load, and how.
@@ -23,13 +24,13 @@ const (
 	None Rotation = ""
 	// Phased is what the operator does by itself when spec.validity is edited.
 	Phased Rotation = "Phased"
-	// Naive swaps everything at once, for comparison: rotation.mode Emergency, by which the operator distrusts the old
-	// CA and issues every certificate anew in the same moment.
+	// Naive swaps everything at once, for comparison: rotation.emergencyTrigger, by which the operator distrusts the old
+	// CA and re-issues every certificate in the same moment.
 	Naive Rotation = "Naive"
 )
 
-// silentAfter is how long an agent may be silent here: the shorter, the sooner a person sees what happens then.
-const silentAfter = time.Minute
+// leaseDuration is how long an agent may be silent here: the shorter, the sooner a person sees what happens then.
+const leaseDuration = time.Minute
 
 // calm is how long the cluster is under load before and after the rotation.
 const calm = 20 * time.Second
@@ -46,17 +47,11 @@ type rotation struct {
 	logged  map[string]int64 // how long each component's log was before the rotation
 	loaded  time.Time        // when the load began
 	began   time.Time        // when the CA was edited
-	phases  []phase
 	nodes   unreadiness
 	outcome string
-}
 
-// phase is one phase of the rotation.
-type phase struct {
-	name     string
-	began    time.Time
-	took     time.Duration
-	required int32
+	progress timeline.Rotation        // as it was seen last
+	required map[v1alpha1.Phase]int32 // how many had to acknowledge in each phase
 }
 
 func (r *rotation) stop() {
@@ -74,7 +69,7 @@ func (r *rotation) stop() {
 func (d *demo) rotationSteps() []step {
 	d.rotation = &rotation{}
 	cluster := []string{"*-kube-*", kubeletLogs}
-	change := step{"Change spec.validity of the root CA, and follow its replacement", d.replaceCA, []string{managerLog, loadLog, "*-agent"}}
+	change := step{"Change spec.validity of the root CA, and follow its rotation", d.replaceCA, []string{managerLog, loadLog, "*-agent"}}
 	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
 	if d.Rotation == Naive {
 		change = step{"Replace the root CA at once, without any overlap, and wait until every client works again", d.swapCA, []string{managerLog}}

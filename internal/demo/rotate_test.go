@@ -38,65 +38,81 @@ all                    1050      3            2               1`
 	}
 }
 
-func TestPhasesTable(t *testing.T) {
-	start := noon
-	r := &rotation{}
-	for _, step := range []struct {
-		seconds  int
-		phase    string
-		required int32
-	}{{0, "", 0}, {1, "DistributingTrust", 0}, {2, "DistributingTrust", 15}, {331, "Reissuing", 15}, {661, "WithdrawingTrust", 14}, {991, "", 0}, {999, "", 0}} {
-		s := v1alpha1.RotationStatus{Phase: step.phase}
-		if step.required > 0 {
-			s.Gates = []v1alpha1.GateStatus{{Name: step.phase, Required: &step.required}}
-		}
-		r.enter(s, start.Add(time.Duration(step.seconds)*time.Second))
+// rotating is a CA in the middle of a rotation.
+func rotating(phase v1alpha1.Phase, required int32, phases ...v1alpha1.PhaseStatus) *v1alpha1.ClusterCA {
+	var ca v1alpha1.ClusterCA
+	ca.Status.Rotation = v1alpha1.RotationStatus{
+		Phase: phase, From: 1, To: 2, StartTime: metav1.NewTime(noon), Phases: phases,
+		Acknowledged: new(int32(1)), Required: &required, PendingCount: new(required - 1),
 	}
-	got, err := phasesTable(r.phases)
-	const want = `
+	return &ca
+}
+
+// phaseOf is a phase that took some seconds after noon; end is 0 where it is not over.
+func phaseOf(name v1alpha1.Phase, start, end int) v1alpha1.PhaseStatus {
+	at := func(seconds int) metav1.Time { return metav1.NewTime(noon.Add(time.Duration(seconds) * time.Second)) }
+	p := v1alpha1.PhaseStatus{Name: name, State: v1alpha1.PhaseActive, StartTime: at(start)}
+	if end > 0 {
+		p.State, p.EndTime = v1alpha1.PhaseDone, at(end)
+	}
+	return p
+}
+
+func TestPhasesTable(t *testing.T) {
+	r := &rotation{}
+	first, second := phaseOf(v1alpha1.PhaseDistributingTrust, 1, 331), phaseOf(v1alpha1.PhaseReissuing, 331, 661)
+	r.look(noon, rotating(v1alpha1.PhaseDistributingTrust, 15, phaseOf(v1alpha1.PhaseDistributingTrust, 1, 0)))
+	r.look(noon, rotating(v1alpha1.PhaseReissuing, 15, first, phaseOf(v1alpha1.PhaseReissuing, 331, 0)))
+	check := func(want string) {
+		t.Helper()
+		if got, err := phasesTable(r.progress, r.required); err != nil || got != strings.TrimPrefix(want, "\n") {
+			t.Errorf("the table is\n%s\n%v", got, err)
+		}
+	}
+	check(`
+phase              took       acknowledged by
+DistributingTrust  5m30s      15
+Reissuing          under way  15
+WithdrawingTrust   to come    `)
+	r.look(noon, rotating(v1alpha1.PhaseWithdrawingTrust, 14, first, second, phaseOf(v1alpha1.PhaseWithdrawingTrust, 661, 0)))
+	var done v1alpha1.ClusterCA
+	done.Status.LastRotation = v1alpha1.LastRotationStatus{
+		From: 1, To: 2, Result: v1alpha1.RotationCompleted, EndTime: metav1.NewTime(noon),
+		Phases: []v1alpha1.PhaseStatus{first, second, phaseOf(v1alpha1.PhaseWithdrawingTrust, 661, 991)},
+	}
+	r.look(noon, &done)
+	r.look(noon, &v1alpha1.ClusterCA{}) // a status that was lost
+	check(`
 phase              took   acknowledged by
 DistributingTrust  5m30s  15
 Reissuing          5m30s  15
-WithdrawingTrust   5m30s  14`
-	if err != nil || got != strings.TrimPrefix(want, "\n") {
-		t.Errorf("the table is\n%s\n%v", got, err)
-	}
-	if got, err := phasesTable(r.phases[:0:0]); err != nil || !strings.HasPrefix(got, "phase") {
-		t.Errorf("without phases: %q, %v", got, err)
-	}
+WithdrawingTrust   5m30s  14`)
+	r = &rotation{}
+	check("phase  took  acknowledged by")
 }
 
-func TestDescribeAndReplaced(t *testing.T) {
+func TestDescribeAndRotated(t *testing.T) {
 	var ca v1alpha1.ClusterCA
-	ca.Generation, ca.Status.ObservedGeneration = 2, 1
-	ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: "Signing"}}
-	if replaced(ca) {
-		t.Error("a CA that the operator has not looked at is said to be replaced")
+	ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: v1alpha1.GenerationActive}}
+	if rotated(&ca) {
+		t.Error("a CA with its first generation is said to be rotated")
 	}
-	ca.Status.ObservedGeneration = 2
-	if replaced(ca) {
-		t.Error("a CA with its first generation is said to be replaced")
+	under := rotating(v1alpha1.PhaseDistributingTrust, 4, phaseOf(v1alpha1.PhaseDistributingTrust, 1, 0))
+	under.Status.Generations = append(ca.Status.Generations, v1alpha1.GenerationStatus{Number: 2, State: v1alpha1.GenerationTrusted})
+	under.Status.Rotation.Pending = []v1alpha1.PendingConsumer{
+		{Kind: "NodeCredential", Name: "a", Reason: "NotInUse"}, {Kind: "NodeCredential", Name: "b", Reason: "NotInUse"},
 	}
-	ca.Status.Generations = append(ca.Status.Generations, v1alpha1.GenerationStatus{Number: 2, State: "Trusted"})
-	ca.Status.Rotation = v1alpha1.RotationStatus{
-		Phase: "DistributingTrust", PhaseTime: metav1.NewTime(noon), Acked: "1/4",
-		Gates: []v1alpha1.GateStatus{{
-			Name: "DistributingTrust", Acknowledged: new(int32(1)), Required: new(int32(4)),
-			Pending: []string{"NodeCredential/a", "NodeCredential/b", "NodeCredential/c"},
-		}},
-	}
-	const want = "DistributingTrust (g1 Signing, g2 Trusted) 1/4 acknowledged, waits for NodeCredential/a and 2 more"
-	if got := describe(ca); got != want || replaced(ca) {
+	const want = "DistributingTrust (g1 Active, g2 Trusted) 1/4 acknowledged, waits for NodeCredential/a (NotInUse) and 2 more"
+	if got := describe(noon, under); got != want || rotated(under) {
 		t.Errorf("it is described as %q", got)
 	}
-	ca.Status.Rotation = v1alpha1.RotationStatus{}
-	ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 2, State: "Signing"}}
-	if !replaced(ca) {
-		t.Error("a CA with one other generation is not said to be replaced")
+	ca.Status.LastRotation.Result = v1alpha1.RotationCompleted
+	if !rotated(&ca) {
+		t.Error("a CA whose rotation is completed is not said to be rotated")
 	}
-	ca.Status.Generations = append(ca.Status.Generations, v1alpha1.GenerationStatus{Number: 1, State: "Withdrawn"})
-	if replaced(ca) {
-		t.Error("a CA whose old key is still there is said to be replaced")
+	under.Status.LastRotation.Result = v1alpha1.RotationCompleted
+	if rotated(under) {
+		t.Error("a CA of which another rotation is under way is said to be rotated")
 	}
 }
 

@@ -141,7 +141,7 @@ func (s samples) deliver(p places) error {
 		if o.GetKind() != "ClusterCA" {
 			err = errors.Join(err,
 				unstructured.SetNestedField(o.Object, string(v1alpha1.DeliveryAgent), "spec", "delivery", "mode"),
-				unstructured.SetNestedField(o.Object, silentAfter.String(), "spec", "delivery", "silentAfter"))
+				unstructured.SetNestedField(o.Object, leaseDuration.String(), "spec", "delivery", "leaseDuration"))
 		}
 		if err != nil {
 			return fmt.Errorf("set the delivery of %s %s: %w", o.GetKind(), o.GetName(), err)

@@ -27,16 +27,16 @@ type kubeletConfiguration struct {
 }
 
 type authentication struct {
-	Anonymous enabled `json:"anonymous"`
-	Webhook   enabled `json:"webhook"`
-	X509      x509    `json:"x509"`
+	Anonymous enabled  `json:"anonymous"`
+	Webhook   enabled  `json:"webhook"`
+	X509      clientCA `json:"x509"`
 }
 
 type enabled struct {
 	Enabled bool `json:"enabled"`
 }
 
-type x509 struct {
+type clientCA struct {
 	ClientCAFile string `json:"clientCAFile"`
 }
 
@@ -51,7 +51,7 @@ func (l *layout) kubelet(h Host, c Credential) []string {
 		Kind:       "KubeletConfiguration",
 		Authentication: authentication{
 			Webhook: enabled{Enabled: true},
-			X509:    x509{ClientCAFile: l.at(hostfiles.ClientCA)},
+			X509:    clientCA{ClientCAFile: l.at(hostfiles.ClientCA)},
 		},
 		Authorization: mode{Mode: "Webhook"},
 		// The operator renews both certificates: a kubelet that asks for its own would leave them behind.

@@ -1,11 +1,9 @@
 package export
 
 import (
-	"bytes"
+	"crypto/x509"
+	"maps"
 	"slices"
-
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -18,11 +16,8 @@ func (g *gatherer) cluster(h Host) Cluster {
 		c.APIServer = h.APIServer.Object
 	}
 	for _, cred := range h.Credentials {
-		if ref := cred.Object.Spec.APIServerRef; ref != nil && c.APIServer == nil {
-			i := slices.IndexFunc(g.servers, func(s v1alpha1.APIServerCertificate) bool { return s.Name == ref.Name })
-			if i >= 0 {
-				c.APIServer = &g.servers[i]
-			}
+		if c.APIServer == nil {
+			c.APIServer = g.server(cred.Object)
 		}
 	}
 	for _, cred := range g.credentials {
@@ -48,41 +43,28 @@ func (g *gatherer) kubeletCA(server string) []byte {
 			hosts[c.Spec.HostName] = true
 		}
 	}
-	var names []string
-	for _, c := range g.credentials {
-		if c.Spec.Role == "KubeletServing" && hosts[c.Spec.HostName] {
-			names = append(names, c.Spec.CARef.Name)
+	signed := map[string]string{} // the ClusterCAs, and a Secret with a certificate of each
+	for i := range g.credentials {
+		c := &g.credentials[i]
+		if c.Spec.Role == "KubeletServing" && hosts[c.Spec.HostName] && signed[c.Spec.CARef.Name] == "" {
+			signed[c.Spec.CARef.Name] = c.TLSSecretName()
 		}
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if len(names) == 0 {
+	if len(signed) == 0 {
 		return nil
 	}
-	var text bytes.Buffer
-	for _, name := range names {
-		text.Write(g.trust(name))
+	var certs []*x509.Certificate
+	for _, name := range slices.Sorted(maps.Keys(signed)) {
+		certs = append(certs, g.bundleOf(name, signed[name])...)
 	}
-	certs, err := pki.ParseCertificates(text.Bytes())
-	if err != nil {
-		g.problem("the trust bundles of %v: %v", names, err)
+	if len(g.problems) > 0 {
 		return nil
 	}
 	bundle, err := pki.Bundle(certs)
 	if err != nil {
-		g.problem("the trust bundles of %v: %v", names, err)
+		g.problem("the trust bundles that verify kubelets: %v", err)
 	}
 	return bundle
-}
-
-// trust reads a ClusterCA's published bundle.
-func (g *gatherer) trust(ca string) []byte {
-	var m corev1.ConfigMap
-	name := v1alpha1.TrustConfigMapName(ca)
-	if err := g.from.Get(g.ctx, client.ObjectKey{Namespace: g.namespace, Name: name}, &m); err != nil {
-		g.problem("ConfigMap %q, the trust bundle of ClusterCA %q, cannot be read: %v", name, ca, err)
-	}
-	return []byte(m.Data[caKey])
 }
 
 // find returns the host's credential of a role, nil for none.

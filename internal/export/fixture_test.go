@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"crypto/x509"
 	"path"
 	"testing"
 	"time"
@@ -33,15 +34,17 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, cas: map[string]pki.KeyPair{}}
 	for _, name := range []string{"k8s", "front-proxy", "etcd"} {
-		pair, err := pki.SelfSign(now, pki.Request{
+		pair, err := pki.SelfSign(now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name + "-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.cas[name] = pair
-		w.objects = append(w.objects, &corev1.ConfigMap{
-			ObjectMeta: named(v1alpha1.TrustConfigMapName(name)), Data: map[string]string{"ca.crt": string(pair.CertPEM())},
+		ca := &v1alpha1.ClusterCA{ObjectMeta: named(name)}
+		ca.Status.Trust.BundleSHA256 = pki.BundleDigest([]*x509.Certificate{pair.Cert})
+		w.objects = append(w.objects, ca, &corev1.ConfigMap{ // somebody's: nothing of it may count
+			ObjectMeta: named(v1alpha1.TrustConfigMapName(name)), Data: map[string]string{"ca.crt": "changed"},
 		})
 	}
 	return w
@@ -58,7 +61,7 @@ func (w *world) client() client.Client {
 // leaf issues a certificate and returns the data of its Secret.
 func (w *world) leaf(ca, name string) map[string][]byte {
 	w.t.Helper()
-	pair, err := pki.Issue(now, pki.Request{
+	pair, err := pki.Issue(now, pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Usages: []pki.Usage{pki.ClientAuth},
 		Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	}, w.cas[ca])
@@ -144,7 +147,7 @@ func (w *world) kubeconfig(c *v1alpha1.NodeCredential, leaf map[string][]byte) m
 		w.t.Fatal(err)
 	}
 	return map[string][]byte{
-		"value": embedded, "kubeconfig": embedded, "kubeconfig.files": files,
+		"value": embedded, "kubeconfig.files": files,
 		"ca.crt": leaf["ca.crt"], "tls.crt": leaf["tls.crt"], "tls.key": leaf["tls.key"],
 	}
 }

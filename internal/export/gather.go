@@ -7,6 +7,7 @@ package export
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,10 +19,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 )
 
-// caKey is the key of a Secret or a trust ConfigMap that holds a bundle.
-const caKey = "ca.crt"
+// caKey is the key of a Secret that holds a bundle.
+const caKey = consumers.BundleKey
 
 // Host is everything that is known of one host.
 type Host struct {
@@ -66,9 +68,16 @@ func Gather(ctx context.Context, from client.Reader, namespace, host string) (Ho
 	if err := from.List(ctx, &servers, client.InNamespace(namespace)); err != nil {
 		return Host{}, fmt.Errorf("list APIServerCertificates: %w", err)
 	}
+	var cas v1alpha1.ClusterCAList
+	if err := from.List(ctx, &cas, client.InNamespace(namespace)); err != nil {
+		return Host{}, fmt.Errorf("list ClusterCAs: %w", err)
+	}
 	byName := func(a, b v1alpha1.NodeCredential) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(credentials.Items, byName)
-	g := gatherer{ctx: ctx, from: from, namespace: namespace, credentials: credentials.Items, servers: servers.Items}
+	g := gatherer{
+		ctx: ctx, from: from, namespace: namespace, cas: cas.Items, credentials: credentials.Items, servers: servers.Items,
+		bundles: map[string][]*x509.Certificate{},
+	}
 	return g.host(host)
 }
 
@@ -77,8 +86,10 @@ type gatherer struct {
 	ctx         context.Context //nolint:containedctx // it lives no longer than the call
 	from        client.Reader
 	namespace   string
+	cas         []v1alpha1.ClusterCA
 	credentials []v1alpha1.NodeCredential
 	servers     []v1alpha1.APIServerCertificate
+	bundles     map[string][]*x509.Certificate // by ClusterCA, those that Secrets hold and the ClusterCA publishes
 	problems    []string
 }
 
@@ -121,7 +132,9 @@ func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
 	if !g.ready("APIServerCertificate", s, s.Status.Conditions, s.Status.ObservedGeneration) {
 		return out
 	}
-	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, "client-ca.crt")
+	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, consumers.ClientBundleKey)
+	g.compare(s.TLSSecretName(), out.TLS, caKey, s.Spec.CARef.Name)
+	g.compare(s.TLSSecretName(), out.TLS, consumers.ClientBundleKey, s.ClientCANames()...)
 	if name := s.ServiceAccountSecretName(); name != "" {
 		out.ServiceAccounts = g.secret(name, "sa.key", "sa.pub")
 	}
@@ -135,13 +148,29 @@ func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 	}
 	keys, forms := []string{corev1.TLSCertKey, caKey}, []string{"kubeconfig.files", caKey, corev1.TLSCertKey}
 	if !out.keyOnHost() {
-		keys, forms = append(keys, corev1.TLSPrivateKeyKey), append(forms, "kubeconfig")
+		keys, forms = append(keys, corev1.TLSPrivateKeyKey), append(forms, "value")
 	}
 	out.TLS = g.secret(c.TLSSecretName(), keys...)
+	g.compare(c.TLSSecretName(), out.TLS, caKey, c.Spec.CARef.Name)
 	if name := c.KubeconfigSecretName(); name != "" {
 		out.Kubeconfig = g.secret(name, forms...)
+		if s := g.server(c); s != nil { // else nothing says whose bundle verifies the API server
+			g.compare(name, out.Kubeconfig, caKey, s.Spec.CARef.Name)
+		}
 	}
 	return out
+}
+
+// server is the APIServerCertificate that a credential names; nil for none.
+func (g *gatherer) server(c *v1alpha1.NodeCredential) *v1alpha1.APIServerCertificate {
+	if c.Spec.APIServerRef == nil {
+		return nil
+	}
+	i := slices.IndexFunc(g.servers, func(s v1alpha1.APIServerCertificate) bool { return s.Name == c.Spec.APIServerRef.Name })
+	if i < 0 {
+		return nil
+	}
+	return &g.servers[i]
 }
 
 // ready says whether an object can be exported, and notes why if not.

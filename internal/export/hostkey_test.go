@@ -17,7 +17,7 @@ import (
 func (w *world) keyless(c *v1alpha1.NodeCredential) {
 	for _, o := range w.objects {
 		if s, ok := o.(*corev1.Secret); ok && (s.Name == c.TLSSecretName() || s.Name == c.KubeconfigSecretName()) {
-			for _, key := range []string{"tls.key", "value", "kubeconfig"} {
+			for _, key := range []string{"tls.key", "value"} {
 				delete(s.Data, key)
 			}
 		}
@@ -58,7 +58,7 @@ func TestMissingKeyIsAProblem(t *testing.T) {
 	w.credential("k8s-node1", "Kubelet", "k8s", func(c *v1alpha1.NodeCredential) { kubelet = c })
 	w.keyless(kubelet)
 	_, err := Gather(t.Context(), w.client(), namespace, "k8s-node1")
-	for _, want := range []string{`has no "tls.key"`, `has no "kubeconfig"`} {
+	for _, want := range []string{`has no "tls.key"`, `has no "value"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

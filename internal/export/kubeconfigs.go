@@ -23,7 +23,7 @@ func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
 	}
 	l.add(from, at.Kubeconfig, secretMode, files)
 	if !c.keyOnHost() {
-		l.add(from, at.Embedded, secretMode, c.Kubeconfig["kubeconfig"])
+		l.add(from, at.Embedded, secretMode, c.Kubeconfig["value"])
 	}
 }
 

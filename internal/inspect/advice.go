@@ -10,14 +10,21 @@ import (
 var byReason = map[string]string{
 	v1alpha1.ReasonIssuerNotFound: "create the object that the spec names, or correct the name; it is looked for in the same namespace",
 	v1alpha1.ReasonIssuerNotReady: "look at the ClusterCA: inspect clusterca/NAME says what it waits for",
-	v1alpha1.ReasonIssuerExpiring: "replace the ClusterCA: rotate NAME says how",
-	v1alpha1.ReasonCAKeyMissing:   "restore the Secret that the message names from a backup; if there is none, the CA has to be replaced",
-	v1alpha1.ReasonCAKeyInvalid:   "restore the Secret that the message names from a backup: somebody changed it",
-	v1alpha1.ReasonRestoreIncomplete: "restore the rest of the backup, Secrets and ConfigMaps included; if there is none, remove the marks of the restore, " +
-		"as the message says, to begin anew",
-	v1alpha1.ReasonLedgerUnreadable: "restore the trust ConfigMap of the ClusterCA from a backup, or delete it: " +
-		"the operator makes it again from the Secrets of the generations",
-	v1alpha1.ReasonLedgerOutdated:           "restore the newer trust ConfigMap of the ClusterCA: an old backup has replaced it",
+	v1alpha1.ReasonIssuerExpiring: "rotate the ClusterCA: rotate NAME says how",
+	v1alpha1.ReasonCAKeyMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
+		"if there is none, rotate the CA",
+	v1alpha1.ReasonCAKeyInvalid:      "restore the Secret that the message names, in the authority namespace, from a backup: somebody changed it",
+	v1alpha1.ReasonRestoreIncomplete: "restore the rest of the backup; if there is none, remove the marks of the restore, as the message says",
+	v1alpha1.ReasonLedgerUnreadable:  "restore the Secret that the message names, in the authority namespace, from a backup",
+	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has replaced it",
+	v1alpha1.ReasonAuthorityMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
+		"the message says how to start with another CA without one",
+	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release; else choose another name",
+	v1alpha1.ReasonAuthorityNotReady: "look at the authority namespace: the message says what is missing there",
+	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
+	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
+	v1alpha1.ReasonImportChanged: "if the new key is right, name its certificate in source.import.certificateSHA256; else " +
+		"put the former one back into the Secret",
 	v1alpha1.ReasonSecretConflict:           "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
 	v1alpha1.ReasonSubjectEqualsIssuer:      "give the ClusterCA another subject.commonName, or the object another host name",
 	v1alpha1.ReasonEndpointNotCovered:       "add the host of the endpoint to dnsNames or ipAddresses of the APIServerCertificate, or correct the endpoint",
@@ -26,27 +33,31 @@ var byReason = map[string]string{
 	v1alpha1.ReasonInvalidSpec:              "correct the spec as the message says",
 	v1alpha1.ReasonNotUsable:                "the operator replaces what cannot be used as soon as it can: the other conditions say what it waits for",
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
-	v1alpha1.ReasonRenewalDue:               "put a new CA into the Secret from which it is imported",
-	v1alpha1.ReasonImportInvalid:            "put a CA certificate as tls.crt and its key as tls.key into the Secret that the spec names",
-	v1alpha1.ReasonParentNotReady:           "look at the ClusterCA above: inspect clusterca/NAME says what it waits for",
-	v1alpha1.ReasonEmergency:                "carry what was issued anew to the consumers that the message names",
-	v1alpha1.ReasonNotSeen:                  "look whether the API server reads the files that were delivered, and whether spec.probe names its address",
-	v1alpha1.ReasonAgentSilent:              "look at the agent on the host: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonAgentProblem:             "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonNotInstalled:             "wait for the agent; if it stays, look at its log on the host",
-	v1alpha1.ReasonNotInUse:                 "wait until every component on the host has reloaded its files, or restart the one that does not",
-	v1alpha1.ReasonRequestMissing:           "start the agent on the host, or put the certificate signing request into spec.request",
-	v1alpha1.ReasonRequestRefused:           "make the certificate signing request anew, as the message says",
-	v1alpha1.ReasonSecretTypeDiffers:        "delete the Secret that the message names: it is made again with the right type",
-	v1alpha1.ReasonHostIdentity:             "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
+	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name its certificate in " +
+		"source.import.certificateSHA256",
+	v1alpha1.ReasonImportInvalid:    "put a CA certificate as tls.crt and its key as tls.key into the Secret that the spec names",
+	v1alpha1.ReasonParentNotReady:   "look at the parent CA: inspect clusterca/NAME says what it waits for",
+	v1alpha1.ReasonEmergency:        "carry what was re-issued to the consumers that the message names",
+	v1alpha1.ReasonUnreachable:      "look whether the API server runs, whether spec.probe names its address, and whether a network policy is between",
+	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
+	v1alpha1.ReasonMissingClientCA: "look whether the API server reads the bundle that was delivered: --client-ca-file, " +
+		"--requestheader-client-ca-file",
+	v1alpha1.ReasonLeaseExpired:      "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentProblem:      "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonNotInstalled:      "wait for the agent; if it stays, look at its log on the host",
+	v1alpha1.ReasonNotInUse:          "wait until every component on the host has reloaded its files, or restart the one that does not",
+	v1alpha1.ReasonRequestMissing:    "start the agent on the host, or put the certificate signing request into spec.request",
+	v1alpha1.ReasonRequestRefused:    "make the certificate signing request again, as the message says",
+	v1alpha1.ReasonSecretTypeDiffers: "delete the Secret that the message names: it is made again with the right type",
+	v1alpha1.ReasonHostIdentity:      "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
 }
 
 // byType is what to do where the reason has nothing of its own.
 var byType = map[string]string{
 	v1alpha1.ReadyCondition:              "the other conditions say what it waits for; if there are none, look whether the operator is running",
 	v1alpha1.StalledCondition:            "change what the message names: the operator cannot go on by itself",
-	v1alpha1.RotationBlockedCondition:    "look at those that the replacement waits for: rotate NAME --watch names them",
-	v1alpha1.RedeliveryRequiredCondition: "carry what was issued anew to the consumers that the message names",
+	v1alpha1.RotationBlockedCondition:    "look at those that the rotation waits for: rotate NAME --watch names them",
+	v1alpha1.RedeliveryRequiredCondition: "carry what was re-issued to the consumers that the message names",
 	v1alpha1.IssuerReadyCondition:        "look at the object that the message names",
 }
 
@@ -56,7 +67,7 @@ var goodIf = map[string]metav1.ConditionStatus{
 	v1alpha1.ServingCondition: metav1.ConditionTrue, v1alpha1.TrustAcknowledgedCondition: metav1.ConditionTrue,
 	v1alpha1.StalledCondition: metav1.ConditionFalse, v1alpha1.ReconcilingCondition: metav1.ConditionFalse,
 	v1alpha1.RedeliveryRequiredCondition: metav1.ConditionFalse, v1alpha1.RotationBlockedCondition: metav1.ConditionFalse,
-	v1alpha1.ReplacementPendingCondition: metav1.ConditionFalse, v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
+	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
 }
 
 // bad says whether a condition is bad news.

@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -21,6 +23,9 @@ func Build(now time.Time, s Seen) Report {
 	b.report = Report{Header: status.HeaderOf("Inspection"), Time: b.now, Sources: []Source{}, Problems: []status.Problem{}}
 	if s.Kind != "" {
 		b.object()
+	}
+	for _, ca := range slices.Sorted(maps.Keys(s.bundles)) {
+		b.compare(ca, s.bundles[ca])
 	}
 	if known, ok := s.bundles[s.Name]; ok && s.Kind == status.KindClusterCA {
 		b.published(s.Name, known)
@@ -51,24 +56,33 @@ func (b *builder) published(ca string, known bundle) {
 	name := "ConfigMap/" + trustName(ca)
 	src := Source{Name: name, Owner: status.KindClusterCA + "/" + ca, Unread: known.unread}
 	if len(known.certs) > 0 || known.Damage != "" {
-		known.number(known.ledger)
+		known.number(known.generations)
 		src.Items = []Item{known.Item}
 		b.dates(name, known.material)
 	}
 	b.report.Sources = append(b.report.Sources, src)
 }
 
+// compare notes a bundle that is not what the operator has published: users can write the ConfigMap, and until it is repaired
+// nothing that was verified with it is worth anything.
+func (b *builder) compare(ca string, known bundle) {
+	if known.digest != "" && len(known.certs) > 0 && pki.BundleDigest(known.certs) != known.digest {
+		b.problem(status.Error, "ConfigMap/"+trustName(ca), "BundleDiffers", "it is not the bundle that the status of ClusterCA/%s describes: "+
+			"somebody has changed it, or the operator is at it; it is repaired while the operator runs", ca)
+	}
+}
+
 // number says of each certificate which generation of the ClusterCA it is.
-func (m *material) number(l plan.Ledger) {
+func (m *material) number(generations []v1alpha1.GenerationStatus) {
 	for i := range m.Certificates {
-		m.Certificates[i].Generation = generationOf(l, m.Certificates[i].SHA256Fingerprint)
+		m.Certificates[i].Generation = generationOf(generations, m.Certificates[i].SHA256Fingerprint)
 	}
 }
 
 // generationOf is the generation whose certificate has a fingerprint, 0 for none.
-func generationOf(l plan.Ledger, fingerprint string) int32 {
-	for _, g := range l.Generations {
-		if g.SHA256 == fingerprint {
+func generationOf(generations []v1alpha1.GenerationStatus, fingerprint string) int32 {
+	for _, g := range generations {
+		if g.SHA256Fingerprint == fingerprint {
 			return g.Number
 		}
 	}
@@ -83,7 +97,7 @@ func (b *builder) source(src source) {
 	}
 	for i := range src.items {
 		m := &src.items[i]
-		m.number(b.bundles[src.ca].ledger)
+		m.number(b.bundles[src.ca].generations)
 		if src.secret != nil && m.Name == corev1.TLSCertKey || src.secret == nil && len(m.certs) > 0 && !selfSigned(m.certs[0]) {
 			m.Chain = b.chain(src, *m)
 		}
@@ -222,7 +236,7 @@ func (b *builder) signer(ca string, m material) int32 {
 	known := b.bundles[ca]
 	for _, issuer := range slices.Concat(m.certs[1:], known.certs) {
 		if pki.SignedBy(m.certs[0], issuer) {
-			if g := generationOf(known.ledger, pki.FingerprintOf(issuer)); g != 0 {
+			if g := generationOf(known.generations, pki.FingerprintOf(issuer)); g != 0 {
 				return g
 			}
 		}
@@ -240,8 +254,8 @@ func rootOf(now time.Time, pair pki.KeyPair, roots []*x509.Certificate) string {
 	return ""
 }
 
-// issued is what the Secrets of the object hold; nil where it is not known.
-func (b *builder) issued() *ack.State {
+// issued is what the Secrets of the object hold; nil where it is not known, or one is not the object's.
+func (b *builder) issued(owner types.UID) *ack.State {
 	var tls *source
 	var others []*source
 	for i := range b.sources {
@@ -249,6 +263,8 @@ func (b *builder) issued() *ack.State {
 		case src.secret == nil:
 			return nil
 		case src.secret.Data["sa.key"] != nil: // service account keys are no certificate's
+		case src.claim.UID != owner:
+			return nil
 		case tls == nil:
 			tls = src
 		default:
@@ -258,7 +274,7 @@ func (b *builder) issued() *ack.State {
 	if tls == nil {
 		return nil
 	}
-	state, err := ack.Contents(tls.secret, secretsOf(others)...)
+	state, err := ack.StateOf(tls.secret, secretsOf(others)...)
 	if err != nil {
 		return nil
 	}

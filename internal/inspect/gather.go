@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -42,17 +41,19 @@ type source struct {
 	name   string
 	secret *corev1.Secret // nil for anything else
 	ca     string         // the ClusterCA whose bundle verifies it, "" for none
-	owner  string
+	owner  string         // of the operator's own Secrets
+	claim  consumers.Claim
 	unread string
 	absent bool
 	items  []material
 }
 
-// bundle is what a ClusterCA publishes.
+// bundle is what a ClusterCA publishes: what is in the ConfigMap, and what its status says.
 type bundle struct {
 	material
-	ledger plan.Ledger
-	unread string
+	generations []v1alpha1.GenerationStatus
+	digest      string // "": the status does not tell
+	unread      string
 }
 
 // Gather reads what there is about an object of the given kind. What may not be read is noted, and the rest is read.
@@ -87,6 +88,14 @@ func GatherSecret(ctx context.Context, from client.Reader, namespace, name strin
 		return Seen{}, fmt.Errorf("read Secret %q: %w", name, err)
 	}
 	src := sourceOf(&secret)
+	if src.ca != "" {
+		var ca v1alpha1.ClusterCA
+		if err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: src.ca}, &ca); err == nil {
+			s.Objects.CAs = append(s.Objects.CAs, ca)
+		} else {
+			s.unread = append(s.unread, why("ClusterCA/"+src.ca, err))
+		}
+	}
 	g.bundle(ctx, src.ca)
 	s.sources = append(s.sources, src)
 	return s, nil
@@ -129,8 +138,15 @@ func leaseFor(d v1alpha1.DeliverySpec, name string) string {
 }
 
 func (s *Seen) ca() *v1alpha1.ClusterCA {
+	if s.Kind != status.KindClusterCA {
+		return nil
+	}
+	return s.caNamed(s.Name)
+}
+
+func (s *Seen) caNamed(name string) *v1alpha1.ClusterCA {
 	for i := range s.Objects.CAs {
-		if c := &s.Objects.CAs[i]; s.Kind == status.KindClusterCA && c.Name == s.Name {
+		if c := &s.Objects.CAs[i]; c.Name == name {
 			return c
 		}
 	}
@@ -165,17 +181,15 @@ func (g *gatherer) secret(ctx context.Context, name string) source {
 }
 
 func sourceOf(secret *corev1.Secret) source {
-	out := source{name: "Secret/" + secret.Name, secret: secret, owner: secret.Annotations[v1alpha1.OwnerAnnotation]}
+	out := source{name: "Secret/" + secret.Name, secret: secret, claim: consumers.Unsealed(secret.Annotations)}
+	if out.claim.UID != "" { // else it is not the operator's, or not any more
+		out.owner = secret.Annotations[v1alpha1.OwnerAnnotation]
+	}
 	for _, key := range slices.Sorted(maps.Keys(secret.Data)) {
 		out.items = append(out.items, read(key, secret.Data[key]))
 	}
 	match(out.items)
-	var holds struct {
-		Issuer string `json:"issuer"`
-	}
-	if json.Unmarshal([]byte(secret.Annotations[v1alpha1.HoldsAnnotation]), &holds) == nil {
-		out.ca = holds.Issuer
-	}
+	out.ca = out.claim.Issuer
 	if kind, name, ok := strings.Cut(out.owner, "/"); ok && out.ca == "" && kind == status.KindClusterCA {
 		out.ca = name
 	}
@@ -194,10 +208,8 @@ func (g *gatherer) bundle(ctx context.Context, ca string) {
 		return
 	}
 	b := bundle{material: read(caKey, []byte(cm.Data[caKey]))}
-	if l, err := plan.ParseLedger(cm.Data[v1alpha1.LedgerKey]); err == nil {
-		b.ledger = l
-	} else {
-		b.unread = "its ledger cannot be read"
+	if c := g.caNamed(ca); c != nil {
+		b.generations, b.digest = c.Status.Generations, c.Status.Trust.BundleSHA256
 	}
 	g.bundles[ca] = b
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,8 +21,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -29,8 +31,8 @@ var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-func request(name string, usages ...pki.Usage) pki.Request {
-	r := pki.Request{Subject: pki.Subject{CommonName: name}, Usages: usages, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 100 * day}
+func request(name string, usages ...pki.Usage) pki.CertificateSpec {
+	r := pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Usages: usages, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 100 * day}
 	if len(usages) > 0 {
 		r.Validity = 10 * day
 		r.SANs.DNSNames = []string{name}
@@ -64,7 +66,7 @@ func keyPEM(t *testing.T, p pki.KeyPair) []byte {
 // seen is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
 func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
 	t.Helper()
-	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", Generation: 2}}
+	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", UID: "server", Generation: 2}}
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Delivery = "k8s", "k8s-master", v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
 	c.Status.ObservedGeneration = 2
 	c.Status.Certificate = v1alpha1.CertificateStatus{
@@ -77,21 +79,25 @@ func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
 	}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master-tls", Annotations: map[string]string{
 		v1alpha1.OwnerAnnotation: "APIServerCertificate/k8s-master",
-		v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":3}},"issuer":"k8s","generation":1}`,
+		v1alpha1.ClaimAnnotation: `seal {"uid":"server","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s","generation":1}`,
 	}}, Data: data}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
-		v1alpha1.ReportAnnotation: `{"installed":{"trust":{"k8s":2},"serialNumber":"0A"},"problem":"no \u001b[31mspace"}`,
+		v1alpha1.ReportAnnotation: `{"installed":{"serialNumber":"0A","contents":{"k8s-master-tls/ca.crt":"0a0b0c0d0e0f"}},"problem":"no \u001b[31mspace"}`,
 	}}}
 	renewed, length := metav1.NewMicroTime(now.Add(-time.Minute)), int32(900)
-	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds = &renewed, &length
-	b := bundle{material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), ledger: plan.Ledger{Generations: []plan.Generation{
-		{Number: 1, State: plan.Signing, SHA256: pki.FingerprintOf(ca.Cert)},
-	}}}
+	lease.Spec.RenewTime, lease.Spec.LeaseDurationSeconds, lease.Spec.HolderIdentity = &renewed, &length, new("k8s-master")
+	b := bundle{
+		material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: generationsOf(ca.Cert, 1), digest: pki.BundleDigest([]*x509.Certificate{ca.Cert}),
+	}
 	return Seen{
 		Objects: status.Objects{Servers: []v1alpha1.APIServerCertificate{c}}, Kind: status.KindAPIServerCertificate, Name: "k8s-master",
 		sources: []source{sourceOf(secret)}, bundles: map[string]bundle{"k8s": b}, lease: lease, unread: []string{"the events: you may not read it"},
 		events: []corev1.Event{{Type: "Warning", Reason: "AgentProblem", Message: "no space left", LastTimestamp: metav1.NewTime(now.Add(-time.Hour)), Count: 3}},
 	}
+}
+
+func generationsOf(cert *x509.Certificate, n int32) []v1alpha1.GenerationStatus {
+	return []v1alpha1.GenerationStatus{{Number: n, State: v1alpha1.GenerationActive, SHA256Fingerprint: pki.FingerprintOf(cert)}}
 }
 
 func wellData(t *testing.T, ca, leaf pki.KeyPair) map[string][]byte {
@@ -107,7 +113,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := regexp.MustCompile(`\b[0-9A-F]{28,40}\b|\b[0-9a-f]{40,64}\b`)
+	random := regexp.MustCompile(`\b[0-9A-F]{28,40}\b|\b[0-9a-f]{40,64}\b|\b[0-9a-f]{12}\b`)
 	for name, text := range map[string]string{
 		"object.json": string(coded) + "\n", "object.txt": r.Text(status.Style{}), "object-wide.txt": r.Text(status.Style{Wide: true, Width: 80}),
 	} {
@@ -170,6 +176,123 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestBundleDiffers notes a ConfigMap that somebody has changed, unless the status does not tell what it should hold.
+func TestBundleDiffers(t *testing.T) {
+	ca, leaf, other := pairs(t)
+	for name, c := range map[string]struct {
+		published []*x509.Certificate
+		forget    bool
+		want      bool
+	}{
+		"as published":         {published: []*x509.Certificate{ca.Cert}},
+		"one more":             {published: []*x509.Certificate{ca.Cert, other.Cert}, want: true},
+		"another":              {published: []*x509.Certificate{other.Cert}, want: true},
+		"an older status":      {published: []*x509.Certificate{other.Cert}, forget: true},
+		"it could not be read": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			b := s.bundles["k8s"]
+			b.material = read("ca.crt", pki.EncodeCertificates(c.published...))
+			if c.forget {
+				b.digest = ""
+			}
+			s.bundles["k8s"] = b
+			found := slices.ContainsFunc(Build(now, s).Problems, func(p status.Problem) bool { return p.Reason == "BundleDiffers" })
+			if found != c.want {
+				t.Errorf("it is noted: %v", found)
+			}
+		})
+	}
+}
+
+// TestStated: what a person states counts if it is the certificate and the bundles that are published now.
+func TestStated(t *testing.T) {
+	digest, former := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
+	ca := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
+	ca.Status.Trust.BundleSHA256 = digest
+	issued := ack.State{SerialNumber: "0A"}
+	stated := func(serial, digest string) *v1alpha1.AcknowledgedDelivery {
+		return &v1alpha1.AcknowledgedDelivery{SerialNumber: serial, Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: digest}}}
+	}
+	for name, c := range map[string]struct {
+		stated *v1alpha1.AcknowledgedDelivery
+		want   bool
+	}{
+		"all of it": {stated("0A", digest), true}, "in lower case": {stated("0a", digest), true}, "nothing": {nil, false}, "another certificate": {stated("0B", digest), false},
+		"a former bundle": {stated("0A", former), false}, "no bundle": {&v1alpha1.AcknowledgedDelivery{SerialNumber: "0A"}, false},
+	} {
+		b := builder{Seen: &Seen{Objects: status.Objects{CAs: []v1alpha1.ClusterCA{ca}}}}
+		if got := b.covers(c.stated, issued, []string{"k8s"}); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestAgentSaysWhatGatesSay: what an agent reports counts for a person who looks as it counts for a rotation.
+func TestAgentSaysWhatGatesSay(t *testing.T) {
+	ca, leaf, _ := pairs(t)
+	for name, c := range map[string]struct {
+		change  func(*Seen)
+		expired bool
+		inUse   *bool
+	}{
+		"all is in use":            {func(*Seen) {}, false, new(true)},
+		"another host's agent":     {func(s *Seen) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
+		"nobody's":                 {func(s *Seen) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
+		"an agent that is gone":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
+		"a clock that is wrong":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
+		"something else is in use": {func(s *Seen) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
+		"a Secret of another object": {func(s *Seen) {
+			s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"another","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s"}`)
+		}, false, nil},
+		"a damaged claim":    {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"server","trust":`) }, false, nil},
+		"a claim that lacks": {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			state, err := ack.StateOf(s.sources[0].secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := ack.Report{Installed: &state, Verified: &state}.Text()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.lease.Annotations[v1alpha1.ReportAnnotation] = text
+			c.change(&s)
+			d := Build(now, s).Object.Delivery
+			if diff := cmp.Diff(c.inUse, d.InUse); diff != "" || d.Agent.LeaseExpired != c.expired {
+				t.Errorf("the Lease has expired: %v; in use: %s", d.Agent.LeaseExpired, diff)
+			}
+			gates := consumers.AcknowledgmentOf(v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}, s.lease, "k8s-master", now)
+			if (gates.Reason == v1alpha1.ReasonLeaseExpired) != c.expired {
+				t.Errorf("the gates say %q", gates.Reason)
+			}
+		})
+	}
+}
+
+// claimed is a Secret with another claim.
+func claimed(secret *corev1.Secret, claim string) source {
+	secret.Annotations[v1alpha1.ClaimAnnotation] = claim
+	return sourceOf(secret)
+}
+
+// TestOwner: whose a Secret is counts where its claim can be read; damage means that it is not the operator's.
+func TestOwner(t *testing.T) {
+	ca, leaf, _ := pairs(t)
+	secret := seen(t, ca, leaf, wellData(t, ca, leaf)).sources[0].secret
+	if src := claimed(secret, `seal {"uid":"server","issuer":"k8s"}`); src.owner != "APIServerCertificate/k8s-master" || src.ca != "k8s" {
+		t.Errorf("%q, of %q", src.owner, src.ca)
+	}
+	for _, claim := range []string{"", "seal", `seal {"issuer":"k8s"}`, `seal {"uid":"server","issuer":"k8s"`, `{"uid":"server","issuer":"k8s"}`} {
+		if src := claimed(secret, claim); src.owner != "" {
+			t.Errorf("%s: %q, of %q", claim, src.owner, src.ca)
+		}
+	}
+}
+
 // TestSigner names the generation that signed, and none where another did.
 func TestSigner(t *testing.T) {
 	ca, leaf, other := pairs(t)
@@ -181,22 +304,19 @@ func TestSigner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger := func(cert *x509.Certificate, n int32) plan.Ledger {
-		return plan.Ledger{Generations: []plan.Generation{{Number: n, State: plan.Signing, SHA256: pki.FingerprintOf(cert)}}}
-	}
 	for name, c := range map[string]struct {
-		pair   pki.KeyPair
-		ledger plan.Ledger
-		want   Chain
+		pair        pki.KeyPair
+		generations []v1alpha1.GenerationStatus
+		want        Chain
 	}{
-		"a root's":          {leaf, ledger(ca.Cert, 4), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 4}},
-		"an intermediate's": {below, ledger(above.Cert, 7), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 7}},
-		"not in the ledger": {leaf, ledger(other.Cert, 1), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust"}},
+		"a root's":          {leaf, generationsOf(ca.Cert, 4), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 4}},
+		"an intermediate's": {below, generationsOf(above.Cert, 7), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust", CA: "k8s", Generation: 7}},
+		"not in the status": {leaf, generationsOf(other.Cert, 1), Chain{Valid: true, Root: "CN=k8s", TrustedBy: "ConfigMap/k8s-trust"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := source{secret: &corev1.Secret{}, ca: "k8s", items: []material{read("tls.crt", c.pair.CertPEM())}}
 			b := builder{now: now, Seen: &Seen{bundles: map[string]bundle{
-				"k8s": {material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), ledger: c.ledger},
+				"k8s": {material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: c.generations},
 			}}}
 			if diff := cmp.Diff(&c.want, b.chain(src, src.items[0])); diff != "" {
 				t.Error(diff)
@@ -212,7 +332,7 @@ func TestAdvice(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := map[string]bool{
-		"Issued": true, "IssuerAvailable": true, "NoBridge": true, "ServiceAccountKeysGenerated": true, "CAExpiresFirst": true, "Seen": true, "InUse": true,
+		"Issued": true, "IssuerAvailable": true, "NotCrossSigned": true, "ServiceAccountKeysGenerated": true, "CAExpiresFirst": true, "AsExpected": true, "InUse": true,
 	}
 	reasons := 0
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -238,7 +358,7 @@ func TestAdvice(t *testing.T) {
 		advised              bool
 	}{
 		{"Ready", "True", "Issued", false}, {"Ready", "False", "SomethingNew", true}, {"Ready", "Unknown", "x", true}, {"Stalled", "True", "SecretConflict", true},
-		{"Serving", "False", "NotSeen", true}, {"Rotating", "True", "Reissuing", false}, {"RotationBlocked", "True", "Reissuing", true},
+		{"Serving", "False", "WrongCertificate", true}, {"Rotating", "True", "Reissuing", false}, {"RotationBlocked", "True", "Reissuing", true},
 	} {
 		if got := next(metav1.Condition{Type: c.kind, Status: metav1.ConditionStatus(c.status), Reason: c.reason}); (got != "") != c.advised {
 			t.Errorf("%+v: %q", c, got)

@@ -3,13 +3,16 @@ package inspect
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -42,20 +45,20 @@ func (b *builder) object() {
 	case c != nil:
 		a := authorityOf(all.ClusterCAs, c.Name)
 		o.Namespace, o.State, o.CA, o.IssuerGeneration = c.Namespace, a.State, a.Parent, a.Generation
-		o.Generations, o.Rotation, o.TrustRevision = a.Generations, a.Rotation, a.TrustRevision
+		o.Generations, o.Rotation, o.LastRotation, o.Trust = a.Generations, a.Rotation, a.LastRotation, a.Trust
 		o.certificate(c.Status.Certificate)
 		o.Conditions = conditions(c.Status.Conditions, c.Generation)
 	case s != nil:
 		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), s.Namespace, s.Spec.CARef.Name)
 		o.certificate(s.Status.Certificate)
 		o.Conditions = conditions(s.Status.Conditions, s.Generation)
-		o.Delivery = b.delivery(s.Spec.Delivery)
+		o.Delivery = b.delivery(s, s.Spec.Delivery, s.Spec.HostName, trustedByServer(s))
 	case n != nil:
 		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), n.Namespace, n.Spec.CARef.Name)
 		o.Role = string(n.Spec.Role)
 		o.certificate(n.Status.Certificate)
 		o.Conditions = conditions(n.Status.Conditions, n.Generation)
-		o.Delivery = b.delivery(n.Spec.Delivery)
+		o.Delivery = b.delivery(n, n.Spec.Delivery, n.Spec.HostName, b.trustedBy(n))
 	}
 	for i := range b.events {
 		e := &b.events[i]
@@ -125,33 +128,28 @@ func rank(kind string) int {
 	return i
 }
 
-// delivery says what is known to have arrived.
-func (b *builder) delivery(spec v1alpha1.DeliverySpec) *Delivery {
-	d := &Delivery{Mode: string(spec.Mode), Issued: b.issued()}
+// delivery says what is known to have arrived. cas are those whose bundles the object should have.
+func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host string, cas []string) *Delivery {
+	d := &Delivery{Mode: string(spec.Mode), Issued: b.issued(o.GetUID())}
 	var has *ack.State
 	switch spec.Mode {
 	case v1alpha1.DeliveryManual:
-		if a := spec.Acknowledged; a != nil {
-			d.Stated = &ack.State{SerialNumber: a.SerialNumber, Trust: map[string]int64{}}
-			for _, t := range a.Trust {
-				d.Stated.Trust[t.Name] = t.Revision
-			}
-			has = d.Stated
-			if d.Issued != nil { // a person states the certificate by its number, and not who signed it
-				has = &ack.State{SerialNumber: a.SerialNumber, Trust: d.Stated.Trust, Issuer: d.Issued.Issuer, Generation: d.Issued.Generation}
-			}
+		d.Stated = spec.Acknowledged
+		if d.Issued != nil {
+			covers := b.covers(spec.Acknowledged, *d.Issued, cas)
+			d.InUse = &covers
 		}
+		return d
 	case v1alpha1.DeliveryAgent:
 		if b.lease == nil {
 			return d
 		}
-		until := ack.AliveUntil(b.lease, b.now)
-		d.Agent = &Agent{Report: ack.Of(b.lease), Silent: !b.now.Before(until)}
+		d.Agent = &Agent{Report: ack.Of(b.lease), LeaseExpired: !consumers.Alive(b.lease, host, b.now)}
 		if b.lease.Spec.RenewTime != nil {
 			d.Agent.RenewTime = b.lease.Spec.RenewTime.UTC()
 		}
 		has = d.Agent.Verified
-		if d.Agent.Silent {
+		if d.Agent.LeaseExpired {
 			has = nil
 		}
 	default:
@@ -163,4 +161,41 @@ func (b *builder) delivery(spec v1alpha1.DeliverySpec) *Delivery {
 		d.InUse = &covers
 	}
 	return d
+}
+
+// trustedByServer are the ClusterCAs whose bundles an API server should have.
+func trustedByServer(c *v1alpha1.APIServerCertificate) []string {
+	out := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
+	if c.Spec.RequestHeaderCARef != nil {
+		out = append(out, c.Spec.RequestHeaderCARef.Name)
+	}
+	return out
+}
+
+// trustedBy are the ClusterCAs whose bundles a credential should have: its own, and that of the API server which its kubeconfig names.
+func (b *builder) trustedBy(c *v1alpha1.NodeCredential) []string {
+	out := []string{c.Spec.CARef.Name}
+	for i := range b.Objects.Servers {
+		s := &b.Objects.Servers[i]
+		if c.KubeconfigSecretName() != "" && c.Spec.APIServerRef != nil && c.Spec.APIServerRef.Name == s.Name {
+			out = append(out, s.Spec.CARef.Name)
+		}
+	}
+	return out
+}
+
+// covers says whether what a person states is all that is issued: the certificate, and the bundles as their CAs publish them.
+func (b *builder) covers(stated *v1alpha1.AcknowledgedDelivery, issued ack.State, cas []string) bool {
+	if stated == nil || !strings.EqualFold(stated.SerialNumber, issued.SerialNumber) {
+		return false
+	}
+	for _, name := range cas {
+		ca := b.caNamed(name)
+		if ca == nil || ca.Status.Trust.BundleSHA256 == "" || !slices.ContainsFunc(stated.Trust, func(t v1alpha1.AcknowledgedTrust) bool {
+			return t.Name == name && t.BundleSHA256 == ca.Status.Trust.BundleSHA256
+		}) {
+			return false
+		}
+	}
+	return true
 }

@@ -7,6 +7,7 @@ package inspect
 import (
 	"time"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/status"
 )
@@ -44,14 +45,15 @@ type Object struct {
 	OldGeneration     bool      `json:"oldGeneration,omitempty"`
 	NotBefore         time.Time `json:"notBefore,omitzero"`
 	SHA256Fingerprint string    `json:"sha256Fingerprint,omitempty"`
-	// Generations, Rotation and TrustRevision are of a ClusterCA, Pending of what its replacement waits for.
-	Generations   []status.Generation `json:"generations,omitempty"`
-	Rotation      *status.Rotation    `json:"rotation,omitempty"`
-	TrustRevision int64               `json:"trustRevision,omitempty"`
-	Pending       bool                `json:"pending,omitempty"`
-	Conditions    []Condition         `json:"conditions,omitempty"`
-	Delivery      *Delivery           `json:"delivery,omitempty"`
-	Events        []Event             `json:"events,omitempty"`
+	// Generations, Rotation, LastRotation and Trust are of a ClusterCA, Pending of what its rotation waits for.
+	Generations  []v1alpha1.GenerationStatus  `json:"generations,omitempty"`
+	Rotation     *status.Rotation             `json:"rotation,omitempty"`
+	LastRotation *v1alpha1.LastRotationStatus `json:"lastRotation,omitempty"`
+	Trust        v1alpha1.TrustStatus         `json:"trust,omitzero"`
+	Pending      bool                         `json:"pending,omitempty"`
+	Conditions   []Condition                  `json:"conditions,omitempty"`
+	Delivery     *Delivery                    `json:"delivery,omitempty"`
+	Events       []Event                      `json:"events,omitempty"`
 	// Unread are what was not read, and why.
 	Unread []string `json:"unread,omitempty"`
 }
@@ -77,7 +79,7 @@ type Delivery struct {
 	// Issued is what the Secrets hold now; absent where they were not read.
 	Issued *ack.State `json:"issued,omitempty"`
 	// Stated is, for mode 'Manual', what delivery.acknowledged says.
-	Stated *ack.State `json:"stated,omitempty"`
+	Stated *v1alpha1.AcknowledgedDelivery `json:"stated,omitempty"`
 	// Agent is, for mode 'Agent', what the agent of the host says.
 	Agent *Agent `json:"agent,omitempty"`
 	// InUse says whether all that is issued is known to be in use; absent where that is not known.
@@ -88,8 +90,8 @@ type Delivery struct {
 type Agent struct {
 	ack.Report
 	RenewTime time.Time `json:"renewTime,omitzero"`
-	// Silent says that what it says does not count: it has not renewed its Lease.
-	Silent bool `json:"silent,omitempty"`
+	// LeaseExpired says that what it says does not count: it has not renewed its Lease, or is another host's.
+	LeaseExpired bool `json:"leaseExpired,omitempty"`
 }
 
 // Event is one of the last events of the object.
@@ -153,7 +155,7 @@ type Certificate struct {
 	SelfSigned         bool      `json:"selfSigned,omitempty"`
 	SubjectKeyID       string    `json:"subjectKeyId,omitempty"`   // in lower-case hexadecimal
 	AuthorityKeyID     string    `json:"authorityKeyId,omitempty"` // the same
-	// Generation is that of the ClusterCA whose certificate this is; absent where the ledger names none.
+	// Generation is that of the ClusterCA whose certificate this is; absent where the status names none.
 	Generation int32 `json:"generation,omitempty"`
 }
 

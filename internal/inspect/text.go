@@ -2,10 +2,12 @@ package inspect
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/status"
 )
@@ -85,12 +87,12 @@ func (p *printer) object(o Object) {
 	if o.SecretName != "" {
 		p.line(2, "in", "Secret/"+o.SecretName)
 	}
-	if o.TrustRevision != 0 {
-		p.line(2, "trust", fmt.Sprintf("revision %d", o.TrustRevision))
+	if t := o.Trust; t.BundleRevision != 0 {
+		p.line(2, "trust", strings.TrimSpace(fmt.Sprintf("revision %d %s", t.BundleRevision, t.BundleSHA256)))
 	}
 	p.rotation(o)
 	if o.Pending {
-		p.painted(2, "waited for", status.Yellow, "the replacement of its CA waits for it")
+		p.painted(2, "waited for", status.Yellow, "the rotation of its CA waits for it")
 	}
 	for _, text := range o.Unread {
 		p.painted(2, "not read", status.Yellow, text)
@@ -111,7 +113,7 @@ func signedBy(o Object) string {
 	case o.IssuerGeneration == 0:
 		return "ClusterCA/" + o.CA
 	case o.OldGeneration:
-		return fmt.Sprintf("generation %d of ClusterCA/%s, which is being replaced", o.IssuerGeneration, o.CA)
+		return fmt.Sprintf("generation %d of ClusterCA/%s, which is being rotated", o.IssuerGeneration, o.CA)
 	default:
 		return fmt.Sprintf("generation %d of ClusterCA/%s", o.IssuerGeneration, o.CA)
 	}
@@ -119,18 +121,22 @@ func signedBy(o Object) string {
 
 func (p *printer) rotation(o Object) {
 	for _, g := range o.Generations {
-		p.line(2, fmt.Sprintf("generation %d", g.Number), fmt.Sprintf("%s, until %s, in Secret/%s", g.State, p.when(g.NotAfter), g.SecretName))
+		p.line(2, fmt.Sprintf("generation %d", g.Number), strings.TrimSuffix(
+			fmt.Sprintf("%s, until %s, fingerprint %s", g.State, p.when(g.NotAfter.Time), g.SHA256Fingerprint), ", fingerprint "))
 	}
-	if r := o.Rotation; r != nil {
-		text := r.Phase
-		if r.Acknowledged != "" {
-			text += ", " + r.Acknowledged + " acknowledged"
+	if o.Rotation == nil {
+		if r := o.LastRotation; r != nil {
+			p.line(2, "rotation", status.LastText(p.now, *r))
 		}
-		text += ", for " + status.Span(p.now.Sub(r.PhaseTime))
-		if len(r.Pending) > 0 {
-			text += ", waits for " + strings.Join(r.Pending, ", ")
+		return
+	}
+	r := o.Rotation.Timeline
+	for i, text := range status.RotationLines(p.now, r) {
+		name := ""
+		if i == 0 {
+			name = "rotation"
 		}
-		p.painted(2, "replacement", status.Yellow, text)
+		p.painted(2, name, status.Yellow, text)
 	}
 }
 
@@ -171,7 +177,7 @@ func (p *printer) delivery(d Delivery) {
 	}
 	p.line(2, "mode", mode)
 	p.line(2, "issued", stateText(d.Issued))
-	p.line(2, "stated", stateText(d.Stated))
+	p.line(2, "stated", statedText(d.Stated))
 	if a := d.Agent; a != nil {
 		p.line(2, "installed", stateText(a.Installed))
 		p.line(2, "verified", stateText(a.Verified))
@@ -180,10 +186,10 @@ func (p *printer) delivery(d Delivery) {
 		if renewed == "" {
 			renewed = "never"
 		}
-		if a.Silent {
-			p.painted(2, "agent", status.Red, "silent; last heard "+renewed)
+		if a.LeaseExpired {
+			p.painted(2, "agent", status.Red, "Lease expired; last renewed "+renewed)
 		} else {
-			p.line(2, "agent", "heard "+renewed)
+			p.line(2, "agent", "renewed its Lease "+renewed)
 		}
 	}
 	if d.InUse == nil {
@@ -205,13 +211,25 @@ func stateText(s *ack.State) string {
 	if s.SerialNumber != "" {
 		parts = append(parts, "certificate "+printable(s.SerialNumber))
 	}
-	var cas []string
-	for ca := range s.Trust {
-		cas = append(cas, ca)
+	for _, key := range slices.Sorted(maps.Keys(s.Contents)) {
+		if !strings.HasSuffix(key, "/tls.crt") {
+			parts = append(parts, fmt.Sprintf("bundle %.12s in %s", printable(s.Contents[key]), printable(key)))
+		}
 	}
-	slices.Sort(cas)
-	for _, ca := range cas {
-		parts = append(parts, fmt.Sprintf("trust revision %d of %s", s.Trust[ca], printable(ca)))
+	return strings.Join(parts, ", ")
+}
+
+// statedText is what a person has stated to be in use.
+func statedText(a *v1alpha1.AcknowledgedDelivery) string {
+	if a == nil {
+		return ""
+	}
+	var parts []string
+	if a.SerialNumber != "" {
+		parts = append(parts, "certificate "+printable(a.SerialNumber))
+	}
+	for _, t := range a.Trust {
+		parts = append(parts, fmt.Sprintf("trust bundle %s of %s", printable(t.BundleSHA256), printable(t.Name)))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -30,13 +30,13 @@ type cluster struct {
 
 func start(t *testing.T) cluster {
 	t.Helper()
-	ca := must(pki.SelfSign(time.Now(), pki.Request{
+	ca := must(pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "kubernetes"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	}))
 	sans := must(pki.APIServerSANs(pki.APIServerInput{
 		HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12"},
 	}))
-	serving := must(pki.Issue(time.Now(), pki.Request{
+	serving := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth},
 		Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: time.Hour,
 	}, ca))
@@ -65,7 +65,7 @@ func must[T any](v T, err error) T {
 // credential issues a client and returns the contents of its kubeconfig.
 func (c cluster) credential(role string, key pki.KeySpec) kubeconfig.Params {
 	r, _ := pki.LookupRole(role)
-	pair := must(pki.Issue(time.Now(), pki.Request{
+	pair := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: r.CommonNameFor("k8s-node1"), Organizations: r.Organizations}, Usages: r.Usages,
 		Key: key, Validity: time.Hour,
 	}, c.ca))

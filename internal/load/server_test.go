@@ -41,7 +41,7 @@ func must[T any](v T, err error) T {
 }
 
 func newCA(name string) pki.KeyPair {
-	return must(pki.SelfSign(time.Now(), pki.Request{Subject: pki.Subject{CommonName: name}, Key: ecdsa, Validity: time.Hour}))
+	return must(pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa, Validity: time.Hour}))
 }
 
 // server is an API server as far as the load sees one: it asks for a certificate, and answers 401 without a good
@@ -84,7 +84,7 @@ func newServer(t *testing.T) *server {
 
 // serve has it present a certificate of a CA.
 func (s *server) serve(ca pki.KeyPair) {
-	leaf := must(pki.Issue(time.Now(), pki.Request{
+	leaf := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "server"}, SANs: must(pki.NewSANs(nil, []string{"127.0.0.1"})), Usages: []pki.Usage{pki.ServerAuth},
 		Key: ecdsa, Validity: time.Hour,
 	}, ca))
@@ -105,7 +105,7 @@ func (s *server) trustClientsOf(cas ...pki.KeyPair) {
 // deliver puts the files of the client on its host: a new certificate of a CA, and a bundle of one CA.
 func (s *server) deliver(t *testing.T, signer, trusted pki.KeyPair) pki.KeyPair {
 	t.Helper()
-	leaf := must(pki.Issue(time.Now(), pki.Request{
+	leaf := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "client"}, Usages: []pki.Usage{pki.ClientAuth}, Key: ecdsa, Validity: time.Hour,
 	}, signer))
 	at := func(name string) kubeconfig.Material { return kubeconfig.Material{Path: filepath.Join(s.dir, name)} }

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // The metrics of ClusterCAs.
@@ -19,12 +18,12 @@ var (
 	trustRevision = describe("ca_trust_revision",
 		"The revision of the trust bundle that a ClusterCA publishes.", "namespace", "name")
 	rotationPhase = describe("rotation_phase",
-		"1 for the phase that the replacement of a ClusterCA is in, 0 for the others; Completed: it is not being replaced.", "namespace", "name", "phase")
+		"1 for the phase that the rotation of a ClusterCA is in, 0 for the others; Completed: it is not being rotated.", "namespace", "name", "phase")
 	rotationStart = describe("rotation_start_timestamp_seconds",
-		"When the replacement of a ClusterCA that is under way began.", "namespace", "name")
+		"When the rotation of a ClusterCA that is under way began.", "namespace", "name")
 	phaseStart = describe("rotation_phase_start_timestamp_seconds",
-		"When the present phase of the replacement of a ClusterCA began.", "namespace", "name", "phase")
-	rotationTimeout = describe("rotation_timeout_seconds",
+		"When the present phase of the rotation of a ClusterCA began.", "namespace", "name", "phase")
+	rotationProgressDeadline = describe("rotation_progress_deadline_seconds",
 		"How long a phase may last before the condition RotationBlocked says so.", "namespace", "name")
 	pendingAcks = describe("rotation_acknowledgments_pending",
 		"How many of those that the present phase waits for have not acknowledged.", "namespace", "name", "phase")
@@ -38,34 +37,47 @@ func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 	for _, g := range ca.Status.Generations {
 		number := strconv.Itoa(int(g.Number))
 		s.time(generationExpiry, g.NotAfter, ca.Namespace, ca.Name, number)
-		if g.State == string(plan.Signing) {
+		if g.State == v1alpha1.GenerationActive {
 			s.time(generationRenewal, ca.Status.Certificate.RenewalTime, ca.Namespace, ca.Name, number)
 		}
-		if slices.Contains(plan.States, plan.State(g.State)) {
-			s.gauge(generationState, 1, ca.Namespace, ca.Name, number, g.State)
+		if slices.Contains(generationStates, g.State) {
+			s.gauge(generationState, 1, ca.Namespace, ca.Name, number, string(g.State))
 		}
 	}
-	if r := ca.Status.Trust.Revision; r > 0 {
+	if r := ca.Status.Trust.BundleRevision; r > 0 {
 		s.gauge(trustRevision, float64(r), ca.Namespace, ca.Name)
 	}
-	s.gauge(rotationTimeout, ca.Spec.Rotation.Timeout.Seconds(), ca.Namespace, ca.Name)
-	r := ca.Status.Rotation
-	present := plan.Completed
+	s.gauge(rotationProgressDeadline, ca.Spec.Rotation.ProgressDeadline.Seconds(), ca.Namespace, ca.Name)
+	s.rotation(ca)
+}
+
+// rotation tells of the rotation that is under way.
+func (s *scrape) rotation(ca *v1alpha1.ClusterCA) {
+	r, present := ca.Status.Rotation, v1alpha1.PhaseCompleted
 	if r.Phase != "" {
-		present = plan.Phase(r.Phase)
+		present = r.Phase
 		s.time(rotationStart, r.StartTime, ca.Namespace, ca.Name)
-		if slices.Contains(plan.Phases, present) {
-			s.time(phaseStart, r.PhaseTime, ca.Namespace, ca.Name, r.Phase)
-		}
 	}
-	for _, phase := range plan.Phases {
+	for _, phase := range append(v1alpha1.Phases(), v1alpha1.PhaseCompleted) {
 		s.gauge(rotationPhase, truth(phase == present), ca.Namespace, ca.Name, string(phase))
 	}
-	for _, g := range r.Gates {
-		if g.Required == nil || g.Acknowledged == nil || !slices.Contains(plan.Phases, plan.Phase(g.Name)) {
-			continue
-		}
-		s.gauge(requiredAcks, float64(*g.Required), ca.Namespace, ca.Name, g.Name)
-		s.gauge(pendingAcks, float64(max(0, *g.Required-*g.Acknowledged)), ca.Namespace, ca.Name, g.Name)
+	if !slices.Contains(v1alpha1.Phases(), r.Phase) {
+		return
 	}
+	for _, p := range r.Phases {
+		if p.Name == r.Phase {
+			s.time(phaseStart, p.StartTime, ca.Namespace, ca.Name, string(p.Name))
+		}
+	}
+	if r.Required != nil {
+		s.gauge(requiredAcks, float64(*r.Required), ca.Namespace, ca.Name, string(r.Phase))
+	}
+	if r.PendingCount != nil {
+		s.gauge(pendingAcks, float64(*r.PendingCount), ca.Namespace, ca.Name, string(r.Phase))
+	}
+}
+
+// generationStates are all that the label 'state' of a generation may say.
+var generationStates = []v1alpha1.GenerationState{
+	v1alpha1.GenerationTrusted, v1alpha1.GenerationActive, v1alpha1.GenerationRetiring, v1alpha1.GenerationWithdrawn,
 }

@@ -9,7 +9,7 @@ const (
 )
 
 // Counts counts what happens. A nil one counts nothing.
-type Counts struct{ issuances, looks, requests *prometheus.CounterVec }
+type Counts struct{ issuances, attempts, requests *prometheus.CounterVec }
 
 // NewCounts makes the counters, with the reasons for which certificates are issued, by kind. What is known to come starts at
 // zero, so that a rate sees the first one too.
@@ -20,8 +20,9 @@ func NewCounts(reasons map[string][]string) *Counts {
 	c := &Counts{
 		issuances: counter("issuances_total",
 			"Certificates issued since this replica started, by the kind of the object and the reason.", "kind", "reason"),
-		looks: counter("probe_looks_total",
-			"Looks at addresses of API servers since this replica started: Answered where a TLS handshake came about, else Failed.", "outcome"),
+		attempts: counter("probe_attempts_total",
+			"Attempts of a TLS handshake with addresses of API servers since this replica started: "+
+				"Answered where a TLS handshake came about, else Failed.", "outcome"),
 		requests: counter("api_requests_total",
 			"Requests to the API server since this replica started, by what they were about; code is the class of the answer, or error where there was none.",
 			"verb", "resource", "code"),
@@ -32,21 +33,21 @@ func NewCounts(reasons map[string][]string) *Counts {
 		}
 	}
 	for _, outcome := range []string{outcomeAnswered, outcomeFailed} {
-		c.looks.WithLabelValues(outcome)
+		c.attempts.WithLabelValues(outcome)
 	}
 	return c
 }
 
 // Describe implements prometheus.Collector.
 func (c *Counts) Describe(ch chan<- *prometheus.Desc) {
-	for _, v := range []*prometheus.CounterVec{c.issuances, c.looks, c.requests} {
+	for _, v := range []*prometheus.CounterVec{c.issuances, c.attempts, c.requests} {
 		v.Describe(ch)
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *Counts) Collect(ch chan<- prometheus.Metric) {
-	for _, v := range []*prometheus.CounterVec{c.issuances, c.looks, c.requests} {
+	for _, v := range []*prometheus.CounterVec{c.issuances, c.attempts, c.requests} {
 		v.Collect(ch)
 	}
 }
@@ -58,8 +59,8 @@ func (c *Counts) Issued(kind, reason string) {
 	}
 }
 
-// Looked counts one look at an API server; err is why no handshake came about.
-func (c *Counts) Looked(err error) {
+// Attempted counts one attempt to reach an API server; err is why no handshake came about.
+func (c *Counts) Attempted(err error) {
 	if c == nil {
 		return
 	}
@@ -67,5 +68,5 @@ func (c *Counts) Looked(err error) {
 	if err != nil {
 		outcome = outcomeFailed
 	}
-	c.looks.WithLabelValues(outcome).Inc()
+	c.attempts.WithLabelValues(outcome).Inc()
 }

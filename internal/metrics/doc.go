@@ -1,5 +1,5 @@
 // Package metrics tells Prometheus of clusterpki's objects: when each certificate ends and is renewed, how far the
-// replacement of a CA is, what an API server was seen to serve, and what was issued.
+// rotation of a CA is, what an API server was seen to serve, and what was issued.
 //
 // What describes objects is gathered when it is asked for, from the manager's cache: it is never older than the cache,
 // and nothing stays behind when an object goes. Only what happens is counted. No value is derived from a Secret.

@@ -30,7 +30,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(hours int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(hours) * time.Hour)) }
 
-// objects are a CA in the middle of a replacement, an API server, a credential that an agent delivers, and one that
+// objects are a CA in the middle of a rotation, an API server, a credential that an agent delivers, and one that
 // nothing was issued for.
 func objects() []client.Object {
 	meta := func(name string) metav1.ObjectMeta {
@@ -39,24 +39,28 @@ func objects() []client.Object {
 	cert := v1alpha1.CertificateStatus{NotBefore: at(0), NotAfter: at(100), RenewalTime: at(66), SHA256Fingerprint: "ours"}
 	ready := metav1.Condition{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Issued"}
 	ca := &v1alpha1.ClusterCA{ObjectMeta: meta("k8s")}
-	ca.Spec.Rotation.Timeout.Duration = 72 * time.Hour
+	ca.Spec.Rotation.ProgressDeadline.Duration = 72 * time.Hour
 	ca.Status = v1alpha1.ClusterCAStatus{
 		ObservedGeneration: 2, Certificate: cert, Revision: 1, Conditions: []metav1.Condition{ready},
-		Trust: v1alpha1.TrustStatus{Revision: 2},
+		Trust: v1alpha1.TrustStatus{BundleRevision: 2},
 		Generations: []v1alpha1.GenerationStatus{
-			{Number: 1, State: "Signing", SecretName: "k8s-g1", NotAfter: at(100)},
-			{Number: 2, State: "Trusted", SecretName: "k8s-g2", NotAfter: at(200)},
+			{Number: 1, State: v1alpha1.GenerationActive, NotAfter: at(100)},
+			{Number: 2, State: v1alpha1.GenerationTrusted, NotAfter: at(200)},
 		},
 		Rotation: v1alpha1.RotationStatus{
-			Phase: "DistributingTrust", Trigger: "SpecChanged", From: 1, To: 2, StartTime: at(1), PhaseTime: at(2),
-			Gates: []v1alpha1.GateStatus{{Name: "DistributingTrust", Acknowledged: new(int32(3)), Required: new(int32(15))}},
+			Phase: v1alpha1.PhaseDistributingTrust, Reason: v1alpha1.RotationSpecChanged, From: 1, To: 2, StartTime: at(1),
+			Phases: []v1alpha1.PhaseStatus{
+				{Name: v1alpha1.PhaseDistributingTrust, State: v1alpha1.PhaseActive, StartTime: at(2)},
+				{Name: v1alpha1.PhaseReissuing, State: v1alpha1.PhasePending}, {Name: v1alpha1.PhaseWithdrawingTrust, State: v1alpha1.PhasePending},
+			},
+			Acknowledged: new(int32(3)), Required: new(int32(15)), PendingCount: new(int32(12)),
 		},
 	}
 	server := &v1alpha1.APIServerCertificate{ObjectMeta: meta("k8s-master")}
 	server.Status = v1alpha1.APIServerCertificateStatus{
 		ObservedGeneration: 2, Certificate: cert, Revision: 4,
 		Conditions: []metav1.Condition{
-			ready, {Type: "Serving", Status: metav1.ConditionFalse, Reason: "NotSeen"},
+			ready, {Type: "Serving", Status: metav1.ConditionFalse, Reason: "WrongCertificate"},
 			{Type: "Mine", Status: metav1.ConditionTrue, Reason: "ByMe"}, {Type: "IssuerReady", Status: metav1.ConditionTrue, Reason: "ByMe"},
 		},
 	}
@@ -114,9 +118,9 @@ func TestExposition(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	counts := metrics.NewCounts(map[string][]string{"NodeCredential": {"SecretMissing", "RenewalDue"}})
 	counts.Issued("NodeCredential", "RenewalDue")
-	counts.Looked(nil)
-	counts.Looked(errors.New("connection refused"))
-	counts.Looked(nil)
+	counts.Attempted(nil)
+	counts.Attempted(errors.New("connection refused"))
+	counts.Attempted(nil)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.NewObjects(cache, looked, yes), counts)
 	golden.Check(t, "testdata/metrics.txt", gather(t, registry))
@@ -142,7 +146,7 @@ func TestForged(t *testing.T) {
 		if ca, ok := o.(*v1alpha1.ClusterCA); ok {
 			other := ca.DeepCopy()
 			ca.Status.Generations[1].State = "Forged"
-			ca.Status.Rotation.Gates[0].Name = "Forged"
+			ca.Status.Rotation.Phases[1].Name = "Forged"
 			other.Name, other.Status.Rotation.Phase = "other", "Forged"
 			all = append(all, other)
 		}
@@ -202,7 +206,7 @@ func TestUnreadable(t *testing.T) {
 func TestNilCounts(*testing.T) {
 	var none *metrics.Counts
 	none.Issued("ClusterCA", "SecretMissing")
-	none.Looked(nil)
+	none.Attempted(nil)
 }
 
 // TestBuildInfo says which Go built it, in a form that Prometheus likes.

@@ -75,7 +75,7 @@ func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
 		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision,
-		rotationPhase, rotationStart, phaseStart, rotationTimeout, pendingAcks, requiredAcks,
+		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, requiredAcks,
 	} {
 		ch <- d
 	}
@@ -104,7 +104,7 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 	var leases coordinationv1.LeaseList
 	for _, list := range []client.ObjectList{&cas, &servers, &credentials, &leases} {
 		// A scrape does not wait for what the operator is writing.
-		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency); err != nil {
+		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("list %T: %w", list, err)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 // TestReasons tells of every condition and reason that there is a constant for, and of no other.
 func TestReasons(t *testing.T) {
-	const plan = "../pki/plan/"
 	types, known := map[string]bool{}, map[string]bool{otherReason: true}
 	for path, sort := range map[string]func(name, kind, value string){
 		"../../api/v1alpha1/conditions.go": func(name, _, value string) {
@@ -23,8 +22,10 @@ func TestReasons(t *testing.T) {
 				known[value] = true
 			}
 		},
-		plan + "decision.go": func(_, kind, value string) { known[value] = known[value] || kind == "Reason" },
-		plan + "rotation.go": func(_, kind, value string) { known[value] = known[value] || kind == "Phase" || kind == "Cause" },
+		"../pki/plan/decision.go": func(_, kind, value string) { known[value] = known[value] || kind == "Reason" },
+		"../../api/v1alpha1/rotation_status_types.go": func(_, kind, value string) {
+			known[value] = known[value] || kind == "Phase" || kind == "RotationReason"
+		},
 	} {
 		constants(t, path, sort)
 	}

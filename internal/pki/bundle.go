@@ -1,7 +1,9 @@
 package pki
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,4 +29,20 @@ func Bundle(certs []*x509.Certificate) ([]byte, error) {
 		return nil, fmt.Errorf("the trust bundle has %d bytes, more than %d: remove certificates that are no longer needed", len(text), MaxBundleBytes)
 	}
 	return text, nil
+}
+
+// BundleDigest tells one set of certificates from another, whatever their order: the SHA-256, in lower-case hexadecimal, of
+// the sorted SHA-256 sums of the DER certificates, each once.
+func BundleDigest(certs []*x509.Certificate) string {
+	sums := make([]string, 0, len(certs))
+	for _, c := range certs {
+		sum := sha256.Sum256(c.Raw)
+		sums = append(sums, string(sum[:]))
+	}
+	slices.Sort(sums)
+	h := sha256.New()
+	for _, sum := range slices.Compact(sums) {
+		h.Write([]byte(sum))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }

@@ -12,7 +12,7 @@ import (
 
 // SelfSign makes a root CA. It sets no path length, so that a later root can be cross-signed by this
 // one. The returned certificate is parsed back from what was signed.
-func SelfSign(now time.Time, r Request) (KeyPair, error) {
+func SelfSign(now time.Time, r CertificateSpec) (KeyPair, error) {
 	key, tmpl, err := newCA(now, r)
 	if err != nil {
 		return KeyPair{}, err
@@ -27,8 +27,8 @@ func SelfSign(now time.Time, r Request) (KeyPair, error) {
 
 // SignCA makes an intermediate CA with a new key, signed by parent. Its life is cut to what the parent's chain
 // has left. It sets no path length of its own: the lengths above it hold for what it signs too. Refused are a
-// parent that may not sign a CA, and the name of a CA above (SubjectEqualsIssuerError).
-func SignCA(now time.Time, r Request, parent KeyPair) (KeyPair, error) {
+// parent that may not sign a CA, and the name of a parent CA (SubjectEqualsIssuerError).
+func SignCA(now time.Time, r CertificateSpec, parent KeyPair) (KeyPair, error) {
 	if err := maySignCA(now, parent); err != nil {
 		return KeyPair{}, err
 	}
@@ -45,7 +45,7 @@ func SignCA(now time.Time, r Request, parent KeyPair) (KeyPair, error) {
 	if err != nil {
 		return KeyPair{}, err
 	}
-	ca := KeyPair{Cert: cert, Key: key, Root: parent.Anchor(), Bridges: parent.Bridges}
+	ca := KeyPair{Cert: cert, Key: key, Root: parent.Anchor(), CrossSigned: parent.CrossSigned}
 	if !isRoot(parent.Cert) {
 		ca.Chain = append([]*x509.Certificate{parent.Cert}, parent.Chain...)
 	}
@@ -72,12 +72,12 @@ func RenewRoot(now time.Time, validity time.Duration, old KeyPair) (KeyPair, err
 	if err != nil {
 		return KeyPair{}, err
 	}
-	return KeyPair{Cert: cert, Key: old.Key, Bridges: old.Bridges}, nil
+	return KeyPair{Cert: cert, Key: old.Key, CrossSigned: old.CrossSigned}, nil
 }
 
-// CrossSign makes a bridge: the CA that of certifies, certified by another one as well. Who trusts only that other
-// CA's root verifies what the first signs, if it carries the bridge (KeyPair.Bridges). The bridge lives as long as
-// both do. Refused are a CA that may not sign another one, and one with the same key: it needs no bridge.
+// CrossSign makes a cross-signed certificate: the CA that of certifies, certified by another one as well. Who trusts only that other
+// CA's root verifies what the first signs, if it carries that (KeyPair.CrossSigned). It lives as long as
+// both do. Refused are a CA that may not sign another one, and one with the same key: it needs none.
 func CrossSign(now time.Time, of *x509.Certificate, by KeyPair) (*x509.Certificate, error) {
 	if err := maySign(now, of, 0); err != nil {
 		return nil, fmt.Errorf("%q %w", of.Subject, err)
@@ -100,7 +100,7 @@ func CrossSign(now time.Time, of *x509.Certificate, by KeyPair) (*x509.Certifica
 }
 
 // newCA makes a key and what is to be signed for it.
-func newCA(now time.Time, r Request) (PrivateKey, *x509.Certificate, error) {
+func newCA(now time.Time, r CertificateSpec) (PrivateKey, *x509.Certificate, error) {
 	if err := r.Validate(); err != nil {
 		return PrivateKey{}, nil, err
 	}
@@ -138,7 +138,7 @@ func sameCA(cert *x509.Certificate) (*x509.Certificate, error) {
 	return &tmpl, nil
 }
 
-// maySignCA says why a pair may not sign a CA, itself or because of a CA above it.
+// maySignCA says why a pair may not sign a CA, itself or because of a parent CA.
 func maySignCA(now time.Time, p KeyPair) error {
 	for i, ca := range p.path() {
 		if err := maySign(now, ca, i+1); err != nil {

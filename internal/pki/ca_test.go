@@ -41,11 +41,11 @@ func pathLen(n int) func(*x509.Certificate) {
 func TestRenewRoot(t *testing.T) {
 	withCRL := func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://old.example.com/crl"} }
 	for name, old := range map[string]pki.KeyPair{
-		"ours": selfSign(t, caRequest()), "RSA": selfSign(t, caRequest(func(r *pki.Request) { r.Key = rsa2048 })),
+		"ours": selfSign(t, caRequest()), "RSA": selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = rsa2048 })),
 		"foreign": foreignCA(t, withCRL), "foreign with a path length": foreignCA(t, pathLen(0)),
 		"expired": foreignCA(t, func(c *x509.Certificate) { c.NotAfter = now.Add(-day) }),
 	} {
-		old.Bridges = []*x509.Certificate{old.Cert}
+		old.CrossSigned = []*x509.Certificate{old.Cert}
 		renewed, err := pki.RenewRoot(now, 200*day, old)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -63,8 +63,8 @@ func TestRenewRoot(t *testing.T) {
 		if a.SerialNumber.Cmp(b.SerialNumber) == 0 || !b.NotAfter.Equal(now.UTC().Add(200*day).Truncate(time.Second)) {
 			t.Errorf("%s: serial number %v, valid to %v", name, b.SerialNumber, b.NotAfter)
 		}
-		if !pki.SamePublicKey(renewed.Key.Public(), old.Key.Public()) || len(renewed.Bridges) != 1 || len(renewed.Chain) > 0 || renewed.Anchor() != b {
-			t.Errorf("%s: the pair is not that of a root with the same key and bridges", name)
+		if !pki.SamePublicKey(renewed.Key.Public(), old.Key.Public()) || len(renewed.CrossSigned) != 1 || len(renewed.Chain) > 0 || renewed.Anchor() != b {
+			t.Errorf("%s: the pair is not that of a root with the same key and cross-signed certificates", name)
 		}
 		leaf := issue(t, leafRequest(), renewed)
 		leaf.Chain = nil
@@ -79,7 +79,7 @@ func TestRenewRoot(t *testing.T) {
 
 func TestRenewRootRefuses(t *testing.T) {
 	root, other := selfSign(t, caRequest()), selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), root))
+	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	bare := root
 	bare.Cert = clone(root.Cert)
 	bare.Cert.SubjectKeyId = nil
@@ -104,9 +104,9 @@ func clone(c *x509.Certificate) *x509.Certificate {
 }
 
 func TestSignCA(t *testing.T) {
-	root := selfSign(t, caRequest(func(r *pki.Request) { r.Validity = 1000 * day }))
-	ask := func(name string, validity time.Duration) pki.Request {
-		return caRequest(func(r *pki.Request) { r.Subject.CommonName, r.Validity, r.Key = name, validity, ecdsa384 })
+	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 1000 * day }))
+	ask := func(name string, validity time.Duration) pki.CertificateSpec {
+		return caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName, r.Validity, r.Key = name, validity, ecdsa384 })
 	}
 	upper := must(pki.SignCA(now, ask("upper", 500*day), root))
 	lower := must(pki.SignCA(now, ask("lower", 5000*day), upper))
@@ -138,7 +138,7 @@ func TestSignCA(t *testing.T) {
 		if !slices.Equal(tc.ca.Chain, tc.chain) || tc.ca.Anchor() != tc.parent.Anchor() || pki.SpecOf(tc.ca.Key.Public()) != ecdsa384 {
 			t.Errorf("%v: %d intermediates above, anchor %v", cert.Subject, len(tc.ca.Chain), tc.ca.Anchor().Subject)
 		}
-		if leaf := issue(t, leafRequest(func(r *pki.Request) { r.Validity = 5000 * day }), tc.ca); !leaf.Cert.NotAfter.Equal(tc.end) {
+		if leaf := issue(t, leafRequest(func(r *pki.CertificateSpec) { r.Validity = 5000 * day }), tc.ca); !leaf.Cert.NotAfter.Equal(tc.end) {
 			t.Errorf("%v: a leaf lasts to %v", cert.Subject, leaf.Cert.NotAfter)
 		}
 	}
@@ -149,8 +149,8 @@ func cannotSignCAs(t *testing.T) map[string]pki.KeyPair {
 	root := selfSign(t, caRequest())
 	leaf := issue(t, leafRequest(), root)
 	one := foreignCA(t, pathLen(1))
-	belowOne := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), one))
-	expiredRoot := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), root))
+	belowOne := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), one))
+	expiredRoot := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	expiredRoot.Root = clone(root.Cert)
 	expiredRoot.Root.NotAfter = now.Add(-time.Second)
 	return map[string]pki.KeyPair{
@@ -165,7 +165,7 @@ func cannotSignCAs(t *testing.T) map[string]pki.KeyPair {
 }
 
 func TestSignCARefuses(t *testing.T) {
-	ask := caRequest(func(r *pki.Request) { r.Subject.CommonName = "intermediate" })
+	ask := caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "intermediate" })
 	for want, parent := range cannotSignCAs(t) {
 		if ca, err := pki.SignCA(now, ask, parent); err == nil || !strings.Contains(err.Error(), want) || ca.Cert != nil {
 			t.Errorf("error %v does not say %q", err, want)
@@ -173,14 +173,14 @@ func TestSignCARefuses(t *testing.T) {
 	}
 	root := selfSign(t, caRequest())
 	middle := must(pki.SignCA(now, ask, root))
-	for name, r := range map[string]pki.Request{"its parent": ask, "its root": caRequest()} {
+	for name, r := range map[string]pki.CertificateSpec{"its parent": ask, "its root": caRequest()} {
 		if _, err := pki.SignCA(now, r, middle); !errors.As(err, new(*pki.SubjectEqualsIssuerError)) {
 			t.Errorf("an intermediate with the name of %s: %v", name, err)
 		}
 	}
-	for want, mod := range map[string]func(*pki.Request){
-		"common name is empty": func(r *pki.Request) { r.Subject.CommonName = "" },
-		"RSA key size must be": func(r *pki.Request) { r.Key = pki.KeySpec{Algorithm: pki.RSA, Size: 1024} },
+	for want, mod := range map[string]func(*pki.CertificateSpec){
+		"common name is empty": func(r *pki.CertificateSpec) { r.Subject.CommonName = "" },
+		"RSA key size must be": func(r *pki.CertificateSpec) { r.Key = pki.KeySpec{Algorithm: pki.RSA, Size: 1024} },
 	} {
 		r := ask
 		mod(&r)
@@ -198,48 +198,48 @@ func TestSignCARefuses(t *testing.T) {
 
 func TestCrossSign(t *testing.T) {
 	end := func(d time.Duration) time.Time { return now.UTC().Add(d).Truncate(time.Second) }
-	root := selfSign(t, caRequest(func(r *pki.Request) { r.Validity = 700 * day }))
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName, r.Validity = "middle", 600*day }), root))
+	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 700 * day }))
+	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName, r.Validity = "middle", 600*day }), root))
 	later := foreignCA(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-time.Minute), now.Add(900*day) })
 	for name, tc := range map[string]struct {
 		of         *x509.Certificate
 		by         pki.KeyPair
 		begin, end time.Time
 	}{
-		"by one that ends first":      {selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "g2" })).Cert, root, end(-pki.ClockSkew), end(700 * day)},
+		"by one that ends first":      {selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "g2" })).Cert, root, end(-pki.ClockSkew), end(700 * day)},
 		"of one that ends first":      {foreignCA(t).Cert, root, end(-pki.ClockSkew), end(100 * day)},
 		"of a CA that began just now": {later.Cert, root, end(-time.Minute), end(700 * day)},
 		"by an intermediate":          {foreignCA(t).Cert, middle, end(-pki.ClockSkew), end(100 * day)},
 		"of one with a path length":   {foreignCA(t, pathLen(0)).Cert, root, end(-pki.ClockSkew), end(100 * day)},
 		"of one of the same name":     {selfSign(t, caRequest()).Cert, root, end(-pki.ClockSkew), end(700 * day)},
 	} {
-		bridge, err := pki.CrossSign(now, tc.of, tc.by)
+		cross, err := pki.CrossSign(now, tc.of, tc.by)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if !bytes.Equal(bridge.RawSubject, tc.of.RawSubject) || !bytes.Equal(bridge.SubjectKeyId, tc.of.SubjectKeyId) ||
-			!bytes.Equal(bridge.RawSubjectPublicKeyInfo, tc.of.RawSubjectPublicKeyInfo) || bridge.SerialNumber.Cmp(tc.of.SerialNumber) == 0 {
-			t.Errorf("%s: subject %v, SKI %q, serial number %v or key", name, bridge.Subject, bridge.SubjectKeyId, bridge.SerialNumber)
+		if !bytes.Equal(cross.RawSubject, tc.of.RawSubject) || !bytes.Equal(cross.SubjectKeyId, tc.of.SubjectKeyId) ||
+			!bytes.Equal(cross.RawSubjectPublicKeyInfo, tc.of.RawSubjectPublicKeyInfo) || cross.SerialNumber.Cmp(tc.of.SerialNumber) == 0 {
+			t.Errorf("%s: subject %v, SKI %q, serial number %v or key", name, cross.Subject, cross.SubjectKeyId, cross.SerialNumber)
 		}
-		if !bytes.Equal(bridge.RawIssuer, tc.by.Cert.RawSubject) || !bytes.Equal(bridge.AuthorityKeyId, tc.by.Cert.SubjectKeyId) ||
-			!pki.SignedBy(bridge, tc.by.Cert) {
-			t.Errorf("%s: issuer %v, AKI %x", name, bridge.Issuer, bridge.AuthorityKeyId)
+		if !bytes.Equal(cross.RawIssuer, tc.by.Cert.RawSubject) || !bytes.Equal(cross.AuthorityKeyId, tc.by.Cert.SubjectKeyId) ||
+			!pki.SignedBy(cross, tc.by.Cert) {
+			t.Errorf("%s: issuer %v, AKI %x", name, cross.Issuer, cross.AuthorityKeyId)
 		}
-		if !bridge.IsCA || bridge.KeyUsage != tc.of.KeyUsage || bridge.MaxPathLen != tc.of.MaxPathLen {
-			t.Errorf("%s: CA:%v, key usage %b, path length %d", name, bridge.IsCA, bridge.KeyUsage, bridge.MaxPathLen)
+		if !cross.IsCA || cross.KeyUsage != tc.of.KeyUsage || cross.MaxPathLen != tc.of.MaxPathLen {
+			t.Errorf("%s: CA:%v, key usage %b, path length %d", name, cross.IsCA, cross.KeyUsage, cross.MaxPathLen)
 		}
-		if !bridge.NotBefore.Equal(tc.begin) || !bridge.NotAfter.Equal(tc.end) {
-			t.Errorf("%s: valid from %v to %v, want %v to %v", name, bridge.NotBefore, bridge.NotAfter, tc.begin, tc.end)
+		if !cross.NotBefore.Equal(tc.begin) || !cross.NotAfter.Equal(tc.end) {
+			t.Errorf("%s: valid from %v to %v, want %v to %v", name, cross.NotBefore, cross.NotAfter, tc.begin, tc.end)
 		}
 	}
 }
 
-// A bridge by an intermediate brings the way from there to the root.
+// A cross-signed certificate by an intermediate brings the way from there to the root.
 func TestCrossSignByAnIntermediate(t *testing.T) {
 	root := selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), root))
-	young := (&cast{t: t}).bridged(foreignCA(t), middle)
+	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
+	young := (&cast{t: t}).crossSigned(foreignCA(t), middle)
 	leaf := issue(t, leafRequest(), young)
 	check(t, "truster of the old root", true, leaf, root.Cert)
 	check(t, "truster of the new root", true, leaf, young.Cert)
@@ -247,9 +247,9 @@ func TestCrossSignByAnIntermediate(t *testing.T) {
 }
 
 func TestCrossSignRefuses(t *testing.T) {
-	young := selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "g2" }))
+	young := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "g2" }))
 	for want, by := range cannotSignCAs(t) {
-		if bridge, err := pki.CrossSign(now, young.Cert, by); err == nil || !strings.Contains(err.Error(), want) || bridge != nil {
+		if cross, err := pki.CrossSign(now, young.Cert, by); err == nil || !strings.Contains(err.Error(), want) || cross != nil {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
@@ -262,7 +262,7 @@ func TestCrossSignRefuses(t *testing.T) {
 		`"CN=foreign,OU=PKI,C=DE" expired at 2026-03-13T14:09:26Z: r`: foreignCA(t, func(c *x509.Certificate) { c.NotAfter = now.Add(-day) }).Cert,
 		`"CN=g2" has no subject key identifier`:                       bare,
 	} {
-		if bridge, err := pki.CrossSign(now, of, old); err == nil || !strings.Contains(err.Error(), want) || bridge != nil {
+		if cross, err := pki.CrossSign(now, of, old); err == nil || !strings.Contains(err.Error(), want) || cross != nil {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}

@@ -79,17 +79,17 @@ func (c *cast) get(name string, build func() (pki.KeyPair, error)) pki.KeyPair {
 
 func (c *cast) root(name string, spec pki.KeySpec) pki.KeyPair {
 	return c.get(fmt.Sprint(name, spec), func() (pki.KeyPair, error) {
-		return pki.SelfSign(now, caRequest(func(r *pki.Request) { r.Key, r.Subject.CommonName = spec, name }))
+		return pki.SelfSign(now, caRequest(func(r *pki.CertificateSpec) { r.Key, r.Subject.CommonName = spec, name }))
 	})
 }
 
 func (c *cast) below(parent pki.KeyPair, name string, spec pki.KeySpec) pki.KeyPair {
 	key := fmt.Sprint(pki.FingerprintOf(parent.Cert), name, spec)
-	for _, b := range parent.Bridges {
+	for _, b := range parent.CrossSigned {
 		key += pki.FingerprintOf(b)
 	}
 	return c.get(key, func() (pki.KeyPair, error) {
-		return pki.SignCA(now, caRequest(func(r *pki.Request) { r.Key, r.Subject.CommonName = spec, name }), parent)
+		return pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Key, r.Subject.CommonName = spec, name }), parent)
 	})
 }
 
@@ -98,11 +98,11 @@ func (c *cast) renewed(old pki.KeyPair) pki.KeyPair {
 	return c.get("renewed "+pki.FingerprintOf(old.Cert), func() (pki.KeyPair, error) { return pki.RenewRoot(now, 5000*day, old) })
 }
 
-func (c *cast) bridged(young, old pki.KeyPair) pki.KeyPair {
-	name := fmt.Sprint("bridged ", pki.FingerprintOf(young.Cert), pki.FingerprintOf(old.Cert))
+func (c *cast) crossSigned(young, old pki.KeyPair) pki.KeyPair {
+	name := fmt.Sprint("cross-signed ", pki.FingerprintOf(young.Cert), pki.FingerprintOf(old.Cert))
 	return c.get(name, func() (pki.KeyPair, error) {
-		bridge, err := pki.CrossSign(now, young.Cert, old)
-		young.Bridges = append([]*x509.Certificate{bridge}, old.ChainBelow()...)
+		cross, err := pki.CrossSign(now, young.Cert, old)
+		young.CrossSigned = append([]*x509.Certificate{cross}, old.ChainBelow()...)
 		return young, err
 	})
 }
@@ -122,7 +122,7 @@ func (c *cast) rotation(from, to pki.KeySpec, sameName bool) rotation {
 	r := rotation{old: c.root("kubernetes", from), young: c.root(name, to), stranger: c.root("kubernetes", ed25519k)}
 	if sameName && from == to {
 		r.young = c.get(fmt.Sprint("another", to), func() (pki.KeyPair, error) {
-			return pki.SelfSign(now, caRequest(func(r *pki.Request) { r.Key = to }))
+			return pki.SelfSign(now, caRequest(func(r *pki.CertificateSpec) { r.Key = to }))
 		})
 	}
 	if from == ed25519k || sameName && to == ed25519k {
@@ -139,8 +139,8 @@ func (c *cast) rotation(from, to pki.KeySpec, sameName bool) rotation {
 func (c *cast) issuers(r rotation) map[string]pki.KeyPair {
 	return map[string]pki.KeyPair{
 		"old": r.old, "old, renewed": r.oldAgain, "young": r.young, "young, renewed": r.youngAgain,
-		"either": c.bridged(r.young, r.old), "either, the signer renewed": c.bridged(r.young, r.oldAgain),
-		"either, the signed renewed": c.bridged(r.youngAgain, r.old),
+		"either": c.crossSigned(r.young, r.old), "either, the signer renewed": c.crossSigned(r.young, r.oldAgain),
+		"either, the signed renewed": c.crossSigned(r.youngAgain, r.old),
 	}
 }
 
@@ -159,8 +159,8 @@ func (r rotation) want(issuer string, trusted []*x509.Certificate) bool {
 	}
 }
 
-// Whatever the algorithms, the depth, the bridges, the renewals and the order of a bundle: a leaf verifies for who
-// trusts a root of its own, or an older one that a bridge leads to, and for nobody else. So say both verifiers.
+// Whatever the algorithms, the depth, cross-signing, the renewals and the order of a bundle: a leaf verifies for who
+// trusts a root of its own, or an older one that a cross-signed certificate leads to, and for nobody else. So say both verifiers.
 func TestLeavesVerifyForTheirTrustersAlone(t *testing.T) {
 	t.Parallel()
 	c := &cast{t: t}
@@ -224,39 +224,39 @@ func TestEveryPairOfAlgorithmsRotates(t *testing.T) {
 	}
 }
 
-// A bridge serves those that slept until the old CA ends, and harms nobody after that.
-func TestBridgeEndsWithTheOldCA(t *testing.T) {
-	old := selfSign(t, caRequest(func(r *pki.Request) { r.Validity = 100 * day }))
-	young := selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "kubernetes g2" }))
-	young = (&cast{t: t}).bridged(young, old)
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), young))
+// A cross-signed certificate serves those that slept until the old CA ends, and harms nobody after that.
+func TestCrossSignedEndsWithTheOldCA(t *testing.T) {
+	old := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 100 * day }))
+	young := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "kubernetes g2" }))
+	young = (&cast{t: t}).crossSigned(young, old)
+	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), young))
 	end := old.Cert.NotAfter
 	for name, issuer := range map[string]pki.KeyPair{"root": young, "intermediate": middle} {
 		leaf := issue(t, leafRequest(), issuer)
 		if !leaf.Cert.NotAfter.Equal(now.UTC().Add(365 * day).Truncate(time.Second)) {
-			t.Errorf("%s: the bridge shortens the leaf's life to %v", name, leaf.Cert.NotAfter)
+			t.Errorf("%s: the cross-signed certificate shortens the leaf's life to %v", name, leaf.Cert.NotAfter)
 		}
 		checkAt(t, end.Add(-time.Second), name+": old truster, last second", true, leaf, old.Cert) // the end itself has passed for openssl
 		checkAt(t, end.Add(time.Second), name+": old truster, one second later", false, leaf, old.Cert)
 		checkAt(t, end.Add(time.Second), name+": truster of both", true, leaf, old.Cert, young.Cert)
 		checkAt(t, end.Add(time.Second), name+": new truster", true, leaf, young.Cert)
-		late := must(pki.Issue(end.Add(time.Hour), leafRequest(), issuer)) // the bridge has expired already
+		late := must(pki.Issue(end.Add(time.Hour), leafRequest(), issuer)) // the cross-signed certificate has expired already
 		checkAt(t, end.Add(2*time.Hour), name+": new truster of a late leaf", true, late, young.Cert)
 	}
 }
 
-// Two rotations long past, a truster of the first CA reaches the third over two bridges.
-func TestBridgesFollowOneAnother(t *testing.T) {
+// Two rotations long past, a truster of the first CA reaches the third over two cross-signed certificates.
+func TestCrossSignedFollowOneAnother(t *testing.T) {
 	c := &cast{t: t}
 	first := selfSign(t, caRequest())
-	second := c.bridged(selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "kubernetes g2" })), first)
-	third := c.bridged(selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "kubernetes g3" })), second)
+	second := c.crossSigned(selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "kubernetes g2" })), first)
+	third := c.crossSigned(selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "kubernetes g3" })), second)
 	leaf := issue(t, leafRequest(), third)
 	for name, root := range map[string]*x509.Certificate{"first": first.Cert, "second": second.Cert, "third": third.Cert} {
 		check(t, name, true, leaf, root)
 	}
 	if len(leaf.Chain) != 2 {
-		t.Errorf("the leaf carries %d bridges", len(leaf.Chain))
+		t.Errorf("the leaf carries %d cross-signed certificates", len(leaf.Chain))
 	}
 	stored := must(pki.ParseKeyPair(leaf.CertPEM(), reveal(t, leaf.Key)))
 	check(t, "first, after storing", true, stored, first.Cert)
@@ -265,8 +265,8 @@ func TestBridgesFollowOneAnother(t *testing.T) {
 // An intermediate is no anchor to OpenSSL, so what a truster must hold is the root.
 func TestAnchor(t *testing.T) {
 	root := selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "middle" }), root))
-	lower := must(pki.SignCA(now, caRequest(func(r *pki.Request) { r.Subject.CommonName = "lower" }), middle))
+	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
+	lower := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "lower" }), middle))
 	for name, ca := range map[string]pki.KeyPair{"root": root, "middle": middle, "lower": lower} {
 		if ca.Anchor() != root.Cert {
 			t.Errorf("the anchor of %s is %v", name, ca.Anchor().Subject)

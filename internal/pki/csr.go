@@ -62,7 +62,7 @@ func ParseCSR(text []byte) (CSR, error) {
 const csrBlock = "CERTIFICATE REQUEST"
 
 // NewCSR makes a certificate signing request for r with a key: of r's subject, SANs and usages.
-func NewCSR(r Request, key PrivateKey) ([]byte, error) {
+func NewCSR(r CertificateSpec, key PrivateKey) ([]byte, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ var (
 // must be of r's subject and kind of key. Of SANs and key usages it may leave some or all out, and ask for no others. The
 // certificate follows from r alone, but whoever asks for something else would not get what he expects. What is asked for
 // is not quoted: it may be of any length, and of anybody's making.
-func (r Request) Refuses(c CSR) error {
+func (r CertificateSpec) Refuses(c CSR) error {
 	if !isSubject(c.asked.Subject, r.Subject) {
 		return fmt.Errorf("its subject must be %q and nothing else: make it with `openssl req -new -subj '%s'`", r.Subject, r.Subject.forOpenSSL())
 	}
@@ -125,7 +125,7 @@ func (r Request) Refuses(c CSR) error {
 	return nil
 }
 
-func (r Request) rightKey(public crypto.PublicKey) error {
+func (r CertificateSpec) rightKey(public crypto.PublicKey) error {
 	if spec := SpecOf(public); spec != r.Key {
 		return fmt.Errorf("its key must be %s, not %s: make a key of that kind", r.Key, spec)
 	}
@@ -157,7 +157,7 @@ func (s Subject) forOpenSSL() string {
 	return b.String()
 }
 
-func (r Request) refusesExtension(e pkix.Extension, asked *x509.CertificateRequest) error {
+func (r CertificateSpec) refusesExtension(e pkix.Extension, asked *x509.CertificateRequest) error {
 	switch {
 	case e.Id.Equal(subjectAltNameID):
 		if !r.SANs.hold(e.Value, asked) {
@@ -209,7 +209,7 @@ func (s SANs) hold(value []byte, asked *x509.CertificateRequest) bool {
 	return true
 }
 
-func (r Request) usagesHold(value []byte) bool {
+func (r CertificateSpec) usagesHold(value []byte) bool {
 	var ids []asn1.ObjectIdentifier
 	if !decode(value, &ids) {
 		return false

@@ -15,14 +15,14 @@ func TestOpenSSLRequests(t *testing.T) {
 	dir := t.TempDir()
 	ca := selfSign(t, caRequest())
 	for name, tc := range map[string]struct {
-		r    pki.Request
+		r    pki.CertificateSpec
 		args []string
 	}{
 		"ECDSA-256": {kubelet(), []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"}},
-		"ECDSA-384": {kubelet(func(r *pki.Request) { r.Key = ecdsa384 }), []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"}},
-		"RSA-2048":  {kubelet(func(r *pki.Request) { r.Key = rsa2048 }), []string{"-newkey", "rsa:2048"}},
-		"Ed25519":   {kubelet(func(r *pki.Request) { r.Key = ed25519k }), []string{"-newkey", "ed25519"}},
-		"SANs": {leafRequest(func(r *pki.Request) { r.Subject = kubelet().Subject }), []string{
+		"ECDSA-384": {kubelet(func(r *pki.CertificateSpec) { r.Key = ecdsa384 }), []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"}},
+		"RSA-2048":  {kubelet(func(r *pki.CertificateSpec) { r.Key = rsa2048 }), []string{"-newkey", "rsa:2048"}},
+		"Ed25519":   {kubelet(func(r *pki.CertificateSpec) { r.Key = ed25519k }), []string{"-newkey", "ed25519"}},
+		"SANs": {leafRequest(func(r *pki.CertificateSpec) { r.Subject = kubelet().Subject }), []string{
 			"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-addext", "subjectAltName=DNS:k8s-master,IP:10.96.0.1",
 			"-addext", "extendedKeyUsage=serverAuth", "-addext", "keyUsage=digitalSignature", "-addext", "basicConstraints=CA:FALSE",
 		}},

@@ -22,8 +22,8 @@ import (
 )
 
 // kubelet asks for a client's certificate, as most hosts do.
-func kubelet(mods ...func(*pki.Request)) pki.Request {
-	return leafRequest(append([]func(*pki.Request){func(r *pki.Request) {
+func kubelet(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
+	return leafRequest(append([]func(*pki.CertificateSpec){func(r *pki.CertificateSpec) {
 		r.Subject = pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}}
 		r.SANs, r.Usages = pki.SANs{}, []pki.Usage{pki.ClientAuth}
 	}}, mods...)...)
@@ -127,12 +127,12 @@ func TestRefuses(t *testing.T) {
 	subject := func(change func(*pkix.Name)) func(*x509.CertificateRequest) {
 		return func(c *x509.CertificateRequest) { change(&c.Subject) }
 	}
-	serving := func(r *pki.Request) {
+	serving := func(r *pki.CertificateSpec) {
 		r.SANs, r.Usages = sans("k8s-node1", "10.0.0.11", "fd00::11"), []pki.Usage{pki.ClientAuth, pki.ServerAuth}
 	}
 	const yes, other, ca = "", "names or addresses", "a CA"
 	for name, tc := range map[string]struct {
-		r    func(*pki.Request)
+		r    func(*pki.CertificateSpec)
 		csr  func(*x509.CertificateRequest)
 		want string
 	}{
@@ -149,7 +149,7 @@ func TestRefuses(t *testing.T) {
 		"a URI":                  {serving, func(c *x509.CertificateRequest) { c.URIs = []*url.URL{spiffe} }, other},
 		"a directory's name":     {serving, asking([]asn1.RawValue{directory}, 2, 5, 29, 17), other},
 
-		"the other order of O": {func(r *pki.Request) { r.Subject.Organizations = []string{"b", "system:nodes"} }, subject(func(n *pkix.Name) { n.Organization = append(n.Organization, "b", "b") }), yes},
+		"the other order of O": {func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"b", "system:nodes"} }, subject(func(n *pkix.Name) { n.Organization = append(n.Organization, "b", "b") }), yes},
 		"another CN":           {nil, subject(func(n *pkix.Name) { n.CommonName = "system:node:k8s-node2" }), "-subj '/O=system:nodes/CN=system:node:k8s-node1'"},
 		"no CN":                {nil, subject(func(n *pkix.Name) { n.CommonName = "" }), "its subject must be"},
 		"no O":                 {nil, subject(func(n *pkix.Name) { n.Organization = nil }), "its subject must be"},
@@ -158,10 +158,10 @@ func TestRefuses(t *testing.T) {
 		"two CN": {nil, subject(func(n *pkix.Name) {
 			n.ExtraNames = []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "admin"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: n.CommonName}}
 		}), "its subject must be"},
-		"characters of openssl": {func(r *pki.Request) { r.Subject.CommonName = `a/b+c\d` }, nil, `/CN=a\/b\+c\\d'`},
+		"characters of openssl": {func(r *pki.CertificateSpec) { r.Subject.CommonName = `a/b+c\d` }, nil, `/CN=a\/b\+c\\d'`},
 
-		"another kind of key":  {func(r *pki.Request) { r.Key = rsa2048 }, nil, "its key must be RSA-2048, not ECDSA-256"},
-		"another size of key":  {func(r *pki.Request) { r.Key = ecdsa384 }, nil, "its key must be ECDSA-384, not ECDSA-256"},
+		"another kind of key":  {func(r *pki.CertificateSpec) { r.Key = rsa2048 }, nil, "its key must be RSA-2048, not ECDSA-256"},
+		"another size of key":  {func(r *pki.CertificateSpec) { r.Key = ecdsa384 }, nil, "its key must be ECDSA-384, not ECDSA-256"},
 		"the usage":            {nil, ids(client), yes},
 		"one of two usages":    {serving, ids(server), yes},
 		"another usage":        {nil, ids(client, server), "extended key usages"},
@@ -177,7 +177,7 @@ func TestRefuses(t *testing.T) {
 		"what nobody knows":    {nil, asking("x", 1, 2, 3, 4), "an extension that the certificate will not have"},
 	} {
 		if tc.r == nil {
-			tc.r = func(*pki.Request) {}
+			tc.r = func(*pki.CertificateSpec) {}
 		}
 		if tc.csr == nil {
 			tc.csr = func(*x509.CertificateRequest) {}
@@ -198,7 +198,7 @@ func TestRefuses(t *testing.T) {
 func TestIssueFor(t *testing.T) {
 	ca := selfSign(t, caRequest())
 	for _, spec := range []pki.KeySpec{rsa2048, ecdsa256, ed25519k} {
-		r := leafRequest(func(r *pki.Request) { r.Key = spec })
+		r := leafRequest(func(r *pki.CertificateSpec) { r.Key = spec })
 		key := keyOf(t, spec)
 		csr := must(pki.ParseCSR(must(pki.NewCSR(r, key))))
 		pair, err := pki.IssueFor(now, r, csr.PublicKey, ca)
@@ -223,11 +223,11 @@ func TestIssueFor(t *testing.T) {
 	for name, err := range map[string]error{
 		"another kind of key": second(pki.IssueFor(now, leafRequest(), keyOf(t, rsa2048).Public(), ca)),
 		"no key":              second(pki.IssueFor(now, leafRequest(), nil, ca)),
-		"no usage":            second(pki.IssueFor(now, leafRequest(func(r *pki.Request) { r.Usages = nil }), keyOf(t, ecdsa256).Public(), ca)),
-		"the CA's name":       second(pki.IssueFor(now, leafRequest(func(r *pki.Request) { r.Subject.CommonName = "kubernetes" }), keyOf(t, ecdsa256).Public(), ca)),
+		"no usage":            second(pki.IssueFor(now, leafRequest(func(r *pki.CertificateSpec) { r.Usages = nil }), keyOf(t, ecdsa256).Public(), ca)),
+		"the CA's name":       second(pki.IssueFor(now, leafRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "kubernetes" }), keyOf(t, ecdsa256).Public(), ca)),
 		"a request of no key": second(pki.NewCSR(leafRequest(), pki.PrivateKey{})),
 		"of another key":      second(pki.NewCSR(leafRequest(), keyOf(t, rsa2048))),
-		"of no name":          second(pki.NewCSR(leafRequest(func(r *pki.Request) { r.Subject.CommonName = "" }), keyOf(t, ecdsa256))),
+		"of no name":          second(pki.NewCSR(leafRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "" }), keyOf(t, ecdsa256))),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -244,7 +244,7 @@ func FuzzParseCSR(f *testing.F) {
 	ca := selfSign(f, caRequest())
 	f.Add(must(pki.NewCSR(kubelet(), key)))
 	f.Add(must(pki.NewCSR(leafRequest(), key)))
-	f.Add(must(pki.NewCSR(leafRequest(func(r *pki.Request) { r.Key = ed25519k }), must(pki.GenerateKey(ed25519k)))))
+	f.Add(must(pki.NewCSR(leafRequest(func(r *pki.CertificateSpec) { r.Key = ed25519k }), must(pki.GenerateKey(ed25519k)))))
 	f.Add(csrOf(f, key.Signer(), asking("x", 2, 5, 29, 37), asking("x", 2, 5, 29, 15), asking("x", 2, 5, 29, 19)))
 	f.Add(csrOf(f, key.Signer(), asking([]asn1.RawValue{{Class: 2, Tag: 0, Bytes: []byte{1}}}, 2, 5, 29, 17)))
 	f.Add(reveal(f, key))
@@ -263,7 +263,7 @@ func FuzzParseCSR(f *testing.F) {
 		if err := spec.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range []pki.Request{kubelet(), leafRequest()} {
+		for _, r := range []pki.CertificateSpec{kubelet(), leafRequest()} {
 			r.Key = spec
 			if r.Refuses(csr) != nil {
 				continue

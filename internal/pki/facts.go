@@ -78,7 +78,7 @@ func EncodeCertificates(certs ...*x509.Certificate) []byte {
 
 // Difference names the first respect in which a certificate is not what was requested, "" for none.
 // The length of its life is not among them: a life cut short by the CA is not a difference.
-func (r Request) Difference(cert *x509.Certificate) string {
+func (r CertificateSpec) Difference(cert *x509.Certificate) string {
 	var addresses []netip.Addr
 	for _, ip := range cert.IPAddresses {
 		addr, _ := netip.AddrFromSlice(ip)

@@ -62,7 +62,7 @@ func TestBundle(t *testing.T) {
 	for i := range 20_000 {
 		names = append(names, "name-"+big.NewInt(int64(i)).String()+".example.com")
 	}
-	huge := selfSign(t, caRequest(func(r *pki.Request) { r.SANs.DNSNames = names })).Cert
+	huge := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.SANs.DNSNames = names })).Cert
 	if _, err := pki.Bundle([]*x509.Certificate{a, huge}); err == nil || !strings.Contains(err.Error(), "remove certificates") {
 		t.Errorf("a bundle of %d bytes: %v", len(pki.EncodeCertificates(a, huge)), err)
 	}
@@ -70,18 +70,18 @@ func TestBundle(t *testing.T) {
 
 func TestDifference(t *testing.T) {
 	ca := selfSign(t, caRequest())
-	base := leafRequest(func(r *pki.Request) {
+	base := leafRequest(func(r *pki.CertificateSpec) {
 		r.Subject.Organizations, r.SANs = []string{"a", "b"}, sans("k8s-master", "localhost", "10.96.0.1", "fd00::1")
 	})
-	with := func(mod func(*pki.Request)) pki.Request { r := base; mod(&r); return r }
+	with := func(mod func(*pki.CertificateSpec)) pki.CertificateSpec { r := base; mod(&r); return r }
 	cert := issue(t, base, ca).Cert
-	for name, r := range map[string]pki.Request{
+	for name, r := range map[string]pki.CertificateSpec{
 		"itself":            base,
-		"order of O":        with(func(r *pki.Request) { r.Subject.Organizations = []string{"b", "a", "b"} }),
-		"order of SANs":     with(func(r *pki.Request) { r.SANs = sans("fd00:0::1", "localhost", "10.96.0.1", "k8s-master.") }),
-		"usages repeated":   with(func(r *pki.Request) { r.Usages = []pki.Usage{pki.ServerAuth, pki.ServerAuth} }),
-		"length of life":    with(func(r *pki.Request) { r.Validity *= 2 }),
-		"no fields changed": with(func(*pki.Request) {}),
+		"order of O":        with(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"b", "a", "b"} }),
+		"order of SANs":     with(func(r *pki.CertificateSpec) { r.SANs = sans("fd00:0::1", "localhost", "10.96.0.1", "k8s-master.") }),
+		"usages repeated":   with(func(r *pki.CertificateSpec) { r.Usages = []pki.Usage{pki.ServerAuth, pki.ServerAuth} }),
+		"length of life":    with(func(r *pki.CertificateSpec) { r.Validity *= 2 }),
+		"no fields changed": with(func(*pki.CertificateSpec) {}),
 	} {
 		if diff := r.Difference(cert); diff != "" {
 			t.Errorf("%s makes a difference: %s", name, diff)
@@ -90,19 +90,19 @@ func TestDifference(t *testing.T) {
 			t.Errorf("%s: what was issued is not what was requested: %s", name, r.Difference(reissued))
 		}
 	}
-	for want, mod := range map[string]func(*pki.Request){
-		`its subject is "CN=k8s-master, O=a, O=b" instead of "CN=other, O=a, O=b"`: func(r *pki.Request) {
+	for want, mod := range map[string]func(*pki.CertificateSpec){
+		`its subject is "CN=k8s-master, O=a, O=b" instead of "CN=other, O=a, O=b"`: func(r *pki.CertificateSpec) {
 			r.Subject.CommonName = "other"
 		},
-		`instead of "CN=k8s-master, O=a"`:                     func(r *pki.Request) { r.Subject.Organizations = []string{"a"} },
-		"its SANs are not [k8s-master, 10.96.0.1, fd00::1]":   func(r *pki.Request) { r.SANs = sans("k8s-master", "10.96.0.1", "fd00::1") },
-		"its SANs are not [k8s-master, localhost, 10.96.0.1]": func(r *pki.Request) { r.SANs = sans("k8s-master", "localhost", "10.96.0.1") },
-		"localhost, 10.96.0.2, fd00::1]":                      func(r *pki.Request) { r.SANs = sans("k8s-master", "localhost", "10.96.0.2", "fd00::1") },
-		"its SANs are not []":                                 func(r *pki.Request) { r.SANs = pki.SANs{} },
-		"its key usages are not [ClientAuth]":                 func(r *pki.Request) { r.Usages = []pki.Usage{pki.ClientAuth} },
-		"its key usages are not [ClientAuth ServerAuth]":      func(r *pki.Request) { r.Usages = []pki.Usage{pki.ClientAuth, pki.ServerAuth} },
-		"its key is ECDSA-256 instead of ECDSA-384":           func(r *pki.Request) { r.Key = ecdsa384 },
-		"its key is ECDSA-256 instead of Ed25519":             func(r *pki.Request) { r.Key = ed25519k },
+		`instead of "CN=k8s-master, O=a"`:                     func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"a"} },
+		"its SANs are not [k8s-master, 10.96.0.1, fd00::1]":   func(r *pki.CertificateSpec) { r.SANs = sans("k8s-master", "10.96.0.1", "fd00::1") },
+		"its SANs are not [k8s-master, localhost, 10.96.0.1]": func(r *pki.CertificateSpec) { r.SANs = sans("k8s-master", "localhost", "10.96.0.1") },
+		"localhost, 10.96.0.2, fd00::1]":                      func(r *pki.CertificateSpec) { r.SANs = sans("k8s-master", "localhost", "10.96.0.2", "fd00::1") },
+		"its SANs are not []":                                 func(r *pki.CertificateSpec) { r.SANs = pki.SANs{} },
+		"its key usages are not [ClientAuth]":                 func(r *pki.CertificateSpec) { r.Usages = []pki.Usage{pki.ClientAuth} },
+		"its key usages are not [ClientAuth ServerAuth]":      func(r *pki.CertificateSpec) { r.Usages = []pki.Usage{pki.ClientAuth, pki.ServerAuth} },
+		"its key is ECDSA-256 instead of ECDSA-384":           func(r *pki.CertificateSpec) { r.Key = ecdsa384 },
+		"its key is ECDSA-256 instead of Ed25519":             func(r *pki.CertificateSpec) { r.Key = ed25519k },
 	} {
 		if diff := with(mod).Difference(cert); !strings.Contains(diff, want) {
 			t.Errorf("the difference reads %q, want %q", diff, want)

@@ -53,8 +53,8 @@ func keyOf(t *testing.T, spec pki.KeySpec) pki.PrivateKey {
 }
 
 // caRequest asks for a CA with every default of these tests.
-func caRequest(mods ...func(*pki.Request)) pki.Request {
-	r := pki.Request{Subject: pki.Subject{CommonName: "kubernetes"}, Key: ecdsa256, Validity: 3650 * day}
+func caRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
+	r := pki.CertificateSpec{Subject: pki.Subject{CommonName: "kubernetes"}, Key: ecdsa256, Validity: 3650 * day}
 	for _, mod := range mods {
 		mod(&r)
 	}
@@ -62,8 +62,8 @@ func caRequest(mods ...func(*pki.Request)) pki.Request {
 }
 
 // leafRequest asks for an API server's certificate with every default of these tests.
-func leafRequest(mods ...func(*pki.Request)) pki.Request {
-	r := pki.Request{
+func leafRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
+	r := pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, SANs: sans("k8s-master", "10.96.0.1"),
 		Usages: []pki.Usage{pki.ServerAuth}, Key: ecdsa256, Validity: 365 * day,
 	}
@@ -90,7 +90,7 @@ func sans(hosts ...string) pki.SANs {
 	return s
 }
 
-func selfSign(t testing.TB, r pki.Request) pki.KeyPair {
+func selfSign(t testing.TB, r pki.CertificateSpec) pki.KeyPair {
 	t.Helper()
 	ca, err := pki.SelfSign(now, r)
 	if err != nil {
@@ -99,7 +99,7 @@ func selfSign(t testing.TB, r pki.Request) pki.KeyPair {
 	return ca
 }
 
-func issue(t testing.TB, r pki.Request, ca pki.KeyPair) pki.KeyPair {
+func issue(t testing.TB, r pki.CertificateSpec, ca pki.KeyPair) pki.KeyPair {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {

@@ -101,7 +101,7 @@ func FuzzCheckCA(f *testing.F) {
 			t.Fatalf("another CA comes back from storage: %v", err)
 		}
 		stored.Root = ca.Root
-		leaf := issue(t, leafRequest(func(r *pki.Request) { r.Usages = []pki.Usage{pki.ClientAuth, pki.ServerAuth} }), stored)
+		leaf := issue(t, leafRequest(func(r *pki.CertificateSpec) { r.Usages = []pki.Usage{pki.ClientAuth, pki.ServerAuth} }), stored)
 		opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
 		opts.Roots.AddCert(ca.Anchor())
 		for _, c := range leaf.Chain {

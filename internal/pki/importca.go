@@ -56,6 +56,9 @@ func checkCA(now time.Time, cert *x509.Certificate, below int) error {
 	if len(cert.SubjectKeyId) == 0 {
 		return errors.New("has no subject key identifier, by which OpenSSL tells CAs apart: make one with subjectKeyIdentifier=hash")
 	}
+	if len(cert.SerialNumber.Bytes()) > 20 {
+		return errors.New("has a serial number of more than 20 octets, which RFC 5280 forbids (section 4.1.2.2): make one with a shorter number")
+	}
 	if err := checkStrength(cert); err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func checkStrength(cert *x509.Certificate) error {
 	}
 	switch cert.SignatureAlgorithm {
 	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-		return fmt.Errorf("is signed with %s, which verifiers refuse: have it signed anew with SHA-256 or better", cert.SignatureAlgorithm)
+		return fmt.Errorf("is signed with %s, which verifiers refuse: have it signed again with SHA-256 or better", cert.SignatureAlgorithm)
 	default:
 		return nil
 	}
@@ -115,7 +118,7 @@ func checkOrder(certs []*x509.Certificate) error {
 
 // trial signs something that goes nowhere and verifies it, for what the other checks did not think of.
 func trial(now time.Time, ca KeyPair) error {
-	leaf, err := Issue(now, Request{
+	leaf, err := Issue(now, CertificateSpec{
 		Subject: Subject{CommonName: "clusterpki.io/trial"}, Usages: []Usage{ServerAuth},
 		Key: KeySpec{Algorithm: ECDSA, Size: 256}, Validity: MinValidity,
 	}, ca)

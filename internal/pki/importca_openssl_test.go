@@ -54,7 +54,7 @@ func opensslRoot(t *testing.T, dir string, args ...string) (certFile, keyFile st
 }
 
 // A root of openssl's own making: its name in four parts and PrintableStrings, its SKI a SHA-1, its AKI with name and
-// serial number. It is taken over, renewed with its key, bridged to and from, and put above an intermediate.
+// serial number. It is taken over, renewed with its key, cross-signed both ways, and put above an intermediate.
 func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -84,10 +84,10 @@ func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 			t.Errorf("%s: the SKI %x became %x, or the name's bytes changed", name, cert.SubjectKeyId, renewed.Cert.SubjectKeyId)
 		}
 		ours := must(pki.SelfSign(at, caRequest()))
-		bridged := ours
-		bridged.Bridges = []*x509.Certificate{must(pki.CrossSign(at, ours.Cert, root))}
+		crossSigned := ours
+		crossSigned.CrossSigned = []*x509.Certificate{must(pki.CrossSign(at, ours.Cert, root))}
 		taken := root
-		taken.Bridges = []*x509.Certificate{must(pki.CrossSign(at, root.Cert, ours))}
+		taken.CrossSigned = []*x509.Certificate{must(pki.CrossSign(at, root.Cert, ours))}
 		middle := must(pki.SignCA(at, caRequest(), root))
 		later := at.Add(2 * time.Hour)
 		for what, tc := range map[string]struct {
@@ -95,7 +95,7 @@ func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 			theirs, ours bool
 		}{
 			"the root": {root, true, false}, "the root, renewed": {renewed, true, false}, "an intermediate": {middle, true, false},
-			"our root with a bridge from it": {bridged, true, true}, "the root with a bridge from ours": {taken, true, true},
+			"our root, cross-signed by it": {crossSigned, true, true}, "the root, cross-signed by ours": {taken, true, true},
 			"our root": {ours, false, true},
 		} {
 			leaf := must(pki.Issue(at, leafRequest(), tc.issuer))

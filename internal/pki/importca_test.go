@@ -87,7 +87,7 @@ func TestCheckCAAccepts(t *testing.T) {
 					continue
 				}
 				if !got.Cert.Equal(tc.pair.Cert) || !pki.SamePublicKey(got.Key.Public(), tc.pair.Key.Public()) || !got.Root.Equal(tc.root) ||
-					!slices.EqualFunc(got.Chain, tc.chain, (*x509.Certificate).Equal) || len(got.Bridges) > 0 {
+					!slices.EqualFunc(got.Chain, tc.chain, (*x509.Certificate).Equal) || len(got.CrossSigned) > 0 {
 					t.Errorf("%s: another CA came back", name)
 				}
 			}
@@ -152,7 +152,7 @@ func TestCheckCARefuses(t *testing.T) {
 		"no SKI":                 {with(noSKI), rsaPEM, "has no subject key identifier, by which OpenSSL tells CAs apart: make one with subjectKeyIdentifier=hash"},
 		"RSA 1024":               {foreignWithKey(t, weakRSA), block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weakRSA)), "weak key, RSA-1024: use 2048 bits or more"},
 		"P-224":                  {foreignWithKey(t, weakEC), block("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(weakEC))), "weak key, ECDSA-224: use P-256"},
-		"SHA-1":                  {with(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }), rsaPEM, "is signed with SHA1-RSA, which verifiers refuse: have it signed anew with SHA-256"},
+		"SHA-1":                  {with(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }), rsaPEM, "is signed with SHA1-RSA, which verifiers refuse: have it signed again with SHA-256"},
 		"name constraints":       {with(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"example.com"} }), rsaPEM, "has name constraints"},
 		"serverAuth alone":       {with(usages(x509.ExtKeyUsageServerAuth)), rsaPEM, "forbids ClientAuth by its extended key usages: make one that has none, or both clientAuth and serverAuth"},
 		"clientAuth alone":       {with(usages(x509.ExtKeyUsageClientAuth)), rsaPEM, "forbids ServerAuth by"},

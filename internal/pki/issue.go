@@ -15,7 +15,7 @@ const ClockSkew = 5 * time.Minute
 
 // Issue makes a leaf with a new key, signed by issuer. Its life is cut to what the issuer's chain has
 // left. A subject equal to the issuer's is refused: OpenSSL would take the leaf for a root (error 18).
-func Issue(now time.Time, r Request, issuer KeyPair) (KeyPair, error) {
+func Issue(now time.Time, r CertificateSpec, issuer KeyPair) (KeyPair, error) {
 	if err := mayIssue(r, issuer); err != nil {
 		return KeyPair{}, err
 	}
@@ -32,7 +32,7 @@ func Issue(now time.Time, r Request, issuer KeyPair) (KeyPair, error) {
 }
 
 // IssueFor makes a leaf as Issue does, for a public key whose private half is elsewhere: the pair has no key.
-func IssueFor(now time.Time, r Request, public crypto.PublicKey, issuer KeyPair) (KeyPair, error) {
+func IssueFor(now time.Time, r CertificateSpec, public crypto.PublicKey, issuer KeyPair) (KeyPair, error) {
 	if err := mayIssue(r, issuer); err != nil {
 		return KeyPair{}, err
 	}
@@ -51,7 +51,7 @@ func IssueFor(now time.Time, r Request, public crypto.PublicKey, issuer KeyPair)
 }
 
 // mayIssue says why a leaf must not be made, before a key is spent on it.
-func mayIssue(r Request, issuer KeyPair) error {
+func mayIssue(r CertificateSpec, issuer KeyPair) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
@@ -64,13 +64,13 @@ func mayIssue(r Request, issuer KeyPair) error {
 	return nil
 }
 
-// Expiry is the end of a certificate that is asked for now: never after any CA above it, because a leaf under
+// Expiry is the end of a certificate that is asked for now: never after any parent CA, because a leaf under
 // an expired CA does not verify whatever it says itself.
 func Expiry(now time.Time, validity time.Duration, issuer KeyPair) time.Time {
 	return firstEnd(now.UTC().Add(validity).Truncate(time.Second), issuer.path()...)
 }
 
-// SubjectEqualsIssuerError says that a certificate asks for the name of a CA above it.
+// SubjectEqualsIssuerError says that a certificate asks for the name of a CA of its chain.
 type SubjectEqualsIssuerError struct{ Subject Subject }
 
 func (e *SubjectEqualsIssuerError) Error() string {
@@ -78,7 +78,7 @@ func (e *SubjectEqualsIssuerError) Error() string {
 		"give the CA or this certificate another common name", e.Subject)
 }
 
-func template(now time.Time, r Request, public crypto.PublicKey) (*x509.Certificate, error) {
+func template(now time.Time, r CertificateSpec, public crypto.PublicKey) (*x509.Certificate, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func newSerial() (*big.Int, error) {
 	return serial.Add(serial, big.NewInt(1)), nil
 }
 
-// signBelow signs with issuer's key, and keeps the life within those of issuer and of every CA above it.
+// signBelow signs with issuer's key, and keeps the life within those of issuer and of every parent CA.
 func signBelow(tmpl *x509.Certificate, public crypto.PublicKey, issuer KeyPair) (*x509.Certificate, error) {
 	if tmpl.NotBefore.Before(issuer.Cert.NotBefore) {
 		tmpl.NotBefore = issuer.Cert.NotBefore

@@ -63,7 +63,7 @@ func TestLeaf(t *testing.T) {
 		{ed25519k, []pki.Usage{pki.ServerAuth, pki.ClientAuth}, signature, []x509.ExtKeyUsage{clientAuth, serverAuth}},
 		{ecdsa384, []pki.Usage{pki.ClientAuth, pki.ClientAuth}, signature, []x509.ExtKeyUsage{clientAuth}},
 	} {
-		r := leafRequest(func(r *pki.Request) {
+		r := leafRequest(func(r *pki.CertificateSpec) {
 			r.Key, r.Usages, r.Subject.Organizations = tc.spec, tc.usages, []string{"z", "a", "z"}
 			r.SANs = sans("k8s-master", "*.example.com", "10.96.0.1", "fd00::1")
 		})
@@ -109,7 +109,7 @@ func TestEveryLeafHasItsOwnKeyAndSerial(t *testing.T) {
 
 func TestCA(t *testing.T) {
 	for _, spec := range []pki.KeySpec{rsa2048, ecdsa256, ed25519k} {
-		r := caRequest(func(r *pki.Request) { r.Key, r.Subject.Organizations = spec, []string{"example"} })
+		r := caRequest(func(r *pki.CertificateSpec) { r.Key, r.Subject.Organizations = spec, []string{"example"} })
 		pair := selfSign(t, r)
 		cert := pair.Cert
 		checkFacts(t, cert)
@@ -141,9 +141,9 @@ func TestCA(t *testing.T) {
 }
 
 func TestLeafEndsWithItsCA(t *testing.T) {
-	ca := selfSign(t, caRequest(func(r *pki.Request) { r.Validity = 365 * day }))
+	ca := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 365 * day }))
 	for _, at := range []time.Duration{0, 100 * day, 364 * day} {
-		pair, err := pki.Issue(now.Add(at), leafRequest(func(r *pki.Request) { r.Validity = 9000 * day }), ca)
+		pair, err := pki.Issue(now.Add(at), leafRequest(func(r *pki.CertificateSpec) { r.Validity = 9000 * day }), ca)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestLeafEndsWithItsCA(t *testing.T) {
 			t.Errorf("after %v: Expiry is %v", at, got)
 		}
 	}
-	exact := issue(t, leafRequest(func(r *pki.Request) { r.Validity = 365*day - time.Second }), ca)
+	exact := issue(t, leafRequest(func(r *pki.CertificateSpec) { r.Validity = 365*day - time.Second }), ca)
 	if !exact.Cert.NotAfter.Equal(ca.Cert.NotAfter.Add(-time.Second)) {
 		t.Errorf("a leaf that ends a second before its CA is cut to %v", exact.Cert.NotAfter)
 	}
@@ -173,10 +173,10 @@ func TestLeafBeginsNoEarlierThanItsCA(t *testing.T) {
 }
 
 func TestIssueRefusesTheNameOfTheCA(t *testing.T) {
-	ca := selfSign(t, caRequest(func(r *pki.Request) {
+	ca := selfSign(t, caRequest(func(r *pki.CertificateSpec) {
 		r.Subject = pki.Subject{CommonName: "k8s-master", Organizations: []string{"b", "a"}}
 	}))
-	_, err := pki.Issue(now, leafRequest(func(r *pki.Request) { r.Subject.Organizations = []string{"a", "b"} }), ca)
+	_, err := pki.Issue(now, leafRequest(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"a", "b"} }), ca)
 	var refused *pki.SubjectEqualsIssuerError
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "error 18") || !strings.Contains(err.Error(), "CN=k8s-master") {
 		t.Errorf("got %v", err)
@@ -187,7 +187,7 @@ func TestIssueRefusesTheNameOfTheCA(t *testing.T) {
 }
 
 func TestIssueRefusesNoUsage(t *testing.T) {
-	_, err := pki.Issue(now, leafRequest(func(r *pki.Request) { r.Usages = nil }), selfSign(t, caRequest()))
+	_, err := pki.Issue(now, leafRequest(func(r *pki.CertificateSpec) { r.Usages = nil }), selfSign(t, caRequest()))
 	if err == nil || !strings.Contains(err.Error(), "no key usage") {
 		t.Errorf("got %v: verifiers take a certificate without usages for one that is good for all", err)
 	}

@@ -109,9 +109,16 @@ func GenerateKey(spec KeySpec) (PrivateKey, error) {
 	return holding(signer), nil
 }
 
+// maxKeyText bounds the text of a private key, in bytes: how long an RSA key takes to be checked grows with the square of its
+// size. One of 8192 bits has 6.4 KiB.
+const maxKeyText = 8 << 10
+
 // ParsePrivateKey reads the first private key of a PEM text: PKCS #8, SEC 1 or PKCS #1, unencrypted.
 // Its errors never quote the text.
 func ParsePrivateKey(text []byte) (PrivateKey, error) {
+	if len(text) > maxKeyText {
+		return PrivateKey{}, fmt.Errorf("the private key has more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", maxKeyText>>10)
+	}
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {

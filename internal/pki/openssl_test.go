@@ -55,15 +55,15 @@ func accepted(t *testing.T, purpose, bundle string, files []string) map[string]b
 var purposes = map[string]x509.ExtKeyUsage{"sslserver": x509.ExtKeyUsageServerAuth, "sslclient": x509.ExtKeyUsageClientAuth}
 
 // everyRole is a request for each row of the table of roles, and for the API server.
-func everyRole(t *testing.T, spec pki.KeySpec) map[string]pki.Request {
+func everyRole(t *testing.T, spec pki.KeySpec) map[string]pki.CertificateSpec {
 	t.Helper()
 	server := must(pki.APIServerSANs(pki.APIServerInput{
 		HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12", "fd00::/112"},
 		DNSNames: []string{"*.example.com", "xn--fiq228c.example.com"},
 	}))
-	out := map[string]pki.Request{"APIServer": leafRequest(func(r *pki.Request) { r.Key, r.SANs = spec, server })}
+	out := map[string]pki.CertificateSpec{"APIServer": leafRequest(func(r *pki.CertificateSpec) { r.Key, r.SANs = spec, server })}
 	for _, role := range pki.Roles() {
-		out[role.Name] = leafRequest(func(r *pki.Request) {
+		out[role.Name] = leafRequest(func(r *pki.CertificateSpec) {
 			r.Subject = pki.Subject{CommonName: role.CommonNameFor("k8s-node1"), Organizations: role.Organizations}
 			r.Key, r.Usages, r.SANs = spec, role.Usages, pki.SANs{}
 			if role.HostSAN {
@@ -100,8 +100,8 @@ func TestEveryLeafVerifiesInOpenSSLAndGo(t *testing.T) {
 		t.Run("CA of "+spec.String(), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			ca := selfSign(t, caRequest(func(r *pki.Request) { r.Key = spec }))
-			next := selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "kubernetes g2" }))
+			ca := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = spec }))
+			next := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "kubernetes g2" }))
 			leaves := leavesOf(t, dir, ca)
 			for name, roots := range map[string][]*x509.Certificate{
 				"alone": {ca.Cert}, "after the next": {next.Cert, ca.Cert}, // the signing one goes first
@@ -138,7 +138,7 @@ func verifyAll(t *testing.T, name, bundle string, roots []*x509.Certificate, lea
 // apart by their key identifiers.
 func TestTwoRootsOfOneNameVerify(t *testing.T) {
 	dir := t.TempDir()
-	old, young := selfSign(t, caRequest()), selfSign(t, caRequest(func(r *pki.Request) { r.Key = ed25519k }))
+	old, young := selfSign(t, caRequest()), selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = ed25519k }))
 	var files []string
 	for i, ca := range []pki.KeyPair{old, young} {
 		files = append(files, write(t, dir, fmt.Sprintf("leaf%d.crt", i), issue(t, leafRequest(), ca).CertPEM()))

@@ -13,15 +13,15 @@ import (
 type KeyPair struct {
 	Cert *x509.Certificate
 	// Chain holds the intermediates above Cert, from the one that signed it upwards, root left out. A leaf's
-	// chain ends with the bridges of its CA.
+	// chain ends with the cross-signed certificates of its CA.
 	Chain []*x509.Certificate
 	Key   PrivateKey
 	// Root is the root above an intermediate CA: nil for a root, and where it is not known.
 	Root *x509.Certificate
-	// Bridges lead from a CA's root on to older roots: what CrossSign made, then the ChainBelow of the CA that
+	// CrossSigned lead from a CA's root on to older roots: what CrossSign made, then the ChainBelow of the CA that
 	// signed it. Whatever the CA signs carries them, for trusters that have only an older root. They shorten
 	// no life: who trusts the CA's own root does without them, also once they have expired.
-	Bridges []*x509.Certificate
+	CrossSigned []*x509.Certificate
 }
 
 // Anchor is what a truster of a CA has to hold, and all that it has to hold: the CA's own certificate if it is a
@@ -35,20 +35,20 @@ func (p KeyPair) Anchor() *x509.Certificate {
 	return p.Root
 }
 
-// ChainBelow is the chain of a certificate that p signs: p's own unless that is a root, p's chain and p's bridges.
+// ChainBelow is the chain of a certificate that p signs: p's own unless that is a root, p's chain and p's cross-signed certificates.
 func (p KeyPair) ChainBelow() []*x509.Certificate {
 	if isRoot(p.Cert) {
-		return slices.Clone(p.Bridges)
+		return slices.Clone(p.CrossSigned)
 	}
-	return slices.Concat([]*x509.Certificate{p.Cert}, p.Chain, p.Bridges)
+	return slices.Concat([]*x509.Certificate{p.Cert}, p.Chain, p.CrossSigned)
 }
 
 // IssuedBy says whether verifiers take a CA, as it is now, for the signer of the certificate: by key, name and, as OpenSSL
 // has it, key identifier; and, where the CA is an intermediate, whether the certificate of the CA that stands beside it is
 // this one, because by another it may lead to another root.
 func (p KeyPair) IssuedBy(ca KeyPair) bool {
-	if !SignedBy(p.Cert, ca.Cert) || !bytes.Equal(p.Cert.RawIssuer, ca.Cert.RawSubject) ||
-		len(p.Cert.AuthorityKeyId) > 0 && !bytes.Equal(p.Cert.AuthorityKeyId, ca.Cert.SubjectKeyId) {
+	if !bytes.Equal(p.Cert.RawIssuer, ca.Cert.RawSubject) ||
+		len(p.Cert.AuthorityKeyId) > 0 && !bytes.Equal(p.Cert.AuthorityKeyId, ca.Cert.SubjectKeyId) || !SignedBy(p.Cert, ca.Cert) {
 		return false
 	}
 	return isRoot(ca.Cert) || len(p.Chain) > 0 && p.Chain[0].Equal(ca.Cert)

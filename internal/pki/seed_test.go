@@ -44,7 +44,7 @@ func seedClients(t *testing.T) (ca pki.KeyPair, clients map[string]pki.KeyPair) 
 	role, _ := pki.LookupRole("Host")
 	ca, clients = selfSign(t, caRequest()), map[string]pki.KeyPair{}
 	for _, host := range seedHosts {
-		clients[host] = issue(t, leafRequest(func(r *pki.Request) {
+		clients[host] = issue(t, leafRequest(func(r *pki.CertificateSpec) {
 			r.Subject, r.Usages, r.SANs = pki.Subject{CommonName: role.CommonNameFor(host)}, role.Usages, pki.SANs{}
 		}), ca)
 	}
@@ -100,7 +100,7 @@ func everyClientHasExtensions(t *testing.T) {
 }
 
 func leafNeverNamedLikeItsCA(t *testing.T) {
-	ca := selfSign(t, caRequest(func(r *pki.Request) { r.Subject.CommonName = "k8s-master" }))
+	ca := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "k8s-master" }))
 	if _, err := pki.Issue(now, leafRequest(), ca); err == nil {
 		t.Error("issued a leaf that OpenSSL takes for self-signed")
 	}
@@ -110,8 +110,8 @@ func leafNeverNamedLikeItsCA(t *testing.T) {
 }
 
 func leafNeverOutlivesItsCA(t *testing.T) {
-	ca := selfSign(t, caRequest(func(r *pki.Request) { r.Validity = 365 * day }))
-	leaf := issue(t, leafRequest(func(r *pki.Request) { r.Validity = 9000 * day }), ca)
+	ca := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 365 * day }))
+	leaf := issue(t, leafRequest(func(r *pki.CertificateSpec) { r.Validity = 9000 * day }), ca)
 	if leaf.Cert.NotAfter.After(ca.Cert.NotAfter) {
 		t.Errorf("the leaf says %v, its CA ends at %v", leaf.Cert.NotAfter, ca.Cert.NotAfter)
 	}
@@ -126,7 +126,7 @@ func endpointMustBeCovered(t *testing.T) {
 		t.Error("the seed's SANs do not name k8s-master")
 	}
 	ours := serving(t, "10.254.0.0/16")
-	cert := issue(t, leafRequest(func(r *pki.Request) { r.SANs = ours }), selfSign(t, caRequest())).Cert
+	cert := issue(t, leafRequest(func(r *pki.CertificateSpec) { r.SANs = ours }), selfSign(t, caRequest())).Cert
 	if !ours.Covers(host) || cert.VerifyHostname(host) != nil {
 		t.Errorf("our SANs %s do not cover %s", ours, host)
 	}
@@ -172,7 +172,7 @@ func serverIsNoClient(t *testing.T) {
 func algorithmIsAChoice(t *testing.T) {
 	ca := selfSign(t, caRequest())
 	for _, spec := range []pki.KeySpec{ecdsa256, ecdsa384, ecdsa521, ed25519k} {
-		if got := pki.SpecOf(issue(t, leafRequest(func(r *pki.Request) { r.Key = spec }), ca).Cert.PublicKey); got != spec {
+		if got := pki.SpecOf(issue(t, leafRequest(func(r *pki.CertificateSpec) { r.Key = spec }), ca).Cert.PublicKey); got != spec {
 			t.Errorf("asked for %v, got %v", spec, got)
 		}
 	}
@@ -213,8 +213,8 @@ func everyComponentHasARole(t *testing.T) {
 }
 
 func sansAreCompared(t *testing.T) {
-	asked := leafRequest(func(r *pki.Request) { r.SANs = sans("k8s-master", "10.96.0.1") })
-	signed := leafRequest(func(r *pki.Request) { r.SANs = sans("centos-master", "10.96.0.1") })
+	asked := leafRequest(func(r *pki.CertificateSpec) { r.SANs = sans("k8s-master", "10.96.0.1") })
+	signed := leafRequest(func(r *pki.CertificateSpec) { r.SANs = sans("centos-master", "10.96.0.1") })
 	if diff := asked.Difference(issue(t, signed, selfSign(t, caRequest())).Cert); !strings.Contains(diff, "SANs") {
 		t.Errorf("a certificate with other SANs than asked for is taken for good: %q", diff)
 	}

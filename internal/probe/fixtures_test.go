@@ -18,7 +18,7 @@ var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 
 func newCA(t testing.TB, name string) pki.KeyPair {
 	t.Helper()
-	ca, err := pki.SelfSign(time.Now(), pki.Request{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: time.Hour})
+	ca, err := pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func newCA(t testing.TB, name string) pki.KeyPair {
 
 func newLeaf(t testing.TB, ca pki.KeyPair, key pki.KeySpec) pki.KeyPair {
 	t.Helper()
-	leaf, err := pki.Issue(time.Now(), pki.Request{
+	leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, Usages: []pki.Usage{pki.ServerAuth}, Key: key, Validity: time.Hour,
 	}, ca)
 	if err != nil {

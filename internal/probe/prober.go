@@ -33,18 +33,18 @@ type Options struct {
 	// call it. It may call the Prober, holds up the looks at one address while it blocks, and must return when ctx ends.
 	Notify   func(ctx context.Context, key Key)
 	Parallel int // bounds the looks in progress, over all targets; default: DefaultParallel
-	// Looked is called after each look with why no handshake came about, nil where one did. It must not block.
-	Looked func(err error)
+	// Attempted is called after each look with why no handshake came about, nil where one did. It must not block.
+	Attempted func(err error)
 }
 
 // Prober looks at targets at fixed intervals. What it has seen is in memory alone: after a restart it looks again.
 type Prober struct {
-	clock   clock.Clock
-	notify  func(context.Context, Key)
-	looked  func(error)
-	look    func(ctx context.Context, address, serverName string) (Sighting, error)
-	slots   chan struct{} // holds one for each look in progress
-	changed chan struct{} // holds one while Start has to read targets again
+	clock     clock.Clock
+	notify    func(context.Context, Key)
+	attempted func(error)
+	look      func(ctx context.Context, address, serverName string) (Sighting, error)
+	slots     chan struct{} // holds one for each look in progress
+	changed   chan struct{} // holds one while Start has to read targets again
 
 	mu      sync.Mutex
 	targets map[Key]*watched
@@ -66,14 +66,14 @@ func New(o Options) *Prober {
 	if o.Notify == nil {
 		o.Notify = func(context.Context, Key) {}
 	}
-	if o.Looked == nil {
-		o.Looked = func(error) {}
+	if o.Attempted == nil {
+		o.Attempted = func(error) {}
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = DefaultParallel
 	}
 	return &Prober{
-		clock: o.Clock, notify: o.Notify, looked: o.Looked, look: Look,
+		clock: o.Clock, notify: o.Notify, attempted: o.Attempted, look: Look,
 		slots: make(chan struct{}, o.Parallel), changed: make(chan struct{}, 1), targets: map[Key]*watched{},
 	}
 }
@@ -177,7 +177,7 @@ func (p *Prober) watch(ctx context.Context, w *watched, address string) {
 		l := look{at: p.clock.Now().Round(0)} // without the monotonic reading
 		l.Sighting, l.err = p.look(ctx, address, w.ServerName)
 		<-p.slots
-		p.looked(l.err)
+		p.attempted(l.err)
 		if ctx.Err() == nil && p.record(w, address, l) {
 			p.notify(ctx, w.key)
 		}

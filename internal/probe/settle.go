@@ -23,7 +23,18 @@ type Seen struct {
 	// Problems say for each address why this is not settled, as in "10.1.10.238:6443: connection refused",
 	// in the order of addresses. They hold neither clocks nor counters. Empty when settled, and only then.
 	Problems []string
+	// Differs is what does not agree, where every address answers and yet nothing is settled; else "".
+	Differs Difference
 }
+
+// Difference is what two looks do not agree on.
+type Difference string
+
+// The differences. Of two, the certificate counts: without it nobody knows whose client CAs these are.
+const (
+	DifferentLeaf      Difference = "Leaf"
+	DifferentClientCAs Difference = "ClientCAs"
+)
 
 // Serves says whether every address serves this very certificate.
 func (s Seen) Serves(leaf *x509.Certificate) bool {
@@ -83,17 +94,22 @@ func settle(addresses []string, looks map[string][]look) Seen {
 	var out Seen
 	var first string // the address that the others have to agree with
 	var reference look
+	unanswered := false
 	for _, address := range addresses {
 		last := looks[address]
-		problem := unsettled(last)
+		problem, differs := unsettled(last)
 		if problem == "" && first == "" {
 			first, reference = address, last[0]
 		}
 		if problem == "" {
-			problem = difference(reference, last[0], "serves another certificate than "+first, "names other client CAs than "+first)
+			problem, differs = difference(reference, last[0], "serves another certificate than "+first, "names other client CAs than "+first)
 		}
 		if problem != "" {
 			out.Problems = append(out.Problems, address+": "+problem)
+			unanswered = unanswered || differs == ""
+			if out.Differs != DifferentLeaf {
+				out.Differs = differs
+			}
 			continue
 		}
 		for _, l := range last { // a clock may have been set back in between
@@ -103,22 +119,25 @@ func settle(addresses []string, looks map[string][]look) Seen {
 		}
 	}
 	if len(out.Problems) > 0 {
-		return Seen{Problems: out.Problems}
+		if unanswered {
+			out.Differs = ""
+		}
+		return Seen{Problems: out.Problems, Differs: out.Differs}
 	}
 	out.Settled, out.LeafSHA256, out.ClientCAs = true, reference.LeafSHA256, reference.ClientCAs
 	return out
 }
 
 // unsettled says why the looks at one address prove nothing yet, "" if they do.
-func unsettled(last []look) string {
+func unsettled(last []look) (string, Difference) {
 	if len(last) == 0 {
-		return "not seen twice in a row yet"
+		return "not seen twice in a row yet", ""
 	}
 	if problem := last[len(last)-1].problem(); problem != "" {
-		return problem
+		return problem, ""
 	}
 	if len(last) < 2 || last[0].problem() != "" {
-		return "not seen twice in a row yet"
+		return "not seen twice in a row yet", ""
 	}
 	return difference(last[0], last[1], "its certificate has just changed", "its client CAs have just changed")
 }
@@ -138,14 +157,14 @@ func (l look) problem() string {
 	}
 }
 
-// difference picks the text for what two looks do not agree on, "" if they agree.
-func difference(a, b look, leaf, cas string) string {
+// difference is what two looks do not agree on, with the text for it; "" if they agree.
+func difference(a, b look, leaf, cas string) (string, Difference) {
 	switch {
 	case a.LeafSHA256 != b.LeafSHA256:
-		return leaf
+		return leaf, DifferentLeaf
 	case !slices.EqualFunc(a.ClientCAs, b.ClientCAs, bytes.Equal):
-		return cas
+		return cas, DifferentClientCAs
 	default:
-		return ""
+		return "", ""
 	}
 }

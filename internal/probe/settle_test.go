@@ -48,6 +48,7 @@ func TestSettle(t *testing.T) {
 		return s
 	}
 	problems := func(p ...string) Seen { return Seen{Problems: p} }
+	differs := func(d Difference, p string) Seen { return Seen{Problems: []string{p}, Differs: d} }
 	good := []look{at(0, "leaf", "a"), at(30, "leaf", "a")}
 	for name, row := range map[string]struct {
 		one, two []look // no looks at two at all: it is not an address
@@ -64,10 +65,10 @@ func TestSettle(t *testing.T) {
 		"not asked before":         {[]look{unasked(0), at(30, "leaf", "a")}, nil, problems(one + ": not seen twice in a row yet")},
 		"no CA named":              {[]look{at(0, "leaf"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
 		"no CA named any more":     {[]look{at(0, "leaf", "a"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
-		"certificate just now":     {[]look{at(0, "old", "a"), at(30, "leaf", "a")}, nil, problems(one + ": its certificate has just changed")},
-		"a CA more just now":       {[]look{at(0, "leaf", "a"), at(30, "leaf", "a", "b")}, nil, problems(one + ": its client CAs have just changed")},
-		"a CA less just now":       {[]look{at(0, "leaf", "a", "b"), at(30, "leaf", "a")}, nil, problems(one + ": its client CAs have just changed")},
-		"another CA just now":      {[]look{at(0, "leaf", "a"), at(30, "leaf", "b")}, nil, problems(one + ": its client CAs have just changed")},
+		"certificate just now":     {[]look{at(0, "old", "a"), at(30, "leaf", "a")}, nil, differs(DifferentLeaf, one+": its certificate has just changed")},
+		"a CA more just now":       {[]look{at(0, "leaf", "a"), at(30, "leaf", "a", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
+		"a CA less just now":       {[]look{at(0, "leaf", "a", "b"), at(30, "leaf", "a")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
+		"another CA just now":      {[]look{at(0, "leaf", "a"), at(30, "leaf", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
 		"two agree":                {good, good, settled(0, "a")},
 		"two agree, one is newer":  {[]look{at(9, "leaf", "a"), at(39, "leaf", "a")}, []look{at(7, "leaf", "a"), at(37, "leaf", "a")}, settled(7, "a")},
 		"the clock was set back":   {[]look{at(9, "leaf", "a"), at(3, "leaf", "a")}, nil, settled(3, "a")},
@@ -75,13 +76,17 @@ func TestSettle(t *testing.T) {
 		"the other is down":        {good, []look{refused(0), refused(30)}, problems(two + ": connection refused")},
 		"the other was never seen": {good, []look{}, problems(two + ": not seen twice in a row yet")},
 		"the other lags, certificate": {
-			good, []look{at(0, "old", "a"), at(30, "old", "a")}, problems(two + ": serves another certificate than " + one),
+			good, []look{at(0, "old", "a"), at(30, "old", "a")}, differs(DifferentLeaf, two+": serves another certificate than "+one),
 		},
 		"the other lags, CAs": {
-			good, []look{at(0, "leaf", "a", "b"), at(30, "leaf", "a", "b")}, problems(two + ": names other client CAs than " + one),
+			good, []look{at(0, "leaf", "a", "b"), at(30, "leaf", "a", "b")}, differs(DifferentClientCAs, two+": names other client CAs than "+one),
 		},
 		"the other is just changing": {
-			good, []look{at(0, "leaf", "b"), at(30, "leaf", "a")}, problems(two + ": its client CAs have just changed"),
+			good, []look{at(0, "leaf", "b"), at(30, "leaf", "a")}, differs(DifferentClientCAs, two+": its client CAs have just changed"),
+		},
+		"one lags, the other has another certificate": {
+			[]look{at(0, "leaf", "b"), at(30, "leaf", "a")}, []look{at(0, "leaf", "a"), at(30, "old", "a")},
+			Seen{Problems: []string{one + ": its client CAs have just changed", two + ": its certificate has just changed"}, Differs: DifferentLeaf},
 		},
 		"both have their own": {
 			[]look{refused(0)}, good[:1], problems(one+": connection refused", two+": not seen twice in a row yet"),

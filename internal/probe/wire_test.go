@@ -63,16 +63,16 @@ func TestReplicas(t *testing.T) {
 	settled := func(leaf pki.KeyPair, cas ...pki.KeyPair) Seen {
 		return Seen{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(cas...)}
 	}
-	lags := func(how string) Seen {
-		return Seen{Problems: []string{fmt.Sprintf("%s: %s than %s", servers[1].address, how, servers[0].address)}}
+	lags := func(what Difference, how string) Seen {
+		return Seen{Problems: []string{fmt.Sprintf("%s: %s than %s", servers[1].address, how, servers[0].address)}, Differs: what}
 	}
 	await(t, p, settled(before, old, front))
 	servers[0].reload(config(before, old, next, front))
-	await(t, p, lags("names other client CAs"))
+	await(t, p, lags(DifferentClientCAs, "names other client CAs"))
 	servers[1].reload(config(before, old, next, front))
 	await(t, p, settled(before, old, next, front))
 	servers[0].reload(config(after, old, next, front))
-	await(t, p, lags("serves another certificate"))
+	await(t, p, lags(DifferentLeaf, "serves another certificate"))
 	servers[1].reload(config(after, old, next, front))
 	await(t, p, settled(after, old, next, front))
 	for _, s := range servers {

@@ -7,47 +7,67 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // Frame is the progress as a terminal shows it, line by line.
 func (w *Watch) Frame(now time.Time, s status.Style) []string {
 	out := []string{s.Painted(status.Bold, w.name()) + ": " + w.heading(now), ""}
-	gate, counted := w.gate()
-	for _, step := range w.Steps(now) {
-		mark, paint := marksOf(step.State)
-		line := fmt.Sprintf("  %s %-18s", s.Painted(paint, mark), step.Phase)
-		if step.Took >= 0 {
-			line += fmt.Sprintf(" %-8s", status.Span(step.Took))
+	wrapped := func(first, indent, text string) {
+		out = append(out, strings.Split(s.Wrapped(first, indent, text), "\n")...)
+	}
+	r, _ := w.rotation(now)
+	for _, step := range r.Steps {
+		out = append(out, stepLine(r, step, s))
+		if step.State != v1alpha1.PhaseActive {
+			continue
 		}
-		if step.State == Present && counted {
-			line += " " + bar(*gate.Acknowledged, *gate.Required)
+		if waiting := r.Waiting(); len(waiting) > 0 {
+			wrapped("      ", "      ", "waits for "+strings.Join(waiting, ", "))
 		}
-		out = append(out, strings.TrimRight(line, " "))
-		if step.State == Present && len(gate.Pending) > 0 {
-			out = append(out, strings.Split(s.Wrapped("      ", "      ", "waits for "+strings.Join(gate.Pending, ", ")), "\n")...)
+		for _, edit := range r.Edits() {
+			wrapped("      ", "        ", edit)
 		}
 	}
+	if text := status.ExpectedText(now, r); text != "" {
+		wrapped("  ", "  ", text)
+	}
 	for _, a := range w.Alerts() {
-		out = append(out, strings.Split(s.Wrapped("  "+s.Painted(status.Red, "!")+" ", "    ", a), "\n")...)
+		wrapped("  "+s.Painted(status.Red, "!")+" ", "    ", a)
 	}
 	return out
 }
 
-// Lines are the progress as it is logged: how it stands, and what a person should know.
-func (w *Watch) Lines() []string {
-	var line string
+// stepLine is one phase.
+func stepLine(r timeline.Rotation, step timeline.Step, s status.Style) string {
+	mark, paint := marksOf(step.State)
+	line := fmt.Sprintf("  %s %-18s", s.Painted(paint, mark), step.Phase)
+	if step.Took >= 0 {
+		line += fmt.Sprintf(" %-8s", status.Span(step.Took))
+	}
 	switch {
-	case w.last.Phase != "" && w.outcome() == Going:
-		gate, counted := w.gate()
-		line = fmt.Sprintf("%s: %s, %s", w.name(), w.last.Phase, w.route())
-		if counted {
-			line += fmt.Sprintf(", %d/%d acknowledged", *gate.Acknowledged, *gate.Required)
+	case step.State == v1alpha1.PhaseActive && r.Counted:
+		line += " " + bar(r.Acknowledged, r.Required)
+	case step.State == v1alpha1.PhaseSkipped:
+		line += " " + step.Word
+	}
+	return strings.TrimRight(line, " ")
+}
+
+// Lines are the progress as it is logged: how it stands, and what a person should know. When a rotation is expected to end
+// is not among it, since that changes all the time.
+func (w *Watch) Lines() []string {
+	line := w.name() + ": "
+	if r, ok := timeline.UnderWay(time.Time{}, w.seen.CA, w.seen.Consumers); ok {
+		line += fmt.Sprintf("%s, %s", w.seen.CA.Status.Rotation.Phase, r.Title())
+		if r.Counted {
+			line += fmt.Sprintf(", %d/%d acknowledged", r.Acknowledged, r.Required)
 		}
-		if len(gate.Pending) > 0 {
-			line += ", waits for " + strings.Join(gate.Pending, ", ")
+		if waiting := r.Waiting(); len(waiting) > 0 {
+			line += ", waits for " + strings.Join(waiting, ", ")
 		}
-	default:
-		line = w.name() + ": " + w.heading(time.Time{})
+	} else {
+		line += w.heading(time.Time{})
 	}
 	return append([]string{line}, w.Alerts()...)
 }
@@ -58,36 +78,34 @@ func (w *Watch) name() string {
 
 // heading is one line on how it stands.
 func (w *Watch) heading(now time.Time) string {
-	signing, _ := w.seen.Ledger.Signing()
-	switch w.outcome() {
-	case Completed:
-		text := fmt.Sprintf("%s: generation %d signs and is trusted alone", Completed, signing.Number)
-		if !w.last.StartTime.IsZero() {
-			text += ", after " + status.Span(w.ended.Sub(w.last.StartTime.Time))
-		}
-		return text
-	case GivenUp:
-		return fmt.Sprintf("%s: the spec was taken back, and generation %d signs as before", GivenUp, signing.Number)
-	case Stuck:
+	r, known := w.rotation(now)
+	active := activeOf(w.seen.CA).Number
+	switch outcome := w.outcome(); {
+	case outcome == Stuck:
 		return "it cannot begin before something is changed"
-	default:
-	}
-	switch {
-	case w.last.Phase != "":
-		return w.route() + ", for " + status.Span(now.Sub(w.last.StartTime.Time))
+	case known && r.Over():
+		return r.Outcome() + ", after " + status.Span(r.Took(now))
+	case known:
+		return r.Title() + ", for " + status.Span(r.Took(now))
+	case outcome == Completed:
+		return fmt.Sprintf("completed: generation %d signs and is trusted alone", active)
+	case outcome == RolledBack:
+		return fmt.Sprintf("rolled back: generation %d signs as before", active)
 	case w.want != "" && !w.asked:
-		return fmt.Sprintf("waiting until spec.rotation.revision is %q", w.want)
-	case w.held() != "":
-		return w.held()
+		return fmt.Sprintf("waiting until spec.rotation.trigger is %q", w.want)
+	case w.restoring() != "":
+		return w.restoring()
+	case w.asked && w.current():
+		return "waiting for the operator to take the change up; a trigger that an earlier rotation was for starts nothing"
 	case w.begun, w.asked:
 		return "waiting for the operator to take the change up"
 	default:
-		return fmt.Sprintf("generation %d signs, and no replacement is under way; waiting for one", signing.Number)
+		return fmt.Sprintf("generation %d signs, and no rotation is under way; waiting for one", active)
 	}
 }
 
-// held is why the operator does not begin, where it says so.
-func (w *Watch) held() string {
+// restoring is why the operator does not begin, where it says so.
+func (w *Watch) restoring() string {
 	c := w.is(v1alpha1.ReconcilingCondition)
 	if c == nil || c.Reason != v1alpha1.ReasonRestoreIncomplete {
 		return ""
@@ -95,36 +113,13 @@ func (w *Watch) held() string {
 	return c.Message
 }
 
-// route names the generations of the replacement and its cause.
-func (w *Watch) route() string {
-	r := w.last
-	text := fmt.Sprintf("generation %d → %d", r.From, r.To)
-	if r.To < r.From {
-		text = fmt.Sprintf("generation %d is given up", r.From)
-	}
-	if r.Trigger != "" {
-		text += " (" + r.Trigger + ")"
-	}
-	return text
-}
-
-// gate is what the phase waits for; counted is false where that is not known yet.
-func (w *Watch) gate() (g v1alpha1.GateStatus, counted bool) {
-	for _, g := range w.last.Gates {
-		if g.Name == w.last.Phase {
-			return g, g.Acknowledged != nil && g.Required != nil
-		}
-	}
-	return v1alpha1.GateStatus{}, false
-}
-
-func marksOf(s StepState) (mark string, paint status.Paint) {
+func marksOf(s v1alpha1.PhaseState) (mark string, paint status.Paint) {
 	switch s {
-	case Done:
+	case v1alpha1.PhaseDone:
 		return "✓", status.Green
-	case Present:
+	case v1alpha1.PhaseActive:
 		return "▶", status.Yellow
-	case Skipped:
+	case v1alpha1.PhaseSkipped:
 		return "-", status.Faint
 	default:
 		return "·", status.Faint
@@ -137,7 +132,7 @@ const barWidth = 20
 func bar(done, all int32) string {
 	full := barWidth
 	if all > 0 {
-		full = int(barWidth * done / all)
+		full = min(barWidth, int(barWidth*done/all))
 	}
 	return fmt.Sprintf("%s%s %d/%d", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), done, all)
 }

@@ -7,18 +7,17 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/internal/timeline"
 )
 
-// Plan is what a replacement of a CA would take, as far as specs and status tell.
+// Plan is what a rotation of a CA would take, as far as specs and status tell.
 type Plan struct {
-	CA       *v1alpha1.ClusterCA
-	Revision string // to set
-	Phases   []PhasePlan
+	CA      *v1alpha1.ClusterCA
+	Trigger string // to set
+	Phases  []PhasePlan
 	// Least is the shortest that it can take.
 	Least time.Duration
 	// Manual are those whose acknowledgment a person has to state.
@@ -31,24 +30,18 @@ type Plan struct {
 
 // PhasePlan is one phase.
 type PhasePlan struct {
-	Phase   plan.Phase
+	Phase   v1alpha1.Phase
 	Does    string
 	Waits   int // for so many consumers
 	Least   time.Duration
 	Remarks string
 }
 
-// NewPlan says what replacing a CA takes; objects are those of its namespace.
-func NewPlan(now time.Time, ca *v1alpha1.ClusterCA, objects status.Objects, revision string) Plan {
-	p := Plan{CA: ca, Revision: revision}
-	var trusting, holding []status.Consumer
-	for _, c := range objects.ConsumersOf(ca.Name) {
-		if c.Trusts {
-			trusting = append(trusting, c)
-		}
-		if c.HasCertificate {
-			holding = append(holding, c)
-		}
+// NewPlan says what rotating a CA takes; objects are those of its namespace.
+func NewPlan(now time.Time, ca *v1alpha1.ClusterCA, objects status.Objects, trigger string) Plan {
+	p := Plan{CA: ca, Trigger: trigger}
+	consumers := objects.ConsumersOf(ca.Name)
+	for _, c := range consumers {
 		if c.Delivery.Mode == v1alpha1.DeliveryManual {
 			p.Manual = append(p.Manual, c.Kind+"/"+c.Name)
 		}
@@ -56,119 +49,74 @@ func NewPlan(now time.Time, ca *v1alpha1.ClusterCA, objects status.Objects, revi
 			p.Probed = append(p.Probed, c.Kind+"/"+c.Name)
 		}
 	}
-	p.phases(trusting, holding)
+	p.phases(consumers)
 	for _, phase := range p.Phases {
 		p.Least += phase.Least
 	}
-	p.warn(now, objects, holding)
+	p.warn(now, objects, timeline.Asked(v1alpha1.PhaseReissuing, false, consumers))
 	return p
 }
 
-func (p *Plan) phases(trusting, holding []status.Consumer) {
+func (p *Plan) phases(consumers []timeline.Consumer) {
 	spec := p.CA.Spec.Rotation
-	trust := longest(trusting)
-	prepare := PhasePlan{Phase: plan.Preparing, Does: "a new key is made"}
-	withdraw := PhasePlan{
-		Phase: plan.WithdrawingTrust, Does: "the new CA is trusted alone", Waits: len(trusting), Least: trust, Remarks: "then the old key is deleted",
-	}
 	switch {
-	case spec.Mode == v1alpha1.RotationEmergency:
-		withdraw.Does = "the new CA signs and is trusted alone at once"
-		p.Phases = []PhasePlan{prepare, withdraw}
+	case p.emergency():
+		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "a new key is made; the new CA signs and is trusted alone at once", "then the old key is deleted")
 	case spec.KeyPolicy == v1alpha1.KeyReuse:
-		prepare.Does = "the key gets a certificate with new dates"
-		withdraw.Does = "the new certificate is published in place of the old one"
-		withdraw.Remarks = "what was issued stays valid"
-		p.Phases = []PhasePlan{prepare, withdraw}
+		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "a new certificate of the same key takes the place of the old one", "what was issued stays valid")
 	default:
-		wave := waveOf(spec.MaxUnavailable, len(holding))
-		reissue := PhasePlan{
-			Phase: plan.Reissuing, Does: "the new CA signs, and every certificate is issued again", Waits: len(holding), Least: inWaves(holding, wave),
+		remarks := ""
+		n := len(timeline.Asked(v1alpha1.PhaseReissuing, false, consumers))
+		if wave := timeline.WaveOf(spec.MaxUnavailable, n); wave < n {
+			remarks = fmt.Sprintf("%d at a time", wave)
 		}
-		if wave < len(holding) {
-			reissue.Remarks = fmt.Sprintf("%d at a time", wave)
-		}
-		p.Phases = []PhasePlan{
-			prepare,
-			{Phase: plan.DistributingTrust, Does: "both CAs are trusted, the old one signs", Waits: len(trusting), Least: trust},
-			reissue, withdraw,
-		}
+		p.add(v1alpha1.PhaseDistributingTrust, consumers, "a new key is made; both CAs are trusted, the old one signs", "")
+		p.add(v1alpha1.PhaseReissuing, consumers, "the new CA signs, and every certificate is re-issued", remarks)
+		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "the new CA is trusted alone", "then the old key is deleted")
 	}
 }
 
-// longest is how long the slowest of the consumers takes at least: nobody at all is waited for, for a while.
-func longest(consumers []status.Consumer) time.Duration {
-	if len(consumers) == 0 {
-		return plan.Settling
-	}
-	var d time.Duration
-	for _, c := range consumers {
-		d = max(d, delayOf(c))
-	}
-	return d
+// add plans a phase.
+func (p *Plan) add(phase v1alpha1.Phase, consumers []timeline.Consumer, does, remarks string) {
+	asked := timeline.Asked(phase, p.emergency(), consumers)
+	least := timeline.Least(phase, asked, timeline.WaveOf(p.CA.Spec.Rotation.MaxUnavailable, len(asked)))
+	p.Phases = append(p.Phases, PhasePlan{phase, does, len(asked), least, remarks})
 }
 
-// inWaves is how long it takes at least when so many are on their way at one time. Those that take a time that is not
-// known only make it longer.
-func inWaves(consumers []status.Consumer, wave int) time.Duration {
-	n, shortest := 0, time.Duration(0)
-	for _, c := range consumers {
-		if d := delayOf(c); d > 0 {
-			if n++; n == 1 || d < shortest {
-				shortest = d
-			}
-		}
-	}
-	waves := (n + wave - 1) / wave
-	return max(longest(consumers), time.Duration(waves)*shortest)
+// emergency says whether the rotation that the trigger starts goes without overlap.
+func (p *Plan) emergency() bool {
+	spec := p.CA.Spec.Rotation
+	spec.Trigger = p.Trigger
+	return spec.Trigger != "" && spec.EmergencyTrigger == spec.Trigger
 }
 
-// delayOf is how long a consumer takes at least: what a person or another replacement takes is not known.
-func delayOf(c status.Consumer) time.Duration {
-	if c.Delivery.Mode != v1alpha1.DeliveryMounted {
-		return 0
-	}
-	return c.Delivery.PropagationDelay.Duration
-}
-
-// waveOf is how many of the certificates may be issued again and not yet acknowledged at one time.
-func waveOf(limit *intstr.IntOrString, n int) int {
-	if limit == nil {
-		return max(1, n)
-	}
-	wave, err := intstr.GetScaledValueFromIntOrPercent(limit, n, true)
-	if err != nil { // admission sees to it
-		return max(1, n)
-	}
-	return max(1, min(wave, n))
-}
-
-// warn notes what would hold the replacement up, or break something.
-func (p *Plan) warn(now time.Time, objects status.Objects, holding []status.Consumer) {
+// warn notes what would hold the rotation up, or break something.
+func (p *Plan) warn(now time.Time, objects status.Objects, holding []timeline.Consumer) {
 	ca := p.CA
 	add := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
 	if ca.Spec.Source.IsImport() {
-		add("the CA is imported: another revision takes the same CA again; to replace it, put another one into Secret %q",
+		add("the CA is imported: a trigger by itself does not rotate it; put another CA into Secret %q, "+
+			"and its SHA-256 into spec.source.import.certificateSHA256",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
-	if ca.Spec.Rotation.Mode == v1alpha1.RotationEmergency {
-		add("mode is 'Emergency': the present CA is distrusted at once, and all %d holders of its certificates stop working "+
-			"until what replaces them is delivered; for a replacement that nobody notices set spec.rotation.mode to 'Safe'", len(holding))
+	if p.emergency() {
+		add("spec.rotation.emergencyTrigger is the same text: the present CA is distrusted at once, and all %d holders of its certificates "+
+			"stop working until new ones are delivered; for a rotation that nobody notices choose another trigger", len(holding))
 	}
-	switch phase := plan.Phase(ca.Status.Rotation.Phase); phase {
+	switch phase := ca.Status.Rotation.Phase; phase {
 	case "":
-	case plan.Preparing, plan.DistributingTrust:
-		add("a replacement is under way (%s): another revision gives it up and begins anew", phase)
+	case v1alpha1.PhaseDistributingTrust:
+		add("a rotation is under way (%s): another trigger rolls it back and begins another one", phase)
 	default:
-		add("a replacement is under way (%s): another revision makes one more follow it", phase)
+		add("a rotation is under way (%s): another trigger makes one more follow it", phase)
 	}
 	if tool, mark := GitOps(ca); tool != "" {
 		add("%s keeps this object as it is in Git (%s): change the field there; what is changed in the cluster may be reverted, "+
-			"and the replacement with it", tool, mark)
+			"and the rotation with it", tool, mark)
 	}
 	for _, c := range holding {
 		if c.Kind == status.KindClusterCA {
-			add("ClusterCA/%s is signed by this CA: it is replaced too, in phases of its own that take their own time", c.Name)
+			add("ClusterCA/%s is signed by this CA: it is rotated too, in phases of its own that take their own time", c.Name)
 		}
 	}
 	mine := map[string]bool{status.KindClusterCA + "/" + ca.Name: true}

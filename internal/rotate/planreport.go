@@ -13,9 +13,9 @@ type PlanReport struct {
 	Name      string `json:"name"`
 	// Generation is the one that signs now.
 	Generation int32 `json:"generation,omitempty"`
-	// Revision is the value for spec.rotation.revision, and Patch the change of the ClusterCA that sets it (a merge patch).
-	Revision string          `json:"revision"`
-	Patch    json.RawMessage `json:"patch"`
+	// Trigger is the value for spec.rotation.trigger, and Patch the change of the ClusterCA that sets it (a merge patch).
+	Trigger string          `json:"trigger"`
+	Patch   json.RawMessage `json:"patch"`
 	// Applied says that it was set.
 	Applied bool          `json:"applied"`
 	Phases  []PhaseReport `json:"phases"`
@@ -38,13 +38,13 @@ type PhaseReport struct {
 
 // Report is the plan for programs.
 func (p Plan) Report(applied bool) (PlanReport, error) {
-	patch, err := Patch(p.Revision, "")
+	patch, err := Patch(p.Trigger, "")
 	if err != nil {
 		return PlanReport{}, err
 	}
 	r := PlanReport{
 		Header: status.HeaderOf("RotationPlan"), Namespace: p.CA.Namespace, Name: p.CA.Name, Generation: p.CA.Status.Certificate.IssuerGeneration,
-		Revision: p.Revision, Patch: patch, Applied: applied, LeastSeconds: int64(p.Least.Seconds()),
+		Trigger: p.Trigger, Patch: patch, Applied: applied, LeastSeconds: int64(p.Least.Seconds()),
 		Manual: p.Manual, Probed: p.Probed, Warnings: append([]string{}, p.Warnings...),
 	}
 	for _, phase := range p.Phases {

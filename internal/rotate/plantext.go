@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -35,7 +34,7 @@ func (p Plan) Text(now time.Time, s status.Style, applied bool) (string, error) 
 	return b.String(), nil
 }
 
-const changeText = `To replace it, change this one field, in Git if the object comes from there:
+const changeText = `To rotate it, change this one field, in Git if the object comes from there:
 
     apiVersion: clusterpki.io/v1alpha1
     kind: ClusterCA
@@ -44,7 +43,7 @@ const changeText = `To replace it, change this one field, in Git if the object c
       namespace: %[2]s
     spec:
       rotation:
-        revision: %[3]q
+        trigger: %[3]q
 
 or in the cluster, by this command with --apply, or by
 
@@ -53,12 +52,12 @@ or in the cluster, by this command with --apply, or by
 `
 
 func (p Plan) change() (string, error) {
-	patch, err := Patch(p.Revision, "")
+	patch, err := Patch(p.Trigger, "")
 	if err != nil {
 		return "", err
 	}
 	quoted := strings.ReplaceAll(string(patch), "'", `'\''`)
-	return fmt.Sprintf(changeText, p.CA.Name, p.CA.Namespace, p.Revision, FieldManager, quoted), nil
+	return fmt.Sprintf(changeText, p.CA.Name, p.CA.Namespace, p.Trigger, FieldManager, quoted), nil
 }
 
 // course is what happens, phase by phase.
@@ -71,9 +70,7 @@ func (p Plan) course(s status.Style) string {
 			b.WriteString(", " + phase.Remarks)
 		}
 		b.WriteString("\n")
-		if phase.Phase != plan.Preparing {
-			fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumers(phase.Waits), status.Span(phase.Least))
-		}
+		fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumers(phase.Waits), status.Span(phase.Least))
 	}
 	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.Span(p.Least))) + "\n")
 	if len(p.Manual) > 0 {

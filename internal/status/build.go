@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them.
@@ -138,20 +138,25 @@ func (b *builder) authority(name string) Authority {
 func (b *builder) describe(a *Authority, c *v1alpha1.ClusterCA) {
 	s := ofCA(c)
 	a.State, a.Parent, a.Generation = s.state(b.now), ParentOf(c), c.Status.Certificate.IssuerGeneration
-	a.TrustRevision = c.Status.Trust.Revision
-	for _, g := range c.Status.Generations {
-		a.Generations = append(a.Generations, Generation{g.Number, g.State, g.SecretName, g.NotAfter.Time})
-	}
-	if r := c.Status.Rotation; r.Phase != "" {
-		a.Rotation = &Rotation{
-			Phase: r.Phase, Trigger: r.Trigger, From: r.From, To: r.To, StartTime: r.StartTime.Time, PhaseTime: r.PhaseTime.Time,
-			Acknowledged: r.Acked, Blocked: s.is(v1alpha1.RotationBlockedCondition) != nil,
-		}
-		for _, g := range r.Gates {
-			a.Rotation.Pending = append(a.Rotation.Pending, g.Pending...)
-		}
+	a.Trust, a.Generations = c.Status.Trust, c.Status.Generations
+	a.Rotation = rotationOf(b.now, c, b.objects)
+	if c.Status.LastRotation.Result != "" {
+		a.LastRotation = &c.Status.LastRotation
 	}
 	b.problems = append(b.problems, s.problems(b.now)...)
+}
+
+// rotationOf describes the rotation that is under way; nil while there is none.
+func rotationOf(now time.Time, c *v1alpha1.ClusterCA, objects Objects) *Rotation {
+	r, ok := timeline.UnderWay(now, c, objects.ConsumersOf(c.Name))
+	if !ok {
+		return nil
+	}
+	active, _ := r.Active()
+	return &Rotation{
+		RotationStatus: c.Status.Rotation, Blocked: r.Blocked, Timeline: r, ExpectedTime: r.Expected.At,
+		ExpectedPhaseTime: active.Expected.At, ExpectedUnknown: cmp.Or(active.Expected.Unknown, r.Expected.Unknown),
+	}
 }
 
 // certificate describes a leaf of a CA.
@@ -161,9 +166,6 @@ func (l leaf) certificate(now time.Time, by Authority) Certificate {
 		IssuerGeneration: l.subject.certificate.IssuerGeneration,
 	}
 	c.OldGeneration = c.IssuerGeneration != 0 && by.Generation != 0 && c.IssuerGeneration != by.Generation
-	c.Pending = by.Rotation != nil && slices.ContainsFunc(by.Rotation.Pending, func(p string) bool {
-		name, _, _ := strings.Cut(p, " (") // and why
-		return name == l.kind+"/"+l.name
-	})
+	c.Pending = by.Rotation != nil && by.Rotation.Timeline.Waits(l.kind, l.name)
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // Objects are what a report is made from: all of one namespace, or of several.
@@ -61,12 +62,14 @@ type Authority struct {
 	Parent string `json:"parent,omitempty"`
 	// Generation is the one that signs.
 	Generation int32 `json:"generation,omitempty"`
-	// Generations are the keys that are not forgotten yet.
-	Generations []Generation `json:"generations,omitempty"`
-	// Rotation is the replacement that is under way; absent while there is none.
+	// Generations are the keys that there are.
+	Generations []v1alpha1.GenerationStatus `json:"generations,omitempty"`
+	// Rotation is the one that is under way; absent while there is none.
 	Rotation *Rotation `json:"rotation,omitempty"`
-	// TrustRevision is that of the published bundle.
-	TrustRevision int64 `json:"trustRevision,omitempty"`
+	// LastRotation is the one that ended last; absent where there was none.
+	LastRotation *v1alpha1.LastRotationStatus `json:"lastRotation,omitempty"`
+	// Trust is the published bundle.
+	Trust v1alpha1.TrustStatus `json:"trust,omitzero"`
 	// ClusterCAs are those that this one signs.
 	ClusterCAs []Authority `json:"clusterCAs,omitempty"`
 	// Certificates are what it issued, or is to issue.
@@ -75,28 +78,18 @@ type Authority struct {
 	TrustedBy []Truster `json:"trustedBy,omitempty"`
 }
 
-// Generation is one key of a CA.
-type Generation struct {
-	Number     int32     `json:"number"`
-	State      string    `json:"state"` // 'Staged', 'Trusted', 'Signing', 'Retiring' or 'Withdrawn'
-	SecretName string    `json:"secretName"`
-	NotAfter   time.Time `json:"notAfter,omitzero"`
-}
-
-// Rotation is the replacement of a CA.
+// Rotation is the rotation of a CA as its status has it, with what follows from that.
 type Rotation struct {
-	Phase     string    `json:"phase"` // 'Preparing', 'DistributingTrust', 'Reissuing' or 'WithdrawingTrust'
-	Trigger   string    `json:"trigger,omitempty"`
-	From      int32     `json:"from,omitempty"`
-	To        int32     `json:"to,omitempty"`
-	StartTime time.Time `json:"startTime,omitzero"`
-	PhaseTime time.Time `json:"phaseTime,omitzero"`
-	// Acknowledged is as in '3/15'; absent where it was not counted yet.
-	Acknowledged string `json:"acknowledged,omitempty"`
-	// Pending are the first ten of those that the phase waits for, and how many more there are.
-	Pending []string `json:"pending,omitempty"`
-	// Blocked says that the phase has waited for longer than spec.rotation.timeout.
+	v1alpha1.RotationStatus
+	// Blocked says that the phase has waited for longer than spec.rotation.progressDeadline.
 	Blocked bool `json:"blocked,omitempty"`
+	// ExpectedPhaseTime is when the phase is expected to end, ExpectedTime when the whole is; absent where that is not
+	// known, and ExpectedUnknown says why.
+	ExpectedPhaseTime time.Time `json:"expectedPhaseTime,omitzero"`
+	ExpectedTime      time.Time `json:"expectedTime,omitzero"`
+	ExpectedUnknown   string    `json:"expectedUnknown,omitempty"`
+	// Timeline is the same for people.
+	Timeline timeline.Rotation `json:"-"`
 }
 
 // Certificate is one APIServerCertificate or NodeCredential.
@@ -112,7 +105,7 @@ type Certificate struct {
 	IssuerGeneration int32 `json:"issuerGeneration,omitempty"`
 	// OldGeneration says that another generation signs now.
 	OldGeneration bool `json:"oldGeneration,omitempty"`
-	// Pending says that the replacement of the CA waits for it, as far as its status names it.
+	// Pending says that the rotation of the CA waits for it, as far as its status names it.
 	Pending bool `json:"pending,omitempty"`
 }
 

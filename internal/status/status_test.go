@@ -77,14 +77,24 @@ func withKubeconfig(server string) func(*v1alpha1.NodeCredential) {
 }
 
 func reissuing(c *v1alpha1.ClusterCA) {
-	c.Status.Certificate.IssuerGeneration, c.Status.Trust.Revision = 2, 3
+	c.Status.Certificate.IssuerGeneration = 2
+	c.Status.Trust = v1alpha1.TrustStatus{ConfigMapName: "k8s-trust", BundleRevision: 3, BundleSHA256: strings.Repeat("5e", 32)}
 	c.Status.Generations = []v1alpha1.GenerationStatus{
-		{Number: 1, State: "Retiring", SecretName: "k8s-g1-0a1b2c3d", NotAfter: after(3649 * day)},
-		{Number: 2, State: "Signing", SecretName: "k8s-g2-4e5f6a7b", NotAfter: after(3650 * day)},
+		{Number: 1, State: v1alpha1.GenerationRetiring, SHA256Fingerprint: strings.Repeat("0a", 32), NotAfter: after(3649 * day)},
+		{Number: 2, State: v1alpha1.GenerationActive, SHA256Fingerprint: strings.Repeat("4e", 32), NotAfter: after(3650 * day)},
 	}
+	switched := after(-12*time.Minute - 5*time.Second)
 	c.Status.Rotation = v1alpha1.RotationStatus{
-		Phase: "Reissuing", Trigger: "SpecChanged", From: 1, To: 2, StartTime: after(-25 * time.Minute), PhaseTime: after(-12*time.Minute - 5*time.Second), Acked: "1/2",
-		Gates: []v1alpha1.GateStatus{{Name: "Reissuing", Acknowledged: new(int32(1)), Required: new(int32(2)), Pending: []string{"NodeCredential/node1-proxy (AgentSilent)"}}},
+		Phase: v1alpha1.PhaseReissuing, Reason: v1alpha1.RotationSpecChanged, From: 1, To: 2, StartTime: after(-25 * time.Minute),
+		Phases: []v1alpha1.PhaseStatus{
+			{Name: v1alpha1.PhaseDistributingTrust, State: v1alpha1.PhaseDone, StartTime: after(-25 * time.Minute), EndTime: switched},
+			{Name: v1alpha1.PhaseReissuing, State: v1alpha1.PhaseActive, StartTime: switched},
+			{Name: v1alpha1.PhaseWithdrawingTrust, State: v1alpha1.PhasePending},
+		},
+		Progress: "1/2", Acknowledged: new(int32(1)), Required: new(int32(2)), PendingCount: new(int32(1)),
+		Pending: []v1alpha1.PendingConsumer{{
+			Kind: "NodeCredential", Name: "node1-proxy", Host: "k8s-node1", Reason: v1alpha1.ReasonLeaseExpired, Edit: "start its agent",
+		}},
 	}
 }
 
@@ -123,12 +133,12 @@ ClusterCA/k8s                       Ready  generation 1 signs              2036-
 └─ trusted by 1 kubeconfig for APIServerCertificate/k8s-master
 `,
 		},
-		"a replacement, and problems": {
+		"a rotation, and problems": {
 			ca: "k8s",
 			objects: status.Objects{
 				CAs: []v1alpha1.ClusterCA{ca("k8s", reissuing, func(c *v1alpha1.ClusterCA) {
 					c.Status.Conditions = append(c.Status.Conditions, condition(v1alpha1.RotationBlockedCondition, metav1.ConditionTrue, "Reissuing",
-						"the phase has waited for longer than spec.rotation.timeout"))
+						"the phase has waited for longer than spec.rotation.progressDeadline"))
 				}), ca("other")},
 				Credentials: []v1alpha1.NodeCredential{
 					credential("node1-kubelet", "k8s", "Kubelet", func(c *v1alpha1.NodeCredential) { c.Status.Certificate.IssuerGeneration = 2 }),
@@ -145,17 +155,20 @@ ClusterCA/k8s                       Ready  generation 1 signs              2036-
 			want: `
 NAME                             STATE           IDENTITY                        EXPIRES     IN       RENEWS      BY
 ClusterCA/k8s                    Ready           generation 2 signs              2036-11-19  9y 364d  2034-11-20
-│  Reissuing, generation 1 → 2: 1/2 acknowledged, for 12m 5s, begun 25m ago (SpecChanged); the trust
-│  revision is 3
-│  waits for NodeCredential/node1-proxy (AgentSilent)
-├─ generation 1                  Retiring        Secret/k8s-g1-0a1b2c3d          2036-11-19  9y 364d
-├─ generation 2                  Signing         Secret/k8s-g2-4e5f6a7b          2036-11-20  10y
+│  Reissuing, generation 1 → 2 (SpecChanged): 1/2 acknowledged, for 12m 5s, begun 25m ago
+│  its end is not known: the lease of NodeCredential/node1-proxy has expired
+│  waits for NodeCredential/node1-proxy on k8s-node1 (LeaseExpired)
+│  NodeCredential/node1-proxy: start its agent
+│  the trust bundle is 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e
+├─ generation 1                  Retiring        SHA-256 0a0a0a0a0a0a0a0a…       2036-11-19  9y 364d
+├─ generation 2                  Active          SHA-256 4e4e4e4e4e4e4e4e…       2036-11-20  10y
 ├─ NodeCredential/node1-kubelet  Ready           system:node:k8s-node1           2027-11-22  364d     2027-07-23  g2
 ├─ NodeCredential/node1-new      SecretConflict  k8s-node1
 └─ NodeCredential/node1-proxy    Ready           system:kube-proxy on k8s-node1  2027-11-22  364d     2027-07-23  g1, old, waited for
 
 2 errors, 0 warnings:
-  error  ClusterCA/k8s RotationBlocked: the phase has waited for longer than spec.rotation.timeout
+  error  ClusterCA/k8s RotationBlocked: the phase has waited for longer than
+    spec.rotation.progressDeadline
   error  NodeCredential/node1-new Stalled: Secret "x" is not the operator's
 `,
 		},
@@ -202,11 +215,11 @@ func TestProblems(t *testing.T) {
 		"stalled and usable": {[]func(*v1alpha1.ClusterCA){with(condition("Stalled", metav1.ConditionTrue, "InvalidSpec", ""))}, []string{"InvalidSpec", "error Stalled"}},
 		"emergency":          {[]func(*v1alpha1.ClusterCA){with(condition("RedeliveryRequired", metav1.ConditionTrue, "Emergency", ""))}, []string{"Ready", "error RedeliveryRequired"}},
 		"retrying":           {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
-		"import due":         {[]func(*v1alpha1.ClusterCA){with(condition("ReplacementPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning ReplacementPending"}},
-		"seen on the wire":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "Seen", ""))}, []string{"Ready"}},
+		"import due":         {[]func(*v1alpha1.ClusterCA){with(condition("RotationPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning RotationPending"}},
+		"seen on the wire":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
 		"an agent reports":   {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
-		"an agent is silent": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "AgentSilent", ""))}, []string{"Ready", "warning AgentSilent"}},
-		"other on the wire":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "NotSeen", ""))}, []string{"Ready", "warning NotServing"}},
+		"an agent is silent": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "LeaseExpired", ""))}, []string{"Ready", "warning LeaseExpired"}},
+		"other on the wire":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "WrongCertificate", ""))}, []string{"Ready", "warning NotServing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := status.Build(now, status.Objects{CAs: []v1alpha1.ClusterCA{ca("k8s", c.mods...)}}, "")
@@ -265,10 +278,15 @@ func TestJSON(t *testing.T) {
 	}
 	want := `{"apiVersion":"cli.clusterpki.io/v1alpha1","kind":"StatusReport","time":"2026-11-23T12:00:00Z","clusterCAs":[{"namespace":"prod","name":"k8s","ready":true,"state":"Ready",` +
 		`"notAfter":"2036-11-19T12:00:00Z","renewalTime":"2034-11-20T12:00:00Z","generation":2,"generations":[` +
-		`{"number":1,"state":"Retiring","secretName":"k8s-g1-0a1b2c3d","notAfter":"2036-11-19T12:00:00Z"},` +
-		`{"number":2,"state":"Signing","secretName":"k8s-g2-4e5f6a7b","notAfter":"2036-11-20T12:00:00Z"}],` +
-		`"rotation":{"phase":"Reissuing","trigger":"SpecChanged","from":1,"to":2,"startTime":"2026-11-23T11:35:00Z",` +
-		`"phaseTime":"2026-11-23T11:47:55Z","acknowledged":"1/2","pending":["NodeCredential/node1-proxy (AgentSilent)"]},"trustRevision":3,` +
+		`{"number":1,"state":"Retiring","sha256Fingerprint":"` + strings.Repeat("0a", 32) + `","notAfter":"2036-11-19T12:00:00Z"},` +
+		`{"number":2,"state":"Active","sha256Fingerprint":"` + strings.Repeat("4e", 32) + `","notAfter":"2036-11-20T12:00:00Z"}],` +
+		`"rotation":{"phase":"Reissuing","reason":"SpecChanged","from":1,"to":2,"startTime":"2026-11-23T11:35:00Z","phases":[` +
+		`{"name":"DistributingTrust","state":"Done","startTime":"2026-11-23T11:35:00Z","endTime":"2026-11-23T11:47:55Z"},` +
+		`{"name":"Reissuing","state":"Active","startTime":"2026-11-23T11:47:55Z"},{"name":"WithdrawingTrust","state":"Pending"}],` +
+		`"progress":"1/2","acknowledged":1,"required":2,"pendingCount":1,` +
+		`"pending":[{"kind":"NodeCredential","name":"node1-proxy","host":"k8s-node1","reason":"LeaseExpired","edit":"start its agent"}],` +
+		`"expectedUnknown":"the lease of NodeCredential/node1-proxy has expired"},` +
+		`"trust":{"configMapName":"k8s-trust","bundleRevision":3,"bundleSHA256":"` + strings.Repeat("5e", 32) + `"},` +
 		`"certificates":[{"kind":"NodeCredential","name":"node1-proxy","ready":true,"state":"Ready","notAfter":"2027-11-22T12:00:00Z",` +
 		`"renewalTime":"2027-07-23T12:00:00Z","host":"k8s-node1","identity":"system:kube-proxy","issuerGeneration":1,"oldGeneration":true,` +
 		`"pending":true}]}],"problems":[]}`

@@ -25,7 +25,7 @@ type subject struct {
 	generation, observed  int64
 	conditions            []metav1.Condition
 	certificate           v1alpha1.CertificateStatus
-	rotating, imported    bool // a ClusterCA whose replacement is under way, or that only a person replaces
+	rotating, imported    bool // a ClusterCA whose rotation is under way, or that only a person can rotate
 }
 
 func ofCA(c *v1alpha1.ClusterCA) subject {
@@ -117,7 +117,7 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Error, k, c.Message)
 		}
 	}
-	for _, k := range []string{v1alpha1.ReplacementPendingCondition, v1alpha1.ReconcilingCondition} {
+	for _, k := range []string{v1alpha1.RotationPendingCondition, v1alpha1.ReconcilingCondition} {
 		if c := s.is(k); c != nil {
 			add(Warning, k, c.Message)
 		}

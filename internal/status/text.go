@@ -61,7 +61,9 @@ func (t *tree) authority(first, below string, a Authority) {
 		lead = below + "   "
 	}
 	if a.Rotation != nil {
-		t.rotation(lead, *a.Rotation, a.TrustRevision)
+		t.rotation(lead, a.Rotation.Timeline, a.Trust)
+	} else if a.LastRotation != nil {
+		t.rows = append(t.rows, row{tree: lead, prose: LastText(t.now, *a.LastRotation)})
 	}
 	for i, draw := range items {
 		if i == len(items)-1 {
@@ -78,8 +80,8 @@ func (t *tree) branches(a Authority) []item {
 	if len(a.Generations) > 1 {
 		for _, g := range a.Generations {
 			out = append(out, func(first, _ string) {
-				s := State{Ready: true, State: g.State, NotAfter: g.NotAfter}
-				t.add(first, cell{text: fmt.Sprintf("generation %d", g.Number)}, s, "Secret/"+g.SecretName, "", "")
+				s := State{Ready: true, State: string(g.State), NotAfter: g.NotAfter.Time}
+				t.add(first, cell{text: fmt.Sprintf("generation %d", g.Number)}, s, fingerprint(g.SHA256Fingerprint), "", "")
 			})
 		}
 	}
@@ -140,36 +142,6 @@ func (t *tree) add(first string, name cell, s State, identity, by, host string) 
 		cells = append(cells, cell{text: host}, cell{text: s.SecretName}, cell{text: s.SerialNumber})
 	}
 	t.rows = append(t.rows, row{tree: first, cells: cells})
-}
-
-// rotation says how far the replacement of a CA is.
-func (t *tree) rotation(lead string, r Rotation, trust int64) {
-	text := fmt.Sprintf("%s, %s: ", r.Phase, route(r.From, r.To))
-	if r.Acknowledged != "" {
-		text += r.Acknowledged + " acknowledged, "
-	}
-	text += "for " + Span(t.now.Sub(r.PhaseTime))
-	if r.StartTime.Before(r.PhaseTime) {
-		text += ", begun " + Until(t.now, r.StartTime)
-	}
-	if r.Trigger != "" {
-		text += " (" + r.Trigger + ")"
-	}
-	if trust > 0 {
-		text += fmt.Sprintf("; the trust revision is %d", trust)
-	}
-	t.rows = append(t.rows, row{tree: lead, prose: text})
-	if len(r.Pending) > 0 {
-		t.rows = append(t.rows, row{tree: lead, prose: "waits for " + strings.Join(r.Pending, ", ")})
-	}
-}
-
-// route names the generations of a replacement.
-func route(from, to int32) string {
-	if to == 0 {
-		return fmt.Sprintf("generation %d", from)
-	}
-	return fmt.Sprintf("generation %d → %d", from, to)
 }
 
 // trusters sums up who trusts a CA without a certificate of it.

@@ -5,6 +5,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/timeline"
 )
 
 // In is the part of the objects that is in one namespace: references never leave it.
@@ -81,23 +82,12 @@ func apiServerOf(c *v1alpha1.NodeCredential) string {
 	return c.Spec.APIServerRef.Name
 }
 
-// Consumer is an object that the replacement of a CA waits for, as far as the specs tell.
-type Consumer struct {
-	Kind, Name string
-	// Trusts says that it verifies others with the CA's bundle, HasCertificate that it shows a certificate of it.
-	Trusts, HasCertificate bool
-	// Delivery is how its Secrets reach it; zero for an intermediate CA, which is replaced in phases of its own.
-	Delivery v1alpha1.DeliverySpec
-	// Probed says that the operator also looks at what it serves.
-	Probed bool
-}
-
 // ConsumersOf are the consumers of a CA, of the objects of one namespace. The bundle of a CA is part of the bundles of
 // those that it signs.
-func (o Objects) ConsumersOf(ca string) []Consumer {
+func (o Objects) ConsumersOf(ca string) []timeline.Consumer {
 	under := o.under(ca)
-	var out []Consumer
-	add := func(c Consumer) {
+	var out []timeline.Consumer
+	add := func(c timeline.Consumer) {
 		if c.Trusts || c.HasCertificate {
 			out = append(out, c)
 		}
@@ -110,18 +100,23 @@ func (o Objects) ConsumersOf(ca string) []Consumer {
 		if r := s.Spec.RequestHeaderCARef; r != nil {
 			trusts = trusts || under[r.Name]
 		}
-		add(Consumer{KindAPIServerCertificate, s.Name, trusts, s.Spec.CARef.Name == ca, s.Spec.Delivery, s.Spec.Probe != nil})
+		add(timeline.Consumer{
+			Kind: KindAPIServerCertificate, Name: s.Name, Trusts: trusts, HasCertificate: s.Spec.CARef.Name == ca, Delivery: s.Spec.Delivery,
+			Probed: s.Spec.Probe != nil,
+		})
 	}
 	for i := range o.Credentials {
 		c := &o.Credentials[i]
 		trusts := under[c.Spec.CARef.Name] || under[servedBy[apiServerOf(c)]]
-		add(Consumer{KindNodeCredential, c.Name, trusts, c.Spec.CARef.Name == ca, c.Spec.Delivery, false})
+		add(timeline.Consumer{
+			Kind: KindNodeCredential, Name: c.Name, Trusts: trusts, HasCertificate: c.Spec.CARef.Name == ca, Delivery: c.Spec.Delivery,
+		})
 	}
 	for i := range o.CAs {
 		c := &o.CAs[i]
-		add(Consumer{Kind: KindClusterCA, Name: c.Name, HasCertificate: ParentOf(c) == ca})
+		add(timeline.Consumer{Kind: KindClusterCA, Name: c.Name, HasCertificate: ParentOf(c) == ca})
 		if c.Name == ca && c.Spec.SecretName != "" {
-			add(Consumer{Kind: "Secret", Name: c.Spec.SecretName, HasCertificate: true, Delivery: c.Spec.Delivery})
+			add(timeline.Consumer{Kind: "Secret", Name: c.Spec.SecretName, HasCertificate: true, Delivery: c.Spec.Delivery})
 		}
 	}
 	return out

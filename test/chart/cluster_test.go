@@ -130,7 +130,9 @@ func (c *cluster) run(namespace string) (stop func()) {
 	c.t.Helper()
 	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system})
+	mgr, err := controller.New(ctx, cfg, controller.Options{
+		Namespace: namespace, OwnNamespace: system, LeaderElect: true, LeaderElectionNamespace: system,
+	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -204,7 +206,7 @@ func settled(o *unstructured.Unstructured) bool {
 func (c *cluster) holds(namespace string) map[string]any {
 	c.t.Helper()
 	out := map[string]any{}
-	ours := client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	ours := client.MatchingLabels{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}
 	for _, kind := range []string{"Secret", "ConfigMap"} {
 		items := c.list(corev1.SchemeGroupVersion, kind, namespace, ours)
 		if len(items) == 0 {
@@ -218,6 +220,19 @@ func (c *cluster) holds(namespace string) map[string]any {
 		for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
 			out[kind+" "+o.GetName()] = map[string]any{"generation": o.GetGeneration(), "uid": string(o.GetUID()), "spec": o.Object["spec"]}
 		}
+	}
+	return out
+}
+
+// keys are what the authority namespace holds, byte for byte.
+func (c *cluster) keys() map[string]any {
+	c.t.Helper()
+	out := map[string]any{}
+	for _, o := range c.list(corev1.SchemeGroupVersion, "Secret", controller.DefaultAuthorityNamespace) {
+		out[o.GetName()] = o.Object["data"]
+	}
+	if len(out) < 2 { // the key of seals, and a CA
+		c.t.Error("the authority namespace holds no CA")
 	}
 	return out
 }

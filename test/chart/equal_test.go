@@ -20,10 +20,10 @@ func twins() map[string]values {
 	on := values{"enabled": true}
 	return map[string]values{
 		"default":    {"image": latest},
-		"namespaced": {"image": latest, "scope": "Namespace"},
+		"namespaced": {"image": latest, "scope": "Namespace", "namespace": "prod"},
 		"dashboard":  {"image": latest, "dashboard": on},
 		"namespaced-dashboard": {
-			"image": latest, "scope": "Namespace", "dashboard": on,
+			"image": latest, "scope": "Namespace", "namespace": "prod", "dashboard": on,
 		},
 		"prometheus": {
 			"image": latest, "metrics": values{"serviceMonitor": on, "prometheusRule": on, "grafanaDashboard": on},
@@ -49,32 +49,42 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// TestRenamed copies config/namespaced, renames the namespace in it and adds the components, as docs/install.md says: nothing
-// stays in the namespace of before.
+// TestRenamed copies config/namespaced, renames both namespaces in it and adds the components, as docs/install.md says: nothing
+// stays in the namespaces of before.
 func TestRenamed(t *testing.T) {
 	config, dir := filepath.Join(testenv.Root(), "config"), t.TempDir()
-	text, err := os.ReadFile(filepath.Join(config, "namespaced", "kustomization.yaml"))
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob(filepath.Join(config, "namespaced", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, "there is nothing to copy")
 	}
 	up, err := filepath.Rel(dir, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := strings.NewReplacer(system, "prod", "../", up+"/").Replace(string(text)) + "components: [" + up + "/dashboard, " + up + "/prometheus]\n"
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(own), 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := strings.NewReplacer(system, "operators", "namespace: prod", "namespace: staging", "../", up+"/").Replace(string(text))
+		if filepath.Base(file) == "kustomization.yaml" {
+			own += "components: [" + up + "/dashboard, " + up + "/prometheus]\n"
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(own), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	made := kustomize(t, dir)
 	for line := range strings.Lines(made) {
-		if strings.Contains(line, system) {
+		if strings.Contains(line, system) || strings.Contains(line, " prod") {
 			t.Errorf("it still says %s", line)
 		}
 	}
 	all := objects(t, made)
 	for _, key := range []string{
-		"RoleBinding prod/clusterpki", "Service prod/clusterpki-dashboard", "ServiceMonitor prod/clusterpki", "PrometheusRule prod/clusterpki",
-		"ConfigMap prod/clusterpki-dashboard",
+		"RoleBinding staging/clusterpki", "RoleBinding operators/clusterpki-own", "ClusterRoleBinding /clusterpki-crds:operators",
+		"Service operators/clusterpki-dashboard", "ServiceMonitor operators/clusterpki", "PrometheusRule operators/clusterpki",
+		"ConfigMap operators/clusterpki-dashboard",
 	} {
 		if all[key] == nil {
 			t.Errorf("there is no %s", key)

@@ -81,6 +81,7 @@ func (c *cluster) uninstall(namespace string) {
 func TestAccepted(t *testing.T) {
 	c := newCluster(t)
 	c.restrictedNamespace(system)
+	c.namespace("prod") // which those of scope Namespace serve
 	c.install(system, chartDir(), nil)
 	c.admitted(system, "clusterpki")
 	c.uninstall(system)
@@ -137,9 +138,10 @@ func TestUninstall(t *testing.T) {
 	stop := c.run("")
 	c.ready("prod")
 	stop()
-	before := c.holds("prod")
+	before, keys := c.holds("prod"), c.keys()
 	c.uninstall(system)
 	c.same(before, c.holds("prod"))
+	c.same(keys, c.keys())
 	if left := c.kubectl("get", "deployments,services,serviceaccounts,roles,rolebindings", "--namespace="+system,
 		"--selector=app.kubernetes.io/name=clusterpki", "--output=name"); left != "" {
 		t.Errorf("left behind:\n%s", left)
@@ -153,9 +155,11 @@ func TestUninstall(t *testing.T) {
 	c.install(system, chartDir(), nil)
 	c.idle("")
 	c.same(before, c.holds("prod"))
+	c.same(keys, c.keys())
 	c.upgrade(system, chartDir(), values{"crds": values{"keep": false}})
 	c.uninstall(system)
 	c.kubectl("wait", "--for=delete", "--timeout=60s", "crd", "clustercas.clusterpki.io")
+	c.same(keys, c.keys())
 }
 
 // TestUpgrade upgrades from the chart's first version, with CRDs that differ: they become those of the new one, nothing is

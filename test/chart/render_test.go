@@ -77,24 +77,30 @@ func TestNames(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`replica: 3`: `additional properties 'replica' not allowed`,
-		`metrics: {serviceMonitor: {enable: true}}`:        `additional properties 'enable' not allowed`,
-		`scope: Namespaced`:                                `at '/scope': value must be one of 'Cluster', 'Namespace'`,
-		`replicas: "2"`:                                    `at '/replicas': got string, want integer`,
-		`replicas: -1`:                                     `at '/replicas': minimum: got -1, want 0`,
-		`image: {digest: sha256:12}`:                       `at '/image/digest': 'sha256:12' does not match pattern`,
-		`image: {repository: ""}`:                          `at '/image/repository': minLength`,
-		`image: {tag: "a b"}`:                              `at '/image/tag'`,
-		`extraArgs: [manager]`:                             `at '/extraArgs/0'`,
-		`crds: {enabled: "true"}`:                          `at '/crds/enabled': got string, want boolean`,
-		`podLabels: {a: 1}`:                                `at '/podLabels/a': got number, want string`,
-		`topologySpreadConstraints: [{topologyKey: zone}]`: `missing properties`,
-		`resources: {request: {cpu: 1}}`:                   `additional properties 'request' not allowed`,
-		`serviceAccount: {name: "Upper"}`:                  `at '/serviceAccount/name'`,
-		`metrics: {grafanaDashboard: {labels: [a]}}`:       `at '/metrics/grafanaDashboard/labels': got array, want object`,
-		`imagePullSecrets: [registry]`:                     `at '/imagePullSecrets/0': got string, want object`,
-		`dashboard: {enabled: true, port: 1}`:              `additional properties 'port' not allowed`,
-		`dashboard: {enabled: true, secure: false}`:        `additional properties 'secure' not allowed`,
-		`networkPolicy: true`:                              `networkPolicy`,
+		`metrics: {serviceMonitor: {enable: true}}`:               `additional properties 'enable' not allowed`,
+		`scope: Namespaced`:                                       `at '/scope': value must be one of 'Cluster', 'Namespace'`,
+		`scope: Namespace`:                                        `at '/namespace': minLength`,
+		`namespace: prod`:                                         `at '/namespace': maxLength`,
+		`authorityNamespace: a.b`:                                 `at '/authorityNamespace': 'a.b' does not match pattern`,
+		`authorityNamespace: clusterpki-system`:                   `is that of the release`,
+		`{scope: Namespace, namespace: clusterpki-system}`:        `is that of the release`,
+		`{scope: Namespace, namespace: a, authorityNamespace: a}`: `cannot be that of objects and of keys`,
+		`replicas: "2"`:                                           `at '/replicas': got string, want integer`,
+		`replicas: -1`:                                            `at '/replicas': minimum: got -1, want 0`,
+		`image: {digest: sha256:12}`:                              `at '/image/digest': 'sha256:12' does not match pattern`,
+		`image: {repository: ""}`:                                 `at '/image/repository': minLength`,
+		`image: {tag: "a b"}`:                                     `at '/image/tag'`,
+		`extraArgs: [manager]`:                                    `at '/extraArgs/0'`,
+		`crds: {enabled: "true"}`:                                 `at '/crds/enabled': got string, want boolean`,
+		`podLabels: {a: 1}`:                                       `at '/podLabels/a': got number, want string`,
+		`topologySpreadConstraints: [{topologyKey: zone}]`:        `missing properties`,
+		`resources: {request: {cpu: 1}}`:                          `additional properties 'request' not allowed`,
+		`serviceAccount: {name: "Upper"}`:                         `at '/serviceAccount/name'`,
+		`metrics: {grafanaDashboard: {labels: [a]}}`:              `at '/metrics/grafanaDashboard/labels': got array, want object`,
+		`imagePullSecrets: [registry]`:                            `at '/imagePullSecrets/0': got string, want object`,
+		`dashboard: {enabled: true, port: 1}`:                     `additional properties 'port' not allowed`,
+		`dashboard: {enabled: true, secure: false}`:               `additional properties 'secure' not allowed`,
+		`networkPolicy: true`:                                     `networkPolicy`,
 	} {
 		var v values
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
@@ -148,10 +154,12 @@ func TestPrometheus(t *testing.T) {
 // TestNotes shows what `helm install` says at the end.
 func TestNotes(t *testing.T) {
 	for text, want := range map[string]string{
-		`{}`:                     "for all namespaces.",
-		`scope: Namespace`:       "for that namespace alone.",
-		`crds: {enabled: false}`: "upgrade them yourself",
-		`crds: {keep: false}`:    "deletes the CustomResourceDefinitions",
+		`{}`:                                     "for all namespaces.",
+		`{authorityNamespace: keys}`:             "in namespace keys, which is no part of this release",
+		`{scope: Namespace, namespace: prod}`:    "for namespace prod alone.",
+		`{scope: Namespace, namespace: staging}`: "kubectl create namespace clusterpki-system-authority",
+		`crds: {enabled: false}`:                 "upgrade them yourself",
+		`crds: {keep: false}`:                    "deletes the CustomResourceDefinitions",
 	} {
 		var v values
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {

@@ -31,11 +31,11 @@ func TestClusterCA(t *testing.T) {
 			want:  "spec.subject.commonName: metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",
 		},
 		"long name, common name set": {edits: []edit{
-			{"metadata.name", strings.Repeat("x", 55)}, {"spec.subject.commonName", "k8s-ca"},
+			{"metadata.name", strings.Repeat("x", 63)}, {"spec.subject.commonName", "k8s-ca"},
 		}},
 		"very long name": {
-			edits: []edit{{"metadata.name", strings.Repeat("x", 201)}, {"spec.subject.commonName", "k8s-ca"}},
-			want:  "metadata: metadata.name must be 200 characters or fewer",
+			edits: []edit{{"metadata.name", strings.Repeat("x", 64)}, {"spec.subject.commonName", "k8s-ca"}},
+			want:  "metadata: metadata.name must be 63 characters or fewer",
 		},
 		"imported":                accepted("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}),
 		"intermediate":            accepted("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "root"}}}),
@@ -51,14 +51,22 @@ func TestClusterCA(t *testing.T) {
 		"none, in per cent": refused("spec.rotation.maxUnavailable", "0%", "must be a number from 1, or a percentage"),
 		"more than all":     refused("spec.rotation.maxUnavailable", "101%", "must be a number from 1, or a percentage"),
 		"the same key":      accepted("spec.rotation.keyPolicy", "Reuse"),
-		"a bridge":          accepted("spec.rotation.bridge", "CrossSign"),
+		"cross-signed":      accepted("spec.rotation.crossSigning", "OldSignsNew"),
+		"not cross-signed":  accepted("spec.rotation.crossSigning", "Disabled"),
+		"the other way":     refused("spec.rotation.crossSigning", "NewSignsOld", `supported values: "Disabled", "OldSignsNew"`),
 		"a published pair":  accepted("spec.secretName", "k8s-ca"),
 		"a bad Secret name": refused("spec.secretName", "K8s_CA", "must be a valid Secret name"),
-		"a compromised key": accepted("spec.rotation.mode", "Emergency"),
-		"a compromised key, kept": {
-			edits: []edit{{"spec.rotation.mode", "Emergency"}, {"spec.rotation.keyPolicy", "Reuse"}},
-			want:  "spec.rotation.keyPolicy: mode 'Emergency' is for a key that is compromised",
+		"a compromised key": {edits: []edit{{"spec.rotation.trigger", "leaked"}, {"spec.rotation.emergencyTrigger", "leaked"}}},
+		"an emergency that is over": {
+			edits: []edit{{"spec.rotation.trigger", "new dates"}, {"spec.rotation.emergencyTrigger", "leaked"}, {"spec.rotation.keyPolicy", "Reuse"}},
 		},
+		"a compromised key, kept": {
+			edits: []edit{{"spec.rotation.trigger", "leaked"}, {"spec.rotation.emergencyTrigger", "leaked"}, {"spec.rotation.keyPolicy", "Reuse"}},
+			want:  "spec.rotation.keyPolicy: an emergency rotation is for a key that is compromised",
+		},
+		"the longest trigger": accepted("spec.rotation.emergencyTrigger", strings.Repeat("x", 128)),
+		"too long a trigger":  refused("spec.rotation.emergencyTrigger", strings.Repeat("x", 129), "may not be more than 128"),
+		"an empty trigger":    refused("spec.rotation.emergencyTrigger", "", "spec.rotation.emergencyTrigger in body should be at least 1 chars long"),
 		"an imported key, kept": {
 			edits: []edit{
 				{"spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}},
@@ -83,14 +91,14 @@ func deliveryCases() map[string]testCase {
 	return map[string]testCase{
 		"by an agent":                    accepted("spec.delivery.mode", "Agent"),
 		"by nobody":                      refused("spec.delivery.mode", "Courier", `supported values: "Mounted", "Agent", "Manual"`),
-		"shortest silence":               accepted("spec.delivery.silentAfter", "10s"),
-		"longest silence":                accepted("spec.delivery.silentAfter", "168h"),
-		"silence, as Go writes it":       accepted("spec.delivery.silentAfter", "15m0s"),
-		"too short a silence":            refused("spec.delivery.silentAfter", "9s", silence),
-		"too long a silence":             refused("spec.delivery.silentAfter", "168h1s", silence),
-		"silence in days":                refused("spec.delivery.silentAfter", "1d", silence),
-		"silence that is a number":       refused("spec.delivery.silentAfter", int64(900), "spec.delivery.silentAfter in body must be of type string"),
-		"silence of another mode's spec": {edits: []edit{{"spec.delivery.mode", "Manual"}, {"spec.delivery.silentAfter", "15m"}}},
+		"shortest silence":               accepted("spec.delivery.leaseDuration", "10s"),
+		"longest silence":                accepted("spec.delivery.leaseDuration", "168h"),
+		"silence, as Go writes it":       accepted("spec.delivery.leaseDuration", "15m0s"),
+		"too short a silence":            refused("spec.delivery.leaseDuration", "9s", silence),
+		"too long a silence":             refused("spec.delivery.leaseDuration", "168h1s", silence),
+		"silence in days":                refused("spec.delivery.leaseDuration", "1d", silence),
+		"silence that is a number":       refused("spec.delivery.leaseDuration", int64(900), "spec.delivery.leaseDuration in body must be of type string"),
+		"silence of another mode's spec": {edits: []edit{{"spec.delivery.mode", "Manual"}, {"spec.delivery.leaseDuration", "15m"}}},
 	}
 }
 

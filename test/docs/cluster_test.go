@@ -108,10 +108,10 @@ func (s *standIn) run(ctx context.Context) error {
 
 // operator runs what a Deployment describes.
 func (s *standIn) operator(ctx context.Context, d *appsv1.Deployment) chan error {
-	o := controller.Options{Poll: time.Second}
+	o := controller.Options{Poll: time.Second, OwnNamespace: d.Namespace}
 	for _, arg := range d.Spec.Template.Spec.Containers[0].Args {
 		if value, ok := strings.CutPrefix(arg, "--namespace="); ok {
-			o.Namespace = strings.ReplaceAll(value, "$(POD_NAMESPACE)", d.Namespace)
+			o.Namespace = value
 		}
 	}
 	cfg := testenv.As(s.cfg, d.Namespace, d.Spec.Template.Spec.ServiceAccountName)

@@ -48,7 +48,7 @@ func TestProblems(t *testing.T) {
 		"clusterpki agent config -n prod --host a > f # --x": 0,
 		"kubectl clusterpki rotate k8s --appply":             1,
 		"x=$(kubectl-clusterpki export --oops)":              1,
-		"kubectl get clusterpki -n prod --watch-only":        0,
+		"kubectl get pki -n prod --watch-only":               0,
 		"kubectl get secrets -n clusterpki-system --all":     0,
 		"clusterpki export --host h --out d | tar --create":  0,
 	} {

@@ -137,11 +137,12 @@ const (
 	install = `kubectl apply -k config/default
 		kubectl wait --for=condition=Established crd clustercas.clusterpki.io apiservercertificates.clusterpki.io nodecredentials.clusterpki.io
 		kubectl wait --for=condition=Available --timeout=60s -n clusterpki-system deployment/clusterpki
+		until kubectl get secret seal -n clusterpki-authority; do sleep 0.2; done >/dev/null 2>&1
 		`
 	samples = `kubectl create namespace prod
 		kubectl apply -n prod -k config/samples
 		` + ready
-	ready = `kubectl wait --for=condition=Ready --timeout=60s -n prod clusterpki --all
+	ready = `kubectl wait --for=condition=Ready --timeout=60s -n prod pki --all
 		`
 )
 

@@ -50,15 +50,15 @@ type issued struct {
 }
 
 // kubeletRequest is what the host's kubelet has to have.
-func kubeletRequest() pki.Request {
-	return pki.Request{
+func kubeletRequest() pki.CertificateSpec {
+	return pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "system:node:" + handHost, Organizations: []string{"system:nodes"}},
 		Usages:  []pki.Usage{pki.ClientAuth}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	}
 }
 
 // issueBy signs with a CA at a time.
-func issueBy(t *testing.T, ca pki.KeyPair, now time.Time, r pki.Request) issued {
+func issueBy(t *testing.T, ca pki.KeyPair, now time.Time, r pki.CertificateSpec) issued {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {
@@ -101,9 +101,12 @@ func (h *host) put(i issued) {
 	h.putSecret(handLease, map[string][]byte{"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.own})
 	h.putSecret("kubelet-kubeconfig", map[string][]byte{
 		"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.server,
-		"kubeconfig": i.kubeconfig(h.t, false), "kubeconfig.files": i.kubeconfig(h.t, true),
+		"value": i.kubeconfig(h.t, false), "kubeconfig.files": i.kubeconfig(h.t, true),
 	})
 }
+
+// claimText is the operator's note on a Secret. An agent cannot check its seal.
+const claimText = `seal {"uid":"any","trust":{"ca.crt":{"k8s":1}},"issuer":"k8s","generation":1}`
 
 func (h *host) putSecret(name string, data map[string][]byte) {
 	h.t.Helper()
@@ -113,7 +116,7 @@ func (h *host) putSecret(name string, data map[string][]byte) {
 	if !there && !apierrors.IsNotFound(err) {
 		h.t.Fatal(err)
 	}
-	s.Annotations = map[string]string{v1alpha1.HoldsAnnotation: `{"trust":{"ca.crt":{"k8s":1}},"issuer":"k8s","generation":1}`}
+	s.Annotations = map[string]string{v1alpha1.ClaimAnnotation: claimText}
 	s.Data = data
 	if there {
 		err = shared.management.Update(h.t.Context(), &s)

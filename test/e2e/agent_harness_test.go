@@ -221,7 +221,7 @@ func (h *host) inUse(lease string) {
 		if err := shared.management.Get(h.t.Context(), client.ObjectKey{Namespace: h.config.Namespace, Name: lease}, &s); err != nil {
 			return err
 		}
-		want, err := ack.Contents(&s)
+		want, err := ack.StateOf(&s)
 		if err != nil {
 			return err
 		}

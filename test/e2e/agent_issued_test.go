@@ -34,7 +34,7 @@ func newCredential(host, name string, role v1alpha1.Role, mods ...func(*v1alpha1
 		Spec: v1alpha1.NodeCredentialSpec{
 			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
 			HostName: host, Role: role, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-			Delivery: v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, SilentAfter: metav1.Duration{Duration: 10 * time.Second}},
+			Delivery: v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}},
 		},
 	}
 	for _, mod := range mods {
@@ -171,8 +171,8 @@ func TestAgentKeepsAHostCurrent(t *testing.T) {
 	if err := process.Wait(); err != nil {
 		t.Errorf("the agent ended with %v", err)
 	}
-	acknowledged(t, kubelet.Name, v1alpha1.ReasonAgentSilent)
-	acknowledged(t, proxy.Name, v1alpha1.ReasonAgentSilent)
+	acknowledged(t, kubelet.Name, v1alpha1.ReasonLeaseExpired)
+	acknowledged(t, proxy.Name, v1alpha1.ReasonLeaseExpired)
 	process = h.process()
 	if err := process.Start(); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestAgentTakesAFailedReloadBack(t *testing.T) {
 	h.has(first)
 	before := h.tree()
 	h.put(second)
-	h.complains(handLease, "it was installed and taken back", "reload kubelet", "exit status 7", "cannot read it")
+	h.complains(handLease, "it was installed and rolled back", "reload kubelet", "exit status 7", "cannot read it")
 	if !maps.Equal(before, h.tree()) {
 		t.Error("the files are not those of before")
 	}
@@ -83,7 +83,7 @@ func TestAgentTakesBackWhatDoesNotWork(t *testing.T) {
 	h.run(agent.Options{})
 	h.has(first)
 	h.put(second)
-	h.complains(handLease, "it was installed and taken back", "what worked before them does not", "NodeCredential/kubelet", "the TLS handshake with the API server")
+	h.complains(handLease, "it was installed and rolled back", "what worked before them does not", "NodeCredential/kubelet", "the TLS handshake with the API server")
 	h.shows(first)
 	h.reloadedWith(second, first)
 	whoami(t, h.as("kubelet.conf"))

@@ -11,7 +11,7 @@ import (
 
 func otherCA(t *testing.T) pki.KeyPair {
 	t.Helper()
-	ca, err := pki.SelfSign(time.Now(), pki.Request{
+	ca, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
 	})
 	if err != nil {
@@ -23,7 +23,7 @@ func otherCA(t *testing.T) pki.KeyPair {
 // TestAgentInstallsNoWrongCertificate puts one certificate into a host's Secrets that the host must not have: its files
 // stay as they are, the Lease says why in words, and the right one that comes after it is installed.
 func TestAgentInstallsNoWrongCertificate(t *testing.T) {
-	request := func(change func(*pki.Request)) pki.Request {
+	request := func(change func(*pki.CertificateSpec)) pki.CertificateSpec {
 		r := kubeletRequest()
 		change(&r)
 		return r
@@ -47,13 +47,13 @@ func TestAgentInstallsNoWrongCertificate(t *testing.T) {
 		},
 		"of another name": {
 			func(t *testing.T) issued {
-				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.Request) { r.Subject.CommonName = "system:node:k8s-node1" }))
+				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.CertificateSpec) { r.Subject.CommonName = "system:node:k8s-node1" }))
 			},
 			[]string{`the certificate is for "CN=system:node:k8s-node1, O=system:nodes"`, `"CN=system:node:k8s-hand, O=system:nodes" is what this host needs`},
 		},
 		"of another group": {
 			func(t *testing.T) issued {
-				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.Request) { r.Subject.Organizations = []string{"system:masters"} }))
+				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.CertificateSpec) { r.Subject.Organizations = []string{"system:masters"} }))
 			},
 			[]string{`O=system:masters", and`, "it is another's"},
 		},
@@ -71,7 +71,7 @@ func TestAgentInstallsNoWrongCertificate(t *testing.T) {
 		},
 		"for servers": {
 			func(t *testing.T) issued {
-				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.Request) { r.Usages = []pki.Usage{pki.ServerAuth} }))
+				return issueBy(t, signingPair(t), time.Now(), request(func(r *pki.CertificateSpec) { r.Usages = []pki.Usage{pki.ServerAuth} }))
 			},
 			[]string{"the certificate is not for"},
 		},

@@ -100,7 +100,7 @@ func (c *crowd) issueAll() {
 }
 
 func (c *crowd) leaf(cn, group string) (pki.KeyPair, []byte) {
-	leaf, err := pki.Issue(time.Now(), pki.Request{
+	leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: cn, Organizations: []string{group}}, Usages: []pki.Usage{pki.ClientAuth},
 		Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
 	}, c.ca)
@@ -122,14 +122,12 @@ func (c *crowd) issue(host string) {
 	params.CA, params.Certificate, params.Key = kubeconfig.Material{PEM: c.ca.CertPEM()}, kubeconfig.Material{PEM: leaf.CertPEM()}, kubeconfig.Material{PEM: key}
 	embedded, err := kubeconfig.Render(params)
 	c.must(err)
-	holds, err := json.Marshal(map[string]any{"trust": map[string]any{"ca.crt": map[string]int{"k8s": 1}}, "issuer": "k8s", "generation": 1})
-	c.must(err)
 	tls := map[string][]byte{"tls.crt": leaf.CertPEM(), "tls.key": key, "ca.crt": c.ca.CertPEM()}
 	conf := maps.Clone(tls)
-	conf["kubeconfig"], conf["value"], conf["kubeconfig.files"] = embedded, embedded, files
+	conf["value"], conf["kubeconfig.files"] = embedded, files
 	for name, data := range map[string]map[string][]byte{host + "-tls": tls, host + "-kubeconfig": conf} {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-			Namespace: benchSpace, Name: name, Annotations: map[string]string{v1alpha1.HoldsAnnotation: string(holds)},
+			Namespace: benchSpace, Name: name, Annotations: map[string]string{v1alpha1.ClaimAnnotation: claimText},
 		}, Data: data}
 		if c.serial[host] == "" {
 			c.must(c.api.Create(c.b.Context(), s))

@@ -172,7 +172,7 @@ func allowed(t *testing.T, as client.Client, do func(*testing.T, client.Client) 
 
 func identity(t *testing.T, cn string, groups ...string) client.Client {
 	t.Helper()
-	return asIdentity(t, pki.Request{Subject: pki.Subject{CommonName: cn, Organizations: groups}})
+	return asIdentity(t, pki.CertificateSpec{Subject: pki.Subject{CommonName: cn, Organizations: groups}})
 }
 
 func bind(t *testing.T, c client.Client, name, role string, to rbacv1.Subject) {
@@ -223,7 +223,7 @@ func TestSeedBindings(t *testing.T) {
 
 // TestWrongUsageIsRefused shows the serving certificate as a client's, as the seed does for kubectl.
 func TestWrongUsageIsRefused(t *testing.T) {
-	c := asIdentity(t, pki.Request{
+	c := asIdentity(t, pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, Usages: []pki.Usage{pki.ServerAuth},
 	})
 	err := c.List(t.Context(), &corev1.NamespaceList{})

@@ -23,6 +23,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/pki"
@@ -256,7 +257,7 @@ func asExported(t *testing.T, host, file string) client.Client {
 
 // asIdentity connects with a certificate of any name, signed by the sample's CA: what the operator itself
 // refuses to issue.
-func asIdentity(t *testing.T, r pki.Request) client.Client {
+func asIdentity(t *testing.T, r pki.CertificateSpec) client.Client {
 	t.Helper()
 	ca := signingPair(t)
 	r.Key, r.Validity = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, time.Hour
@@ -280,21 +281,16 @@ func asIdentity(t *testing.T, r pki.Request) client.Client {
 	return c
 }
 
+// signingPair is the sample's CA, from the authority namespace.
 func signingPair(t testing.TB) pki.KeyPair {
 	t.Helper()
-	var list corev1.SecretList
-	if err := shared.management.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
+	record, err := authority.New(controller.DefaultAuthorityNamespace, shared.management, nil).Live(t.Context(), namespace, "k8s")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range list.Items {
-		if s.Annotations[v1alpha1.OwnerAnnotation] == "ClusterCA/k8s" {
-			pair, err := pki.ParseKeyPair(s.Data["tls.crt"], s.Data["tls.key"])
-			if err != nil {
-				t.Fatal(err)
-			}
-			return pair
-		}
+	pair, err := record.Active()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("there is no CA")
-	return pki.KeyPair{}
+	return pair
 }

@@ -26,7 +26,7 @@ func TestProbe(t *testing.T) {
 	first := masterFiles(t, hostfiles.ClientCA, hostfiles.APIServerCert, hostfiles.APIServerKey)
 	before := settlesOnFiles(t, p)
 
-	next, err := pki.SelfSign(time.Now(), pki.Request{
+	next, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-ca probed"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	})
 	if err != nil {
@@ -147,7 +147,7 @@ func reissued(t *testing.T, text []byte) pki.KeyPair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := pki.Issue(time.Now(), pki.Request{
+	leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.SubjectOf(certs[0]), SANs: sans, Usages: []pki.Usage{pki.ServerAuth},
 		Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
 	}, signingPair(t))

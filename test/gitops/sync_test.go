@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -158,14 +160,14 @@ func (a *app) replaceCA(g git, ca, hand *unstructured.Unstructured) {
 		}
 		said := map[string]any{
 			"serialNumber": a.serial(hand),
-			"trust":        []any{map[string]any{"name": ca.GetName(), "revision": now.Status.Trust.Revision}},
+			"trust":        []any{map[string]any{"name": ca.GetName(), "bundleSHA256": now.Status.Trust.BundleSHA256}},
 		}
 		if old, _, _ := unstructured.NestedMap(hand.Object, "spec", "delivery", "acknowledged"); !cmp.Equal(old, said) {
 			set(a.t, hand, said, "spec", "delivery", "acknowledged")
 			revision = g.commit(hand)
 			a.refresh()
 		}
-		return fmt.Errorf("it is %s: %+v", now.Status.Rotation.Phase, now.Status.Rotation.Gates)
+		return fmt.Errorf("it is %s: %+v", now.Status.Rotation.Phase, now.Status.Rotation.Pending)
 	})
 	a.settles(revision, "Healthy")
 	if !slices.ContainsFunc(a.since(mark), func(s standing) bool { return s.sync == "Synced" && s.health == "Progressing" }) {
@@ -197,7 +199,7 @@ func (a *app) delete() {
 	if err := a.api.Delete(a.t.Context(), u); err != nil {
 		a.t.Fatal(err)
 	}
-	kept := regexp.MustCompile(`^(Secret (k8s|front-proxy|etcd)-g[0-9]+-[0-9a-f]{8}|ConfigMap (k8s|front-proxy|etcd)-trust)$`)
+	kept := regexp.MustCompile(`^(Secret (k8s-sa|ca\.prod\.(k8s|front-proxy|etcd))|ConfigMap (k8s|front-proxy|etcd)-trust)$`)
 	a.eventually("only what deletionPolicy keeps is left", func() error {
 		var left, other []string
 		for what := range a.generated() {
@@ -208,7 +210,7 @@ func (a *app) delete() {
 			}
 		}
 		err := a.api.Get(a.t.Context(), a.key, application())
-		if !apierrors.IsNotFound(err) || len(other) > 0 || len(left) != 6 {
+		if !apierrors.IsNotFound(err) || len(other) > 0 || len(left) != 7 {
 			slices.Sort(left)
 			return fmt.Errorf("kept are %v, and there are %v; the Application: %w", left, other, err)
 		}
@@ -228,7 +230,7 @@ func (c *cluster) generated() map[string]client.Object {
 	for kind, list := range map[string]client.ObjectList{
 		"Secret": &corev1.SecretList{}, "ConfigMap": &corev1.ConfigMapList{}, "Lease": &coordinationv1.LeaseList{},
 	} {
-		ours := client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+		ours := client.MatchingLabels{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}
 		if err := c.api.List(c.t.Context(), list, client.InNamespace("prod"), ours); err != nil {
 			c.t.Fatal(err)
 		}
@@ -239,6 +241,15 @@ func (c *cluster) generated() map[string]client.Object {
 		for _, item := range items {
 			o := item.(client.Object)
 			out[kind+" "+o.GetName()] = o
+		}
+	}
+	var authorities corev1.SecretList
+	if err := c.api.List(c.t.Context(), &authorities, client.InNamespace(controller.DefaultAuthorityNamespace)); err != nil {
+		c.t.Fatal(err)
+	}
+	for i := range authorities.Items {
+		if s := &authorities.Items[i]; s.Type == authority.SecretType {
+			out["Secret "+s.Name] = s
 		}
 	}
 	return out

@@ -80,6 +80,10 @@ func newWorld(t *testing.T) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
+	authorities := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name + "-authority"}} // the operator's default for this namespace
+	if err := api.Create(t.Context(), authorities); err != nil {
+		t.Fatal(err)
+	}
 	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), stop: func() {}}
 	t.Cleanup(func() { w.stop() })
 	return w

@@ -94,7 +94,7 @@ var states = []state{
 	},
 	{
 		kind: "ClusterCA", name: "degraded_emergency", manifest: aCA + sep + byHand,
-		then: `{"spec":{"rotation":{"revision":"1","mode":"Emergency"}}}`, condition: "RedeliveryRequired True Emergency",
+		then: `{"spec":{"rotation":{"trigger":"1","emergencyTrigger":"1"}}}`, condition: "RedeliveryRequired True Emergency",
 		argo: degraded, kstatus: current, flux: failed,
 	},
 	{
@@ -146,8 +146,8 @@ var states = []state{
 		condition: "Stalled True SecretConflict", argo: degraded, kstatus: failed, flux: failed,
 	},
 	{
-		kind: "NodeCredential", name: "healthy_agentSilent", manifest: aCA + sep + aServer + sep + byAgent,
-		condition: "TrustAcknowledged False AgentSilent", argo: healthy, kstatus: current, flux: current,
+		kind: "NodeCredential", name: "healthy_leaseExpired", manifest: aCA + sep + aServer + sep + byAgent,
+		condition: "TrustAcknowledged False LeaseExpired", argo: healthy, kstatus: current, flux: current,
 	},
 	{
 		kind: "NodeCredential", name: "degraded_agentProblem", manifest: aCA + sep + aServer + sep + byAgent,

@@ -20,6 +20,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -32,7 +33,7 @@ func TestAgent(t *testing.T) {
 	c.established()
 	c.namespace("prod")
 	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
-	c.run("prod")
+	c.run(controller.Options{})
 	c.ready("prod")
 	h := newHost(t, c)
 	h.checkExamples()

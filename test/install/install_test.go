@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ import (
 
 const (
 	system   = "clusterpki-system"
+	home     = "clusterpki-authority"
 	operator = "system:serviceaccount:" + system + ":clusterpki"
 )
 
@@ -98,32 +100,41 @@ func (c *cluster) allowed(user, verb, group, resource, namespace string) bool {
 	return review.Status.Allowed
 }
 
-// run runs the operator as the service account that the manifests made, elected leader, until the test ends.
-func (c *cluster) run(namespace string) {
+// asOperator is how the operator reaches the API server: as the service account that the manifests made.
+func (c *cluster) asOperator() *rest.Config {
+	return testenv.As(c.cfg, system, "clusterpki")
+}
+
+// run runs the operator as that service account, elected leader, until it is stopped or the test ends.
+func (c *cluster) run(o controller.Options) (stop func()) {
 	c.t.Helper()
-	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{
-		Namespace: namespace, LeaderElect: true, LeaderElectionNamespace: system,
-	})
+	o.OwnNamespace, o.LeaderElect, o.LeaderElectionNamespace = system, true, system
+	mgr, err := controller.New(ctx, c.asOperator(), o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	c.t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			c.t.Errorf("the operator ended: %v", err)
-		}
-	})
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				c.t.Errorf("the operator ended: %v", err)
+			}
+		})
+	}
+	c.t.Cleanup(stop)
+	return stop
 }
 
-// ready waits until every credential in a namespace is Ready, and returns how many there are.
+// ready waits until every credential in a namespace is Ready, and returns how many there are. What is stalled is looked at again
+// after a minute.
 func (c *cluster) ready(namespace string) int {
 	c.t.Helper()
 	var waiting []string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		var list v1alpha1.NodeCredentialList
 		if err := c.api.List(c.t.Context(), &list, client.InNamespace(namespace)); err != nil {
 			c.t.Fatal(err)
@@ -138,7 +149,7 @@ func (c *cluster) ready(namespace string) int {
 			return len(list.Items)
 		}
 	}
-	c.t.Fatalf("not Ready after a minute:\n%s", strings.Join(waiting, "\n"))
+	c.t.Fatalf("not Ready after two minutes:\n%s", strings.Join(waiting, "\n"))
 	return 0
 }
 
@@ -182,12 +193,20 @@ func TestDefault(t *testing.T) {
 		{"update", "", "configmaps", "prod", true},
 		{"patch", "clusterpki.io", "clustercas/status", "prod", true},
 		{"create", "events.k8s.io", "events", "prod", true},
-		{"delete", "", "secrets", "prod", true},
+		{"delete", "", "secrets", "prod", false}, // in no namespace
+		{"delete", "", "secrets", home, false},
+		{"patch", "", "secrets", "prod", true},
+		{"list", "rbac.authorization.k8s.io", "rolebindings", home, true}, // to see who else may read keys
+		{"create", "rbac.authorization.k8s.io", "rolebindings", home, false},
+		{"get", "", "namespaces", "", true},
+		{"list", "", "namespaces", "", false},
+		{"create", "", "namespaces", "", false}, // but of one name
+		{"delete", "", "namespaces", "", false},
 		{"delete", "", "configmaps", "prod", false},
 		{"update", "clusterpki.io", "nodecredentials", "prod", false},
 		{"update", "coordination.k8s.io", "leases", "prod", true}, // in which agents acknowledge
 		{"delete", "coordination.k8s.io", "leases", "prod", true},
-		{"patch", "coordination.k8s.io", "leases", "prod", false},
+		{"patch", "coordination.k8s.io", "leases", "prod", true},
 		{"get", "", "pods", "prod", false},
 		{"create", "authentication.k8s.io", "tokenreviews", "", true}, // of who reads metrics
 		{"create", "authorization.k8s.io", "subjectaccessreviews", "", true},
@@ -203,7 +222,7 @@ func TestDefault(t *testing.T) {
 	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
 	c.namespace("seed")
 	c.kubectl("apply", "--namespace=seed", "-k", "config/samples/seed")
-	c.run("")
+	c.run(controller.Options{})
 	for _, namespace := range []string{"prod", "seed"} {
 		if n := c.ready(namespace); n == 0 {
 			t.Errorf("namespace %s has no credentials", namespace)
@@ -235,26 +254,44 @@ func TestInstaller(t *testing.T) {
 	c.kubectl("diff", "-f", path) // fails where applying the same again changes something
 }
 
-// TestNamespaced installs config/namespaced: the operator reads the Secrets of its own namespace alone.
+// TestNamespaced installs config/namespaced, which serves one namespace and reads the Secrets of no other, but for its authority
+// namespace: without that it waits, and says for what.
 func TestNamespaced(t *testing.T) {
 	c := newCluster(t)
+	c.namespace("prod")
 	c.kubectl("apply", "-k", "config/namespaced")
 	c.established()
+	c.kubectl("diff", "-k", "config/namespaced")
 	c.check(operator, []permission{
-		{"list", "", "secrets", system, true},
-		{"list", "", "secrets", "prod", false},
+		{"list", "", "secrets", "prod", true},
+		{"delete", "", "secrets", "prod", false},
+		{"list", "", "secrets", system, false},
+		{"list", "", "secrets", "default", false},
 		{"list", "", "secrets", "", false},
-		{"delete", "coordination.k8s.io", "leases", system, true},
-		{"list", "coordination.k8s.io", "leases", "prod", false},
+		{"get", "", "namespaces", "prod", true},
+		{"get", "", "namespaces", "default", false},
+		{"create", "", "configmaps", system, true},
+		{"list", "", "configmaps", system, false},
+		{"delete", "coordination.k8s.io", "leases", "prod", true},
+		{"list", "coordination.k8s.io", "leases", "default", false},
 		{"create", "authentication.k8s.io", "tokenreviews", "", true},
 		{"create", "authorization.k8s.io", "subjectaccessreviews", "", true},
 	})
-	c.kubectl("apply", "--namespace="+system, "-k", "config/samples")
-	c.run(system)
-	if n := c.ready(system); n == 0 {
+	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
+	r := c.replica(controller.Options{Namespace: "prod"})
+	r.says("create it and its Role by `kubectl apply -k config/authority`")
+	c.kubectl("apply", "-k", "config/authority")
+	c.kubectl("diff", "-k", "config/authority")
+	c.check(operator, []permission{
+		{"list", "", "secrets", system + "-authority", true},
+		{"delete", "", "secrets", system + "-authority", false},
+	})
+	r.ready()
+	if n := c.ready("prod"); n == 0 {
 		t.Error("there are no credentials")
 	}
-	c.byAgent(system)
+	c.byAgent("prod")
+	r.stop()
 }
 
 // byAgent lets an agent deliver a credential, and something else again: its Lease comes and goes.

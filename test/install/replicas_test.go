@@ -2,7 +2,9 @@ package install_test
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +20,13 @@ func TestReplicas(t *testing.T) {
 	c := newCluster(t)
 	c.kubectl("apply", "-k", "config/default")
 	c.established()
-	first, second := c.replica(), c.replica()
+	first, second := c.replica(controller.Options{}), c.replica(controller.Options{})
 	first.ready()
 	second.ready()
 	before := c.leader("")
 	first.stop()
 	second.ready()
-	third := c.replica()
+	third := c.replica(controller.Options{})
 	third.ready()
 	second.stop()
 	third.ready()
@@ -46,19 +48,17 @@ type replica struct {
 }
 
 // replica starts an operator as the manifests' ServiceAccount.
-func (c *cluster) replica() *replica {
+func (c *cluster) replica(o controller.Options) *replica {
 	c.t.Helper()
 	probes, err := testenv.FreeAddress()
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	r := &replica{cluster: c, probes: probes, done: make(chan error, 1)}
-	cfg := testenv.As(c.cfg, system, "clusterpki")
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	mgr, err := controller.New(ctx, cfg, controller.Options{
-		LeaderElect: true, LeaderElectionNamespace: system, ProbeAddress: r.probes,
-	})
+	o.OwnNamespace, o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = system, true, system, r.probes
+	mgr, err := controller.New(ctx, c.asOperator(), o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -70,21 +70,36 @@ func (c *cluster) replica() *replica {
 // ready waits until the replica says what its Deployment's readiness probe asks.
 func (r *replica) ready() {
 	r.t.Helper()
-	var last error
+	r.probed("/readyz", "ok")
+}
+
+// says waits until the replica says why it is not ready.
+func (r *replica) says(why string) {
+	r.t.Helper()
+	r.probed("/readyz/authority-namespace", why)
+}
+
+// probed waits until a probe answers with a text.
+func (r *replica) probed(path, want string) {
+	r.t.Helper()
+	last := ""
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.probes+"/readyz", http.NoBody)
+		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.probes+path, http.NoBody)
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		resp, err := http.DefaultClient.Do(req)
-		if last = err; err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if last = string(body); err == nil && strings.Contains(last, want) && (resp.StatusCode == http.StatusOK) == (want == "ok") {
+			return
 		}
 	}
-	r.t.Fatalf("a replica is not ready after a minute: %v", last)
+	r.t.Fatalf("%s does not say %q after a minute, but %q", path, want, last)
 }
 
 func (r *replica) stop() {

@@ -156,7 +156,7 @@ func bringAbout(t *testing.T, env *envtest.Environment) {
 	kubectl("wait", "lease/k8s-node1-kubelet-tls", "--for=create", "--timeout=120s")
 	now := time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
 	patch("lease", "k8s-node1-kubelet-tls", `{"holderIdentity": "k8s-node1", "renewTime": "`+now+`"}`)
-	kubectl("wait", "clusterpki", "--all", "--for=condition=Ready", "--timeout=120s")
+	kubectl("wait", "pki", "--all", "--for=condition=Ready", "--timeout=120s")
 	patch("cca", "k8s", `{"validity": "43800h"}`)
 }
 
@@ -166,7 +166,7 @@ func complete(scraped model.Vector) bool {
 	for _, s := range scraped {
 		name := string(s.Metric[model.MetricNameLabel])
 		there[name] = true
-		if name == "clusterpki_object_unobserved" && s.Value != 0 || s.Metric["reason"] == "AgentSilent" {
+		if name == "clusterpki_object_unobserved" && s.Value != 0 || s.Metric["reason"] == "LeaseExpired" {
 			return false
 		}
 	}

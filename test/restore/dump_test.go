@@ -5,13 +5,14 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,25 +32,21 @@ var kinds = []schema.GroupVersionKind{
 	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "NodeCredential"},
 }
 
-// everything is all of a namespace, as it is.
-func (w *world) everything() dump {
+// velero is the namespace and the authority's as Velero 1.18 restores them (pkg/restore: resetMetadataAndStatus, addRestoreLabels).
+func (w *world) velero() dump {
 	w.t.Helper()
 	var out dump
 	for _, kind := range kinds {
-		var list unstructured.UnstructuredList
-		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
-			w.t.Fatal(err)
+		for _, ns := range []string{w.authority, w.ns} {
+			var list unstructured.UnstructuredList
+			list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+			if err := w.api.List(w.t.Context(), &list, client.InNamespace(ns)); err != nil {
+				w.t.Fatal(err)
+			}
+			out = append(out, list.Items...)
 		}
-		out = append(out, list.Items...)
 	}
-	return out
-}
-
-// velero is a namespace as Velero 1.18 restores it (pkg/restore: resetMetadataAndStatus, addRestoreLabels).
-func (w *world) velero() dump {
-	w.t.Helper()
-	return w.everything().each(func(o *unstructured.Unstructured) {
+	return out.each(func(o *unstructured.Unstructured) {
 		for _, field := range []string{
 			"generateName", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
 			"deletionGracePeriodSeconds", "ownerReferences", "managedFields",
@@ -66,22 +63,10 @@ func (w *world) velero() dump {
 	})
 }
 
-// plain is a namespace as `kubectl get -o yaml` shows it, without what kubectl create refuses. Owner references are
-// those of the old cluster.
-func (w *world) plain() dump {
+// backup is the namespace as `clusterpki backup` writes it.
+func (w *world) backup() []byte {
 	w.t.Helper()
-	return w.everything().each(func(o *unstructured.Unstructured) {
-		for _, field := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"} {
-			unstructured.RemoveNestedField(o.Object, "metadata", field)
-		}
-		unstructured.RemoveNestedField(o.Object, "status")
-	})
-}
-
-// backup is a namespace as `clusterpki backup` writes it.
-func (w *world) backup() dump {
-	w.t.Helper()
-	objects, err := backup.Gather(w.t.Context(), w.api, w.ns)
+	objects, err := backup.Source{Reader: w.api, Namespace: w.ns, AuthorityNamespace: w.authority}.Gather(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -89,7 +74,31 @@ func (w *world) backup() dump {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return parse(w.t, text)
+	return text
+}
+
+// restoreArchive is `clusterpki restore`.
+func (w *world) restoreArchive(text []byte, replace ...string) (backup.Result, error) {
+	w.t.Helper()
+	archive, err := backup.Parse(bytes.NewReader(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	target := backup.Target{Client: w.api, AuthorityNamespace: w.authority, Namespaces: map[string]string{archive.Namespaces()[0]: w.ns}}
+	for _, name := range replace {
+		target.Replace = append(target.Replace, types.NamespacedName{Namespace: w.ns, Name: name})
+	}
+	return target.Restore(w.t.Context(), archive)
+}
+
+// mustRestore is restoreArchive where it must succeed, and find nothing that it does not know.
+func (w *world) mustRestore(text []byte, replace ...string) backup.Result {
+	w.t.Helper()
+	result, err := w.restoreArchive(text, replace...)
+	if err != nil || len(result.Foreign) > 0 {
+		w.t.Fatalf("%+v: %v", result, err)
+	}
+	return result
 }
 
 // parse reads YAML documents.
@@ -128,41 +137,21 @@ func (d dump) only(keep func(unstructured.Unstructured) bool) dump {
 	return slices.DeleteFunc(slices.Clone(d), func(o unstructured.Unstructured) bool { return !keep(o) })
 }
 
-// backwards is the worst order: the custom resources before what was made for them, the ledgers before the keys, and the
-// keys of CAs before the leaves.
-func (d dump) backwards() dump {
-	rank := func(o unstructured.Unstructured) int {
-		switch name := o.GetName(); {
-		case ours(o):
-			return 0
-		case o.GetKind() == "Lease":
-			return 1
-		case o.GetKind() == "ConfigMap":
-			return 2
-		case strings.Contains(name, "-g1-") || strings.Contains(name, "-g2-"):
-			return 3
-		default:
-			return 4
-		}
-	}
-	out := slices.Clone(d)
-	slices.SortStableFunc(out, func(a, b unstructured.Unstructured) int { return rank(a) - rank(b) })
-	return out
-}
-
 // ours says whether an object is a custom resource.
 func ours(o unstructured.Unstructured) bool { return o.GroupVersionKind().Group == "clusterpki.io" }
 
-// restore creates the objects. What is there already stays, as every backup tool has it: that may be Leases, and what
-// the operator derives from a key that has come already, byte by byte the same.
-func (w *world) restore(d dump, between ...func(next unstructured.Unstructured)) {
+// decides says whether an object is of the authority namespace.
+func (w *world) decides(o unstructured.Unstructured) bool { return o.GetNamespace() == w.authority }
+
+// products says whether an object is none of the two.
+func (w *world) products(o unstructured.Unstructured) bool { return !ours(o) && !w.decides(o) }
+
+// restore creates the objects. What is there already stays, as every backup tool has it: that may be Leases, and Secrets of the same
+// contents.
+func (w *world) restore(d dump) {
 	w.t.Helper()
 	for i := range d {
 		o := d[i].DeepCopy()
-		for _, f := range between {
-			f(*o)
-		}
-		o.SetNamespace(w.ns)
 		err := w.api.Create(w.t.Context(), o)
 		if apierrors.IsAlreadyExists(err) && (o.GetKind() == "Lease" || w.holds(*o)) {
 			continue
@@ -173,11 +162,24 @@ func (w *world) restore(d dump, between ...func(next unstructured.Unstructured))
 	}
 }
 
-// holds says whether there is a Secret of the same contents.
+// holds says whether there is a Secret of the same contents, or a ConfigMap.
 func (w *world) holds(o unstructured.Unstructured) bool {
 	there := o.DeepCopy()
+	if o.GetKind() == "ConfigMap" {
+		return true
+	}
 	if o.GetKind() != "Secret" || w.api.Get(w.t.Context(), client.ObjectKeyFromObject(&o), there) != nil {
 		return false
 	}
 	return equality.Semantic.DeepEqual(there.Object["data"], o.Object["data"])
+}
+
+// deleteSecret deletes a Secret of the namespace.
+func (w *world) deleteSecret(name string) {
+	w.t.Helper()
+	s := &corev1.Secret{}
+	s.Namespace, s.Name = w.ns, name
+	if err := w.api.Delete(w.t.Context(), s); err != nil {
+		w.t.Fatal(err)
+	}
 }

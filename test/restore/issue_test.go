@@ -51,7 +51,7 @@ func newKubelet(name string, mode v1alpha1.DeliveryMode, mods ...func(*v1alpha1.
 func (w *world) issueEverything() {
 	w.t.Helper()
 	w.kubectl("apply", "-k", "config/samples")
-	legacy, err := pki.SelfSign(time.Now(), pki.Request{
+	legacy, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "legacy"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
 	})
 	if err != nil {
@@ -96,7 +96,7 @@ func (w *world) ask(credential string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	request, err := pki.NewCSR(pki.Request{
+	request, err := pki.NewCSR(pki.CertificateSpec{
 		Subject:  pki.Subject{CommonName: "system:node:" + credential, Organizations: []string{"system:nodes"}},
 		Validity: time.Hour, Usages: []pki.Usage{pki.ClientAuth}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
 	}, key)
@@ -108,20 +108,31 @@ func (w *world) ask(credential string) {
 		return w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, &coordinationv1.Lease{})
 	})
 	edit(w, name, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
-		metav1.SetMetaDataAnnotation(&l.ObjectMeta, v1alpha1.RequestAnnotation, string(request))
+		metav1.SetMetaDataAnnotation(&l.ObjectMeta, v1alpha1.CSRAnnotation, string(request))
 		l.Spec.HolderIdentity, l.Spec.RenewTime = &credential, &metav1.MicroTime{Time: time.Now()}
 	})
 }
 
-// issued is a namespace of the source cluster in which everything was issued, once for all tests; the operator is stopped.
+// saved is what was issued once for all tests, as several tools back it up.
+var saved struct {
+	velero, backup dump
+	archive        []byte
+	contents       map[string]string
+}
+
+// issued issues everything in namespace prod, once, and backs it up. What it returns is the world after a loss: the namespaces
+// were deleted with all that was in them, and made anew.
 func issued(t *testing.T) *world {
 	t.Helper()
-	w := source.world(t, "prod")
-	if !w.missing("k8s-trust", &corev1.ConfigMap{}) {
-		return w
+	w := newWorld(t, "prod")
+	if saved.contents == nil {
+		stop := w.operate(nil)
+		w.issueEverything()
+		stop()
+		saved.velero, saved.contents = w.velero(), w.contents()
+		saved.archive = w.backup()
+		saved.backup = parse(t, saved.archive)
 	}
-	stop := source.operate(t, optionsOf(w, nil))
-	w.issueEverything()
-	stop()
+	w.lose()
 	return w
 }

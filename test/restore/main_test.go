@@ -1,5 +1,5 @@
-// Package restore_test backs the PKI of a cluster up, loses the cluster, and restores it into another one: real API servers,
-// and Kubernetes' own garbage collector, which deletes what refers to an owner that does not exist.
+// Package restore_test backs the PKI of a cluster up, loses it, and restores it: a real API server, and of Kubernetes' own controllers
+// the garbage collector, which deletes what refers to an owner that does not exist, and the one that empties namespaces.
 package restore_test
 
 import (
@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
+	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -30,8 +31,8 @@ type cluster struct {
 	file string // a kubeconfig
 }
 
-// source is where everything is issued, target is where it is restored: the garbage collector runs there.
-var source, target *cluster
+// management is where everything happens.
+var management *cluster
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
@@ -49,13 +50,11 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for name, c := range map[string]**cluster{"source": &source, "target": &target} {
-		if *c, err = newCluster(filepath.Join(dir, name)); err != nil {
-			return 0, err
-		}
-		defer func() { err = errors.Join(err, (*c).env.Stop()) }()
+	if management, err = newCluster(filepath.Join(dir, "kubeconfig")); err != nil {
+		return 0, err
 	}
-	collector, err := collectGarbage(target, filepath.Join(dir, "kube-controller-manager.log"))
+	defer func() { err = errors.Join(err, management.env.Stop()) }()
+	collector, err := collectGarbage(management, filepath.Join(dir, "kube-controller-manager.log"))
 	if err != nil {
 		return 0, err
 	}
@@ -83,7 +82,7 @@ func newCluster(file string) (*cluster, error) {
 	return c, nil
 }
 
-// collectGarbage runs kube-controller-manager for its garbage collector alone.
+// collectGarbage runs kube-controller-manager for what deletes.
 func collectGarbage(c *cluster, log string) (*process.Process, error) {
 	dir, err := testenv.Binaries("kube-controller-manager")
 	if err != nil {
@@ -92,25 +91,24 @@ func collectGarbage(c *cluster, log string) (*process.Process, error) {
 	return process.Start(process.Spec{
 		Name: "kube-controller-manager", Path: filepath.Join(dir, "kube-controller-manager"), Log: log,
 		Args: []string{
-			"--kubeconfig=" + c.file, "--controllers=garbage-collector-controller", "--leader-elect=false", "--secure-port=0",
+			"--kubeconfig=" + c.file, "--controllers=garbage-collector-controller,namespace-controller", "--leader-elect=false", "--secure-port=0",
 			"--kube-api-qps=500", "--kube-api-burst=500",
 		},
 	})
 }
 
 // operate runs the operator for a namespace until the function that it returns is called, or the test ends.
-func (c *cluster) operate(t *testing.T, o controller.Options, wrap ...func(*rest.Config)) (stop func()) {
-	t.Helper()
-	cfg := rest.CopyConfig(c.cfg)
-	for _, w := range wrap {
-		w(cfg)
+func (w *world) operate(clock *testingclock.FakePassiveClock) (stop func()) {
+	w.t.Helper()
+	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Poll: 200 * time.Millisecond}
+	if clock != nil {
+		o.Clock = clock
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o.Poll = 200 * time.Millisecond
-	mgr, err := controller.New(ctx, cfg, o)
+	mgr, err := controller.New(ctx, w.cfg, o)
 	if err != nil {
 		cancel()
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
@@ -122,9 +120,9 @@ func (c *cluster) operate(t *testing.T, o controller.Options, wrap ...func(*rest
 		stopped = true
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("the operator ended: %v", err)
+			w.t.Errorf("the operator ended: %v", err)
 		}
 	}
-	t.Cleanup(stop)
+	w.t.Cleanup(stop)
 	return stop
 }

@@ -18,18 +18,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// optionsOf are the operator's; a nil clock is the system's.
-func optionsOf(w *world, clock *testingclock.FakePassiveClock) controller.Options {
-	o := controller.Options{Namespace: w.ns}
-	if clock != nil {
-		o.Clock = clock
-	}
-	return o
-}
+// certificateAuthorities are those of issueEverything.
+var certificateAuthorities = []string{"k8s", "etcd", "front-proxy", "legacy", "below", "signer"}
 
 // swept waits until the garbage collector has seen everything that was created so far: it has deleted an object of each
 // kind whose owner does not exist.
@@ -59,62 +52,14 @@ func (w *world) same(want map[string]string) {
 	}
 }
 
-// TestRestore restores everything in several orders, with the operator stopped and with the operator running. Not one
-// byte of a key, a certificate, a bundle or a ledger is another afterwards.
-func TestRestore(t *testing.T) {
-	from := issued(t)
-	want := from.contents()
-	for name, c := range map[string]struct {
-		dump    dump
-		running bool
-	}{
-		"velero":                         {from.velero(), false},
-		"velero-operator-running":        {from.velero(), true},
-		"velero-backwards":               {from.velero().backwards(), false},
-		"velero-backwards-operator-runs": {from.velero().backwards(), true},
-		"clusterpki-backup":              {from.backup(), false},
-		"clusterpki-backup-backwards":    {from.backup().backwards(), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := target.world(t, name)
-			between := func(unstructured.Unstructured) {}
-			if c.running {
-				target.operate(t, optionsOf(w, nil))
-				last := ""
-				between = func(next unstructured.Unstructured) {
-					if kind := fmt.Sprint(next.GetKind(), strings.Contains(next.GetName(), "-g1-")); kind != last {
-						last = kind
-						w.settled() // the operator does whatever it would do without what is still to come
-					}
-				}
-			}
-			w.restore(c.dump, between)
-			w.swept()
-			if !c.running {
-				w.same(want)
-				target.operate(t, optionsOf(w, nil))
-			}
-			// The host whose key never leaves it asks again, by the agent, where its Lease did not come back.
-			if backwards := strings.Contains(name, "backwards"); backwards && c.running {
-				w.request(from)
-			}
-			w.settled()
-			w.ready()
-			w.swept()
-			w.same(want)
-			w.owned()
-		})
-	}
-}
-
-// request brings the request of a host back that its agent would make again.
-func (w *world) request(from *world) {
+// restored checks that everything is as it was, and belongs to what is there now.
+func (w *world) restored() {
 	w.t.Helper()
-	var was coordinationv1.Lease
-	from.get("own-key-tls", &was)
-	edit(w, "own-key-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
-		metav1.SetMetaDataAnnotation(&l.ObjectMeta, v1alpha1.RequestAnnotation, was.Annotations[v1alpha1.RequestAnnotation])
-	})
+	w.settled()
+	w.ready()
+	w.swept()
+	w.same(saved.contents)
+	w.owned()
 }
 
 // owned checks that what goes with its object refers to the one that is there now.
@@ -122,13 +67,12 @@ func (w *world) owned() {
 	w.t.Helper()
 	uids := map[string]string{}
 	for _, o := range w.resources() {
-		kind := strings.TrimPrefix(fmt.Sprintf("%T", o), "*v1alpha1.")
-		uids[kind+"/"+o.GetName()] = string(o.GetUID())
+		uids[o.(v1alpha1.Object).Kind()+"/"+o.GetName()] = string(o.GetUID())
 	}
 	for _, o := range w.list(&corev1.SecretList{}) {
 		ref := metav1.GetControllerOf(o)
 		owner := o.GetAnnotations()[v1alpha1.OwnerAnnotation]
-		if owner == "" || strings.HasPrefix(owner, "ClusterCA/") && owner != "ClusterCA/signer" {
+		if owner == "" || o.GetName() == "k8s-sa" { // service account keys go with nobody
 			continue
 		}
 		if ref == nil || string(ref.UID) != uids[owner] {
@@ -137,134 +81,220 @@ func (w *world) owned() {
 	}
 }
 
-// TestNothingComes restores custom resources alone. No CA and no service account keys are ever made in place of what
-// was lost, until a person says so.
-func TestNothingComes(t *testing.T) {
-	w := target.world(t, "nothing-comes")
-	clock := testingclock.NewFakePassiveClock(time.Now())
-	w.restore(issued(t).velero().only(ours))
-	target.operate(t, optionsOf(w, clock))
-	incomplete := func() {
-		t.Helper()
-		for _, name := range []string{"k8s", "legacy", "signer"} {
-			w.condition(&v1alpha1.ClusterCA{}, name, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
+// TestRestore restores everything after a loss. Not one byte of a key, a certificate, a bundle or a ledger is another afterwards.
+func TestRestore(t *testing.T) {
+	t.Run("clusterpki restore", func(t *testing.T) {
+		w := issued(t)
+		w.mustRestore(saved.archive)
+		w.swept()
+		w.operate(nil)
+		w.restored()
+		if again := w.mustRestore(saved.archive); again.CAs+again.Objects > 0 {
+			t.Errorf("a second time it wrote something: %+v", again)
 		}
-		w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonRestoreIncomplete)
-		w.settled()
-		if got := w.contents(); len(got) > 0 {
-			t.Errorf("made were %v", changed(got, nil))
-		}
-	}
-	incomplete()
-	clock.SetTime(clock.Now().Add(plan.Settling + time.Hour))
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Timeout.Duration = time.Hour }) // a visit
-	for _, name := range []string{"k8s", "legacy", "signer"} {
-		w.condition(&v1alpha1.ClusterCA{}, name, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
-	}
-	w.settled()
-	if got := w.contents(); len(got) > 0 {
-		t.Errorf("made were %v", changed(got, nil))
-	}
-
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { delete(c.Labels, v1alpha1.VeleroRestoreLabel) })
-	w.eventually("another CA is made when a person says so", func() error {
-		if w.missing("k8s-trust", &corev1.ConfigMap{}) {
-			return fmt.Errorf("it is not")
-		}
-		return nil
 	})
-	w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
-	if !w.missing("k8s-sa", &corev1.Secret{}) {
-		t.Error("other service account keys were made")
-	}
+	t.Run("into a namespace of another name", func(t *testing.T) {
+		issued(t)
+		w := newWorld(t, "drill")
+		w.mustRestore(saved.archive)
+		w.operate(nil)
+		w.restored()
+	})
+	t.Run("Velero", func(t *testing.T) {
+		w := issued(t)
+		w.restore(saved.velero)
+		w.swept()
+		w.operate(nil)
+		for _, name := range certificateAuthorities { // these are other namespaces of the same names
+			w.stalled(name, v1alpha1.ReasonAuthorityRetained)
+		}
+		w.same(saved.contents)
+		w.release()
+		w.stalled("signer", v1alpha1.ReasonSecretConflict) // nobody knows who made a copy of a key that has another UID
+		w.deleteSecret("signer-pair")
+		w.restored()
+	})
 }
 
-// TestAppliedMeanwhile restores custom resources with kubectl create, and a person, or Git, applies their manifests before
-// the Secrets are back: the mark of what was restored outlives that, and nothing is issued anew.
-func TestAppliedMeanwhile(t *testing.T) {
-	from := issued(t)
-	want := from.contents()
-	w := target.world(t, "applied-meanwhile")
-	target.operate(t, optionsOf(w, nil))
-	all := from.backup()
+// stalled waits until a ClusterCA is stalled for a reason.
+func (w *world) stalled(ca, reason string) metav1.Condition {
+	w.t.Helper()
+	return w.condition(&v1alpha1.ClusterCA{}, ca, v1alpha1.StalledCondition, metav1.ConditionTrue, reason)
+}
+
+// TestObjectsFirst lets the operator run while custom resources come before everything else, are applied from Git besides, and
+// Secrets come before what decides: no CA is made, and nothing is issued, until all is there.
+func TestObjectsFirst(t *testing.T) {
+	w := issued(t)
+	w.operate(nil)
+	objects := saved.backup.only(ours)
 	var file bytes.Buffer
-	for _, o := range all.only(ours) {
-		o.SetNamespace(w.ns)
+	for _, o := range objects {
 		text, err := o.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
 		file.Write(text)
 	}
-	name := filepath.Join(t.TempDir(), "restored.json")
+	name := filepath.Join(t.TempDir(), "objects.json")
 	if err := os.WriteFile(name, file.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.kubectl("create", "-f", name)
 	w.kubectl("apply", "-k", "config/samples")
+	for _, name := range certificateAuthorities {
+		w.stalled(name, v1alpha1.ReasonAuthorityMissing)
+	}
 	w.settled()
 	if got := w.contents(); len(got) > 0 {
 		t.Errorf("made were %v", changed(got, nil))
 	}
-	w.restore(all.only(func(o unstructured.Unstructured) bool { return !ours(o) }))
-	w.settled()
-	w.ready()
-	w.same(want)
+	w.mustRestore(saved.archive)
+	w.restored()
 }
 
-// TestGarbageCollector restores owner references as they were: the garbage collector deletes what they are on, and that is why
-// a backup must not hold them. What it cannot take are the keys of CAs; what it took is issued again.
-func TestGarbageCollector(t *testing.T) {
-	from := issued(t)
-	want := from.contents()
-	w := target.world(t, "verbatim")
-	d := from.plain()
-	slices.SortStableFunc(d, func(a, b unstructured.Unstructured) int { // the owners last
-		switch {
-		case ours(a) == ours(b):
-			return 0
-		case ours(a):
-			return 1
-		default:
-			return -1
+// TestNothingComes restores custom resources alone, and then all but what decides. No CA and no service account keys are ever made
+// in place of what was lost.
+func TestNothingComes(t *testing.T) {
+	w := issued(t)
+	clock := testingclock.NewFakePassiveClock(time.Now())
+	w.restore(saved.velero.only(ours))
+	stop := w.operate(clock)
+	nothing := func() {
+		t.Helper()
+		for _, name := range certificateAuthorities {
+			w.stalled(name, v1alpha1.ReasonAuthorityMissing)
 		}
-	})
-	w.restore(d)
-	w.swept()
-	for _, name := range []string{"agent-tls", "k8s-master-tls", "k8s-sa", "signer-pair"} {
-		if !w.missing(name, &corev1.Secret{}) {
-			t.Errorf("the garbage collector left Secret %s", name)
+		w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.ReadyCondition, metav1.ConditionFalse, "")
+		w.settled()
+		if got := w.contents(); len(got) > 0 {
+			t.Errorf("made were %v", changed(got, nil))
 		}
 	}
-	kept := 0
+	nothing()
+	stop()
+	clock.SetTime(clock.Now().Add(plan.Settling + time.Hour))
+	stop = w.operate(clock)
+	nothing()
+
+	// What was issued is there, and what decides is not: it is in use as it is.
+	stop()
+	seal := func(o unstructured.Unstructured) bool { return w.decides(o) && o.GetName() == "seal" }
+	if err := w.api.DeleteAllOf(t.Context(), &corev1.Secret{}, client.InNamespace(w.authority)); err != nil {
+		t.Fatal(err)
+	}
+	w.restore(saved.velero.only(func(o unstructured.Unstructured) bool { return w.products(o) || seal(o) }))
+	w.operate(clock)
+	w.settled()
+	for _, name := range certificateAuthorities {
+		w.stalled(name, v1alpha1.ReasonAuthorityMissing)
+	}
+	if got := w.keys(); len(got) > 0 {
+		t.Errorf("made were %v", changed(got, nil))
+	}
 	for name, value := range w.contents() {
-		if strings.Contains(name, "-g1-") {
-			kept++
-			if value != want[name] {
-				t.Errorf("%s is another", name)
-			}
+		if value != saved.contents[name] {
+			t.Errorf("%s is another", name)
 		}
 	}
-	if kept < 6 { // certificate and key of each CA that is to be retained
-		t.Errorf("of the CAs' keys and certificates %d are left", kept)
+}
+
+// TestAuthorityAlone restores what decides, and custom resources from Git: everything is issued again by the same CAs.
+func TestAuthorityAlone(t *testing.T) {
+	w := issued(t)
+	w.restore(saved.velero.only(w.decides))
+	w.operate(nil)
+	w.settled()
+	w.release()
+	imported := func(o unstructured.Unstructured) bool { return o.GetName() == "legacy-ca" }
+	w.restore(saved.velero.only(imported))
+	w.restore(saved.backup.only(ours).each(func(o *unstructured.Unstructured) { o.SetAnnotations(nil) }))
+	w.ask("own-key")
+	w.settled()
+	w.ready()
+	now := w.contents()
+	for name, value := range saved.contents {
+		kept := strings.HasPrefix(name, "Secret ca.") || strings.HasPrefix(name, "ConfigMap ") || strings.Contains(name, " ca.crt")
+		if same := now[name] == value; kept && !same {
+			t.Errorf("%s is another", name)
+		} else if strings.HasSuffix(name, "-tls tls.key") && same {
+			t.Errorf("%s is the same: where does it come from?", name)
+		}
 	}
-	target.operate(t, optionsOf(w, nil))
-	w.condition(&v1alpha1.NodeCredential{}, "agent", v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-	if got := w.contents()["Secret agent-tls ca.crt"]; got != want["Secret agent-tls ca.crt"] {
-		t.Error("what is issued again trusts another CA")
+}
+
+// TestAnotherCAWasMade applies custom resources from Git before the backup is restored, and puts that right.
+func TestAnotherCAWasMade(t *testing.T) {
+	w := issued(t)
+	w.operate(nil)
+	imported := func(o unstructured.Unstructured) bool { return o.GetName() == "legacy-ca" }
+	w.restore(saved.velero.only(imported))
+	w.restore(saved.backup.only(ours).each(func(o *unstructured.Unstructured) { o.SetAnnotations(nil) }))
+	w.ask("own-key")
+	w.settled()
+	w.ready()
+	before := w.contents()
+	if before["ConfigMap k8s-trust ca.crt"] == saved.contents["ConfigMap k8s-trust ca.crt"] {
+		t.Fatal("it is the same CA")
 	}
+	_, err := w.restoreArchive(saved.archive, "k8s", "front-proxy", "below", "signer")
+	if err == nil || !strings.Contains(err.Error(), "--replace prod/etcd") || !strings.Contains(err.Error(), "Nothing was written") {
+		t.Errorf("with a CA that is not named the error is %v", err)
+	}
+	w.settled()
+	if diff := changed(w.contents(), before); len(diff) > 0 {
+		t.Errorf("something was written all the same: %v", diff)
+	}
+	w.mustRestore(saved.archive, certificateAuthorities...)
+	w.settled()
+	w.ready()
+	// The host whose key never leaves it has made another one meanwhile, and the copy of a key is the same Secret as before.
+	now := w.contents()
+	differ := slices.DeleteFunc(changed(now, saved.contents), func(what string) bool { return strings.HasPrefix(what, "Secret own-key-") })
+	if len(differ) > 0 {
+		t.Errorf("what was restored is not what was backed up:\n%s", strings.Join(differ, "\n"))
+	}
+}
+
+// TestMove moves a namespace by the commands, as docs/backup.md says.
+func TestMove(t *testing.T) {
+	w := issued(t)
+	w.mustRestore(saved.archive)
+	file := filepath.Join(t.TempDir(), "prod.yaml")
+	var piped bytes.Buffer
+	run := func(args ...string) error { return w.clusterpki(&piped, args...) }
+	for _, out := range []string{file, "-"} {
+		if err := run("backup", "-n", w.ns, "--out", out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(text, piped.Bytes()) {
+		t.Errorf("the file is not what the pipe got: %v", err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v: %v", info.Mode(), err)
+	}
+	w.lose()
+	if err := run("restore", file, "--namespace", "nothing"); err == nil {
+		t.Error("a namespace was restored that is not in the file")
+	}
+	if err := run("restore", file, "--namespace", w.ns); err != nil {
+		t.Fatal(err)
+	}
+	w.operate(nil)
+	w.restored()
 }
 
 // TestKeysAskedLater asks for service account keys for the first time on an object that was restored: they are made when a
 // person takes the mark away, and Ready names no Secret that does not exist.
 func TestKeysAskedLater(t *testing.T) {
-	w := target.world(t, "keys-asked-later")
+	w := newWorld(t, "keys-asked-later")
 	server := newServer("k8s-master")
 	server.Spec.ServiceAccountKeys = nil
 	server.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "true"}
 	w.create(newCA("k8s"), server)
-	clock := testingclock.NewFakePassiveClock(time.Now().Add(plan.Settling + time.Hour))
-	target.operate(t, optionsOf(w, clock))
+	w.operate(testingclock.NewFakePassiveClock(time.Now().Add(plan.Settling + time.Hour)))
 	w.ready()
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}

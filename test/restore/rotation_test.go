@@ -3,48 +3,26 @@ package restore_test
 import (
 	"bytes"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/backup"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // clients are delivered in every way.
 var clients = []string{"mounted", "agent", "manual"}
-
-// stuck keeps a rotation in phase Preparing: the write that publishes the new CA fails.
-func stuck(cfg *rest.Config) {
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return refusing{next} })
-}
-
-type refusing struct{ http.RoundTripper }
-
-func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, "/configmaps/k8s-trust") {
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			return nil, err
-		}
-		if bytes.Contains(body, []byte(plan.Trusted)) {
-			return nil, errors.New("the test keeps the ledger as it is")
-		}
-		req.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	return r.RoundTripper.RoundTrip(req)
-}
 
 // acknowledge lets the agent and a person say that what is issued now is in use.
 func (w *world) acknowledge(at time.Time) {
@@ -56,37 +34,36 @@ func (w *world) acknowledge(at time.Time) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	roots, err := pki.ParseCertificates(s.Data["ca.crt"])
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	edit(w, "manual", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Acknowledged = &v1alpha1.AcknowledgedDelivery{
 			SerialNumber: pki.SerialOf(certs[0]),
-			Trust:        []v1alpha1.AcknowledgedTrust{{Name: "k8s", Revision: w.ledger("k8s").TrustRevision}},
+			Trust:        []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: pki.BundleDigest(roots)}},
 		}
 	})
 }
 
-// rotatingUntil replaces the CA of a namespace of the source cluster, and stops in a phase, in which the agent has acknowledged
-// everything and a person nothing.
+// rotatingUntil rotates a CA until a phase, in which the agent has acknowledged everything and a person nothing.
 func rotatingUntil(t *testing.T, phase plan.Phase) *world {
 	t.Helper()
-	w := source.world(t, "rotation-"+strings.ToLower(string(phase)))
-	stop := source.operate(t, optionsOf(w, nil))
+	w := newWorld(t, "rotation-"+strings.ToLower(string(phase)))
+	stop := w.operate(nil)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
 		newKubelet("agent", v1alpha1.DeliveryAgent), newKubelet("manual", v1alpha1.DeliveryManual))
 	w.ready()
 	w.settled()
 	w.acknowledge(time.Now())
 	w.settled()
-	if phase == plan.Preparing {
-		stop()
-		stop = source.operate(t, optionsOf(w, nil), stuck)
-	}
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Revision = "2" })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2" })
 	w.eventually("the rotation is in phase "+string(phase), func() error {
 		now := w.ledger("k8s").Phase()
 		if now == phase {
 			return nil
 		}
-		if now != plan.Completed && now != plan.Preparing {
+		if now != plan.Completed {
 			if w.settled(); w.ledger("k8s").Phase() == now { // else what was acknowledged before has opened the gate meanwhile
 				w.acknowledge(time.Now())
 			}
@@ -94,10 +71,8 @@ func rotatingUntil(t *testing.T, phase plan.Phase) *world {
 		return fmt.Errorf("it is in phase %s", now)
 	})
 	w.settled()
-	if phase != plan.Preparing {
-		w.report("agent", "agent", time.Now())
-		w.settled()
-	}
+	w.report("agent", "agent", time.Now())
+	w.settled()
 	stop()
 	return w
 }
@@ -188,23 +163,28 @@ func fingerprints(l plan.Ledger) map[int32]string {
 	return out
 }
 
-// TestUnfinishedRotation backs up in every phase of a CA's replacement, and restores: it goes on with the same keys, no
-// revision comes twice, nobody's word of before counts, and everybody can talk to everybody at every moment.
+// TestUnfinishedRotation backs up in every phase of a rotation, and restores: it goes on with the same keys, nobody's word of
+// before counts, and everybody can talk to everybody at every moment.
 func TestUnfinishedRotation(t *testing.T) {
-	for _, phase := range []plan.Phase{plan.Preparing, plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust} {
+	for _, phase := range []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust} {
 		t.Run(string(phase), func(t *testing.T) {
-			from := rotatingUntil(t, phase)
-			want, was := from.contents(), from.ledger("k8s")
-			d := from.velero()
-			if phase == plan.DistributingTrust || phase == plan.WithdrawingTrust {
-				d = from.backup()
+			t.Parallel()
+			w := rotatingUntil(t, phase)
+			want, was := w.contents(), w.ledger("k8s")
+			if phase == plan.Reissuing {
+				d := w.velero()
+				w.lose()
+				w.restore(d.each(slowDelivery))
+				w.release()
+			} else {
+				text := w.backup()
+				w.lose()
+				w.restoreSlowly(text)
 			}
-			w := target.world(t, from.ns)
-			w.restore(d.each(slowDelivery))
 			w.swept()
 			clock := testingclock.NewFakePassiveClock(time.Now())
 			h := &hosts{w: w, slow: w.disks()}
-			target.operate(t, optionsOf(w, clock))
+			w.operate(clock)
 			w.settled()
 			w.same(want)
 
@@ -219,21 +199,30 @@ func TestUnfinishedRotation(t *testing.T) {
 	}
 }
 
-// unheard lets half an hour pass in which neither an agent nor a person says anything. For ten minutes nothing at all
-// happens; then not more than what needs nobody's word.
+// restoreSlowly is mustRestore, with slowDelivery.
+func (w *world) restoreSlowly(text []byte) {
+	w.t.Helper()
+	archive, err := backup.Parse(bytes.NewReader(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	archive.Objects = dump(archive.Objects).each(slowDelivery)
+	if _, err := (backup.Target{Client: w.api, AuthorityNamespace: w.authority}).Restore(w.t.Context(), archive); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// unheard lets half an hour pass in which neither an agent nor a person says anything. The phase stays, and with it what is
+// trusted and what signs.
 func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
 	w.t.Helper()
 	begin := clock.Now()
 	for clock.Now().Before(begin.Add(30 * time.Minute)) {
-		clock.SetTime(clock.Now().Add(3 * time.Minute))
+		clock.SetTime(clock.Now().Add(5 * time.Minute))
 		w.settled()
 		h.look(clock.Now())
-		l := w.ledger("k8s")
-		if clock.Now().Before(begin.Add(plan.Settling)) && l.Revision != was.Revision {
-			w.t.Fatalf("after %s the ledger made a step: %+v", clock.Now().Sub(begin), l)
-		}
-		if was.Phase() != plan.Preparing && l.Phase() != was.Phase() || l.Phase() == plan.Reissuing && was.Phase() == plan.Preparing {
-			w.t.Fatalf("nobody has said anything, and the phase is %s", l.Phase())
+		if l := w.ledger("k8s"); l.Phase() != was.Phase() || l.BundleRevision != was.BundleRevision {
+			w.t.Fatalf("nobody has said anything, and after %s the ledger is %+v", clock.Now().Sub(begin), l)
 		}
 		if clock.Now().After(begin.Add(plan.Settling)) { // as soon as the gate could open
 			w.awaited()
@@ -241,33 +230,64 @@ func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan
 	}
 }
 
-// awaited checks that the replacement waits for both of whom nothing was heard.
+// awaited checks that the rotation waits for both of whom nothing was heard.
 func (w *world) awaited() {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
 	w.eventually("the agent and the person are waited for", func() error {
 		w.get("k8s", &ca)
-		var pending []string
-		for _, g := range ca.Status.Rotation.Gates {
-			pending = append(pending, g.Pending...)
+		awaits := func(name, reason string) bool {
+			return slices.ContainsFunc(ca.Status.Rotation.Pending, func(p v1alpha1.PendingConsumer) bool {
+				return p.Kind == "NodeCredential" && p.Name == name && p.Reason == reason
+			})
 		}
-		if !slices.Contains(pending, "NodeCredential/agent (AgentSilent)") || !slices.Contains(pending, "NodeCredential/manual") {
-			return fmt.Errorf("pending are %v", pending)
+		if !awaits("agent", v1alpha1.ReasonLeaseExpired) || !awaits("manual", v1alpha1.PendingNotAcknowledged) {
+			return fmt.Errorf("pending are %+v", ca.Status.Rotation.Pending)
 		}
 		return nil
 	})
 }
 
-// finish brings the replacement to its end.
+// TestRotatedTooEarly asks for another CA just after a restore. That waits, and says so, unless the key is compromised.
+func TestRotatedTooEarly(t *testing.T) {
+	w := issued(t)
+	w.mustRestore(saved.archive)
+	w.operate(nil)
+	w.settled()
+	rotate := func(trigger, emergency string) {
+		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+			c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = trigger, emergency
+		})
+	}
+	rotate("wanted", "")
+	c := w.condition(&v1alpha1.ClusterCA{}, "k8s", v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
+	if !strings.Contains(c.Message, "ten minutes") || w.ledger("k8s").Phase() != plan.Completed {
+		t.Errorf("it says %q in phase %s", c.Message, w.ledger("k8s").Phase())
+	}
+	rotate("compromised", "compromised")
+	w.eventually("a compromised key is replaced at once", func() error {
+		if active, _ := w.ledger("k8s").Active(); active.Number < 2 {
+			return fmt.Errorf("generation %d is active", active.Number)
+		}
+		var ca v1alpha1.ClusterCA
+		w.get("k8s", &ca)
+		if r := meta.FindStatusCondition(ca.Status.Conditions, v1alpha1.ReconcilingCondition); r != nil && r.Reason == v1alpha1.ReasonRestoreIncomplete {
+			return fmt.Errorf("it still says %q", r.Message)
+		}
+		return nil
+	})
+}
+
+// finish brings the rotation to its end.
 func (w *world) finish(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
 	w.t.Helper()
-	revision, trust := was.Revision, was.TrustRevision
+	revision, trust := was.Revision, was.BundleRevision
 	for range 60 {
 		l := w.ledger("k8s")
-		if l.Revision < revision || l.TrustRevision < trust {
+		if l.Revision < revision || l.BundleRevision < trust {
 			w.t.Fatalf("the ledger went back to %+v", l)
 		}
-		if revision, trust = l.Revision, l.TrustRevision; l.Phase() == plan.Completed {
+		if revision, trust = l.Revision, l.BundleRevision; l.Phase() == plan.Completed {
 			return
 		}
 		now := w.disks()
@@ -275,9 +295,9 @@ func (w *world) finish(h *hosts, clock *testingclock.FakePassiveClock, was plan.
 		w.acknowledge(clock.Now())
 		w.settled()
 		h.look(clock.Now())
-		clock.SetTime(clock.Now().Add(3 * time.Minute))
+		clock.SetTime(clock.Now().Add(5 * time.Minute))
 		w.settled()
 		h.look(clock.Now())
 	}
-	w.t.Fatalf("the replacement does not end: %+v", w.ledger("k8s"))
+	w.t.Fatalf("the rotation does not end: %+v", w.ledger("k8s"))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"os/exec"
 	"path/filepath"
@@ -22,24 +23,118 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/cli"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/test/testenv"
 )
 
-// world is a namespace of a cluster.
+// world is a namespace, and the authority namespace of its operator.
 type world struct {
 	*cluster
-	t  *testing.T
-	ns string
+	t             *testing.T
+	ns, authority string
 }
 
-func (c *cluster) world(t *testing.T, ns string) *world {
+func newWorld(t *testing.T, ns string) *world {
 	t.Helper()
-	err := c.api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})
-	if client.IgnoreAlreadyExists(err) != nil {
-		t.Fatal(err)
+	w := &world{management, t, ns, ns + "-authority"}
+	w.createNamespaces()
+	return w
+}
+
+func (w *world) createNamespaces() {
+	w.t.Helper()
+	for _, name := range []string{w.ns, w.authority} {
+		err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if client.IgnoreAlreadyExists(err) != nil {
+			w.t.Fatal(err)
+		}
 	}
-	return &world{c, t, ns}
+}
+
+// deleteNamespaces deletes namespaces, and waits until they are gone.
+func (w *world) deleteNamespaces(names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		if err := w.api.Delete(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		w.eventually("namespace "+name+" is gone", func() error {
+			err := w.api.Get(w.t.Context(), client.ObjectKey{Name: name}, &corev1.Namespace{})
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return fmt.Errorf("it is still there: %w", err)
+		})
+	}
+}
+
+// lose deletes everything, the authority namespace too. The namespaces are there again, and empty.
+func (w *world) lose() {
+	w.t.Helper()
+	w.deleteNamespaces(w.ns, w.authority)
+	w.createNamespaces()
+}
+
+// store reads and writes the authority namespace, as whoever administers the PKI can.
+func (w *world) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
+
+// record is what the authority namespace says of a CA; nil where it says nothing.
+func (w *world) record(ca string) *authority.Record {
+	w.t.Helper()
+	r, err := w.store().Live(w.t.Context(), w.ns, ca)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// authoritySecret is the Secret of a CA in the authority namespace.
+func (w *world) authoritySecret(ca string) *corev1.Secret {
+	w.t.Helper()
+	var s corev1.Secret
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: authority.SecretName(w.ns, ca)}, &s); err != nil {
+		w.t.Fatal(err)
+	}
+	return &s
+}
+
+// keys are the keys, certificates and chains in the authority namespace, without the ledgers.
+func (w *world) keys() map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	var list corev1.SecretList
+	if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.authority)); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, s := range list.Items {
+		for key, value := range s.Data {
+			if s.Type == authority.SecretType && key != "ledger.json" {
+				out["Secret "+strings.ReplaceAll(s.Name, "."+w.ns+".", ".")+" "+key] = string(value)
+			}
+		}
+	}
+	return out
+}
+
+// release gives the CAs of the namespace to the one that bears its name now.
+func (w *world) release() {
+	w.t.Helper()
+	if err := w.clusterpki(io.Discard, "authority", "release", "-n", w.ns, "--all"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// clusterpki runs a command of clusterpki.
+func (w *world) clusterpki(out io.Writer, args ...string) error {
+	command := cli.New()
+	command.SetOut(out)
+	command.SetErr(io.Discard)
+	command.SetArgs(append(args, "--kubeconfig", w.file, "--authority-namespace", w.authority))
+	return command.ExecuteContext(w.t.Context())
 }
 
 // kubectl runs kubectl in the repository's root.
@@ -172,7 +267,7 @@ func (w *world) condition(o client.Object, name, kind string, status metav1.Cond
 	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
 		w.get(name, o)
 		c := meta.FindStatusCondition(conditionsOf(o), kind)
-		if c == nil || c.Status != status || c.Reason != reason {
+		if c == nil || c.Status != status || reason != "" && c.Reason != reason {
 			return fmt.Errorf("conditions are %+v", conditionsOf(o))
 		}
 		found = *c
@@ -188,6 +283,13 @@ func (w *world) versions() map[string]string {
 	all := w.resources()
 	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.ConfigMapList{}, &coordinationv1.LeaseList{}} {
 		all = append(all, w.list(list)...)
+	}
+	var decides corev1.SecretList
+	if err := w.api.List(w.t.Context(), &decides, client.InNamespace(w.authority)); err != nil {
+		w.t.Fatal(err)
+	}
+	for i := range decides.Items {
+		all = append(all, &decides.Items[i])
 	}
 	for _, o := range all {
 		out[fmt.Sprintf("%T %s", o, o.GetName())] = o.GetResourceVersion()
@@ -212,10 +314,10 @@ func (w *world) settled() {
 	})
 }
 
-// contents are all bytes of keys, certificates, bundles, kubeconfigs and ledgers.
+// contents are all bytes of keys, certificates, bundles and kubeconfigs, in the namespace and of the authority.
 func (w *world) contents() map[string]string {
 	w.t.Helper()
-	out := map[string]string{}
+	out := w.keys()
 	for _, o := range w.list(&corev1.SecretList{}) {
 		for key, value := range o.(*corev1.Secret).Data {
 			out["Secret "+o.GetName()+" "+key] = string(value)
@@ -249,13 +351,11 @@ func changed(got, want map[string]string) []string {
 
 func (w *world) ledger(ca string) plan.Ledger {
 	w.t.Helper()
-	var cm corev1.ConfigMap
-	w.get(v1alpha1.TrustConfigMapName(ca), &cm)
-	l, err := plan.ParseLedger(cm.Data[v1alpha1.LedgerKey])
-	if err != nil {
-		w.t.Fatal(err)
+	r := w.record(ca)
+	if r == nil {
+		w.t.Fatalf("there is no CA %s", ca)
 	}
-	return l
+	return r.Ledger
 }
 
 // report lets the agent of a host say that everything which was issued to a credential is in use.
@@ -272,7 +372,7 @@ func (w *world) report(credential, host string, at time.Time) {
 		if err := w.api.Get(context.Background(), client.ObjectKey{Namespace: w.ns, Name: credential + "-tls"}, &lease); err != nil {
 			return err
 		}
-		state, err := ack.Contents(&tls, &kubeconfig)
+		state, err := ack.StateOf(&tls, &kubeconfig)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -125,8 +126,8 @@ func (p *Pool) restore(ctx context.Context, plane *Plane) error {
 
 // release ends what Prepare has started, the last first.
 func (p *Pool) release(plane *Plane) {
-	for i := len(plane.stop) - 1; i >= 0; i-- {
-		p.keep(plane.stop[i]())
+	for _, v := range slices.Backward(plane.stop) {
+		p.keep(v())
 	}
 	plane.stop = nil
 }

@@ -12,6 +12,12 @@
 {{- .Values.serviceAccount.name | default (include "clusterpki.name" .) -}}
 {{- end }}
 
+{{/* The namespace of ledgers and keys, by the defaults of `clusterpki manager`. */}}
+{{- define "clusterpki.authorityNamespace" -}}
+{{- $standard := ternary "clusterpki-authority" (printf "%s-authority" .Release.Namespace) (eq .Values.scope "Cluster") -}}
+{{- .Values.authorityNamespace | default $standard -}}
+{{- end }}
+
 {{- define "clusterpki.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

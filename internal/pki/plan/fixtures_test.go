@@ -18,7 +18,7 @@ var key = pki.KeySpec{Algorithm: pki.Ed25519} // the fastest
 // clusterCA is a CA that is made at start.
 func clusterCA(t testing.TB, validity time.Duration) *pki.KeyPair {
 	t.Helper()
-	ca, err := pki.SelfSign(start, pki.Request{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: validity})
+	ca, err := pki.SelfSign(start, pki.CertificateSpec{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: validity})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func clusterCA(t testing.TB, validity time.Duration) *pki.KeyPair {
 // kubelet is a leaf of thirty days from a CA of ten years, with every default of these tests.
 func kubelet(ca *pki.KeyPair, mods ...func(*plan.Desired)) plan.Desired {
 	d := plan.Desired{
-		Request: pki.Request{
+		Spec: pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}},
 			Usages:  []pki.Usage{pki.ClientAuth}, Key: key, Validity: 30 * day,
 		},
@@ -43,9 +43,9 @@ func kubelet(ca *pki.KeyPair, mods ...func(*plan.Desired)) plan.Desired {
 // issue makes what is desired, as a controller would store it.
 func issue(t testing.TB, now time.Time, d plan.Desired) *plan.Observed {
 	t.Helper()
-	pair, err := pki.Issue(now, d.Request, *d.Issuer)
+	pair, err := pki.Issue(now, d.Spec, *d.Issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &plan.Observed{Pair: pair, RequestHash: d.Request.Hash()}
+	return &plan.Observed{Pair: pair, SpecHash: d.Spec.Hash()}
 }

@@ -1,59 +1,58 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// Settling is how long a gate stays shut that has nobody to ask, or whose ledger was restored or rebuilt: the
-// objects of its consumers may not be there yet.
+// Settling is how long a gate stays shut that has nobody to ask, or whose ledger was restored: the objects of its
+// consumers may not be there yet.
 const Settling = 10 * time.Minute
 
-// Peer is one consumer of a CA as the gates see it: what it has acknowledged, never what it was sent.
-// What is absent counts as not acknowledged.
-type Peer struct {
-	Name string
-	Seed uint32 // its place in the waves
-	// Trusts: it verifies others with the CA's bundle. Trust is the ledger's trust revision that it uses.
-	Trusts bool
-	Trust  int64
-	// HasLeaf: it shows a certificate of the CA. Leaf is the generation that signed the one in use, and
+// Consumer is one consumer of a CA as the gates see it: what it is proved to use, never what it was sent.
+// What is absent counts as not proved.
+type Consumer struct {
+	Kind, Name, Host string
+	Seed             uint32 // its place in the waves
+	// RelyingParty: it verifies others with the CA's bundle. Trusts: it uses the present one.
+	RelyingParty bool
+	Trusts       bool
+	// HasLeaf: it presents a certificate of the CA. Leaf is the generation that signed the one in use, and
 	// Issued the one that signed the latest; 0 is none.
 	HasLeaf bool
 	Leaf    int32
 	Issued  int32
-	// Adrift: nothing will ever change it. A gate waits for it until a person has removed it; a wave doesn't.
-	Adrift bool
-	// Note is, in a word, why it has not acknowledged; "" where that is not known.
-	Note string
+	// Mounted: what its Secrets hold, which is then what Trusts and Leaf say, counts as in use after Delay. Changed is when they
+	// last changed or, where one is missing, now.
+	Mounted bool
+	Delay   time.Duration
+	Changed time.Time
+	// Denied: what was seen on the wire is not what its Secrets hold.
+	Denied bool
+	// Orphaned: nothing will ever change it. A gate waits for it until a person has removed it; a wave does not.
+	Orphaned bool
+	// Reason is why it has not acknowledged; "" where nothing is missing but what the fields above say. Since is when that began.
+	Reason string
+	Since  time.Time
 }
 
-// pending is how a gate names it.
-func (p Peer) pending() string {
-	if p.Note == "" {
-		return p.Name
-	}
-	return p.Name + " (" + p.Note + ")"
-}
+// of says whether the consumer presents a certificate of a generation, and will go on doing so.
+func (c Consumer) of(g Generation) bool { return c.Leaf == g.Number && c.Issued == g.Number }
 
-// of says whether the peer uses a certificate of a generation, and will go on doing so.
-func (p Peer) of(g Generation) bool { return p.Leaf == g.Number && p.Issued == g.Number }
-
-// Seen is what a step is decided from, read when it is decided.
-type Seen struct {
-	// Stored are the generations whose Secret was read back and holds what the ledger says.
-	Stored map[int32]bool
-	Peers  []Peer
+// Observation is what a step is decided from, read when it is decided.
+type Observation struct {
+	Consumers []Consumer
 	// Created is when the object that holds the ledger was created.
 	Created time.Time
 }
 
 // Gate is what a phase waits for.
 type Gate struct {
-	Name         Phase
+	Phase        Phase
 	Acknowledged int
 	Required     int
-	Pending      []string // names, in order
+	Pending      []Consumer // in the order of kinds and names
 	// Settling says that it also waits for consumers that may not be there yet.
 	Settling bool
 }
@@ -61,118 +60,185 @@ type Gate struct {
 // Open says whether nothing is pending.
 func (g Gate) Open() bool { return g.Acknowledged == g.Required && !g.Settling }
 
+// ReasonPropagating is of a consumer whose mounted Secrets hold what they should, for less than its delay.
+const ReasonPropagating = "Propagating"
+
+// LongestWrite bounds how long the operator waits for a write: what a Secret is noted to hold since a moment, it has held no
+// later than that after it.
+const LongestWrite = 2 * time.Minute
+
 // gates are the questions that must be answered with yes by every consumer before a phase ends.
 type gates struct {
-	stored, trusted, reissued, withdrawn bool
+	trusted, reissued, withdrawn bool
 }
 
 // allGates is what the operator runs with. A test takes single ones away to show that each is needed.
-var allGates = gates{true, true, true, true}
+var allGates = gates{true, true, true}
 
 // GateOf is the gate of the present phase.
-func (l Ledger) GateOf(now time.Time, seen Seen) Gate { return l.gate(now, seen, allGates) }
+func (l Ledger) GateOf(now time.Time, seen Observation) Gate { return l.gate(now, seen, allGates) }
 
-func (l Ledger) gate(now time.Time, seen Seen, on gates) Gate {
-	g := Gate{Name: l.Phase()}
-	switch g.Name {
-	case Completed:
+func (l Ledger) gate(now time.Time, seen Observation, on gates) Gate {
+	g := Gate{Phase: l.Phase()}
+	if g.Phase == Completed {
 		return g
-	case Preparing:
-		if next := l.in(Staged); next != nil {
-			g.ask("Secret/"+next.SecretName, seen.has(*next, on))
-		}
-		return g
-	default:
 	}
-	for _, p := range seen.Peers {
-		if asked, ok := l.question(g.Name, p, on); asked {
-			g.ask(p.pending(), ok)
+	for _, c := range seen.Consumers {
+		asked, right := l.question(g.Phase, c)
+		if !asked {
+			continue
 		}
+		ok := right && !c.Denied
+		if ok && c.Mounted && !l.inUse(now, c) {
+			c.Reason, ok = ReasonPropagating, false
+		}
+		g.ask(c, ok || !on.asks(g.Phase))
 	}
-	slices.Sort(g.Pending)
+	slices.SortFunc(g.Pending, func(a, b Consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
 	g.Settling = l.settling(now, seen, g)
 	return g
 }
 
-// settling says whether consumers may yet appear: nobody is there, the ledger was rebuilt, or it is older than the object
-// that holds it, and so was brought back together with them.
-func (l Ledger) settling(now time.Time, seen Seen, g Gate) bool {
-	switch {
-	case l.Cause == LedgerRebuilt && now.Before(l.Started.Add(Settling)):
-		return true
-	case seen.Created.After(l.Since):
-		return now.Before(seen.Created.Add(Settling))
-	default:
-		return g.Required == 0 && now.Before(l.Since.Add(Settling))
-	}
-}
-
-// question is what a phase asks one consumer, and the answer.
-func (l Ledger) question(phase Phase, p Peer, on gates) (asked, ok bool) {
-	signing, _ := l.Signing()
-	switch phase {
-	case DistributingTrust:
-		return p.Trusts, p.Trust >= l.TrustRevision || !on.trusted
-	case Reissuing:
-		return p.HasLeaf, p.of(signing) || !on.reissued
-	case WithdrawingTrust:
-		ok = !p.Trusts || p.Trust >= l.TrustRevision
-		if l.Emergency { // nobody was asked before
-			return p.Trusts || p.HasLeaf, ok && (!p.HasLeaf || p.of(signing))
-		}
-		return p.Trusts, ok || !on.withdrawn
-	default:
-		return false, true
-	}
-}
-
-func (g *Gate) ask(name string, ok bool) {
+func (g *Gate) ask(c Consumer, ok bool) {
 	g.Required++
 	if ok {
 		g.Acknowledged++
 		return
 	}
-	g.Pending = append(g.Pending, name)
+	g.Pending = append(g.Pending, c)
 }
 
-// has says whether a generation's key is there.
-func (s Seen) has(g Generation, on gates) bool { return s.Stored[g.Number] || !on.stored }
+func (on gates) asks(p Phase) bool {
+	return p == DistributingTrust && on.trusted || p == Reissuing && on.reissued || p == WithdrawingTrust && on.withdrawn
+}
 
-// Everyone is the wave that lets all leaves be issued again.
-const Everyone = 1 << 32
+// settling says whether consumers may yet appear: nobody is there, or the ledger is older than the object that holds it,
+// and so was restored together with them.
+func (l Ledger) settling(now time.Time, seen Observation, g Gate) bool {
+	if seen.Created.After(l.Since) {
+		return !l.Restored(now, seen).IsZero()
+	}
+	return g.Required == 0 && now.Before(l.Since.Add(Settling))
+}
 
-// Admits says whether the leaf of this seed may be issued again, where its certificate is of a generation that
-// no longer signs and is still trusted.
-func (l Ledger) Admits(seed uint32) bool { return l.in(Retiring) == nil || uint64(seed) < l.Wave }
+// Restored is until when consumers may be missing because the ledger was restored just now, with them or before them; zero: it
+// was not. It is older than the object that holds it.
+func (l Ledger) Restored(now time.Time, seen Observation) time.Time {
+	if until := seen.Created.Add(Settling); seen.Created.After(l.Since) && now.Before(until) {
+		return until
+	}
+	return time.Time{}
+}
 
-// admit lets as many further leaves be issued again as may be on their way at one time.
-func (l Ledger) admit(limit int, seen Seen) (Ledger, Transition) {
-	signing, _ := l.Signing()
-	flying, waiting := 0, []uint32{}
-	for _, p := range seen.Peers {
-		switch {
-		case !p.HasLeaf || p.Adrift || p.of(signing):
-		case l.Admits(p.Seed) || p.Issued == signing.Number:
-			flying++
-		default:
-			waiting = append(waiting, p.Seed)
+// question is what a phase asks one consumer, and whether what is known of it is right.
+func (l Ledger) question(phase Phase, c Consumer) (asked, right bool) {
+	active, _ := l.Active()
+	switch phase {
+	case DistributingTrust:
+		return c.RelyingParty, c.Trusts
+	case Reissuing:
+		return c.HasLeaf, c.of(active)
+	case WithdrawingTrust:
+		right = !c.RelyingParty || c.Trusts
+		if l.Rotation != nil && l.Rotation.Emergency { // nobody was asked before
+			return c.RelyingParty || c.HasLeaf, right && (!c.HasLeaf || c.of(active))
+		}
+		return c.RelyingParty, right
+	default:
+		return false, true
+	}
+}
+
+// inUse says whether what the mounted Secrets of a consumer hold counts as in use: its delay has passed since they were seen
+// to be right. That was when all that are waited for were, or when they last changed, if that was later; and no later than the
+// longest write after they changed, whatever others do.
+func (l Ledger) inUse(now time.Time, c Consumer) bool {
+	if l.Phase() == Reissuing {
+		if uint64(c.Seed) < l.Settled && !now.Before(c.Changed.Add(c.Delay)) { // unless it was repaired since
+			return true
+		}
+		if !l.Admits(c.Seed) { // its turn comes, whatever its Secret holds by chance
+			return false
 		}
 	}
-	free := limit - flying
-	if limit <= 0 {
-		free = len(waiting)
+	since := c.Changed.Add(LongestWrite)
+	if !l.Arrival.IsZero() && l.Arrival.Before(since) {
+		since = l.Arrival
 	}
-	wave := l.Wave
-	switch slices.Sort(waiting); {
-	case free >= len(waiting):
-		wave = Everyone
-	case free > 0:
-		wave = uint64(waiting[free-1]) + 1
+	if c.Changed.After(since) {
+		since = c.Changed
 	}
-	if wave == l.Wave {
+	return !now.Before(since.Add(c.Delay))
+}
+
+// arrive records when the mounted Secrets that the phase, or the wave, waits for are seen to hold what they should, or that
+// one of them no longer does: the delay begins anew. One that came, or was made anew, after that moment has a delay of its
+// own, and starts no other's anew.
+func (l Ledger) arrive(now time.Time, seen Observation) (Ledger, Transition) {
+	phase, mounted, right := l.Phase(), false, true
+	for _, c := range seen.Consumers {
+		asked, ok := l.question(phase, c)
+		if !asked || !c.Mounted || phase == Reissuing && !l.Admits(c.Seed) {
+			continue
+		}
+		mounted = true
+		right = right && (ok || !l.Arrival.IsZero() && c.Changed.After(l.Arrival))
+	}
+	if !mounted || right == !l.Arrival.IsZero() {
 		return l, Nothing
 	}
-	l = l.edited(false)
-	l.Wave = wave
+	l.Revision++
+	if right {
+		l.Arrival = second(now)
+	} else {
+		l.Arrival, l.Settled = time.Time{}, 0
+	}
+	return l, Arrive
+}
+
+// Everyone is the wave that lets all leaves be re-issued.
+const Everyone = 1 << 32
+
+// Admits says whether the leaf of this seed may be re-issued, where its certificate is of a generation that
+// is no longer active and is still trusted.
+func (l Ledger) Admits(seed uint32) bool { return l.in(Retiring) == nil || uint64(seed) < l.Wave }
+
+// reissue lets as many further leaves be re-issued as may be on their way at one time. The next wave does not begin
+// while mounted Secrets of this one are on their way: the delay would begin anew for them.
+func (l Ledger) reissue(now time.Time, limit int, seen Observation) (Ledger, Transition) {
+	gate := l.gate(now, seen, allGates)
+	pending := func(c Consumer) bool {
+		return slices.ContainsFunc(gate.Pending, func(p Consumer) bool { return p.Kind == c.Kind && p.Name == c.Name })
+	}
+	active, _ := l.Active()
+	flying, waiting, mounted := 0, []uint32{}, false
+	for _, c := range seen.Consumers {
+		switch {
+		case !c.HasLeaf || c.Orphaned || !pending(c):
+		case l.Admits(c.Seed) || c.Issued == active.Number && !c.Mounted:
+			flying++
+			mounted = mounted || c.Mounted && !c.Denied
+		default:
+			waiting = append(waiting, c.Seed)
+		}
+	}
+	wave := l.nextWave(limit-flying, limit <= 0, waiting)
+	if mounted || wave == l.Wave {
+		return l.arrive(now, seen)
+	}
+	l.Revision++
+	l.Settled, l.Wave, l.Arrival = l.Wave, wave, time.Time{}
 	return l, Admit
+}
+
+// nextWave is the wave that lets so many more leaves be re-issued; without a limit, all.
+func (l Ledger) nextWave(free int, unlimited bool, waiting []uint32) uint64 {
+	switch slices.Sort(waiting); {
+	case unlimited, free >= len(waiting):
+		return Everyone
+	case free > 0:
+		return uint64(waiting[free-1]) + 1
+	default:
+		return l.Wave
+	}
 }

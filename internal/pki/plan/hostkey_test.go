@@ -29,13 +29,13 @@ func onHost(public crypto.PublicKey) func(*plan.Desired) {
 func TestDecideForAHostsKey(t *testing.T) {
 	ca, other := clusterCA(t, 3650*day), clusterCA(t, 3650*day)
 	mine, another := newKey(t), newKey(t)
-	pair, err := pki.IssueFor(start, kubelet(ca).Request, mine, *ca)
+	pair, err := pki.IssueFor(start, kubelet(ca).Spec, mine, *ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := &plan.Observed{Pair: pair, RequestHash: kubelet(ca).Request.Hash()}
+	good := &plan.Observed{Pair: pair, SpecHash: kubelet(ca).Spec.Hash()}
 	unreadable := &plan.Observed{Err: errors.New("no PEM certificate found")}
-	longer := func(d *plan.Desired) { d.Request.Validity *= 2 }
+	longer := func(d *plan.Desired) { d.Spec.Validity *= 2 }
 	for name, tc := range map[string]struct {
 		d      plan.Desired
 		o      *plan.Observed

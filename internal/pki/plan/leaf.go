@@ -11,11 +11,11 @@ import (
 
 // Desired is what a leaf should be.
 type Desired struct {
-	Request     pki.Request
+	Spec        pki.CertificateSpec
 	RenewBefore time.Duration // 0: a third of the validity
 	Seed        uint32
 	Issuer      *pki.KeyPair // nil: no CA can sign now
-	// Accepted are roots that are good enough beside Issuer's, as long as the leaf's turn to be issued again by
+	// Accepted are roots that are good enough beside Issuer's, as long as the leaf's turn to be re-issued by
 	// another key of its CA has not come.
 	Accepted []*x509.Certificate
 	// KeyOnHost says that the host has the key. HostKey is its public half, for which every certificate is issued; nil
@@ -28,9 +28,9 @@ type Desired struct {
 
 // Observed is what a leaf's Secret holds.
 type Observed struct {
-	Pair        pki.KeyPair // without its key where that is on the host
-	Err         error       // why Pair could not be read; pki.ErrKeyMismatch among others
-	RequestHash string      // of the request that was issued
+	Pair     pki.KeyPair // without its key where that is on the host
+	Err      error       // why Pair could not be read; pki.ErrKeyMismatch among others
+	SpecHash string      // of the request that was issued
 }
 
 // Decide says what to do about a leaf. A nil Observed stands for a Secret that is not there.
@@ -86,17 +86,17 @@ func readable(_ time.Time, _ Desired, o *Observed) (Reason, string) {
 // asRequested compares what was asked for, never the length that was issued: a leaf cut short by its
 // CA would otherwise be re-issued for ever.
 func asRequested(_ time.Time, d Desired, o *Observed) (Reason, string) {
-	if o.RequestHash == d.Request.Hash() {
+	if o.SpecHash == d.Spec.Hash() {
 		return "", ""
 	}
-	if diff := d.Request.Difference(o.Pair.Cert); diff != "" {
+	if diff := d.Spec.Difference(o.Pair.Cert); diff != "" {
 		return RequestChanged, diff
 	}
 	return RequestChanged, "it was issued for another validity"
 }
 
 func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
-	if diff := d.Request.Difference(o.Pair.Cert); diff != "" {
+	if diff := d.Spec.Difference(o.Pair.Cert); diff != "" {
 		return Tampered, diff
 	}
 	return "", ""
@@ -141,7 +141,7 @@ func RenewalTime(d Desired, cert *x509.Certificate) time.Time {
 	}
 	before := d.RenewBefore
 	if before == 0 {
-		before = d.Request.Validity / 3
+		before = d.Spec.Validity / 3
 	}
 	return RenewAt(cert.NotBefore, cert.NotAfter, before, d.Seed)
 }

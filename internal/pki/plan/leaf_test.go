@@ -79,12 +79,12 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 	ca, other := clusterCA(t, 3650*day), clusterCA(t, 3650*day)
 	d := kubelet(ca)
 	good := issue(t, start, d)
-	changed := func(mod func(*pki.Request)) plan.Desired { c := d; mod(&c.Request); return c }
-	longer := changed(func(r *pki.Request) { r.Validity *= 2 })
-	renamed := changed(func(r *pki.Request) { r.Subject.CommonName = "system:node:k8s-node2" })
+	changed := func(mod func(*pki.CertificateSpec)) plan.Desired { c := d; mod(&c.Spec); return c }
+	longer := changed(func(r *pki.CertificateSpec) { r.Validity *= 2 })
+	renamed := changed(func(r *pki.CertificateSpec) { r.Subject.CommonName = "system:node:k8s-node2" })
 	moved := kubelet(other)
 	foreign := issue(t, start, renamed)
-	foreign.RequestHash = d.Request.Hash()
+	foreign.SpecHash = d.Spec.Hash()
 	old := issue(t, start.Add(-300*day), kubelet(oldCA(t)))
 	unreadable := &plan.Observed{Err: errors.New("no PEM certificate found")}
 	mismatched := &plan.Observed{Err: fmt.Errorf("Secret n1-tls: %w", pki.ErrKeyMismatch)}
@@ -126,13 +126,13 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 }
 
 func renamedFor(d plan.Desired) plan.Desired {
-	d.Request.Subject.CommonName = "system:node:k8s-node3"
+	d.Spec.Subject.CommonName = "system:node:k8s-node3"
 	return d
 }
 
 func oldCA(t *testing.T) *pki.KeyPair {
 	t.Helper()
-	ca, err := pki.SelfSign(start.Add(-400*day), pki.Request{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: 365 * day})
+	ca, err := pki.SelfSign(start.Add(-400*day), pki.CertificateSpec{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: 365 * day})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestDecideWithoutIssuer(t *testing.T) {
 	noIssuer(&d)
 	wantEnd := good.Pair.Cert.NotAfter
 	longer := d
-	longer.Request.Validity *= 2
+	longer.Spec.Validity *= 2
 	for name, tc := range map[string]struct {
 		d    plan.Desired
 		o    *plan.Observed

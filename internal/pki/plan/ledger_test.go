@@ -1,35 +1,59 @@
 package plan_test
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
+// at is a moment in whole seconds, so many after the beginning of these tests.
+func at(after time.Duration) time.Time { return start.UTC().Truncate(time.Second).Add(after) }
+
+// ledger has generations 1, 2, ... in some states. The last that is not out of the bundle was made for spec "b", all others for "a".
 func ledger(states ...plan.State) plan.Ledger {
-	l := plan.Ledger{Revision: int64(len(states))}
+	l := plan.Ledger{Revision: 10, BundleRevision: 9, Last: int32(len(states)), Since: at(0)}
 	for i, s := range states {
-		n := int32(i + 1)
-		l.Generations = append(l.Generations, plan.Generation{
-			Number: n, State: s, SecretName: plan.GenerationSecretName("ca", n, "v1:x"), RequestHash: "v1:x", SHA256: "00",
-		})
+		g := plan.Generation{Number: int32(i + 1), State: s, SpecHash: "a", SHA256: "00"}
+		if i == len(states)-1 && len(states) > 1 && s != plan.Withdrawn {
+			g.SpecHash = "b"
+		}
+		l.Generations = append(l.Generations, g)
 	}
 	return l
 }
 
+func stored(t testing.TB, l plan.Ledger) []byte {
+	t.Helper()
+	text, err := json.Marshal(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// full has every field of a ledger.
+func full() plan.Ledger {
+	l := ledger(plan.Retiring, plan.Active)
+	l.Wave, l.Settled, l.Arrival, l.Triggers = plan.Everyone, 7, at(time.Minute), []string{"2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"}
+	l.Generations[1].Anchor, l.Generations[1].Root, l.Generations[1].Trigger = "ab", true, "2026-11"
+	l.Generations[1].Parent, l.Generations[1].NotAfter = plan.Parent{Name: "root", UID: "u", Generation: 3}, at(day)
+	l.Rotation = &plan.Rotation{
+		From: 1, To: 2, Cause: plan.TriggerChanged, Trigger: "2026-11", Start: at(0), SameKey: true, Emergency: true,
+		Phases: []plan.PhaseTime{{Name: plan.DistributingTrust, Start: at(0), End: at(time.Second)}, {Name: plan.Reissuing, Start: at(time.Second)}},
+	}
+	l.LastRotation = &plan.Rotation{From: 1, To: 1, Cause: plan.SpecChanged, Start: at(-day), End: at(0), Result: plan.RolledBack}
+	return l
+}
+
 func TestLedgerRoundTrip(t *testing.T) {
-	for _, l := range []plan.Ledger{
-		ledger(plan.Signing), ledger(plan.Retiring, plan.Signing), ledger(plan.Signing, plan.Trusted),
-		ledger(plan.Retiring, plan.Signing, plan.Trusted, plan.Staged),
-	} {
-		text, err := l.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, l := range []plan.Ledger{ledger(plan.Active), ledger(plan.Retiring, plan.Active), ledger(plan.Active, plan.Trusted), full(), full().Tombstone()} {
+		text := stored(t, l)
 		back, err := plan.ParseLedger(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -37,55 +61,56 @@ func TestLedgerRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(l, back); diff != "" {
 			t.Errorf("another ledger comes back:\n%s", diff)
 		}
-		if again, _ := back.Encode(); again != text {
-			t.Errorf("equal ledgers give %s and %s", text, again)
-		}
 	}
 }
 
-// The ledger is stored in the cluster: the next version of the operator must read what this one wrote.
+// The ledger is stored: the next version of the operator must read what this one wrote.
 func TestLedgerFormat(t *testing.T) {
-	const text = `{"revision":2,"generations":[` +
-		`{"number":1,"state":"Retiring","secretName":"ca-g1-cfabe03d","requestHash":"v1:x","sha256":"00"},` +
-		`{"number":2,"state":"Signing","secretName":"ca-g2-638483e0","requestHash":"v1:x","sha256":"00"}]}`
-	if got, err := ledger(plan.Retiring, plan.Signing).Encode(); err != nil || got != text {
-		t.Errorf("the ledger is written as\n%s instead of\n%s", got, text)
+	const text = `{"revision":10,"bundleRevision":9,"last":2,"since":"2026-03-14T14:09:26Z","generations":[` +
+		`{"number":1,"state":"Retiring","specHash":"a","sha256":"00"},` +
+		`{"number":2,"state":"Active","specHash":"b","sha256":"00","anchor":"ab","root":true,"parent":{"name":"root","uid":"u","generation":3},` +
+		`"trigger":"2026-11","notAfter":"2026-03-15T14:09:26Z"}],` +
+		`"wave":4294967296,"arrival":"2026-03-14T14:10:26Z","settled":7,` +
+		`"rotation":{"from":1,"to":2,"cause":"TriggerChanged","trigger":"2026-11","start":"2026-03-14T14:09:26Z","sameKey":true,"emergency":true,"phases":[` +
+		`{"name":"DistributingTrust","start":"2026-03-14T14:09:26Z","end":"2026-03-14T14:09:27Z"},{"name":"Reissuing","start":"2026-03-14T14:09:27Z"}]},` +
+		`"lastRotation":{"from":1,"to":1,"cause":"SpecChanged","start":"2026-03-13T14:09:26Z","end":"2026-03-14T14:09:26Z","result":"RolledBack"},` +
+		`"triggers":["2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"]}`
+	if diff := cmp.Diff(text, string(stored(t, full()))); diff != "" {
+		t.Errorf("the ledger is written otherwise:\n%s", diff)
+	}
+	if got := string(stored(t, ledger(plan.Active).Tombstone())); got != `{"revision":11,"bundleRevision":9,"last":1}` {
+		t.Errorf("a tombstone is written as %s", got)
 	}
 }
 
 func TestParseLedgerRefuses(t *testing.T) {
-	encode := func(l plan.Ledger) string {
-		text, err := l.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return text
-	}
-	numbered := func(numbers ...int32) plan.Ledger {
-		l := ledger(plan.Signing, plan.Trusted)
-		for i, n := range numbers {
-			l.Generations[i].Number = n
-		}
-		return l
+	changed := func(mod func(*plan.Ledger)) string {
+		l := ledger(plan.Active, plan.Trusted)
+		mod(&l)
+		return string(stored(t, l))
 	}
 	for name, tc := range map[string]struct{ text, want string }{
-		"nothing":             {"", "malformed ledger"},
-		"no JSON":             {"revision: 1", "malformed ledger"},
-		"cut short":           {encode(ledger(plan.Signing))[:30], "malformed ledger"},
-		"something after it":  {encode(ledger(plan.Signing)) + "{}", "malformed ledger"},
-		"a list":              {"[]", "malformed ledger"},
-		"a number too large":  {`{"generations":[{"number":2147483648,"state":"Signing"}]}`, "malformed ledger"},
-		"null":                {"null", "names 0 signing"},
-		"empty":               {"{}", "names 0 signing"},
-		"none signs":          {encode(ledger(plan.Retiring, plan.Trusted)), "names 0 signing"},
-		"two sign":            {encode(ledger(plan.Signing, plan.Signing)), "names 2 signing"},
-		"unknown state":       {encode(ledger(plan.Signing, "Revoked")), `generation 2 of the ledger has the unknown state "Revoked"`},
-		"no state":            {encode(ledger(plan.Signing, "")), "unknown state"},
-		"a generation twice":  {encode(numbered(2, 2)), "generation 2 twice"},
-		"generation 0":        {encode(numbered(1, 0)), "generation 0"},
-		"negative generation": {encode(numbered(-1, 1)), "generation -1"},
+		"nothing":            {"", "malformed ledger"},
+		"no JSON":            {"revision: 1", "malformed ledger"},
+		"cut short":          {string(stored(t, ledger(plan.Active)))[:30], "malformed ledger"},
+		"something after it": {string(stored(t, ledger(plan.Active))) + "{}", "malformed ledger"},
+		"a list":             {"[]", "malformed ledger"},
+		"a number too large": {`{"revision":1,"generations":[{"number":2147483648,"state":"Active"}]}`, "malformed ledger"},
+		"null":               {"null", "no revision"},
+		"empty":              {"{}", "no revision"},
+		"revision 0":         {changed(func(l *plan.Ledger) { l.Revision = 0 }), "no revision"},
+		"none is active":     {changed(func(l *plan.Ledger) { l.Generations[0].State = plan.Retiring }), "0 active generations"},
+		"two are active":     {changed(func(l *plan.Ledger) { l.Generations[1].State = plan.Active }), "2 active generations"},
+		"unknown state":      {changed(func(l *plan.Ledger) { l.Generations[1].State = "Revoked" }), `generation 2 of the ledger has the unknown state "Revoked"`},
+		"no state":           {changed(func(l *plan.Ledger) { l.Generations[1].State = "" }), "unknown state"},
+		"a generation twice": {changed(func(l *plan.Ledger) { l.Generations[1].Number = 1 }), "generation 1 twice"},
+		"generation 0":       {changed(func(l *plan.Ledger) { l.Generations[1].Number = 0 }), "generation 0"},
+		"generation -1":      {changed(func(l *plan.Ledger) { l.Generations[1].Number = -1 }), "generation -1"},
+		"beyond the last":    {changed(func(l *plan.Ledger) { l.Last = 1 }), "generation 2"},
+		"too many": {string(stored(t, ledger(plan.Active, plan.Withdrawn, plan.Withdrawn, plan.Withdrawn, plan.Withdrawn, plan.Withdrawn, plan.Withdrawn,
+			plan.Withdrawn, plan.Withdrawn))), "9 generations, more than 8"},
 	} {
-		if l, err := plan.ParseLedger(tc.text); err == nil || !strings.Contains(err.Error(), tc.want) || len(l.Generations) > 0 {
+		if l, err := plan.ParseLedger([]byte(tc.text)); err == nil || !strings.Contains(err.Error(), tc.want) || len(l.Generations) > 0 {
 			t.Errorf("%s: %v, %v; want an error with %q", name, l, err, tc.want)
 		}
 	}
@@ -93,18 +118,19 @@ func TestParseLedgerRefuses(t *testing.T) {
 
 func TestPublished(t *testing.T) {
 	for name, tc := range map[string]struct {
-		l    plan.Ledger
-		want []int32
-		sign int32
+		l      plan.Ledger
+		want   []int32
+		active int32
 	}{
-		"one":                 {ledger(plan.Signing), []int32{1}, 1},
-		"the next is staged":  {ledger(plan.Signing, plan.Staged), []int32{1}, 1},
-		"the next is trusted": {ledger(plan.Signing, plan.Trusted), []int32{1, 2}, 1},
-		"the next signs":      {ledger(plan.Retiring, plan.Signing), []int32{1, 2}, 2},
-		"many":                {ledger(plan.Retiring, plan.Retiring, plan.Signing, plan.Trusted, plan.Trusted), []int32{1, 2, 3, 4, 5}, 3},
-		"nobody signs":        {ledger(plan.Trusted, plan.Retiring), []int32{1, 2}, 0},
-		"nothing":             {plan.Ledger{}, nil, 0},
+		"one":                 {ledger(plan.Active), []int32{1}, 1},
+		"the next is trusted": {ledger(plan.Active, plan.Trusted), []int32{1, 2}, 1},
+		"the next is active":  {ledger(plan.Retiring, plan.Active), []int32{1, 2}, 2},
+		"one is withdrawn":    {ledger(plan.Withdrawn, plan.Active), []int32{2}, 2},
+		"rolled back":         {ledger(plan.Active, plan.Withdrawn), []int32{1}, 1},
+		"a tombstone":         {ledger(plan.Active).Tombstone(), nil, 0},
 	} {
+		slices.Reverse(tc.l.Generations)
+		before := slices.Clone(tc.l.Generations)
 		var got []int32
 		for _, g := range tc.l.Published() {
 			got = append(got, g.Number)
@@ -112,51 +138,74 @@ func TestPublished(t *testing.T) {
 		if !slices.Equal(got, tc.want) {
 			t.Errorf("%s: published %v, want %v", name, got, tc.want)
 		}
-		if g, ok := tc.l.Signing(); g.Number != tc.sign || ok != (tc.sign != 0) {
-			t.Errorf("%s: %d signs (%v), want %d", name, g.Number, ok, tc.sign)
+		if g, ok := tc.l.Active(); g.Number != tc.active || ok != (tc.active != 0) {
+			t.Errorf("%s: %d is active (%v), want %d", name, g.Number, ok, tc.active)
 		}
-	}
-	if l := ledger(plan.Retiring, plan.Signing); l.Published() == nil || l.Generations[0].Number != 1 {
-		t.Error("Published reorders the ledger")
+		if !slices.Equal(before, tc.l.Generations) {
+			t.Errorf("%s: Published reorders the ledger", name)
+		}
 	}
 }
 
-// What parses has one signing generation, publishes it and each once, in order, and survives being stored.
+// TestNumbersGoOn through the life of a CA, its end and the next CA of its name. So do revisions and former triggers.
+func TestNumbersGoOn(t *testing.T) {
+	l := plan.Begin(start, plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t1"})
+	if err := l.Check(); err != nil || l.Revision != 1 || l.BundleRevision != 1 || l.Last != 1 || l.NextNumber() != 2 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	if !l.Since.Equal(at(time.Second)) {
+		t.Errorf("a fraction of a second is rounded to %v", l.Since)
+	}
+	l, _ = l.Enter(start, plan.Generation{Number: l.NextNumber(), SpecHash: "b"}, plan.Want{SpecHash: "b", Trigger: "t1"})
+	gone := l.Tombstone()
+	if err := gone.Check(); err != nil || gone.Revision != 3 || len(gone.Generations) != 0 || gone.NextNumber() != 3 {
+		t.Fatalf("%+v, %v", gone, err)
+	}
+	if _, tr := gone.Step(start, plan.Want{SpecHash: "c", Trigger: "t2"}, plan.Observation{}); tr != plan.Nothing {
+		t.Errorf("a tombstone makes the step %q", tr)
+	}
+	again := plan.Begin(start, gone, plan.Generation{Number: gone.NextNumber(), SpecHash: "b"})
+	if err := again.Check(); err != nil || again.Revision != 4 || again.Last != 3 || again.Names(1) || !again.Names(3) {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	if c := again.CauseOf(plan.Want{SpecHash: "b", Trigger: "t1"}); c != "" {
+		t.Errorf("a trigger of the CA that was destroyed starts a rotation: %s", c)
+	}
+}
+
+// What parses has one active generation, publishes it and each once, in order, survives being stored, and can be stepped.
 func FuzzParseLedger(f *testing.F) {
 	for _, l := range []plan.Ledger{
-		ledger(plan.Signing), ledger(plan.Retiring, plan.Signing, plan.Trusted, plan.Staged), ledger(plan.Signing, plan.Signing), {},
+		ledger(plan.Active), ledger(plan.Retiring, plan.Active, plan.Trusted, plan.Withdrawn), ledger(plan.Active, plan.Active), full(), {},
 	} {
-		text, err := l.Encode()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
+		f.Add(stored(f, l))
 	}
-	f.Add("")
-	f.Add("null")
-	f.Add(`{"GENERATIONS":[{"number":1,"state":"Signing","secretName":"\ud800"}],"revision":9223372036854775807}`)
-	f.Add(`{"generations":[{"number":2147483647,"state":"Signing"},{"number":1,"state":"Trusted"}]}`)
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Add([]byte(""))
+	f.Add([]byte("null"))
+	f.Add([]byte(`{"GENERATIONS":[{"number":1,"state":"Active","specHash":"\ud800"}],"revision":9223372036854775807,"last":2147483647}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := plan.ParseLedger(text)
 		if err != nil {
 			return
 		}
-		signing, ok := l.Signing()
+		active, ok := l.Active()
 		published := l.Published()
-		if !ok || !slices.Contains(published, signing) {
-			t.Fatalf("%+v signs, %+v is published", signing, published)
+		if ok != (len(l.Generations) > 0) || ok && !slices.Contains(published, active) {
+			t.Fatalf("%+v is active, %+v is published", active, published)
 		}
 		for i, g := range published {
-			if g.State == plan.Staged || g.State == plan.Withdrawn || g.State == plan.Abandoned || i > 0 && published[i-1].Number >= g.Number {
+			if g.State == plan.Withdrawn || i > 0 && published[i-1].Number >= g.Number {
 				t.Fatalf("published in the order %+v", published)
 			}
 		}
-		stored, err := l.Encode()
-		if err != nil {
-			t.Fatal(err)
+		once := stored(t, l)
+		if back, err := plan.ParseLedger(once); err != nil || string(stored(t, back)) != string(once) {
+			t.Fatalf("%s comes back as %+v, %v", once, back, err)
 		}
-		if back, err := plan.ParseLedger(stored); err != nil || !cmp.Equal(back, l) {
-			t.Fatalf("%+v comes back as %+v, %v", l, back, err)
+		before := string(once)
+		_, _ = l.Step(at(day), plan.Want{SpecHash: "x", MaxUnavailable: 1}, plan.Observation{Consumers: []plan.Consumer{{Kind: "k", HasLeaf: true}}})
+		if string(stored(t, l)) != before {
+			t.Fatal("a step changes the ledger that it was made from")
 		}
 	})
 }

@@ -54,7 +54,7 @@ func TestALeafsWholeLife(t *testing.T) {
 		"too little left of the CA for another":     {time.Hour, 10 * time.Minute, seed(0), 8},
 	} {
 		d := kubelet(clusterCA(t, tc.ca), tc.mod)
-		d.Request.Validity = tc.leaf
+		d.Spec.Validity = tc.leaf
 		issued, last := live(t, d, 1000)
 		if len(issued) != tc.want {
 			t.Errorf("%s: issued %d times, want %d", name, len(issued), tc.want)
@@ -67,7 +67,7 @@ func TestALeafsWholeLife(t *testing.T) {
 
 func TestANewCAReissuesOnce(t *testing.T) {
 	old, young := clusterCA(t, 365*day), clusterCA(t, 3650*day)
-	d := kubelet(old, func(d *plan.Desired) { d.Request.Validity = 9000 * day }) // cut short by its CA
+	d := kubelet(old, func(d *plan.Desired) { d.Spec.Validity = 9000 * day }) // cut short by its CA
 	o := issue(t, start, d)
 	if got := plan.Decide(start.Add(300*day), d, o); got.Action != plan.Keep || !got.NextCheck.Equal(old.Cert.NotAfter) {
 		t.Errorf("under the old CA: %+v", got)
@@ -85,7 +85,7 @@ func TestANewCAReissuesOnce(t *testing.T) {
 func TestCapped(t *testing.T) {
 	ca := clusterCA(t, 30*day)
 	for validity, want := range map[time.Duration]bool{30*day - time.Second: false, 30 * day: true, 31 * day: true} {
-		d := kubelet(ca, func(d *plan.Desired) { d.Request.Validity = validity })
+		d := kubelet(ca, func(d *plan.Desired) { d.Spec.Validity = validity })
 		cert := issue(t, start, d).Pair.Cert
 		if got := plan.Capped(cert, ca); got != want || plan.RenewalTime(d, cert).IsZero() != want {
 			t.Errorf("asked for %v under a CA of 30 days: capped %v, renewal %v", validity, got, plan.RenewalTime(d, cert))
@@ -100,9 +100,9 @@ func wish(t *rapid.T, tb testing.TB) plan.Desired {
 	}
 	longest := rapid.SampledFrom([]time.Duration{time.Hour, 30 * day, 3650 * day, pki.MaxValidity})
 	d := kubelet(clusterCA(tb, seconds("CA", pki.MinValidity, longest.Draw(t, "longest CA"))))
-	d.Request.Validity = seconds("leaf", pki.MinValidity, longest.Draw(t, "longest leaf"))
+	d.Spec.Validity = seconds("leaf", pki.MinValidity, longest.Draw(t, "longest leaf"))
 	if rapid.Bool().Draw(t, "explicit renewBefore") {
-		d.RenewBefore = seconds("renewBefore", -day, d.Request.Validity+day)
+		d.RenewBefore = seconds("renewBefore", -day, d.Spec.Validity+day)
 	}
 	d.Seed = rapid.Uint32().Draw(t, "seed")
 	return d
@@ -148,8 +148,8 @@ func TestRenewalNeverLoops(t *testing.T) {
 		d := wish(rt, t)
 		issued, _ := live(t, d, 25)
 		for i, at := range issued[1:] {
-			if gap := at.Sub(issued[i]); gap < min(d.Request.Validity, d.Issuer.Cert.NotAfter.Sub(issued[i]))/10-2*time.Second {
-				rt.Fatalf("issued again after %v of %v", gap, d.Request.Validity)
+			if gap := at.Sub(issued[i]); gap < min(d.Spec.Validity, d.Issuer.Cert.NotAfter.Sub(issued[i]))/10-2*time.Second {
+				rt.Fatalf("issued again after %v of %v", gap, d.Spec.Validity)
 			}
 		}
 	})

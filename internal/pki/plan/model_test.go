@@ -9,14 +9,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is a world of hosts that all show a certificate of one CA and verify each other's. Everything that
-// reaches a host takes two actions: it is written to its Secret, and it is installed.
+// model is a cluster of hosts that all present a certificate of one CA and verify each other's. Everything that
+// reaches a host takes two actions: it is written to its Secret, and it is installed. An agent says what is installed; of
+// a mounted Secret it is known only that it is installed no later than mountDelay after it was written.
 type model struct {
 	now    time.Time
 	ledger Ledger
 	want   Want
-	stored map[int32]bool // generation Secrets
-	erased map[int32]bool // those that the operator deleted itself
+	erased map[int32]bool // generations whose key is deleted
 	hosts  []*modelHost
 	born   int
 	// observed is what a manager read before its next write: another one may write first, or it may die.
@@ -24,11 +24,19 @@ type model struct {
 	on       gates
 }
 
+const mountDelay = 4 * time.Minute
+
 type modelHost struct {
 	name               string
 	seed               uint32
+	mounted            bool
 	written, installed modelTrust
 	leaf, inUse        int32
+	// changed is what the operator notes of a change; the others are when bundle and certificate were written by anybody.
+	changed, trustWritten, leafWritten time.Time
+	// formerLeaf is what its Secret held before leaf. spoiled: somebody has overwritten it, and the host may not have got over that.
+	formerLeaf int32
+	spoiled    bool
 }
 
 type modelTrust struct {
@@ -38,16 +46,14 @@ type modelTrust struct {
 
 type modelView struct {
 	ledger Ledger
-	seen   Seen
+	seen   Observation
 	want   Want
+	at     time.Time
 }
 
 func newModel(on gates) *model {
-	m := &model{
-		now: time.Unix(1_000_000_000, 0), stored: map[int32]bool{1: true}, erased: map[int32]bool{},
-		want: Want{RequestHash: "a", MaxUnavailable: 1}, on: on,
-	}
-	m.ledger = Ledger{Revision: 1, TrustRevision: 1, Last: 1, Since: m.now, Generations: []Generation{{Number: 1, State: Signing, RequestHash: "a"}}}
+	m := &model{now: time.Unix(1_000_000_000, 0), erased: map[int32]bool{}, want: Want{SpecHash: "a", MaxUnavailable: 1}, on: on}
+	m.ledger = Begin(m.now, Ledger{}, Generation{Number: 1, SpecHash: "a"})
 	for range 3 {
 		m.birth()
 	}
@@ -60,35 +66,56 @@ func newModel(on gates) *model {
 // birth adds a consumer. It is rendered from the ledger as it is, and does nothing until that is installed.
 func (m *model) birth() {
 	m.born++
-	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761)}
+	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761), mounted: m.born%2 == 0}
 	m.hosts = append(m.hosts, h)
 	m.render(h)
 }
 
 func (m *model) render(h *modelHost) {
-	h.written = modelTrust{revision: m.ledger.TrustRevision}
+	was, leaf := h.written.revision, h.leaf
+	h.written = modelTrust{revision: m.ledger.BundleRevision}
 	for _, g := range m.ledger.Published() {
 		h.written.generations = append(h.written.generations, g.Number)
 	}
-	signing, _ := m.ledger.Signing()
+	active, _ := m.ledger.Active()
 	waits := slices.ContainsFunc(m.ledger.Published(), func(g Generation) bool { return g.Number == h.leaf }) && !m.ledger.Admits(h.seed)
-	if !waits {
-		h.leaf = signing.Number
+	if !waits && leaf != active.Number {
+		h.leaf, h.formerLeaf = active.Number, max(leaf, h.formerLeaf)
+	}
+	if was != h.written.revision {
+		h.changed, h.trustWritten = m.now, m.now
+	}
+	if leaf != h.leaf {
+		h.changed, h.leafWritten = m.now, m.now
 	}
 }
 
-// observe reads what a step is decided from. A host acknowledges what it has installed, and only that.
+// spoil is somebody who writes a mounted Secret: no certificate, or the one that it held before. It is done while nobody decides,
+// because what is overwritten between the last look and the write of the ledger helps no gate, and while a certificate of
+// that CA is still accepted.
+func (m *model) spoil(t *rapid.T, h *modelHost) {
+	old := rapid.SampledFrom([]int32{0, h.formerLeaf}).Draw(t, "old certificate")
+	published := slices.ContainsFunc(m.ledger.Published(), func(g Generation) bool { return g.Number == old })
+	if !h.mounted || m.observed != nil || old != 0 && !published {
+		return
+	}
+	h.leaf, h.leafWritten, h.spoiled = old, m.now, true
+}
+
+// observe reads what a step is decided from. An agent acknowledges what is installed, and only that.
 func (m *model) observe() {
-	seen := Seen{Stored: map[int32]bool{}}
-	for n := range m.stored {
-		seen.Stored[n] = true
-	}
+	seen := Observation{}
 	for _, h := range m.hosts {
-		seen.Peers = append(seen.Peers, Peer{
-			Name: h.name, Seed: h.seed, Trusts: true, Trust: h.installed.revision, HasLeaf: true, Leaf: h.inUse, Issued: h.leaf,
-		})
+		c := Consumer{Name: h.name, Seed: h.seed, RelyingParty: true, HasLeaf: true, Issued: h.leaf}
+		if h.mounted {
+			c.Mounted, c.Delay, c.Changed = true, mountDelay, h.changed
+			c.Trusts, c.Leaf = h.written.revision == m.ledger.BundleRevision, h.leaf
+		} else {
+			c.Trusts, c.Leaf = h.installed.revision == m.ledger.BundleRevision, h.inUse
+		}
+		seen.Consumers = append(seen.Consumers, c)
 	}
-	m.observed = &modelView{m.ledger, seen, m.want}
+	m.observed = &modelView{m.ledger, seen, m.want, m.now}
 }
 
 // commit makes the step that was decided from what was observed, if nobody wrote the ledger since.
@@ -98,37 +125,24 @@ func (m *model) commit() {
 	if v == nil || v.ledger.Revision != m.ledger.Revision {
 		return
 	}
-	next, t := v.ledger.step(m.now, v.want, v.seen, m.on)
-	if t == Stage {
-		g := Generation{Number: next.NextNumber(), RequestHash: v.want.RequestHash, Trigger: v.want.Trigger}
-		m.stored[g.Number] = true // before the ledger names it
-		m.ledger = next.Add(m.now, g, next.CauseOf(v.want))
+	next, t := v.ledger.step(v.at, v.want, v.seen, m.on)
+	if t == NewKey {
+		g := Generation{Number: next.NextNumber(), SpecHash: v.want.SpecHash}
+		next, _ = next.Enter(v.at, g, v.want)
 		m.want.Due = ""
-		return
 	}
 	for _, g := range v.ledger.Generations {
-		if !slices.ContainsFunc(next.Generations, func(o Generation) bool { return o.Number == g.Number }) {
-			delete(m.stored, g.Number)
+		if !next.Names(g.Number) {
 			m.erased[g.Number] = true
 		}
 	}
 	m.ledger = next
 }
 
-// lose deletes the key of a generation that does not sign: before it is read back, because nothing helps
-// against losing it later.
-func (m *model) lose() {
-	for _, state := range []State{Staged, Trusted, Retiring, Withdrawn} {
-		if g := m.ledger.in(state); g != nil && m.observed == nil {
-			delete(m.stored, g.Number)
-		}
-	}
-}
-
-// check says what is wrong with the world.
+// check says what is wrong with the cluster.
 func (m *model) check() error {
-	if signing, _ := m.ledger.Signing(); !m.stored[signing.Number] {
-		return fmt.Errorf("generation %d signs, and its key is not there", signing.Number)
+	if err := m.ledger.Check(); err != nil {
+		return err
 	}
 	for _, h := range m.hosts {
 		for _, g := range h.installed.generations {
@@ -138,7 +152,7 @@ func (m *model) check() error {
 		}
 	}
 	if n := m.flying(); n > m.want.MaxUnavailable {
-		return fmt.Errorf("%d certificates were issued again and are not in use, at once", n)
+		return fmt.Errorf("%d certificates were re-issued and are not in use, at once", n)
 	}
 	for _, a := range m.hosts {
 		for _, b := range m.hosts {
@@ -155,14 +169,28 @@ func (m *model) check() error {
 
 // flying counts the hosts that have a new certificate and still use the one before, while a CA is being retired.
 func (m *model) flying() int {
-	signing, _ := m.ledger.Signing()
+	active, _ := m.ledger.Active()
 	n := 0
 	for _, h := range m.hosts {
-		if m.ledger.in(Retiring) != nil && h.leaf == signing.Number && h.inUse != 0 && h.inUse != h.leaf {
+		if m.ledger.in(Retiring) != nil && h.leaf == active.Number && h.inUse != 0 && h.inUse != h.leaf && !h.spoiled {
 			n++
 		}
 	}
 	return n
+}
+
+// mounts installs what mounted Secrets hold, no later than the delay says.
+func (m *model) mounts() {
+	active, _ := m.ledger.Active()
+	for _, h := range m.hosts {
+		leaf := h.mounted && h.leaf != 0 && !m.now.Before(h.leafWritten.Add(mountDelay))
+		if begins := h.inUse == 0 && leaf; begins || h.mounted && h.inUse != 0 && !m.now.Before(h.trustWritten.Add(mountDelay)) {
+			h.installed = h.written
+		}
+		if leaf {
+			h.inUse, h.spoiled = h.leaf, h.spoiled && h.leaf != active.Number
+		}
+	}
 }
 
 // act does one random thing.
@@ -173,35 +201,35 @@ func (m *model) act(t *rapid.T) {
 		m.observe()
 	case 2, 3:
 		m.commit()
-	case 4:
-		m.lose()
-	case 5, 6:
+	case 4, 5:
 		m.render(pick())
-	case 7, 8: // the trust bundle reaches the process
+	case 6, 7: // the trust bundle reaches the process
 		if h := pick(); h.inUse != 0 {
 			h.installed = h.written
 		}
-	case 9, 10: // the certificate reaches the process
-		if h := pick(); h.inUse != 0 {
+	case 8, 9: // the certificate reaches the process
+		if h := pick(); h.inUse != 0 && h.leaf != 0 { // what cannot be read is not loaded
 			h.inUse = h.leaf
 		}
-	case 11: // a new host begins, with both
+	case 10: // a new host begins, with both
 		if len(m.hosts) < 5 {
 			m.birth()
 		}
 		for _, h := range m.hosts {
-			if h.inUse == 0 && rapid.Bool().Draw(t, "begins") {
+			if h.inUse == 0 && h.leaf != 0 && rapid.Bool().Draw(t, "begins") {
 				h.installed, h.inUse = h.written, h.leaf
 			}
 		}
+	case 11:
+		m.want.SpecHash = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "spec")
 	case 12:
-		m.want.RequestHash = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "spec")
-	case 13:
 		if rapid.Bool().Draw(t, "expiry") {
 			m.want.Due = CARenewalDue
 		} else {
 			m.observed = nil // the manager dies
 		}
+	case 13:
+		m.spoil(t, pick())
 	}
 }
 
@@ -209,6 +237,7 @@ func run(t *rapid.T, on gates) error {
 	m := newModel(on)
 	for range rapid.IntRange(20, 120).Draw(t, "steps") {
 		m.now = m.now.Add(time.Minute)
+		m.mounts()
 		m.act(t)
 		if err := m.check(); err != nil {
 			return err
@@ -230,10 +259,9 @@ func TestModel(t *testing.T) {
 // TestEveryGateIsNeeded takes the gates away one by one: the world must go wrong without it.
 func TestEveryGateIsNeeded(t *testing.T) {
 	for name, on := range map[string]gates{
-		"stored":    {stored: false, trusted: true, reissued: true, withdrawn: true},
-		"trusted":   {stored: true, trusted: false, reissued: true, withdrawn: true},
-		"reissued":  {stored: true, trusted: true, reissued: false, withdrawn: true},
-		"withdrawn": {stored: true, trusted: true, reissued: true, withdrawn: false},
+		"trusted":   {trusted: false, reissued: true, withdrawn: true},
+		"reissued":  {trusted: true, reissued: false, withdrawn: true},
+		"withdrawn": {trusted: true, reissued: true, withdrawn: false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs := rapid.Custom(func(t *rapid.T) error { return run(t, on) })

@@ -10,7 +10,7 @@ for _, condition in ipairs(obj.status.conditions) do
   conditions[condition.type] = condition
 end
 
--- Only a person can help: with the spec, with consumers that a phase of the replacement waits for in vain, or with
+-- Only a person can help: with the spec, with consumers that a phase of the rotation waits for in vain, or with
 -- those that an emergency has cut off.
 for _, kind in ipairs({ "Stalled", "RedeliveryRequired", "RotationBlocked" }) do
   if conditions[kind] ~= nil and conditions[kind].status == "True" then
@@ -27,7 +27,7 @@ if ready ~= nil and ready.status == "False" and ready.reason == "NotUsable" then
   return hs
 end
 
--- A CA that is being replaced stays Ready: what it issued works.
+-- A CA that is being rotated stays Ready: what it issued works.
 for _, kind in ipairs({ "Reconciling", "Rotating" }) do
   if conditions[kind] ~= nil and conditions[kind].status == "True" then
     hs.message = conditions[kind].message
@@ -39,7 +39,7 @@ if ready ~= nil then
   hs.message = ready.message
   if ready.status == "True" then
     hs.status = "Healthy"
-    local pending = conditions["ReplacementPending"]
+    local pending = conditions["RotationPending"]
     if pending ~= nil and pending.status == "True" then
       hs.message = pending.message
     end

@@ -1,0 +1,52 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// The kinds.
+const (
+	KindClusterCA            = "ClusterCA"
+	KindAPIServerCertificate = "APIServerCertificate"
+	KindNodeCredential       = "NodeCredential"
+)
+
+// Object is what all kinds share.
+// +kubebuilder:object:generate=false
+type Object interface {
+	client.Object
+	// Kind is the object's kind, which an object that was read does not say itself.
+	Kind() string
+	// StatusConditions are the conditions of its status, to read and to write.
+	StatusConditions() *[]metav1.Condition
+	// ObservedGeneration is that of its status, to read and to write.
+	ObservedGeneration() *int64
+}
+
+// Kind implements Object.
+func (*ClusterCA) Kind() string { return KindClusterCA }
+
+// StatusConditions implements Object.
+func (c *ClusterCA) StatusConditions() *[]metav1.Condition { return &c.Status.Conditions }
+
+// ObservedGeneration implements Object.
+func (c *ClusterCA) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// Kind implements Object.
+func (*APIServerCertificate) Kind() string { return KindAPIServerCertificate }
+
+// StatusConditions implements Object.
+func (c *APIServerCertificate) StatusConditions() *[]metav1.Condition { return &c.Status.Conditions }
+
+// ObservedGeneration implements Object.
+func (c *APIServerCertificate) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// Kind implements Object.
+func (*NodeCredential) Kind() string { return KindNodeCredential }
+
+// StatusConditions implements Object.
+func (c *NodeCredential) StatusConditions() *[]metav1.Condition { return &c.Status.Conditions }
+
+// ObservedGeneration implements Object.
+func (c *NodeCredential) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }

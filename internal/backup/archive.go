@@ -1,0 +1,135 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
+)
+
+// Archive is a backup as it was read from a file.
+type Archive struct {
+	// Seal is the operator's of where the backup comes from. The zero value fits nothing.
+	Seal authority.Seal
+	// CAs are what decides about each CA.
+	CAs []*authority.Record
+	// Objects are those of the users' namespaces.
+	Objects []unstructured.Unstructured
+}
+
+// Parse reads what Render wrote.
+func Parse(text io.Reader) (Archive, error) {
+	var a Archive
+	decoder := yaml.NewYAMLOrJSONDecoder(text, 4096)
+	for {
+		var o unstructured.Unstructured
+		err := decoder.Decode(&o.Object)
+		switch {
+		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Objects) == 0:
+			return Archive{}, errors.New("there is nothing of clusterpki in it")
+		case errors.Is(err, io.EOF):
+			return a, nil
+		case err != nil:
+			return Archive{}, fmt.Errorf("it is no YAML: %w", err)
+		case len(o.Object) == 0:
+			continue
+		}
+		if err := a.add(o); err != nil {
+			return Archive{}, err
+		}
+	}
+}
+
+func (a *Archive) add(o unstructured.Unstructured) error {
+	if !slices.Contains(order, o.GroupVersionKind()) || o.GetName() == "" || o.GetNamespace() == "" {
+		return fmt.Errorf("it holds %s %q, which `clusterpki backup` does not write", o.GetKind(), o.GetName())
+	}
+	if !ofAuthority(o) {
+		a.Objects = append(a.Objects, o)
+		return nil
+	}
+	var s corev1.Secret
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &s); err != nil {
+		return fmt.Errorf("read Secret %q: %w", o.GetName(), err)
+	}
+	if s.Type == authority.SealSecretType {
+		seal, err := authority.SealOf(&s)
+		a.Seal = seal
+		return err
+	}
+	r, err := authority.Decode(&s)
+	if err != nil {
+		return err
+	}
+	if a.ca(r.Namespace, r.Name) != nil {
+		return fmt.Errorf("it holds ClusterCA %s/%s twice", r.Namespace, r.Name)
+	}
+	a.CAs = append(a.CAs, r)
+	return nil
+}
+
+func (a *Archive) ca(namespace, name string) *authority.Record {
+	i := slices.IndexFunc(a.CAs, func(r *authority.Record) bool { return r.Namespace == namespace && r.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return a.CAs[i]
+}
+
+// parentsFirst are the CAs, each after those above it: one that came before its parent would look for another key there.
+func (a Archive) parentsFirst() []*authority.Record {
+	out := slices.Clone(a.CAs)
+	slices.SortStableFunc(out, func(x, y *authority.Record) int { return a.depth(x, 0) - a.depth(y, 0) })
+	return out
+}
+
+// depth is how many CAs are above one.
+func (a Archive) depth(r *authority.Record, below int) int {
+	deepest := 0
+	for _, g := range r.Ledger.Generations {
+		if parent := a.ca(r.Namespace, g.Parent.Name); parent != nil && below < authority.MaxChain {
+			deepest = max(deepest, 1+a.depth(parent, below+1))
+		}
+	}
+	return deepest
+}
+
+// Only is what an archive holds of one namespace.
+func (a Archive) Only(namespace string) Archive {
+	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
+	a.Objects = slices.DeleteFunc(slices.Clone(a.Objects), func(o unstructured.Unstructured) bool { return o.GetNamespace() != namespace })
+	return a
+}
+
+// Namespaces are those that an archive holds something of.
+func (a Archive) Namespaces() []string {
+	var out []string
+	for _, r := range a.CAs {
+		out = append(out, r.Namespace)
+	}
+	for i := range a.Objects {
+		out = append(out, a.Objects[i].GetNamespace())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// isCopy says whether a Secret is the copy of a CA's key: the operator makes it again, and fills only the one that it made.
+func (a Archive) isCopy(o unstructured.Unstructured) bool {
+	return o.GroupVersionKind() == secrets && slices.ContainsFunc(a.CAs, func(r *authority.Record) bool {
+		return r.Namespace == o.GetNamespace() && slices.ContainsFunc(r.Copies, func(c authority.Copy) bool { return c.Name == o.GetName() })
+	})
+}
+
+// claimOf reads the claim of a product; ok is false where the operator did not make it.
+func (a Archive) claimOf(o unstructured.Unstructured) (c consumers.Claim, ok bool) {
+	return consumers.ParseClaim(a.Seal, o.GetAnnotations(), o.GetKind(), o.GetNamespace(), o.GetName())
+}

@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
+)
+
+const authorityReleaseLong = `Gives CAs to the namespaces that have their names now. A namespace that was made anew, perhaps by somebody
+else, does not inherit the keys of the one before, nor does one of another cluster in which a backup is
+restored: its ClusterCAs wait, with the reason AuthorityRetained, for this command.
+
+Make sure that the namespace is in the right hands: whoever may create objects in it can then have certificates
+of these CAs.
+
+`
+
+func newAuthorityRelease() *cobra.Command {
+	var f authorityFlags
+	var all, everywhere bool
+	c := &cobra.Command{
+		Use:   "release (NAMESPACE/NAME... | -n NAMESPACE --all | -A)",
+		Short: "Give retained CAs to the namespaces that have their names now",
+		Long:  authorityReleaseLong + exits(map[int]string{exitError: "it could not be done for one of them; the others are released"}),
+		Example: "  clusterpki authority release prod/k8s\n  clusterpki authority release -n prod --all    # every CA of a namespace\n" +
+			"  clusterpki authority release -A               # every CA, after a restoration in another cluster",
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := whichCAs(args, all, everywhere); err != nil {
+				return fmt.Errorf("authority release: %w", err)
+			}
+			a, namespace, err := f.open(everywhere)
+			if err != nil {
+				return err
+			}
+			if err := a.releaseAll(c.Context(), c.OutOrStdout(), args, namespace); err != nil {
+				return fmt.Errorf("authority release: %w", err)
+			}
+			return nil
+		},
+	}
+	f.addFlags(c)
+	f.completeRecords(c)
+	c.Flags().BoolVar(&all, "all", false, "every CA of the namespace")
+	c.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "every CA of all namespaces")
+	return c
+}
+
+// whichCAs refuses flags that say two things, or nothing, about which CAs are meant.
+func whichCAs(args []string, all, everywhere bool) error {
+	switch {
+	case len(args) > 0 && (all || everywhere):
+		return errors.New("either name CAs, or use --all or --all-namespaces")
+	case len(args) == 0 && !all && !everywhere:
+		return fmt.Errorf("say which CAs: %w; or use --all or --all-namespaces", errNotNamed)
+	}
+	return nil
+}
+
+// releaseAll releases the CAs that are named, or those of a namespace, or all.
+func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string, namespace string) error {
+	var records []*authority.Record
+	if len(args) == 0 {
+		kept, damaged, err := a.store.List(ctx)
+		if err != nil {
+			return err
+		}
+		for name, err := range damaged {
+			fmt.Fprintf(w, "%s: left as it is: %v\n", name, err)
+		}
+		for _, r := range kept {
+			if namespace == "" || r.Namespace == namespace {
+				records = append(records, r)
+			}
+		}
+		if len(records) == 0 {
+			return fmt.Errorf("namespace %q holds no CA of %s", a.store.Namespace(), where(namespace))
+		}
+	}
+	for _, arg := range args {
+		n, err := caNamedBy(arg)
+		if err != nil {
+			return err
+		}
+		r, err := a.named(ctx, n)
+		if err != nil {
+			return err
+		}
+		records = append(records, r)
+	}
+	var failed []error
+	for _, r := range records {
+		if err := a.release(ctx, w, r, len(args) > 0); err != nil {
+			failed = append(failed, fmt.Errorf("%s/%s: %w", r.Namespace, r.Name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// release binds a CA to its namespace as that is now. Of all, those with nothing to release are no error.
+func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Record, named bool) error {
+	uid, err := a.namespace(ctx, r.Namespace)
+	if err != nil {
+		return err
+	}
+	next, err := released(r, uid)
+	if errors.Is(err, errBound) || err != nil && r.Tombstone() && !named {
+		fmt.Fprintf(w, "%s/%s: %v\n", r.Namespace, r.Name, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := a.store.Commit(ctx, r, next); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s/%s: released to namespace %s (UID %s)\n", r.Namespace, r.Name, r.Namespace, uid)
+	return nil
+}
+
+const authorityDeleteLong = `Destroys the keys of a CA at once. Nothing brings them back but a backup: what the CA has signed is valid until it
+expires, and cannot be renewed.
+
+A tombstone is left, which keeps the numbers of the generations from being given again, and former triggers from
+starting anything; a new ClusterCA of the name then gets another key. --tombstone removes that too.
+
+It refuses as long as the CA's ClusterCA is there.
+
+`
+
+type authorityDeleteFlags struct {
+	authorityFlags
+	yes, tombstone bool
+}
+
+func newAuthorityDelete() *cobra.Command {
+	var f authorityDeleteFlags
+	c := &cobra.Command{
+		Use:     "delete NAMESPACE/NAME --yes",
+		Short:   "Destroy the keys of a CA that has no ClusterCA",
+		Long:    authorityDeleteLong + exits(nil),
+		Example: "  clusterpki authority delete prod/k8s --yes",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			n, err := caNamedBy(args[0])
+			if err != nil {
+				return fmt.Errorf("authority delete: %w", err)
+			}
+			a, _, err := f.open(false)
+			if err != nil {
+				return err
+			}
+			if err := a.destroy(c.Context(), c.OutOrStdout(), n, f.yes, f.tombstone); err != nil {
+				return fmt.Errorf("authority delete: %w", err)
+			}
+			return nil
+		},
+	}
+	f.addFlags(c)
+	f.completeRecords(c)
+	c.Flags().BoolVar(&f.yes, "yes", false, "do it: the keys are gone then")
+	c.Flags().BoolVar(&f.tombstone, "tombstone", false, "remove the tombstone too: numbers of generations begin at 1 again")
+	return c
+}
+
+func (a authorities) destroy(ctx context.Context, w io.Writer, n types.NamespacedName, yes, tombstone bool) error {
+	r, err := a.named(ctx, n)
+	if err != nil {
+		return err
+	}
+	now, err := a.owners(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := destroyable(r, now); err != nil {
+		return err
+	}
+	if !yes {
+		return fmt.Errorf("this would destroy %d keys of %s for good: add --yes", len(r.Ledger.Generations), n)
+	}
+	if !r.Tombstone() {
+		if r, err = a.empty(ctx, r); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: its keys are destroyed\n", n)
+	} else if !tombstone {
+		return fmt.Errorf("the keys of %s are destroyed already: --tombstone removes what is left", n)
+	}
+	if !tombstone {
+		return nil
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: a.store.Namespace(), Name: authority.SecretName(n.Namespace, n.Name)}}
+	if err := a.api.Delete(ctx, secret, client.Preconditions{ResourceVersion: &r.Version}); err != nil {
+		return fmt.Errorf("remove the tombstone: %w", err)
+	}
+	fmt.Fprintf(w, "%s: its tombstone is removed\n", n)
+	return nil
+}
+
+// empty marks a CA as deleted, without which nothing destroys a key, and leaves a tombstone of it.
+func (a authorities) empty(ctx context.Context, r *authority.Record) (*authority.Record, error) {
+	if r.Deleted.IsZero() {
+		next := r.Next()
+		next.Deleted = time.Now().UTC().Truncate(time.Second) //nolint:forbidigo // it is the moment of the command
+		var err error
+		if r, err = a.store.Commit(ctx, r, next); err != nil {
+			return nil, err
+		}
+	}
+	return controller.Destroy(ctx, a.store, r)
+}

@@ -1,0 +1,128 @@
+package consumers
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// Sealer makes and checks seals, which only the operator can make.
+type Sealer interface {
+	Of(texts ...string) string
+	Fits(seal string, texts ...string) bool
+}
+
+// Claim is what the operator notes, under its seal, on an object that it makes in a user's namespace: for whom it was made,
+// and what it was rendered from. It is a lower bound and never says what the object holds now: that is read from its bytes.
+type Claim struct {
+	// UID is that of the object that it was made for.
+	UID types.UID `json:"uid"`
+	// Trust says, for each key that holds a bundle, which revisions of the ledgers of ClusterCAs it was rendered from.
+	Trust map[string]map[string]int64 `json:"trust,omitempty"`
+	// Issuer is the ClusterCA that signed the certificate, and Generation the key that did.
+	Issuer     string `json:"issuer,omitempty"`
+	Generation int32  `json:"generation,omitempty"`
+	// Changed is when the bundles, or the key that signed, last changed. A renewal by the same key is no news.
+	Changed time.Time `json:"changed,omitzero"`
+	// SpecHash is that of the pki.CertificateSpec that the certificate was issued for.
+	SpecHash string `json:"specHash,omitempty"`
+	// Revision counts the certificates that were issued into a Secret.
+	Revision int32 `json:"revision,omitempty"`
+	// Contents is ContentsDigest of what the Secret was given: an older claim beside other contents says nothing of since when.
+	Contents string `json:"contents,omitempty"`
+	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived.
+	Left []string `json:"left,omitempty"`
+}
+
+// Text is the annotation for an object of a kind ('Secret', 'ConfigMap' or 'Lease'), namespace and name.
+func (c Claim) Text(s Sealer, kind, namespace, name string) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "" // strings, numbers and times cannot fail; nothing would fit it
+	}
+	return s.Of(kind, namespace, name, string(text)) + " " + string(text)
+}
+
+// maxClaim bounds what is read of an annotation, in bytes.
+const maxClaim = 16 << 10
+
+// ParseClaim reads the annotation of an object. ok is false where the operator did not write it, for that object.
+func ParseClaim(s Sealer, annotations map[string]string, kind, namespace, name string) (c Claim, ok bool) {
+	seal, text, found := strings.Cut(annotations[v1alpha1.ClaimAnnotation], " ")
+	if !found || len(text) > maxClaim || !s.Fits(seal, kind, namespace, name, text) || json.Unmarshal([]byte(text), &c) != nil {
+		return Claim{}, false
+	}
+	return c, true
+}
+
+// Unsealed reads an annotation without proof of who wrote it, for those who cannot check that: people, and agents.
+func Unsealed(annotations map[string]string) Claim {
+	var c Claim
+	_, text, found := strings.Cut(annotations[v1alpha1.ClaimAnnotation], " ")
+	if !found || len(text) > maxClaim || json.Unmarshal([]byte(text), &c) != nil {
+		return Claim{}
+	}
+	return c
+}
+
+// Revisions are the revisions of ledgers that the bundles were rendered from, by ClusterCA: the lowest, where several hold one.
+func (c Claim) Revisions() map[string]int64 {
+	out := map[string]int64{}
+	for _, revisions := range c.Trust {
+		for ca, revision := range revisions {
+			if lowest, known := out[ca]; !known || revision < lowest {
+				out[ca] = revision
+			}
+		}
+	}
+	return out
+}
+
+// ContentsDigest is the SHA-256, in hexadecimal, of the certificate and the bundles of a Secret.
+func ContentsDigest(data map[string][]byte) string {
+	h := sha256.New()
+	for _, key := range []string{corev1.TLSCertKey, BundleKey, ClientBundleKey, HeaderBundleKey} {
+		fmt.Fprintf(h, "%s:%d:", key, len(data[key])) // never fails
+		h.Write(data[key])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// CAs are the ClusterCAs that the contents were rendered from.
+func (c Claim) CAs() []string {
+	out := slices.Collect(maps.Keys(c.Revisions()))
+	if c.Issuer != "" {
+		out = append(out, c.Issuer)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// After is the claim of an object that is about to hold something else, or the same again, in place of what was claimed
+// before. changed says whether a bundle is another one; settled, whether what it held before is known to be in use no more.
+func (c Claim) After(was Claim, now time.Time, changed, settled bool) Claim {
+	c.Changed = was.Changed
+	now = now.UTC().Truncate(time.Second).Add(time.Second) // rounded up: no delay is shorter than it should be
+	if changed || was.Issuer != c.Issuer || was.Generation != c.Generation || c.Changed.IsZero() || c.Changed.After(now) {
+		c.Changed = now
+	}
+	left := was.CAs()
+	if !settled {
+		left = append(left, was.Left...)
+	}
+	present := c.CAs()
+	left = slices.DeleteFunc(left, func(name string) bool { return slices.Contains(present, name) })
+	slices.Sort(left)
+	c.Left = slices.Compact(left)
+	return c
+}

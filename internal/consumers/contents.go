@@ -1,0 +1,120 @@
+package consumers
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Keys of the Secrets that the operator makes, beside those of kubernetes.io/tls.
+const (
+	BundleKey       = "ca.crt"
+	ClientBundleKey = "client-ca.crt"
+	HeaderBundleKey = "requestheader-ca.crt"
+)
+
+// Product is a Secret that the operator made, as its bytes say.
+type Product struct {
+	Name    string
+	UID     types.UID
+	Created time.Time
+	// Claim is the operator's own note on it; Claimed is false where that is missing or was changed.
+	Claim   Claim
+	Claimed bool
+	// contents is ContentsDigest of it.
+	contents string
+	// Leaf is its certificate with its chain; nothing where there is none.
+	Leaf pki.KeyPair
+	// Bundles are its trust anchors, by key.
+	Bundles map[string][]*x509.Certificate
+}
+
+// Reader reads Secrets, and remembers what it has parsed: thousands of them hold the same bundles, and gates ask again
+// and again. The zero value is ready to use.
+type Reader struct {
+	mu     sync.Mutex
+	parsed map[[sha256.Size]byte][]*x509.Certificate
+}
+
+// maxParsed bounds what a Reader remembers; it then begins anew.
+const maxParsed = 50_000
+
+// maxBundle bounds a text that is parsed at all, in bytes.
+const maxBundle = 1 << 20
+
+// Read reads a Secret. What cannot be read is not there.
+func (r *Reader) Read(s *corev1.Secret, seal Sealer) Product {
+	p := Product{Name: s.Name, UID: s.UID, Created: s.CreationTimestamp.Time, Bundles: map[string][]*x509.Certificate{}}
+	p.Claim, p.Claimed = ParseClaim(seal, s.Annotations, "Secret", s.Namespace, s.Name)
+	p.contents = ContentsDigest(s.Data)
+	if certs := r.certificates(s.Data[corev1.TLSCertKey]); len(certs) > 0 {
+		p.Leaf = pki.KeyPair{Cert: certs[0], Chain: certs[1:]}
+	}
+	for _, key := range []string{BundleKey, ClientBundleKey, HeaderBundleKey} {
+		if certs := r.certificates(s.Data[key]); len(certs) > 0 {
+			p.Bundles[key] = certs
+		}
+	}
+	return p
+}
+
+func (r *Reader) certificates(text []byte) []*x509.Certificate {
+	if len(text) == 0 || len(text) > maxBundle {
+		return nil
+	}
+	sum := sha256.Sum256(text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if certs, known := r.parsed[sum]; known {
+		return certs
+	}
+	certs, err := pki.ParseCertificates(text)
+	if err != nil {
+		certs = nil
+	}
+	if r.parsed == nil || len(r.parsed) >= maxParsed {
+		r.parsed = map[[sha256.Size]byte][]*x509.Certificate{}
+	}
+	r.parsed[sum] = certs
+	return certs
+}
+
+// changed is since when a product holds what it holds: what the operator noted, or when the Secret was made, if that was later.
+func (p Product) changed(now time.Time) time.Time {
+	if !p.Claimed || p.Claim.Contents != p.contents { // of other contents: somebody put an older claim back, or changed them
+		return now
+	}
+	if created := p.Created.Add(time.Second); created.After(p.Claim.Changed) { // cut to the second by the API server
+		return created
+	}
+	return p.Claim.Changed
+}
+
+// digest is what an agent calls the contents of a key: see ack.State.
+func (p Product) digest(key string) string {
+	switch {
+	case key != corev1.TLSCertKey:
+		return pki.BundleDigest(p.Bundles[key])
+	case p.Leaf.Cert != nil:
+		return pki.FingerprintOf(p.Leaf.Cert)
+	default:
+		return ""
+	}
+}
+
+// holdsAny says whether a bundle of a product holds one of some anchors.
+func (p Product) holdsAny(anchors []*x509.Certificate) bool {
+	for _, bundle := range p.Bundles {
+		if slices.ContainsFunc(anchors, func(a *x509.Certificate) bool { return slices.ContainsFunc(bundle, a.Equal) }) {
+			return true
+		}
+	}
+	return false
+}

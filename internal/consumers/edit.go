@@ -1,0 +1,33 @@
+package consumers
+
+import (
+	"fmt"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// Edit is what a person can write, or do, so that a rotation that waits for a consumer goes on; "" where nothing but time
+// is missing.
+func Edit(c plan.Consumer) string {
+	object := fmt.Sprintf("%s %q", c.Kind, c.Name)
+	switch c.Reason {
+	case v1alpha1.ReasonLeaseExpired:
+		return fmt.Sprintf("start the agent on host %q; to go on without this host, delete %s", c.Host, object)
+	case v1alpha1.ReasonAgentProblem:
+		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
+	case v1alpha1.PendingNotAcknowledged:
+		return fmt.Sprintf("once it is in use, state serialNumber and, for each ClusterCA, status.trust.bundleSHA256 "+
+			"in spec.delivery.acknowledged of %s", object)
+	case v1alpha1.PendingOrphaned:
+		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
+	case v1alpha1.PendingUnknownDelivery:
+		return fmt.Sprintf("set spec.delivery.mode of %s to 'Mounted', 'Agent' or 'Manual'", object)
+	case v1alpha1.ReasonUnreachable:
+		return fmt.Sprintf("make every address of spec.probe of %s reachable from the operator, or take it out there", object)
+	case v1alpha1.ReasonWrongCertificate, v1alpha1.ReasonMissingClientCA:
+		return fmt.Sprintf("bring the Secret of %s to the API server: see its condition Serving", object)
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,128 @@
+package controller_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// TestImportNamed does not begin with another CA than the spec names.
+func TestImportNamed(t *testing.T) {
+	w := newWorld(t)
+	pair := w.foreign("corporate")
+	w.put(pair)
+	w.create(importedCA("k8s", "corporate", func(c *v1alpha1.ClusterCA) { c.Spec.Source.Import.CertificateSHA256 = strings.Repeat("0", 64) }))
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+	if !strings.Contains(c.Message, pki.FingerprintOf(pair.Cert)) {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.names(pair)
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+}
+
+// TestKeyInUse imports a key that another CA has, of the same namespace and of another one, which is not named.
+func TestKeyInUse(t *testing.T) {
+	w := newWorld(t)
+	pair := w.foreign("corporate")
+	w.put(pair)
+	w.create(importedCA("k8s", "corporate"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.create(importedCA("second", "corporate"))
+	refused := func(w *world) string {
+		t.Helper()
+		message := w.condition("second", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonKeyInUse).Message
+		if r, err := w.store().Live(t.Context(), w.ns, "second"); r != nil || err != nil {
+			t.Errorf("it was made: %v, %v", r, err)
+		}
+		return message
+	}
+	if got := refused(w); !strings.Contains(got, `ClusterCA "k8s"`) {
+		t.Errorf("the message is %q", got)
+	}
+	other := newWorldOf(t, w.authority)
+	other.put(pair)
+	other.create(importedCA("second", "corporate"))
+	if got := refused(other); strings.Contains(got, "k8s") || strings.Contains(got, w.ns) {
+		t.Errorf("the message is %q", got)
+	}
+}
+
+// importedCA is a ClusterCA that is imported from a Secret.
+func importedCA(name, secret string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
+	source := func(c *v1alpha1.ClusterCA) {
+		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: secret}}}
+	}
+	return newCA(name, append([]func(*v1alpha1.ClusterCA){source}, mods...)...)
+}
+
+// TestImportOfOurs imports what the operator made itself, and what is too large to be read.
+func TestImportOfOurs(t *testing.T) {
+	w := standard(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
+	w.eventually("the copy is made", func() error {
+		if w.missing("copy", &corev1.Secret{}) || len(w.secret("copy").Data["tls.key"]) == 0 {
+			return errors.New("it is not there")
+		}
+		return nil
+	})
+	large := func(name string, crt, key int) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"tls.crt": make([]byte, crt), "tls.key": make([]byte, key)}}
+	}
+	w.create(large("long-chain", 64<<10+1, 100), large("long-key", 100, 8<<10+1))
+	for secret, text := range map[string]string{
+		"copy": "was made by the operator", "long-chain": "a tls.crt of more than 64 KiB", "long-key": "a tls.key of more than 8 KiB",
+	} {
+		w.create(importedCA("of-"+secret, secret))
+		c := w.condition("of-"+secret, &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+		if !strings.Contains(c.Message, text) {
+			t.Errorf("%s: the message is %q", secret, c.Message)
+		}
+	}
+}
+
+// TestImportRefused puts something unusable into the Secret of an imported CA, and takes the Secret away: the object
+// says what to change, and what was in use signs on.
+func TestImportRefused(t *testing.T) {
+	w := newWorld(t)
+	importing(t, w.foreign("corporate"), w)
+	before := w.ledger("k8s")
+	for text, spoil := range map[string]func(*corev1.Secret){
+		"no PEM certificate found":                    func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("nothing") },
+		"is not the certificate of a CA":              func(s *corev1.Secret) { s.Data = w.secret("node1-tls").Data },
+		"the private key does not match":              func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("node1-tls").Data["tls.key"] },
+		"create it with the keys tls.crt and tls.key": nil,
+	} {
+		was := w.secret("corporate")
+		if spoil == nil {
+			w.delete(was)
+		} else {
+			edit(w, "corporate", &corev1.Secret{}, spoil)
+		}
+		w.restartAt(w.clock.Now())
+		w.eventually(text, func() error {
+			c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+			if !strings.Contains(c.Message, text) {
+				return errors.New(c.Message)
+			}
+			return nil
+		})
+		w.ready("k8s", &v1alpha1.ClusterCA{})
+		if now := w.ledger("k8s"); now.Revision != before.Revision {
+			t.Errorf("%s: the ledger is %+v", text, now)
+		}
+		if spoil == nil {
+			was.ResourceVersion, was.UID = "", ""
+			w.create(was)
+		} else {
+			edit(w, "corporate", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = was.Data })
+		}
+	}
+	w.create(newKubelet("node9"))
+	w.ready("node9", &v1alpha1.NodeCredential{})
+}

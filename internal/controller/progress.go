@@ -1,0 +1,63 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+// stuckAfter is how long reconciliations may be under way without one of them ending. Each has a deadline of its own, so that
+// beyond it something hangs which does not heed that, and only a restart helps.
+const stuckAfter = 2 * reconciliationTimeout
+
+// progress tells whether reconciliations come to an end, by the machine's own clock.
+type progress struct {
+	mu      sync.Mutex
+	running int
+	since   time.Time // since when none has ended, while some are running
+}
+
+func (p *progress) begin(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == 0 {
+		p.since = now
+	}
+	p.running++
+}
+
+func (p *progress) end(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running--
+	p.since = now
+}
+
+// stuck says that nothing comes to an end.
+func (p *progress) stuck(now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := now.Sub(p.since); p.running > 0 && d > stuckAfter {
+		return fmt.Errorf("%d reconciliations are under way, and none has ended for %s", p.running, d.Round(time.Second))
+	}
+	return nil
+}
+
+func (p *progress) check(*http.Request) error { return p.stuck(time.Now()) } //nolint:forbidigo // how long ago, not what time it is
+
+// timed is a reconciler whose work counts as progress.
+type timed[request comparable] struct {
+	reconcile.TypedReconciler[request]
+	progress *progress
+}
+
+func (t timed[request]) Reconcile(ctx context.Context, req request) (ctrl.Result, error) {
+	t.progress.begin(time.Now())                  //nolint:forbidigo // how long ago, not what time it is
+	defer func() { t.progress.end(time.Now()) }() //nolint:forbidigo // how long ago, not what time it is
+	return t.TypedReconciler.Reconcile(ctx, req)  //nolint:wrapcheck // it is the reconciler's own
+}

@@ -1,0 +1,80 @@
+package controller
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// writes are what this operator wrote, until the cache has it: what follows from an older state was done already. They save
+// requests and keys, and nothing depends on them.
+type writes struct {
+	mu sync.Mutex
+	of map[writeKey]*written
+}
+
+type writeKey struct {
+	kind string
+	types.NamespacedName
+}
+
+type written struct {
+	version string
+	created bool
+	absent  int // how often the cache did not have it
+}
+
+// maxAbsent is how often an object that was created is waited for. It may have been deleted since, or somebody's policy may
+// have taken off the label by which the cache selects.
+const maxAbsent = 3
+
+// created and updated note a write.
+func (w *writes) created(kind string, o client.Object) { w.note(kind, o, true) }
+func (w *writes) updated(kind string, o client.Object) { w.note(kind, o, false) }
+
+func (w *writes) note(kind string, o client.Object, created bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of == nil {
+		w.of = map[writeKey]*written{}
+	}
+	w.of[writeKey{kind, client.ObjectKeyFromObject(o)}] = &written{version: o.GetResourceVersion(), created: created}
+}
+
+func (w *writes) forget(kind string, name types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.of, writeKey{kind, name})
+}
+
+// newer says whether an object was written after what the cache has of it.
+func (w *writes) newer(kind string, o client.Object) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := writeKey{kind, client.ObjectKeyFromObject(o)}
+	noted := w.of[key]
+	if noted == nil {
+		return false
+	}
+	if order, err := resourceversion.CompareResourceVersion(o.GetResourceVersion(), noted.version); err == nil && order < 0 {
+		return true
+	}
+	delete(w.of, key)
+	return false
+}
+
+// coming says whether a Secret that the cache does not have was created, and may be on its way there.
+func (w *writes) coming(name types.NamespacedName) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := writeKey{secretKind, name}
+	noted := w.of[key]
+	if noted == nil || !noted.created || noted.absent >= maxAbsent {
+		delete(w.of, key)
+		return false
+	}
+	noted.absent++
+	return true
+}

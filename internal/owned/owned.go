@@ -1,0 +1,178 @@
+// Package owned writes what the operator makes in users' namespaces: Secrets, ConfigMaps and Leases. It says whose they are,
+// makes them, and repairs them.
+//
+// Everything is made by a Create, never by a write over what stands there, and bears a claim under the operator's seal
+// (consumers.Claim). What bears none, or one that was copied, is somebody else's and is left alone. A product stays with the
+// object that it was made for, for as long as that exists and names it; nobody, older or younger, takes it over.
+package owned
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+)
+
+// Product is what the operator makes.
+type Product interface {
+	*corev1.Secret | *corev1.ConfigMap | *coordinationv1.Lease
+	client.Object
+}
+
+// Owner is the object that a product is made for.
+type Owner struct {
+	Kind   string
+	Object client.Object
+}
+
+// Text is how OwnerAnnotation names an owner. It is for people, and finds the owner when a product changes; it proves nothing.
+func (o Owner) Text() string { return Text(o.Kind, o.Object.GetName()) }
+
+// Text is how OwnerAnnotation names an object.
+func Text(kind, name string) string { return kind + "/" + name }
+
+// Marks are what a product bears beside its contents.
+type Marks struct {
+	Claim consumers.Claim // its UID is filled in
+	// Controlled lets Kubernetes delete the product with its owner.
+	Controlled bool
+	// Facts are further annotations.
+	Facts map[string]string
+}
+
+// Keeper writes products.
+type Keeper struct {
+	Client client.Client
+	Seal   consumers.Sealer
+	// Holds says whether an object of that UID exists and names the product of that kind; for messages also how it is called.
+	Holds func(ctx context.Context, product client.Object, kind string, uid types.UID) (owner string, holds bool, err error)
+}
+
+// ConflictError says that a product of a name is somebody else's.
+type ConflictError struct{ text string }
+
+func (e *ConflictError) Error() string { return e.text }
+
+// IsConflict says whether an error is a ConflictError.
+func IsConflict(err error) bool {
+	_, ok := errors.AsType[*ConflictError](err)
+	return ok
+}
+
+func kindOf(o client.Object) string {
+	switch o.(type) {
+	case *corev1.Secret:
+		return "Secret"
+	case *corev1.ConfigMap:
+		return "ConfigMap"
+	case *coordinationv1.Lease:
+		return "Lease"
+	default:
+		return fmt.Sprintf("%T", o) // Product admits no other
+	}
+}
+
+// ClaimOf reads the claim of a product; ok is false where the operator did not make it.
+func (k *Keeper) ClaimOf(o client.Object) (c consumers.Claim, ok bool) {
+	return consumers.ParseClaim(k.Seal, o.GetAnnotations(), kindOf(o), o.GetNamespace(), o.GetName())
+}
+
+// Mine says whether a product was made for an object.
+func (k *Keeper) Mine(owner Owner, o client.Object) bool {
+	c, ok := k.ClaimOf(o)
+	return ok && c.UID == owner.Object.GetUID()
+}
+
+// Check says, as a ConflictError, why a product that is there must not be written for an owner. nil: it was made for it, or
+// for an object that is gone or does not name it any more.
+func (k *Keeper) Check(ctx context.Context, owner Owner, o client.Object) error {
+	c, ok := k.ClaimOf(o)
+	switch {
+	case !ok:
+		return &ConflictError{fmt.Sprintf("%s %q exists, and the operator did not make it, so it is left alone: delete it, or choose another name in the spec",
+			kindOf(o), o.GetName())}
+	case c.UID == owner.Object.GetUID():
+		return nil
+	}
+	holder, holds, err := k.Holds(ctx, o, kindOf(o), c.UID)
+	if err != nil || !holds {
+		return err
+	}
+	return &ConflictError{fmt.Sprintf("%s %q was made for %s, which names it and keeps it: choose another name in the spec", kindOf(o), o.GetName(), holder)}
+}
+
+// Create makes a product. It fails with AlreadyExists where one of the name is there.
+func Create[T Product](ctx context.Context, k *Keeper, owner Owner, product T, m Marks) error {
+	k.mark(product, owner, m)
+	if err := k.Client.Create(ctx, product); err != nil {
+		return fmt.Errorf("create %s %q: %w", kindOf(product), product.GetName(), err)
+	}
+	return nil
+}
+
+// Update writes what differs between next and seen, as it was read: what a cache has left out stays as it is. It fails with a
+// conflict if anybody wrote in between.
+func Update[T Product](ctx context.Context, k *Keeper, owner Owner, seen, next T, m Marks) error {
+	k.mark(next, owner, m)
+	if equality.Semantic.DeepEqual(seen, next) {
+		return nil
+	}
+	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
+	}
+	return nil
+}
+
+// mark puts the marks of an owner on a product. Nothing is copied from the owner's own labels and annotations: a GitOps
+// tool would then take the product for one of its own, and prune it.
+func (k *Keeper) mark(o client.Object, owner Owner, m Marks) {
+	labels := orEmpty(o.GetLabels())
+	labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedValue
+	if o.GetResourceVersion() == "" { // for information: whoever changes it later may
+		labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
+	}
+	labels[v1alpha1.OwnerKindLabel] = owner.Kind
+	o.SetLabels(labels)
+	annotations := orEmpty(o.GetAnnotations())
+	annotations[v1alpha1.OwnerAnnotation] = owner.Text()
+	m.Claim.UID = owner.Object.GetUID()
+	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())
+	maps.Copy(annotations, m.Facts)
+	o.SetAnnotations(annotations)
+	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m.Controlled))
+}
+
+func orEmpty(in map[string]string) map[string]string {
+	if in == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(in)
+}
+
+// references are those of others, and that of the owner where it controls the product.
+func references(old []metav1.OwnerReference, owner Owner, controlled bool) []metav1.OwnerReference {
+	var out []metav1.OwnerReference
+	for _, r := range old {
+		if !ptr.Deref(r.Controller, false) && r.UID != owner.Object.GetUID() {
+			out = append(out, r)
+		}
+	}
+	if controlled {
+		out = append(out, metav1.OwnerReference{
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: owner.Kind,
+			Name: owner.Object.GetName(), UID: owner.Object.GetUID(), Controller: new(true),
+		})
+	}
+	return out
+}

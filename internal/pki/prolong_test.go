@@ -1,0 +1,101 @@
+package pki_test
+
+import (
+	"crypto/x509"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// again is a CA's certificate made anew under its own key by a signer, with a change.
+func again(t *testing.T, ca, signer pki.KeyPair, mod func(*x509.Certificate)) pki.KeyPair {
+	t.Helper()
+	tmpl := &x509.Certificate{
+		SerialNumber: ca.Cert.SerialNumber, RawSubject: ca.Cert.RawSubject, Subject: ca.Cert.Subject, SubjectKeyId: ca.Cert.SubjectKeyId,
+		NotBefore: ca.Cert.NotBefore, NotAfter: ca.Cert.NotAfter, KeyUsage: ca.Cert.KeyUsage, ExtKeyUsage: ca.Cert.ExtKeyUsage,
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: ca.Cert.MaxPathLen, MaxPathLenZero: ca.Cert.MaxPathLenZero,
+	}
+	mod(tmpl)
+	parent := signer.Cert
+	if signer.Cert.Equal(ca.Cert) {
+		parent = tmpl
+	}
+	next := ca
+	next.Cert = sign(t, tmpl, parent, ca.Cert.PublicKey, signer.Key.Signer())
+	return next
+}
+
+func TestProlongs(t *testing.T) {
+	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
+	other := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
+	ca := selfSign(t, caRequest())
+	mid, err := pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Validity = 100 * day }), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Hour) }
+	earlier := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(-time.Second) }
+	limited := again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 1 })
+	for name, tc := range map[string]struct {
+		old, next pki.KeyPair
+		want      bool
+	}{
+		"itself":                      {ca, ca, true},
+		"a later end":                 {ca, again(t, ca, ca, later), true},
+		"an earlier end":              {ca, again(t, ca, ca, earlier), false},
+		"another key":                 {ca, selfSign(t, caRequest()), false},
+		"another name":                {ca, again(t, ca, ca, func(c *x509.Certificate) { c.RawSubject, c.Subject.CommonName = nil, "x" }), false},
+		"another key identifier":      {ca, again(t, ca, ca, func(c *x509.Certificate) { c.SubjectKeyId = []byte("x") }), false},
+		"a path length":               {ca, limited, false},
+		"a path length of zero":       {ca, again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true }), false},
+		"a shorter path length":       {limited, again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen, c.MaxPathLenZero = 0, true }), false},
+		"a longer path length":        {limited, again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 2 }), true},
+		"no path length any more":     {limited, ca, true},
+		"a usage less":                {ca, again(t, ca, ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), false},
+		"for servers alone":           {ca, again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), false},
+		"an intermediate's later end": {mid, again(t, mid, root, later), true},
+		"with last year's root":       {mid, func() pki.KeyPair { p := mid; p.Root = again(t, root, root, earlier).Cert; return p }(), false},
+		"with another root":           {mid, func() pki.KeyPair { p := again(t, mid, other, later); p.Root = other.Cert; return p }(), false},
+		"without its root":            {mid, func() pki.KeyPair { p := mid; p.Root = nil; return p }(), false},
+		"a root instead of it":        {mid, pki.KeyPair{Cert: again(t, mid, mid, later).Cert}, false},
+		"nothing before":              {pki.KeyPair{}, ca, false},
+		"nothing after":               {ca, pki.KeyPair{}, false},
+	} {
+		if got := pki.Prolongs(tc.old, tc.next); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestBundleDigest tells sets of certificates apart, and neither their order nor how often one is there. People compare it,
+// so it is as `openssl` and `sha256sum` would make it.
+func TestBundleDigest(t *testing.T) {
+	var certs []*x509.Certificate
+	for range 4 {
+		certs = append(certs, selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = ed25519k })).Cert)
+	}
+	if got := pki.BundleDigest(nil); got != "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" {
+		t.Errorf("of nothing: %s", got)
+	}
+	if got := pki.BundleDigest(certs[:1]); len(got) != 64 || got != strings.ToLower(got) || strings.EqualFold(got, pki.FingerprintOf(certs[0])) {
+		t.Errorf("of one: %s", got)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := rapid.SliceOf(rapid.IntRange(0, 3)).Draw(t, "a"), rapid.SliceOf(rapid.IntRange(0, 3)).Draw(t, "b")
+		bundle := func(of []int) (out []*x509.Certificate, set [4]bool) {
+			for _, i := range of {
+				out, set[i] = append(out, certs[i]), true
+			}
+			return out, set
+		}
+		one, oneSet := bundle(a)
+		two, twoSet := bundle(b)
+		if (pki.BundleDigest(one) == pki.BundleDigest(two)) != (oneSet == twoSet) {
+			t.Fatalf("of %v and %v: %s, %s", a, b, pki.BundleDigest(one), pki.BundleDigest(two))
+		}
+	})
+}

@@ -1,0 +1,313 @@
+package attacks_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// victim is the namespace of a production cluster's PKI.
+type victim struct {
+	t  *testing.T
+	ns string
+	// before is what decides, byte for byte, when the attack began.
+	before map[string][]byte
+	// attackers and nodes count those that were made.
+	attackers, nodes int
+}
+
+// newVictim makes a CA, an API server and a kubelet, and waits until all are Ready.
+func newVictim(t *testing.T) *victim {
+	t.Helper()
+	v := &victim{t: t, ns: namespace(t)}
+	v.create(clusterCA("k8s"), server("k8s-master"), kubelet("node1"))
+	v.ready(&v1alpha1.ClusterCA{}, "k8s")
+	v.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
+	v.ready(&v1alpha1.NodeCredential{}, "node1")
+	v.before = v.authority("k8s")
+	return v
+}
+
+func clusterCA(name string) *v1alpha1.ClusterCA {
+	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	ca.Spec.Validity.Duration = 87600 * time.Hour
+	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
+	ca.Spec.Delivery.PropagationDelay.Duration = time.Second
+	ca.Spec.Delivery.Mode = v1alpha1.DeliveryMounted
+	return ca
+}
+
+func server(name string) *v1alpha1.APIServerCertificate {
+	c := &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Endpoint = "k8s", "k8s-master", "https://k8s-master:6443"
+	c.Spec.Delivery.Mode, c.Spec.Delivery.PropagationDelay.Duration = v1alpha1.DeliveryMounted, time.Second
+	return c
+}
+
+func kubelet(name string) *v1alpha1.NodeCredential {
+	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Role = "k8s", "k8s-"+name, "Kubelet"
+	c.Spec.APIServerRef, c.Spec.Kubeconfig = &v1alpha1.APIServerReference{Name: "k8s-master"}, &v1alpha1.KubeconfigSpec{}
+	c.Spec.Delivery.Mode, c.Spec.Delivery.PropagationDelay.Duration = v1alpha1.DeliveryMounted, time.Second
+	return c
+}
+
+func (v *victim) create(objects ...client.Object) {
+	v.t.Helper()
+	for _, o := range objects {
+		o.SetNamespace(v.ns)
+		if err := admin.Create(v.t.Context(), o); err != nil {
+			v.t.Fatalf("create %s: %v", o.GetName(), err)
+		}
+	}
+}
+
+// attacker is somebody who may do so much in the namespace, and nothing else anywhere.
+func (v *victim) attacker(rules ...rbacv1.PolicyRule) client.Client {
+	v.t.Helper()
+	v.attackers++
+	name := fmt.Sprintf("mallory-%d", v.attackers)
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name + "-" + v.ns}},
+	}
+	v.create(role, binding)
+	c, err := client.New(impersonated(name+"-"+v.ns), client.Options{Scheme: controller.Scheme()})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return c
+}
+
+// impersonated is the API server as a user sees it.
+func impersonated(user string) *rest.Config {
+	own := rest.CopyConfig(cfg)
+	own.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
+	return own
+}
+
+// newcomer names a node that was not there.
+func (v *victim) newcomer() string {
+	v.nodes++
+	return fmt.Sprintf("newcomer%d", v.nodes)
+}
+
+// joins lets a new node have its credential.
+func (v *victim) joins() {
+	v.t.Helper()
+	name := v.newcomer()
+	v.create(kubelet(name))
+	v.ready(&v1alpha1.NodeCredential{}, name)
+}
+
+// may is a rule for a Role.
+func may(resource string, verbs ...string) rbacv1.PolicyRule {
+	group := ""
+	switch resource {
+	case "clustercas", "apiservercertificates", "nodecredentials":
+		group = v1alpha1.GroupVersion.Group
+	}
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+// must ends the test where the attacker cannot even do what he has the right to.
+func (v *victim) must(err error) {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// authority is what the authority namespace holds of a CA.
+func (v *victim) authority(ca string) map[string][]byte {
+	v.t.Helper()
+	var s corev1.Secret
+	v.must(admin.Get(v.t.Context(), client.ObjectKey{Namespace: controller.DefaultAuthorityNamespace, Name: authority.SecretName(v.ns, ca)}, &s))
+	return s.Data
+}
+
+// unharmed waits for as long as the operator takes to act upon anything, and says whether what decides is byte for byte as
+// before.
+func (v *victim) unharmed() {
+	v.t.Helper()
+	time.Sleep(1500 * time.Millisecond)
+	if after := v.authority("k8s"); !maps.EqualFunc(after, v.before, bytes.Equal) {
+		v.t.Errorf("what decides about the CA was changed:\n%s\nbefore:\n%s", after["ledger.json"], v.before["ledger.json"])
+	}
+}
+
+// rotates edits one field, and waits until the CA is another one and everything is of it: nothing that was done stands in the
+// way.
+func (v *victim) rotates() {
+	v.t.Helper()
+	old := v.root()
+	v.edit(&v1alpha1.ClusterCA{}, "k8s", func(o client.Object) { o.(*v1alpha1.ClusterCA).Spec.Rotation.Trigger = "after" })
+	v.completed("after")
+	if root := v.root(); root.Equal(old) || !pki.SignedBy(v.certificate("k8s-master-tls"), root) || !pki.SignedBy(v.certificate("node1-tls"), root) {
+		v.t.Error("not everything is of the new CA")
+	}
+}
+
+func (v *victim) root() *x509.Certificate {
+	v.t.Helper()
+	r, err := authority.New(controller.DefaultAuthorityNamespace, admin, nil).Live(v.t.Context(), v.ns, "k8s")
+	v.must(err)
+	pair, err := r.Active()
+	v.must(err)
+	return pair.Cert
+}
+
+func (v *victim) get(o client.Object, name string) error {
+	return admin.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: name}, o)
+}
+
+func (v *victim) secret(name string) *corev1.Secret {
+	v.t.Helper()
+	var s corev1.Secret
+	v.must(v.get(&s, name))
+	return &s
+}
+
+func (v *victim) certificate(secret string) *x509.Certificate {
+	v.t.Helper()
+	certs, err := pki.ParseCertificates(v.secret(secret).Data["tls.crt"])
+	v.must(err)
+	return certs[0]
+}
+
+func (v *victim) edit(o client.Object, name string, change func(client.Object)) {
+	v.t.Helper()
+	v.eventually("edit "+name, func() error {
+		if err := v.get(o, name); err != nil {
+			return err
+		}
+		change(o)
+		return admin.Update(v.t.Context(), o)
+	})
+}
+
+// look lets the operator visit an object now, and not within the minute.
+func (v *victim) look(o client.Object, name string) {
+	v.t.Helper()
+	v.edit(o, name, func(o client.Object) { o.SetAnnotations(map[string]string{"look": time.Now().String()}) })
+}
+
+func (v *victim) eventually(what string, check func() error) {
+	v.t.Helper()
+	var err error
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	v.t.Fatalf("%s: %v", what, err)
+}
+
+func (v *victim) ready(o v1alpha1.Object, name string) {
+	v.t.Helper()
+	v.eventually(name+" is Ready", func() error {
+		if err := v.get(o, name); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.ReadyCondition) {
+			return fmt.Errorf("%+v", *o.StatusConditions())
+		}
+		return nil
+	})
+}
+
+// told waits until an object says what is wrong.
+func (v *victim) told(o v1alpha1.Object, name, condition, reason string) {
+	v.t.Helper()
+	v.eventually(fmt.Sprintf("%s says %s", name, reason), func() error {
+		if err := v.get(o, name); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(*o.StatusConditions(), condition)
+		if c == nil || c.Reason != reason || c.Message == "" {
+			return fmt.Errorf("%+v", *o.StatusConditions())
+		}
+		return nil
+	})
+}
+
+// witness sees everything that any Secret of the namespace ever holds, for however short a time.
+type witness struct {
+	mu   sync.Mutex
+	seen [][]byte
+	stop func()
+}
+
+func (v *victim) watch() *witness {
+	v.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	stream, err := admin.Watch(ctx, &corev1.SecretList{}, client.InNamespace(v.ns))
+	v.must(err)
+	w := &witness{stop: cancel}
+	go func() {
+		for e := range stream.ResultChan() {
+			if s, ok := e.Object.(*corev1.Secret); ok {
+				w.mu.Lock()
+				for _, value := range s.Data {
+					w.seen = append(w.seen, value)
+				}
+				w.mu.Unlock()
+			}
+		}
+	}()
+	v.t.Cleanup(cancel)
+	return w
+}
+
+// saw says whether a text ever stood in a Secret.
+func (w *witness) saw(text []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.seen {
+		if bytes.Contains(s, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// evil is a CA of the attacker's.
+func evil(t *testing.T) (pair pki.KeyPair, certPEM, keyPEM []byte) {
+	t.Helper()
+	pair, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
+		Subject: pki.Subject{CommonName: "k8s"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 10000 * time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := pair.Key.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair, pair.CertPEM(), key
+}
+
+func isForbidden(err error) bool { return apierrors.IsForbidden(err) }
+
+var errMissing = errors.New("it is not there")
