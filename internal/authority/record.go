@@ -54,8 +54,6 @@ type Record struct {
 	Copies []Copy
 	// Deleted is when the ClusterCA was seen to be deleted with deletionPolicy 'Delete'; zero: it was not.
 	Deleted time.Time
-	// Retained: another namespace of the same name, or another cluster, held it. It is bound to no object until it is released.
-	Retained bool
 	// Created is when the Secret was created, Version its resourceVersion; both are empty for one that is not stored yet.
 	Created time.Time
 	Version string
@@ -84,10 +82,9 @@ func (r *Record) Active() (pki.KeyPair, error) {
 // document is what a CA's Secret holds beside certificates and keys.
 type document struct {
 	Identity
-	Deleted  time.Time   `json:"deleted,omitzero"`
-	Retained bool        `json:"retained,omitempty"`
-	Copies   []Copy      `json:"copies,omitempty"`
-	Ledger   plan.Ledger `json:"ledger"`
+	Deleted time.Time   `json:"deleted,omitzero"`
+	Copies  []Copy      `json:"copies,omitempty"`
+	Ledger  plan.Ledger `json:"ledger"`
 }
 
 const documentKey = "ledger.json"
@@ -114,7 +111,7 @@ func Decode(s *corev1.Secret) (*Record, error) {
 		return nil, fmt.Errorf("Secret %q is that of ClusterCA %s/%s: it was copied", s.Name, d.Namespace, d.Name) //nolint:staticcheck // a kind's name
 	}
 	r := &Record{
-		Identity: d.Identity, Ledger: d.Ledger, Deleted: d.Deleted, Retained: d.Retained, Copies: d.Copies,
+		Identity: d.Identity, Ledger: d.Ledger, Deleted: d.Deleted, Copies: d.Copies,
 		CAs: map[int32]pki.KeyPair{}, Err: map[int32]error{},
 		Created: s.CreationTimestamp.Time, Version: s.ResourceVersion, uid: s.UID, stored: s.Data,
 	}
@@ -174,7 +171,7 @@ var ErrKeyMissing = errors.New("it is not there")
 
 // encode is the data of a record's Secret. What is stored of a generation already is copied as it is.
 func (r *Record) encode() (map[string][]byte, error) {
-	text, err := json.Marshal(document{Identity: r.Identity, Deleted: r.Deleted, Retained: r.Retained, Copies: r.Copies, Ledger: r.Ledger})
+	text, err := json.Marshal(document{Identity: r.Identity, Deleted: r.Deleted, Copies: r.Copies, Ledger: r.Ledger})
 	if err != nil {
 		return nil, fmt.Errorf("encode the ledger: %w", err)
 	}

@@ -38,7 +38,7 @@ func TestARecordIsStoredAsItIs(t *testing.T) {
 	} {
 		s, c := newStore()
 		r := newRecord(ca)
-		r.Copies, r.Retained, r.Deleted = []authority.Copy{{Name: "pair", UID: "u"}}, true, start
+		r.Copies, r.Deleted = []authority.Copy{{Name: "pair", UID: "u"}}, start
 		written, err := s.Create(ctx, r)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -53,7 +53,7 @@ func TestARecordIsStoredAsItIs(t *testing.T) {
 			if !same(got.CAs[1], ca) {
 				t.Errorf("%s: another CA comes back", name)
 			}
-			if diff := cmp.Diff(r.Ledger, got.Ledger); diff != "" || got.Identity != r.Identity || !got.Retained || !got.Deleted.Equal(start) || got.Copies[0] != r.Copies[0] {
+			if diff := cmp.Diff(r.Ledger, got.Ledger); diff != "" || got.Identity != r.Identity || !got.Deleted.Equal(start) || got.Copies[0] != r.Copies[0] {
 				t.Errorf("%s: %+v comes back\n%s", name, got.Identity, diff)
 			}
 			if got.Version == "" || got.WithoutKeys || got.Tombstone() {

@@ -16,7 +16,7 @@ import (
 func (r *Record) Rebound(namespace string, uid types.UID) *Record {
 	next := r.Next()
 	next.Identity = Identity{Namespace: namespace, Name: r.Name, NamespaceUID: uid}
-	next.Copies, next.Deleted, next.Retained = nil, time.Time{}, false
+	next.Copies, next.Deleted = nil, time.Time{}
 	return next
 }
 

@@ -136,7 +136,7 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 		return err
 	case there == nil:
 		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next) })
-	case there.SameAs(ca) && there.NamespaceUID == next.NamespaceUID && !there.Retained:
+	case there.SameAs(ca) && there.NamespaceUID == next.NamespaceUID:
 		r.result.Kept++
 	case slices.Contains(r.Replace, types.NamespacedName{Namespace: namespace, Name: ca.Name}):
 		r.removals = append(r.removals, func(ctx context.Context) (err error) {

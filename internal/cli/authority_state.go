@@ -30,8 +30,6 @@ func stateOf(r *authority.Record, now owners) (state, detail string) {
 	switch {
 	case r.Tombstone():
 		return authorityDestroyed, "its keys are destroyed; the numbers of its generations are not given again"
-	case r.Retained:
-		return authorityRetained, "it was restored or held before: no ClusterCA gets it until it is released"
 	case now.namespace != "" && now.namespace != r.NamespaceUID:
 		return authorityRetained, "its namespace was made anew: no ClusterCA there gets it until it is released"
 	case !r.Deleted.IsZero() && now.object == "":
@@ -58,11 +56,11 @@ func released(r *authority.Record, namespace types.UID) (*authority.Record, erro
 		return nil, errors.New("its keys were destroyed: there is nothing to release")
 	case namespace == "":
 		return nil, fmt.Errorf("namespace %q is not there: create it first", r.Namespace)
-	case !r.Retained && r.NamespaceUID == namespace:
+	case r.NamespaceUID == namespace:
 		return nil, errBound
 	}
 	next := r.Next()
-	next.Retained, next.NamespaceUID, next.Deleted = false, namespace, time.Time{}
+	next.NamespaceUID, next.Deleted = namespace, time.Time{}
 	return next, nil
 }
 

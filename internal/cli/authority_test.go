@@ -136,12 +136,11 @@ func TestAuthorityList(t *testing.T) {
 	v.keep("bound", func(r *authority.Record) { r.UID = ca.UID })
 	v.keep("returning", asIs)
 	v.keep("orphaned", asIs)
-	v.keep("retained", func(r *authority.Record) { r.Retained = true })
 	v.keep("remade", func(r *authority.Record) { r.NamespaceUID = "another" })
 	v.keep("deleted", func(r *authority.Record) { r.Deleted = time.Now() })
 	v.keep("elsewhere", func(r *authority.Record) { r.Namespace = "no-such-namespace" })
 	want := map[string]string{
-		"bound": "Bound", "returning": "Returning", "orphaned": "Orphaned", "retained": "Retained", "remade": "Retained",
+		"bound": "Bound", "returning": "Returning", "orphaned": "Orphaned", "remade": "Retained",
 		"deleted": "Deleted", "elsewhere": "Orphaned",
 	}
 	got := v.states()
@@ -170,17 +169,17 @@ func TestAuthorityList(t *testing.T) {
 func TestAuthorityRelease(t *testing.T) {
 	v := newVault(t)
 	for _, name := range []string{"a", "b", "c"} {
-		v.keep(name, func(r *authority.Record) { r.NamespaceUID, r.Retained, r.Deleted = "another", name == "b", time.Now() })
+		v.keep(name, func(r *authority.Record) { r.NamespaceUID, r.Deleted = "another", time.Now() })
 	}
 	before := v.kept("a")
 	v.says(v.ns+"/a: released to namespace "+v.ns, "release", v.ns+"/a")
 	r := v.kept("a")
-	if r.NamespaceUID != v.uid() || r.Retained || !r.Deleted.IsZero() || r.UID != before.UID || r.Ledger.Revision != before.Ledger.Revision {
+	if r.NamespaceUID != v.uid() || !r.Deleted.IsZero() || r.UID != before.UID || r.Ledger.Revision != before.Ledger.Revision {
 		t.Errorf("released: %+v", r.Identity)
 	}
 	v.says("bound to this namespace already", "release", v.ns+"/a")
 	v.says(v.ns+"/b: released", "release", "--all", "-n", v.ns)
-	if r := v.kept("b"); r.Retained || r.NamespaceUID != v.uid() {
+	if r := v.kept("b"); r.NamespaceUID != v.uid() {
 		t.Errorf("released with all: %+v", r.Identity)
 	}
 	if got := v.states()["c"]; got != authorityOrphaned {

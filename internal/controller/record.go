@@ -57,7 +57,7 @@ func (r *clusterCAs) bind(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 	if err != nil {
 		return nil, err
 	}
-	if record.Retained || record.NamespaceUID != identity.NamespaceUID {
+	if record.NamespaceUID != identity.NamespaceUID {
 		return nil, stalled(v1alpha1.ReasonAuthorityRetained,
 			"the authority namespace keeps a CA of this name, which another namespace %q held before: whoever administers the PKI can give it to this one by "+
 				"`clusterpki authority release %s/%s`, or destroy it by `clusterpki authority delete %s/%s`",

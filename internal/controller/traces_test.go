@@ -149,36 +149,28 @@ func TestTwoInstallations(t *testing.T) {
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 }
 
-// TestAuthorityRetained has the CA of another namespace of this name, or one that was restored without being released: it is
-// given to nobody, and none is made in its place.
+// TestAuthorityRetained has the CA of another namespace of this name: it is given to nobody, and none is made in its place.
 func TestAuthorityRetained(t *testing.T) {
-	for name, change := range map[string]func(*authority.Record){
-		"another namespace's": func(r *authority.Record) { r.NamespaceUID = "another" },
-		"not released":        func(r *authority.Record) { r.Retained = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.create(newCA("k8s"))
-			w.ready("k8s", &v1alpha1.ClusterCA{})
-			w.settled()
-			w.stop()
-			w.delete(w.clusterCA("k8s"))
-			w.rebound("k8s", change)
-			before := w.authoritySecret("k8s")
-			w.create(newCA("k8s"), newKubelet("node1"))
-			w.start()
-			c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityRetained)
-			if !strings.Contains(c.Message, "clusterpki authority release "+w.ns+"/k8s") {
-				t.Errorf("the message is %q", c.Message)
-			}
-			w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady)
-			w.settled()
-			if now := w.authoritySecret("k8s"); now.ResourceVersion != before.ResourceVersion {
-				t.Error("its Secret was written")
-			}
-			if !w.missing("node1-tls", &corev1.Secret{}) {
-				t.Error("it signed")
-			}
-		})
+	w := newWorld(t)
+	w.create(newCA("k8s"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.settled()
+	w.stop()
+	w.delete(w.clusterCA("k8s"))
+	w.rebound("k8s", func(r *authority.Record) { r.NamespaceUID = "another" })
+	before := w.authoritySecret("k8s")
+	w.create(newCA("k8s"), newKubelet("node1"))
+	w.start()
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityRetained)
+	if !strings.Contains(c.Message, "clusterpki authority release "+w.ns+"/k8s") {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady)
+	w.settled()
+	if now := w.authoritySecret("k8s"); now.ResourceVersion != before.ResourceVersion {
+		t.Error("its Secret was written")
+	}
+	if !w.missing("node1-tls", &corev1.Secret{}) {
+		t.Error("it signed")
 	}
 }
