@@ -56,7 +56,7 @@ demo-rotate: build bin/demo ## Replace the root CA of that cluster under load (a
 
 .PHONY: test
 test: programs ## Run every test but those of test-browser and test-gitops, with what they need built first. Set KUBEBUILDER_ASSETS to use your own etcd and kube-apiserver.
-	@$(MAKE) --no-print-directory test-suites test-model test-others test-raced
+	@$(MAKE) --no-print-directory test-suites test-others test-raced test-model
 
 .PHONY: programs
 programs: openssl
