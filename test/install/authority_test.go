@@ -21,6 +21,20 @@ import (
 	"clusterpki.io/operator/internal/controller"
 )
 
+// issuedCluster is a cluster in which the operator has issued the samples, and has ended.
+func issuedCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t)
+	c.kubectl("apply", "-k", "config/default")
+	c.established()
+	c.namespace("prod")
+	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
+	stop := c.run(controller.Options{})
+	c.ready("prod")
+	stop()
+	return c
+}
+
 // TestUninstall uninstalls in each documented way, and installs again: nobody's keys change, and nothing is issued again.
 func TestUninstall(t *testing.T) {
 	for name, uninstall := range map[string]func(c *cluster){
@@ -33,14 +47,7 @@ func TestUninstall(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t)
-			c.kubectl("apply", "-k", "config/default")
-			c.established()
-			c.namespace("prod")
-			c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
-			stop := c.run(controller.Options{})
-			c.ready("prod")
-			stop()
+			c := issuedCluster(t)
 			keys, products := c.keys(home), c.products("prod")
 			uninstall(c)
 			c.emptied(system)
@@ -64,19 +71,12 @@ func TestUninstall(t *testing.T) {
 
 // TestAnotherAuthorityNamespace changes --authority-namespace: that is no reason to make other CAs.
 func TestAnotherAuthorityNamespace(t *testing.T) {
-	c := newCluster(t)
-	c.kubectl("apply", "-k", "config/default")
-	c.established()
-	c.namespace("prod")
-	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
-	stop := c.run(controller.Options{})
-	c.ready("prod")
-	stop()
+	c := issuedCluster(t)
 	keys, products := c.keys(home), c.products("prod")
 
 	const other = "another-authority"
 	c.namespace(other)
-	stop = c.run(controller.Options{AuthorityNamespace: other})
+	stop := c.run(controller.Options{AuthorityNamespace: other})
 	c.stalled("prod", v1alpha1.ReasonAuthorityMissing)
 	stop()
 	c.same(keys, c.keys(home))
