@@ -16,7 +16,7 @@ fi
 
 case $1 in
   *.test) what=${PWD#"$root"/} ;;
-  *) what=$* what=${what/--no-print-directory -kj3 /} ;;
+  *) what=$* what=${what/--no-print-directory /} ;;
 esac
 TIMEFORMAT=$'%R\t%U\t%S\t'$what
 exec 3>&2
