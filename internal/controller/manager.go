@@ -113,9 +113,11 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(counts.Requests)
 	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
+	end := &stopping{told: make(chan struct{})}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        Scheme(),
 		Cache:                         cacheOptions,
+		NewCache:                      end.newCache,
 		Metrics:                       serving,
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
@@ -134,7 +136,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := setup(ctx, mgr, o, counts); err != nil {
 		return nil, err
 	}
-	return mgr, nil
+	return stoppable{mgr, end}, nil
 }
 
 // managedSelector selects what the operator made.
