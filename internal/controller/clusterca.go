@@ -152,7 +152,7 @@ func (r *clusterCAs) reportCA(ca *v1alpha1.ClusterCA, view caView, now time.Time
 	}
 	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, ca.TrustConfigMapName())
 	rep.warnings = append(rep.warnings, rotationPending(ca, view, now)...)
-	ca.Status.Certificate = certificateStatus("", pair, view.renewal, active.Number)
+	ca.Status.Certificate = certificateStatus("", pair.Cert, view.renewal, active.Number)
 }
 
 // rotationPending says, as a condition, that a CA should be rotated and only a person can do that.

@@ -259,10 +259,10 @@ func conditionsOf(o client.Object) []metav1.Condition {
 }
 
 // pair reads a Secret's certificate and key, which must belong together.
-func (w *world) pair(secret string) pki.KeyPair {
+func (w *world) pair(secret string) pki.Leaf {
 	w.t.Helper()
 	s := w.secret(secret)
-	p, err := pki.ParseKeyPair(s.Data["tls.crt"], s.Data["tls.key"])
+	p, err := pki.ParseLeaf(s.Data["tls.crt"], s.Data["tls.key"])
 	if err != nil {
 		w.t.Fatalf("Secret %s: %v", secret, err)
 	}

@@ -25,7 +25,9 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -96,7 +98,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	ours := cache.ByObject{Label: managedSelector, Transform: bounded}
+	ours := cache.ByObject{Label: managedSelector, Transform: owned.Bounded}
 	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
@@ -174,6 +176,8 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return err
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
+	wrote := &owned.Writes{}
+	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
@@ -182,7 +186,10 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 			client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
 			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 		},
-		wrote:    &writes{},
+		wrote: wrote, secrets: secrets,
+		leaves: &leaf.Maker{
+			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: o.Clock}, Secrets: secrets, Keys: leaf.Inline{},
+		},
 		progress: &progress{},
 	}
 	if err := mgr.Add(b.home); err != nil {

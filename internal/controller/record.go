@@ -26,7 +26,7 @@ func (r *clusterCAs) record(ctx context.Context, ca *v1alpha1.ClusterCA) (record
 	}
 	record, err = r.store.Live(ctx, ca.Namespace, ca.Name)
 	switch {
-	case err != nil && !isAPIError(err):
+	case authority.IsUnreadable(err):
 		return nil, false, stalled(v1alpha1.ReasonLedgerUnreadable, "%v: restore it from a backup", err)
 	case err != nil:
 		return nil, false, err
@@ -42,12 +42,6 @@ func (r *clusterCAs) record(ctx context.Context, ca *v1alpha1.ClusterCA) (record
 		record, err = r.bind(ctx, ca, record)
 		return record, false, err
 	}
-}
-
-// isAPIError says whether a CA could not be read because of the API server, or the way to it, and not because of what was read.
-func isAPIError(err error) bool {
-	_, damaged := errors.AsType[*authority.UnreadableError](err)
-	return !damaged
 }
 
 // bind gives a CA that was retained to the object that has its name now, if that stands in the namespace which held it.
@@ -136,7 +130,7 @@ func (r *clusterCAs) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tomb
 		return nil, err
 	}
 	next.Ledger = plan.Begin(r.clock.Now(), was.Ledger, generation)
-	next.CAs = map[int32]pki.KeyPair{generation.Number: pair}
+	next.CAs = map[int32]pki.CA{generation.Number: pair}
 	if tombstone != nil {
 		next, err = r.store.Commit(ctx, tombstone, next)
 	} else {
