@@ -162,6 +162,11 @@ func newAuthorities(ctx context.Context, mgr ctrl.Manager, namespace string) (ca
 	return authorities, nil
 }
 
+// reconciler reconciles one kind.
+type reconciler interface {
+	setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error
+}
+
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
 	authorities, err := newAuthorities(ctx, mgr, o.AuthorityNamespace)
 	if err != nil {
@@ -198,17 +203,22 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
-	if err := (&clusterCAs{b, prober, &consumers.Reader{}}).setup(mgr, o, authorities); err != nil {
-		return err
-	}
 	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
 	}
-	if err := (&apiServerCertificates{b, prober, seen}).setup(mgr, o, authorities); err != nil {
-		return err
+	reconcilers := map[string]reconciler{
+		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b},
 	}
-	if err := (&nodeCredentials{b}).setup(mgr, o, authorities); err != nil {
-		return err
+	for _, k := range v1alpha1.Kinds() {
+		r, ok := reconcilers[k.Name]
+		if !ok {
+			return fmt.Errorf("nothing reconciles %s", k.Name)
+		}
+		if err := r.setup(mgr, o, authorities); err != nil {
+			return err
+		}
 	}
 	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
 		return fmt.Errorf("add the health check: %w", err)
