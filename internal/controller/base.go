@@ -81,7 +81,10 @@ const (
 // result turns the end of a reconciliation into what controller-runtime should do next. A stalled
 // object keeps its timer, which returning an error would drop: its certificate still expires.
 func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
-	if lostRace(err) {
+	switch {
+	case errors.Is(err, leaf.ErrKeyAwaited):
+		return ctrl.Result{}, nil // whoever makes the key brings another visit
+	case lostRace(err):
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
 	isStalled := isStall(err)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -210,7 +211,7 @@ func leafOutcome(l leaf.Request, st leaf.State, agent heard, now time.Time) outc
 // conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	b.announceIssued(after, o)
-	if lostRace(rep.err) {
+	if lostRace(rep.err) || errors.Is(rep.err, leaf.ErrKeyAwaited) {
 		return b.result(rep.err, time.Time{})
 	}
 	conds := after.StatusConditions()

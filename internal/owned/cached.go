@@ -16,7 +16,8 @@ const cutAnnotation = "clusterpki.io/cut"
 
 // productKeys are the keys of Secrets that the operator reads back.
 var productKeys = []string{
-	corev1.TLSCertKey, corev1.TLSPrivateKeyKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey,
+	corev1.TLSCertKey, corev1.TLSPrivateKeyKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey,
+	consumers.KubeconfigKey, consumers.FilesKubeconfigKey,
 }
 
 // Bounded keeps, of what a cache is to hold, only what is read back.

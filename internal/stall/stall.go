@@ -24,6 +24,6 @@ func Of(err error) (*Error, bool) { return errors.AsType[*Error](err) }
 
 // Is says whether an error is an Error.
 func Is(err error) bool {
-	_, ok := Of(err)
-	return ok
+	st, _ := Of(err)
+	return st != nil
 }
