@@ -54,12 +54,6 @@ func (r *clusterCAs) advance(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		out.heldReason = v1alpha1.ReasonRestoreIncomplete
 		return out, nil
 	}
-	if t == plan.NewKey && record.Ledger.Full(want) {
-		out.held = fmt.Sprintf("a rotation is due, and this CA has %d keys, the most that it can have: it waits until one of them is deleted",
-			plan.MaxGenerations)
-		out.heldReason = string(record.Ledger.Phase())
-		return out, nil
-	}
 	if t == plan.Nothing {
 		return out, nil
 	}

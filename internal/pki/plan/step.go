@@ -81,10 +81,6 @@ func (l Ledger) advance(now time.Time, next Generation, w Want, seen Observation
 	}
 }
 
-// Full says whether a rotation has to wait because there are as many generations as there may be. An emergency rotation
-// does not wait: it drops the oldest key that is out of the bundle.
-func (l Ledger) Full(w Want) bool { return len(l.Generations) >= MaxGenerations && !l.begins(w) }
-
 // Enter adds a generation whose key was just made and says how: beside the active one, in its place or as the same one
 // with other dates. Key and ledger are stored in one write.
 func (l Ledger) Enter(now time.Time, g Generation, w Want) (Ledger, Transition) {
@@ -98,7 +94,7 @@ func (l Ledger) Enter(now time.Time, g Generation, w Want) (Ledger, Transition) 
 	g.Trigger = l.news(w.Trigger)
 	g.State = Trusted
 	l = l.edited(now, true)
-	if len(l.Generations) >= MaxGenerations {
+	if len(l.Generations) >= MaxGenerations { // one emergency after another: any other rotation waits until no key is out of the bundle
 		l.Generations = slices.Delete(l.Generations, l.oldestWithdrawn(), l.oldestWithdrawn()+1)
 	}
 	l.Generations = append(l.Generations, g)
