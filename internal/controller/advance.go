@@ -64,6 +64,7 @@ func (r *clusterCAs) advance(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	if seen, err = r.observe(ctx, r.live, record, w.Want); err != nil {
 		return out, err
 	}
+	seen.Latest = r.clock.Latest() // since then at the latest, all of it is as it was read
 	out.gate = record.Ledger.GateOf(now, seen.Observation)
 	want = wanting(ca, w.Want, seen)
 	next, again := record.Ledger.Step(now, want, seen.Observation)
@@ -85,7 +86,7 @@ func (r *clusterCAs) commit(
 		if err != nil {
 			return s, err
 		}
-		ledger, t = was.Ledger.Enter(r.clock.Now(), g, w.Want)
+		ledger, t = was.Ledger.Enter(r.clock.Latest(), g, w.Want)
 		next.CAs[g.Number] = pair
 	}
 	next.Ledger = ledger

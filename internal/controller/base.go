@@ -24,13 +24,33 @@ type base struct {
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
 	counts *metrics.Counts // of what happens
-	clock  clock.PassiveClock
+	clock  timekeeper
 	poll   time.Duration    // how often an open gate is looked at
 	store  *authority.Store // what decides: ledgers and keys
 	home   *home            // the authority namespace
 	wrote  *writes          // what the cache does not have yet
 	// progress tells whether reconciliations come to an end.
 	progress *progress
+}
+
+// timekeeper tells the API server's time within bounds: Now is the earliest that it may be, and Latest the latest. What is
+// stored is the latest, and what is compared with it the earliest, so that no delay is short.
+type timekeeper interface {
+	clock.PassiveClock
+	Latest() time.Time
+}
+
+// exact is a clock that is right.
+type exact struct{ clock.PassiveClock }
+
+// Latest implements timekeeper.
+func (e exact) Latest() time.Time { return e.Now() }
+
+func timekeeperOf(c clock.PassiveClock) timekeeper {
+	if t, bounded := c.(timekeeper); bounded {
+		return t
+	}
+	return exact{c}
 }
 
 // zeroTime is no time.

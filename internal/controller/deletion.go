@@ -94,7 +94,7 @@ func (r *deletions) mark(ctx context.Context, record *authority.Record, d deleti
 		return err
 	}
 	next := record.Next()
-	next.Deleted = r.clock.Now().UTC().Truncate(time.Second)
+	next.Deleted = r.clock.Latest().UTC().Truncate(time.Second).Add(time.Second) // rounded up
 	if _, err := r.store.Commit(ctx, record, next); err != nil {
 		return err
 	}

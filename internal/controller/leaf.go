@@ -254,7 +254,7 @@ func (b *base) writeProduct(ctx context.Context, l leaf, seen *corev1.Secret, p 
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
 		settled = l.said.Manual == nil && l.said.Settled((&consumers.Reader{}).Read(seen, l.keeper.Seal), b.clock.Now())
 	}
-	marks := owned.Marks{Claim: p.claim.After(was, b.clock.Now(), changed, settled), Controlled: true}
+	marks := owned.Marks{Claim: p.claim.After(was, b.clock.Latest(), changed, settled), Controlled: true}
 	if seen == nil {
 		if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), next, marks); err != nil {
 			return err

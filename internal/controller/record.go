@@ -135,7 +135,7 @@ func (r *clusterCAs) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tomb
 	if err != nil {
 		return nil, err
 	}
-	next.Ledger = plan.Begin(r.clock.Now(), was.Ledger, generation)
+	next.Ledger = plan.Begin(r.clock.Latest(), was.Ledger, generation)
 	next.CAs = map[int32]pki.KeyPair{generation.Number: pair}
 	if tombstone != nil {
 		next, err = r.store.Commit(ctx, tombstone, next)

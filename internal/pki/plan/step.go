@@ -36,17 +36,17 @@ func (l Ledger) step(now time.Time, w Want, seen Observation, on gates) (Ledger,
 	if next := l.in(Trusted); next != nil {
 		return l.advance(now, *next, w, seen, on)
 	}
-	open := l.gate(now, seen, on).Open()
+	open, at := l.gate(now, seen, on).Open(), seen.stored(now)
 	if l.in(Retiring) != nil {
 		if (open || l.IsEmergency(w)) && !w.Hold {
-			return l.withdraw(now, !open), Withdraw
+			return l.withdraw(at, !open), Withdraw
 		}
 		return l.reissue(now, w.MaxUnavailable, seen)
 	}
 	if l.in(Withdrawn) != nil {
 		switch {
 		case open && !w.Hold:
-			return l.deleteKeys(now), DeleteKey
+			return l.deleteKeys(at), DeleteKey
 		case !l.begins(w): // another edit, made during an emergency, waits as well
 			return l.arrive(now, seen)
 		}
@@ -66,16 +66,16 @@ func (l Ledger) begin(now time.Time, w Want, seen Observation) (Ledger, Transiti
 
 // advance is the step of a generation that is not active yet.
 func (l Ledger) advance(now time.Time, next Generation, w Want, seen Observation, on gates) (Ledger, Transition) {
-	unwanted := !l.answers(next, w) || w.Outgrown
+	unwanted, at := !l.answers(next, w) || w.Outgrown, seen.stored(now)
 	switch {
 	case unwanted && w.Hold: // it may be what signs already
 		return l.arrive(now, seen)
 	case unwanted:
-		return l.rollback(now, next.Number), Rollback
+		return l.rollback(at, next.Number), Rollback
 	case l.IsEmergency(w) && !w.Hold:
-		return l.supersede(now, next.Number), Supersede
+		return l.supersede(at, next.Number), Supersede
 	case l.gate(now, seen, on).Open():
-		return l.switchTo(now, next.Number), Switch
+		return l.switchTo(at, next.Number), Switch
 	default:
 		return l.arrive(now, seen)
 	}
