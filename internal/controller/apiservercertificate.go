@@ -59,13 +59,16 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		l.keeper, err = r.keeper(ctx, c.Namespace)
 	}
 	if err == nil {
+		err = r.servedElsewhere(ctx, c.Namespace, l.ca)
+	}
+	if err == nil {
 		clients, err = r.bundles(ctx, &c, &l, seen)
 	}
 	if err == nil {
 		leaseErr = r.attendLease(ctx, &l)
 		st, err = r.reconcileLeaf(ctx, l, seen)
 	}
-	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
+	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) && !isElsewhere(err) {
 		again := st.observed != nil && !st.issued
 		saErr := r.reconcileServiceAccountKeys(ctx, l, *c.Spec.ServiceAccountKeys, again)
 		st.keysAwaited = awaitsRestore(saErr)

@@ -29,6 +29,7 @@ type base struct {
 	store  *authority.Store // what decides: ledgers and keys
 	home   *home            // the authority namespace
 	wrote  *writes          // what the cache does not have yet
+	told   *told            // to objects that another installation serves
 	// progress tells whether reconciliations come to an end.
 	progress *progress
 }

@@ -90,7 +90,7 @@ func (b *base) issuerBy(ctx context.Context, from recordReader, namespace, name 
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: %v", name, err), nil
 	case record == nil || record.Tombstone():
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has no key yet", name), nil
-	case record.UID != ca.UID: // only its own reconciler binds it
+	case record.UID != ca.UID || !record.Deleted.IsZero() || !b.keeps(record): // only its own reconciler binds it
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has not taken up the CA of its name", name), nil
 	}
 	return b.issuerFrom(ctx, record, from)

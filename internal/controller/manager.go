@@ -185,6 +185,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 		},
 		wrote:    &writes{},
+		told:     &told{},
 		progress: &progress{},
 	}
 	if err := mgr.Add(b.home); err != nil {

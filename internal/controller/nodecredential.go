@@ -52,6 +52,9 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		l.keeper, err = r.keeper(ctx, c.Namespace)
 	}
 	if err == nil {
+		err = r.servedElsewhere(ctx, c.Namespace, l.ca)
+	}
+	if err == nil {
 		leaseErr = r.attendLease(ctx, &l)
 		err = r.findKey(ctx, &c, &l, seen)
 	}

@@ -29,6 +29,8 @@ type report struct {
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
+	// elsewhere says that another installation serves the object.
+	elsewhere bool
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -71,7 +73,7 @@ func (r report) ready() (status bool, reason, message string) {
 		return true, v1alpha1.ReasonIssued, r.message + "; the spec as it is now is not applied: " + st.message
 	case r.known && r.unusable == nil:
 		return true, v1alpha1.ReasonIssued, r.message
-	case isStalled:
+	case r.known && isStalled:
 		return false, st.reason, st.message
 	case r.known && r.reason != "":
 		return false, r.reason, r.waiting
@@ -132,6 +134,9 @@ func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, gener
 // leafReport makes the report of a leaf; the caller adds what its kind has beside it.
 func (b *base) leafReport(l leaf, st leafState, err error) report {
 	r := report{err: err, known: err == nil || st.observed != nil || isStall(err), unusable: b.usable(st), issuer: &st.issuer}
+	if isElsewhere(err) { // whether it is usable, the other installation says
+		r.known, r.elsewhere = false, true
+	}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.secret)
 	if st.decision.Reason == plan.RestoreIncomplete {
 		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.decision.Message
@@ -202,6 +207,9 @@ func (st leafState) outcome(l leaf, now time.Time) outcome {
 
 // conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
+	if rep.elsewhere {
+		return b.concludeElsewhere(ctx, before, rep, o)
+	}
 	b.announceIssued(after, o)
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
