@@ -52,6 +52,7 @@ func TestInvariants(t *testing.T) {
 	}{
 		"the ledger is none":          {entering, func(r *authority.Record) { r.Ledger.Generations[0].State = plan.Trusted }, "0 active generations"},
 		"it does not say whose it is": {entering, func(r *authority.Record) { r.NamespaceUID = "" }, "whose it is"},
+		"it does not say where it is": {entering, func(r *authority.Record) { r.HomeUID = "" }, "whose it is"},
 		"it is another CA's":          {entering, func(r *authority.Record) { r.Name = "etcd" }, "prod/k8s"},
 		"it is another namespace's":   {entering, func(r *authority.Record) { r.Namespace = "test" }, "prod/k8s"},
 		"a revision is left out":      {entering, func(r *authority.Record) { r.Ledger.Revision++ }, "does not follow"},

@@ -35,6 +35,9 @@ type Identity struct {
 	NamespaceUID types.UID `json:"namespaceUID"`
 	CRDUID       types.UID `json:"crdUID,omitempty"`
 	UID          types.UID `json:"uid"` // of the ClusterCA
+	// HomeUID is that of the authority namespace. A Secret that was copied into another one, beside this or after it, decides
+	// nothing there until somebody says so.
+	HomeUID types.UID `json:"authorityNamespaceUID"`
 }
 
 // Copy is a Secret in the user's namespace that holds a copy of the active key, because spec.secretName asks for it.

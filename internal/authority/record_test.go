@@ -86,12 +86,12 @@ func TestRecordFormat(t *testing.T) {
 	if err := json.Unmarshal(s.Data["ledger.json"], &document); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"namespace": `"prod"`, "name": `"k8s"`, "namespaceUID": `"ns"`, "crdUID": `"crd"`, "uid": `"uid"`} {
+	for key, want := range map[string]string{"namespace": `"prod"`, "name": `"k8s"`, "namespaceUID": `"ns"`, "crdUID": `"crd"`, "uid": `"uid"`, "authorityNamespaceUID": `"home"`} {
 		if string(document[key]) != want {
 			t.Errorf("%s is %s", key, document[key])
 		}
 	}
-	if len(document) != 6 {
+	if len(document) != 7 {
 		t.Errorf("the document is %s", s.Data["ledger.json"])
 	}
 }

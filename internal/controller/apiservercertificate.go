@@ -77,6 +77,9 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
 		return v, err
 	}
+	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
+		return v, err
+	}
 	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, seen).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {

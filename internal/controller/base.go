@@ -8,11 +8,11 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
@@ -26,7 +26,7 @@ type base struct {
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
 	counts *metrics.Counts // of what happens
-	clock  clock.PassiveClock
+	clock  apitime.Timekeeper
 	poll   time.Duration    // how often an open gate is looked at
 	store  *authority.Store // what decides: ledgers and keys
 	home   *home            // the authority namespace
@@ -34,6 +34,7 @@ type base struct {
 	// secrets reads what the operator made.
 	secrets owned.Secrets
 	leaves  *leaf.Maker
+	told    *told // to objects that another installation serves
 	// progress tells whether reconciliations come to an end.
 	progress *progress
 }

@@ -101,7 +101,7 @@ func keyMissing(record *authority.Record, err error) error {
 func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view caView, err error) (ctrl.Result, error) {
 	now := r.clock.Now()
 	before := ca.DeepCopy()
-	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published")}
+	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published"), elsewhere: r.ours(ca) != nil}
 	out := outcome{reason: plan.SecretMissing}
 	if view.record != nil && !view.record.Tombstone() {
 		r.reportCA(ca, view, now, &rep, &out)

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
@@ -52,7 +53,7 @@ type Options struct {
 	Workers int
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
-	// Clock tells the time; nil: the system's.
+	// Clock tells the time; nil: the API server's, as its answers show it.
 	Clock clock.PassiveClock
 }
 
@@ -71,7 +72,7 @@ const DefaultAuthorityNamespace = "clusterpki-authority"
 // of them must not be able to in another.
 func (o *Options) complete() error {
 	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
+		o.Clock = apitime.New(clock.RealClock{})
 	}
 	if o.AuthorityNamespace == "" {
 		o.AuthorityNamespace = DefaultAuthorityNamespace
@@ -114,6 +115,9 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	}
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(counts.Requests)
+	if c, learns := o.Clock.(*apitime.Clock); learns {
+		cfg.Wrap(c.Wrap)
+	}
 	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
 	end := &stopping{told: make(chan struct{})}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -183,18 +187,19 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
 	wrote := &owned.Writes{}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
+	times := apitime.Of(o.Clock)
+	home := &home{
+		client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
+		prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
+	}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
-		store: store,
-		home: &home{
-			client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
-			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
-		},
-		wrote: wrote, secrets: secrets,
+		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: times, poll: cmp.Or(o.Poll, gatePoll),
+		store: store, home: home, wrote: wrote, secrets: secrets,
 		leaves: &leaf.Maker{
-			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: o.Clock}, Secrets: secrets, Keys: leaf.Inline{},
+			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: leaf.Inline{},
 		},
+		told:     &told{},
 		progress: &progress{},
 	}
 	if err := mgr.Add(b.home); err != nil {

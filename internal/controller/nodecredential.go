@@ -62,6 +62,9 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
 		return v, err
 	}
+	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
+		return v, err
+	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Said = agent, agent.said
 	key, err := r.findKey(ctx, c, v.asked, seen)

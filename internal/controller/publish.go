@@ -158,7 +158,7 @@ func (r *clusterCAs) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 	active, _ := record.Ledger.Active()
 	was, _ := keeper.ClaimOf(seen)
 	same := bytes.Equal(seen.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) && bytes.Equal(seen.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
-	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, r.clock.Now(), !same, true)
+	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, r.clock.Latest(), !same, true)
 	next := seen.DeepCopy()
 	next.Data = data
 	return owned.Update(ctx, keeper, leaf.OwnerOf(ca), seen, next, owned.Marks{Claim: claim, Controlled: true})

@@ -31,6 +31,8 @@ type report struct {
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
+	// elsewhere says that another installation serves the object.
+	elsewhere bool
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -73,7 +75,7 @@ func (r report) ready() (status bool, reason, message string) {
 		return true, v1alpha1.ReasonIssued, r.message + "; the spec as it is now is not applied: " + st.Message
 	case r.known && r.unusable == nil:
 		return true, v1alpha1.ReasonIssued, r.message
-	case isStalled:
+	case r.known && isStalled:
 		return false, st.Reason, st.Message
 	case r.known && r.reason != "":
 		return false, r.reason, r.waiting
@@ -134,6 +136,9 @@ func certificateStatus(secret string, cert certificate, renewal time.Time, gener
 // leafReport makes the report of a leaf; the caller adds what its kind has beside it.
 func (b *base) leafReport(l leaf.Request, st leaf.State, err error) report {
 	r := report{err: err, known: err == nil || st.Observed != nil || isStall(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
+	if isElsewhere(err) { // whether it is usable, the other installation says
+		r.known, r.elsewhere = false, true
+	}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
 	if st.Decision.Reason == plan.RestoreIncomplete {
 		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.Decision.Message
@@ -210,6 +215,9 @@ func leafOutcome(l leaf.Request, st leaf.State, agent heard, now time.Time) outc
 
 // conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
+	if rep.elsewhere {
+		return b.concludeElsewhere(ctx, before, rep, o)
+	}
 	b.announceIssued(after, o)
 	if lostRace(rep.err) || errors.Is(rep.err, leaf.ErrKeyAwaited) {
 		return b.result(rep.err, time.Time{})

@@ -6,10 +6,10 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
@@ -47,7 +47,8 @@ func notReady(reason, format string, args ...any) Issuer {
 type Issuers struct {
 	Client client.Reader // of ClusterCAs
 	Store  *authority.Store
-	Clock  clock.PassiveClock
+	Clock  apitime.Timekeeper
+	Home   func() string // UID of the authority namespace
 }
 
 // Read reads what a ClusterCA publishes, and the certificate of its active key, from the cache. Where nothing of the CA is
@@ -95,7 +96,7 @@ func (r Issuers) read(ctx context.Context, from RecordReader, namespace, name st
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: %v", name, err), nil
 	case record == nil || record.Tombstone():
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has no key yet", name), nil
-	case record.UID != ca.UID: // only its own reconciler binds it
+	case record.UID != ca.UID || !record.Deleted.IsZero() || string(record.HomeUID) != r.Home(): // only its own reconciler binds it
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q has not taken up the CA of its name", name), nil
 	}
 	known, err := Authorities(ctx, from, record)

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
@@ -97,7 +98,7 @@ func newWorld(t *testing.T) *world {
 		return "", false, nil
 	}}
 	w.Maker = &leaf.Maker{
-		Issuers: leaf.Issuers{Client: w.api, Store: store, Clock: clocktesting.NewFakePassiveClock(now)},
+		Issuers: leaf.Issuers{Client: w.api, Store: store, Clock: apitime.Of(clocktesting.NewFakePassiveClock(now)), Home: func() string { return "home" }},
 		Secrets: owned.Secrets{Cache: w.api, API: w.api, Wrote: &owned.Writes{}}, Keys: &w.keys,
 	}
 	w.asked = nil
@@ -112,7 +113,7 @@ func (w *world) begin(store *authority.Store) {
 		w.t.Fatal(err)
 	}
 	_, err = store.Create(ctx, &authority.Record{
-		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "ca"},
+		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "ca", HomeUID: "home"},
 		Ledger: plan.Begin(now, plan.Ledger{}, plan.Generation{
 			Number: 1, SpecHash: "a", SHA256: pki.FingerprintOf(ca.Cert), Anchor: pki.IdentityOf(ca.Cert), Root: true,
 		}),

@@ -58,7 +58,7 @@ func (m *Maker) Write(ctx context.Context, r Request, seen *corev1.Secret, p Pro
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
 		settled = r.Said.Manual == nil && r.Said.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
 	}
-	marks := owned.Marks{Claim: claim.After(was, m.Clock.Now(), changed, settled), Controlled: true}
+	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
 	if seen == nil {
 		if err := owned.Create(ctx, r.Keeper, OwnerOf(r.Owner), next, marks); err != nil {
 			return m.unexpected(ctx, r, p.Name, err)
