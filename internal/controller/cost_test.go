@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +25,7 @@ import (
 )
 
 // TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
-// apply to Ready: two Secrets, one status patch, one event and one live read, of the CA's ledger.
+// apply to Ready: two Secrets, one status patch and one live read, of the CA's ledger. There is no event.
 func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
@@ -37,16 +38,7 @@ func TestRequestsPerCredential(t *testing.T) {
 		w.ready(fmt.Sprintf("cost%d", i), &v1alpha1.NodeCredential{})
 	}
 	w.settled()
-	w.eventually("all events are written", func() error {
-		var list eventsv1.EventList
-		if err := w.api.List(t.Context(), &list, client.InNamespace(w.ns)); err != nil {
-			return err
-		}
-		if len(list.Items) < n+3 {
-			return fmt.Errorf("there are %d", len(list.Items))
-		}
-		return nil
-	})
+	time.Sleep(time.Second) // events are written behind a reconciliation's back
 	got := map[string]float64{}
 	for key, count := range requests(t) {
 		if d := count - before[key]; d > 0 {
@@ -56,7 +48,7 @@ func TestRequestsPerCredential(t *testing.T) {
 	t.Logf("requests for %d NodeCredentials: %v", n, got)
 	want := map[string]float64{
 		"POST nodecredentials": n, // the test's own
-		"POST secrets":         2 * n, "PATCH nodecredentials/status": n, "POST events": n, "GET secrets": got["GET secrets"],
+		"POST secrets":         2 * n, "PATCH nodecredentials/status": n, "GET secrets": got["GET secrets"],
 	}
 	if reads := got["GET secrets"]; reads > n { // fewer: one read serves all that wait for it
 		t.Errorf("there were %v live reads", reads)
@@ -249,6 +241,6 @@ func TestKeysStayInSecrets(t *testing.T) {
 		}
 	}
 	if !strings.Contains(elsewhere.String(), "Issued a certificate") {
-		t.Error("the log and the events are empty: this test sees nothing")
+		t.Error("the log is empty: this test sees nothing")
 	}
 }
