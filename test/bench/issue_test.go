@@ -104,7 +104,7 @@ func issueByOperator(b *testing.B, n int, k key) issued {
 	saved := o.profile(b)
 	first, begin, start := o.state("/state"), p.spent(o.process), time.Now()
 	p.createMany(namespace, n, k)
-	end := p.idle(o, time.Hour, func() bool { return o.state("/state").Issued-first.Issued >= float64(n) })
+	end := p.idle(o, time.Hour, func() bool { return o.state("/counts").Issued-first.Issued >= float64(n) })
 	time.Sleep(time.Second) // for what is written behind a reconciliation's back
 	out := issued{cost: p.spent(o.process).since(begin), startRSS: rss}
 	out.wall = end.Sub(start)

@@ -41,7 +41,7 @@ func measureRotation(b *testing.B, n int, limit string) {
 	defer func() { o.stop() }()
 	p.cluster(namespace, ecdsa, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.MaxUnavailable = new(intstr.Parse(limit)) })
 	p.createMany(namespace, n-1, ecdsa)
-	p.idle(o, time.Hour, func() bool { return o.state("/state").Issued > float64(n) })
+	p.idle(o, time.Hour, func() bool { return o.state("/counts").Issued > float64(n) })
 	o.memory()
 	o.resetPeak()
 	leaves := n + 1

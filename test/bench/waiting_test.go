@@ -130,7 +130,7 @@ func (w *waiting) rotating() func() bool {
 
 // editing changes what is to be issued, of all objects: the next sample comes while that goes on.
 func (w *waiting) editing() func() bool {
-	issued := w.o.state("/state").Issued
+	issued := w.o.state("/counts").Issued
 	edited := make(chan struct{})
 	go func() {
 		defer close(edited)
@@ -141,7 +141,7 @@ func (w *waiting) editing() func() bool {
 	return func() bool {
 		select {
 		case <-edited:
-			return w.o.state("/state").Issued-issued >= float64(*mass)
+			return w.o.state("/counts").Issued-issued >= float64(*mass)
 		default:
 			return false
 		}
@@ -150,7 +150,7 @@ func (w *waiting) editing() func() bool {
 
 // creating makes objects whose keys take long.
 func (w *waiting) creating(object func(int) client.Object) func() bool {
-	issued := w.o.state("/state").Issued
+	issued := w.o.state("/counts").Issued
 	each(*rsa, func(i int) { w.create(object(i)) })
-	return func() bool { return w.o.state("/state").Issued-issued >= float64(*rsa) }
+	return func() bool { return w.o.state("/counts").Issued-issued >= float64(*rsa) }
 }
