@@ -119,9 +119,7 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view ca
 		rep.reason, rep.waiting = view.step.heldReason, view.step.held
 		out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 	}
-	if view.created {
-		out.issued = "a key and certificate for this CA into the authority namespace"
-	}
+	out.issued = view.created
 	return r.conclude(ctx, before, ca, rep, out)
 }
 

@@ -49,7 +49,6 @@ func run(m *testing.M) int {
 	}
 	cfg = env.Config
 	code := m.Run()
-	fmt.Print(table(rows)) // of the benchmarks, if any were run
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -199,26 +199,24 @@ func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) e
 
 // outcome is what a reconciliation did, and when its answer changes by itself.
 type outcome struct {
-	issued    string // what was issued, and where to; "" where nothing was
+	issued    bool
 	reason    plan.Reason
 	nextCheck time.Time
 }
 
 // leafOutcome is that of a leaf, of which an agent's Lease says something too.
 func leafOutcome(l leaf.Request, st leaf.State, agent heard, now time.Time) outcome {
-	o := outcome{reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, turnsAt(agent.lease, now))}
-	if st.Issued {
-		o.issued = fmt.Sprintf("a certificate into Secret %q", l.Secret)
-	}
-	return o
+	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, turnsAt(agent.lease, now))}
 }
 
-// conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
+// conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	if rep.elsewhere {
 		return b.concludeElsewhere(ctx, before, rep, o)
 	}
-	b.announceIssued(after, o)
+	if o.issued { // the status and the log say it: an event is for what a person should see
+		b.counts.Issued(after.Kind(), string(o.reason))
+	}
 	if lostRace(rep.err) || errors.Is(rep.err, leaf.ErrKeyAwaited) {
 		return b.result(rep.err, time.Time{})
 	}
@@ -232,14 +230,6 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
-}
-
-// announceIssued counts an issuance, and emits one event for it.
-func (b *base) announceIssued(on v1alpha1.Object, o outcome) {
-	if o.issued != "" {
-		b.counts.Issued(on.Kind(), string(o.reason))
-		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue", "Issued %s: %s", o.issued, o.reason)
-	}
 }
 
 // announceStalled emits one event when an object stalls, or stalls for another reason.

@@ -113,8 +113,3 @@ func (r CertificateSpec) Difference(cert *x509.Certificate) string {
 		return ""
 	}
 }
-
-// SignedBy says whether issuer's key signed the certificate. Names are not compared: they prove nothing.
-func SignedBy(cert, issuer *x509.Certificate) bool {
-	return issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
-}

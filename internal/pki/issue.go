@@ -140,5 +140,8 @@ func sign(tmpl, parent *x509.Certificate, public crypto.PublicKey, signer crypto
 	if err != nil {
 		return nil, fmt.Errorf("parse the signed %q: %w", tmpl.Subject.CommonName, err)
 	}
+	if parent.RawSubjectPublicKeyInfo != nil { // CreateCertificate has verified what it signed, and that the signer is the parent's
+		signatures.Add(signature(cert, parent))
+	}
 	return cert, nil
 }
