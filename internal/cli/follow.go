@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/rotate"
 	"clusterpki.io/operator/internal/status"
-	"clusterpki.io/operator/internal/timeline"
 )
 
 // follow shows the progress of a rotation until it ends, the timeout runs out, or the context does.
@@ -71,7 +71,7 @@ type follower struct {
 	style  status.Style
 	screen *screen // nil: what changes is logged
 
-	consumers []timeline.Consumer
+	consumers []consumers.Dependent
 	watch     *rotate.Watch
 	offline   error
 	logged    []string

@@ -134,7 +134,7 @@ func (b *base) acknowledged(ctx context.Context, l leaf, host string, secrets ..
 	report := ack.Of(l.agent)
 	switch l.said.Reason {
 	case v1alpha1.ReasonLeaseExpired:
-		c.Message = silence(l.agent, host, b.clock.Now())
+		c.Message = whyExpired(l.agent, host, b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
 		c.Message = report.Problem
@@ -146,7 +146,7 @@ func (b *base) acknowledged(ctx context.Context, l leaf, host string, secrets ..
 		return nil, err
 	case held == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "not everything is issued that the agent is to install"
-	case report.Verified.Covers(*held):
+	case l.said.Agent.Covers(*held):
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonInUse, "the agent has seen in use what is in "+names
 	case report.Installed.Covers(*held):
 		c.Reason, c.Message = v1alpha1.ReasonNotInUse, "the agent has installed what is in "+names+", and has not seen it in use yet"
@@ -177,34 +177,22 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// silence says why nothing that an agent says counts.
-func silence(l *coordinationv1.Lease, host string, now time.Time) string {
-	switch renewed := l.Spec.RenewTime; {
-	case renewed == nil:
-		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
-	case renewed.Time.Before(l.CreationTimestamp.Time):
-		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it said before counts", l.Name, host)
-	case ptr.Deref(l.Spec.HolderIdentity, "") != host:
-		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent says counts; "+
+// whyExpired says why nothing that an agent has reported counts.
+func whyExpired(l *coordinationv1.Lease, host string, now time.Time) string {
+	switch consumers.LeaseStateOf(l, host, now) {
+	case consumers.LeaseRestored:
+		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it reported before counts", l.Name, host)
+	case consumers.LeaseOfAnother:
+		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent reports counts; "+
 			"see its configuration", l.Name, ptr.Deref(l.Spec.HolderIdentity, ""), host)
-	case renewed.After(now):
+	case consumers.LeaseAhead:
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
-			"nothing that it says counts; is the clock of the host right?", host, l.Name)
-	default:
+			"nothing that it reports counts; is the clock of the host right?", host, l.Name)
+	case consumers.LeaseNotRenewed:
 		return fmt.Sprintf("the agent of host %q has not renewed Lease %q for longer than delivery.leaseDuration: "+
-			"nothing that it has said counts until it does; is it running, and is the clock of the host right?", host, l.Name)
-	}
-}
-
-// turnsAt is when what an agent says ceases to count, or begins to, without another word of it; zero: never.
-func turnsAt(l *coordinationv1.Lease, now time.Time) time.Time {
-	switch {
-	case ack.AliveUntil(l, now).After(now):
-		return ack.AliveUntil(l, now).Add(time.Second)
-	case l == nil || l.Spec.RenewTime == nil || !l.Spec.RenewTime.After(now):
-		return time.Time{}
-	default: // of a clock that is ahead
-		return l.Spec.RenewTime.Add(-time.Duration(ptr.Deref(l.Spec.LeaseDurationSeconds, 0)) * time.Second)
+			"nothing that it has reported counts until it does; is it running, and is the clock of the host right?", host, l.Name)
+	default:
+		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
 	}
 }
 
@@ -227,8 +215,8 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	}
 }
 
-// leaseChanged passes the events of a Lease, but for a mere sign of life of an agent that counts as alive already, or goes on
-// to count as silent: thousands of them come all the time.
+// leaseChanged passes the events of a Lease, but for a mere renewal that makes no expired Lease valid, and no valid one
+// expired: thousands of them come all the time.
 func (b *base) leaseChanged() builder.Predicates {
 	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*coordinationv1.Lease)
@@ -236,10 +224,14 @@ func (b *base) leaseChanged() builder.Predicates {
 		if !ok || !too {
 			return true
 		}
-		at := b.clock.Now()
-		return ack.AliveUntil(was, at).After(at) != ack.AliveUntil(now, at).After(at) ||
+		return alive(was, b.clock.Now()) != alive(now, b.clock.Now()) ||
 			!equality.Semantic.DeepEqual(withoutHeartbeat(was), withoutHeartbeat(now))
 	}})
+}
+
+// alive says whether a Lease is valid for whoever holds it.
+func alive(l *coordinationv1.Lease, now time.Time) bool {
+	return consumers.Alive(l, ptr.Deref(l.Spec.HolderIdentity, ""), now)
 }
 
 // withoutHeartbeat is a Lease but for what changes with every sign of life.

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -193,7 +194,7 @@ type outcome struct {
 }
 
 func (st leafState) outcome(l leaf, now time.Time) outcome {
-	o := outcome{reason: st.decision.Reason, nextCheck: sooner(st.decision.NextCheck, turnsAt(l.agent, now))}
+	o := outcome{reason: st.decision.Reason, nextCheck: sooner(st.decision.NextCheck, consumers.Turns(l.agent, l.host, now))}
 	if st.issued {
 		o.issued = fmt.Sprintf("a certificate into Secret %q", l.secret)
 	}

@@ -42,9 +42,14 @@ func TestBundlesAreThePublished(t *testing.T) {
 		changes []func(*world)
 		want    string // "": it is exported
 	}{
-		"as published":                        {host: "k8s-master"},
-		"of several ClusterCAs":               {"k8s-master", []func(*world){clients, put("k8s-master-tls", "client-ca.crt", "k8s", "etcd")}, ""},
-		"one of several is missing":           {"k8s-master", []func(*world){clients}, `Secret "k8s-master-tls" holds as client-ca.crt another trust bundle than ClusterCA "etcd" publishes`},
+		"as published":              {host: "k8s-master"},
+		"of several ClusterCAs":     {"k8s-master", []func(*world){clients, put("k8s-master-tls", "client-ca.crt", "k8s", "etcd")}, ""},
+		"one of several is missing": {"k8s-master", []func(*world){clients}, `Secret "k8s-master-tls" holds as client-ca.crt another trust bundle than ClusterCA "etcd" publishes`},
+		"another for the aggregation layer": {"k8s-master", []func(*world){func(w *world) {
+			edit(w, "k8s-master", func(s *v1alpha1.APIServerCertificate) {
+				s.Spec.RequestHeaderCARef = &v1alpha1.CAReference{Name: "front-proxy"}
+			})
+		}, put("k8s-master-tls", "requestheader-ca.crt", "etcd")}, `Secret "k8s-master-tls" holds as requestheader-ca.crt another trust bundle than ClusterCA "front-proxy"`},
 		"another than that of the API server": {"k8s-node1", []func(*world){put("k8s-node1-Kubelet-kubeconfig", "ca.crt", "etcd")}, `Secret "k8s-node1-Kubelet-kubeconfig" holds as ca.crt another trust bundle than ClusterCA "k8s"`},
 		"one more":                            {"k8s-node1", []func(*world){put("k8s-node1-Kubelet-tls", "ca.crt", "k8s", "etcd")}, `a certificate that no ClusterCA of [k8s] publishes, of "CN=etcd-ca"`},
 		"damaged": {"k8s-node1", []func(*world){func(w *world) {

@@ -19,11 +19,13 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -206,25 +208,52 @@ func TestBundleDiffers(t *testing.T) {
 	}
 }
 
-// TestStated: what a person states counts if it is the certificate and the bundles that are published now.
-func TestStated(t *testing.T) {
-	digest, former := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
-	ca := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
-	ca.Status.Trust.BundleSHA256 = digest
-	issued := ack.State{SerialNumber: "0A"}
-	stated := func(serial, digest string) *v1alpha1.AcknowledgedDelivery {
+// TestAcknowledgedByHand: what a person acknowledges counts, for a person who looks as for a rotation, if it is the
+// certificate and the bundles that are published now, in every Secret.
+func TestAcknowledgedByHand(t *testing.T) {
+	ca, leaf, other := pairs(t)
+	digest, former := pki.BundleDigest([]*x509.Certificate{ca.Cert}), strings.Repeat("cd", 32)
+	serial := pki.SerialOf(leaf.Cert)
+	acknowledged := func(serial, digest string) *v1alpha1.AcknowledgedDelivery {
 		return &v1alpha1.AcknowledgedDelivery{SerialNumber: serial, Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: digest}}}
 	}
 	for name, c := range map[string]struct {
-		stated *v1alpha1.AcknowledgedDelivery
-		want   bool
+		acknowledged *v1alpha1.AcknowledgedDelivery
+		kubeconfig   pki.KeyPair
+		want         bool
 	}{
-		"all of it": {stated("0A", digest), true}, "in lower case": {stated("0a", digest), true}, "nothing": {nil, false}, "another certificate": {stated("0B", digest), false},
-		"a former bundle": {stated("0A", former), false}, "no bundle": {&v1alpha1.AcknowledgedDelivery{SerialNumber: "0A"}, false},
+		"all of it":                             {acknowledged(serial, digest), leaf, true},
+		"in lower case":                         {acknowledged(strings.ToLower(serial), digest), leaf, true},
+		"nothing":                               {nil, leaf, false},
+		"another certificate":                   {acknowledged("0B", digest), leaf, false},
+		"a former bundle":                       {acknowledged(serial, former), leaf, false},
+		"no bundle":                             {&v1alpha1.AcknowledgedDelivery{SerialNumber: serial}, leaf, false},
+		"another certificate in the kubeconfig": {acknowledged(serial, digest), other, false},
 	} {
-		b := builder{Seen: &Seen{Objects: status.Objects{CAs: []v1alpha1.ClusterCA{ca}}}}
-		if got := b.covers(c.stated, issued, []string{"k8s"}); got != c.want {
+		n := v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1", UID: "server"}}
+		n.Spec.CARef.Name, n.Spec.Kubeconfig = "k8s", &v1alpha1.KubeconfigSpec{}
+		n.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual, Acknowledged: c.acknowledged}
+		published := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}}
+		published.Status.Trust.BundleSHA256 = digest
+		s := seen(t, ca, leaf, wellData(t, ca, leaf))
+		s.Objects = status.Objects{CAs: []v1alpha1.ClusterCA{published}, Credentials: []v1alpha1.NodeCredential{n}}
+		s.Kind, s.Name, s.lease = status.KindNodeCredential, "node1", nil
+		tls := s.sources[0].secret
+		tls.Name = "node1-tls"
+		kubeconfig := tls.DeepCopy()
+		kubeconfig.Name, kubeconfig.Data = "node1-kubeconfig", map[string][]byte{"tls.crt": c.kubeconfig.CertPEM()}
+		s.sources = []source{sourceOf(tls), sourceOf(kubeconfig)}
+		if got := Build(now, s).Object.Delivery.InUse; got == nil || *got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+		in := consumers.Inputs{
+			Credentials: s.Objects.Credentials, Now: now, Seed: func(client.Object) uint32 { return 0 },
+			Products: (&builder{Seen: &s}).products(), Authorities: consumers.Authorities{"k8s": {
+				Ledger: plan.Ledger{Generations: []plan.Generation{{Number: 1, State: plan.Active}}}, CAs: map[int32]pki.KeyPair{1: ca},
+			}},
+		}
+		if gate := in.Of("k8s")[0]; (gate.Trusts && gate.Leaf == 1) != c.want {
+			t.Errorf("%s: a rotation counts it as %+v", name, gate)
 		}
 	}
 }
@@ -242,6 +271,7 @@ func TestAgentSaysWhatGatesSay(t *testing.T) {
 		"nobody's":                 {func(s *Seen) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
 		"an agent that is gone":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
 		"a clock that is wrong":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
+		"a bundle is missing":      {func(s *Seen) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
 		"something else is in use": {func(s *Seen) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
 		"a Secret of another object": {func(s *Seen) {
 			s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"another","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s"}`)
@@ -250,7 +280,9 @@ func TestAgentSaysWhatGatesSay(t *testing.T) {
 		"a claim that lacks": {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			data := wellData(t, ca, leaf)
+			data["client-ca.crt"] = data["ca.crt"]
+			s := seen(t, ca, leaf, data)
 			state, err := ack.StateOf(s.sources[0].secret)
 			if err != nil {
 				t.Fatal(err)

@@ -78,8 +78,8 @@ type Delivery struct {
 	PropagationDelay string `json:"propagationDelay,omitempty"`
 	// Issued is what the Secrets hold now; absent where they were not read.
 	Issued *ack.State `json:"issued,omitempty"`
-	// Stated is, for mode 'Manual', what delivery.acknowledged says.
-	Stated *v1alpha1.AcknowledgedDelivery `json:"stated,omitempty"`
+	// Acknowledged is, for mode 'Manual', what delivery.acknowledged says.
+	Acknowledged *v1alpha1.AcknowledgedDelivery `json:"acknowledged,omitempty"`
 	// Agent is, for mode 'Agent', what the agent of the host says.
 	Agent *Agent `json:"agent,omitempty"`
 	// InUse says whether all that is issued is known to be in use; absent where that is not known.

@@ -177,7 +177,7 @@ func (p *printer) delivery(d Delivery) {
 	}
 	p.line(2, "mode", mode)
 	p.line(2, "issued", stateText(d.Issued))
-	p.line(2, "stated", statedText(d.Stated))
+	p.line(2, "acknowledged", acknowledgedText(d.Acknowledged))
 	if a := d.Agent; a != nil {
 		p.line(2, "installed", stateText(a.Installed))
 		p.line(2, "verified", stateText(a.Verified))
@@ -219,8 +219,8 @@ func stateText(s *ack.State) string {
 	return strings.Join(parts, ", ")
 }
 
-// statedText is what a person has stated to be in use.
-func statedText(a *v1alpha1.AcknowledgedDelivery) string {
+// acknowledgedText is what a person has acknowledged.
+func acknowledgedText(a *v1alpha1.AcknowledgedDelivery) string {
 	if a == nil {
 		return ""
 	}

@@ -70,7 +70,7 @@ func (p Plan) course(s status.Style) string {
 			b.WriteString(", " + phase.Remarks)
 		}
 		b.WriteString("\n")
-		fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumers(phase.Waits), status.Span(phase.Least))
+		fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumerCount(phase.Waits), status.Span(phase.Least))
 	}
 	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.Span(p.Least))) + "\n")
 	if len(p.Manual) > 0 {
@@ -82,7 +82,7 @@ func (p Plan) course(s status.Style) string {
 	return b.String()
 }
 
-func consumers(n int) string {
+func consumerCount(n int) string {
 	switch n {
 	case 0:
 		return "consumers that may yet appear"

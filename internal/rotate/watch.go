@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/timeline"
 )
 
@@ -25,7 +26,7 @@ const (
 // Seen is a ClusterCA as it was seen last, with its consumers.
 type Seen struct {
 	CA        *v1alpha1.ClusterCA
-	Consumers []timeline.Consumer
+	Consumers []consumers.Dependent
 }
 
 // Watch follows one rotation to its end, by what the status of the ClusterCA says. A status of an older spec says nothing

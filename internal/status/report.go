@@ -75,7 +75,7 @@ type Authority struct {
 	// Certificates are what it issued, or is to issue.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// TrustedBy are those that trust it without a certificate of it.
-	TrustedBy []Truster `json:"trustedBy,omitempty"`
+	TrustedBy []RelyingParty `json:"trustedBy,omitempty"`
 }
 
 // Rotation is the rotation of a CA as its status has it, with what follows from that.
@@ -109,8 +109,8 @@ type Certificate struct {
 	Pending bool `json:"pending,omitempty"`
 }
 
-// Truster is an object that trusts a CA and has no certificate of it.
-type Truster struct {
+// RelyingParty is an object that trusts a CA and has no certificate of it.
+type RelyingParty struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 	// By is how: 'clientCARefs', 'requestHeaderCARef' or 'kubeconfig'.
