@@ -136,12 +136,6 @@ type RotationStatus struct {
 	// +kubebuilder:validation:MaxItems=3
 	Phases []PhaseStatus `json:"phases,omitempty"`
 
-	// progress is acknowledged and required for people, as in '3/15'.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=32
-	Progress string `json:"progress,omitempty"`
-
 	// acknowledged is how many of the consumers that the phase requires have acknowledged.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

@@ -362,8 +362,8 @@ func (w *world) phase(phase v1alpha1.Phase, acknowledged, required int32, pendin
 		ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: states[0]}, {Number: 2, State: states[1], Trigger: ca.Spec.Rotation.Trigger}}
 		ca.Status.Rotation = v1alpha1.RotationStatus{
 			Phase: phase, Reason: v1alpha1.RotationTriggerChanged, Trigger: ca.Spec.Rotation.Trigger, From: 1, To: 2, StartTime: metav1.Now(),
-			Phases:   []v1alpha1.PhaseStatus{{Name: phase, State: v1alpha1.PhaseActive, StartTime: metav1.Now()}},
-			Progress: fmt.Sprintf("%d/%d", acknowledged, required), Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged),
+			Phases:       []v1alpha1.PhaseStatus{{Name: phase, State: v1alpha1.PhaseActive, StartTime: metav1.Now()}},
+			Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged),
 		}
 		for _, name := range pending {
 			ca.Status.Rotation.Pending = append(ca.Status.Rotation.Pending, v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: name, Reason: "NotInUse"})

@@ -9,7 +9,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// steady is a world with a CA that is Ready and not being replaced.
+// steady is a world with a CA that is Ready and not being rotated.
 func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *world {
 	t.Helper()
 	w := newWorld(t)

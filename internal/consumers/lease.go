@@ -54,7 +54,7 @@ func Alive(l *coordinationv1.Lease, host string, now time.Time) bool {
 }
 
 // Renewed is when the agent of a host last renewed its Lease; zero where it never did: what another host's agent does, a clock
-// that is wrong or a restore has brought back is no sign of its life.
+// that is wrong and a restored Lease are no sign of its life.
 func Renewed(l *coordinationv1.Lease, host string, now time.Time) time.Time {
 	if s := LeaseStateOf(l, host, now); s != LeaseValid && s != LeaseNotRenewed {
 		return time.Time{}

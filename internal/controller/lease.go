@@ -124,7 +124,7 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 	return &l, nil
 }
 
-// acknowledged says, as a condition, whether the agent of a host has seen in use what stands in some Secrets; nil where
+// acknowledged says, as a condition, whether the agent of a host has seen in use what some Secrets hold; nil where
 // no agent is to say it. An empty name is of no Secret.
 func (b *base) acknowledged(ctx context.Context, l leaf, host string, secrets ...string) ([]metav1.Condition, error) {
 	if l.agent == nil {
@@ -196,7 +196,7 @@ func whyExpired(l *coordinationv1.Lease, host string, now time.Time) string {
 	}
 }
 
-// announceAgent emits one event when an agent falls silent or has a problem, and one when that is over. One that was
+// announceAgent emits one event when the Lease of an agent expires or it has a problem, and one when that is over. One that was
 // never heard is no news.
 func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	was := meta.FindStatusCondition(old, v1alpha1.TrustAcknowledgedCondition)

@@ -134,7 +134,6 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 	if g.Phase != phase {
 		return s
 	}
-	s.Progress = fmt.Sprintf("%d/%d", g.Acknowledged, g.Required)
 	count := len(g.Pending)
 	for _, c := range g.Pending[:min(count, v1alpha1.MaxPending)] {
 		s.Pending = append(s.Pending, pendingStatus(c, l))

@@ -103,7 +103,7 @@ func Build(now time.Time, objects status.Objects) View {
 	return v
 }
 
-// flat are a CA and those below it, the CA first.
+// flat are a CA and its subordinate CAs, the CA first.
 func flat(a status.Authority) []status.Authority {
 	out := []status.Authority{a}
 	for _, below := range a.ClusterCAs {

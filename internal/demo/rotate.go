@@ -29,7 +29,7 @@ const (
 	Naive Rotation = "Naive"
 )
 
-// leaseDuration is how long an agent may be silent here: the shorter, the sooner a person sees what happens then.
+// leaseDuration is how long a Lease of an agent is valid here: the shorter, the sooner a person sees what happens then.
 const leaseDuration = time.Minute
 
 // calm is how long the cluster is under load before and after the rotation.

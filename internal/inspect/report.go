@@ -38,8 +38,8 @@ type Object struct {
 	Host     string `json:"host,omitempty"`
 	Identity string `json:"identity,omitempty"`
 	Role     string `json:"role,omitempty"`
-	// CA is the ClusterCA that signs it, absent for a root; IssuerGeneration is the generation that did, for a ClusterCA
-	// the one of its own that signs.
+	// CA is the parent CA, absent for a root; IssuerGeneration is the generation that did, for a ClusterCA
+	// its own active one.
 	CA                string    `json:"ca,omitempty"`
 	IssuerGeneration  int32     `json:"issuerGeneration,omitempty"`
 	OldGeneration     bool      `json:"oldGeneration,omitempty"`

@@ -76,7 +76,7 @@ func objects() []client.Object {
 	}
 	credential.Spec.HostName = "k8s-node1"
 	lease := leaseOf("node1-tls", "node1", "k8s-node1", at(5).Time)
-	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "silent"}}
+	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "foreign"}}
 	return []client.Object{ca, server, credential, waiting, lease, foreign}
 }
 

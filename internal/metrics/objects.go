@@ -31,12 +31,12 @@ var (
 	certificateNotBefore = describe("certificate_not_before_timestamp_seconds",
 		"When the certificate in use becomes valid.", "kind", "namespace", "name")
 	certificateExpiry = describe("certificate_expiration_timestamp_seconds",
-		"When the certificate in use expires; of a ClusterCA, that of the generation that signs.", "kind", "namespace", "name")
+		"When the certificate in use expires; of a ClusterCA, that of the active generation.", "kind", "namespace", "name")
 	certificateRenewal = describe("certificate_renewal_timestamp_seconds",
 		"When the operator renews the certificate; absent where that would gain nothing, because its CA ends at the same time. "+
 			"Of an imported CA, when a person should.", "kind", "namespace", "name")
 	certificateRevision = describe("certificate_revision",
-		"How many certificates were issued for the object; of a ClusterCA, the number of the generation that signs.", "kind", "namespace", "name")
+		"How many certificates were issued for the object; of a ClusterCA, the number of the active generation.", "kind", "namespace", "name")
 	condition = describe("condition",
 		"A condition of an object: 1 True, 0 False, -1 Unknown.", "kind", "namespace", "name", "condition", "reason")
 	stale = describe("object_unobserved",
@@ -44,12 +44,12 @@ var (
 	agentReport = describe("agent_report_timestamp_seconds",
 		"When the agent of a host last renewed the Lease of an object that is delivered by it.", "kind", "namespace", "name")
 	probeUp = describe("probe_success",
-		"1 if the last look at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
+		"1 if the last attempt at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
 	probeExpected = describe("probe_certificate_expected",
-		"1 if the last look at an address of an API server showed the certificate that is issued for it, 0 if another; absent if it showed none.",
+		"1 if the last attempt at an address of an API server showed the certificate that is issued for it, 0 if another; absent if it showed none.",
 		"namespace", "name", "address")
 	probeTime = describe("probe_timestamp_seconds",
-		"When the last look at an address of an API server began.", "namespace", "name", "address")
+		"When the last attempt at an address of an API server began.", "namespace", "name", "address")
 )
 
 // Objects gathers what is to be told of the objects and of what the probe saw.
@@ -70,7 +70,7 @@ func NewObjects(reader client.Reader, probes func() []probe.Result, leading func
 func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
-		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision,
+		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, bundleRevision,
 		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, requiredAcks,
 	} {
 		ch <- d

@@ -23,7 +23,7 @@ type Plan struct {
 	Least time.Duration
 	// Manual are those whose acknowledgment a person has to state.
 	Manual []string
-	// Probed are those that the operator also looks at.
+	// Probed are those that the operator also probes.
 	Probed []string
 	// Warnings are what would hold it up, or break something.
 	Warnings []string

@@ -74,10 +74,10 @@ func (p Plan) course(s status.Style) string {
 	}
 	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.Span(p.Least))) + "\n")
 	if len(p.Manual) > 0 {
-		b.WriteString(s.Wrapped("", "", "It waits until delivery.acknowledged states what is in use at: "+shortened(p.Manual)) + "\n")
+		b.WriteString(s.Wrapped("", "", "It waits until delivery.acknowledged says what is in use at: "+shortened(p.Manual)) + "\n")
 	}
 	if len(p.Probed) > 0 {
-		b.WriteString(s.Wrapped("", "", "It waits until the probe has seen the change at: "+shortened(p.Probed)) + "\n")
+		b.WriteString(s.Wrapped("", "", "It waits until the probe has observed the change at: "+shortened(p.Probed)) + "\n")
 	}
 	return b.String()
 }

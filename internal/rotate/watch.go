@@ -92,7 +92,7 @@ func (w *Watch) endedForGood() bool {
 // current says whether the status describes the present spec.
 func (w *Watch) current() bool { return w.seen.CA.Status.ObservedGeneration == w.seen.CA.Generation }
 
-// activeOf is the generation that signs; zero where the status names none.
+// activeOf is the active generation; zero where the status names none.
 func activeOf(ca *v1alpha1.ClusterCA) v1alpha1.GenerationStatus {
 	for _, g := range ca.Status.Generations {
 		if g.State == v1alpha1.GenerationActive {

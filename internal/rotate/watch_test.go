@@ -144,13 +144,13 @@ func phases(active bool, began ...int) []v1alpha1.PhaseStatus {
 
 // TestFrame shows what a terminal draws in the middle and at the end.
 func TestFrame(t *testing.T) {
-	at := func(phase v1alpha1.Phase, acked, required int32, pending []v1alpha1.PendingConsumer, began ...int) *v1alpha1.ClusterCA {
+	at := func(phase v1alpha1.Phase, acknowledged, required int32, pending []v1alpha1.PendingConsumer, began ...int) *v1alpha1.ClusterCA {
 		return newCA(func(c *v1alpha1.ClusterCA) {
 			c.Spec.Rotation.Trigger = "r2"
 			c.Status.Generations = generationsOf(t, "1 Retiring r1", "2 Active r2")
 			c.Status.Rotation = v1alpha1.RotationStatus{
 				Phase: phase, Reason: v1alpha1.RotationTriggerChanged, From: 1, To: 2, StartTime: metav1.NewTime(now), Phases: phases(true, began...),
-				Acknowledged: &acked, Required: &required, PendingCount: new(required - acked), Pending: pending,
+				Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged), Pending: pending,
 			}
 		})
 	}

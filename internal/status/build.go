@@ -53,7 +53,7 @@ type builder struct {
 	namespace string
 	objects   Objects
 	cas       map[string]*v1alpha1.ClusterCA
-	children  map[string][]string // by the CA that signs them
+	children  map[string][]string // by the parent CA
 	issued    map[string][]leaf
 	seen      map[string]bool // a circle of CAs ends
 	problems  []Problem
@@ -118,7 +118,7 @@ func (b *builder) authority(name string) Authority {
 	if c := b.cas[name]; c != nil {
 		b.describe(&a, c)
 	} else {
-		b.problems = append(b.problems, Problem{Error, b.namespace, KindClusterCA, name, stateNotFound, "it is named, and does not exist"})
+		b.problems = append(b.problems, Problem{Error, b.namespace, KindClusterCA, name, stateNotFound, "it does not exist, and other objects name it"})
 	}
 	slices.Sort(b.children[name])
 	for _, child := range b.children[name] {
