@@ -29,8 +29,8 @@ const (
 // apiServerCertificates reconciles APIServerCertificates.
 type apiServerCertificates struct {
 	base
-	wire wire
-	seen <-chan event.GenericEvent // of what is seen on the wire
+	observer serverObserver
+	seen     <-chan event.GenericEvent // of what the observer observes
 }
 
 // Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
@@ -38,7 +38,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	var c v1alpha1.APIServerCertificate
 	if found, err := r.get(ctx, req, &c); !found {
 		if err == nil {
-			r.wire.Remove(probeKey(req.NamespacedName))
+			r.observer.Remove(probeKey(req.NamespacedName))
 		}
 		return skipped(err)
 	}

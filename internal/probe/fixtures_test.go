@@ -49,7 +49,7 @@ func config(leaf pki.KeyPair, clientCAs ...pki.KeyPair) *tls.Config {
 	}
 }
 
-// subjects are the DER subjects of CAs as a Sighting has them.
+// subjects are the DER subjects of CAs as a Handshake has them.
 func subjects(cas ...pki.KeyPair) [][]byte {
 	var out [][]byte
 	for _, ca := range cas {

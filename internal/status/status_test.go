@@ -216,10 +216,10 @@ func TestProblems(t *testing.T) {
 		"emergency":             {[]func(*v1alpha1.ClusterCA){with(condition("RedeliveryRequired", metav1.ConditionTrue, "Emergency", ""))}, []string{"Ready", "error RedeliveryRequired"}},
 		"retrying":              {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
 		"import due":            {[]func(*v1alpha1.ClusterCA){with(condition("RotationPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning RotationPending"}},
-		"seen on the wire":      {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
+		"observed as expected":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
 		"an agent reports":      {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
 		"the Lease has expired": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "LeaseExpired", ""))}, []string{"Ready", "warning LeaseExpired"}},
-		"other on the wire":     {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "WrongCertificate", ""))}, []string{"Ready", "warning NotServing"}},
+		"another is observed":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "WrongCertificate", ""))}, []string{"Ready", "warning NotServing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := status.Build(now, status.Objects{CAs: []v1alpha1.ClusterCA{ca("k8s", c.mods...)}}, "")
