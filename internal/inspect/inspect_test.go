@@ -65,8 +65,8 @@ func keyPEM(t *testing.T, p pki.KeyPair) []byte {
 	return text
 }
 
-// seen is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
-func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
+// inputs is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
+func inputs(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Inputs {
 	t.Helper()
 	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", UID: "server", Generation: 2}}
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Delivery = "k8s", "k8s-master", v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
@@ -91,7 +91,7 @@ func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
 	b := bundle{
 		material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: generationsOf(ca.Cert, 1), digest: pki.BundleDigest([]*x509.Certificate{ca.Cert}),
 	}
-	return Seen{
+	return Inputs{
 		Objects: status.Objects{Servers: []v1alpha1.APIServerCertificate{c}}, Kind: status.KindAPIServerCertificate, Name: "k8s-master",
 		sources: []source{sourceOf(secret)}, bundles: map[string]bundle{"k8s": b}, lease: lease, unread: []string{"the events: you may not read it"},
 		events: []corev1.Event{{Type: "Warning", Reason: "AgentProblem", Message: "no space left", LastTimestamp: metav1.NewTime(now.Add(-time.Hour)), Count: 3}},
@@ -110,7 +110,7 @@ func wellData(t *testing.T, ca, leaf pki.KeyPair) map[string][]byte {
 // TestGolden holds the names of fields that programs read, and what people see. What is made anew each time reads 'hex'.
 func TestGolden(t *testing.T) {
 	ca, leaf, _ := pairs(t)
-	r := Build(now, seen(t, ca, leaf, wellData(t, ca, leaf)))
+	r := Build(now, inputs(t, ca, leaf, wellData(t, ca, leaf)))
 	coded, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestProblems(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := wellData(t, ca, leaf)
 			c.change(data)
-			r := Build(c.at, seen(t, ca, leaf, data))
+			r := Build(c.at, inputs(t, ca, leaf, data))
 			var got []string
 			for _, p := range r.Problems {
 				if p.Reason != "AgentProblem" { // of the condition
@@ -193,7 +193,7 @@ func TestBundleDiffers(t *testing.T) {
 		"it could not be read": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			s := inputs(t, ca, leaf, wellData(t, ca, leaf))
 			b := s.bundles["k8s"]
 			b.material = read("ca.crt", pki.EncodeCertificates(c.published...))
 			if c.forget {
@@ -235,7 +235,7 @@ func TestAcknowledgedByHand(t *testing.T) {
 		n.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual, Acknowledged: c.acknowledged}
 		published := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}}
 		published.Status.Trust.BundleSHA256 = digest
-		s := seen(t, ca, leaf, wellData(t, ca, leaf))
+		s := inputs(t, ca, leaf, wellData(t, ca, leaf))
 		s.Objects = status.Objects{CAs: []v1alpha1.ClusterCA{published}, Credentials: []v1alpha1.NodeCredential{n}}
 		s.Kind, s.Name, s.lease = status.KindNodeCredential, "node1", nil
 		tls := s.sources[0].secret
@@ -248,7 +248,7 @@ func TestAcknowledgedByHand(t *testing.T) {
 		}
 		in := consumers.Inputs{
 			Credentials: s.Objects.Credentials, Now: now, Seed: func(client.Object) uint32 { return 0 },
-			Products: (&builder{Seen: &s}).products(), Authorities: consumers.Authorities{"k8s": {
+			Products: (&builder{Inputs: &s}).products(), Authorities: consumers.Authorities{"k8s": {
 				Ledger: plan.Ledger{Generations: []plan.Generation{{Number: 1, State: plan.Active}}}, CAs: map[int32]pki.KeyPair{1: ca},
 			}},
 		}
@@ -262,27 +262,27 @@ func TestAcknowledgedByHand(t *testing.T) {
 func TestAgentSaysWhatGatesSay(t *testing.T) {
 	ca, leaf, _ := pairs(t)
 	for name, c := range map[string]struct {
-		change  func(*Seen)
+		change  func(*Inputs)
 		expired bool
 		inUse   *bool
 	}{
-		"all is in use":            {func(*Seen) {}, false, new(true)},
-		"another host's agent":     {func(s *Seen) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
-		"nobody's":                 {func(s *Seen) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
-		"an agent that is gone":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
-		"a clock that is wrong":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
-		"a bundle is missing":      {func(s *Seen) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
-		"something else is in use": {func(s *Seen) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
-		"a Secret of another object": {func(s *Seen) {
+		"all is in use":            {func(*Inputs) {}, false, new(true)},
+		"another host's agent":     {func(s *Inputs) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
+		"nobody's":                 {func(s *Inputs) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
+		"an agent that is gone":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
+		"a clock that is wrong":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
+		"a bundle is missing":      {func(s *Inputs) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
+		"something else is in use": {func(s *Inputs) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
+		"a Secret of another object": {func(s *Inputs) {
 			s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"another","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s"}`)
 		}, false, nil},
-		"a damaged claim":    {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"server","trust":`) }, false, nil},
-		"a claim that lacks": {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
+		"a damaged claim":    {func(s *Inputs) { s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"server","trust":`) }, false, nil},
+		"a claim that lacks": {func(s *Inputs) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := wellData(t, ca, leaf)
 			data["client-ca.crt"] = data["ca.crt"]
-			s := seen(t, ca, leaf, data)
+			s := inputs(t, ca, leaf, data)
 			state, err := ack.StateOf(s.sources[0].secret)
 			if err != nil {
 				t.Fatal(err)
@@ -314,7 +314,7 @@ func claimed(secret *corev1.Secret, claim string) source {
 // TestOwner: whose a Secret is counts where its claim can be read; damage means that it is not the operator's.
 func TestOwner(t *testing.T) {
 	ca, leaf, _ := pairs(t)
-	secret := seen(t, ca, leaf, wellData(t, ca, leaf)).sources[0].secret
+	secret := inputs(t, ca, leaf, wellData(t, ca, leaf)).sources[0].secret
 	if src := claimed(secret, `seal {"uid":"server","issuer":"k8s"}`); src.owner != "APIServerCertificate/k8s-master" || src.ca != "k8s" {
 		t.Errorf("%q, of %q", src.owner, src.ca)
 	}
@@ -347,7 +347,7 @@ func TestSigner(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := source{secret: &corev1.Secret{}, ca: "k8s", items: []material{read("tls.crt", c.pair.CertPEM())}}
-			b := builder{now: now, Seen: &Seen{bundles: map[string]bundle{
+			b := builder{now: now, Inputs: &Inputs{bundles: map[string]bundle{
 				"k8s": {material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: c.generations},
 			}}}
 			if diff := cmp.Diff(&c.want, b.chain(src, src.items[0])); diff != "" {

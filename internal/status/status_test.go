@@ -295,12 +295,12 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestHumanDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59*time.Second + 900*time.Millisecond: "59s", time.Minute: "1m", 725 * time.Second: "12m 5s", time.Hour: "1h", 25 * time.Hour: "1d 1h",
 		10*day - time.Second: "9d 23h", 10 * day: "10d", 365*day - time.Second: "364d", 365 * day: "1y", 3649 * day: "9y 364d",
 	} {
-		if got := status.Span(d); got != want {
+		if got := status.HumanDuration(d); got != want {
 			t.Errorf("%v is %q instead of %q", d, got, want)
 		}
 	}

@@ -102,7 +102,7 @@ func (s subject) problems(now time.Time) []Problem {
 	case stalled != nil:
 		add(Error, v1alpha1.StalledCondition, stalled.Message)
 	case ready == nil:
-		add(Error, stateUnknown, "the operator has not looked at it yet: is it running?")
+		add(Error, stateUnknown, "the operator has not reconciled it yet: is it running?")
 	case ready.Status != metav1.ConditionTrue && !s.expired(now):
 		add(Error, "NotReady", ready.Reason+": "+ready.Message)
 	}
@@ -122,17 +122,17 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Warning, k, c.Message)
 		}
 	}
-	if c := s.isNot(v1alpha1.ServingCondition); c != nil {
+	if c := s.isFalse(v1alpha1.ServingCondition); c != nil {
 		add(Warning, "NotServing", c.Message)
 	}
-	if c := s.isNot(v1alpha1.TrustAcknowledgedCondition); c != nil {
+	if c := s.isFalse(v1alpha1.TrustAcknowledgedCondition); c != nil {
 		add(Warning, c.Reason, c.Message)
 	}
 	return out
 }
 
-// isNot is a condition that is False, nil for any other.
-func (s subject) isNot(kind string) *metav1.Condition {
+// isFalse is a condition that is False, nil for any other.
+func (s subject) isFalse(kind string) *metav1.Condition {
 	c := meta.FindStatusCondition(s.conditions, kind)
 	if c == nil || c.Status != metav1.ConditionFalse {
 		return nil

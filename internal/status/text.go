@@ -134,7 +134,7 @@ func (t *tree) add(first string, name cell, s State, identity, by, host string) 
 	}
 	left := ""
 	if !s.NotAfter.IsZero() {
-		left = Span(s.NotAfter.Sub(t.now))
+		left = HumanDuration(s.NotAfter.Sub(t.now))
 		if !t.now.Before(s.NotAfter) {
 			left += " ago"
 		}
@@ -186,7 +186,7 @@ func (r Report) ProblemText(s Style) string {
 	}
 	var b strings.Builder
 	title := count(r.Errors(), "error") + ", " + count(len(r.Problems)-r.Errors(), "warning")
-	fmt.Fprintf(&b, "\n%s\n", s.Painted(Bold, title+":"))
+	fmt.Fprintf(&b, "\n%s\n", s.Colored(Bold, title+":"))
 	for i, p := range r.Problems {
 		if i == maxProblems {
 			fmt.Fprintf(&b, "  and %d more\n", len(r.Problems)-i)
@@ -198,13 +198,13 @@ func (r Report) ProblemText(s Style) string {
 		}
 		name := p.Kind + "/" + p.Name
 		if p.Kind == "" {
-			fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", p.Reason+": "+p.Message))
+			fmt.Fprintln(&b, s.Wrapped("  "+s.Colored(paint, string(p.Severity))+"  ", "    ", p.Reason+": "+p.Message))
 			continue
 		}
 		if s.Namespaces {
 			name += " in " + p.Namespace
 		}
-		fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", fmt.Sprintf("%s %s: %s", name, p.Reason, p.Message)))
+		fmt.Fprintln(&b, s.Wrapped("  "+s.Colored(paint, string(p.Severity))+"  ", "    ", fmt.Sprintf("%s %s: %s", name, p.Reason, p.Message)))
 	}
 	return b.String()
 }
