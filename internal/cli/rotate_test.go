@@ -219,7 +219,7 @@ func TestRotateWatchEnds(t *testing.T) {
 
 // TestRotateWithOperator rotates a CA with the operator at work.
 func TestRotateWithOperator(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.operate(controller.Options{Poll: time.Second})
 	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})

@@ -47,8 +47,8 @@ type Credential struct {
 	Kubeconfig map[string][]byte // nil where it has none
 }
 
-// keyOnHost says that the private key is on the host, and nowhere else.
-func (c Credential) keyOnHost() bool { return c.Object.Spec.KeySource == v1alpha1.KeySourceHost }
+// externalKey says that the private key is on the host, and nowhere else.
+func (c Credential) externalKey() bool { return c.Object.Spec.KeySource == v1alpha1.KeySourceHost }
 
 // Cluster is what a host's files need to know of the other hosts of its cluster.
 type Cluster struct {
@@ -147,7 +147,7 @@ func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 		return out
 	}
 	keys, forms := []string{corev1.TLSCertKey, caKey}, []string{"kubeconfig.files", caKey, corev1.TLSCertKey}
-	if !out.keyOnHost() {
+	if !out.externalKey() {
 		keys, forms = append(keys, corev1.TLSPrivateKeyKey), append(forms, "value")
 	}
 	out.TLS = g.secret(c.TLSSecretName(), keys...)

@@ -16,9 +16,9 @@ import (
 )
 
 // standing is a CA with an API server and a mounted client, and an operator whose clock the test moves.
-func standing(t *testing.T, ns string, at time.Time) (w *world, clock *testingclock.FakePassiveClock, stop func()) {
+func standing(t *testing.T, ns string, at time.Time) (w *fixture, clock *testingclock.FakePassiveClock, stop func()) {
 	t.Helper()
-	w = newWorld(t, ns)
+	w = newFixture(t, ns)
 	clock = testingclock.NewFakePassiveClock(at)
 	stop = w.operate(clock)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
@@ -145,7 +145,7 @@ func TestOlderAuthority(t *testing.T) {
 }
 
 // putAuthority lets the Secret of a CA hold what it held before.
-func (w *world) putAuthority(s *corev1.Secret) {
+func (w *fixture) putAuthority(s *corev1.Secret) {
 	w.t.Helper()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		there := w.authoritySecret("k8s")
