@@ -54,7 +54,7 @@ const (
 	GenerationActive GenerationState = "Active"
 	// GenerationRetiring is in the trust bundle, and signs nothing any more.
 	GenerationRetiring GenerationState = "Retiring"
-	// GenerationWithdrawn is out of the trust bundle. Its key is deleted once nothing trusts it any more.
+	// GenerationWithdrawn was removed from the trust bundle. Its key is deleted once nothing trusts it any more.
 	GenerationWithdrawn GenerationState = "Withdrawn"
 )
 

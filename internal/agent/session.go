@@ -175,7 +175,7 @@ func (a *Agent) explain(s *session) error {
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the management cluster does not accept this host's identity any more (401): its certificate or token has expired, or its CA "+
-			"was replaced while the host was away. The files that are there stay in use. Put a new kubeconfig at %s, or one for the "+
+			"was rotated while the host was away. The files that are there stay in use. Put a new kubeconfig at %s, or one for the "+
 			"way back at bootstrapKubeconfig: see docs/agent.md, \"A host that was away\"", s.from)
 	case isWrong(refusedOrUnreachable(err)):
 		return fmt.Errorf("this host does not trust the management cluster, or the other way round: %w. The files that are there stay in use. "+

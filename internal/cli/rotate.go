@@ -174,7 +174,7 @@ func orNow(trigger string, now time.Time) string {
 	return trigger
 }
 
-// apply sets the trigger, where nobody would take it back.
+// apply sets the trigger, where nobody would revert it.
 func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigger string, force bool) error {
 	if ca.Spec.Source.IsImport() {
 		return fmt.Errorf("not applied: the CA is imported, and a trigger by itself does not rotate it; put another CA into Secret %q, and its SHA-256 into "+
@@ -182,7 +182,7 @@ func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigg
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
 	if tool, mark := rotate.GitOps(ca); tool != "" && !force {
-		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may take the change back, and the rotation with it: "+
+		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may revert the change, and the rotation is then rolled back: "+
 			"change spec.rotation.trigger in Git, or use --force", tool, ca.Name, mark)
 	}
 	if phase := ca.Status.Rotation.Phase; phase != "" && !force {

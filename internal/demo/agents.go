@@ -269,7 +269,7 @@ func (d *demo) attend() error {
 	return err
 }
 
-// absence is an agent that is stopped while a CA is replaced.
+// absence is an agent that is stopped while a CA is rotated.
 type absence struct {
 	host     string
 	pending  string // what the rotation waited for when it waited for nobody else

@@ -49,7 +49,7 @@ func await(t *testing.T, p *Prober, want Observation) {
 	}
 }
 
-// TestReplicas follows two API servers through a replacement of their CA, one behind the other.
+// TestReplicas follows two API servers through a rotation of their CA, one behind the other.
 func TestReplicas(t *testing.T) {
 	old, next, front := newCA(t, "k8s-ca"), newCA(t, "k8s-ca g2"), newCA(t, "front-proxy-ca")
 	before, after := newLeaf(t, old, ecdsa256), newLeaf(t, next, ecdsa256)

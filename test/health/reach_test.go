@@ -50,7 +50,7 @@ func reach(t *testing.T, s state) *unstructured.Unstructured {
 		}
 	}
 	if s.later > 0 {
-		if s.then != "" { // the replacement begins now
+		if s.then != "" { // the rotation begins now
 			w.until(object, "Rotating True DistributingTrust")
 		}
 		w.stop()

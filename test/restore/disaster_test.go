@@ -61,7 +61,7 @@ func TestEverythingExpired(t *testing.T) {
 }
 
 // TestClockAhead lets the operator's clock be a year ahead when everything is issued, and then right. Nobody can use what
-// is issued, and Ready says so; nothing is issued again until a person deletes it, because it may be the clock that
+// is issued, and Ready says so; nothing is re-issued until a person deletes it, because it may be the clock that
 // is wrong now.
 func TestClockAhead(t *testing.T) {
 	now := time.Now()
@@ -92,10 +92,10 @@ func TestClockBehind(t *testing.T) {
 	w.ready()
 	after := w.contents()
 	if after["Secret mounted-tls tls.crt"] == before["Secret mounted-tls tls.crt"] {
-		t.Error("the certificate, which had expired, was not issued again")
+		t.Error("the certificate, which had expired, was not re-issued")
 	}
 	if after["ConfigMap k8s-trust ca.crt"] != before["ConfigMap k8s-trust ca.crt"] {
-		t.Error("the CA, which has eight years left, was replaced")
+		t.Error("the CA, which has eight years left, was rotated")
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// delivery is how the objects of these tests are delivered: fast, so that a replacement goes on in real time.
+// delivery is how the objects of these tests are delivered: fast, so that a rotation goes on in real time.
 func delivery(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
 	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
 }

@@ -199,7 +199,7 @@ func TestNothingComes(t *testing.T) {
 	}
 }
 
-// TestAuthorityAlone restores what decides, and custom resources from Git: everything is issued again by the same CAs.
+// TestAuthorityAlone restores what decides, and custom resources from Git: everything is re-issued by the same CAs.
 func TestAuthorityAlone(t *testing.T) {
 	w := issued(t)
 	w.restore(saved.velero.only(w.decides))

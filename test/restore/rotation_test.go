@@ -265,7 +265,7 @@ func TestRotatedTooEarly(t *testing.T) {
 		t.Errorf("it says %q in phase %s", c.Message, w.ledger("k8s").Phase())
 	}
 	rotate("compromised", "compromised")
-	w.eventually("a compromised key is replaced at once", func() error {
+	w.eventually("a compromised key is rotated at once", func() error {
 		if active, _ := w.ledger("k8s").Active(); active.Number < 2 {
 			return fmt.Errorf("generation %d is active", active.Number)
 		}
