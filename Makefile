@@ -47,7 +47,7 @@ demo: build bin/demo ## Issue a cluster's PKI and start that cluster on this mac
 	  exec bin/demo --binaries "$$assets" $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: demo-rotate
-demo-rotate: build bin/demo ## Replace the root CA of that cluster under load (about 20 minutes); NAIVE=1 does it at once.
+demo-rotate: build bin/demo ## Rotate the root CA of that cluster under load (about 20 minutes); NAIVE=1 does it at once.
 	$(say) "Kubernetes' programs (built once; about 8 minutes from nothing on 2 cores)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager kube-scheduler hollow-node) && \
 	  exec bin/demo rotate --binaries "$$assets" $(if $(filter-out 0,$(NAIVE)),--naive)
@@ -73,7 +73,7 @@ test-suites:
 
 .PHONY: test-model
 test-model:
-	$(say) "the model of a CA's replacement, in 100,000 random orders of events"
+	$(say) "the model of a CA's rotation, in 100,000 random orders of events"
 	@go test $(TIMED) ./internal/pki/plan -run=TestModel -rapid.checks=100000
 
 .PHONY: test-raced

@@ -31,7 +31,7 @@ type ServiceAccountKeysSpec struct {
 	SecretName string `json:"secretName,omitempty"`
 }
 
-// ProbeSpec says where to look at an API server.
+// ProbeSpec says where to probe an API server.
 type ProbeSpec struct {
 	// addresses are host and port of every replica, never of a load balancer in front of them, as in '10.1.10.238:6443'
 	// or '[2001:db8::7]:6443'.
@@ -181,7 +181,7 @@ type APIServerCertificateSpec struct {
 	// +optional
 	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
 
-	// probe lets the operator look at what the API server really serves and trusts, by a TLS handshake. The
+	// probe lets the operator observe, by a TLS handshake, what the API server really serves and trusts. The
 	// rotation of a CA then waits for that too. Absent: it goes by delivery alone. Changing it re-issues nothing.
 	// +optional
 	Probe *ProbeSpec `json:"probe,omitempty"`

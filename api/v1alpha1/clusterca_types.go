@@ -219,7 +219,7 @@ type TrustStatus struct {
 	BundleRevision int64 `json:"bundleRevision,omitempty"`
 
 	// bundleSHA256 tells one bundle from another: the SHA-256, in lower-case hexadecimal, of the sorted SHA-256 sums of its
-	// certificates. A consumer states it in delivery.acknowledged. Who reads the ConfigMap compares it with this.
+	// certificates. Whoever acknowledges a bundle names it in delivery.acknowledged. Who reads the ConfigMap compares it with this.
 	// +optional
 	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64
@@ -254,7 +254,8 @@ type ClusterCAList struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.certificate.issuerGeneration`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.rotation.phase`
-// +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.rotation.progress`
+// +kubebuilder:printcolumn:name="Acknowledged",type=integer,JSONPath=`.status.rotation.acknowledged`
+// +kubebuilder:printcolumn:name="Required",type=integer,JSONPath=`.status.rotation.required`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.status.trust.configMapName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

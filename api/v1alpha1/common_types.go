@@ -135,14 +135,14 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
 	LeaseDuration metav1.Duration `json:"leaseDuration,omitempty,omitzero"`
 
-	// acknowledged states, for mode 'Manual', what is in use on the host.
+	// acknowledged says, for mode 'Manual', what is in use on the host.
 	// +optional
 	Acknowledged *AcknowledgedDelivery `json:"acknowledged,omitempty"`
 }
 
-// AcknowledgedDelivery is what a person states to be in use.
+// AcknowledgedDelivery is what a person acknowledges to be in use.
 type AcknowledgedDelivery struct {
-	// trust states, for each ClusterCA whose bundle is in use, which one that is.
+	// trust says, for each ClusterCA whose bundle is in use, which one that is.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

@@ -16,7 +16,7 @@ const (
 	// imported CA has reached its renewal time.
 	RotationPendingCondition = "RotationPending"
 	// RedeliveryRequiredCondition surfaces when a CA was distrusted at once and consumers are not known to have
-	// what replaces it; the message names them.
+	// the new certificates and bundles; the message names them.
 	RedeliveryRequiredCondition = "RedeliveryRequired"
 	// ServingCondition says whether an API server was seen to serve the certificate that is in its Secret, and to
 	// trust the clients that it should; only where spec.probe is set.

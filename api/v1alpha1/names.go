@@ -2,7 +2,7 @@ package v1alpha1
 
 import "slices"
 
-// Every generated object's name is stated in the spec or made here; none is ever parsed back.
+// Every generated object's name is set in the spec or made here; none is ever parsed back.
 
 // TLSSecretName is the Secret of the serving certificate: spec.secretName, by default '<name>-tls'.
 func (c *APIServerCertificate) TLSSecretName() string {

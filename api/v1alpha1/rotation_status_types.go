@@ -54,7 +54,7 @@ const (
 	GenerationActive GenerationState = "Active"
 	// GenerationRetiring is in the trust bundle, and signs nothing any more.
 	GenerationRetiring GenerationState = "Retiring"
-	// GenerationWithdrawn is out of the trust bundle. Its key is deleted once nothing trusts it any more.
+	// GenerationWithdrawn was removed from the trust bundle. Its key is deleted once nothing trusts it any more.
 	GenerationWithdrawn GenerationState = "Withdrawn"
 )
 
@@ -135,12 +135,6 @@ type RotationStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=3
 	Phases []PhaseStatus `json:"phases,omitempty"`
-
-	// progress is acknowledged and required for people, as in '3/15'.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=32
-	Progress string `json:"progress,omitempty"`
 
 	// acknowledged is how many of the consumers that the phase requires have acknowledged.
 	// +optional

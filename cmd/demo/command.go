@@ -43,7 +43,7 @@ const rotateLong = `Starts the cluster of 'demo' with a real agent on each host,
 identity of its own, that alone brings files there. It puts the API server under load (admin, controller
 manager, scheduler, kubelets and kube-proxies, each with 20 requests a second on fresh connections, and
 with a client-go client that holds a watch open), edits spec.validity of the root CA, and follows the
-replacement of that CA to its end. In the first phase the agent of one node is killed: the replacement
+rotation of that CA to its end. In the first phase the agent of one node is killed: the rotation
 waits for it, names it, and goes on when it is back. The agent of the master restarts
 kube-controller-manager, which reads --root-ca-file only once. At the end it verifies that the old CA
 is refused and that everything runs, and prints what it counted. It fails if one request failed.
@@ -54,7 +54,7 @@ which client-go does every five minutes. With --naive everything is swapped at o
 func newRotate() *cobra.Command {
 	return newCommand(demo.Phased, &cobra.Command{
 		Use:   "rotate --binaries DIR",
-		Short: "Replace the root CA of that cluster under load, and count the requests that fail",
+		Short: "Rotate the root CA of that cluster under load, and count the requests that fail",
 		Long:  rotateLong,
 		Example: "  make demo-rotate           # builds what it needs first\n" +
 			"  make demo-rotate NAIVE=1   # without phases, for comparison",

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 	"unicode"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -25,17 +24,17 @@ type State struct {
 	Contents map[string]string `json:"contents,omitempty"`
 }
 
-// Covers says whether a host has all of what is wanted, and nothing else in its place. None has nothing.
-func (s *State) Covers(want State) bool {
+// Covers says whether a host has all of some contents, and nothing else in their place. None has nothing.
+func (s *State) Covers(desired State) bool {
 	if s == nil {
 		return false
 	}
-	for key, digest := range want.Contents {
+	for key, digest := range desired.Contents {
 		if !s.Has(key, digest) {
 			return false
 		}
 	}
-	return strings.EqualFold(s.SerialNumber, want.SerialNumber)
+	return true
 }
 
 // Has says whether a host has certificates of a digest in place of a key of a Secret.
@@ -92,20 +91,6 @@ func printable(text string) string {
 		text = strings.ToValidUTF8(text[:MaxProblem-3], "") + "..."
 	}
 	return text
-}
-
-// AliveUntil is when the Lease of an agent expires unless it is renewed before; zero where it never was. A renewal
-// that lies further ahead than the Lease is long is of a clock that is wrong, and counts as none. So does one from before
-// the Lease was created: a restore brought it back, and nobody has spoken since.
-func AliveUntil(l *coordinationv1.Lease, now time.Time) time.Time {
-	if l == nil || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
-		return time.Time{}
-	}
-	length := time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second
-	if l.Spec.RenewTime.After(now.Add(length)) || l.Spec.RenewTime.Time.Before(l.CreationTimestamp.Time) {
-		return time.Time{}
-	}
-	return l.Spec.RenewTime.Add(length)
 }
 
 // bundleKeys are the keys of an object's Secrets that hold trust bundles.

@@ -31,19 +31,19 @@ type Agent struct {
 	store         *store
 	leases        leases
 	refusals      map[string]refusal
-	seen          map[string]sighting // by Lease: problems that may pass by themselves
-	checks        attempts            // of what is installed
-	settled       bool                // nothing of a swap is left to be done
-	reconnect     bool                // the agent's own way to the management cluster has changed
-	started       time.Time           // when it first looked
-	reportDue     bool                // there is something to report at once
-	due           time.Time           // when everything has reloaded its files by itself; zero: as the record says
-	blockedReason string              // why nothing at all can be done now
-	unrecoverable string              // why what is installed does not work, where nothing did before
-	desired       string              // the digest of the files that are issued
+	dated         map[string]datedProblem // by Lease: problems that may pass by themselves
+	checks        attempts                // of what is installed
+	settled       bool                    // nothing of a swap is left to be done
+	reconnect     bool                    // the agent's own way to the management cluster has changed
+	started       time.Time               // when it first looked
+	reportDue     bool                    // there is something to report at once
+	due           time.Time               // when everything has reloaded its files by itself; zero: as the record says
+	blockedReason string                  // why nothing at all can be done now
+	unrecoverable string                  // why what is installed does not work, where nothing did before
+	desired       string                  // the digest of the files that are issued
 	// unverified says, by Lease, why what is installed was not seen in use.
 	unverified map[string]string
-	said       map[string]string // what was logged last, by Lease
+	logged     map[string]string // what was logged last, by Lease
 }
 
 // New makes an agent. It touches nothing.
@@ -63,8 +63,8 @@ func New(c Config, o Options) (*Agent, error) {
 		cfg: c, objects: objects, clock: o.Clock, log: o.Log, run: run,
 		dir:   hostdir.New(c.Directory, hostdir.Options{Owner: owner, System: o.System}),
 		keys:  keyStore{dir: c.StateDirectory, sys: o.System},
-		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, seen: map[string]sighting{},
-		said: map[string]string{}, unverified: map[string]string{},
+		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, dated: map[string]datedProblem{},
+		logged: map[string]string{}, unverified: map[string]string{},
 	}, nil
 }
 
@@ -163,8 +163,8 @@ func (t *attempts) failed(now time.Time, first, last time.Duration) {
 	t.next = now.Add(backoff(t.count, first, last))
 }
 
-// sighting is since when there is a problem.
-type sighting struct {
+// datedProblem is a problem, and since when there is one.
+type datedProblem struct {
 	text  string
 	since time.Time
 }

@@ -50,7 +50,7 @@ func isWrong(err error) bool {
 
 // ask asks the API server, on a new connection, who it takes the credential for (SelfSubjectReview,
 // authentication.k8s.io/v1), and says why that is not the identity that it should be.
-func ask(ctx context.Context, a access, want pki.Subject) error {
+func ask(ctx context.Context, a access, expected pki.Subject) error {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(a.ca) {
 		return wrong("the bundle that verifies the API server holds no certificate")
@@ -86,11 +86,11 @@ func ask(ctx context.Context, a access, want pki.Subject) error {
 	if err != nil {
 		return fmt.Errorf("read the API server's answer: %w", err)
 	}
-	return judge(response.StatusCode, body, want)
+	return judge(response.StatusCode, body, expected)
 }
 
 // judge says whether an answer is the identity that it should be.
-func judge(status int, body []byte, want pki.Subject) error {
+func judge(status int, body []byte, expected pki.Subject) error {
 	switch {
 	case status == http.StatusUnauthorized:
 		return wrong("the API server refuses the certificate (401 Unauthorized): it does not trust the CA that signed it, or the certificate has expired")
@@ -105,10 +105,10 @@ func judge(status int, body []byte, want pki.Subject) error {
 		return fmt.Errorf("read the API server's answer: %w", err)
 	}
 	got := review.Status.UserInfo
-	if got.Username != want.CommonName {
-		return wrong("the API server takes the certificate for user %q, and not for %q", got.Username, want.CommonName)
+	if got.Username != expected.CommonName {
+		return wrong("the API server takes the certificate for user %q, and not for %q", got.Username, expected.CommonName)
 	}
-	for _, group := range want.Organizations {
+	for _, group := range expected.Organizations {
 		if !slices.Contains(got.Groups, group) {
 			return wrong("the API server does not take user %q for a member of group %q", got.Username, group)
 		}
@@ -173,7 +173,7 @@ func accessOf(file string) (access, error) {
 
 // served connects to an API server as a client with a bundle would, and says whether it serves a certificate and, by the CAs
 // that it names in the handshake, authenticates the clients of some CAs.
-func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Certificate, clients []*x509.Certificate) error {
+func served(ctx context.Context, endpoint string, bundle []byte, expected *x509.Certificate, clients []*x509.Certificate) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	name, err := pki.EndpointHost(endpoint)
@@ -200,8 +200,8 @@ func served(ctx context.Context, endpoint string, bundle []byte, want *x509.Cert
 	}
 	defer conn.Close()                          //nolint:errcheck // nothing was written
 	state := conn.(*tls.Conn).ConnectionState() //nolint:forcetypeassert // what a tls.Dialer returns
-	if got := state.PeerCertificates[0]; !got.Equal(want) {
-		return wrong("the API server serves the certificate %s, and not %s, which is installed", pki.SerialOf(got), pki.SerialOf(want))
+	if got := state.PeerCertificates[0]; !got.Equal(expected) {
+		return wrong("the API server serves the certificate %s, and not %s, which is installed", pki.SerialOf(got), pki.SerialOf(expected))
 	}
 	for _, ca := range clients {
 		if !slices.ContainsFunc(accepted, func(name []byte) bool { return bytes.Equal(name, ca.RawSubject) }) {

@@ -22,7 +22,7 @@ type keyStore struct {
 func (k keyStore) read(objects []object) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	for _, o := range objects {
-		if !o.keyOnHost() {
+		if !o.externalKey() {
 			continue
 		}
 		text, err := k.ensure(o.cred.Name+".key", func() ([]byte, error) {

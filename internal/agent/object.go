@@ -61,8 +61,8 @@ func (c *Config) objects() ([]object, error) {
 // hasKubeconfig says whether the object is a user of the API server, which can be asked about it.
 func (o object) hasKubeconfig() bool { return o.cred != nil && o.cred.KubeconfigSecretName != "" }
 
-// keyOnHost says whether its key never leaves the host.
-func (o object) keyOnHost() bool { return o.cred != nil && o.cred.KeySource == keySourceHost }
+// externalKey says whether its key never leaves the host.
+func (o object) externalKey() bool { return o.cred != nil && o.cred.KeySource == keySourceHost }
 
 // places are where a credential's files lie, below the host's directory.
 func (o object) places() hostfiles.Files { return hostfiles.ForRole(o.cred.Role, o.cred.Name) }
@@ -107,7 +107,7 @@ func (o object) files(now time.Time, host, dir string, d data) ([]hostdir.File, 
 	for _, f := range laid {
 		out = append(out, hostdir.File{Path: f.Path, Mode: f.Mode, Data: f.Data})
 	}
-	if o.keyOnHost() {
+	if o.externalKey() {
 		out = append(out, hostdir.File{Path: o.places().Key, Mode: 0o600, Data: d.tls[corev1.TLSPrivateKeyKey]})
 	}
 	return out, nil

@@ -136,14 +136,14 @@ func (a *Agent) plain(files []hostdir.File) []hostdir.File {
 	return out
 }
 
-// wanted is how the files should be, once everything that is new was tried. next is when something that did not work is
+// desiredFiles is how the files should be, once everything that is new was tried. next is when something that did not work is
 // tried again.
-func (a *Agent) wanted(ctx context.Context, set hostdir.Set, rec record) (w wanted, next time.Time, err error) {
+func (a *Agent) desiredFiles(ctx context.Context, set hostdir.Set, rec record) (w desiredFiles, next time.Time, err error) {
 	now := a.clock.Now()
 	f := a.store.facts()
 	f.current, f.states, f.refused = set, rec.States, map[string]string{}
 	if f.keys, err = a.keys.read(a.objects); err != nil {
-		return wanted{}, time.Time{}, err
+		return desiredFiles{}, time.Time{}, err
 	}
 	for _, o := range a.objects {
 		if r, ok := a.refusals[o.lease]; ok && r.version == a.store.version(o.secrets) && now.Before(r.next) {
@@ -179,7 +179,7 @@ func (a *Agent) refuse(lease string, why error) time.Time {
 
 // try tries what is new before it replaces anything, and returns, by Lease, what does not work. On the host of an API server, whose
 // files change in the same moment as those of its clients, the two rehearse their handshake; elsewhere the API server is asked.
-func (a *Agent) try(ctx context.Context, w wanted, f facts) map[string]error {
+func (a *Agent) try(ctx context.Context, w desiredFiles, f facts) map[string]error {
 	if hostdir.Equal(w.files, f.current.Files) {
 		return nil
 	}

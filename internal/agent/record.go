@@ -52,7 +52,7 @@ func recordOf(set hostdir.Set) record {
 	return r
 }
 
-func (r record) note() ([]byte, error) {
+func (r record) encode() ([]byte, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode what to remember: %w", err)

@@ -21,7 +21,7 @@ func TestRecord(t *testing.T) {
 		Installed: at(), Reload: []string{"etcd"}, NeedsRestart: []string{"kubelet"}, Due: at(), States: map[string]ack.State{"a": state("01", "aa")}, Worked: []string{"a"},
 		Failed: &failure{Digest: "d", Reason: "r", Attempts: 2, Until: at()},
 	}
-	note, err := r.note()
+	note, err := r.encode()
 	if err != nil {
 		t.Fatal(err)
 	}

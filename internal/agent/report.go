@@ -18,25 +18,25 @@ import (
 // patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
 const patience = 30 * time.Second
 
-// note takes down why objects keep the files of before, and returns when one of them is to be told that is not yet.
-func (a *Agent) note(problems map[string]problem) (next time.Time) {
+// track takes down why objects keep the files of before, and returns when one of them is to be told that is not yet.
+func (a *Agent) track(problems map[string]problem) (next time.Time) {
 	now := a.clock.Now()
 	for _, o := range a.objects {
 		p, ok := problems[o.lease]
-		was := a.seen[o.lease]
+		was := a.dated[o.lease]
 		switch {
 		case !ok:
-			delete(a.seen, o.lease)
+			delete(a.dated, o.lease)
 		case was.text != p.text:
-			a.seen[o.lease] = sighting{text: p.text, since: now}
+			a.dated[o.lease] = datedProblem{text: p.text, since: now}
 			if !p.usual {
 				a.log.Info("Kept the files of before", "object", o.name, "problem", p.text)
 			}
 		}
 		if ok && !p.passing {
-			a.seen[o.lease] = sighting{text: p.text} // since ever
+			a.dated[o.lease] = datedProblem{text: p.text} // since ever
 		}
-		if at := a.seen[o.lease].since.Add(patience); ok && now.Before(at) {
+		if at := a.dated[o.lease].since.Add(patience); ok && now.Before(at) {
 			next = sooner(next, at)
 		}
 	}
@@ -46,13 +46,13 @@ func (a *Agent) note(problems map[string]problem) (next time.Time) {
 // problem is why an object is not in use as it is issued, "" where it is or may soon be.
 func (a *Agent) problem(o object, rec record) string {
 	now := a.clock.Now()
-	seen, ok := a.seen[o.lease]
+	p, ok := a.dated[o.lease]
 	state, installed := rec.States[o.lease]
 	switch {
 	case a.blockedReason != "":
 		return a.blockedReason
-	case ok && now.Sub(seen.since) >= patience:
-		return seen.text
+	case ok && now.Sub(p.since) >= patience:
+		return p.text
 	case rec.Failed != nil && rec.Failed.Digest == a.desired:
 		return "it was installed and rolled back: " + rec.Failed.Reason
 	case !installed || same(state, rec.Verified[o.lease]):
@@ -93,14 +93,14 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 			r.Verified = &state
 		}
 		request := ""
-		if o.keyOnHost() && keys[o.lease] != nil {
+		if o.externalKey() && keys[o.lease] != nil {
 			if request, err = a.keys.request(o, keys[o.lease]); err != nil {
 				a.fail(err)
 			}
 		}
-		at, err := a.tell(ctx, s, o, r, request)
+		at, err := a.send(ctx, s, o, r, request)
 		if err != nil {
-			s.note(err)
+			s.check(err)
 			a.say(o, err)
 			at = a.clock.Now().Add(a.leases.retry(o.lease))
 		} else {
@@ -111,13 +111,13 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 	return next
 }
 
-// tell writes one report, and does not wait for ever: while the management cluster hangs, there is other work.
-func (a *Agent) tell(ctx context.Context, s *session, o object, r ack.Report, request string) (time.Time, error) {
+// send writes one report, and does not wait for ever: while the management cluster hangs, there is other work.
+func (a *Agent) send(ctx context.Context, s *session, o object, r ack.Report, request string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()
-	return a.leases.tell(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
+	return a.leases.send(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
 }
 
 // say logs why an object's Lease cannot be written, each time that this is another reason than before.
@@ -126,10 +126,10 @@ func (a *Agent) say(o object, err error) {
 	if err != nil {
 		text = err.Error()
 	}
-	if a.said[o.lease] != text && text != "" {
+	if a.logged[o.lease] != text && text != "" {
 		a.log.Info("Could not report", "object", o.name, "problem", text)
 	}
-	a.said[o.lease] = text
+	a.logged[o.lease] = text
 }
 
 // leases are the Leases of a host as they were last written.
@@ -152,9 +152,9 @@ func (l leases) retry(lease string) time.Duration {
 // defaultLength is that of a Lease that says nothing.
 const defaultLength = 15 * time.Minute
 
-// tell writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
+// send writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
 // write again.
-func (l leases) tell(ctx context.Context, s *session, namespace string, o object, r ack.Report, request string, now time.Time) (time.Time, error) {
+func (l leases) send(ctx context.Context, s *session, namespace string, o object, r ack.Report, request string, now time.Time) (time.Time, error) {
 	text, err := r.Text()
 	if err != nil {
 		return time.Time{}, err

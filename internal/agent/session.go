@@ -23,10 +23,10 @@ type session struct {
 	ctx     context.Context //nolint:containedctx // it is the session's life
 	cancel  context.CancelFunc
 
-	mu     sync.Mutex
-	err    error         // why it is of no use any more
-	heard  bool          // whether there ever was an answer
-	offset time.Duration // by how much the server's clock is ahead
+	mu      sync.Mutex
+	err     error         // why it is of no use any more
+	reached bool          // whether there ever was an answer
+	offset  time.Duration // by how much the server's clock is ahead
 }
 
 // dial connects, by the bootstrap kubeconfig where the other one does not exist, or every other time it did not work.
@@ -110,7 +110,7 @@ func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		w.s.offset = date.Sub(w.now()).Truncate(time.Second)
 	}
-	w.s.heard = w.s.heard || resp.StatusCode < http.StatusBadRequest
+	w.s.reached = w.s.reached || resp.StatusCode < http.StatusBadRequest
 	return resp, nil
 }
 
@@ -124,8 +124,8 @@ func (s *session) fail(err error) {
 	s.cancel()
 }
 
-// note ends the session if an error says that it is of no use.
-func (s *session) note(err error) {
+// check ends the session if an error says that it is of no use.
+func (s *session) check(err error) {
 	if apierrors.IsUnauthorized(err) {
 		s.fail(err)
 	}
@@ -146,7 +146,7 @@ func (s *session) answered() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.heard && s.err == nil
+	return s.reached && s.err == nil
 }
 
 // ahead is by how much the server's clock is ahead of the host's, in whole seconds.
@@ -175,7 +175,7 @@ func (a *Agent) explain(s *session) error {
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the management cluster does not accept this host's identity any more (401): its certificate or token has expired, or its CA "+
-			"was replaced while the host was away. The files that are there stay in use. Put a new kubeconfig at %s, or one for the "+
+			"was rotated while the host was away. The files that are there stay in use. Put a new kubeconfig at %s, or one for the "+
 			"way back at bootstrapKubeconfig: see docs/agent.md, \"A host that was away\"", s.from)
 	case isWrong(refusedOrUnreachable(err)):
 		return fmt.Errorf("this host does not trust the management cluster, or the other way round: %w. The files that are there stay in use. "+

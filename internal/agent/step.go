@@ -129,7 +129,7 @@ func (a *Agent) settle() {
 
 // save puts a record in the place of the current one.
 func (a *Agent) save(rec record) bool {
-	note, err := rec.note()
+	note, err := rec.encode()
 	if err == nil {
 		err = a.dir.SetNote(note)
 	}
@@ -141,11 +141,11 @@ func (a *Agent) save(rec record) bool {
 
 // change installs what is issued now, if that is another thing than what is there.
 func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again bool, next time.Time) {
-	w, next, err := a.wanted(ctx, set, rec)
+	w, next, err := a.desiredFiles(ctx, set, rec)
 	if err != nil {
 		return a.fail(err), next
 	}
-	next = sooner(next, a.note(w.problems))
+	next = sooner(next, a.track(w.problems))
 	a.desired = digest(w.files)
 	if hostdir.Equal(set.Files, w.files) {
 		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) {
@@ -161,7 +161,7 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 }
 
 // install swaps the files.
-func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w wanted) bool {
+func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desiredFiles) bool {
 	before := set.Files
 	if set.ID == "" {
 		before = a.plain(w.files)
@@ -172,7 +172,7 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w want
 	maps.DeleteFunc(next.Verified, func(lease string, _ ack.State) bool { _, ok := w.states[lease]; return !ok })
 	next.Worked = a.working(ctx, before, changed)
 	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
-	note, err := next.note()
+	note, err := next.encode()
 	if err != nil {
 		return a.fail(err)
 	}
@@ -315,7 +315,7 @@ func (a *Agent) rollback(set hostdir.Set, rec record, why error) bool {
 	next := a.follow(rec, hostdir.Changed(set.Files, previous.Files), true)
 	next.States, next.Verified, next.Checked = was.States, was.Verified, true
 	next.Failed = rec.failed(a.clock.Now(), set.Files, why)
-	note, err := next.note()
+	note, err := next.encode()
 	if err != nil {
 		return a.fail(err)
 	}

@@ -218,7 +218,7 @@ func TestReloadsWhatWasLeft(t *testing.T) {
 	}
 }
 
-// TestAway: while the API server does not answer, what still works stays, and what does not is replaced.
+// TestAway: while the API server does not answer, what still works stays, and what does not gives way to what is new.
 func TestAway(t *testing.T) {
 	w := newEnv(t)
 	w.reloads()

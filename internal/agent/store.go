@@ -106,7 +106,7 @@ func (f follower) run(ctx context.Context) {
 	for failures := 0; ctx.Err() == nil; {
 		began := f.clock.Now()
 		err := f.once(ctx)
-		f.session.note(err)
+		f.session.check(err)
 		if err == nil || f.clock.Since(began) > lastAttempt {
 			failures = 0
 		}

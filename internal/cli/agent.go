@@ -23,8 +23,8 @@ import (
 
 const agentLong = `Keeps the PKI files of this host current: watches the host's own Secrets in the management cluster,
 checks what is new against the API server, puts it in the place of the old in one moment, reloads
-what does not notice by itself, checks again, takes it back if it does not work, and reports each
-step in a Lease, for which the replacement of a CA waits.
+what does not notice by itself, checks again, rolls it back if it does not work, and reports each
+step in a Lease, for which the rotation of a CA waits.
 
 FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent needs to be
 allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.

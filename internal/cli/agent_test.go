@@ -21,10 +21,10 @@ import (
 	"clusterpki.io/operator/internal/agent"
 )
 
-// withHost is a world in which there is a credential of a host, issued by nobody.
-func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *world {
+// withHost is a fixture in which there is a credential of a host, issued by nobody.
+func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "k8s-node1-kubelet-serving"}}
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Role = "k8s", "k8s-node1", "KubeletServing"
 	c.Spec.Delivery.Mode = mode
@@ -33,7 +33,7 @@ func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *world {
 }
 
 // hostConfig is what `agent config` prints, for directories and a kubeconfig of this test.
-func (w *world) hostConfig(kubeconfig string) string {
+func (w *fixture) hostConfig(kubeconfig string) string {
 	w.t.Helper()
 	out, err := w.run("agent", "config", "--host", "k8s-node1")
 	if err != nil {
@@ -45,7 +45,7 @@ func (w *world) hostConfig(kubeconfig string) string {
 	return w.file("agent.yaml", out)
 }
 
-func (w *world) file(name, text string) string {
+func (w *fixture) file(name, text string) string {
 	w.t.Helper()
 	path := filepath.Join(w.t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -55,7 +55,7 @@ func (w *world) file(name, text string) string {
 }
 
 // identity applies what `agent manifests` prints, and is a kubeconfig with a token of the ServiceAccount.
-func (w *world) identity() string {
+func (w *fixture) identity() string {
 	w.t.Helper()
 	out, err := w.run("agent", "manifests", "--host", "k8s-node1")
 	if err != nil {

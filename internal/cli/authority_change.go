@@ -158,7 +158,7 @@ func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Reco
 	return nil
 }
 
-const authorityDeleteLong = `Destroys the keys of a CA at once. Nothing brings them back but a backup: what the CA has signed is valid until it
+const authorityDeleteLong = `Destroys the keys of a CA at once. Only a backup restores them: what the CA has signed is valid until it
 expires, and cannot be renewed.
 
 A tombstone is left, which keeps the numbers of the generations from being given again, and former triggers from

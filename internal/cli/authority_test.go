@@ -22,16 +22,16 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// vault is a world with an authority namespace of its own, and the kubeconfig of somebody who may do everything.
+// vault is a fixture with an authority namespace of its own, and the kubeconfig of somebody who may do everything.
 type vault struct {
-	*world
+	*fixture
 	home  string
 	store *authority.Store
 }
 
 func newVault(t *testing.T) *vault {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	home := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "authority-"}}
 	if err := w.api.Create(t.Context(), home); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ const backupLong = `Writes everything that the PKI of a namespace consists of: t
 authority namespace; the custom resources; the Secrets and ConfigMaps that the operator made for them; and the
 Secrets that CAs are imported from. The output holds the private keys of the CAs: encrypt it.
 
-clusterpki restore brings it back, in this cluster or another one. Status, UIDs and owner references are left
+clusterpki restore restores it, in this cluster or another one. Status, UIDs and owner references are left
 out. The custom resources bear the annotation clusterpki.io/restored, for which the operator makes no other CA
 should its key be missing.
 
@@ -58,7 +58,7 @@ func newBackup() *cobra.Command {
 	f.addFlags(c)
 	c.Flags().StringVar(&f.out, "out", "", "the file to write, with mode 0600; - writes to standard output (required)")
 	c.Flags().BoolVarP(&f.all, "all-namespaces", "A", false, "of all namespaces")
-	c.Flags().BoolVar(&f.withoutKeys, "without-keys", false, "leave out every Secret: the CAs must come back in another way, and certificates are issued again")
+	c.Flags().BoolVar(&f.withoutKeys, "without-keys", false, "leave out every Secret: the CAs must come back in another way, and certificates are re-issued")
 	cobra.CheckErr(c.MarkFlagRequired("out")) // fails only for a name that is misspelt above
 	return c
 }

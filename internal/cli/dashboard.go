@@ -20,7 +20,7 @@ import (
 )
 
 const dashboardLong = `Serves a page on this machine that shows ClusterCAs on a timeline, what they issued, what expires next,
-and the replacement of a CA as it happens, with who has acknowledged. It changes by itself.
+and the rotation of a CA as it happens, with who has acknowledged. It changes by itself.
 
 It reads as you: what your kubeconfig may read is what the page shows. It reads ClusterCAs,
 APIServerCertificates and NodeCredentials, and no Secret, and it writes nothing.
@@ -44,7 +44,7 @@ func newDashboard() *cobra.Command {
 	var f dashboardCommand
 	c := &cobra.Command{
 		Use:     "dashboard",
-		Short:   "Serve a page on this machine that shows CAs and their replacement, live",
+		Short:   "Serve a page on this machine that shows CAs and their rotation, live",
 		Long:    dashboardLong + exits(untilStopped),
 		Example: dashboardExample,
 		Args:    cobra.NoArgs,

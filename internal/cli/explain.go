@@ -13,7 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// explainAll makes a command and those below it say what to do about the errors that everybody meets.
+// explainAll makes a command and its subcommands say what to do about the errors that everybody meets.
 func explainAll(c *cobra.Command) {
 	if run := c.RunE; run != nil {
 		c.RunE = func(c *cobra.Command, args []string) error { return explain(run(c, args)) }

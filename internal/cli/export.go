@@ -105,7 +105,7 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	return f.output.print(c.OutOrStdout(), report, func() (string, error) { return filesText(f.out, files, notes) })
 }
 
-// deliveryNotes names what the replacement of a CA would not wait for: files that are carried by hand, while the
+// deliveryNotes names what the rotation of a CA would not wait for: files that are carried by hand, while the
 // spec says that something carries them at once.
 func deliveryNotes(h export.Host) []string {
 	var names []string
@@ -120,7 +120,7 @@ func deliveryNotes(h export.Host) []string {
 	if len(names) == 0 {
 		return nil
 	}
-	return []string{"the replacement of a CA counts these as delivered ten minutes after it wrote them, wherever the files are: set " +
+	return []string{"the rotation of a CA counts these as delivered ten minutes after it wrote them, wherever the files are: set " +
 		"delivery.mode: Manual if you carry them by hand: " + strings.Join(names, ", ")}
 }
 

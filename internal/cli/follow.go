@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/rotate"
 	"clusterpki.io/operator/internal/status"
-	"clusterpki.io/operator/internal/timeline"
 )
 
 // follow shows the progress of a rotation until it ends, the timeout runs out, or the context does.
@@ -42,7 +42,7 @@ func (f *follower) follow(ctx context.Context, api client.WithWatch, timeout tim
 			f.show()
 		case <-late:
 			return &exit{exitTimeout, fmt.Sprintf(
-				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", f.key.Name, status.Span(timeout))}
+				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", f.key.Name, status.HumanDuration(timeout))}
 		case <-ctx.Done():
 			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for ClusterCA %q goes on", f.key.Name)}
 		}
@@ -64,23 +64,23 @@ func sendTo(ctx context.Context, to chan<- news) func(news) {
 
 // follower keeps what was seen last and shows it.
 type follower struct {
-	key    client.ObjectKey
-	want   string
-	out    io.Writer
-	clock  clock.PassiveClock
-	style  status.Style
-	screen *screen // nil: what changes is logged
+	key     client.ObjectKey
+	trigger string
+	out     io.Writer
+	clock   clock.PassiveClock
+	style   status.Style
+	screen  *screen // nil: what changes is logged
 
-	consumers []timeline.Consumer
+	consumers []consumers.Dependent
 	watch     *rotate.Watch
 	offline   error
 	logged    []string
 }
 
 // newFollower follows the rotation of a CA, whose consumers are those of the begin.
-func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, want string, out io.Writer) *follower {
+func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, trigger string, out io.Writer) *follower {
 	f := &follower{
-		key: client.ObjectKeyFromObject(ca), want: want, out: out, clock: clock.RealClock{}, consumers: objects.ConsumersOf(ca.Name),
+		key: client.ObjectKeyFromObject(ca), trigger: trigger, out: out, clock: clock.RealClock{}, consumers: objects.ConsumersOf(ca.Name),
 	}
 	var redraws bool
 	if f.style, redraws = styleFor(out); redraws {
@@ -101,7 +101,7 @@ func (f *follower) ca(n news) (done bool, err error) {
 	if !ok {
 		return true, fmt.Errorf("rotate: a ClusterCA is a %T", n.object)
 	}
-	return f.look(rotate.Seen{CA: ca, Consumers: f.consumers})
+	return f.observe(rotate.Snapshot{CA: ca, Consumers: f.consumers})
 }
 
 // lost shows that the cluster does not answer, and ends where it never will.
@@ -115,19 +115,19 @@ func (f *follower) lost(n news) (done bool, err error) {
 }
 
 // look judges what there is.
-func (f *follower) look(seen rotate.Seen) (done bool, err error) {
+func (f *follower) observe(snapshot rotate.Snapshot) (done bool, err error) {
 	f.offline = nil
 	if f.watch == nil {
-		f.watch = rotate.Begin(f.want, seen)
+		f.watch = rotate.Begin(f.trigger, snapshot)
 	}
-	outcome := f.watch.Look(seen)
+	outcome := f.watch.Observe(snapshot)
 	f.show()
 	switch outcome {
 	case rotate.Completed:
 		return true, nil
 	case rotate.RolledBack:
 		return true, &exit{exitUnwell, "rotate: the rotation was rolled back"}
-	case rotate.Stuck:
+	case rotate.Stalled:
 		return true, &exit{exitUnwell, "rotate: the rotation cannot begin before something is changed"}
 	default:
 		return false, nil

@@ -105,8 +105,8 @@ func addViewers(api client.Client, reads []string) error {
 	})
 }
 
-// world is a namespace, and a kubeconfig for it.
-type world struct {
+// fixture is a namespace, and a kubeconfig for it.
+type fixture struct {
 	t          *testing.T
 	ns         string
 	api        client.Client
@@ -114,7 +114,7 @@ type world struct {
 	proxy      *proxy
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
@@ -124,7 +124,7 @@ func newWorld(t *testing.T) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, api: api}
+	w := &fixture{t: t, ns: ns.Name, api: api}
 	k, err := clientcmd.Load(user)
 	if err != nil {
 		t.Fatal(err)
@@ -223,8 +223,8 @@ type command struct {
 	done chan error
 }
 
-// begin starts a command with the world's kubeconfig and namespace.
-func (w *world) begin(args ...string) *command {
+// begin starts a command with the fixture's kubeconfig and namespace.
+func (w *fixture) begin(args ...string) *command {
 	w.t.Helper()
 	return start(w.t, append(args, "--kubeconfig", w.kubeconfig, "--namespace", w.ns)...)
 }
@@ -250,7 +250,7 @@ func startAs(t *testing.T, argv0 string, args ...string) *command {
 }
 
 // run runs a command to its end.
-func (w *world) run(args ...string) (string, error) {
+func (w *fixture) run(args ...string) (string, error) {
 	w.t.Helper()
 	c := w.begin(args...)
 	err := c.end()
@@ -294,7 +294,7 @@ func eventually(t *testing.T, what string, check func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-func (w *world) create(o client.Object) {
+func (w *fixture) create(o client.Object) {
 	w.t.Helper()
 	o.SetNamespace(w.ns)
 	if err := w.api.Create(w.t.Context(), o); err != nil {
@@ -303,7 +303,7 @@ func (w *world) create(o client.Object) {
 }
 
 // operate runs the operator, with an authority namespace of its own, until the test ends.
-func (w *world) operate(o controller.Options) {
+func (w *fixture) operate(o controller.Options) {
 	w.t.Helper()
 	o.Namespace, o.AuthorityNamespace = w.ns, w.ns+"-authority"
 	if err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.AuthorityNamespace}}); err != nil {
@@ -324,7 +324,7 @@ func (w *world) operate(o controller.Options) {
 	})
 }
 
-func (w *world) ca() *v1alpha1.ClusterCA {
+func (w *fixture) ca() *v1alpha1.ClusterCA {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s"}, &ca); err != nil {
@@ -334,7 +334,7 @@ func (w *world) ca() *v1alpha1.ClusterCA {
 }
 
 // reports writes a status of the CA, as the operator would; observed is the generation of the spec.
-func (w *world) reports(change func(*v1alpha1.ClusterCA)) {
+func (w *fixture) reports(change func(*v1alpha1.ClusterCA)) {
 	w.t.Helper()
 	ca := w.ca()
 	ca.Status.ObservedGeneration = ca.Generation
@@ -348,7 +348,7 @@ func (w *world) reports(change func(*v1alpha1.ClusterCA)) {
 }
 
 // phase writes a status of the CA in a phase of its rotation; "" is none.
-func (w *world) phase(phase v1alpha1.Phase, acknowledged, required int32, pending ...string) {
+func (w *fixture) phase(phase v1alpha1.Phase, acknowledged, required int32, pending ...string) {
 	w.t.Helper()
 	w.reports(func(ca *v1alpha1.ClusterCA) {
 		ca.Status.Rotation = v1alpha1.RotationStatus{}
@@ -362,8 +362,8 @@ func (w *world) phase(phase v1alpha1.Phase, acknowledged, required int32, pendin
 		ca.Status.Generations = []v1alpha1.GenerationStatus{{Number: 1, State: states[0]}, {Number: 2, State: states[1], Trigger: ca.Spec.Rotation.Trigger}}
 		ca.Status.Rotation = v1alpha1.RotationStatus{
 			Phase: phase, Reason: v1alpha1.RotationTriggerChanged, Trigger: ca.Spec.Rotation.Trigger, From: 1, To: 2, StartTime: metav1.Now(),
-			Phases:   []v1alpha1.PhaseStatus{{Name: phase, State: v1alpha1.PhaseActive, StartTime: metav1.Now()}},
-			Progress: fmt.Sprintf("%d/%d", acknowledged, required), Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged),
+			Phases:       []v1alpha1.PhaseStatus{{Name: phase, State: v1alpha1.PhaseActive, StartTime: metav1.Now()}},
+			Acknowledged: &acknowledged, Required: &required, PendingCount: new(required - acknowledged),
 		}
 		for _, name := range pending {
 			ca.Status.Rotation.Pending = append(ca.Status.Rotation.Pending, v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: name, Reason: "NotInUse"})
@@ -372,7 +372,7 @@ func (w *world) phase(phase v1alpha1.Phase, acknowledged, required int32, pendin
 }
 
 // completes writes the status of the CA at the end of its rotation.
-func (w *world) completes() {
+func (w *fixture) completes() {
 	w.t.Helper()
 	w.reports(func(ca *v1alpha1.ClusterCA) {
 		r := ca.Status.Rotation

@@ -98,34 +98,34 @@ func runInspect(c *cobra.Command, f inspectFlags, args []string) error {
 }
 
 // lookAt reads what is to be inspected.
-func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Seen, error) {
+func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Inputs, error) {
 	switch {
 	case len(f.files) > 0 && len(args) > 0:
-		return inspect.Seen{}, errors.New("either an object or files: leave out one of them")
+		return inspect.Inputs{}, errors.New("either an object or files: leave out one of them")
 	case len(f.files) > 0:
 		return inspect.GatherFiles(f.files, c.InOrStdin())
 	}
 	kind, name, err := target(args)
 	if err != nil {
-		return inspect.Seen{}, err
+		return inspect.Inputs{}, err
 	}
 	api, namespace, err := f.connect()
 	if err != nil {
-		return inspect.Seen{}, err
+		return inspect.Inputs{}, err
 	}
 	if kind == kindSecret {
 		seen, err := inspect.GatherSecret(c.Context(), api, namespace, name)
 		if apierrors.IsNotFound(err) {
-			return inspect.Seen{}, fmt.Errorf("there is no Secret %q%s", name, in(namespace))
+			return inspect.Inputs{}, fmt.Errorf("there is no Secret %q%s", name, in(namespace))
 		}
 		return seen, err
 	}
 	objects, err := readObjects(c.Context(), api, namespace)
 	if err != nil {
-		return inspect.Seen{}, err
+		return inspect.Inputs{}, err
 	}
 	if names := namesOf(objects, kind); !slices.Contains(names, name) {
-		return inspect.Seen{}, fmt.Errorf("there is no %s %q%s%s", kind, name, in(namespace), elsewhere(objects, name, near(name, names)))
+		return inspect.Inputs{}, fmt.Errorf("there is no %s %q%s%s", kind, name, in(namespace), elsewhere(objects, name, near(name, names)))
 	}
 	return inspect.Gather(c.Context(), api, namespace, objects, kind, name), nil
 }

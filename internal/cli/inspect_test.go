@@ -19,10 +19,10 @@ import (
 	"clusterpki.io/operator/internal/inspect"
 )
 
-// issued is a world in which the real operator has issued a small cluster's PKI, and the kubeconfig of an admin.
-func issued(t *testing.T) (w *world, admin string) {
+// issued is a fixture in which the real operator has issued a small cluster's PKI, and the kubeconfig of an admin.
+func issued(t *testing.T) (w *fixture, admin string) {
 	t.Helper()
-	w = newWorld(t)
+	w = newFixture(t)
 	w.operate(controller.Options{MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
 	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
@@ -38,7 +38,7 @@ func issued(t *testing.T) (w *world, admin string) {
 	return w, adminKubeconfig(t, cfg.Host)
 }
 
-func (w *world) ready(o client.Object, name string) {
+func (w *fixture) ready(o client.Object, name string) {
 	w.t.Helper()
 	eventually(w.t, name+" is Ready", func() error {
 		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
@@ -59,7 +59,7 @@ func (w *world) ready(o client.Object, name string) {
 }
 
 // as runs a command with another kubeconfig.
-func (w *world) as(kubeconfig string, args ...string) (string, error) {
+func (w *fixture) as(kubeconfig string, args ...string) (string, error) {
 	w.t.Helper()
 	c := start(w.t, append(args, "--kubeconfig", kubeconfig, "-n", w.ns)...)
 	err := c.end()
@@ -67,7 +67,7 @@ func (w *world) as(kubeconfig string, args ...string) (string, error) {
 }
 
 // keysOf are lines of the private keys of a namespace, none of which may ever be shown.
-func (w *world) keysOf() []string {
+func (w *fixture) keysOf() []string {
 	w.t.Helper()
 	var list corev1.SecretList
 	if err := w.api.List(w.t.Context(), &list, client.InNamespace(w.ns)); err != nil {
@@ -154,7 +154,7 @@ func TestInspectReal(t *testing.T) {
 }
 
 // inspectWithoutSecrets is for somebody who may read no Secret, no Lease and no event.
-func (w *world) inspectWithoutSecrets() {
+func (w *fixture) inspectWithoutSecrets() {
 	w.t.Helper()
 	out, err := w.run("inspect", "nodecred/node1-kubelet")
 	if ExitCode(err) != 0 {
@@ -189,7 +189,7 @@ func (w *world) inspectWithoutSecrets() {
 }
 
 // inspectTampered finds what does not fit.
-func (w *world) inspectTampered(admin string) {
+func (w *fixture) inspectTampered(admin string) {
 	w.t.Helper()
 	var master corev1.Secret
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s-master-tls"}, &master); err != nil {

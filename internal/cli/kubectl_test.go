@@ -93,7 +93,7 @@ func TestKubectl(t *testing.T) {
 }
 
 // completes asks kubectl what the Tab key would show.
-func (k *kubectl) completes(w *world) {
+func (k *kubectl) completes(w *fixture) {
 	k.t.Helper()
 	for typed, want := range map[string]string{
 		"sta":                               "status",

@@ -38,7 +38,7 @@ func TestOutputForPrograms(t *testing.T) {
 	}
 }
 
-func (w *world) forPrograms(t *testing.T, admin string, args []string, kind string, keys []string) {
+func (w *fixture) forPrograms(t *testing.T, admin string, args []string, kind string, keys []string) {
 	t.Helper()
 	var got [2]map[string]any
 	for i, format := range []string{"json", "yaml"} {

@@ -41,7 +41,7 @@ func Named(argv0 string) *cobra.Command {
 	return root
 }
 
-// rename makes the texts of a command and of those below it say how the plugin is called. called is the program's name
+// rename makes the texts of a command and of its subcommands say how the plugin is called. called is the program's name
 // where a command of the plugin follows.
 func rename(c *cobra.Command, called *regexp.Regexp) {
 	c.Long, c.Example = pluginText(c.Long, called), pluginText(c.Example, called)

@@ -55,7 +55,7 @@ func newRestore() *cobra.Command {
 	}
 	f.addFlags(c)
 	c.Flags().Lookup("namespace").Usage = "restore `OLD[=NEW]` alone, of the namespaces in FILE, under the name NEW (default: all, under their names)"
-	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`NAMESPACE/NAME` of a ClusterCA that may be replaced by that of the backup; may be repeated")
+	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`NAMESPACE/NAME` of a ClusterCA in whose place that of the backup may be put; may be repeated")
 	return c
 }
 

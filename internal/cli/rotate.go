@@ -17,16 +17,16 @@ import (
 	"clusterpki.io/operator/internal/status"
 )
 
-const rotateLong = `Says how to replace a CA, what happens then, how long it takes at least, whom it waits for and
+const rotateLong = `Says how to rotate a CA, what happens then, how long it takes at least, whom it waits for and
 what would hold it up. By itself it changes nothing in the cluster: the change is one field,
 spec.rotation.trigger, and belongs into Git where the object comes from there.
 
 --apply sets that field in the cluster, unless the object was changed since it was read, a
-replacement is under way, or Argo CD or Flux keeps the object as it is in Git: they may take the
-change back, and the replacement with it. --force sets it in the last two cases too.
+rotation is under way, or Argo CD or Flux keeps the object as it is in Git: they may revert the
+change, and the rotation is then rolled back. --force sets it in the last two cases too.
 
---watch shows the progress until the replacement is completed: the one of --trigger or --apply,
-else the one that is under way or the next one. Ctrl-C ends the watching; the replacement goes on.
+--watch shows the progress until the rotation is completed: the one of --trigger or --apply,
+else the one that is under way or the next one. Ctrl-C ends the watching; the rotation goes on.
 
 It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
 
@@ -48,11 +48,11 @@ func newRotate() *cobra.Command {
 	var f rotateFlags
 	c := &cobra.Command{
 		Use:   "rotate CA",
-		Short: "Say how to replace a CA, or do it, and show the progress",
+		Short: "Say how to rotate a CA, or do it, and show the progress",
 		Long: rotateLong + exits(map[int]string{
 			0: "completed; without --watch: said, or set", exitError: "the question could not be asked, or the change was refused",
 			exitUnwell:  "the rotation was rolled back, or cannot begin before something is changed",
-			exitTimeout: "--timeout ran out", exitInterrupted: "Ctrl-C; the replacement goes on",
+			exitTimeout: "--timeout ran out", exitInterrupted: "Ctrl-C; the rotation goes on",
 		}),
 		Example: rotateExample,
 		Args:    cobra.ExactArgs(1),
@@ -63,8 +63,8 @@ func newRotate() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&f.trigger, "trigger", "", "any `text` that is not the present trigger (default: the present time)")
 	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.trigger in the cluster")
-	flags.BoolVar(&f.force, "force", false, "with --apply: even if Argo CD or Flux may take it back, or a replacement is under way")
-	flags.BoolVar(&f.watch, "watch", false, "show the progress until the replacement is completed")
+	flags.BoolVar(&f.force, "force", false, "with --apply: even if Argo CD or Flux may revert it, or a rotation is under way")
+	flags.BoolVar(&f.watch, "watch", false, "show the progress until the rotation is completed")
 	f.output.addFlag(c, formatJSON, formatYAML)
 	flags.DurationVar(&f.timeout, "timeout", 0, "with --watch: how long to look on; 0: without end")
 	return c
@@ -155,7 +155,7 @@ func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, 
 	return nil
 }
 
-// printPlan shows what a replacement takes.
+// printPlan shows what a rotation takes.
 func printPlan(c *cobra.Command, f rotateFlags, p rotate.Plan, now time.Time) error {
 	report, err := p.Report(f.apply)
 	if err != nil {
@@ -174,7 +174,7 @@ func orNow(trigger string, now time.Time) string {
 	return trigger
 }
 
-// apply sets the trigger, where nobody would take it back.
+// apply sets the trigger, where nobody would revert it.
 func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigger string, force bool) error {
 	if ca.Spec.Source.IsImport() {
 		return fmt.Errorf("not applied: the CA is imported, and a trigger by itself does not rotate it; put another CA into Secret %q, and its SHA-256 into "+
@@ -182,7 +182,7 @@ func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigg
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
 	if tool, mark := rotate.GitOps(ca); tool != "" && !force {
-		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may take the change back, and the rotation with it: "+
+		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may revert the change, and the rotation is then rolled back: "+
 			"change spec.rotation.trigger in Git, or use --force", tool, ca.Name, mark)
 	}
 	if phase := ca.Status.Rotation.Phase; phase != "" && !force {

@@ -70,7 +70,7 @@ func TestRotateApply(t *testing.T) {
 	}
 }
 
-// TestRotateApplyRefuses leaves an object alone whose trigger would be taken back, or that is no longer what was read.
+// TestRotateApplyRefuses leaves an object alone whose trigger would be reverted, or that is no longer what was read.
 func TestRotateApplyRefuses(t *testing.T) {
 	annotated := func(key, value string) func(*v1alpha1.ClusterCA) {
 		return func(ca *v1alpha1.ClusterCA) { ca.Annotations = map[string]string{key: value} }
@@ -109,7 +109,7 @@ func TestRotateApplyRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a replacement is under way", func(t *testing.T) {
+	t.Run("a rotation is under way", func(t *testing.T) {
 		w := steady(t)
 		w.phase("DistributingTrust", 0, 2)
 		if _, err := w.run("rotate", "k8s", "--apply"); err == nil || !strings.Contains(err.Error(), "under way") {
@@ -175,7 +175,7 @@ func TestRotateWatchEnds(t *testing.T) {
 			t.Errorf("%d: %v", ExitCode(err), err)
 		}
 	})
-	t.Run("taken back", func(t *testing.T) {
+	t.Run("rolled back", func(t *testing.T) {
 		w := steady(t)
 		c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 		c.prints("waiting for the operator")
@@ -217,9 +217,9 @@ func TestRotateWatchEnds(t *testing.T) {
 	})
 }
 
-// TestRotateWithOperator replaces a CA with the operator at work.
+// TestRotateWithOperator rotates a CA with the operator at work.
 func TestRotateWithOperator(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.operate(controller.Options{Poll: time.Second})
 	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})

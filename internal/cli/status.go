@@ -14,8 +14,8 @@ import (
 	"clusterpki.io/operator/internal/status"
 )
 
-const statusLong = `Shows each ClusterCA as a tree: the CAs and certificates below it, when they expire and are
-replaced, how far the replacement of the CA is and whom it waits for, and who else trusts it.
+const statusLong = `Shows each ClusterCA as a tree: its subordinate CAs and certificates, when they expire and are
+renewed, how far the rotation of the CA is and whom it waits for, and who else trusts it.
 What is wrong stands at the end.
 
 It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.

@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestRefusedFlags takes no flag in silence that does nothing.
+// TestRefusedFlags refuses a flag that does nothing.
 func TestRefusedFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"status -A -n x":             "--all-namespaces and --namespace say two things",

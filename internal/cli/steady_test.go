@@ -9,10 +9,10 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// steady is a world with a CA that is Ready and not being replaced.
-func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *world {
+// steady is a fixture with a CA that is Ready and not being rotated.
+func steady(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
 	for _, m := range mods {
 		m(ca)

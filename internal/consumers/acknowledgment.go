@@ -21,7 +21,7 @@ type Acknowledgment struct {
 	// Mounted: what the Secrets hold counts as in use after Delay.
 	Mounted bool
 	Delay   time.Duration
-	// Agent is what an agent has verified, Manual what a person states; nil where another evidence counts.
+	// Agent is what an agent has verified, Manual what a person acknowledges; nil where another evidence counts.
 	Agent  *ack.State
 	Manual *v1alpha1.AcknowledgedDelivery
 	// Reason is why nothing is acknowledged, in one word, and Since when that began; "" where there is no such reason.
@@ -29,7 +29,7 @@ type Acknowledgment struct {
 	Since  time.Time
 }
 
-// Serving is what was seen of an API server on the wire.
+// Serving is what an API server was observed to serve.
 type Serving interface {
 	Unsettled() string // why nothing is known, in one word; "" where all addresses agree
 	Serves(leaf *x509.Certificate) bool
@@ -38,7 +38,7 @@ type Serving interface {
 }
 
 // AcknowledgmentOf resolves a delivery. lease is that of the agent, for mode 'Agent'; nil where there is none. An agent
-// whose Lease has expired acknowledges nothing, whatever it said before: nobody knows what its host has done since. Nor does
+// whose Lease has expired acknowledges nothing, whatever it reported before: nobody knows what its host has done since. Nor does
 // the agent of another host. A mode that is not known counts as never arriving.
 func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host string, now time.Time) Acknowledgment {
 	switch d.Mode {
@@ -49,7 +49,7 @@ func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host
 	case v1alpha1.DeliveryAgent:
 		a := Acknowledgment{Agent: &ack.State{}}
 		if !Alive(lease, host, now) {
-			a.Reason, a.Since = v1alpha1.ReasonLeaseExpired, expiredAt(lease, now)
+			a.Reason, a.Since = v1alpha1.ReasonLeaseExpired, expiredAt(lease, host, now)
 			return a
 		}
 		report := ack.Of(lease)
@@ -65,25 +65,12 @@ func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host
 	}
 }
 
-// Alive says whether what the agent of a host has said in its Lease counts. It is the one place that says so.
-func Alive(l *coordinationv1.Lease, host string, now time.Time) bool {
-	return ack.AliveUntil(l, now).After(now) && ptr.Deref(l.Spec.HolderIdentity, "") == host
-}
+// Published is the digest of the bundle that a CA publishes, "" where that is not known.
+type Published func(ca string) string
 
-// expiredAt is when a Lease expired; zero where it was never renewed, or is of a wrong clock.
-func expiredAt(l *coordinationv1.Lease, now time.Time) time.Time {
-	if l == nil || l.Spec.RenewTime == nil || l.Spec.LeaseDurationSeconds == nil {
-		return time.Time{}
-	}
-	if at := l.Spec.RenewTime.Add(time.Duration(*l.Spec.LeaseDurationSeconds) * time.Second).Truncate(time.Second); at.Before(now) {
-		return at
-	}
-	return time.Time{}
-}
-
-// has says whether what a key of a product holds is in use. ca is whose bundle that is, and bundle what it publishes;
-// neither counts for a certificate.
-func (a Acknowledgment) has(p Product, key, ca string, bundle []*x509.Certificate) bool {
+// has says whether what a key of a product holds is in use. ca is whose bundle that is; neither that nor what it publishes
+// counts for a certificate.
+func (a Acknowledgment) has(p Product, key, ca string, published Published) bool {
 	switch {
 	case a.Mounted:
 		return true // the delay is the plan's to judge
@@ -94,9 +81,18 @@ func (a Acknowledgment) has(p Product, key, ca string, bundle []*x509.Certificat
 	case key == corev1.TLSCertKey:
 		return p.Leaf.Cert != nil && strings.EqualFold(a.Manual.SerialNumber, pki.SerialOf(p.Leaf.Cert))
 	default:
-		digest := pki.BundleDigest(bundle)
-		return slices.ContainsFunc(a.Manual.Trust, func(t v1alpha1.AcknowledgedTrust) bool { return t.Name == ca && t.BundleSHA256 == digest })
+		digest := published(ca)
+		return digest != "" && slices.ContainsFunc(a.Manual.Trust, func(t v1alpha1.AcknowledgedTrust) bool { return t.Name == ca && t.BundleSHA256 == digest })
 	}
+}
+
+// InUse says whether everything that an object should have in its Secrets is known to be in use, as gates see it, but
+// for a delay.
+func (a Acknowledgment) InUse(uses []Use, products []Product, published Published) bool {
+	return !slices.ContainsFunc(uses, func(u Use) bool {
+		i := slices.IndexFunc(products, func(p Product) bool { return p.Name == u.Secret })
+		return i < 0 || slices.ContainsFunc(u.CAs, func(ca string) bool { return !a.has(products[i], u.Key, ca, published) })
+	})
 }
 
 // Settled says whether nothing that stood in a Secret before what it holds now is in use any more.
@@ -123,13 +119,13 @@ func (p Product) acknowledgedBy(s *ack.State) bool {
 	return p.Leaf.Cert == nil || s.Has(ack.ContentKey(p.Name, corev1.TLSCertKey), p.digest(corev1.TLSCertKey))
 }
 
-// settled says whether nothing that stood in a Secret of the object before is in use. What a person states counts only if it
+// settled says whether nothing that stood in a Secret of the object before is in use. What a person acknowledges counts only if it
 // names every bundle too: the certificate may be the same as before.
-func (a *answers) settled(p Product, uses []use) bool {
-	stated := func(u use) bool {
-		return u.secret != p.Name || u.key == corev1.TLSCertKey || !slices.ContainsFunc(u.cas, func(ca string) bool {
-			return !a.said.has(p, u.key, ca, a.Authorities.Bundle(ca))
+func (a *collector) settled(p Product, uses []Use) bool {
+	acknowledged := func(u Use) bool {
+		return u.Secret != p.Name || u.Key == corev1.TLSCertKey || !slices.ContainsFunc(u.CAs, func(ca string) bool {
+			return !a.reported.has(p, u.Key, ca, a.published)
 		})
 	}
-	return a.said.Settled(p, a.Now) && (a.said.Manual == nil || !slices.ContainsFunc(uses, func(u use) bool { return !stated(u) }))
+	return a.reported.Settled(p, a.Now) && (a.reported.Manual == nil || !slices.ContainsFunc(uses, func(u Use) bool { return !acknowledged(u) }))
 }

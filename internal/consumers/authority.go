@@ -50,7 +50,7 @@ func (a Authorities) bundle(name string, depth int) []*x509.Certificate {
 	return out
 }
 
-// Revisions are the revisions of the ledgers that a CA's bundle follows from: its own, and those of the CAs above.
+// Revisions are the revisions of the ledgers that a CA's bundle follows from: its own, and those of its parent CAs.
 func (a Authorities) Revisions(name string) map[string]int64 {
 	out := map[string]int64{}
 	a.revisions(name, maxDepth, out)

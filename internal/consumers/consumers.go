@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -22,17 +23,11 @@ type Inputs struct {
 	Products    []Product
 	Leases      map[LeaseKey]*coordinationv1.Lease // only those that the operator made
 	Authorities Authorities                        // those of deleted ClusterCAs too
-	// Serving is what was seen of an API server; nil where it is not probed.
+	// Serving is what an API server was observed to serve; nil where it is not probed.
 	Serving func(server *v1alpha1.APIServerCertificate) Serving
 	// Seed is an object's place in the waves.
 	Seed func(client.Object) uint32
 	Now  time.Time
-}
-
-// LeaseKey is the Lease of a name that was made for the object of a UID.
-type LeaseKey struct {
-	Owner types.UID
-	Name  string
 }
 
 // Of are the consumers of a CA, and what each is known to use: those whose specs name it, and those whose Secrets still
@@ -40,7 +35,7 @@ type LeaseKey struct {
 func (in Inputs) Of(ca string) []plan.Consumer {
 	r := reading{
 		Inputs: in, ca: ca, bundle: in.Authorities.Bundle(ca), withdrawn: in.Authorities.Withdrawn(ca),
-		products: map[string]Product{}, servedBy: map[string]string{}, named: map[string]bool{},
+		products: map[string]Product{}, servedBy: Specs{Servers: in.Servers}.ServedBy(), named: map[string]bool{},
 	}
 	r.active, _ = in.Authorities[ca].Ledger.Active()
 	for _, p := range in.Products {
@@ -72,58 +67,34 @@ type reading struct {
 	out               []plan.Consumer
 }
 
-// use is a bundle, of the CAs that are named, or a certificate, of one, that an object should have in a Secret.
-type use struct {
-	secret, key string
-	cas         []string
-}
-
 func (r *reading) server(c *v1alpha1.APIServerCertificate) {
-	r.servedBy[c.Name] = c.Spec.CARef.Name
-	tls := c.TLSSecretName()
-	uses := []use{
-		{tls, corev1.TLSCertKey, []string{c.Spec.CARef.Name}},
-		{tls, BundleKey, []string{c.Spec.CARef.Name}},
-		{tls, ClientBundleKey, c.ClientCANames()},
-	}
-	if c.Spec.RequestHeaderCARef != nil {
-		uses = append(uses, use{tls, HeaderBundleKey, []string{c.Spec.RequestHeaderCARef.Name}})
-	}
-	said := AcknowledgmentOf(c.Spec.Delivery, r.Leases[LeaseKey{c.UID, c.LeaseName()}], c.Spec.HostName, r.Now)
-	if found, asked := r.object(c, "APIServerCertificate", c.Spec.HostName, said, uses); asked {
-		r.look(c, &found)
+	reported := AcknowledgmentOf(c.Spec.Delivery, r.Leases[LeaseKey{c.UID, c.LeaseName()}], c.Spec.HostName, r.Now)
+	if found, asked := r.object(c, c.Spec.HostName, reported, UsesOfServer(c)); asked {
+		r.probed(c, &found)
 		r.out = append(r.out, found)
 	}
 }
 
 func (r *reading) credential(c *v1alpha1.NodeCredential) {
-	tls := c.TLSSecretName()
-	uses := []use{{tls, corev1.TLSCertKey, []string{c.Spec.CARef.Name}}, {tls, BundleKey, []string{c.Spec.CARef.Name}}}
-	if kubeconfig := c.KubeconfigSecretName(); kubeconfig != "" {
-		uses = append(uses, use{kubeconfig, corev1.TLSCertKey, []string{c.Spec.CARef.Name}})
-		if c.Spec.APIServerRef != nil && r.servedBy[c.Spec.APIServerRef.Name] != "" {
-			uses = append(uses, use{kubeconfig, BundleKey, []string{r.servedBy[c.Spec.APIServerRef.Name]}})
-		}
-	}
-	said := AcknowledgmentOf(c.Spec.Delivery, r.Leases[LeaseKey{c.UID, c.LeaseName()}], c.Spec.HostName, r.Now)
-	if found, asked := r.object(c, "NodeCredential", c.Spec.HostName, said, uses); asked {
+	reported := AcknowledgmentOf(c.Spec.Delivery, r.Leases[LeaseKey{c.UID, c.LeaseName()}], c.Spec.HostName, r.Now)
+	if found, asked := r.object(c, c.Spec.HostName, reported, UsesOfCredential(c, r.servedBy)); asked {
 		r.out = append(r.out, found)
 	}
 }
 
 // object asks one object about every use that it should make of the CA, and about all that its Secrets hold.
-func (r *reading) object(o client.Object, kind, host string, said Acknowledgment, uses []use) (c plan.Consumer, asked bool) {
-	c = plan.Consumer{Kind: kind, Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: said.Mounted, Delay: said.Delay, Trusts: true}
-	a := answers{reading: r, said: said, consumer: &c}
+func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment, uses []Use) (c plan.Consumer, asked bool) {
+	c = plan.Consumer{Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay, Trusts: true}
+	a := collector{reading: r, reported: reported, consumer: &c}
 	for i, u := range uses {
-		p, there := r.mine(o.GetUID(), u.secret)
+		p, there := r.mine(o.GetUID(), u.Secret)
 		a.ask(u, p, there)
-		if there && !slices.ContainsFunc(uses[:i], func(o use) bool { return o.secret == u.secret }) {
+		if there && !slices.ContainsFunc(uses[:i], func(o Use) bool { return o.Secret == u.Secret }) {
 			a.remains(p, uses)
 		}
 	}
 	if c.Reason == "" {
-		c.Reason, c.Since = said.Reason, said.Since
+		c.Reason, c.Since = reported.Reason, reported.Since
 	}
 	return c, c.RelyingParty || c.HasLeaf
 }
@@ -138,42 +109,47 @@ func (r *reading) mine(owner types.UID, secret string) (Product, bool) {
 	return p, true
 }
 
-// answers collects what is known of one object: the least of it counts.
-type answers struct {
+// collector collects what is known of one object: the least of it counts.
+type collector struct {
 	*reading
-	said     Acknowledgment
+	reported Acknowledgment
 	consumer *plan.Consumer
 }
 
 // ask is about one use. there is false where the Secret is not, or is not the object's.
-func (a *answers) ask(u use, p Product, there bool) {
+func (a *collector) ask(u Use, p Product, there bool) {
 	changed := a.Now
 	if there {
 		changed = p.changed(a.Now)
 	}
-	relies := func(on string) bool { return a.Authorities.Relies(on, a.ca) }
-	switch {
-	case u.key == corev1.TLSCertKey && slices.Contains(u.cas, a.ca):
+	if u.presents(a.ca) {
 		a.present(p, changed)
-	case u.key != corev1.TLSCertKey && slices.ContainsFunc(u.cas, relies):
-		a.trust(u, p, changed, slices.IndexFunc(u.cas, relies))
+	}
+	if which := u.trusts(a.relies); which >= 0 {
+		a.trust(u, p, changed, which)
 	}
 }
 
+// relies says whether who trusts a CA trusts the one that is asked about.
+func (r *reading) relies(on string) bool { return r.Authorities.Relies(on, r.ca) }
+
+// published is the digest of what a CA publishes.
+func (r *reading) published(ca string) string { return pki.BundleDigest(r.Authorities.Bundle(ca)) }
+
 // present is about the certificate in a Secret, which should be the CA's.
-func (a *answers) present(p Product, changed time.Time) {
+func (a *collector) present(p Product, changed time.Time) {
 	issued := a.Authorities.Signer(a.ca, p.Leaf)
 	inUse := issued
-	if !a.said.has(p, corev1.TLSCertKey, a.ca, nil) {
+	if !a.reported.has(p, corev1.TLSCertKey, a.ca, a.published) {
 		inUse = 0
 	}
-	a.note(issued == a.active.Number, inUse == issued)
+	a.pending(issued == a.active.Number, inUse == issued)
 	a.presents(inUse, issued)
 	a.later(changed)
 }
 
 // presents counts one more certificate.
-func (a *answers) presents(inUse, issued int32) {
+func (a *collector) presents(inUse, issued int32) {
 	c := a.consumer
 	if !c.HasLeaf {
 		c.HasLeaf, c.Leaf, c.Issued = true, inUse, issued
@@ -182,43 +158,43 @@ func (a *answers) presents(inUse, issued int32) {
 }
 
 // trust is about a bundle, which should hold every anchor of the CA, and none that it has withdrawn.
-func (a *answers) trust(u use, p Product, changed time.Time, which int) {
-	held := p.Bundles[u.key]
+func (a *collector) trust(u Use, p Product, changed time.Time, which int) {
+	contents := p.Bundles[u.Key]
 	others := slices.Clone(a.bundle)
-	for _, name := range u.cas {
+	for _, name := range u.CAs {
 		others = append(others, a.Authorities.Bundle(name)...)
 	}
 	right := len(a.bundle) > 0
 	for _, anchor := range a.bundle {
-		right = right && slices.ContainsFunc(held, anchor.Equal)
+		right = right && slices.ContainsFunc(contents, anchor.Equal)
 	}
 	for _, old := range a.withdrawn {
-		right = right && (!slices.ContainsFunc(held, old.Equal) || slices.ContainsFunc(others, old.Equal))
+		right = right && (!slices.ContainsFunc(contents, old.Equal) || slices.ContainsFunc(others, old.Equal))
 	}
-	inUse := a.said.has(p, u.key, u.cas[which], a.Authorities.Bundle(u.cas[which]))
-	a.note(right, inUse)
+	inUse := a.reported.has(p, u.Key, u.CAs[which], a.published)
+	a.pending(right, inUse)
 	a.consumer.RelyingParty = true
 	a.consumer.Trusts = a.consumer.Trusts && right && inUse
 	a.later(changed)
 }
 
-// note says why a use is pending, the first of several.
-func (a *answers) note(right, inUse bool) {
+// pending says why a use is pending, the first of several.
+func (a *collector) pending(right, inUse bool) {
 	switch c := a.consumer; {
 	case c.Reason != "":
 	case !right:
 		c.Reason = v1alpha1.PendingNotIssued
 	case inUse:
-	case a.said.Reason != "":
-		c.Reason, c.Since = a.said.Reason, a.said.Since
-	case a.said.Manual != nil:
+	case a.reported.Reason != "":
+		c.Reason, c.Since = a.reported.Reason, a.reported.Since
+	case a.reported.Manual != nil:
 		c.Reason = v1alpha1.PendingNotAcknowledged
-	case a.said.Agent != nil:
+	case a.reported.Agent != nil:
 		c.Reason = v1alpha1.ReasonNotInUse
 	}
 }
 
-func (a *answers) later(changed time.Time) {
+func (a *collector) later(changed time.Time) {
 	if changed.After(a.consumer.Changed) {
 		a.consumer.Changed = changed
 	}
@@ -226,17 +202,16 @@ func (a *answers) later(changed time.Time) {
 
 // remains is about what a Secret of the object holds of the CA although its spec does not ask for it any more, or what it
 // held before and may still be in use.
-func (a *answers) remains(p Product, uses []use) {
-	asksLeaf := slices.ContainsFunc(uses, func(u use) bool {
-		return u.secret == p.Name && u.key == corev1.TLSCertKey && slices.Contains(u.cas, a.ca)
+func (a *collector) remains(p Product, uses []Use) {
+	asksLeaf := slices.ContainsFunc(uses, func(u Use) bool {
+		return u.Secret == p.Name && u.presents(a.ca)
 	})
-	asksTrust := slices.ContainsFunc(uses, func(u use) bool {
-		return u.secret == p.Name && u.key != corev1.TLSCertKey &&
-			slices.ContainsFunc(u.cas, func(on string) bool { return a.Authorities.Relies(on, a.ca) })
+	asksTrust := slices.ContainsFunc(uses, func(u Use) bool {
+		return u.Secret == p.Name && u.trusts(a.relies) >= 0
 	})
 	left := slices.Contains(p.Claim.Left, a.ca) && !a.settled(p, uses)
 	if !asksTrust && (left || a.foreign(p, uses)) {
-		a.consumer.RelyingParty, a.consumer.Trusts = true, a.consumer.Trusts && left && a.said.Mounted
+		a.consumer.RelyingParty, a.consumer.Trusts = true, a.consumer.Trusts && left && a.reported.Mounted
 		a.later(p.changed(a.Now))
 	}
 	if !asksLeaf {
@@ -245,12 +220,12 @@ func (a *answers) remains(p Product, uses []use) {
 }
 
 // remainingLeaf is about a certificate of the CA that should be another one's, or was there before.
-func (a *answers) remainingLeaf(p Product, left bool) {
+func (a *collector) remainingLeaf(p Product, left bool) {
 	leaf := a.Authorities.Signer(a.ca, p.Leaf)
 	switch {
 	case !left && leaf == 0:
 		return
-	case left && a.said.Mounted && leaf == 0: // the delay alone is to pass
+	case left && a.reported.Mounted && leaf == 0: // the delay alone is to pass
 		a.presents(a.active.Number, a.active.Number)
 	default:
 		a.presents(0, leaf)
@@ -259,11 +234,11 @@ func (a *answers) remainingLeaf(p Product, left bool) {
 }
 
 // foreign says whether a Secret holds anchors of the CA that no bundle which is asked for should hold.
-func (a *answers) foreign(p Product, uses []use) bool {
+func (a *collector) foreign(p Product, uses []Use) bool {
 	var due []*x509.Certificate
 	for _, u := range uses {
-		if u.secret == p.Name && u.key != corev1.TLSCertKey {
-			for _, name := range u.cas {
+		if u.Secret == p.Name && u.Key != corev1.TLSCertKey {
+			for _, name := range u.CAs {
 				due = append(due, a.Authorities.Bundle(name)...)
 			}
 		}
@@ -272,25 +247,21 @@ func (a *answers) foreign(p Product, uses []use) bool {
 	return p.holdsAny(ours)
 }
 
-// look lets what an API server really serves and trusts count too, where it can be looked at.
-func (r *reading) look(c *v1alpha1.APIServerCertificate, found *plan.Consumer) {
+// probed lets what an API server really serves and trusts count too, where it is probed.
+func (r *reading) probed(c *v1alpha1.APIServerCertificate, found *plan.Consumer) {
 	if c.Spec.Probe == nil || r.Serving == nil {
 		return
 	}
-	seen := r.Serving(c)
+	observed := r.Serving(c)
 	p, there := r.mine(c.GetUID(), c.TLSSecretName())
-	clients := c.ClientCANames()
-	if c.Spec.RequestHeaderCARef != nil {
-		clients = append(clients, c.Spec.RequestHeaderCARef.Name)
-	}
-	verifies := slices.ContainsFunc(clients, func(on string) bool { return r.Authorities.Relies(on, r.ca) })
+	verifies := slices.ContainsFunc(UsesOfServer(c), func(u Use) bool { return u.By != ByCARef && u.trusts(r.relies) >= 0 })
 	reason := ""
 	switch {
-	case seen.Unsettled() != "":
-		reason = seen.Unsettled()
-	case !there || p.Leaf.Cert == nil || !seen.Serves(p.Leaf.Cert): // or it may be anybody
+	case observed.Unsettled() != "":
+		reason = observed.Unsettled()
+	case !there || p.Leaf.Cert == nil || !observed.Serves(p.Leaf.Cert): // or it may be anybody
 		reason = v1alpha1.ReasonWrongCertificate
-	case verifies && !r.agrees(seen, p):
+	case verifies && !r.agrees(observed, p):
 		reason = v1alpha1.ReasonMissingClientCA
 	}
 	if found.Denied = reason != ""; found.Denied && (found.Reason == "" || there) {
@@ -300,16 +271,16 @@ func (r *reading) look(c *v1alpha1.APIServerCertificate, found *plan.Consumer) {
 
 // agrees says whether an API server names every CA that is published, and none that was withdrawn, unless its Secret
 // holds that one for the sake of another CA.
-func (r *reading) agrees(seen Serving, p Product) bool {
-	kept := slices.Concat(r.bundle, p.Bundles[ClientBundleKey], p.Bundles[HeaderBundleKey])
+func (r *reading) agrees(observed Serving, p Product) bool {
+	expected := slices.Concat(r.bundle, p.Bundles[ClientBundleKey], p.Bundles[HeaderBundleKey])
 	for _, ca := range r.bundle {
-		if !seen.Trusts(ca) {
+		if !observed.Trusts(ca) {
 			return false
 		}
 	}
 	for _, ca := range r.withdrawn {
-		named := slices.ContainsFunc(kept, func(k *x509.Certificate) bool { return string(k.RawSubject) == string(ca.RawSubject) })
-		if !named && !seen.Dropped(ca) { // one of the same name cannot be told apart
+		named := slices.ContainsFunc(expected, func(k *x509.Certificate) bool { return string(k.RawSubject) == string(ca.RawSubject) })
+		if !named && !observed.Dropped(ca) { // one of the same name cannot be told apart
 			return false
 		}
 	}

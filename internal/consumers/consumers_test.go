@@ -29,7 +29,7 @@ func (r rotating) bundle() map[string][]certificate {
 	return map[string][]certificate{consumers.BundleKey: anchors(r.old, r.new)}
 }
 
-// withdrawn is r once generation 1 is out of the bundle.
+// withdrawn is r once generation 1 is removed from the trust bundle.
 func (r rotating) withdrawn() consumers.Authorities {
 	return consumers.Authorities{"k8s": authorityOf([]plan.State{plan.Withdrawn, plan.Active}, r.old, r.new), "etcd": r.all["etcd"]}
 }

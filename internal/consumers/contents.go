@@ -52,10 +52,26 @@ const maxParsed = 50_000
 // maxBundle bounds a text that is parsed at all, in bytes.
 const maxBundle = 1 << 20
 
+// kindSecret is the kind of a Secret.
+const kindSecret = "Secret"
+
 // Read reads a Secret. What cannot be read is not there.
 func (r *Reader) Read(s *corev1.Secret, seal Sealer) Product {
+	p := r.read(s)
+	p.Claim, p.Claimed = ParseClaim(seal, s.Annotations, kindSecret, s.Namespace, s.Name)
+	return p
+}
+
+// ReadUnsealed reads a Secret without proof of who wrote its claim, as Unsealed does.
+func (r *Reader) ReadUnsealed(s *corev1.Secret) Product {
+	p := r.read(s)
+	p.Claim = Unsealed(s.Annotations)
+	p.Claimed = p.Claim.UID != ""
+	return p
+}
+
+func (r *Reader) read(s *corev1.Secret) Product {
 	p := Product{Name: s.Name, UID: s.UID, Created: s.CreationTimestamp.Time, Bundles: map[string][]*x509.Certificate{}}
-	p.Claim, p.Claimed = ParseClaim(seal, s.Annotations, "Secret", s.Namespace, s.Name)
 	p.contents = ContentsDigest(s.Data)
 	if certs := r.certificates(s.Data[corev1.TLSCertKey]); len(certs) > 0 {
 		p.Leaf = pki.Leaf{Cert: certs[0], Chain: certs[1:]}

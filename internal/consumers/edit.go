@@ -17,8 +17,8 @@ func Edit(c plan.Consumer) string {
 	case v1alpha1.ReasonAgentProblem:
 		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:
-		return fmt.Sprintf("once it is in use, state serialNumber and, for each ClusterCA, status.trust.bundleSHA256 "+
-			"in spec.delivery.acknowledged of %s", object)
+		return fmt.Sprintf("once it is in use, write serialNumber and, for each ClusterCA, status.trust.bundleSHA256 "+
+			"into spec.delivery.acknowledged of %s", object)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.PendingUnknownDelivery:

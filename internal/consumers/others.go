@@ -18,9 +18,9 @@ func (r *reading) copyOf(c *v1alpha1.ClusterCA) {
 	if c.Name != r.ca {
 		return
 	}
-	said := AcknowledgmentOf(c.Spec.Delivery, nil, "", r.Now)
+	reported := AcknowledgmentOf(c.Spec.Delivery, nil, "", r.Now)
 	found := plan.Consumer{
-		Kind: "Secret", Name: c.Spec.SecretName, HasLeaf: true, Mounted: said.Mounted, Delay: said.Delay, Changed: r.Now, Reason: said.Reason,
+		Kind: kindSecret, Name: c.Spec.SecretName, HasLeaf: true, Mounted: reported.Mounted, Delay: reported.Delay, Changed: r.Now, Reason: reported.Reason,
 	}
 	if there {
 		found.Changed = p.changed(r.Now)
@@ -29,7 +29,7 @@ func (r *reading) copyOf(c *v1alpha1.ClusterCA) {
 				found.Issued = number
 			}
 		}
-		if said.has(p, corev1.TLSCertKey, r.ca, nil) {
+		if reported.has(p, corev1.TLSCertKey, r.ca, r.published) {
 			found.Leaf = found.Issued
 		} else {
 			found.Reason = v1alpha1.PendingNotAcknowledged
@@ -89,7 +89,7 @@ func (r *reading) orphans() {
 		leaf, trusts := r.Authorities.Signer(r.ca, p.Leaf) != 0, p.holdsAny(ours)
 		if leaf || trusts {
 			r.out = append(r.out, plan.Consumer{
-				Kind: "Secret", Name: p.Name, RelyingParty: trusts, HasLeaf: leaf, Orphaned: true, Reason: v1alpha1.PendingOrphaned,
+				Kind: kindSecret, Name: p.Name, RelyingParty: trusts, HasLeaf: leaf, Orphaned: true, Reason: v1alpha1.PendingOrphaned,
 			})
 		}
 	}

@@ -127,45 +127,45 @@ func TestSubordinateCAs(t *testing.T) {
 	}
 }
 
-// wire is what was seen of an API server.
-type wire struct {
+// serving is what was observed of an API server.
+type serving struct {
 	unsettled       string
 	serves          bool
 	trusts, dropped bool
 }
 
-func (w wire) Unsettled() string        { return w.unsettled }
-func (w wire) Serves(certificate) bool  { return w.serves }
-func (w wire) Trusts(certificate) bool  { return w.trusts }
-func (w wire) Dropped(certificate) bool { return w.dropped }
+func (w serving) Unsettled() string        { return w.unsettled }
+func (w serving) Serves(certificate) bool  { return w.serves }
+func (w serving) Trusts(certificate) bool  { return w.trusts }
+func (w serving) Dropped(certificate) bool { return w.dropped }
 
-// TestWhatIsSeenOnTheWireCounts against what Secrets hold.
-func TestWhatIsSeenOnTheWireCounts(t *testing.T) {
+// TestWhatAnAPIServerServesCounts against what Secrets hold.
+func TestWhatAnAPIServerServesCounts(t *testing.T) {
 	r := newRotating()
 	client := func(all consumers.Authorities) consumers.Product {
 		return product("api-tls", "api", leaf(r.new), map[string][]certificate{consumers.BundleKey: all.Bundle("k8s"), consumers.ClientBundleKey: all.Bundle("k8s")})
 	}
 	gone := client(r.all)
 	gone.Claimed = false
-	good := wire{serves: true, trusts: true, dropped: true}
+	good := serving{serves: true, trusts: true, dropped: true}
 	for name, tc := range map[string]struct {
 		all     consumers.Authorities
 		product consumers.Product
-		seen    wire
+		serving serving
 		reason  string
 		denied  bool
 	}{
 		"all agrees":              {r.all, client(r.all), good, "", false},
-		"it cannot be reached":    {r.all, client(r.all), wire{unsettled: v1alpha1.ReasonUnreachable}, v1alpha1.ReasonUnreachable, true},
-		"it serves another":       {r.all, client(r.all), wire{trusts: true, dropped: true}, v1alpha1.ReasonWrongCertificate, true},
-		"it names not every CA":   {r.all, client(r.all), wire{serves: true, dropped: true}, v1alpha1.ReasonMissingClientCA, true},
-		"it names a withdrawn CA": {r.withdrawn(), client(r.withdrawn()), wire{serves: true, trusts: true}, v1alpha1.ReasonMissingClientCA, true},
-		"nothing was withdrawn":   {r.all, client(r.all), wire{serves: true, trusts: true}, "", false},
+		"it cannot be reached":    {r.all, client(r.all), serving{unsettled: v1alpha1.ReasonUnreachable}, v1alpha1.ReasonUnreachable, true},
+		"it serves another":       {r.all, client(r.all), serving{trusts: true, dropped: true}, v1alpha1.ReasonWrongCertificate, true},
+		"it names not every CA":   {r.all, client(r.all), serving{serves: true, dropped: true}, v1alpha1.ReasonMissingClientCA, true},
+		"it names a withdrawn CA": {r.withdrawn(), client(r.withdrawn()), serving{serves: true, trusts: true}, v1alpha1.ReasonMissingClientCA, true},
+		"nothing was withdrawn":   {r.all, client(r.all), serving{serves: true, trusts: true}, "", false},
 		"its Secret is not there": {r.all, gone, good, v1alpha1.PendingNotIssued, true},
 	} {
 		api := server("api", "k8s", mounted)
 		in := consumers.Inputs{Servers: []v1alpha1.APIServerCertificate{api}, Authorities: tc.all, Products: []consumers.Product{tc.product}}
-		in.Serving = func(*v1alpha1.APIServerCertificate) consumers.Serving { return tc.seen }
+		in.Serving = func(*v1alpha1.APIServerCertificate) consumers.Serving { return tc.serving }
 		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied {
 			t.Errorf("%s, and not probed: %+v", name, c)
 		}
@@ -189,7 +189,7 @@ func TestAWithdrawnCAThatAnotherOneStillNeeds(t *testing.T) {
 	api.Spec.ClientCARefs, api.Spec.Probe = []v1alpha1.CAReference{ref("k8s"), ref("twin")}, &v1alpha1.ProbeSpec{}
 	in := consumers.Inputs{Servers: []v1alpha1.APIServerCertificate{api}, Authorities: all}
 	in.Products = []consumers.Product{product("api-tls", "api", leaf(r.new), map[string][]certificate{consumers.BundleKey: anchors(r.new), consumers.ClientBundleKey: anchors(r.new, r.old)})}
-	in.Serving = func(*v1alpha1.APIServerCertificate) consumers.Serving { return wire{serves: true, trusts: true} }
+	in.Serving = func(*v1alpha1.APIServerCertificate) consumers.Serving { return serving{serves: true, trusts: true} }
 	if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied || !c.Trusts || c.Reason != "" {
 		t.Errorf("%+v", c)
 	}

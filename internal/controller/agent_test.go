@@ -47,7 +47,7 @@ func delivering(t *testing.T) *world {
 }
 
 // TestAgentsAcknowledge replaces a CA whose consumer is an agent: every phase waits for what it has seen in use,
-// however much else it says, and for as long as it is silent.
+// however much else it reports, and for as long as its Lease has expired.
 func TestAgentsAcknowledge(t *testing.T) {
 	const lease, name = "node1-tls", "NodeCredential/node1"
 	w := delivering(t)

@@ -31,8 +31,8 @@ const (
 // apiServerCertificates reconciles APIServerCertificates.
 type apiServerCertificates struct {
 	base
-	wire wire
-	seen <-chan event.GenericEvent // of what is seen on the wire
+	observer serverObserver
+	seen     <-chan event.GenericEvent // of what the observer observes
 }
 
 // Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
@@ -40,7 +40,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	var c v1alpha1.APIServerCertificate
 	if found, err := r.get(ctx, req, &c); !found {
 		if err == nil {
-			r.wire.Remove(probeKey(req.NamespacedName))
+			r.observer.Remove(probeKey(req.NamespacedName))
 		}
 		return skipped(err)
 	}
@@ -52,7 +52,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 // serverView is how an APIServerCertificate stands at the end of a reconciliation, as far as that is known.
 type serverView struct {
 	asked leaf.Request
-	agent heard
+	agent reported
 	leaf  leaf.State
 	// clients is the CA that keeps a bundle of clients' CAs from being rendered, or ready.
 	clients leaf.Issuer
@@ -86,7 +86,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 		return v, err
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
-	v.agent, v.asked.Said = agent, agent.said
+	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := v.leaf.Observed != nil && !v.leaf.Issued
@@ -261,8 +261,8 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, name)
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.Roots)...)
-	said, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, c.Spec.HostName, l.Secret)
-	rep.warnings = append(rep.warnings, said...)
+	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret)
+	rep.warnings = append(rep.warnings, acknowledged...)
 	if rep.err == nil {
 		rep.err = ackErr
 	}

@@ -19,8 +19,8 @@ import (
 // clusterCAs reconciles ClusterCAs.
 type clusterCAs struct {
 	base
-	wire   wire
-	reader *consumers.Reader
+	observer serverObserver
+	reader   *consumers.Reader
 }
 
 // Reconcile brings one ClusterCA to what its spec asks for. Its first key is made once; another one takes its place in the

@@ -37,46 +37,47 @@ type delivery struct {
 	spec   v1alpha1.DeliverySpec
 }
 
-// heard is what is known of what was delivered.
-type heard struct {
-	lease *coordinationv1.Lease // of the agent; nil: there is none
-	said  consumers.Acknowledgment
+// reported is what is known of what was delivered.
+type reported struct {
+	lease          *coordinationv1.Lease // of the agent; nil: there is none
+	host           string                // whose agent that is
+	acknowledgment consumers.Acknowledgment
 }
 
-// hear resolves what a Lease says of a delivery.
-func (b *base) hear(d delivery, lease *coordinationv1.Lease) heard {
-	return heard{lease, consumers.AcknowledgmentOf(d.spec, lease, d.host, b.clock.Now())}
+// reportOf resolves what a Lease says of a delivery.
+func (b *base) reportOf(d delivery, lease *coordinationv1.Lease) reported {
+	return reported{lease, d.host, consumers.AcknowledgmentOf(d.spec, lease, d.host, b.clock.Now())}
 }
 
 // attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
 // reported there. Where no agent delivers, there is none. An error keeps nothing from being issued: what is returned with
 // one holds.
-func (b *base) attendLease(ctx context.Context, d delivery) (heard, error) {
+func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 	seen, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
-		return b.hear(d, nil), err
+		return b.reportOf(d, nil), err
 	}
 	mine := seen != nil && d.keeper.Mine(leaf.OwnerOf(d.owner), seen)
 	if d.spec.Mode != v1alpha1.DeliveryAgent {
 		if mine {
 			err = b.deleteLease(ctx, seen)
 		}
-		return b.hear(d, nil), err
+		return b.reportOf(d, nil), err
 	}
 	if seen != nil && !mine {
 		if err := d.keeper.Check(ctx, leaf.OwnerOf(d.owner), seen); err != nil {
-			return b.hear(d, nil), leaf.Conflict(err)
+			return b.reportOf(d, nil), leaf.Conflict(err)
 		}
 		if err := b.deleteLease(ctx, seen); err != nil { // what the agent of another object reported is of another certificate
-			return b.hear(d, nil), err
+			return b.reportOf(d, nil), err
 		}
 		seen = nil
 	}
 	ensured, err := b.ensureLease(ctx, d, seen)
 	if err != nil {
-		return b.hear(d, seen), err
+		return b.reportOf(d, seen), err
 	}
-	return b.hear(d, ensured), nil
+	return b.reportOf(d, ensured), nil
 }
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
@@ -144,17 +145,17 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 	return &l, nil
 }
 
-// acknowledged says, as a condition, whether the agent of a host has seen in use what stands in some Secrets; nil where
+// acknowledged says, as a condition, whether the agent of a host has seen in use what some Secrets hold; nil where
 // no agent is to say it. An empty name is of no Secret.
-func (b *base) acknowledged(ctx context.Context, namespace string, h heard, host string, secrets ...string) ([]metav1.Condition, error) {
+func (b *base) acknowledged(ctx context.Context, namespace string, h reported, secrets ...string) ([]metav1.Condition, error) {
 	if h.lease == nil {
 		return nil, nil
 	}
-	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: h.said.Reason}
+	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: h.acknowledgment.Reason}
 	report := ack.Of(h.lease)
-	switch h.said.Reason {
+	switch h.acknowledgment.Reason {
 	case v1alpha1.ReasonLeaseExpired:
-		c.Message = silence(h.lease, host, b.clock.Now())
+		c.Message = whyExpired(h.lease, h.host, b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
 		c.Message = report.Problem
@@ -166,7 +167,7 @@ func (b *base) acknowledged(ctx context.Context, namespace string, h heard, host
 		return nil, err
 	case held == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "not everything is issued that the agent is to install"
-	case report.Verified.Covers(*held):
+	case h.acknowledgment.Agent.Covers(*held):
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonInUse, "the agent has seen in use what is in "+names
 	case report.Installed.Covers(*held):
 		c.Reason, c.Message = v1alpha1.ReasonNotInUse, "the agent has installed what is in "+names+", and has not seen it in use yet"
@@ -197,38 +198,26 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// silence says why nothing that an agent says counts.
-func silence(l *coordinationv1.Lease, host string, now time.Time) string {
-	switch renewed := l.Spec.RenewTime; {
-	case renewed == nil:
-		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
-	case renewed.Time.Before(l.CreationTimestamp.Time):
-		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it said before counts", l.Name, host)
-	case ptr.Deref(l.Spec.HolderIdentity, "") != host:
-		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent says counts; "+
+// whyExpired says why nothing that an agent has reported counts.
+func whyExpired(l *coordinationv1.Lease, host string, now time.Time) string {
+	switch consumers.LeaseStateOf(l, host, now) {
+	case consumers.LeaseRestored:
+		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it reported before counts", l.Name, host)
+	case consumers.LeaseOfAnother:
+		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent reports counts; "+
 			"see its configuration", l.Name, ptr.Deref(l.Spec.HolderIdentity, ""), host)
-	case renewed.After(now):
+	case consumers.LeaseAhead:
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
-			"nothing that it says counts; is the clock of the host right?", host, l.Name)
-	default:
+			"nothing that it reports counts; is the clock of the host right?", host, l.Name)
+	case consumers.LeaseNotRenewed:
 		return fmt.Sprintf("the agent of host %q has not renewed Lease %q for longer than delivery.leaseDuration: "+
-			"nothing that it has said counts until it does; is it running, and is the clock of the host right?", host, l.Name)
+			"nothing that it has reported counts until it does; is it running, and is the clock of the host right?", host, l.Name)
+	default:
+		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
 	}
 }
 
-// turnsAt is when what an agent says ceases to count, or begins to, without another word of it; zero: never.
-func turnsAt(l *coordinationv1.Lease, now time.Time) time.Time {
-	switch {
-	case ack.AliveUntil(l, now).After(now):
-		return ack.AliveUntil(l, now).Add(time.Second)
-	case l == nil || l.Spec.RenewTime == nil || !l.Spec.RenewTime.After(now):
-		return time.Time{}
-	default: // of a clock that is ahead
-		return l.Spec.RenewTime.Add(-time.Duration(ptr.Deref(l.Spec.LeaseDurationSeconds, 0)) * time.Second)
-	}
-}
-
-// announceAgent emits one event when an agent falls silent or has a problem, and one when that is over. One that was
+// announceAgent emits one event when the Lease of an agent expires or it has a problem, and one when that is over. One that was
 // never heard is no news.
 func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	was := meta.FindStatusCondition(old, v1alpha1.TrustAcknowledgedCondition)
@@ -247,8 +236,8 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	}
 }
 
-// leaseChanged passes the events of a Lease, but for a mere sign of life of an agent that counts as alive already, or goes on
-// to count as silent: thousands of them come all the time.
+// leaseChanged passes the events of a Lease, but for a mere renewal that makes no expired Lease valid, and no valid one
+// expired: thousands of them come all the time.
 func (b *base) leaseChanged() builder.Predicates {
 	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*coordinationv1.Lease)
@@ -256,10 +245,14 @@ func (b *base) leaseChanged() builder.Predicates {
 		if !ok || !too {
 			return true
 		}
-		at := b.clock.Now()
-		return ack.AliveUntil(was, at).After(at) != ack.AliveUntil(now, at).After(at) ||
+		return alive(was, b.clock.Now()) != alive(now, b.clock.Now()) ||
 			!equality.Semantic.DeepEqual(withoutHeartbeat(was), withoutHeartbeat(now))
 	}})
+}
+
+// alive says whether a Lease is valid for whoever holds it.
+func alive(l *coordinationv1.Lease, now time.Time) bool {
+	return consumers.Alive(l, ptr.Deref(l.Spec.HolderIdentity, ""), now)
 }
 
 // withoutHeartbeat is a Lease but for what changes with every sign of life.

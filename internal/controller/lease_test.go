@@ -222,7 +222,7 @@ func TestLeaseChangesHands(t *testing.T) {
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
 }
 
-// TestTrustAcknowledged lets an agent say one thing after the other, fall silent, and come back.
+// TestTrustAcknowledged lets an agent report one thing after the other, its Lease expire, and the agent come back.
 func TestTrustAcknowledged(t *testing.T) {
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))

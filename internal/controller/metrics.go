@@ -55,7 +55,7 @@ func addMetrics(mgr ctrl.Manager, o Options, counts *metrics.Counts, prober *pro
 			return false
 		}
 	}
-	if err := mgr.Add(teller{counts, metrics.NewObjects(mgr.GetClient(), prober.Results, leading), metrics.NewBuildInfo()}); err != nil {
+	if err := mgr.Add(teller{counts, metrics.NewObjects(mgr.GetClient(), prober.Results, leading, o.Clock), metrics.NewBuildInfo()}); err != nil {
 		return fmt.Errorf("add the metrics: %w", err)
 	}
 	return nil

@@ -46,7 +46,7 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 // credentialView is how a credential stands at the end of a reconciliation, as far as that is known.
 type credentialView struct {
 	asked      leaf.Request
-	agent      heard
+	agent      reported
 	leaf       leaf.State
 	kubeconfig kubeconfigState
 }
@@ -66,7 +66,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		return v, err
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
-	v.agent, v.asked.Said = agent, agent.said
+	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	key, err := r.findKey(ctx, c, v.asked, seen)
 	v.asked.ExternalKey, v.asked.Desired.KeyOnHost, v.asked.Desired.HostKey, v.asked.Invalid = key.external, key.onHost, key.public, key.invalid
 	if err != nil {
@@ -212,8 +212,8 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 			Reason: v1alpha1.ReasonHostIdentity, Message: role.Warning,
 		})
 	}
-	said, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, c.Spec.HostName, l.Secret, c.KubeconfigSecretName())
-	rep.warnings = append(rep.warnings, said...)
+	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret, c.KubeconfigSecretName())
+	rep.warnings = append(rep.warnings, acknowledged...)
 	if rep.err == nil {
 		rep.err = ackErr
 	}

@@ -81,7 +81,7 @@ func (r *clusterCAs) gather(ctx context.Context, from client.Reader, record *aut
 		CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items,
 		Leases: map[consumers.LeaseKey]*coordinationv1.Lease{}, Authorities: consumers.Authorities{}, Seed: seed, Now: r.clock.Now(),
 		Serving: func(c *v1alpha1.APIServerCertificate) consumers.Serving {
-			return observed{r.wire.Seen(probeKey(types.NamespacedName{Namespace: c.Namespace, Name: c.Name}))}
+			return observed{r.observer.Observation(probeKey(types.NamespacedName{Namespace: c.Namespace, Name: c.Name}))}
 		},
 	}
 	if in.Products, err = r.products(ctx, from, namespace, keeper); err != nil {

@@ -29,7 +29,7 @@ func transitionNote(t plan.Transition, was, now plan.Ledger, asked []plan.Consum
 	case plan.Withdraw:
 		if r.Emergency && !emergencyOf(was) {
 			return fmt.Sprintf("Emergency: generation %d is no longer trusted, although certificates of it may be in use; "+
-				"what has one stops working until it is redelivered: %s", r.From, names(asked))
+				"its subjects stop working until new ones are delivered: %s", r.From, names(asked))
 		}
 		return fmt.Sprintf("Every certificate in use is of generation %d: generation %d is no longer trusted", r.To, r.From)
 	case plan.DeleteKey:
@@ -134,7 +134,6 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 	if g.Phase != phase {
 		return s
 	}
-	s.Progress = fmt.Sprintf("%d/%d", g.Acknowledged, g.Required)
 	count := len(g.Pending)
 	for _, c := range g.Pending[:min(count, v1alpha1.MaxPending)] {
 		s.Pending = append(s.Pending, pendingStatus(c, l))

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -205,8 +206,8 @@ type outcome struct {
 }
 
 // leafOutcome is that of a leaf, of which an agent's Lease says something too.
-func leafOutcome(l leaf.Request, st leaf.State, agent heard, now time.Time) outcome {
-	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, turnsAt(agent.lease, now))}
+func leafOutcome(l leaf.Request, st leaf.State, agent reported, now time.Time) outcome {
+	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, consumers.Turns(agent.lease, agent.host, now))}
 }
 
 // conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.

@@ -17,9 +17,9 @@ const (
 type Bar struct {
 	Generation int32
 	State      v1alpha1.GenerationState
-	// Start is zero where it is not known: the status tells it of the certificate that signs and of the newest alone.
+	// Start is zero where it is not known: the status tells it of the active certificate and of the newest alone.
 	Start, Renewal, End time.Time
-	// X and Width are where it is drawn, and Renews where it is replaced, in percent of the axis; Renews is 0 for never.
+	// X and Width are where it is drawn, and Renews where it is renewed, in percent of the axis; Renews is 0 for never.
 	X, Width, Renews float64
 }
 

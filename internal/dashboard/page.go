@@ -17,7 +17,7 @@ var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"percent": percent,
-	"span":    status.Span,
+	"span":    status.HumanDuration,
 	"until":   status.Until,
 	"date":    func(t time.Time) string { return t.UTC().Format("2 Jan 2006") },
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },

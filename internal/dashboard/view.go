@@ -52,8 +52,8 @@ type Cluster struct {
 type APIServer struct {
 	Name, Host, Endpoint string
 	status.State
-	// Seen is what the operator sees on the wire: 'as issued', 'something else' or 'not looked at'.
-	Seen string
+	// Observed is what the API server was observed to serve: 'as issued', 'something else' or 'not probed'.
+	Observed string
 }
 
 // Authority is a CA with what it issued.
@@ -103,7 +103,7 @@ func Build(now time.Time, objects status.Objects) View {
 	return v
 }
 
-// flat are a CA and those below it, the CA first.
+// flat are a CA and its subordinate CAs, the CA first.
 func flat(a status.Authority) []status.Authority {
 	out := []status.Authority{a}
 	for _, below := range a.ClusterCAs {
@@ -167,14 +167,14 @@ func (c *Cluster) finish(now time.Time, objects status.Objects) {
 			continue
 		}
 		c.Servers = append(c.Servers, APIServer{
-			Name: s.Name, Host: s.Spec.HostName, Endpoint: s.Spec.Endpoint, State: states[s.Name], Seen: seen(s),
+			Name: s.Name, Host: s.Spec.HostName, Endpoint: s.Spec.Endpoint, State: states[s.Name], Observed: observed(s),
 		})
 	}
 	slices.SortFunc(c.Servers, func(x, y APIServer) int { return cmp.Compare(x.Name, y.Name) })
 }
 
-// seen says in words what condition Serving does.
-func seen(s *v1alpha1.APIServerCertificate) string {
+// observed says in words what condition Serving does.
+func observed(s *v1alpha1.APIServerCertificate) string {
 	for _, c := range s.Status.Conditions {
 		switch {
 		case c.Type != v1alpha1.ServingCondition:
@@ -184,5 +184,5 @@ func seen(s *v1alpha1.APIServerCertificate) string {
 			return "something else"
 		}
 	}
-	return "not looked at"
+	return "not probed"
 }

@@ -115,8 +115,8 @@ func over(result v1alpha1.RotationResult, end time.Duration) func(*v1alpha1.Clus
 	}
 }
 
-// world is two clusters, one of them with a rotation under way and an expired certificate.
-func world() status.Objects {
+// fixture is two clusters, one of them with a rotation under way and an expired certificate.
+func fixture() status.Objects {
 	expired := credential("staging", "old", "k8s", "KubeProxy")
 	expired.Status.Certificate = certificate(1, -366*day, -122*day, -day)
 	return status.Objects{
@@ -150,9 +150,9 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// TestView has the whole view of a world, and the page that it makes.
+// TestView has the whole view of a fixture, and the page that it makes.
 func TestView(t *testing.T) {
-	objects := world()
+	objects := fixture()
 	v := Build(now, objects)
 	text, err := yaml.Marshal(v)
 	if err != nil {
@@ -168,7 +168,7 @@ func TestView(t *testing.T) {
 
 // TestHostile: what a person writes into an object stays text.
 func TestHostile(t *testing.T) {
-	objects := world()
+	objects := fixture()
 	objects.CAs[0].Status.Rotation.Pending = []v1alpha1.PendingConsumer{{
 		Kind: "NodeCredential", Name: `<script>alert(1)</script>`, Host: `"onload=x`, Reason: `"onload=x`, Edit: `<script>alert(1)</script>`,
 	}}

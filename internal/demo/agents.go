@@ -269,7 +269,7 @@ func (d *demo) attend() error {
 	return err
 }
 
-// absence is an agent that is stopped while a CA is replaced.
+// absence is an agent that is stopped while a CA is rotated.
 type absence struct {
 	host     string
 	pending  string // what the rotation waited for when it waited for nobody else
@@ -296,7 +296,7 @@ func (f *follower) miss(p timeline.Rotation, now time.Time) error {
 		f.say("  the agent of %s is killed", a.host)
 		f.rotation.agents.running[a.host].Kill()
 		delete(f.rotation.agents.running, a.host)
-	case a.returned.IsZero() && p.Counted && p.More() <= 0 && allSilent(p.Pending):
+	case a.returned.IsZero() && p.Counted && p.More() <= 0 && allExpired(p.Pending):
 		a.pending, a.returned = strings.Join(p.Waiting(), ", "), now
 		f.say("  nothing but the agent of %s is waited for: %s", a.host, a.pending)
 		f.say("  the agent of %s is started again", a.host)
@@ -305,7 +305,7 @@ func (f *follower) miss(p timeline.Rotation, now time.Time) error {
 	return nil
 }
 
-// allSilent says whether everything that is waited for is of an agent that does not answer.
-func allSilent(pending []v1alpha1.PendingConsumer) bool {
+// allExpired says whether everything that is waited for is of an agent whose Lease has expired.
+func allExpired(pending []v1alpha1.PendingConsumer) bool {
 	return len(pending) > 0 && !slices.ContainsFunc(pending, func(p v1alpha1.PendingConsumer) bool { return p.Reason != v1alpha1.ReasonLeaseExpired })
 }

@@ -16,7 +16,7 @@ import (
 	"clusterpki.io/operator/internal/timeline"
 )
 
-// Rotation says whether the demonstration replaces the root CA of the cluster under load, and how.
+// Rotation says whether the demonstration rotates the root CA of the cluster under load, and how.
 type Rotation string
 
 // The rotations.
@@ -29,7 +29,7 @@ const (
 	Naive Rotation = "Naive"
 )
 
-// leaseDuration is how long an agent may be silent here: the shorter, the sooner a person sees what happens then.
+// leaseDuration is how long a Lease of an agent is valid here: the shorter, the sooner a person sees what happens then.
 const leaseDuration = time.Minute
 
 // calm is how long the cluster is under load before and after the rotation.
@@ -37,7 +37,7 @@ const calm = 20 * time.Second
 
 // rotation is what a run with a rotation keeps.
 type rotation struct {
-	ca      string // the ClusterCA that is replaced
+	ca      string // the ClusterCA that is rotated
 	agents  *agents
 	absence absence
 	load    *load.Load
@@ -72,7 +72,7 @@ func (d *demo) rotationSteps() []step {
 	change := step{"Change spec.validity of the root CA, and follow its rotation", d.replaceCA, []string{managerLog, loadLog, "*-agent"}}
 	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
 	if d.Rotation == Naive {
-		change = step{"Replace the root CA at once, without any overlap, and wait until every client works again", d.swapCA, []string{managerLog}}
+		change = step{"Put another root CA in place at once, without any overlap, and wait until every client works again", d.swapCA, []string{managerLog}}
 		judge = step{"Count", d.judgeNaive, cluster}
 	}
 	return []step{

@@ -4,9 +4,20 @@ import (
 	"crypto/x509"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 )
+
+// compareAll compares the trust bundles that an object should have in a Secret.
+func (g *gatherer) compareAll(secret string, data map[string][]byte, uses []consumers.Use) {
+	for _, u := range uses {
+		if u.Secret == secret && u.Key != corev1.TLSCertKey {
+			g.compare(secret, data, u.Key, u.CAs...)
+		}
+	}
+}
 
 // compare notes a trust bundle of a Secret that is not what its ClusterCAs publish: the operator is at it, or somebody
 // has changed the Secret. The ConfigMaps of that name say nothing: more people can write them than Secrets.

@@ -95,7 +95,7 @@ func TestEmbeddedKubeconfigHoldsNoPath(t *testing.T) {
 }
 
 func TestFlagsFollowTheCredentials(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server(func(s *v1alpha1.APIServerCertificate) {
 		s.Spec.ServiceCIDRs = []string{"fd00:10:96::/112", "10.96.0.0/12"}
 		s.Spec.IPAddresses = []string{"127.1.1.1", "10.1.10.238", "fd00::238"}
@@ -128,7 +128,7 @@ func TestFlagsFollowTheCredentials(t *testing.T) {
 }
 
 func TestEtcdOfSeveralHosts(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server()
 	w.credential("k8s-master", "EtcdClient", "etcd")
 	for host, address := range map[string]string{"etcd1": "10.1.10.11", "etcd2": ""} {
@@ -154,7 +154,7 @@ func hasFlag(t *testing.T, f File, want string) {
 
 // TestHostIdentity: one identity CN=HOST serves every component of its host.
 func TestHostIdentity(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server()
 	w.credential("k8s-master", "Host", "k8s")
 	w.credential("k8s-node1", "Host", "k8s")
@@ -178,11 +178,11 @@ func TestRefusals(t *testing.T) {
 	for name, test := range map[string]struct {
 		host, dir string
 		at        time.Time
-		change    func(*world)
+		change    func(*fixture)
 		want      []string
 	}{
 		"unknown host": {host: "k8s-node9", want: []string{`"k8s-node9"`, "k8s-master, k8s-node1"}},
-		"not ready, and not looked at": {host: "k8s-node1", change: func(w *world) {
+		"not ready, and not looked at": {host: "k8s-node1", change: func(w *fixture) {
 			w.credential("k8s-node1", "Host", "k8s", func(c *v1alpha1.NodeCredential) {
 				c.Status.Conditions = []metav1.Condition{{
 					Type: "Ready", Status: metav1.ConditionFalse, Reason: "IssuerNotFound", Message: `ClusterCA "k8s" does not exist`,
@@ -193,10 +193,10 @@ func TestRefusals(t *testing.T) {
 			`NodeCredential "k8s-node1-Host" is not Ready: IssuerNotFound: ClusterCA "k8s" does not exist`,
 			`NodeCredential "k8s-node1-Admin" has no status yet: is the operator running?`,
 		}},
-		"changed since": {host: "k8s-node1", change: func(w *world) {
+		"changed since": {host: "k8s-node1", change: func(w *fixture) {
 			w.credential("k8s-node1", "Host", "k8s", func(c *v1alpha1.NodeCredential) { c.Generation = 2 })
 		}, want: []string{`NodeCredential "k8s-node1-Host" was changed, and the operator has not acted on it yet`}},
-		"Secret gone": {host: "k8s-node1", change: func(w *world) {
+		"Secret gone": {host: "k8s-node1", change: func(w *fixture) {
 			for i, o := range w.objects {
 				if o.GetName() == "k8s-node1-Kubelet-kubeconfig" {
 					w.objects = slices.Delete(w.objects, i, i+1)
@@ -204,16 +204,16 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		}, want: []string{`Secret "k8s-node1-Kubelet-kubeconfig" does not exist`}},
-		"two of one role": {host: "k8s-node1", change: func(w *world) {
+		"two of one role": {host: "k8s-node1", change: func(w *fixture) {
 			w.credential("k8s-node1", "Kubelet", "k8s", func(c *v1alpha1.NodeCredential) { c.Name = "another" })
 		}, want: []string{
 			`NodeCredential "another" (role Kubelet)`, `NodeCredential "k8s-node1-Kubelet" (role Kubelet)`,
 			"both belong at pki/kubelet-client.crt",
 		}},
-		"two API servers": {host: "k8s-master", change: func(w *world) {
+		"two API servers": {host: "k8s-master", change: func(w *fixture) {
 			w.server(func(s *v1alpha1.APIServerCertificate) { s.Name = "second"; s.Spec.ServiceAccountKeys = nil })
 		}, want: []string{`"k8s-master"`, `"second"`, "change hostName"}},
-		"two directories": {host: "k8s-node1", change: func(w *world) {
+		"two directories": {host: "k8s-node1", change: func(w *fixture) {
 			w.credential("k8s-node1", "Admin", "k8s", func(c *v1alpha1.NodeCredential) { c.Spec.Kubeconfig.Directory = "/srv" })
 		}, want: []string{"/srv", "/etc/kubernetes", "--directory"}},
 		"relative directory": {host: "k8s-node1", dir: "etc", want: []string{`"etc" must be an absolute path`}},

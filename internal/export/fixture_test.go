@@ -23,16 +23,16 @@ const namespace = "prod"
 
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// world is a management cluster as the operator leaves it.
-type world struct {
+// fixture is a management cluster as the operator leaves it.
+type fixture struct {
 	t       *testing.T
 	cas     map[string]pki.CA
 	objects []client.Object
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	w := &world{t: t, cas: map[string]pki.CA{}}
+	w := &fixture{t: t, cas: map[string]pki.CA{}}
 	for _, name := range []string{"k8s", "front-proxy", "etcd"} {
 		pair, err := pki.SelfSign(now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name + "-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
@@ -54,12 +54,12 @@ func named(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: 1}
 }
 
-func (w *world) client() client.Client {
+func (w *fixture) client() client.Client {
 	return fake.NewClientBuilder().WithScheme(controller.Scheme()).WithObjects(w.objects...).Build()
 }
 
 // leaf issues a certificate and returns the data of its Secret.
-func (w *world) leaf(ca, name string) map[string][]byte {
+func (w *fixture) leaf(ca, name string) map[string][]byte {
 	w.t.Helper()
 	pair, err := pki.Issue(now, pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Usages: []pki.Usage{pki.ClientAuth},
@@ -75,7 +75,7 @@ func (w *world) leaf(ca, name string) map[string][]byte {
 	return map[string][]byte{"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": w.cas[ca].CertPEM()}
 }
 
-func (w *world) secret(name string, data map[string][]byte) {
+func (w *fixture) secret(name string, data map[string][]byte) {
 	w.objects = append(w.objects, &corev1.Secret{ObjectMeta: named(name), Data: data})
 }
 
@@ -84,7 +84,7 @@ func ready() []metav1.Condition {
 }
 
 // server adds the API server of k8s-master.
-func (w *world) server(mods ...func(*v1alpha1.APIServerCertificate)) {
+func (w *fixture) server(mods ...func(*v1alpha1.APIServerCertificate)) {
 	s := &v1alpha1.APIServerCertificate{ObjectMeta: named("k8s-master")}
 	s.Spec = v1alpha1.APIServerCertificateSpec{
 		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", ClusterDomain: "cluster.local",
@@ -105,7 +105,7 @@ func (w *world) server(mods ...func(*v1alpha1.APIServerCertificate)) {
 }
 
 // credential adds one, with a kubeconfig where its role has one.
-func (w *world) credential(host string, role v1alpha1.Role, ca string, mods ...func(*v1alpha1.NodeCredential)) {
+func (w *fixture) credential(host string, role v1alpha1.Role, ca string, mods ...func(*v1alpha1.NodeCredential)) {
 	w.t.Helper()
 	c := &v1alpha1.NodeCredential{ObjectMeta: named(host + "-" + string(role))}
 	c.Spec = v1alpha1.NodeCredentialSpec{CARef: v1alpha1.CAReference{Name: ca}, HostName: host, Role: role}
@@ -127,7 +127,7 @@ func (w *world) credential(host string, role v1alpha1.Role, ca string, mods ...f
 	w.objects = append(w.objects, c)
 }
 
-func (w *world) kubeconfig(c *v1alpha1.NodeCredential, leaf map[string][]byte) map[string][]byte {
+func (w *fixture) kubeconfig(c *v1alpha1.NodeCredential, leaf map[string][]byte) map[string][]byte {
 	w.t.Helper()
 	dir := c.Spec.Kubeconfig.Directory
 	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
@@ -157,9 +157,9 @@ func serves(addresses ...string) func(*v1alpha1.NodeCredential) {
 }
 
 // cluster is the one of config/samples.
-func cluster(t *testing.T) *world {
+func cluster(t *testing.T) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server()
 	for _, role := range []v1alpha1.Role{"ControllerManager", "Scheduler", "Admin", "APIServerKubeletClient"} {
 		w.credential("k8s-master", role, "k8s")
@@ -176,7 +176,7 @@ func cluster(t *testing.T) *world {
 }
 
 // lay exports a host and returns its files by path.
-func (w *world) lay(host, dir string) (map[string]File, []string) {
+func (w *fixture) lay(host, dir string) (map[string]File, []string) {
 	w.t.Helper()
 	h, err := Gather(w.t.Context(), w.client(), namespace, host)
 	if err != nil {

@@ -47,8 +47,8 @@ type Credential struct {
 	Kubeconfig map[string][]byte // nil where it has none
 }
 
-// keyOnHost says that the private key is on the host, and nowhere else.
-func (c Credential) keyOnHost() bool { return c.Object.Spec.KeySource == v1alpha1.KeySourceHost }
+// externalKey says that the private key is on the host, and nowhere else.
+func (c Credential) externalKey() bool { return c.Object.Spec.KeySource == v1alpha1.KeySourceHost }
 
 // Cluster is what a host's files need to know of the other hosts of its cluster.
 type Cluster struct {
@@ -76,7 +76,7 @@ func Gather(ctx context.Context, from client.Reader, namespace, host string) (Ho
 	slices.SortFunc(credentials.Items, byName)
 	g := gatherer{
 		ctx: ctx, from: from, namespace: namespace, cas: cas.Items, credentials: credentials.Items, servers: servers.Items,
-		bundles: map[string][]*x509.Certificate{},
+		servedBy: consumers.Specs{Servers: servers.Items}.ServedBy(), bundles: map[string][]*x509.Certificate{},
 	}
 	return g.host(host)
 }
@@ -89,6 +89,7 @@ type gatherer struct {
 	cas         []v1alpha1.ClusterCA
 	credentials []v1alpha1.NodeCredential
 	servers     []v1alpha1.APIServerCertificate
+	servedBy    map[string]string              // the CAs of API servers, by APIServerCertificate
 	bundles     map[string][]*x509.Certificate // by ClusterCA, those that Secrets hold and the ClusterCA publishes
 	problems    []string
 }
@@ -133,8 +134,7 @@ func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
 		return out
 	}
 	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, consumers.ClientBundleKey)
-	g.compare(s.TLSSecretName(), out.TLS, caKey, s.Spec.CARef.Name)
-	g.compare(s.TLSSecretName(), out.TLS, consumers.ClientBundleKey, s.ClientCANames()...)
+	g.compareAll(s.TLSSecretName(), out.TLS, consumers.UsesOfServer(s))
 	if name := s.ServiceAccountSecretName(); name != "" {
 		out.ServiceAccounts = g.secret(name, "sa.key", "sa.pub")
 	}
@@ -147,16 +147,15 @@ func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 		return out
 	}
 	keys, forms := []string{corev1.TLSCertKey, caKey}, []string{"kubeconfig.files", caKey, corev1.TLSCertKey}
-	if !out.keyOnHost() {
+	if !out.externalKey() {
 		keys, forms = append(keys, corev1.TLSPrivateKeyKey), append(forms, "value")
 	}
 	out.TLS = g.secret(c.TLSSecretName(), keys...)
-	g.compare(c.TLSSecretName(), out.TLS, caKey, c.Spec.CARef.Name)
+	uses := consumers.UsesOfCredential(c, g.servedBy)
+	g.compareAll(c.TLSSecretName(), out.TLS, uses)
 	if name := c.KubeconfigSecretName(); name != "" {
 		out.Kubeconfig = g.secret(name, forms...)
-		if s := g.server(c); s != nil { // else nothing says whose bundle verifies the API server
-			g.compare(name, out.Kubeconfig, caKey, s.Spec.CARef.Name)
-		}
+		g.compareAll(name, out.Kubeconfig, uses)
 	}
 	return out
 }

@@ -13,8 +13,8 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// keyless takes the keys of a host's only credential out of its Secrets, as the operator leaves them.
-func (w *world) keyless(c *v1alpha1.NodeCredential) {
+// withoutKey takes the keys of a host's only credential out of its Secrets, as the operator leaves them.
+func (w *fixture) withoutKey(c *v1alpha1.NodeCredential) {
 	for _, o := range w.objects {
 		if s, ok := o.(*corev1.Secret); ok && (s.Name == c.TLSSecretName() || s.Name == c.KubeconfigSecretName()) {
 			for _, key := range []string{"tls.key", "value"} {
@@ -26,14 +26,14 @@ func (w *world) keyless(c *v1alpha1.NodeCredential) {
 
 // A credential whose key is on its host is exported without it, and with the word where it has to lie.
 func TestKeyOnHost(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server()
 	var kubelet *v1alpha1.NodeCredential
 	w.credential("k8s-node1", "Kubelet", "k8s", func(c *v1alpha1.NodeCredential) {
 		c.Spec.KeySource, kubelet = v1alpha1.KeySourceHost, c
 	})
 	w.credential("k8s-node1", "KubeProxy", "k8s")
-	w.keyless(kubelet)
+	w.withoutKey(kubelet)
 	files, notes := w.lay("k8s-node1", "/srv/k8s")
 	want := strings.Fields(`args/kube-proxy args/kubelet kube-proxy.conf kube-proxy.embedded.conf kubelet-config.yaml kubelet.conf
 		pki/ca.crt pki/client-ca.crt pki/kube-proxy.crt pki/kube-proxy.key pki/kubelet-client.crt`)
@@ -52,11 +52,11 @@ func TestKeyOnHost(t *testing.T) {
 
 // Where the operator makes the key, its absence is a fault.
 func TestMissingKeyIsAProblem(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.server()
 	var kubelet *v1alpha1.NodeCredential
 	w.credential("k8s-node1", "Kubelet", "k8s", func(c *v1alpha1.NodeCredential) { kubelet = c })
-	w.keyless(kubelet)
+	w.withoutKey(kubelet)
 	_, err := Gather(t.Context(), w.client(), namespace, "k8s-node1")
 	for _, want := range []string{`has no "tls.key"`, `has no "value"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {

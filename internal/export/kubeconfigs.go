@@ -22,7 +22,7 @@ func (l *layout) kubeconfigs(from string, c Credential, at hostfiles.Files) {
 		return
 	}
 	l.add(from, at.Kubeconfig, secretMode, files)
-	if !c.keyOnHost() {
+	if !c.externalKey() {
 		l.add(from, at.Embedded, secretMode, c.Kubeconfig["value"])
 	}
 }

@@ -155,7 +155,7 @@ func (l *layout) apiServer(s *APIServer) {
 func (l *layout) credential(c Credential) {
 	from := fmt.Sprintf("NodeCredential %q (role %s)", c.Object.Name, c.Object.Spec.Role)
 	at := hostfiles.ForRole(string(c.Object.Spec.Role), c.Object.Name)
-	if c.keyOnHost() {
+	if c.externalKey() {
 		l.certificate(from, at, c)
 	} else {
 		l.pair(from, at.Certificate, at.Key, c.TLS)

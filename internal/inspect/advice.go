@@ -16,7 +16,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonCAKeyInvalid:      "restore the Secret that the message names, in the authority namespace, from a backup: somebody changed it",
 	v1alpha1.ReasonRestoreIncomplete: "restore the rest of the backup; if there is none, remove the marks of the restore, as the message says",
 	v1alpha1.ReasonLedgerUnreadable:  "restore the Secret that the message names, in the authority namespace, from a backup",
-	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has replaced it",
+	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has taken its place",
 	v1alpha1.ReasonAuthorityMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
 		"the message says how to start with another CA without one",
 	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release; else choose another name",
@@ -31,7 +31,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonClientCANotTrusted:       "add the ClusterCA of the credential to clientCARefs of the APIServerCertificate",
 	v1alpha1.ReasonServiceAccountKeyInvalid: "restore the Secret of the service account keys, or delete it to have new keys made: all tokens are void then",
 	v1alpha1.ReasonInvalidSpec:              "correct the spec as the message says",
-	v1alpha1.ReasonNotUsable:                "the operator replaces what cannot be used as soon as it can: the other conditions say what it waits for",
+	v1alpha1.ReasonNotUsable:                "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name its certificate in " +
 		"source.import.certificateSHA256",
@@ -56,7 +56,7 @@ var byReason = map[string]string{
 var byType = map[string]string{
 	v1alpha1.ReadyCondition:              "the other conditions say what it waits for; if there are none, look whether the operator is running",
 	v1alpha1.StalledCondition:            "change what the message names: the operator cannot go on by itself",
-	v1alpha1.RotationBlockedCondition:    "look at those that the rotation waits for: rotate NAME --watch names them",
+	v1alpha1.RotationBlockedCondition:    "see whom the rotation waits for: rotate NAME --watch names them",
 	v1alpha1.RedeliveryRequiredCondition: "carry what was re-issued to the consumers that the message names",
 	v1alpha1.IssuerReadyCondition:        "look at the object that the message names",
 }

@@ -18,8 +18,8 @@ import (
 )
 
 // Build makes the report of what was read.
-func Build(now time.Time, s Seen) Report {
-	b := builder{now: now.UTC().Truncate(time.Second), Seen: &s}
+func Build(now time.Time, s Inputs) Report {
+	b := builder{now: now.UTC().Truncate(time.Second), Inputs: &s}
 	b.report = Report{Header: status.HeaderOf("Inspection"), Time: b.now, Sources: []Source{}, Problems: []status.Problem{}}
 	if s.Kind != "" {
 		b.object()
@@ -38,7 +38,7 @@ func Build(now time.Time, s Seen) Report {
 }
 
 type builder struct {
-	*Seen
+	*Inputs
 	now    time.Time
 	report Report
 }
@@ -166,7 +166,7 @@ func (b *builder) dates(where string, m material) {
 func validity(now, start, end time.Time) string {
 	switch {
 	case !now.Before(end):
-		return "expired " + status.Span(now.Sub(end)) + " ago"
+		return "expired " + status.HumanDuration(now.Sub(end)) + " ago"
 	case now.Before(start):
 		return "is valid only " + status.Until(now, start) + ": is a clock wrong?"
 	default:

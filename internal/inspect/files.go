@@ -14,12 +14,12 @@ const filesName = "files"
 const maxFile = 8 << 20
 
 // GatherFiles reads files, '-' for what comes by in, and the files that kubeconfigs among them name.
-func GatherFiles(paths []string, in io.Reader) (Seen, error) {
+func GatherFiles(paths []string, in io.Reader) (Inputs, error) {
 	src := source{name: filesName}
 	for _, path := range paths {
 		data, err := contents(path, in)
 		if err != nil {
-			return Seen{}, fmt.Errorf("read %s: %w", path, err)
+			return Inputs{}, fmt.Errorf("read %s: %w", path, err)
 		}
 		m := readFile(path, data)
 		src.items = append(src.items, m)
@@ -30,7 +30,7 @@ func GatherFiles(paths []string, in io.Reader) (Seen, error) {
 		}
 	}
 	match(src.items)
-	return Seen{sources: []source{src}}, nil
+	return Inputs{sources: []source{src}}, nil
 }
 
 // readFile is read, and knows manifests.

@@ -23,8 +23,8 @@ import (
 // caKey is the key of a Secret or a trust ConfigMap that holds a bundle.
 const caKey = "ca.crt"
 
-// Seen is what was read.
-type Seen struct {
+// Inputs is what was read.
+type Inputs struct {
 	// Objects are those of the namespace, and Kind and Name the one that is inspected; no Kind for Secrets and files.
 	Objects    status.Objects
 	Kind, Name string
@@ -57,10 +57,10 @@ type bundle struct {
 }
 
 // Gather reads what there is about an object of the given kind. What may not be read is noted, and the rest is read.
-func Gather(ctx context.Context, from client.Reader, namespace string, objects status.Objects, kind, name string) Seen {
-	s := Seen{Objects: objects, Kind: kind, Name: name, bundles: map[string]bundle{}}
+func Gather(ctx context.Context, from client.Reader, namespace string, objects status.Objects, kind, name string) Inputs {
+	s := Inputs{Objects: objects, Kind: kind, Name: name, bundles: map[string]bundle{}}
 	ca, secrets, lease := s.about()
-	g := gatherer{Seen: &s, from: from, namespace: namespace}
+	g := gatherer{Inputs: &s, from: from, namespace: namespace}
 	g.bundle(ctx, ca)
 	for _, n := range secrets {
 		if src := g.secret(ctx, n); src.secret != nil || src.unread != "" {
@@ -80,12 +80,12 @@ func Gather(ctx context.Context, from client.Reader, namespace string, objects s
 }
 
 // GatherSecret reads one Secret, and the bundle of the ClusterCA that signed what is in it.
-func GatherSecret(ctx context.Context, from client.Reader, namespace, name string) (Seen, error) {
-	s := Seen{bundles: map[string]bundle{}}
-	g := gatherer{Seen: &s, from: from, namespace: namespace}
+func GatherSecret(ctx context.Context, from client.Reader, namespace, name string) (Inputs, error) {
+	s := Inputs{bundles: map[string]bundle{}}
+	g := gatherer{Inputs: &s, from: from, namespace: namespace}
 	var secret corev1.Secret
 	if err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &secret); err != nil {
-		return Seen{}, fmt.Errorf("read Secret %q: %w", name, err)
+		return Inputs{}, fmt.Errorf("read Secret %q: %w", name, err)
 	}
 	src := sourceOf(&secret)
 	if src.ca != "" {
@@ -102,14 +102,14 @@ func GatherSecret(ctx context.Context, from client.Reader, namespace, name strin
 }
 
 type gatherer struct {
-	*Seen
+	*Inputs
 	from      client.Reader
 	namespace string
 }
 
 // about is what belongs to the object: the ClusterCA that verifies it, its Secrets and its Lease. Of a ClusterCA no Secret
 // is read: its certificates are in the bundle, and its key is nobody's business.
-func (s *Seen) about() (ca string, secrets []string, lease string) {
+func (s *Inputs) about() (ca string, secrets []string, lease string) {
 	if s.Kind == status.KindClusterCA {
 		return s.Name, nil, ""
 	}
@@ -137,14 +137,14 @@ func leaseFor(d v1alpha1.DeliverySpec, name string) string {
 	return name
 }
 
-func (s *Seen) ca() *v1alpha1.ClusterCA {
+func (s *Inputs) ca() *v1alpha1.ClusterCA {
 	if s.Kind != status.KindClusterCA {
 		return nil
 	}
 	return s.caNamed(s.Name)
 }
 
-func (s *Seen) caNamed(name string) *v1alpha1.ClusterCA {
+func (s *Inputs) caNamed(name string) *v1alpha1.ClusterCA {
 	for i := range s.Objects.CAs {
 		if c := &s.Objects.CAs[i]; c.Name == name {
 			return c
@@ -153,7 +153,7 @@ func (s *Seen) caNamed(name string) *v1alpha1.ClusterCA {
 	return nil
 }
 
-func (s *Seen) server() *v1alpha1.APIServerCertificate {
+func (s *Inputs) server() *v1alpha1.APIServerCertificate {
 	for i := range s.Objects.Servers {
 		if c := &s.Objects.Servers[i]; s.Kind == status.KindAPIServerCertificate && c.Name == s.Name {
 			return c
@@ -162,7 +162,7 @@ func (s *Seen) server() *v1alpha1.APIServerCertificate {
 	return nil
 }
 
-func (s *Seen) credential() *v1alpha1.NodeCredential {
+func (s *Inputs) credential() *v1alpha1.NodeCredential {
 	for i := range s.Objects.Credentials {
 		if c := &s.Objects.Credentials[i]; s.Kind == status.KindNodeCredential && c.Name == s.Name {
 			return c

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"crypto/x509"
+	"encoding/pem"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -19,11 +20,13 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -65,8 +68,8 @@ func keyPEM(t *testing.T, key pki.PrivateKey) []byte {
 	return text
 }
 
-// seen is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
-func seen(t *testing.T, ca pki.CA, leaf pki.Leaf, data map[string][]byte) Seen {
+// inputs is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
+func inputs(t *testing.T, ca pki.CA, leaf pki.Leaf, data map[string][]byte) Inputs {
 	t.Helper()
 	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", UID: "server", Generation: 2}}
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Delivery = "k8s", "k8s-master", v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
@@ -91,7 +94,7 @@ func seen(t *testing.T, ca pki.CA, leaf pki.Leaf, data map[string][]byte) Seen {
 	b := bundle{
 		material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: generationsOf(ca.Cert, 1), digest: pki.BundleDigest([]*x509.Certificate{ca.Cert}),
 	}
-	return Seen{
+	return Inputs{
 		Objects: status.Objects{Servers: []v1alpha1.APIServerCertificate{c}}, Kind: status.KindAPIServerCertificate, Name: "k8s-master",
 		sources: []source{sourceOf(secret)}, bundles: map[string]bundle{"k8s": b}, lease: lease, unread: []string{"the events: you may not read it"},
 		events: []corev1.Event{{Type: "Warning", Reason: "AgentProblem", Message: "no space left", LastTimestamp: metav1.NewTime(now.Add(-time.Hour)), Count: 3}},
@@ -110,7 +113,7 @@ func wellData(t *testing.T, ca pki.CA, leaf pki.Leaf) map[string][]byte {
 // TestGolden holds the names of fields that programs read, and what people see. What is made anew each time reads 'hex'.
 func TestGolden(t *testing.T) {
 	ca, leaf, _ := pairs(t)
-	r := Build(now, seen(t, ca, leaf, wellData(t, ca, leaf)))
+	r := Build(now, inputs(t, ca, leaf, wellData(t, ca, leaf)))
 	coded, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +167,7 @@ func TestProblems(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := wellData(t, ca, leaf)
 			c.change(data)
-			r := Build(c.at, seen(t, ca, leaf, data))
+			r := Build(c.at, inputs(t, ca, leaf, data))
 			var got []string
 			for _, p := range r.Problems {
 				if p.Reason != "AgentProblem" { // of the condition
@@ -193,7 +196,7 @@ func TestBundleDiffers(t *testing.T) {
 		"it could not be read": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			s := inputs(t, ca, leaf, wellData(t, ca, leaf))
 			b := s.bundles["k8s"]
 			b.material = read("ca.crt", pki.EncodeCertificates(c.published...))
 			if c.forget {
@@ -208,25 +211,52 @@ func TestBundleDiffers(t *testing.T) {
 	}
 }
 
-// TestStated: what a person states counts if it is the certificate and the bundles that are published now.
-func TestStated(t *testing.T) {
-	digest, former := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
-	ca := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
-	ca.Status.Trust.BundleSHA256 = digest
-	issued := ack.State{SerialNumber: "0A"}
-	stated := func(serial, digest string) *v1alpha1.AcknowledgedDelivery {
+// TestAcknowledgedByHand: what a person acknowledges counts, for a person who looks as for a rotation, if it is the
+// certificate and the bundles that are published now, in every Secret.
+func TestAcknowledgedByHand(t *testing.T) {
+	ca, leaf, other := pairs(t)
+	digest, former := pki.BundleDigest([]*x509.Certificate{ca.Cert}), strings.Repeat("cd", 32)
+	serial := pki.SerialOf(leaf.Cert)
+	acknowledged := func(serial, digest string) *v1alpha1.AcknowledgedDelivery {
 		return &v1alpha1.AcknowledgedDelivery{SerialNumber: serial, Trust: []v1alpha1.AcknowledgedTrust{{Name: "k8s", BundleSHA256: digest}}}
 	}
 	for name, c := range map[string]struct {
-		stated *v1alpha1.AcknowledgedDelivery
-		want   bool
+		acknowledged *v1alpha1.AcknowledgedDelivery
+		kubeconfig   *x509.Certificate
+		want         bool
 	}{
-		"all of it": {stated("0A", digest), true}, "in lower case": {stated("0a", digest), true}, "nothing": {nil, false}, "another certificate": {stated("0B", digest), false},
-		"a former bundle": {stated("0A", former), false}, "no bundle": {&v1alpha1.AcknowledgedDelivery{SerialNumber: "0A"}, false},
+		"all of it":                             {acknowledged(serial, digest), leaf.Cert, true},
+		"in lower case":                         {acknowledged(strings.ToLower(serial), digest), leaf.Cert, true},
+		"nothing":                               {nil, leaf.Cert, false},
+		"another certificate":                   {acknowledged("0B", digest), leaf.Cert, false},
+		"a former bundle":                       {acknowledged(serial, former), leaf.Cert, false},
+		"no bundle":                             {&v1alpha1.AcknowledgedDelivery{SerialNumber: serial}, leaf.Cert, false},
+		"another certificate in the kubeconfig": {acknowledged(serial, digest), other.Cert, false},
 	} {
-		b := builder{Seen: &Seen{Objects: status.Objects{CAs: []v1alpha1.ClusterCA{ca}}}}
-		if got := b.covers(c.stated, issued, []string{"k8s"}); got != c.want {
+		n := v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1", UID: "server"}}
+		n.Spec.CARef.Name, n.Spec.Kubeconfig = "k8s", &v1alpha1.KubeconfigSpec{}
+		n.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual, Acknowledged: c.acknowledged}
+		published := v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}}
+		published.Status.Trust.BundleSHA256 = digest
+		s := inputs(t, ca, leaf, wellData(t, ca, leaf))
+		s.Objects = status.Objects{CAs: []v1alpha1.ClusterCA{published}, Credentials: []v1alpha1.NodeCredential{n}}
+		s.Kind, s.Name, s.lease = status.KindNodeCredential, "node1", nil
+		tls := s.sources[0].secret
+		tls.Name = "node1-tls"
+		kubeconfig := tls.DeepCopy()
+		kubeconfig.Name, kubeconfig.Data = "node1-kubeconfig", map[string][]byte{"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.kubeconfig.Raw})}
+		s.sources = []source{sourceOf(tls), sourceOf(kubeconfig)}
+		if got := Build(now, s).Object.Delivery.InUse; got == nil || *got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+		in := consumers.Inputs{
+			Credentials: s.Objects.Credentials, Now: now, Seed: func(client.Object) uint32 { return 0 },
+			Products: (&builder{Inputs: &s}).products(), Authorities: consumers.Authorities{"k8s": {
+				Ledger: plan.Ledger{Generations: []plan.Generation{{Number: 1, State: plan.Active}}}, CAs: map[int32]pki.CA{1: ca},
+			}},
+		}
+		if gate := in.Of("k8s")[0]; (gate.Trusts && gate.Leaf == 1) != c.want {
+			t.Errorf("%s: a rotation counts it as %+v", name, gate)
 		}
 	}
 }
@@ -235,24 +265,27 @@ func TestStated(t *testing.T) {
 func TestAgentSaysWhatGatesSay(t *testing.T) {
 	ca, leaf, _ := pairs(t)
 	for name, c := range map[string]struct {
-		change  func(*Seen)
+		change  func(*Inputs)
 		expired bool
 		inUse   *bool
 	}{
-		"all is in use":            {func(*Seen) {}, false, new(true)},
-		"another host's agent":     {func(s *Seen) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
-		"nobody's":                 {func(s *Seen) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
-		"an agent that is gone":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
-		"a clock that is wrong":    {func(s *Seen) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
-		"something else is in use": {func(s *Seen) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
-		"a Secret of another object": {func(s *Seen) {
+		"all is in use":            {func(*Inputs) {}, false, new(true)},
+		"another host's agent":     {func(s *Inputs) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
+		"nobody's":                 {func(s *Inputs) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
+		"an agent that is gone":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
+		"a clock that is wrong":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
+		"a bundle is missing":      {func(s *Inputs) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
+		"something else is in use": {func(s *Inputs) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
+		"a Secret of another object": {func(s *Inputs) {
 			s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"another","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s"}`)
 		}, false, nil},
-		"a damaged claim":    {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"server","trust":`) }, false, nil},
-		"a claim that lacks": {func(s *Seen) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
+		"a damaged claim":    {func(s *Inputs) { s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"server","trust":`) }, false, nil},
+		"a claim that lacks": {func(s *Inputs) { s.sources[0] = claimed(s.sources[0].secret, "") }, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := seen(t, ca, leaf, wellData(t, ca, leaf))
+			data := wellData(t, ca, leaf)
+			data["client-ca.crt"] = data["ca.crt"]
+			s := inputs(t, ca, leaf, data)
 			state, err := ack.StateOf(s.sources[0].secret)
 			if err != nil {
 				t.Fatal(err)
@@ -284,7 +317,7 @@ func claimed(secret *corev1.Secret, claim string) source {
 // TestOwner: whose a Secret is counts where its claim can be read; damage means that it is not the operator's.
 func TestOwner(t *testing.T) {
 	ca, leaf, _ := pairs(t)
-	secret := seen(t, ca, leaf, wellData(t, ca, leaf)).sources[0].secret
+	secret := inputs(t, ca, leaf, wellData(t, ca, leaf)).sources[0].secret
 	if src := claimed(secret, `seal {"uid":"server","issuer":"k8s"}`); src.owner != "APIServerCertificate/k8s-master" || src.ca != "k8s" {
 		t.Errorf("%q, of %q", src.owner, src.ca)
 	}
@@ -317,7 +350,7 @@ func TestSigner(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := source{secret: &corev1.Secret{}, ca: "k8s", items: []material{read("tls.crt", c.pair.CertPEM())}}
-			b := builder{now: now, Seen: &Seen{bundles: map[string]bundle{
+			b := builder{now: now, Inputs: &Inputs{bundles: map[string]bundle{
 				"k8s": {material: read("ca.crt", pki.EncodeCertificates(ca.Cert)), generations: c.generations},
 			}}}
 			if diff := cmp.Diff(&c.want, b.chain(src, src.items[0])); diff != "" {

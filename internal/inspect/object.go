@@ -3,7 +3,6 @@ package inspect
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,13 +51,13 @@ func (b *builder) object() {
 		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), s.Namespace, s.Spec.CARef.Name)
 		o.certificate(s.Status.Certificate)
 		o.Conditions = conditions(s.Status.Conditions, s.Generation)
-		o.Delivery = b.delivery(s, s.Spec.Delivery, s.Spec.HostName, trustedByServer(s))
+		o.Delivery = b.delivery(s, s.Spec.Delivery, s.Spec.HostName, consumers.UsesOfServer(s))
 	case n != nil:
 		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), n.Namespace, n.Spec.CARef.Name)
 		o.Role = string(n.Spec.Role)
 		o.certificate(n.Status.Certificate)
 		o.Conditions = conditions(n.Status.Conditions, n.Generation)
-		o.Delivery = b.delivery(n, n.Spec.Delivery, n.Spec.HostName, b.trustedBy(n))
+		o.Delivery = b.delivery(n, n.Spec.Delivery, n.Spec.HostName, consumers.UsesOfCredential(n, consumers.Specs(b.Objects).ServedBy()))
 	}
 	for i := range b.events {
 		e := &b.events[i]
@@ -128,74 +127,46 @@ func rank(kind string) int {
 	return i
 }
 
-// delivery says what is known to have arrived. cas are those whose bundles the object should have.
-func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host string, cas []string) *Delivery {
+// delivery says what is known to have arrived, as gates see it. uses are those that the object should make of its Secrets.
+func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host string, uses []consumers.Use) *Delivery {
 	d := &Delivery{Mode: string(spec.Mode), Issued: b.issued(o.GetUID())}
-	var has *ack.State
-	switch spec.Mode {
-	case v1alpha1.DeliveryManual:
-		d.Stated = spec.Acknowledged
-		if d.Issued != nil {
-			covers := b.covers(spec.Acknowledged, *d.Issued, cas)
-			d.InUse = &covers
-		}
+	known := consumers.AcknowledgmentOf(spec, b.lease, host, b.now)
+	switch {
+	case known.Mounted:
+		d.PropagationDelay = known.Delay.String()
 		return d
-	case v1alpha1.DeliveryAgent:
-		if b.lease == nil {
-			return d
-		}
+	case spec.Mode == v1alpha1.DeliveryManual:
+		d.Acknowledged = spec.Acknowledged
+	case b.lease == nil:
+		return d
+	case spec.Mode == v1alpha1.DeliveryAgent:
 		d.Agent = &Agent{Report: ack.Of(b.lease), LeaseExpired: !consumers.Alive(b.lease, host, b.now)}
 		if b.lease.Spec.RenewTime != nil {
 			d.Agent.RenewTime = b.lease.Spec.RenewTime.UTC()
 		}
-		has = d.Agent.Verified
-		if d.Agent.LeaseExpired {
-			has = nil
-		}
-	default:
-		d.PropagationDelay = spec.PropagationDelay.Duration.String()
-		return d
 	}
 	if d.Issued != nil {
-		covers := has.Covers(*d.Issued)
-		d.InUse = &covers
+		d.InUse = new(known.InUse(uses, b.products(), b.digestOf))
 	}
 	return d
 }
 
-// trustedByServer are the ClusterCAs whose bundles an API server should have.
-func trustedByServer(c *v1alpha1.APIServerCertificate) []string {
-	out := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
-	if c.Spec.RequestHeaderCARef != nil {
-		out = append(out, c.Spec.RequestHeaderCARef.Name)
-	}
-	return out
-}
-
-// trustedBy are the ClusterCAs whose bundles a credential should have: its own, and that of the API server which its kubeconfig names.
-func (b *builder) trustedBy(c *v1alpha1.NodeCredential) []string {
-	out := []string{c.Spec.CARef.Name}
-	for i := range b.Objects.Servers {
-		s := &b.Objects.Servers[i]
-		if c.KubeconfigSecretName() != "" && c.Spec.APIServerRef != nil && c.Spec.APIServerRef.Name == s.Name {
-			out = append(out, s.Spec.CARef.Name)
+// products are the Secrets that were read.
+func (b *builder) products() []consumers.Product {
+	var reader consumers.Reader
+	var out []consumers.Product
+	for i := range b.sources {
+		if s := b.sources[i].secret; s != nil {
+			out = append(out, reader.ReadUnsealed(s))
 		}
 	}
 	return out
 }
 
-// covers says whether what a person states is all that is issued: the certificate, and the bundles as their CAs publish them.
-func (b *builder) covers(stated *v1alpha1.AcknowledgedDelivery, issued ack.State, cas []string) bool {
-	if stated == nil || !strings.EqualFold(stated.SerialNumber, issued.SerialNumber) {
-		return false
+// digestOf is the digest of the bundle that a ClusterCA says it publishes.
+func (b *builder) digestOf(name string) string {
+	if ca := b.caNamed(name); ca != nil {
+		return ca.Status.Trust.BundleSHA256
 	}
-	for _, name := range cas {
-		ca := b.caNamed(name)
-		if ca == nil || ca.Status.Trust.BundleSHA256 == "" || !slices.ContainsFunc(stated.Trust, func(t v1alpha1.AcknowledgedTrust) bool {
-			return t.Name == name && t.BundleSHA256 == ca.Status.Trust.BundleSHA256
-		}) {
-			return false
-		}
-	}
-	return true
+	return ""
 }

@@ -38,8 +38,8 @@ type Object struct {
 	Host     string `json:"host,omitempty"`
 	Identity string `json:"identity,omitempty"`
 	Role     string `json:"role,omitempty"`
-	// CA is the ClusterCA that signs it, absent for a root; IssuerGeneration is the generation that did, for a ClusterCA
-	// the one of its own that signs.
+	// CA is the parent CA, absent for a root; IssuerGeneration is the generation that did, for a ClusterCA
+	// its own active one.
 	CA                string    `json:"ca,omitempty"`
 	IssuerGeneration  int32     `json:"issuerGeneration,omitempty"`
 	OldGeneration     bool      `json:"oldGeneration,omitempty"`
@@ -78,8 +78,8 @@ type Delivery struct {
 	PropagationDelay string `json:"propagationDelay,omitempty"`
 	// Issued is what the Secrets hold now; absent where they were not read.
 	Issued *ack.State `json:"issued,omitempty"`
-	// Stated is, for mode 'Manual', what delivery.acknowledged says.
-	Stated *v1alpha1.AcknowledgedDelivery `json:"stated,omitempty"`
+	// Acknowledged is, for mode 'Manual', what delivery.acknowledged says.
+	Acknowledged *v1alpha1.AcknowledgedDelivery `json:"acknowledged,omitempty"`
 	// Agent is, for mode 'Agent', what the agent of the host says.
 	Agent *Agent `json:"agent,omitempty"`
 	// InUse says whether all that is issued is known to be in use; absent where that is not known.

@@ -26,7 +26,7 @@ func TestRotationText(t *testing.T) {
 		Acknowledged: new(int32(0)), Required: new(int32(1)), PendingCount: new(int32(1)),
 		Pending: []v1alpha1.PendingConsumer{{Kind: "NodeCredential", Name: "node1", Reason: "NotAcknowledged", Edit: "set spec.delivery.acknowledged"}},
 	}
-	seen := Seen{Objects: status.Objects{CAs: []v1alpha1.ClusterCA{ca}}, Kind: status.KindClusterCA, Name: "k8s"}
+	seen := Inputs{Objects: status.Objects{CAs: []v1alpha1.ClusterCA{ca}}, Kind: status.KindClusterCA, Name: "k8s"}
 	const want = `  trust        revision 3 abababababababababababababababababababababababababababababababab
   generation 1 Active, until 2027-03-03 12:00:00Z (in 100d), fingerprint 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
   generation 2 Trusted, until 2027-06-11 12:00:00Z (in 200d)

@@ -196,7 +196,7 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("%+v", m.PrivateKeys[i])
 			}
 		}
-		r := Build(now, Seen{sources: []source{{name: filesName, items: []material{m}}}})
+		r := Build(now, Inputs{sources: []source{{name: filesName, items: []material{m}}}})
 		for line := range strings.SplitSeq(r.Text(status.Style{}), "\n") {
 			if printable(line) != line {
 				t.Errorf("not printable: %q", line)

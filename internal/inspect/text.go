@@ -33,24 +33,24 @@ type printer struct {
 }
 
 func (p *printer) title(text string) {
-	p.b.WriteString("\n" + p.style.Painted(status.Bold, text) + "\n")
+	p.b.WriteString("\n" + p.style.Colored(status.Bold, text) + "\n")
 }
 
 // line writes a name and a text, wrapped; nothing where there is no text.
 func (p *printer) line(indent int, name, text string) {
-	p.painted(indent, name, status.Plain, text)
+	p.colored(indent, name, status.Plain, text)
 }
 
-func (p *printer) painted(indent int, name string, paint status.Paint, text string) {
+func (p *printer) colored(indent int, name string, paint status.Paint, text string) {
 	if text == "" {
 		return
 	}
 	const width = 13
 	lead := strings.Repeat(" ", indent)
-	first := lead + p.style.Painted(status.Faint, name) + strings.Repeat(" ", max(1, width-len(name)))
+	first := lead + p.style.Colored(status.Faint, name) + strings.Repeat(" ", max(1, width-len(name)))
 	wrapped := p.style.Wrapped(lead+strings.Repeat(" ", max(width, len(name)+1)), lead+strings.Repeat(" ", width), text)
 	body := wrapped[len(lead)+max(width, len(name)+1):]
-	p.b.WriteString(first + p.style.Painted(paint, body) + "\n")
+	p.b.WriteString(first + p.style.Colored(paint, body) + "\n")
 }
 
 // when is a moment, and how far it lies ahead or back.
@@ -69,8 +69,8 @@ func (p *printer) object(o Object) {
 	case o.State.State != "Ready":
 		paint = status.Yellow
 	}
-	p.b.WriteString("\n" + p.style.Painted(status.Bold, fmt.Sprintf("%s/%s in %s", o.Kind, o.Name, o.Namespace)) + "  " +
-		p.style.Painted(paint, o.State.State) + "\n")
+	p.b.WriteString("\n" + p.style.Colored(status.Bold, fmt.Sprintf("%s/%s in %s", o.Kind, o.Name, o.Namespace)) + "  " +
+		p.style.Colored(paint, o.State.State) + "\n")
 	identity := o.Identity
 	if o.Role != "" {
 		identity += ", role " + o.Role
@@ -92,10 +92,10 @@ func (p *printer) object(o Object) {
 	}
 	p.rotation(o)
 	if o.Pending {
-		p.painted(2, "waited for", status.Yellow, "the rotation of its CA waits for it")
+		p.colored(2, "waited for", status.Yellow, "the rotation of its CA waits for it")
 	}
 	for _, text := range o.Unread {
-		p.painted(2, "not read", status.Yellow, text)
+		p.colored(2, "not read", status.Yellow, text)
 	}
 	p.conditions(o.Conditions)
 	if o.Delivery != nil {
@@ -136,7 +136,7 @@ func (p *printer) rotation(o Object) {
 		if i == 0 {
 			name = "rotation"
 		}
-		p.painted(2, name, status.Yellow, text)
+		p.colored(2, name, status.Yellow, text)
 	}
 }
 
@@ -154,12 +154,12 @@ func (p *printer) conditions(all []Condition) {
 		}
 		text := fmt.Sprintf("%s is %s: %s", c.Type, c.Status, c.Reason)
 		if !c.Since.IsZero() {
-			text += ", for " + status.Span(p.now.Sub(c.Since))
+			text += ", for " + status.HumanDuration(p.now.Sub(c.Since))
 		}
 		if c.Outdated {
 			text += ", of an older spec"
 		}
-		p.b.WriteString("  " + p.style.Painted(paint, mark+" "+text) + "\n")
+		p.b.WriteString("  " + p.style.Colored(paint, mark+" "+text) + "\n")
 		if c.Message != "" {
 			p.b.WriteString(p.style.Wrapped("    ", "    ", c.Message) + "\n")
 		}
@@ -177,17 +177,17 @@ func (p *printer) delivery(d Delivery) {
 	}
 	p.line(2, "mode", mode)
 	p.line(2, "issued", stateText(d.Issued))
-	p.line(2, "stated", statedText(d.Stated))
+	p.line(2, "acknowledged", acknowledgedText(d.Acknowledged))
 	if a := d.Agent; a != nil {
 		p.line(2, "installed", stateText(a.Installed))
 		p.line(2, "verified", stateText(a.Verified))
-		p.painted(2, "problem", status.Red, printable(a.Problem))
+		p.colored(2, "problem", status.Red, printable(a.Problem))
 		renewed := p.when(a.RenewTime)
 		if renewed == "" {
 			renewed = "never"
 		}
 		if a.LeaseExpired {
-			p.painted(2, "agent", status.Red, "Lease expired; last renewed "+renewed)
+			p.colored(2, "agent", status.Red, "Lease expired; last renewed "+renewed)
 		} else {
 			p.line(2, "agent", "renewed its Lease "+renewed)
 		}
@@ -196,9 +196,9 @@ func (p *printer) delivery(d Delivery) {
 		return
 	}
 	if *d.InUse {
-		p.painted(2, "in use", status.Green, "yes: all that is issued")
+		p.colored(2, "in use", status.Green, "yes: all that is issued")
 	} else {
-		p.painted(2, "in use", status.Yellow, "not all that is issued, as far as is known")
+		p.colored(2, "in use", status.Yellow, "not all that is issued, as far as is known")
 	}
 }
 
@@ -219,8 +219,8 @@ func stateText(s *ack.State) string {
 	return strings.Join(parts, ", ")
 }
 
-// statedText is what a person has stated to be in use.
-func statedText(a *v1alpha1.AcknowledgedDelivery) string {
+// acknowledgedText is what a person has acknowledged.
+func acknowledgedText(a *v1alpha1.AcknowledgedDelivery) string {
 	if a == nil {
 		return ""
 	}
@@ -248,6 +248,6 @@ func (p *printer) events(all []Event) {
 		if e.Count > 1 {
 			text += fmt.Sprintf(" (%d times)", e.Count)
 		}
-		p.painted(2, status.Until(p.now, e.Time), paint, text)
+		p.colored(2, status.Until(p.now, e.Time), paint, text)
 	}
 }

@@ -14,7 +14,7 @@ func (p *printer) source(src Source) {
 	}
 	p.title(name)
 	if src.Unread != "" {
-		p.painted(2, "not read", status.Yellow, src.Unread)
+		p.colored(2, "not read", status.Yellow, src.Unread)
 	}
 	for _, item := range src.Items {
 		p.item(item, p.style.Wide || src.Name == filesName && len(item.Certificates) == 1)
@@ -23,8 +23,8 @@ func (p *printer) source(src Source) {
 
 // item shows an item; full, with all that its CAs say.
 func (p *printer) item(item Item, full bool) {
-	p.b.WriteString("  " + p.style.Painted(status.Bold, printable(item.Name)) + "  " + contentsOf(item) + "\n")
-	p.painted(4, "damage", status.Red, item.Damage)
+	p.b.WriteString("  " + p.style.Colored(status.Bold, printable(item.Name)) + "  " + contentsOf(item) + "\n")
+	p.colored(4, "damage", status.Red, item.Damage)
 	for i, c := range item.Certificates {
 		// The first that is no CA is what people look for; the others stand beside it, to be counted.
 		if i == 0 && (!c.CA || item.Chain != nil) || full {
@@ -115,7 +115,7 @@ func (p *printer) certificate(indent int, c Certificate) {
 	if validity(p.now, c.NotBefore, c.NotAfter) != "" {
 		until = status.Red
 	}
-	p.painted(indent, "valid until", until, p.when(c.NotAfter))
+	p.colored(indent, "valid until", until, p.when(c.NotAfter))
 	p.line(indent, "key", c.Key+", signed with "+c.SignatureAlgorithm)
 	p.line(indent, "serial", c.SerialNumber)
 	p.line(indent, "key id", c.SubjectKeyID)
@@ -145,18 +145,18 @@ func (p *printer) chain(indent int, c Chain) {
 		by = fmt.Sprintf(", signed by generation %d of ClusterCA/%s", c.Generation, c.CA)
 	}
 	if !c.Valid {
-		p.painted(indent, "chain", status.Red, c.Problem+by)
+		p.colored(indent, "chain", status.Red, c.Problem+by)
 		return
 	}
-	p.painted(indent, "chain", status.Green, fmt.Sprintf("leads to %s in %s%s", c.Root, c.TrustedBy, by))
+	p.colored(indent, "chain", status.Green, fmt.Sprintf("leads to %s in %s%s", c.Root, c.TrustedBy, by))
 }
 
 func (p *printer) key(indent int, name string, k Key) {
 	switch {
 	case k.Problem != "":
-		p.painted(indent, name, status.Yellow, k.Problem)
+		p.colored(indent, name, status.Yellow, k.Problem)
 	case k.Mismatch:
-		p.painted(indent, name, status.Red, k.Kind+", fits no certificate that stands beside it; not shown")
+		p.colored(indent, name, status.Red, k.Kind+", fits no certificate that stands beside it; not shown")
 	case len(k.Fits) > 0:
 		p.line(indent, name, k.Kind+", fits "+printable(strings.Join(k.Fits, ", "))+"; not shown")
 	default:
@@ -178,9 +178,9 @@ func (p *printer) kubeconfig(k Kubeconfig) {
 	for _, c := range k.Clusters {
 		p.line(4, "cluster", c.Name+": "+c.Server)
 		if c.Insecure {
-			p.painted(6, "insecure", status.Red, "the API server's certificate is not verified")
+			p.colored(6, "insecure", status.Red, "the API server's certificate is not verified")
 		}
-		p.painted(6, "damage", status.Red, c.Damage)
+		p.colored(6, "damage", status.Red, c.Damage)
 		p.line(6, "CA file", c.CAFile)
 		for _, cert := range c.Certificates {
 			p.short(6, cert)
@@ -188,7 +188,7 @@ func (p *printer) kubeconfig(k Kubeconfig) {
 	}
 	for _, u := range k.Users {
 		p.line(4, "user", u.Name)
-		p.painted(6, "damage", status.Red, u.Damage)
+		p.colored(6, "damage", status.Red, u.Damage)
 		p.line(6, "certificate", u.CertificateFile)
 		p.line(6, "key file", u.KeyFile)
 		for i, cert := range u.Certificates {

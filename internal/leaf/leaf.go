@@ -29,9 +29,9 @@ type Request struct {
 	Bundles map[string]Rendered // further bundles, by key of the Secret
 	Absent  []string            // keys that it must not hold any more
 	// ExternalKey: its Secret holds no private key.
-	ExternalKey bool
-	Said        consumers.Acknowledgment // how what is issued is acknowledged
-	Keeper      *owned.Keeper
+	ExternalKey    bool
+	Acknowledgment consumers.Acknowledgment // how what is issued is acknowledged
+	Keeper         *owned.Keeper
 }
 
 // SecretType is the type of the Secret. kubernetes.io/tls demands a key.

@@ -56,7 +56,7 @@ func (m *Maker) Write(ctx context.Context, r Request, seen *corev1.Secret, p Pro
 	if seen != nil {
 		changed = changed || was.Contents != consumers.ContentsDigest(seen.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
-		settled = r.Said.Manual == nil && r.Said.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
+		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
 	}
 	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
 	if seen == nil {

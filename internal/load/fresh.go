@@ -123,7 +123,7 @@ func get(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer response.Body.Close() //nolint:errcheck // read to its end, or cancelled
 	if err := refusal(response); err != nil {
 		return err
 	}

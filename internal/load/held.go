@@ -129,7 +129,7 @@ func (h *held) watch(ctx context.Context, began time.Time) (opened bool, err err
 	if err != nil {
 		return false, whyEnded(ctx, err)
 	}
-	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer response.Body.Close() //nolint:errcheck // read to its end, or cancelled
 	h.row.answered(began)
 	lines := bufio.NewReader(response.Body)
 	for {
@@ -167,7 +167,7 @@ func (h *held) open(ctx context.Context) (*http.Response, error) {
 	return response, nil
 }
 
-// whyEnded replaces the error of a watch that was given up by the reason for it.
+// whyEnded replaces the error of a watch that was cancelled by the reason for it.
 func whyEnded(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), errSilent) {
 		return errSilent

@@ -12,10 +12,10 @@ var (
 	generationExpiry = describe("ca_generation_expiration_timestamp_seconds",
 		"When the certificate of one generation of a ClusterCA expires.", "namespace", "name", "generation")
 	generationRenewal = describe("ca_generation_renewal_timestamp_seconds",
-		"When the generation of a ClusterCA that signs is to be replaced. The others are on their way in or out.", "namespace", "name", "generation")
+		"When the active generation of a ClusterCA is to be rotated. The others are on their way in or out.", "namespace", "name", "generation")
 	generationState = describe("ca_generation_state",
 		"1 for the state that a generation of a ClusterCA is in.", "namespace", "name", "generation", "state")
-	trustRevision = describe("ca_trust_revision",
+	bundleRevision = describe("ca_bundle_revision",
 		"The revision of the trust bundle that a ClusterCA publishes.", "namespace", "name")
 	rotationPhase = describe("rotation_phase",
 		"1 for the phase that the rotation of a ClusterCA is in, 0 for the others; Completed: it is not being rotated.", "namespace", "name", "phase")
@@ -45,7 +45,7 @@ func (s *scrape) authority(ca *v1alpha1.ClusterCA) {
 		}
 	}
 	if r := ca.Status.Trust.BundleRevision; r > 0 {
-		s.gauge(trustRevision, float64(r), ca.Namespace, ca.Name)
+		s.gauge(bundleRevision, float64(r), ca.Namespace, ca.Name)
 	}
 	s.gauge(rotationProgressDeadline, ca.Spec.Rotation.ProgressDeadline.Seconds(), ca.Namespace, ca.Name)
 	s.rotation(ca)

@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// The outcomes of a look at an API server.
+// The outcomes of an attempt to probe an API server.
 const (
 	outcomeAnswered = "Answered"
 	outcomeFailed   = "Failed"

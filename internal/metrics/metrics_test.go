@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -71,12 +74,24 @@ func objects() []client.Object {
 	waiting.Status = v1alpha1.NodeCredentialStatus{
 		ObservedGeneration: 2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionUnknown, Reason: "Retrying"}},
 	}
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1-tls"}}
-	lease.OwnerReferences = []metav1.OwnerReference{{Kind: "NodeCredential", Name: "node1", UID: "node1", Controller: new(true)}}
-	lease.Spec.RenewTime = &metav1.MicroTime{Time: at(5).Time}
-	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "silent"}}
+	credential.Spec.HostName = "k8s-node1"
+	lease := leaseOf("node1-tls", "node1", "k8s-node1", at(5).Time)
+	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "foreign"}}
 	return []client.Object{ca, server, credential, waiting, lease, foreign}
 }
+
+// leaseOf is a Lease that was made for an object, and that the agent of a host has renewed.
+func leaseOf(name, uid, holder string, renewed time.Time) *coordinationv1.Lease {
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "prod", Name: name, Annotations: map[string]string{v1alpha1.ClaimAnnotation: fmt.Sprintf(`seal {"uid":%q}`, uid)},
+		},
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: new(int32(900)), RenewTime: &metav1.MicroTime{Time: renewed}},
+	}
+}
+
+// told is when the metrics are asked for.
+var told = clocktesting.NewFakePassiveClock(at(5).Time)
 
 func looked() []probe.Result {
 	key := probe.Key{Namespace: "prod", Name: "k8s-master"}
@@ -122,7 +137,7 @@ func TestExposition(t *testing.T) {
 	counts.Attempted(errors.New("connection refused"))
 	counts.Attempted(nil)
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked, yes), counts)
+	registry.MustRegister(metrics.NewObjects(cache, looked, yes, told), counts)
 	golden.Check(t, "testdata/metrics.txt", gather(t, registry))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
@@ -132,16 +147,8 @@ func TestExposition(t *testing.T) {
 
 // TestForged tells the same although others wrote Leases, or words into a status, that the operator never does.
 func TestForged(t *testing.T) {
-	lease := func(name string, owner metav1.OwnerReference) client.Object {
-		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: name}}
-		owner.Controller = new(true)
-		l.OwnerReferences, l.Spec.RenewTime = []metav1.OwnerReference{owner}, &metav1.MicroTime{Time: at(7).Time}
-		return l
-	}
 	all := append(objects(),
-		lease("second", metav1.OwnerReference{Kind: "NodeCredential", Name: "node1", UID: "node1"}),
-		lease("node2-tls", metav1.OwnerReference{Kind: "NodeCredential", Name: "node2", UID: "before"}),
-		lease("label", metav1.OwnerReference{Kind: "Forged", Name: "label", UID: "label"}))
+		leaseOf("second", "node1", "k8s-node1", at(5).Time), leaseOf("node2-tls", "before", "", at(5).Time), leaseOf("label", "label", "", at(5).Time))
 	for _, o := range all {
 		if ca, ok := o.(*v1alpha1.ClusterCA); ok {
 			other := ca.DeepCopy()
@@ -152,7 +159,7 @@ func TestForged(t *testing.T) {
 		}
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes))
+	registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told))
 	got := gather(t, registry)
 	if bytes.Contains(got, []byte("Forged")) {
 		t.Errorf("it repeats what others wrote:\n%s", got)
@@ -163,11 +170,46 @@ func TestForged(t *testing.T) {
 	}
 }
 
+// TestAgentReports: an agent was last heard of when it last renewed its Lease in a way that a rotation can count.
+func TestAgentReports(t *testing.T) {
+	for name, c := range map[string]struct {
+		holder  string
+		renewed time.Time
+		want    float64 // 0: nothing is told
+	}{
+		"now":                         {"k8s-node1", at(5).Time, 1.7672436e+09},
+		"its Lease has expired since": {"k8s-node1", at(1).Time, 1.7672292e+09},
+		"the agent of another host":   {"k8s-node2", at(5).Time, 0},
+		"nobody holds it":             {"", at(5).Time, 0},
+		"a clock that is ahead":       {"k8s-node1", at(6).Time, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := slices.DeleteFunc(objects(), func(o client.Object) bool { return o.GetName() == "node1-tls" })
+			all = append(all, leaseOf("node1-tls", "node1", c.holder, c.renewed))
+			registry := prometheus.NewPedanticRegistry()
+			registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told))
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got float64
+			for _, f := range families {
+				if f.GetName() == "clusterpki_agent_report_timestamp_seconds" {
+					got = f.GetMetric()[0].GetGauge().GetValue()
+				}
+			}
+			if got != c.want {
+				t.Errorf("it is told as %v", got)
+			}
+		})
+	}
+}
+
 // TestNothingStaysBehind forgets what is told of an object with the object.
 func TestNothingStaysBehind(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }, yes))
+	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }, yes, told))
 	for _, o := range objects() {
 		if err := cache.Delete(t.Context(), o); err != nil {
 			t.Fatal(err)
@@ -182,7 +224,7 @@ func TestNothingStaysBehind(t *testing.T) {
 func TestStandby(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked, func() bool { return false }))
+	registry.MustRegister(metrics.NewObjects(cache, looked, func() bool { return false }, told))
 	if got := gather(t, registry); !bytes.HasSuffix(got, []byte("\nclusterpki_leader 0\n")) || bytes.Count(got, []byte("\n")) != 3 {
 		t.Errorf("it says\n%s", got)
 	}
@@ -196,7 +238,7 @@ func TestUnreadable(t *testing.T) {
 		},
 	})
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(broken, looked, yes))
+	registry.MustRegister(metrics.NewObjects(broken, looked, yes, told))
 	if _, err := registry.Gather(); err == nil || !strings.Contains(err.Error(), "the cache is gone") {
 		t.Errorf("it says %v", err)
 	}

@@ -9,21 +9,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/probe"
 )
 
 // readTimeout bounds the reads of one scrape. They are of a cache, so they wait only until that is filled.
 const readTimeout = 5 * time.Second
-
-// What names an object.
-const (
-	kindCA         = v1alpha1.KindClusterCA
-	kindServer     = v1alpha1.KindAPIServerCertificate
-	kindCredential = v1alpha1.KindNodeCredential
-)
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("clusterpki_"+name, help, labels, nil)
@@ -36,12 +31,12 @@ var (
 	certificateNotBefore = describe("certificate_not_before_timestamp_seconds",
 		"When the certificate in use becomes valid.", "kind", "namespace", "name")
 	certificateExpiry = describe("certificate_expiration_timestamp_seconds",
-		"When the certificate in use expires; of a ClusterCA, that of the generation that signs.", "kind", "namespace", "name")
+		"When the certificate in use expires; of a ClusterCA, that of the active generation.", "kind", "namespace", "name")
 	certificateRenewal = describe("certificate_renewal_timestamp_seconds",
 		"When the operator renews the certificate; absent where that would gain nothing, because its CA ends at the same time. "+
 			"Of an imported CA, when a person should.", "kind", "namespace", "name")
 	certificateRevision = describe("certificate_revision",
-		"How many certificates were issued for the object; of a ClusterCA, the number of the generation that signs.", "kind", "namespace", "name")
+		"How many certificates were issued for the object; of a ClusterCA, the number of the active generation.", "kind", "namespace", "name")
 	condition = describe("condition",
 		"A condition of an object: 1 True, 0 False, -1 Unknown.", "kind", "namespace", "name", "condition", "reason")
 	stale = describe("object_unobserved",
@@ -49,12 +44,12 @@ var (
 	agentReport = describe("agent_report_timestamp_seconds",
 		"When the agent of a host last renewed the Lease of an object that is delivered by it.", "kind", "namespace", "name")
 	probeUp = describe("probe_success",
-		"1 if the last look at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
+		"1 if the last attempt at an address of an API server showed a certificate and client CAs, else 0.", "namespace", "name", "address")
 	probeExpected = describe("probe_certificate_expected",
-		"1 if the last look at an address of an API server showed the certificate that is issued for it, 0 if another; absent if it showed none.",
+		"1 if the last attempt at an address of an API server showed the certificate that is issued for it, 0 if another; absent if it showed none.",
 		"namespace", "name", "address")
 	probeTime = describe("probe_timestamp_seconds",
-		"When the last look at an address of an API server began.", "namespace", "name", "address")
+		"When the last attempt at an address of an API server began.", "namespace", "name", "address")
 )
 
 // Objects gathers what is to be told of the objects and of what the probe saw.
@@ -62,19 +57,20 @@ type Objects struct {
 	reader  client.Reader
 	probes  func() []probe.Result
 	leading func() bool
+	clock   clock.PassiveClock
 }
 
 // NewObjects reads from a cache, and asks probes what was seen last. While this replica is not leading it tells of no
 // object: those that wait see the same ones, and would tell of each once more.
-func NewObjects(reader client.Reader, probes func() []probe.Result, leading func() bool) *Objects {
-	return &Objects{reader, probes, leading}
+func NewObjects(reader client.Reader, probes func() []probe.Result, leading func() bool, clk clock.PassiveClock) *Objects {
+	return &Objects{reader, probes, leading, clk}
 }
 
 // Describe implements prometheus.Collector.
 func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
-		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, trustRevision,
+		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, bundleRevision,
 		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, requiredAcks,
 	} {
 		ch <- d
@@ -110,24 +106,25 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 	}
 	for i := range cas.Items {
 		ca := &cas.Items[i]
-		s.object(kindCA, ca, ca.Status.ObservedGeneration, ca.Status.Certificate, int64(ca.Status.Revision), ca.Status.Conditions)
+		s.object(ca, ca.Status.Certificate, int64(ca.Status.Revision))
 		s.authority(ca)
 	}
 	agents := map[client.ObjectKey]*coordinationv1.Lease{}
 	for i := range leases.Items {
 		agents[client.ObjectKeyFromObject(&leases.Items[i])] = &leases.Items[i]
 	}
+	now := o.clock.Now()
 	issued := map[probe.Key]string{}
 	for i := range servers.Items {
 		c := &servers.Items[i]
 		issued[probe.Key{Namespace: c.Namespace, Name: c.Name}] = c.Status.Certificate.SHA256Fingerprint
-		s.object(kindServer, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
-		s.agent(kindServer, c, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}])
+		s.object(c, c.Status.Certificate, int64(c.Status.Revision))
+		s.agent(c, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
 	}
 	for i := range credentials.Items {
 		c := &credentials.Items[i]
-		s.object(kindCredential, c, c.Status.ObservedGeneration, c.Status.Certificate, int64(c.Status.Revision), c.Status.Conditions)
-		s.agent(kindCredential, c, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}])
+		s.object(c, c.Status.Certificate, int64(c.Status.Revision))
+		s.agent(c, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
 	}
 	for _, r := range o.probes() {
 		if r.LeafSHA256 != "" {
@@ -161,12 +158,10 @@ func truth(is bool) float64 {
 }
 
 // object tells what objects of all kinds have.
-func (s *scrape) object(
-	kind string, o client.Object, observed int64, c v1alpha1.CertificateStatus, revision int64, conditions []metav1.Condition,
-) {
-	labels := []string{kind, o.GetNamespace(), o.GetName()}
-	s.gauge(stale, truth(observed != o.GetGeneration()), labels...)
-	for _, c := range conditions {
+func (s *scrape) object(o v1alpha1.Object, c v1alpha1.CertificateStatus, revision int64) {
+	labels := []string{o.Kind(), o.GetNamespace(), o.GetName()}
+	s.gauge(stale, truth(*o.ObservedGeneration() != o.GetGeneration()), labels...)
+	for _, c := range *o.StatusConditions() {
 		if !slices.Contains(conditionTypes, c.Type) {
 			continue // it is not the operator's
 		}
@@ -185,11 +180,11 @@ func (s *scrape) object(
 	s.gauge(certificateRevision, float64(revision), labels...)
 }
 
-// agent tells when the agent that delivers an object has last been heard of, by the Lease of the object's name. Anybody can
-// write a Lease: it counts if it is of this very object.
-func (s *scrape) agent(kind string, o client.Object, l *coordinationv1.Lease) {
-	if l == nil || l.Spec.RenewTime == nil || !metav1.IsControlledBy(l, o) {
+// agent tells when the agent of the host that an object is delivered to last renewed the Lease of the object's name. Anybody
+// can write a Lease: it counts if it was made for this very object, and as it counts for a rotation.
+func (s *scrape) agent(o v1alpha1.Object, host string, l *coordinationv1.Lease, now time.Time) {
+	if l == nil || consumers.Unsealed(l.Annotations).UID != o.GetUID() {
 		return
 	}
-	s.time(agentReport, metav1.NewTime(l.Spec.RenewTime.Time), kind, o.GetNamespace(), o.GetName())
+	s.time(agentReport, metav1.NewTime(consumers.Renewed(l, host, now)), o.Kind(), o.GetNamespace(), o.GetName())
 }

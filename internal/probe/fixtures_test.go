@@ -49,7 +49,7 @@ func config(leaf pki.Leaf, clientCAs ...pki.CA) *tls.Config {
 	}
 }
 
-// subjects are the DER subjects of CAs as a Sighting has them.
+// subjects are the DER subjects of CAs as a Handshake has them.
 func subjects(cas ...pki.CA) [][]byte {
 	var out [][]byte
 	for _, ca := range cas {

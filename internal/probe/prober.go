@@ -10,40 +10,40 @@ import (
 )
 
 const (
-	// DefaultInterval is how often an address is looked at.
+	// DefaultInterval is how often an address is probed.
 	DefaultInterval = 30 * time.Second
-	// DefaultParallel is how many looks are in progress at most.
+	// DefaultParallel is how many attempts are in progress at most.
 	DefaultParallel = 32
 )
 
 // Key names a target. A types.NamespacedName converts to it.
 type Key struct{ Namespace, Name string }
 
-// Target is what to look at.
+// Target is what to probe.
 type Target struct {
 	Addresses  []string      // "host:port" of every replica, in any order; an address of several replicas tells nothing
-	ServerName string        // what to send as SNI; "": as Look does
-	Interval   time.Duration // from the beginning of one look at an address to that of the next; default: DefaultInterval
+	ServerName string        // what to send as SNI; "": as Dial does
+	Interval   time.Duration // from the beginning of one attempt at an address to that of the next; default: DefaultInterval
 }
 
 // Options are the settings of a Prober.
 type Options struct {
 	Clock clock.Clock // default: the system's
-	// Notify is called when looks have changed what Seen returns, but for At; Set and Remove by themselves do not
-	// call it. It may call the Prober, holds up the looks at one address while it blocks, and must return when ctx ends.
+	// Notify is called when attempts have changed what Observation returns, but for At; Set and Remove by themselves do not
+	// call it. It may call the Prober, holds up the attempts at one address while it blocks, and must return when ctx ends.
 	Notify   func(ctx context.Context, key Key)
-	Parallel int // bounds the looks in progress, over all targets; default: DefaultParallel
-	// Attempted is called after each look with why no handshake came about, nil where one did. It must not block.
+	Parallel int // bounds the attempts in progress, over all targets; default: DefaultParallel
+	// Attempted is called after each attempt with why no handshake came about, nil where one did. It must not block.
 	Attempted func(err error)
 }
 
-// Prober looks at targets at fixed intervals. What it has seen is in memory alone: after a restart it looks again.
+// Prober probes targets at fixed intervals. What it has observed is in memory alone: after a restart it probes again.
 type Prober struct {
 	clock     clock.Clock
 	notify    func(context.Context, Key)
 	attempted func(error)
-	look      func(ctx context.Context, address, serverName string) (Sighting, error)
-	slots     chan struct{} // holds one for each look in progress
+	dial      func(ctx context.Context, address, serverName string) (Handshake, error)
+	slots     chan struct{} // holds one for each attempt in progress
 	changed   chan struct{} // holds one while Start has to read targets again
 
 	mu      sync.Mutex
@@ -53,9 +53,9 @@ type Prober struct {
 // watched is a target from one change of it to the next.
 type watched struct {
 	Target
-	key   Key
-	looks map[string][]look // the last two at each address, the newest last
-	seen  Seen
+	key      Key
+	attempts map[string][]attempt // the last two at each address, the newest last
+	seen     Observation
 }
 
 // New makes a Prober; its Start runs it.
@@ -73,12 +73,12 @@ func New(o Options) *Prober {
 		o.Parallel = DefaultParallel
 	}
 	return &Prober{
-		clock: o.Clock, notify: o.Notify, attempted: o.Attempted, look: Look,
+		clock: o.Clock, notify: o.Notify, attempted: o.Attempted, dial: Dial,
 		slots: make(chan struct{}, o.Parallel), changed: make(chan struct{}, 1), targets: map[Key]*watched{},
 	}
 }
 
-// Set begins to look at a target. If it changes one, all that was seen of that is forgotten; if it
+// Set begins to probe a target. If it changes one, all that was observed of that is dropped; if it
 // changes nothing, nothing happens.
 func (p *Prober) Set(key Key, t Target) {
 	t.Addresses = slices.Compact(slices.Sorted(slices.Values(t.Addresses)))
@@ -90,7 +90,7 @@ func (p *Prober) Set(key Key, t Target) {
 	if old := p.targets[key]; old != nil && old.same(t) {
 		return
 	}
-	p.targets[key] = &watched{Target: t, key: key, looks: map[string][]look{}, seen: settle(t.Addresses, nil)}
+	p.targets[key] = &watched{Target: t, key: key, attempts: map[string][]attempt{}, seen: settle(t.Addresses, nil)}
 	p.wake()
 }
 
@@ -98,7 +98,7 @@ func (t Target) same(o Target) bool {
 	return slices.Equal(t.Addresses, o.Addresses) && t.ServerName == o.ServerName && t.Interval == o.Interval
 }
 
-// Remove ends the looks at a target.
+// Remove ends the attempts at a target.
 func (p *Prober) Remove(key Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,8 +106,8 @@ func (p *Prober) Remove(key Key) {
 	p.wake()
 }
 
-// Seen is what is known of a target; nothing is settled of one that is not set.
-func (p *Prober) Seen(key Key) Seen {
+// Observation is what is known of a target; nothing is settled of one that is not set.
+func (p *Prober) Observation(key Key) Observation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.targets[key]; w != nil {
@@ -124,20 +124,20 @@ func (p *Prober) wake() {
 	}
 }
 
-// Start looks until ctx ends, and returns when no look is in progress any more. It is called once.
+// Start probes until ctx ends, and returns when no attempt is in progress any more. It is called once.
 func (p *Prober) Start(ctx context.Context) error {
 	var watches sync.WaitGroup
 	defer watches.Wait()
 	stops := map[*watched]context.CancelFunc{}
 	for {
-		wanted := p.current()
+		targets := p.targetsNow()
 		for w, stop := range stops {
-			if !wanted[w] {
+			if !targets[w] {
 				stop()
 				delete(stops, w)
 			}
 		}
-		for w := range wanted {
+		for w := range targets {
 			if stops[w] != nil {
 				continue
 			}
@@ -155,7 +155,7 @@ func (p *Prober) Start(ctx context.Context) error {
 	}
 }
 
-func (p *Prober) current() map[*watched]bool {
+func (p *Prober) targetsNow() map[*watched]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := make(map[*watched]bool, len(p.targets))
@@ -165,7 +165,7 @@ func (p *Prober) current() map[*watched]bool {
 	return out
 }
 
-// watch looks at one address until ctx ends.
+// watch probes one address until ctx ends.
 func (p *Prober) watch(ctx context.Context, w *watched, address string) {
 	for {
 		select {
@@ -174,8 +174,8 @@ func (p *Prober) watch(ctx context.Context, w *watched, address string) {
 		case p.slots <- struct{}{}:
 		}
 		next := p.clock.NewTimer(w.Interval)
-		l := look{at: p.clock.Now().Round(0)} // without the monotonic reading
-		l.Sighting, l.err = p.look(ctx, address, w.ServerName)
+		l := attempt{at: p.clock.Now().Round(0)} // without the monotonic reading
+		l.Handshake, l.err = p.dial(ctx, address, w.ServerName)
 		<-p.slots
 		p.attempted(l.err)
 		if ctx.Err() == nil && p.record(w, address, l) {
@@ -190,19 +190,19 @@ func (p *Prober) watch(ctx context.Context, w *watched, address string) {
 	}
 }
 
-// record takes a look into account and says whether that changes what is seen. For a target that has been
+// record takes an attempt into account and says whether that changes what is observed. For a target that has been
 // changed since, it changes nothing: that is another watched.
-func (p *Prober) record(w *watched, address string, l look) bool {
+func (p *Prober) record(w *watched, address string, l attempt) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := append(w.looks[address], l)
-	w.looks[address] = last[max(0, len(last)-2):]
+	last := append(w.attempts[address], l)
+	w.attempts[address] = last[max(0, len(last)-2):]
 	before := w.seen
-	w.seen = settle(w.Addresses, w.looks)
+	w.seen = settle(w.Addresses, w.attempts)
 	return !w.seen.equal(before)
 }
 
-// Result is the last look at one address.
+// Result is the last attempt at one address.
 type Result struct {
 	Key
 	Address string
@@ -212,14 +212,14 @@ type Result struct {
 	LeafSHA256 string
 }
 
-// Results are the last looks at all addresses, in no order. An address that was not looked at yet has none.
+// Results are the last attempts at all addresses, in no order. An address that was not probed yet has none.
 func (p *Prober) Results() []Result {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []Result
 	for key, w := range p.targets {
-		for address, looks := range w.looks {
-			last := looks[len(looks)-1]
+		for address, attempts := range w.attempts {
+			last := attempts[len(attempts)-1]
 			out = append(out, Result{Key: key, Address: address, At: last.at, Problem: last.problem(), LeafSHA256: last.LeafSHA256})
 		}
 	}

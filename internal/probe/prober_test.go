@@ -18,24 +18,24 @@ var _ = Key(types.NamespacedName{}) // as callers will
 
 // TestSettlesAndNotifies follows one target through its life.
 func TestSettlesAndNotifies(t *testing.T) {
-	run(t, 0, func(w *world) {
+	run(t, 0, func(w *env) {
 		good, next := at(0, "leaf", "a"), at(0, "next", "a", "b")
 		w.reveals(good, one, two)
 		w.probe.Set(key, Target{Addresses: []string{two, one}})
-		w.expect(t, "before any look", false, "", []string{one + ": not seen twice in a row yet", two + ": not seen twice in a row yet"}, 0)
+		w.expect(t, "before any attempt", false, "", []string{one + ": not seen twice in a row yet", two + ": not seen twice in a row yet"}, 0)
 		w.after(time.Second)
-		w.expect(t, "after one look", false, "", []string{one + ": not seen twice in a row yet", two + ": not seen twice in a row yet"}, 0)
+		w.expect(t, "after one attempt", false, "", []string{one + ": not seen twice in a row yet", two + ": not seen twice in a row yet"}, 0)
 		w.after(28 * time.Second)
 		w.expect(t, "a second before the second", false, "", []string{one + ": not seen twice in a row yet", two + ": not seen twice in a row yet"}, 0)
 		w.after(time.Second)
-		w.expect(t, "after the second look at both", true, "leaf", nil, len([]string{"one still lacks its second look", "settled"}))
-		if got := w.probe.Seen(key).At; !got.Equal(w.began) {
-			t.Errorf("it rests on looks since %v, not %v", got, w.began)
+		w.expect(t, "after the second attempt at both", true, "leaf", nil, len([]string{"one still lacks its second attempt", "settled"}))
+		if got := w.probe.Observation(key).At; !got.Equal(w.began) {
+			t.Errorf("it rests on attempts since %v, not %v", got, w.began)
 		}
 		w.after(10 * time.Minute)
 		w.expect(t, "while nothing changes", true, "leaf", nil, 0)
-		if got, want := w.probe.Seen(key).At, w.began.Add(10*time.Minute); !got.Equal(want) {
-			t.Errorf("it rests on looks since %v, not %v", got, want)
+		if got, want := w.probe.Observation(key).At, w.began.Add(10*time.Minute); !got.Equal(want) {
+			t.Errorf("it rests on attempts since %v, not %v", got, want)
 		}
 		w.reveals(next, one)
 		w.after(30 * time.Second)
@@ -60,7 +60,7 @@ func TestSettlesAndNotifies(t *testing.T) {
 	})
 }
 
-// TestInterval is fixed, from beginning to beginning, however long looks take and whatever they see.
+// TestInterval is fixed, from beginning to beginning, however long attempts take and whatever they see.
 func TestInterval(t *testing.T) {
 	seconds := func(s ...int) []time.Duration {
 		var out []time.Duration
@@ -69,7 +69,7 @@ func TestInterval(t *testing.T) {
 		}
 		return out
 	}
-	run(t, 0, func(w *world) {
+	run(t, 0, func(w *env) {
 		w.reveals(at(0, "leaf", "a"), "good", "slow", "slower")
 		w.reveals(refused(0), "down")
 		w.slow(time.Second, "down")
@@ -81,17 +81,17 @@ func TestInterval(t *testing.T) {
 		defer w.mu.Unlock()
 		want := map[string][]time.Duration{
 			"good": seconds(0, 10, 20, 30, 40), "slow": seconds(0, 10, 20, 30, 40), "down": seconds(0, 10, 20, 30, 40),
-			"slower": seconds(0, 14, 28, 42), // a look is never begun before the one before it has ended
+			"slower": seconds(0, 14, 28, 42), // an attempt is never begun before the one before it has ended
 		}
-		if !reflect.DeepEqual(w.looks, want) {
-			t.Errorf("it looked at %v\nnot at %v", w.looks, want)
+		if !reflect.DeepEqual(w.attempts, want) {
+			t.Errorf("it probed at %v\nnot at %v", w.attempts, want)
 		}
 	})
 }
 
 // TestSetOfTheSame restarts and forgets nothing. Any change does.
 func TestSetOfTheSame(t *testing.T) {
-	run(t, 0, func(w *world) {
+	run(t, 0, func(w *env) {
 		w.reveals(at(0, "leaf", "a"), one, two, "10.0.0.3:6443")
 		original := Target{Addresses: []string{one, two}, ServerName: "k8s-master", Interval: time.Minute}
 		w.probe.Set(key, original)
@@ -107,7 +107,7 @@ func TestSetOfTheSame(t *testing.T) {
 			w.expect(t, name, true, "leaf", nil, 0)
 		}
 		if made, _ := w.count(one); made != 2 {
-			t.Errorf("there were %d looks in the first 90 s, not 2", made)
+			t.Errorf("there were %d attempts in the first 90 s, not 2", made)
 		}
 		for name, other := range map[string]Target{
 			"an address more": {Addresses: []string{one, two, "10.0.0.3:6443"}, ServerName: "k8s-master", Interval: time.Minute},
@@ -118,11 +118,11 @@ func TestSetOfTheSame(t *testing.T) {
 			w.probe.Set(key, original)
 			w.after(2 * time.Minute)
 			w.probe.Set(key, other)
-			if got := w.probe.Seen(key); got.Settled || len(got.Problems) != len(other.Addresses) {
+			if got := w.probe.Observation(key); got.Settled || len(got.Problems) != len(other.Addresses) {
 				t.Errorf("%s: it remembers %+v", name, got)
 			}
 			w.after(2 * other.Interval)
-			if !w.probe.Seen(key).Settled {
+			if !w.probe.Observation(key).Settled {
 				t.Errorf("%s: it does not settle again", name)
 			}
 		}
@@ -131,39 +131,39 @@ func TestSetOfTheSame(t *testing.T) {
 
 // TestDefaultInterval takes part in the comparison of targets.
 func TestDefaultInterval(t *testing.T) {
-	run(t, 0, func(w *world) {
+	run(t, 0, func(w *env) {
 		w.reveals(at(0, "leaf", "a"), one)
 		w.probe.Set(key, Target{Addresses: []string{one}})
 		w.after(DefaultInterval)
 		w.probe.Set(key, Target{Addresses: []string{one}, Interval: DefaultInterval})
-		w.expect(t, "after two looks", true, "leaf", nil, 1)
+		w.expect(t, "after two attempts", true, "leaf", nil, 1)
 	})
 }
 
-// TestLateLook does not count for a target that has changed since it began: the address may be another
+// TestLateAttempt does not count for a target that has changed since it began: the address may be another
 // machine's by now.
-func TestLateLook(t *testing.T) {
-	run(t, 0, func(w *world) {
-		w.probe.look = func(_ context.Context, _, serverName string) (Sighting, error) {
+func TestLateAttempt(t *testing.T) {
+	run(t, 0, func(w *env) {
+		w.probe.dial = func(_ context.Context, _, serverName string) (Handshake, error) {
 			if serverName == "" {
 				time.Sleep(3 * time.Second) // and it does not hear that it is to end
-				return at(0, "old", "a").Sighting, nil
+				return at(0, "old", "a").Handshake, nil
 			}
-			return at(0, "new", "a").Sighting, nil
+			return at(0, "new", "a").Handshake, nil
 		}
 		w.probe.Set(key, Target{Addresses: []string{one}, Interval: time.Second})
 		w.after(time.Second)
 		w.probe.Set(key, Target{Addresses: []string{one}, ServerName: "k8s-master", Interval: 2 * time.Second})
 		w.after(time.Second)
-		w.expect(t, "one look", false, "", []string{one + ": not seen twice in a row yet"}, 0)
-		w.after(time.Second) // now the old look ends, and the second one of the new target is made
-		w.expect(t, "two looks", true, "new", nil, 1)
+		w.expect(t, "one attempt", false, "", []string{one + ": not seen twice in a row yet"}, 0)
+		w.after(time.Second) // now the old attempt ends, and the second one of the new target is made
+		w.expect(t, "two attempts", true, "new", nil, 1)
 	})
 }
 
-// TestRemove ends the looks, one in progress too, and what was seen.
+// TestRemove ends the attempts, one in progress too, and what was seen.
 func TestRemove(t *testing.T) {
-	run(t, 0, func(w *world) {
+	run(t, 0, func(w *env) {
 		other := Key{Namespace: "prod", Name: "other"}
 		w.reveals(at(0, "leaf", "a"), one, two)
 		w.probe.Set(key, Target{Addresses: []string{one}})
@@ -172,26 +172,26 @@ func TestRemove(t *testing.T) {
 		w.slow(time.Hour, one)
 		w.after(40 * time.Second)
 		if _, inProgress := w.count(one); inProgress != 1 {
-			t.Fatalf("%d looks are in progress", inProgress)
+			t.Fatalf("%d attempts are in progress", inProgress)
 		}
 		w.probe.Remove(key)
 		w.probe.Remove(Key{Name: "nobody's"})
-		w.expect(t, "at once", false, "", []string{"there is no address to look at"}, 2)
+		w.expect(t, "at once", false, "", []string{"there is no address to probe"}, 2)
 		w.after(time.Hour)
 		if made, inProgress := w.count(one); made != 3 || inProgress != 0 {
-			t.Errorf("%d looks were made, %d are in progress", made, inProgress)
+			t.Errorf("%d attempts were made, %d are in progress", made, inProgress)
 		}
-		w.expect(t, "later", false, "", []string{"there is no address to look at"}, 0)
-		if made, _ := w.count(two); !w.probe.Seen(other).Settled || made < 100 {
+		w.expect(t, "later", false, "", []string{"there is no address to probe"}, 0)
+		if made, _ := w.count(two); !w.probe.Observation(other).Settled || made < 100 {
 			t.Error("the other target has been disturbed")
 		}
 	})
 }
 
-// TestParallel bounds the looks in progress over all targets, and still makes every look in its turn.
+// TestParallel bounds the attempts in progress over all targets, and still makes every attempt in its turn.
 func TestParallel(t *testing.T) {
 	const targets, parallel = 20, 3
-	run(t, parallel, func(w *world) {
+	run(t, parallel, func(w *env) {
 		var addresses []string
 		for i := range targets {
 			address := fmt.Sprintf("10.0.0.%d:6443", i)
@@ -204,24 +204,24 @@ func TestParallel(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.atMost != parallel {
-			t.Errorf("%d looks were in progress at a time, not %d", w.atMost, parallel)
+			t.Errorf("%d attempts were in progress at a time, not %d", w.atMost, parallel)
 		}
 		total, perRound := 0, 2*targets
 		for _, a := range addresses {
-			total += len(w.looks[a])
-			if got, want := len(w.looks[a]), int(5*time.Minute/Timeout)*parallel/perRound; got < want-1 || got > want+1 {
-				t.Errorf("%s was looked at %d times, not %d", a, got, want)
+			total += len(w.attempts[a])
+			if got, want := len(w.attempts[a]), int(5*time.Minute/Timeout)*parallel/perRound; got < want-1 || got > want+1 {
+				t.Errorf("%s was probed %d times, not %d", a, got, want)
 			}
 		}
 		if got, want := total, int(5*time.Minute/Timeout)*parallel; got < want-parallel {
-			t.Errorf("%d looks were made where there was room for %d", got, want)
+			t.Errorf("%d attempts were made where there was room for %d", got, want)
 		}
 	})
 }
 
 // TestBlockedNotification holds up one address and nobody else.
 func TestBlockedNotification(t *testing.T) {
-	run(t, 1, func(w *world) {
+	run(t, 1, func(w *env) {
 		w.probe.notify = func(ctx context.Context, k Key) {
 			if k == key {
 				<-ctx.Done()
@@ -233,15 +233,15 @@ func TestBlockedNotification(t *testing.T) {
 		w.after(time.Minute)
 		w.probe.Set(other, Target{Addresses: []string{two}})
 		w.after(time.Minute)
-		if !w.probe.Seen(other).Settled {
-			t.Errorf("it sees %+v", w.probe.Seen(other))
+		if !w.probe.Observation(other).Settled {
+			t.Errorf("it sees %+v", w.probe.Observation(other))
 		}
 	})
 }
 
-// TestStop ends looks in progress and looks that wait for their turn, and none of them is taken for a failure.
+// TestStop ends attempts in progress and attempts that wait for their turn, and none of them is taken for a failure.
 func TestStop(t *testing.T) {
-	run(t, 1, func(w *world) {
+	run(t, 1, func(w *env) {
 		w.reveals(at(0, "leaf", "a"), one, two)
 		w.probe.Set(key, Target{Addresses: []string{one, two}})
 		w.after(31 * time.Second)
@@ -252,7 +252,7 @@ func TestStop(t *testing.T) {
 		<-w.stopped
 		w.expect(t, "after the end", true, "leaf", nil, 0)
 		if _, inProgress := w.count(one); inProgress != 0 {
-			t.Errorf("%d looks are in progress", inProgress)
+			t.Errorf("%d attempts are in progress", inProgress)
 		}
 	})
 }
@@ -261,7 +261,7 @@ func TestStop(t *testing.T) {
 func TestSetBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Options{})
-		p.look = func(context.Context, string, string) (Sighting, error) { return at(0, "leaf", "a").Sighting, nil }
+		p.dial = func(context.Context, string, string) (Handshake, error) { return at(0, "leaf", "a").Handshake, nil }
 		p.Set(key, Target{Addresses: []string{one}})
 		p.Set(Key{Name: "removed"}, Target{Addresses: []string{two}})
 		p.Remove(Key{Name: "removed"})
@@ -270,7 +270,7 @@ func TestSetBeforeStart(t *testing.T) {
 		if err := p.Start(ctx); err != nil {
 			t.Error(err)
 		}
-		if got := p.Seen(key); !got.Settled {
+		if got := p.Observation(key); !got.Settled {
 			t.Errorf("it sees %+v", got)
 		}
 	})
@@ -285,11 +285,11 @@ func TestAllAtOnce(t *testing.T) {
 		defer mu.Unlock()
 		notified[k]++
 	}})
-	p.look = func(_ context.Context, address, _ string) (Sighting, error) {
+	p.dial = func(_ context.Context, address, _ string) (Handshake, error) {
 		if address == "down" {
-			return Sighting{}, errors.New("connection refused")
+			return Handshake{}, errors.New("connection refused")
 		}
-		return at(0, "leaf", "a").Sighting, nil
+		return at(0, "leaf", "a").Handshake, nil
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error)
@@ -303,7 +303,7 @@ func TestAllAtOnce(t *testing.T) {
 		callers.Go(func() {
 			for n := range 200 {
 				p.Set(k, Target{Addresses: []string{one, "down"}[:1+n%2], Interval: time.Millisecond})
-				p.Seen(k)
+				p.Observation(k)
 				p.Remove(k)
 			}
 			p.Set(k, final)
@@ -311,7 +311,7 @@ func TestAllAtOnce(t *testing.T) {
 	}
 	callers.Wait()
 	for len(want) > 0 {
-		maps.DeleteFunc(want, func(k Key, _ bool) bool { return p.Seen(k).Settled })
+		maps.DeleteFunc(want, func(k Key, _ bool) bool { return p.Observation(k).Settled })
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
@@ -323,7 +323,7 @@ func TestAllAtOnce(t *testing.T) {
 		if notified[k] == 0 {
 			t.Errorf("nobody was notified of %v", k)
 		}
-		if at := p.Seen(k).At; at != at.Round(0) {
+		if at := p.Observation(k).At; at != at.Round(0) {
 			t.Errorf("%v is not by the wall clock alone, as times in objects are", at)
 		}
 	}

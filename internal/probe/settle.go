@@ -9,16 +9,16 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// Seen is what the addresses of a target show together.
+// Observation is what the addresses of a target show together.
 //
-// It is settled while the last two looks at every address all show the same certificate and the same
+// It is settled while the last two attempts at every address all show the same certificate and the same
 // client CAs. Until then it says nothing but its Problems: a missing answer is neither a yes nor a no.
-type Seen struct {
+type Observation struct {
 	Settled    bool
 	LeafSHA256 string   // "" unless settled
 	ClientCAs  [][]byte // DER subjects, sorted, each once; nil unless settled; not to be changed
-	// At is when the oldest of the looks that this rests on began: what was delivered before it would have been
-	// seen. Zero unless settled. It advances with each look.
+	// At is when the oldest of the attempts that this rests on began: what was delivered before it would have been
+	// seen. Zero unless settled. It advances with each attempt.
 	At time.Time
 	// Problems say for each address why this is not settled, as in "10.1.10.238:6443: connection refused",
 	// in the order of addresses. They hold neither clocks nor counters. Empty when settled, and only then.
@@ -27,7 +27,7 @@ type Seen struct {
 	Differs Difference
 }
 
-// Difference is what two looks do not agree on.
+// Difference is what two attempts do not agree on.
 type Difference string
 
 // The differences. Of two, the certificate counts: without it nobody knows whose client CAs these are.
@@ -37,33 +37,33 @@ const (
 )
 
 // Serves says whether every address serves this very certificate.
-func (s Seen) Serves(leaf *x509.Certificate) bool {
+func (s Observation) Serves(leaf *x509.Certificate) bool {
 	return s.Settled && s.LeafSHA256 == pki.FingerprintOf(leaf)
 }
 
 // Trusts says whether every address accepts the clients of a CA.
 //
-// A handshake names CAs by subject alone: a CA with the same subject and another key looks the same, and
+// A handshake names CAs by subject alone: a CA with the same subject and another key attempts the same, and
 // kube-apiserver's one list does not say which of its CAs verifies clients and which the front proxy.
 // Whoever stands in between can answer in the API server's place, but not with its certificate: where that
 // matters, ask Serves too.
-func (s Seen) Trusts(ca *x509.Certificate) bool {
+func (s Observation) Trusts(ca *x509.Certificate) bool {
 	return s.Settled && Contains(s.ClientCAs, ca)
 }
 
 // Dropped says whether no address names a CA any more. It is not the opposite of Trusts: while nothing is
 // settled, both are false. The same limits hold.
-func (s Seen) Dropped(ca *x509.Certificate) bool {
+func (s Observation) Dropped(ca *x509.Certificate) bool {
 	return s.Settled && !Contains(s.ClientCAs, ca)
 }
 
-// Since is what has been seen after t: not settled if it rests on a look that began before. t may
+// Since is what has been seen after t: not settled if it rests on an attempt that began before. t may
 // have been rounded down to the second, as times in objects are.
 //
 // At advances without a notification, so a caller that this keeps waiting comes back after two intervals.
-func (s Seen) Since(t time.Time) Seen {
+func (s Observation) Since(t time.Time) Observation {
 	if s.Settled && !s.At.Truncate(time.Second).After(t) {
-		return Seen{Problems: []string{"not every address has been seen twice since then"}}
+		return Observation{Problems: []string{"not every address has been seen twice since then"}}
 	}
 	return s
 }
@@ -74,29 +74,29 @@ func Contains(subjects [][]byte, cert *x509.Certificate) bool {
 }
 
 // equal compares all but At.
-func (s Seen) equal(o Seen) bool {
+func (s Observation) equal(o Observation) bool {
 	return s.Settled == o.Settled && s.LeafSHA256 == o.LeafSHA256 && slices.EqualFunc(s.ClientCAs, o.ClientCAs, bytes.Equal) &&
 		slices.Equal(s.Problems, o.Problems)
 }
 
-// look is one look at one address.
-type look struct {
+// attempt is one attempt at one address.
+type attempt struct {
 	at time.Time // when it began, by the wall clock
-	Sighting
+	Handshake
 	err error
 }
 
-// settle draws the conclusion from the last looks at each address, the newest last. Two are needed.
-func settle(addresses []string, looks map[string][]look) Seen {
+// settle draws the conclusion from the last attempts at each address, the newest last. Two are needed.
+func settle(addresses []string, attempts map[string][]attempt) Observation {
 	if len(addresses) == 0 {
-		return Seen{Problems: []string{"there is no address to look at"}}
+		return Observation{Problems: []string{"there is no address to probe"}}
 	}
-	var out Seen
+	var out Observation
 	var first string // the address that the others have to agree with
-	var reference look
+	var reference attempt
 	unanswered := false
 	for _, address := range addresses {
-		last := looks[address]
+		last := attempts[address]
 		problem, differs := unsettled(last)
 		if problem == "" && first == "" {
 			first, reference = address, last[0]
@@ -122,14 +122,14 @@ func settle(addresses []string, looks map[string][]look) Seen {
 		if unanswered {
 			out.Differs = ""
 		}
-		return Seen{Problems: out.Problems, Differs: out.Differs}
+		return Observation{Problems: out.Problems, Differs: out.Differs}
 	}
 	out.Settled, out.LeafSHA256, out.ClientCAs = true, reference.LeafSHA256, reference.ClientCAs
 	return out
 }
 
-// unsettled says why the looks at one address prove nothing yet, "" if they do.
-func unsettled(last []look) (string, Difference) {
+// unsettled says why the attempts at one address prove nothing yet, "" if they do.
+func unsettled(last []attempt) (string, Difference) {
 	if len(last) == 0 {
 		return "not seen twice in a row yet", ""
 	}
@@ -142,9 +142,9 @@ func unsettled(last []look) (string, Difference) {
 	return difference(last[0], last[1], "its certificate has just changed", "its client CAs have just changed")
 }
 
-// problem says why a look proves nothing by itself. A server that names no client CA accepts no client, or
+// problem says why an attempt proves nothing by itself. A server that names no client CA accepts no client, or
 // isn't the API server.
-func (l look) problem() string {
+func (l attempt) problem() string {
 	switch {
 	case l.err != nil:
 		return l.err.Error()
@@ -157,8 +157,8 @@ func (l look) problem() string {
 	}
 }
 
-// difference is what two looks do not agree on, with the text for it; "" if they agree.
-func difference(a, b look, leaf, cas string) (string, Difference) {
+// difference is what two attempts do not agree on, with the text for it; "" if they agree.
+func difference(a, b attempt, leaf, cas string) (string, Difference) {
 	switch {
 	case a.LeafSHA256 != b.LeafSHA256:
 		return leaf, DifferentLeaf

@@ -15,20 +15,20 @@ import (
 
 var start = time.Date(2026, 3, 14, 15, 9, 26, 535_897_932, time.UTC)
 
-// at is a look that began some seconds after the start and saw a certificate and CAs.
-func at(second int, leaf string, cas ...string) look {
-	l := look{at: start.Add(time.Duration(second) * time.Second), Sighting: Sighting{LeafSHA256: leaf, Requested: true}}
+// at is an attempt that began some seconds after the start and saw a certificate and CAs.
+func at(second int, leaf string, cas ...string) attempt {
+	l := attempt{at: start.Add(time.Duration(second) * time.Second), Handshake: Handshake{LeafSHA256: leaf, Requested: true}}
 	for _, ca := range cas {
 		l.ClientCAs = append(l.ClientCAs, []byte(ca))
 	}
 	return l
 }
 
-func refused(second int) look {
-	return look{at: start.Add(time.Duration(second) * time.Second), err: errors.New("connection refused")}
+func refused(second int) attempt {
+	return attempt{at: start.Add(time.Duration(second) * time.Second), err: errors.New("connection refused")}
 }
 
-func unasked(second int) look {
+func unasked(second int) attempt {
 	l := at(second, "leaf")
 	l.Requested = false
 	return l
@@ -40,64 +40,64 @@ const (
 )
 
 func TestSettle(t *testing.T) {
-	settled := func(at int, cas ...string) Seen {
-		s := Seen{Settled: true, LeafSHA256: "leaf", At: start.Add(time.Duration(at) * time.Second)}
+	settled := func(at int, cas ...string) Observation {
+		s := Observation{Settled: true, LeafSHA256: "leaf", At: start.Add(time.Duration(at) * time.Second)}
 		for _, ca := range cas {
 			s.ClientCAs = append(s.ClientCAs, []byte(ca))
 		}
 		return s
 	}
-	problems := func(p ...string) Seen { return Seen{Problems: p} }
-	differs := func(d Difference, p string) Seen { return Seen{Problems: []string{p}, Differs: d} }
-	good := []look{at(0, "leaf", "a"), at(30, "leaf", "a")}
+	problems := func(p ...string) Observation { return Observation{Problems: p} }
+	differs := func(d Difference, p string) Observation { return Observation{Problems: []string{p}, Differs: d} }
+	good := []attempt{at(0, "leaf", "a"), at(30, "leaf", "a")}
 	for name, row := range map[string]struct {
-		one, two []look // no looks at two at all: it is not an address
-		want     Seen
+		one, two []attempt // no attempts at two at all: it is not an address
+		want     Observation
 	}{
 		"never":                    {nil, nil, problems(one + ": not seen twice in a row yet")},
 		"once":                     {good[:1], nil, problems(one + ": not seen twice in a row yet")},
 		"twice":                    {good, nil, settled(0, "a")},
-		"refused":                  {[]look{refused(0)}, nil, problems(one + ": connection refused")},
-		"refused now":              {[]look{at(0, "leaf", "a"), refused(30)}, nil, problems(one + ": connection refused")},
-		"refused before":           {[]look{refused(0), at(30, "leaf", "a")}, nil, problems(one + ": not seen twice in a row yet")},
-		"refused twice":            {[]look{refused(0), refused(30)}, nil, problems(one + ": connection refused")},
-		"not asked":                {[]look{unasked(0), unasked(30)}, nil, problems(one + ": it asks for no client certificate")},
-		"not asked before":         {[]look{unasked(0), at(30, "leaf", "a")}, nil, problems(one + ": not seen twice in a row yet")},
-		"no CA named":              {[]look{at(0, "leaf"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
-		"no CA named any more":     {[]look{at(0, "leaf", "a"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
-		"certificate just now":     {[]look{at(0, "old", "a"), at(30, "leaf", "a")}, nil, differs(DifferentLeaf, one+": its certificate has just changed")},
-		"a CA more just now":       {[]look{at(0, "leaf", "a"), at(30, "leaf", "a", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
-		"a CA less just now":       {[]look{at(0, "leaf", "a", "b"), at(30, "leaf", "a")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
-		"another CA just now":      {[]look{at(0, "leaf", "a"), at(30, "leaf", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
+		"refused":                  {[]attempt{refused(0)}, nil, problems(one + ": connection refused")},
+		"refused now":              {[]attempt{at(0, "leaf", "a"), refused(30)}, nil, problems(one + ": connection refused")},
+		"refused before":           {[]attempt{refused(0), at(30, "leaf", "a")}, nil, problems(one + ": not seen twice in a row yet")},
+		"refused twice":            {[]attempt{refused(0), refused(30)}, nil, problems(one + ": connection refused")},
+		"not asked":                {[]attempt{unasked(0), unasked(30)}, nil, problems(one + ": it asks for no client certificate")},
+		"not asked before":         {[]attempt{unasked(0), at(30, "leaf", "a")}, nil, problems(one + ": not seen twice in a row yet")},
+		"no CA named":              {[]attempt{at(0, "leaf"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
+		"no CA named any more":     {[]attempt{at(0, "leaf", "a"), at(30, "leaf")}, nil, problems(one + ": it names no client CA")},
+		"certificate just now":     {[]attempt{at(0, "old", "a"), at(30, "leaf", "a")}, nil, differs(DifferentLeaf, one+": its certificate has just changed")},
+		"a CA more just now":       {[]attempt{at(0, "leaf", "a"), at(30, "leaf", "a", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
+		"a CA less just now":       {[]attempt{at(0, "leaf", "a", "b"), at(30, "leaf", "a")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
+		"another CA just now":      {[]attempt{at(0, "leaf", "a"), at(30, "leaf", "b")}, nil, differs(DifferentClientCAs, one+": its client CAs have just changed")},
 		"two agree":                {good, good, settled(0, "a")},
-		"two agree, one is newer":  {[]look{at(9, "leaf", "a"), at(39, "leaf", "a")}, []look{at(7, "leaf", "a"), at(37, "leaf", "a")}, settled(7, "a")},
-		"the clock was set back":   {[]look{at(9, "leaf", "a"), at(3, "leaf", "a")}, nil, settled(3, "a")},
+		"two agree, one is newer":  {[]attempt{at(9, "leaf", "a"), at(39, "leaf", "a")}, []attempt{at(7, "leaf", "a"), at(37, "leaf", "a")}, settled(7, "a")},
+		"the clock was set back":   {[]attempt{at(9, "leaf", "a"), at(3, "leaf", "a")}, nil, settled(3, "a")},
 		"the other was seen once":  {good, good[:1], problems(two + ": not seen twice in a row yet")},
-		"the other is down":        {good, []look{refused(0), refused(30)}, problems(two + ": connection refused")},
-		"the other was never seen": {good, []look{}, problems(two + ": not seen twice in a row yet")},
+		"the other is down":        {good, []attempt{refused(0), refused(30)}, problems(two + ": connection refused")},
+		"the other was never seen": {good, []attempt{}, problems(two + ": not seen twice in a row yet")},
 		"the other lags, certificate": {
-			good, []look{at(0, "old", "a"), at(30, "old", "a")}, differs(DifferentLeaf, two+": serves another certificate than "+one),
+			good, []attempt{at(0, "old", "a"), at(30, "old", "a")}, differs(DifferentLeaf, two+": serves another certificate than "+one),
 		},
 		"the other lags, CAs": {
-			good, []look{at(0, "leaf", "a", "b"), at(30, "leaf", "a", "b")}, differs(DifferentClientCAs, two+": names other client CAs than "+one),
+			good, []attempt{at(0, "leaf", "a", "b"), at(30, "leaf", "a", "b")}, differs(DifferentClientCAs, two+": names other client CAs than "+one),
 		},
 		"the other is just changing": {
-			good, []look{at(0, "leaf", "b"), at(30, "leaf", "a")}, differs(DifferentClientCAs, two+": its client CAs have just changed"),
+			good, []attempt{at(0, "leaf", "b"), at(30, "leaf", "a")}, differs(DifferentClientCAs, two+": its client CAs have just changed"),
 		},
 		"one lags, the other has another certificate": {
-			[]look{at(0, "leaf", "b"), at(30, "leaf", "a")}, []look{at(0, "leaf", "a"), at(30, "old", "a")},
-			Seen{Problems: []string{one + ": its client CAs have just changed", two + ": its certificate has just changed"}, Differs: DifferentLeaf},
+			[]attempt{at(0, "leaf", "b"), at(30, "leaf", "a")}, []attempt{at(0, "leaf", "a"), at(30, "old", "a")},
+			Observation{Problems: []string{one + ": its client CAs have just changed", two + ": its certificate has just changed"}, Differs: DifferentLeaf},
 		},
 		"both have their own": {
-			[]look{refused(0)}, good[:1], problems(one+": connection refused", two+": not seen twice in a row yet"),
+			[]attempt{refused(0)}, good[:1], problems(one+": connection refused", two+": not seen twice in a row yet"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			addresses, looks := []string{one}, map[string][]look{one: row.one}
+			addresses, attempts := []string{one}, map[string][]attempt{one: row.one}
 			if row.two != nil {
-				addresses, looks[two] = append(addresses, two), row.two
+				addresses, attempts[two] = append(addresses, two), row.two
 			}
-			if got := settle(addresses, looks); !reflect.DeepEqual(got, row.want) {
+			if got := settle(addresses, attempts); !reflect.DeepEqual(got, row.want) {
 				t.Errorf("it concludes %+v\nnot %+v", got, row.want)
 			}
 		})
@@ -107,33 +107,33 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestSettleProperties holds for any looks: they settle exactly if all of them show the same, and there
+// TestSettleProperties holds for any attempts: they settle exactly if all of them show the same, and there
 // are problems exactly if they don't.
 func TestSettleProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var addresses []string
-		looks := map[string][]look{}
-		all := []look{}
+		attempts := map[string][]attempt{}
+		all := []attempt{}
 		enough := true
 		for i := range rapid.IntRange(1, 3).Draw(t, "addresses") {
 			address := fmt.Sprintf("10.0.0.%d:6443", i)
 			addresses = append(addresses, address)
-			for range rapid.SampledFrom([]int{0, 1, 2, 2, 2, 2}).Draw(t, "looks") {
+			for range rapid.SampledFrom([]int{0, 1, 2, 2, 2, 2}).Draw(t, "attempts") {
 				second := rapid.IntRange(0, 60).Draw(t, "second")
-				looks[address] = append(looks[address], rapid.SampledFrom([]look{
+				attempts[address] = append(attempts[address], rapid.SampledFrom([]attempt{
 					at(second, "leaf", "a"), at(second, "leaf", "a"), at(second, "leaf", "a"), at(second, "leaf", "a"),
 					at(second, "leaf", "a", "b"), at(second, "old", "a"), at(second, "leaf"), refused(second), unasked(second),
-				}).Draw(t, "look"))
+				}).Draw(t, "attempt"))
 			}
-			enough = enough && len(looks[address]) == 2
-			all = append(all, looks[address]...)
+			enough = enough && len(attempts[address]) == 2
+			all = append(all, attempts[address]...)
 		}
-		want := enough && len(all[0].ClientCAs) > 0 && !slices.ContainsFunc(all, func(l look) bool {
-			return !reflect.DeepEqual(l.Sighting, all[0].Sighting) || l.err != nil || !l.Requested
+		want := enough && len(all[0].ClientCAs) > 0 && !slices.ContainsFunc(all, func(l attempt) bool {
+			return !reflect.DeepEqual(l.Handshake, all[0].Handshake) || l.err != nil || !l.Requested
 		})
-		got := settle(addresses, looks)
+		got := settle(addresses, attempts)
 		if got.Settled != want || got.Settled == (len(got.Problems) > 0) {
-			t.Fatalf("of %+v it concludes %+v", looks, got)
+			t.Fatalf("of %+v it concludes %+v", attempts, got)
 		}
 		if !got.Settled {
 			if got.LeafSHA256 != "" || got.ClientCAs != nil || !got.At.IsZero() {
@@ -143,7 +143,7 @@ func TestSettleProperties(t *testing.T) {
 		}
 		for _, l := range all {
 			if l.at.Before(got.At) {
-				t.Fatalf("%v is not when the oldest look began: %+v", got.At, looks)
+				t.Fatalf("%v is not when the oldest attempt began: %+v", got.At, attempts)
 			}
 		}
 	})
@@ -153,7 +153,7 @@ func TestSettleProperties(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	ca, next, namesake := newCA(t, "k8s-ca"), newCA(t, "k8s-ca g2"), newCA(t, "k8s-ca")
 	leaf, other := newLeaf(t, ca, ecdsa256), newLeaf(t, ca, ecdsa256)
-	seen := Seen{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(ca), At: start}
+	seen := Observation{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(ca), At: start}
 	unsettled := seen
 	unsettled.Settled = false
 	for _, row := range []struct {
@@ -185,7 +185,7 @@ func TestAnswers(t *testing.T) {
 // TestSince has the boundaries: a time in an object may be up to a second too early.
 func TestSince(t *testing.T) {
 	whole := start.Truncate(time.Second)
-	seen := Seen{Settled: true, LeafSHA256: "leaf", At: start}
+	seen := Observation{Settled: true, LeafSHA256: "leaf", At: start}
 	for name, row := range map[string]struct {
 		since time.Time
 		want  bool
@@ -201,7 +201,7 @@ func TestSince(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	waiting := Seen{Problems: []string{one + ": connection refused"}}
+	waiting := Observation{Problems: []string{one + ": connection refused"}}
 	if got := waiting.Since(start.Add(-time.Hour)); !reflect.DeepEqual(got, waiting) {
 		t.Errorf("it hides why nothing is settled: %+v", got)
 	}

@@ -12,7 +12,7 @@ import (
 
 // Frame is the progress as a terminal shows it, line by line.
 func (w *Watch) Frame(now time.Time, s status.Style) []string {
-	out := []string{s.Painted(status.Bold, w.name()) + ": " + w.heading(now), ""}
+	out := []string{s.Colored(status.Bold, w.name()) + ": " + w.heading(now), ""}
 	wrapped := func(first, indent, text string) {
 		out = append(out, strings.Split(s.Wrapped(first, indent, text), "\n")...)
 	}
@@ -33,7 +33,7 @@ func (w *Watch) Frame(now time.Time, s status.Style) []string {
 		wrapped("  ", "  ", text)
 	}
 	for _, a := range w.Alerts() {
-		wrapped("  "+s.Painted(status.Red, "!")+" ", "    ", a)
+		wrapped("  "+s.Colored(status.Red, "!")+" ", "    ", a)
 	}
 	return out
 }
@@ -41,9 +41,9 @@ func (w *Watch) Frame(now time.Time, s status.Style) []string {
 // stepLine is one phase.
 func stepLine(r timeline.Rotation, step timeline.Step, s status.Style) string {
 	mark, paint := marksOf(step.State)
-	line := fmt.Sprintf("  %s %-18s", s.Painted(paint, mark), step.Phase)
+	line := fmt.Sprintf("  %s %-18s", s.Colored(paint, mark), step.Phase)
 	if step.Took >= 0 {
-		line += fmt.Sprintf(" %-8s", status.Span(step.Took))
+		line += fmt.Sprintf(" %-8s", status.HumanDuration(step.Took))
 	}
 	switch {
 	case step.State == v1alpha1.PhaseActive && r.Counted:
@@ -58,8 +58,8 @@ func stepLine(r timeline.Rotation, step timeline.Step, s status.Style) string {
 // is not among it, since that changes all the time.
 func (w *Watch) Lines() []string {
 	line := w.name() + ": "
-	if r, ok := timeline.UnderWay(time.Time{}, w.seen.CA, w.seen.Consumers); ok {
-		line += fmt.Sprintf("%s, %s", w.seen.CA.Status.Rotation.Phase, r.Title())
+	if r, ok := timeline.UnderWay(time.Time{}, w.snapshot.CA, w.snapshot.Consumers); ok {
+		line += fmt.Sprintf("%s, %s", w.snapshot.CA.Status.Rotation.Phase, r.Title())
 		if r.Counted {
 			line += fmt.Sprintf(", %d/%d acknowledged", r.Acknowledged, r.Required)
 		}
@@ -73,26 +73,26 @@ func (w *Watch) Lines() []string {
 }
 
 func (w *Watch) name() string {
-	return fmt.Sprintf("ClusterCA/%s in %s", w.seen.CA.Name, w.seen.CA.Namespace)
+	return fmt.Sprintf("ClusterCA/%s in %s", w.snapshot.CA.Name, w.snapshot.CA.Namespace)
 }
 
 // heading is one line on how it stands.
 func (w *Watch) heading(now time.Time) string {
 	r, known := w.rotation(now)
-	active := activeOf(w.seen.CA).Number
+	active := activeOf(w.snapshot.CA).Number
 	switch outcome := w.outcome(); {
-	case outcome == Stuck:
+	case outcome == Stalled:
 		return "it cannot begin before something is changed"
 	case known && r.Over():
-		return r.Outcome() + ", after " + status.Span(r.Took(now))
+		return r.Outcome() + ", after " + status.HumanDuration(r.Took(now))
 	case known:
-		return r.Title() + ", for " + status.Span(r.Took(now))
+		return r.Title() + ", for " + status.HumanDuration(r.Took(now))
 	case outcome == Completed:
 		return fmt.Sprintf("completed: generation %d signs and is trusted alone", active)
 	case outcome == RolledBack:
 		return fmt.Sprintf("rolled back: generation %d signs as before", active)
-	case w.want != "" && !w.asked:
-		return fmt.Sprintf("waiting until spec.rotation.trigger is %q", w.want)
+	case w.trigger != "" && !w.asked:
+		return fmt.Sprintf("waiting until spec.rotation.trigger is %q", w.trigger)
 	case w.restoring() != "":
 		return w.restoring()
 	case w.asked && w.current():

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/status"
 	"clusterpki.io/operator/internal/timeline"
 )
@@ -22,7 +23,7 @@ type Plan struct {
 	Least time.Duration
 	// Manual are those whose acknowledgment a person has to state.
 	Manual []string
-	// Probed are those that the operator also looks at.
+	// Probed are those that the operator also probes.
 	Probed []string
 	// Warnings are what would hold it up, or break something.
 	Warnings []string
@@ -40,45 +41,45 @@ type PhasePlan struct {
 // NewPlan says what rotating a CA takes; objects are those of its namespace.
 func NewPlan(now time.Time, ca *v1alpha1.ClusterCA, objects status.Objects, trigger string) Plan {
 	p := Plan{CA: ca, Trigger: trigger}
-	consumers := objects.ConsumersOf(ca.Name)
-	for _, c := range consumers {
-		if c.Delivery.Mode == v1alpha1.DeliveryManual {
+	dependents := objects.ConsumersOf(ca.Name)
+	for _, c := range dependents {
+		if c.Manual {
 			p.Manual = append(p.Manual, c.Kind+"/"+c.Name)
 		}
 		if c.Probed {
 			p.Probed = append(p.Probed, c.Kind+"/"+c.Name)
 		}
 	}
-	p.phases(consumers)
+	p.phases(dependents)
 	for _, phase := range p.Phases {
 		p.Least += phase.Least
 	}
-	p.warn(now, objects, timeline.Asked(v1alpha1.PhaseReissuing, false, consumers))
+	p.warn(now, objects, consumers.Asked(v1alpha1.PhaseReissuing, false, dependents))
 	return p
 }
 
-func (p *Plan) phases(consumers []timeline.Consumer) {
+func (p *Plan) phases(dependents []consumers.Dependent) {
 	spec := p.CA.Spec.Rotation
 	switch {
 	case p.emergency():
-		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "a new key is made; the new CA signs and is trusted alone at once", "then the old key is deleted")
+		p.add(v1alpha1.PhaseWithdrawingTrust, dependents, "a new key is made; the new CA signs and is trusted alone at once", "then the old key is deleted")
 	case spec.KeyPolicy == v1alpha1.KeyReuse:
-		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "a new certificate of the same key takes the place of the old one", "what was issued stays valid")
+		p.add(v1alpha1.PhaseWithdrawingTrust, dependents, "a new certificate of the same key takes the place of the old one", "what was issued stays valid")
 	default:
 		remarks := ""
-		n := len(timeline.Asked(v1alpha1.PhaseReissuing, false, consumers))
+		n := len(consumers.Asked(v1alpha1.PhaseReissuing, false, dependents))
 		if wave := timeline.WaveOf(spec.MaxUnavailable, n); wave < n {
 			remarks = fmt.Sprintf("%d at a time", wave)
 		}
-		p.add(v1alpha1.PhaseDistributingTrust, consumers, "a new key is made; both CAs are trusted, the old one signs", "")
-		p.add(v1alpha1.PhaseReissuing, consumers, "the new CA signs, and every certificate is re-issued", remarks)
-		p.add(v1alpha1.PhaseWithdrawingTrust, consumers, "the new CA is trusted alone", "then the old key is deleted")
+		p.add(v1alpha1.PhaseDistributingTrust, dependents, "a new key is made; both CAs are trusted, the old one signs", "")
+		p.add(v1alpha1.PhaseReissuing, dependents, "the new CA signs, and every certificate is re-issued", remarks)
+		p.add(v1alpha1.PhaseWithdrawingTrust, dependents, "the new CA is trusted alone", "then the old key is deleted")
 	}
 }
 
 // add plans a phase.
-func (p *Plan) add(phase v1alpha1.Phase, consumers []timeline.Consumer, does, remarks string) {
-	asked := timeline.Asked(phase, p.emergency(), consumers)
+func (p *Plan) add(phase v1alpha1.Phase, dependents []consumers.Dependent, does, remarks string) {
+	asked := consumers.Asked(phase, p.emergency(), dependents)
 	least := timeline.Least(phase, asked, timeline.WaveOf(p.CA.Spec.Rotation.MaxUnavailable, len(asked)))
 	p.Phases = append(p.Phases, PhasePlan{phase, does, len(asked), least, remarks})
 }
@@ -91,7 +92,7 @@ func (p *Plan) emergency() bool {
 }
 
 // warn notes what would hold the rotation up, or break something.
-func (p *Plan) warn(now time.Time, objects status.Objects, holding []timeline.Consumer) {
+func (p *Plan) warn(now time.Time, objects status.Objects, holders []consumers.Dependent) {
 	ca := p.CA
 	add := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
 	if ca.Spec.Source.IsImport() {
@@ -101,7 +102,7 @@ func (p *Plan) warn(now time.Time, objects status.Objects, holding []timeline.Co
 	}
 	if p.emergency() {
 		add("spec.rotation.emergencyTrigger is the same text: the present CA is distrusted at once, and all %d holders of its certificates "+
-			"stop working until new ones are delivered; for a rotation that nobody notices choose another trigger", len(holding))
+			"stop working until new ones are delivered; for a rotation that nobody notices choose another trigger", len(holders))
 	}
 	switch phase := ca.Status.Rotation.Phase; phase {
 	case "":
@@ -114,7 +115,7 @@ func (p *Plan) warn(now time.Time, objects status.Objects, holding []timeline.Co
 		add("%s keeps this object as it is in Git (%s): change the field there; what is changed in the cluster may be reverted, "+
 			"and the rotation with it", tool, mark)
 	}
-	for _, c := range holding {
+	for _, c := range holders {
 		if c.Kind == status.KindClusterCA {
 			add("ClusterCA/%s is signed by this CA: it is rotated too, in phases of its own that take their own time", c.Name)
 		}

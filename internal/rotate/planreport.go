@@ -11,7 +11,7 @@ type PlanReport struct {
 	status.Header
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Generation is the one that signs now.
+	// Generation is the active one.
 	Generation int32 `json:"generation,omitempty"`
 	// Trigger is the value for spec.rotation.trigger, and Patch the change of the ClusterCA that sets it (a merge patch).
 	Trigger string          `json:"trigger"`
@@ -21,7 +21,7 @@ type PlanReport struct {
 	Phases  []PhaseReport `json:"phases"`
 	// LeastSeconds is the shortest that it can take.
 	LeastSeconds int64 `json:"leastSeconds"`
-	// Manual are those whose acknowledgment a person has to state, Probed those that the operator also looks at.
+	// Manual are those that a person has to acknowledge for, Probed those that the operator also probes.
 	Manual   []string `json:"manual,omitempty"`
 	Probed   []string `json:"probed,omitempty"`
 	Warnings []string `json:"warnings"`

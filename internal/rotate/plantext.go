@@ -12,7 +12,7 @@ import (
 func (p Plan) Text(now time.Time, s status.Style, applied bool) (string, error) {
 	var b strings.Builder
 	c := p.CA.Status.Certificate
-	fmt.Fprint(&b, s.Painted(status.Bold, fmt.Sprintf("ClusterCA/%s in %s", p.CA.Name, p.CA.Namespace)))
+	fmt.Fprint(&b, s.Colored(status.Bold, fmt.Sprintf("ClusterCA/%s in %s", p.CA.Name, p.CA.Namespace)))
 	if !c.NotAfter.IsZero() {
 		fmt.Fprintf(&b, ": generation %d signs, until %s (%s)", c.IssuerGeneration, c.NotAfter.UTC().Format(time.DateOnly), status.Until(now, c.NotAfter.Time))
 	}
@@ -26,7 +26,7 @@ func (p Plan) Text(now time.Time, s status.Style, applied bool) (string, error) 
 	}
 	b.WriteString(p.course(s))
 	for _, w := range p.Warnings {
-		b.WriteString("\n" + s.Wrapped(s.Painted(status.Yellow, "warning")+"  ", "    ", w))
+		b.WriteString("\n" + s.Wrapped(s.Colored(status.Yellow, "warning")+"  ", "    ", w))
 	}
 	if len(p.Warnings) > 0 {
 		b.WriteString("\n")
@@ -70,19 +70,19 @@ func (p Plan) course(s status.Style) string {
 			b.WriteString(", " + phase.Remarks)
 		}
 		b.WriteString("\n")
-		fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumers(phase.Waits), status.Span(phase.Least))
+		fmt.Fprintf(&b, "%23s waits for %s, at least %s\n", "", consumerCount(phase.Waits), status.HumanDuration(phase.Least))
 	}
-	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.Span(p.Least))) + "\n")
+	b.WriteString("\n" + s.Wrapped("", "", fmt.Sprintf("It takes at least %s.", status.HumanDuration(p.Least))) + "\n")
 	if len(p.Manual) > 0 {
-		b.WriteString(s.Wrapped("", "", "It waits until delivery.acknowledged states what is in use at: "+shortened(p.Manual)) + "\n")
+		b.WriteString(s.Wrapped("", "", "It waits until delivery.acknowledged says what is in use at: "+shortened(p.Manual)) + "\n")
 	}
 	if len(p.Probed) > 0 {
-		b.WriteString(s.Wrapped("", "", "It waits until the probe has seen the change at: "+shortened(p.Probed)) + "\n")
+		b.WriteString(s.Wrapped("", "", "It waits until the probe has observed the change at: "+shortened(p.Probed)) + "\n")
 	}
 	return b.String()
 }
 
-func consumers(n int) string {
+func consumerCount(n int) string {
 	switch n {
 	case 0:
 		return "consumers that may yet appear"

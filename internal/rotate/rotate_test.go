@@ -95,8 +95,8 @@ What happens then:
                         waits for 8 consumers, at least 10m
 
 It takes at least 40m.
-It waits until delivery.acknowledged states what is in use at: NodeCredential/node0
-It waits until the probe has seen the change at: APIServerCertificate/k8s-master
+It waits until delivery.acknowledged says what is in use at: NodeCredential/node0
+It waits until the probe has observed the change at: APIServerCertificate/k8s-master
 
 warning  NodeCredential/node1 may hold it up: NotReady: SecretConflict: Secret is taken
 `
@@ -105,7 +105,7 @@ warning  NodeCredential/node1 may hold it up: NotReady: SecretConflict: Secret i
 	}
 }
 
-// TestPlans has the other ways to replace a CA, and how long each takes at least.
+// TestPlans has the other ways to rotate a CA, and how long each takes at least.
 func TestPlans(t *testing.T) {
 	for name, c := range map[string]struct {
 		mod     func(*v1alpha1.ClusterCA)

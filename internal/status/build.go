@@ -16,7 +16,7 @@ func Build(now time.Time, objects Objects, name string) Report {
 	for _, namespace := range objects.Namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()
-		for _, top := range b.tops(name) {
+		for _, top := range b.roots(name) {
 			r.ClusterCAs = append(r.ClusterCAs, b.authority(top))
 		}
 		r.Problems = append(r.Problems, b.problems...)
@@ -53,7 +53,7 @@ type builder struct {
 	namespace string
 	objects   Objects
 	cas       map[string]*v1alpha1.ClusterCA
-	children  map[string][]string // by the CA that signs them
+	children  map[string][]string // by the parent CA
 	issued    map[string][]leaf
 	seen      map[string]bool // a circle of CAs ends
 	problems  []Problem
@@ -70,7 +70,7 @@ func (b *builder) index() {
 	for i := range b.objects.CAs {
 		c := &b.objects.CAs[i]
 		b.cas[c.Name] = c
-		if parent := ParentOf(c); parent != "" {
+		if parent := c.ParentName(); parent != "" {
 			b.children[parent] = append(b.children[parent], c.Name)
 		}
 	}
@@ -84,9 +84,9 @@ func (b *builder) index() {
 	}
 }
 
-// tops are where the trees begin: the CA of the name, else those that no other one signs and those that are named and
+// roots are where the trees begin: the CA of the name, else those that no other one signs and those that are named and
 // do not exist; and one of each circle.
-func (b *builder) tops(name string) []string {
+func (b *builder) roots(name string) []string {
 	if name != "" {
 		if b.cas[name] == nil {
 			return nil
@@ -96,10 +96,10 @@ func (b *builder) tops(name string) []string {
 	set, reached := map[string]bool{}, map[string]bool{}
 	begin := func(ca string) {
 		set[ca] = true
-		maps.Copy(reached, b.objects.under(ca))
+		maps.Copy(reached, b.objects.descendants(ca))
 	}
 	for _, ca := range slices.Concat(slices.Collect(maps.Keys(b.children)), slices.Collect(maps.Keys(b.issued)), slices.Collect(maps.Keys(b.cas))) {
-		if c := b.cas[ca]; c == nil || ParentOf(c) == "" {
+		if c := b.cas[ca]; c == nil || c.ParentName() == "" {
 			begin(ca)
 		}
 	}
@@ -118,7 +118,7 @@ func (b *builder) authority(name string) Authority {
 	if c := b.cas[name]; c != nil {
 		b.describe(&a, c)
 	} else {
-		b.problems = append(b.problems, Problem{Error, b.namespace, KindClusterCA, name, stateNotFound, "it is named, and does not exist"})
+		b.problems = append(b.problems, Problem{Error, b.namespace, KindClusterCA, name, stateNotFound, "it does not exist, and other objects name it"})
 	}
 	slices.Sort(b.children[name])
 	for _, child := range b.children[name] {
@@ -131,13 +131,13 @@ func (b *builder) authority(name string) Authority {
 		b.problems = append(b.problems, l.problems(b.now)...)
 		a.Certificates = append(a.Certificates, l.certificate(b.now, a))
 	}
-	a.TrustedBy = b.objects.trustersOf(name)
+	a.TrustedBy = b.objects.relyingPartiesOf(name)
 	return a
 }
 
 func (b *builder) describe(a *Authority, c *v1alpha1.ClusterCA) {
 	s := ofCA(c)
-	a.State, a.Parent, a.Generation = s.state(b.now), ParentOf(c), c.Status.Certificate.IssuerGeneration
+	a.State, a.Parent, a.Generation = s.state(b.now), c.ParentName(), c.Status.Certificate.IssuerGeneration
 	a.Trust, a.Generations = c.Status.Trust, c.Status.Generations
 	a.Rotation = rotationOf(b.now, c, b.objects)
 	if c.Status.LastRotation.Result != "" {

@@ -45,7 +45,7 @@ type State struct {
 	State string `json:"state"`
 	// NotAfter is when the certificate expires; absent where there is none.
 	NotAfter time.Time `json:"notAfter,omitzero"`
-	// RenewalTime is when the operator replaces it; absent where it does not.
+	// RenewalTime is when the operator renews it, or rotates a CA; absent where it does not.
 	RenewalTime time.Time `json:"renewalTime,omitzero"`
 	// SerialNumber is that of the certificate, in hexadecimal.
 	SerialNumber string `json:"serialNumber,omitempty"`
@@ -58,9 +58,9 @@ type Authority struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	State
-	// Parent is the ClusterCA that signs this one; absent for a root.
+	// Parent is the parent CA; absent for a root.
 	Parent string `json:"parent,omitempty"`
-	// Generation is the one that signs.
+	// Generation is the active one.
 	Generation int32 `json:"generation,omitempty"`
 	// Generations are the keys that there are.
 	Generations []v1alpha1.GenerationStatus `json:"generations,omitempty"`
@@ -75,7 +75,7 @@ type Authority struct {
 	// Certificates are what it issued, or is to issue.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// TrustedBy are those that trust it without a certificate of it.
-	TrustedBy []Truster `json:"trustedBy,omitempty"`
+	TrustedBy []RelyingParty `json:"trustedBy,omitempty"`
 }
 
 // Rotation is the rotation of a CA as its status has it, with what follows from that.
@@ -103,14 +103,14 @@ type Certificate struct {
 	Identity string `json:"identity"`
 	// IssuerGeneration is the generation of the CA that signed it.
 	IssuerGeneration int32 `json:"issuerGeneration,omitempty"`
-	// OldGeneration says that another generation signs now.
+	// OldGeneration says that another generation is active.
 	OldGeneration bool `json:"oldGeneration,omitempty"`
 	// Pending says that the rotation of the CA waits for it, as far as its status names it.
 	Pending bool `json:"pending,omitempty"`
 }
 
-// Truster is an object that trusts a CA and has no certificate of it.
-type Truster struct {
+// RelyingParty is an object that trusts a CA and has no certificate of it.
+type RelyingParty struct {
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 	// By is how: 'clientCARefs', 'requestHeaderCARef' or 'kubeconfig'.

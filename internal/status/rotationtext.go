@@ -21,7 +21,7 @@ func RotationLines(now time.Time, r timeline.Rotation) []string {
 		text += fmt.Sprintf("%d/%d acknowledged, ", r.Acknowledged, r.Required)
 	}
 	if ok && active.Took >= 0 {
-		text += "for " + Span(active.Took) + ", "
+		text += "for " + HumanDuration(active.Took) + ", "
 	}
 	out := []string{text + "begun " + ago(now, r.Start)}
 	if expected := ExpectedText(now, r); expected != "" {
@@ -54,7 +54,7 @@ func LastText(now time.Time, s v1alpha1.LastRotationStatus) string {
 }
 
 // ago is how long something is past. A time of the API has whole seconds, rounded up, and may lie a little ahead.
-func ago(now, at time.Time) string { return Span(max(0, now.Sub(at))) + " ago" }
+func ago(now, at time.Time) string { return HumanDuration(max(0, now.Sub(at))) + " ago" }
 
 var lastWords = map[v1alpha1.RotationResult]string{
 	v1alpha1.RotationCompleted: "completed", v1alpha1.RotationRolledBack: "rolled back", v1alpha1.RotationSuperseded: "superseded",

@@ -91,7 +91,7 @@ func reissuing(c *v1alpha1.ClusterCA) {
 			{Name: v1alpha1.PhaseReissuing, State: v1alpha1.PhaseActive, StartTime: switched},
 			{Name: v1alpha1.PhaseWithdrawingTrust, State: v1alpha1.PhasePending},
 		},
-		Progress: "1/2", Acknowledged: new(int32(1)), Required: new(int32(2)), PendingCount: new(int32(1)),
+		Acknowledged: new(int32(1)), Required: new(int32(2)), PendingCount: new(int32(1)),
 		Pending: []v1alpha1.PendingConsumer{{
 			Kind: "NodeCredential", Name: "node1-proxy", Host: "k8s-node1", Reason: v1alpha1.ReasonLeaseExpired, Edit: "start its agent",
 		}},
@@ -199,27 +199,27 @@ func TestProblems(t *testing.T) {
 		mods []func(*v1alpha1.ClusterCA)
 		want []string // severity reason, state
 	}{
-		"well":                   {nil, []string{"Ready"}},
-		"expired":                {[]func(*v1alpha1.ClusterCA){dates(-100*day, -30*day, 0)}, []string{"Expired", "error Expired"}},
-		"a second before":        {[]func(*v1alpha1.ClusterCA){capped(-day, time.Second)}, []string{"Ready", "warning Expiring"}},
-		"due":                    {[]func(*v1alpha1.ClusterCA){dates(-10*day, -day, 3*day)}, []string{"Ready"}},
-		"overdue":                {[]func(*v1alpha1.ClusterCA){dates(-10*day, -day-time.Second, 3*day)}, []string{"Ready", "error Overdue"}},
-		"due and being replaced": {[]func(*v1alpha1.ClusterCA){dates(-10*day, -2*day, 3*day), func(c *v1alpha1.ClusterCA) { c.Status.Rotation.Phase = "Reissuing" }}, []string{"Ready"}},
-		"ends with its CA":       {[]func(*v1alpha1.ClusterCA){capped(-8*day, 2*day)}, []string{"Ready"}},
-		"ends with its CA soon":  {[]func(*v1alpha1.ClusterCA){capped(-8*day-time.Second, 2*day)}, []string{"Ready", "warning Expiring"}},
-		"never looked at":        {[]func(*v1alpha1.ClusterCA){func(c *v1alpha1.ClusterCA) { c.Status = v1alpha1.ClusterCAStatus{ObservedGeneration: -1} }}, []string{"Unknown", "error Unknown"}},
-		"an older spec":          {[]func(*v1alpha1.ClusterCA){func(c *v1alpha1.ClusterCA) { c.Generation = 1 }}, []string{"Outdated", "error Outdated"}},
+		"well":                  {nil, []string{"Ready"}},
+		"expired":               {[]func(*v1alpha1.ClusterCA){dates(-100*day, -30*day, 0)}, []string{"Expired", "error Expired"}},
+		"a second before":       {[]func(*v1alpha1.ClusterCA){capped(-day, time.Second)}, []string{"Ready", "warning Expiring"}},
+		"due":                   {[]func(*v1alpha1.ClusterCA){dates(-10*day, -day, 3*day)}, []string{"Ready"}},
+		"overdue":               {[]func(*v1alpha1.ClusterCA){dates(-10*day, -day-time.Second, 3*day)}, []string{"Ready", "error Overdue"}},
+		"due and being rotated": {[]func(*v1alpha1.ClusterCA){dates(-10*day, -2*day, 3*day), func(c *v1alpha1.ClusterCA) { c.Status.Rotation.Phase = "Reissuing" }}, []string{"Ready"}},
+		"ends with its CA":      {[]func(*v1alpha1.ClusterCA){capped(-8*day, 2*day)}, []string{"Ready"}},
+		"ends with its CA soon": {[]func(*v1alpha1.ClusterCA){capped(-8*day-time.Second, 2*day)}, []string{"Ready", "warning Expiring"}},
+		"never looked at":       {[]func(*v1alpha1.ClusterCA){func(c *v1alpha1.ClusterCA) { c.Status = v1alpha1.ClusterCAStatus{ObservedGeneration: -1} }}, []string{"Unknown", "error Unknown"}},
+		"an older spec":         {[]func(*v1alpha1.ClusterCA){func(c *v1alpha1.ClusterCA) { c.Generation = 1 }}, []string{"Outdated", "error Outdated"}},
 		"not Ready": {[]func(*v1alpha1.ClusterCA){func(c *v1alpha1.ClusterCA) {
 			c.Status.Conditions[0] = condition("Ready", metav1.ConditionFalse, "IssuerNotFound", "")
 		}}, []string{"IssuerNotFound", "error NotReady"}},
-		"stalled and usable": {[]func(*v1alpha1.ClusterCA){with(condition("Stalled", metav1.ConditionTrue, "InvalidSpec", ""))}, []string{"InvalidSpec", "error Stalled"}},
-		"emergency":          {[]func(*v1alpha1.ClusterCA){with(condition("RedeliveryRequired", metav1.ConditionTrue, "Emergency", ""))}, []string{"Ready", "error RedeliveryRequired"}},
-		"retrying":           {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
-		"import due":         {[]func(*v1alpha1.ClusterCA){with(condition("RotationPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning RotationPending"}},
-		"seen on the wire":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
-		"an agent reports":   {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
-		"an agent is silent": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "LeaseExpired", ""))}, []string{"Ready", "warning LeaseExpired"}},
-		"other on the wire":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "WrongCertificate", ""))}, []string{"Ready", "warning NotServing"}},
+		"stalled and usable":    {[]func(*v1alpha1.ClusterCA){with(condition("Stalled", metav1.ConditionTrue, "InvalidSpec", ""))}, []string{"InvalidSpec", "error Stalled"}},
+		"emergency":             {[]func(*v1alpha1.ClusterCA){with(condition("RedeliveryRequired", metav1.ConditionTrue, "Emergency", ""))}, []string{"Ready", "error RedeliveryRequired"}},
+		"retrying":              {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
+		"import due":            {[]func(*v1alpha1.ClusterCA){with(condition("RotationPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning RotationPending"}},
+		"observed as expected":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
+		"an agent reports":      {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
+		"the Lease has expired": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "LeaseExpired", ""))}, []string{"Ready", "warning LeaseExpired"}},
+		"another is observed":   {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionFalse, "WrongCertificate", ""))}, []string{"Ready", "warning NotServing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := status.Build(now, status.Objects{CAs: []v1alpha1.ClusterCA{ca("k8s", c.mods...)}}, "")
@@ -283,7 +283,7 @@ func TestJSON(t *testing.T) {
 		`"rotation":{"phase":"Reissuing","reason":"SpecChanged","from":1,"to":2,"startTime":"2026-11-23T11:35:00Z","phases":[` +
 		`{"name":"DistributingTrust","state":"Done","startTime":"2026-11-23T11:35:00Z","endTime":"2026-11-23T11:47:55Z"},` +
 		`{"name":"Reissuing","state":"Active","startTime":"2026-11-23T11:47:55Z"},{"name":"WithdrawingTrust","state":"Pending"}],` +
-		`"progress":"1/2","acknowledged":1,"required":2,"pendingCount":1,` +
+		`"acknowledged":1,"required":2,"pendingCount":1,` +
 		`"pending":[{"kind":"NodeCredential","name":"node1-proxy","host":"k8s-node1","reason":"LeaseExpired","edit":"start its agent"}],` +
 		`"expectedUnknown":"the lease of NodeCredential/node1-proxy has expired"},` +
 		`"trust":{"configMapName":"k8s-trust","bundleRevision":3,"bundleSHA256":"` + strings.Repeat("5e", 32) + `"},` +
@@ -295,12 +295,12 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestHumanDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 59*time.Second + 900*time.Millisecond: "59s", time.Minute: "1m", 725 * time.Second: "12m 5s", time.Hour: "1h", 25 * time.Hour: "1d 1h",
 		10*day - time.Second: "9d 23h", 10 * day: "10d", 365*day - time.Second: "364d", 365 * day: "1y", 3649 * day: "9y 364d",
 	} {
-		if got := status.Span(d); got != want {
+		if got := status.HumanDuration(d); got != want {
 			t.Errorf("%v is %q instead of %q", d, got, want)
 		}
 	}

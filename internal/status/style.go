@@ -30,8 +30,8 @@ const (
 	Yellow Paint = "33"
 )
 
-// Painted is a text in a colour, where the style has any.
-func (s Style) Painted(p Paint, text string) string {
+// Colored is a text in a colour, where the style has any.
+func (s Style) Colored(p Paint, text string) string {
 	if !s.Color || p == Plain || text == "" {
 		return text
 	}
@@ -100,7 +100,7 @@ func (s Style) table(rows []row) string {
 				used += utf8.RuneCountInString(r.tree)
 			}
 			if c.text != "" {
-				line += strings.Repeat(" ", gap) + s.Painted(c.paint, c.text)
+				line += strings.Repeat(" ", gap) + s.Colored(c.paint, c.text)
 				gap = 0
 			} else {
 				used = 0

@@ -102,7 +102,7 @@ func (s subject) problems(now time.Time) []Problem {
 	case stalled != nil:
 		add(Error, v1alpha1.StalledCondition, stalled.Message)
 	case ready == nil:
-		add(Error, stateUnknown, "the operator has not looked at it yet: is it running?")
+		add(Error, stateUnknown, "the operator has not reconciled it yet: is it running?")
 	case ready.Status != metav1.ConditionTrue && !s.expired(now):
 		add(Error, "NotReady", ready.Reason+": "+ready.Message)
 	}
@@ -122,17 +122,17 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Warning, k, c.Message)
 		}
 	}
-	if c := s.isNot(v1alpha1.ServingCondition); c != nil {
+	if c := s.isFalse(v1alpha1.ServingCondition); c != nil {
 		add(Warning, "NotServing", c.Message)
 	}
-	if c := s.isNot(v1alpha1.TrustAcknowledgedCondition); c != nil {
+	if c := s.isFalse(v1alpha1.TrustAcknowledgedCondition); c != nil {
 		add(Warning, c.Reason, c.Message)
 	}
 	return out
 }
 
-// isNot is a condition that is False, nil for any other.
-func (s subject) isNot(kind string) *metav1.Condition {
+// isFalse is a condition that is False, nil for any other.
+func (s subject) isFalse(kind string) *metav1.Condition {
 	c := meta.FindStatusCondition(s.conditions, kind)
 	if c == nil || c.Status != metav1.ConditionFalse {
 		return nil
@@ -140,7 +140,7 @@ func (s subject) isNot(kind string) *metav1.Condition {
 	return c
 }
 
-// lateness says that a certificate was not replaced in time, or will not be. 'Overdue' begins when a quarter of the
+// lateness says that a certificate was not renewed in time, or will not be. 'Overdue' begins when a quarter of the
 // time between renewal and end has gone by; 'Expiring', for what ends with its CA and so is not renewed, with the
 // last fifth of its life.
 func (s subject) lateness(now time.Time) (reason string, severity Severity, message string) {
@@ -149,10 +149,10 @@ func (s subject) lateness(now time.Time) (reason string, severity Severity, mess
 	case end.IsZero() || s.expired(now) || s.rotating || s.imported:
 		return "", "", ""
 	case !renewal.IsZero() && now.After(renewal.Add(end.Sub(renewal)/4)):
-		return "Overdue", Error, fmt.Sprintf("the certificate was to be replaced %s and was not; it expires %s: is the operator running?",
+		return "Overdue", Error, fmt.Sprintf("the certificate was to be renewed %s and was not; it expires %s: is the operator running?",
 			Until(now, renewal), Until(now, end))
 	case renewal.IsZero() && !start.IsZero() && now.After(end.Add(-end.Sub(start)/5)):
-		return "Expiring", Warning, fmt.Sprintf("the certificate ends %s together with its CA, and is replaced only when the CA is", Until(now, end))
+		return "Expiring", Warning, fmt.Sprintf("the certificate ends %s together with its CA, and is re-issued only when the CA is rotated", Until(now, end))
 	default:
 		return "", "", ""
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"clusterpki.io/operator/internal/consumers"
 )
 
 // Text is the report for people: a tree for each ClusterCA, and what is wrong at the end.
@@ -91,7 +93,7 @@ func (t *tree) branches(a Authority) []item {
 	for _, c := range a.Certificates {
 		out = append(out, func(first, _ string) { t.certificate(first, c, a.Rotation) })
 	}
-	for _, line := range trusters(a.TrustedBy) {
+	for _, line := range relyingParties(a.TrustedBy) {
 		out = append(out, func(first, _ string) { t.rows = append(t.rows, row{tree: first, prose: line}) })
 	}
 	return out
@@ -132,7 +134,7 @@ func (t *tree) add(first string, name cell, s State, identity, by, host string) 
 	}
 	left := ""
 	if !s.NotAfter.IsZero() {
-		left = Span(s.NotAfter.Sub(t.now))
+		left = HumanDuration(s.NotAfter.Sub(t.now))
 		if !t.now.Before(s.NotAfter) {
 			left += " ago"
 		}
@@ -144,17 +146,17 @@ func (t *tree) add(first string, name cell, s State, identity, by, host string) 
 	t.rows = append(t.rows, row{tree: first, cells: cells})
 }
 
-// trusters sums up who trusts a CA without a certificate of it.
-func trusters(all []Truster) []string {
+// relyingParties sums up who trusts a CA without a certificate of it.
+func relyingParties(all []RelyingParty) []string {
 	var out, servers []string
 	kubeconfigs := map[string]int{}
 	for _, t := range all {
 		switch t.By {
-		case "kubeconfig":
+		case consumers.ByKubeconfig:
 			if kubeconfigs[t.Through]++; kubeconfigs[t.Through] == 1 {
 				servers = append(servers, t.Through)
 			}
-		case "requestHeaderCARef":
+		case consumers.ByRequestHeader:
 			out = append(out, fmt.Sprintf("trusted by %s/%s for its aggregation layer", t.Kind, t.Name))
 		default:
 			out = append(out, fmt.Sprintf("trusted by %s/%s for its clients", t.Kind, t.Name))
@@ -184,7 +186,7 @@ func (r Report) ProblemText(s Style) string {
 	}
 	var b strings.Builder
 	title := count(r.Errors(), "error") + ", " + count(len(r.Problems)-r.Errors(), "warning")
-	fmt.Fprintf(&b, "\n%s\n", s.Painted(Bold, title+":"))
+	fmt.Fprintf(&b, "\n%s\n", s.Colored(Bold, title+":"))
 	for i, p := range r.Problems {
 		if i == maxProblems {
 			fmt.Fprintf(&b, "  and %d more\n", len(r.Problems)-i)
@@ -196,13 +198,13 @@ func (r Report) ProblemText(s Style) string {
 		}
 		name := p.Kind + "/" + p.Name
 		if p.Kind == "" {
-			fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", p.Reason+": "+p.Message))
+			fmt.Fprintln(&b, s.Wrapped("  "+s.Colored(paint, string(p.Severity))+"  ", "    ", p.Reason+": "+p.Message))
 			continue
 		}
 		if s.Namespaces {
 			name += " in " + p.Namespace
 		}
-		fmt.Fprintln(&b, s.Wrapped("  "+s.Painted(paint, string(p.Severity))+"  ", "    ", fmt.Sprintf("%s %s: %s", name, p.Reason, p.Message)))
+		fmt.Fprintln(&b, s.Wrapped("  "+s.Colored(paint, string(p.Severity))+"  ", "    ", fmt.Sprintf("%s %s: %s", name, p.Reason, p.Message)))
 	}
 	return b.String()
 }

@@ -6,44 +6,19 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 )
 
 const (
 	// KindUnknown stands, among the pending, for consumers that may not be there yet.
 	KindUnknown = "Unknown"
-	// kindCA is a subordinate CA.
-	kindCA = v1alpha1.KindClusterCA
 	// Settling is how long a phase lasts at least that no consumer is known for: their objects may not be there yet.
 	Settling = 10 * time.Minute
 )
 
-// Consumer is an object that the rotation of a CA waits for, as far as the specs tell.
-type Consumer struct {
-	Kind, Name string
-	// Trusts says that it verifies others with the CA's bundle, HasCertificate that it shows a certificate of it.
-	Trusts, HasCertificate bool
-	// Delivery is how its Secrets reach it; zero for a subordinate CA, which is rotated in phases of its own.
-	Delivery v1alpha1.DeliverySpec
-	// Probed says that the operator also looks at what it serves.
-	Probed bool
-}
-
-// Asked are those of the consumers that a phase waits for. An emergency asks everybody at once.
-func Asked(phase v1alpha1.Phase, emergency bool, consumers []Consumer) []Consumer {
-	var out []Consumer
-	for _, c := range consumers {
-		trusts := phase != v1alpha1.PhaseReissuing && c.Trusts
-		shows := (phase == v1alpha1.PhaseReissuing || phase == v1alpha1.PhaseWithdrawingTrust && emergency) && c.HasCertificate
-		if trusts || shows {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 // Least is how long a phase takes at least; asked are those that it waits for, and wave is how many of them may be
 // on their way at one time. What a person, an agent or another rotation takes only makes it longer.
-func Least(phase v1alpha1.Phase, asked []Consumer, wave int) time.Duration {
+func Least(phase v1alpha1.Phase, asked []consumers.Dependent, wave int) time.Duration {
 	if len(asked) == 0 {
 		return Settling
 	}
@@ -65,33 +40,33 @@ func WaveOf(limit *intstr.IntOrString, n int) int {
 	return max(1, min(wave, n))
 }
 
-func longest(consumers []Consumer) time.Duration {
+func longest(all []consumers.Dependent) time.Duration {
 	var d time.Duration
-	for _, c := range consumers {
+	for _, c := range all {
 		d = max(d, delayOf(c))
 	}
 	return d
 }
 
-func inWaves(consumers []Consumer, wave int) time.Duration {
+func inWaves(all []consumers.Dependent, wave int) time.Duration {
 	n, shortest := 0, time.Duration(0)
-	for _, c := range consumers {
+	for _, c := range all {
 		if d := delayOf(c); d > 0 {
 			if n++; n == 1 || d < shortest {
 				shortest = d
 			}
 		}
 	}
-	return max(longest(consumers), time.Duration(wavesOf(n, wave))*shortest)
+	return max(longest(all), time.Duration(wavesOf(n, wave))*shortest)
 }
 
 // wavesOf is in how many waves n certificates are re-issued.
 func wavesOf(n, wave int) int { return (n + wave - 1) / max(1, wave) }
 
 // delayOf is how long a consumer takes at least; 0 where that is not known.
-func delayOf(c Consumer) time.Duration {
-	if c.Delivery.Mode != v1alpha1.DeliveryMounted {
+func delayOf(c consumers.Dependent) time.Duration {
+	if !c.Mounted {
 		return 0
 	}
-	return c.Delivery.PropagationDelay.Duration
+	return c.Delay
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 )
 
 // noExperience is why nothing is known of a phase that waits for agents alone.
@@ -17,8 +18,8 @@ const notIssued = v1alpha1.PendingNotIssued
 
 // expect says when the active phase and the whole are expected to end. Nothing of that is stored: it follows from the
 // delays, from the waves that are left, and from what past phases took.
-func (r *Rotation) expect(now time.Time, ca *v1alpha1.ClusterCA, consumers []Consumer) {
-	e := estimator{Rotation: r, now: now, consumers: consumers, ca: ca}
+func (r *Rotation) expect(now time.Time, ca *v1alpha1.ClusterCA, dependents []consumers.Dependent) {
+	e := estimator{Rotation: r, now: now, dependents: dependents, ca: ca}
 	for i := range r.Steps {
 		s := &r.Steps[i]
 		switch s.State {
@@ -37,20 +38,20 @@ func (r *Rotation) expect(now time.Time, ca *v1alpha1.ClusterCA, consumers []Con
 // estimator says how long phases take.
 type estimator struct {
 	*Rotation
-	now       time.Time
-	ca        *v1alpha1.ClusterCA
-	consumers []Consumer
+	now        time.Time
+	ca         *v1alpha1.ClusterCA
+	dependents []consumers.Dependent
 }
 
 // active is the end of a phase that is under way. Where that lies in the past, it is later than was expected.
 func (e estimator) active(s Step) Expectation {
-	if why := e.held(s); why != "" {
+	if why := e.whyUnknown(s); why != "" {
 		return Expectation{Unknown: why}
 	}
 	if s.Start.IsZero() {
 		return Expectation{Unknown: "the status does not say when the phase began"}
 	}
-	asked := Asked(s.Phase, e.Emergency, e.consumers)
+	asked := consumers.Asked(s.Phase, e.Emergency, e.dependents)
 	took := e.whole(s.Phase, asked)
 	if took == 0 {
 		return Expectation{Unknown: noExperience}
@@ -77,7 +78,7 @@ func (e estimator) active(s Step) Expectation {
 
 // after is the end of a phase that has yet to begin, at a moment.
 func (e estimator) after(begin time.Time, phase v1alpha1.Phase) Expectation {
-	asked := Asked(phase, e.Emergency, e.consumers)
+	asked := consumers.Asked(phase, e.Emergency, e.dependents)
 	for _, c := range asked {
 		if why := ownTime(c); why != "" {
 			return Expectation{Unknown: string(phase) + ": " + why}
@@ -91,7 +92,7 @@ func (e estimator) after(begin time.Time, phase v1alpha1.Phase) Expectation {
 }
 
 // whole is how long a whole phase takes; 0 where nothing is known of that.
-func (e estimator) whole(phase v1alpha1.Phase, asked []Consumer) time.Duration {
+func (e estimator) whole(phase v1alpha1.Phase, asked []consumers.Dependent) time.Duration {
 	return max(Least(phase, asked, WaveOf(e.ca.Spec.Rotation.MaxUnavailable, len(asked))), e.past(phase))
 }
 
@@ -116,19 +117,19 @@ func (e estimator) past(phase v1alpha1.Phase) time.Duration {
 	return 0
 }
 
-// held is why nobody can say when a phase ends: it waits for a person, for an agent that is away, or for another rotation.
-func (e estimator) held(s Step) string {
+// whyUnknown is why nobody can say when a phase ends: it waits for a person, for an agent that is away, or for another rotation.
+func (e estimator) whyUnknown(s Step) string {
 	for _, p := range e.Pending {
 		switch {
 		case p.Reason == v1alpha1.ReasonLeaseExpired:
 			return "the lease of " + NameOf(p) + " has expired"
-		case p.Kind == kindCA:
-			return ownTime(Consumer{Kind: p.Kind, Name: p.Name})
+		case p.Kind == v1alpha1.KindClusterCA:
+			return ownPhases(p.Name)
 		case p.Edit != "" && p.Reason != notIssued:
 			return NameOf(p) + " waits for a person"
 		}
 	}
-	for _, c := range Asked(s.Phase, e.Emergency, e.consumers) {
+	for _, c := range consumers.Asked(s.Phase, e.Emergency, e.dependents) {
 		if why := ownTime(c); why != "" && e.maybePending(c) {
 			return why
 		}
@@ -137,7 +138,7 @@ func (e estimator) held(s Step) string {
 }
 
 // maybePending says whether a consumer is, or may be, pending: the status names the first of them, in order.
-func (e estimator) maybePending(c Consumer) bool {
+func (e estimator) maybePending(c consumers.Dependent) bool {
 	if !e.Counted || e.Waits(c.Kind, c.Name) {
 		return true
 	}
@@ -149,25 +150,28 @@ func (e estimator) maybePending(c Consumer) bool {
 }
 
 // consumer is that of a pending one; nil where no spec names it any more.
-func (e estimator) consumer(p v1alpha1.PendingConsumer) *Consumer {
-	i := slices.IndexFunc(e.consumers, func(c Consumer) bool { return c.Kind == p.Kind && c.Name == p.Name })
+func (e estimator) consumer(p v1alpha1.PendingConsumer) *consumers.Dependent {
+	i := slices.IndexFunc(e.dependents, func(c consumers.Dependent) bool { return c.Kind == p.Kind && c.Name == p.Name })
 	if i < 0 {
 		return nil
 	}
-	return &e.consumers[i]
+	return &e.dependents[i]
 }
 
 // ownTime says that a consumer takes a time which nothing here tells; "" where that is not so.
-func ownTime(c Consumer) string {
+func ownTime(c consumers.Dependent) string {
 	switch {
-	case c.Kind == kindCA:
-		return "ClusterCA/" + c.Name + " is rotated in phases of its own"
-	case c.Delivery.Mode == v1alpha1.DeliveryManual:
+	case c.Kind == v1alpha1.KindClusterCA:
+		return ownPhases(c.Name)
+	case c.Manual:
 		return c.Kind + "/" + c.Name + " is delivered by hand"
 	default:
 		return ""
 	}
 }
+
+// ownPhases says that a subordinate CA is rotated after its parent.
+func ownPhases(name string) string { return "ClusterCA/" + name + " is rotated in phases of its own" }
 
 func latest(a, b time.Time) time.Time {
 	if a.Before(b) {

@@ -5,22 +5,26 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/timeline"
 )
 
-func delivered(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
-	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: 10 * time.Minute}}
+// holder has a certificate of the CA, and does not trust it.
+func holder(kind, name string, mode v1alpha1.DeliveryMode) consumers.Dependent {
+	c := plan.Consumer{Kind: kind, Name: name, HasLeaf: true, Mounted: mode == v1alpha1.DeliveryMounted}
+	if c.Mounted {
+		c.Delay = 10 * time.Minute
+	}
+	return consumers.Dependent{Consumer: c, Manual: mode == v1alpha1.DeliveryManual}
 }
 
-func consumersOf(mode v1alpha1.DeliveryMode, n int) []timeline.Consumer {
-	var out []timeline.Consumer
+func consumersOf(mode v1alpha1.DeliveryMode, n int) []consumers.Dependent {
+	var out []consumers.Dependent
 	for i := range n {
-		out = append(out, timeline.Consumer{
-			Kind: "NodeCredential", Name: fmt.Sprintf("n%02d", i), Trusts: true, HasCertificate: true, Delivery: delivered(mode),
-		})
+		out = append(out, holder("NodeCredential", fmt.Sprintf("n%02d", i), mode))
+		out[i].RelyingParty = true
 	}
 	return out
 }
@@ -42,40 +46,40 @@ func TestExpected(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		phases       []string
-		consumers    []timeline.Consumer
+		dependents   []consumers.Dependent
 		mods         []func(*v1alpha1.RotationStatus)
 		more         func(*v1alpha1.ClusterCA)
 		phase, whole string
 	}{
 		"delays": {
 			// 8 in waves of 2 take four delays.
-			phases: distributing, consumers: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(0, 8)},
+			phases: distributing, dependents: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(0, 8)},
 			phase: "20", whole: "70",
 		},
 		"waves that are left": {
-			phases: reissuing, consumers: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(2, 8)},
+			phases: reissuing, dependents: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(2, 8)},
 			phase: "50", whole: "60",
 		},
 		"waves that are late": {
-			phases: []string{"Done 0 1", "Active 1", "Pending"}, consumers: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(0, 8)},
+			phases: []string{"Done 0 1", "Active 1", "Pending"}, dependents: consumersOf(mounted, 8), mods: []func(*v1alpha1.RotationStatus){counted(0, 8)},
 			phase: "45", whole: "55",
 		},
 		"the last wave": {
-			phases: reissuing, consumers: consumersOf(mounted, 4), mods: []func(*v1alpha1.RotationStatus){counted(3, 4)},
+			phases: reissuing, dependents: consumersOf(mounted, 4), mods: []func(*v1alpha1.RotationStatus){counted(3, 4)},
 			phase: "50", whole: "60",
 		},
 		"later than was expected": {
-			phases: []string{"Done 0 1", "Done 1 2", "Active 2"}, consumers: consumersOf(mounted, 1), mods: []func(*v1alpha1.RotationStatus){counted(0, 1)},
+			phases: []string{"Done 0 1", "Done 1 2", "Active 2"}, dependents: consumersOf(mounted, 1), mods: []func(*v1alpha1.RotationStatus){counted(0, 1)},
 			phase: "12", whole: "12",
 		},
 		"one began anew": {
-			phases: withdrawing, consumers: consumersOf(mounted, 2), mods: []func(*v1alpha1.RotationStatus){counted(1, 2, v1alpha1.PendingConsumer{
+			phases: withdrawing, dependents: consumersOf(mounted, 2), mods: []func(*v1alpha1.RotationStatus){counted(1, 2, v1alpha1.PendingConsumer{
 				Kind: "NodeCredential", Name: "n01", Reason: "Propagating", Since: at(14),
 			})},
 			phase: "24", whole: "24",
 		},
 		"some have yet to be issued to": {
-			phases: distributing, consumers: consumersOf(mounted, 2),
+			phases: distributing, dependents: consumersOf(mounted, 2),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 2, node(1, "NotIssued", "see its conditions, if it stays so"))},
 			phase: "25", whole: "55",
 		},
@@ -87,66 +91,62 @@ func TestExpected(t *testing.T) {
 			phase: "23", whole: "23",
 		},
 		"agents, the first time": {
-			phases: distributing, consumers: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2, node(0, "NotInUse", ""))},
+			phases: distributing, dependents: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2, node(0, "NotInUse", ""))},
 			phase: "no rotation before has shown how long the agents take",
 		},
 		"agents, as the last time": {
-			phases: distributing, consumers: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)},
+			phases: distributing, dependents: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)},
 			more: past(v1alpha1.RotationCompleted), phase: "30", whole: "100",
 		},
 		"what was rolled back shows nothing": {
-			phases: distributing, consumers: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)},
+			phases: distributing, dependents: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)},
 			more: past(v1alpha1.RotationRolledBack), phase: "no rotation before has shown how long the agents take",
 		},
 		"withdrawing takes as long as distributing did": {
-			phases: withdrawing, consumers: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)}, phase: "15", whole: "15",
+			phases: withdrawing, dependents: consumersOf(agent, 2), mods: []func(*v1alpha1.RotationStatus){counted(0, 2)}, phase: "15", whole: "15",
 		},
 		"a person": {
-			phases: distributing, consumers: consumersOf(mounted, 2),
+			phases: distributing, dependents: consumersOf(mounted, 2),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 2, node(1, "AgentProblem", "free space on the disk"))},
 			phase: "NodeCredential/n01 waits for a person",
 		},
 		"an expired lease": {
-			phases: distributing, consumers: consumersOf(agent, 2),
+			phases: distributing, dependents: consumersOf(agent, 2),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 2, node(1, v1alpha1.ReasonLeaseExpired, "start the agent"))},
 			phase: "the lease of NodeCredential/n01 has expired",
 		},
 		"by hand, later": {
-			phases: distributing, consumers: append(consumersOf(mounted, 1), timeline.Consumer{
-				Kind: "Secret", Name: "ca", HasCertificate: true, Delivery: delivered(manual),
-			}),
+			phases: distributing, dependents: append(consumersOf(mounted, 1), holder("Secret", "ca", manual)),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 1)},
 			phase: "20", whole: "Reissuing: Secret/ca is delivered by hand",
 		},
 		"by hand, acknowledged": {
-			phases: withdrawing, consumers: consumersOf(manual, 1), mods: []func(*v1alpha1.RotationStatus){counted(1, 1)}, phase: "15", whole: "15",
+			phases: withdrawing, dependents: consumersOf(manual, 1), mods: []func(*v1alpha1.RotationStatus){counted(1, 1)}, phase: "15", whole: "15",
 		},
 		"by hand, among those that are not named": {
-			phases: distributing, consumers: append(consumersOf(mounted, 3), timeline.Consumer{
-				Kind: "Secret", Name: "x", Trusts: true, Delivery: delivered(manual),
+			phases: distributing, dependents: append(consumersOf(mounted, 3), consumers.Dependent{
+				Consumer: plan.Consumer{Kind: "Secret", Name: "x", RelyingParty: true}, Manual: true,
 			}),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 4, node(0, "Propagating", ""))},
 			phase: "Secret/x is delivered by hand",
 		},
 		"a subordinate CA": {
-			phases: reissuing, consumers: append(consumersOf(mounted, 1), timeline.Consumer{Kind: "ClusterCA", Name: "sub", HasCertificate: true}),
+			phases: reissuing, dependents: append(consumersOf(mounted, 1), holder("ClusterCA", "sub", "")),
 			mods:  []func(*v1alpha1.RotationStatus){counted(1, 2, v1alpha1.PendingConsumer{Kind: "ClusterCA", Name: "sub", Reason: "NotRotated", Edit: "wait for it"})},
 			phase: "ClusterCA/sub is rotated in phases of its own",
 		},
 		"an emergency asks everybody": {
-			phases: []string{"Skipped", "Skipped", "Active 10"}, consumers: []timeline.Consumer{{
-				Kind: "Secret", Name: "ca", HasCertificate: true, Delivery: delivered(mounted),
-			}},
+			phases: []string{"Skipped", "Skipped", "Active 10"}, dependents: []consumers.Dependent{holder("Secret", "ca", mounted)},
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 1), func(s *v1alpha1.RotationStatus) { s.Emergency = &yes }},
 			phase: "20", whole: "20",
 		},
 		"the same key": {
-			phases: []string{"Skipped", "Skipped", "Active 10"}, consumers: consumersOf(mounted, 2),
+			phases: []string{"Skipped", "Skipped", "Active 10"}, dependents: consumersOf(mounted, 2),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 2), func(s *v1alpha1.RotationStatus) { s.SameKey = &yes }},
 			phase: "20", whole: "20",
 		},
 		"rolled back": {
-			phases: []string{"Done 0 10", "Skipped", "Active 10"}, consumers: consumersOf(mounted, 2),
+			phases: []string{"Done 0 10", "Skipped", "Active 10"}, dependents: consumersOf(mounted, 2),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 2), func(s *v1alpha1.RotationStatus) { s.Result = v1alpha1.RotationRolledBack }},
 			phase: "20", whole: "20",
 		},
@@ -156,7 +156,7 @@ func TestExpected(t *testing.T) {
 			if c.more != nil {
 				c.more(ca)
 			}
-			r, _ := timeline.UnderWay(at(15).Time, ca, c.consumers)
+			r, _ := timeline.UnderWay(at(15).Time, ca, c.dependents)
 			active, _ := r.Active()
 			if c.whole == "" {
 				c.whole = c.phase

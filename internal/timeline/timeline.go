@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 )
 
 // Rotation is the rotation of a ClusterCA, under way or over.
@@ -59,8 +60,8 @@ type Expectation struct {
 	Unknown string
 }
 
-// UnderWay is the rotation of a ClusterCA at a moment; ok is false while there is none. Consumers are those of the CA.
-func UnderWay(now time.Time, ca *v1alpha1.ClusterCA, consumers []Consumer) (r Rotation, ok bool) {
+// UnderWay is the rotation of a ClusterCA at a moment; ok is false while there is none. dependents are the CA's.
+func UnderWay(now time.Time, ca *v1alpha1.ClusterCA, dependents []consumers.Dependent) (r Rotation, ok bool) {
 	s := ca.Status.Rotation
 	if s.Phase == "" {
 		return Rotation{}, false
@@ -76,7 +77,7 @@ func UnderWay(now time.Time, ca *v1alpha1.ClusterCA, consumers []Consumer) (r Ro
 		r.Supersedes = last.To
 	}
 	r.steps(now, s.Phases)
-	r.expect(now, ca, consumers)
+	r.expect(now, ca, dependents)
 	return r, true
 }
 

@@ -208,7 +208,7 @@ func TestLast(t *testing.T) {
 	}
 }
 
-// TestRolledBackNotes: nothing says that a certificate was re-issued, or that the old CA is out of the bundle.
+// TestRolledBackNotes: nothing says that a certificate was re-issued, or that the old CA was removed from the trust bundle.
 func TestRolledBackNotes(t *testing.T) {
 	r, _ := timeline.Last(caOf(func(c *v1alpha1.ClusterCA) {
 		c.Status.LastRotation = over(t, v1alpha1.RotationRolledBack, 20, "Done 0 10", "Done 10 10", "Done 10 20")

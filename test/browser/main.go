@@ -62,11 +62,11 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return look(ctx, world{api: api})
+	return look(ctx, fixture{api: api})
 }
 
 // look starts the two dashboards, and lets the browser look at them.
-func look(ctx context.Context, w world) error {
+func look(ctx context.Context, w fixture) error {
 	address, err := testenv.FreeAddress()
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (l *lines) last(word string) string {
 }
 
 // control serves what the browser's script asks for: tokens, the link of `clusterpki dashboard`, and changes to the cluster.
-func (w world) control(ctx context.Context, prints *lines) (string, error) {
+func (w fixture) control(ctx context.Context, prints *lines) (string, error) {
 	mux := http.NewServeMux()
 	handle := func(pattern string, do func(*http.Request) (string, error)) {
 		mux.HandleFunc(pattern, func(out http.ResponseWriter, r *http.Request) {

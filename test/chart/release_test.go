@@ -163,7 +163,7 @@ func TestUninstall(t *testing.T) {
 }
 
 // TestUpgrade upgrades from the chart's first version, with CRDs that differ: they become those of the new one, nothing is
-// issued again and nobody's spec changes.
+// re-issued and nobody's spec changes.
 func TestUpgrade(t *testing.T) {
 	old, err := filepath.Glob("testdata/clusterpki-*.tgz")
 	if err != nil || len(old) == 0 {

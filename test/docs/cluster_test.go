@@ -144,15 +144,15 @@ func (s *standIn) available(ctx context.Context, d *appsv1.Deployment) {
 	_ = s.api.Status().Update(ctx, d) // it is tried again
 }
 
-// desk is where the reader of a page works: a clone of the repository, a home, and programs.
-type desk struct {
+// fixture is where the reader of a page works: a clone of the repository, a home, and programs.
+type fixture struct {
 	t                     *testing.T
 	home, dir, bin, hosts string
 }
 
-func newDesk(t *testing.T, kubeconfig []byte) *desk {
+func newFixture(t *testing.T, kubeconfig []byte) *fixture {
 	t.Helper()
-	d := &desk{t: t, home: t.TempDir(), dir: t.TempDir(), bin: t.TempDir(), hosts: t.TempDir()}
+	d := &fixture{t: t, home: t.TempDir(), dir: t.TempDir(), bin: t.TempDir(), hosts: t.TempDir()}
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		t.Fatal(err)
@@ -173,14 +173,14 @@ func newDesk(t *testing.T, kubeconfig []byte) *desk {
 	return d
 }
 
-func (d *desk) link(to, name string) {
+func (d *fixture) link(to, name string) {
 	d.t.Helper()
 	if err := os.Symlink(to, name); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func (d *desk) write(path, text string, mode os.FileMode) {
+func (d *fixture) write(path, text string, mode os.FileMode) {
 	d.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		d.t.Fatal(err)

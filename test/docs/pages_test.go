@@ -111,7 +111,7 @@ func TestPages(t *testing.T) {
 
 func follow(t *testing.T, p *Page) {
 	t.Helper()
-	s, err := newDesk(t, planeFor(t, p).KubeConfig).open(p)
+	s, err := newFixture(t, planeFor(t, p).KubeConfig).open(p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ const patience = 3 * time.Minute
 
 // session is a shell that runs the fences of a page one after another, so that a variable or a directory lives on.
 type session struct {
-	d     *desk
+	d     *fixture
 	page  *Page
 	cmd   *exec.Cmd
 	in    io.WriteCloser
@@ -28,7 +28,7 @@ type session struct {
 // mark is what the shell prints at the end of a fence; no command prints it.
 const mark = "\x01end of the fence\x01"
 
-func (d *desk) open(page *Page) (*session, error) {
+func (d *fixture) open(page *Page) (*session, error) {
 	s := &session{d: d, page: page, lines: make(chan string, 1000), runs: d.t.TempDir()}
 	s.cmd = exec.CommandContext(d.t.Context(), "bash", "--noprofile", "--norc", "-euo", "pipefail", "-E")
 	s.cmd.Dir = d.dir

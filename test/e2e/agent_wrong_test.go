@@ -108,7 +108,7 @@ func TestAgentInstallsNoWrongCertificate(t *testing.T) {
 				t.Error("files have changed")
 			}
 			if now := h.set(); now != set {
-				t.Errorf("it was installed, and taken back at best: the files are set %s, and were %s", now, set)
+				t.Errorf("it was installed, and rolled back at best: the files are set %s, and were %s", now, set)
 			}
 			if r := h.report(handLease); r.Installed == nil || r.Installed.SerialNumber != first.serial {
 				t.Errorf("installed is reported as %+v", r.Installed)

@@ -58,7 +58,7 @@ func BenchmarkAgents(b *testing.B) {
 		c := newCrowd(b)
 		c.measure("start", c.start)
 		c.measure("idle", func() { time.Sleep(benchIdle) })
-		c.measure("all issued again", func() { c.issueAll(); c.verified() })
+		c.measure("all re-issued", func() { c.issueAll(); c.verified() })
 		c.cancel()
 		c.wait.Wait()
 	}

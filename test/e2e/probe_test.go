@@ -72,7 +72,7 @@ func startProbe(t *testing.T) *probe.Prober {
 }
 
 // settlesOnFiles waits until the API server shows what its files hold, and exactly that.
-func settlesOnFiles(t *testing.T, p *probe.Prober) probe.Seen {
+func settlesOnFiles(t *testing.T, p *probe.Prober) probe.Observation {
 	t.Helper()
 	leaf := certificates(t, hostfiles.APIServerCert)[0]
 	var want [][]byte
@@ -80,9 +80,9 @@ func settlesOnFiles(t *testing.T, p *probe.Prober) probe.Seen {
 		want = append(want, ca.RawSubject)
 	}
 	slices.SortFunc(want, bytes.Compare)
-	var seen probe.Seen
+	var seen probe.Observation
 	if err := poll(t.Context(), func() error {
-		if seen = p.Seen(probed); !seen.Serves(leaf) || !slices.EqualFunc(seen.ClientCAs, want, bytes.Equal) {
+		if seen = p.Observation(probed); !seen.Serves(leaf) || !slices.EqualFunc(seen.ClientCAs, want, bytes.Equal) {
 			return fmt.Errorf("the probe sees %+v, not %s and %q", seen, pki.FingerprintOf(leaf), want)
 		}
 		return nil

@@ -42,7 +42,7 @@ func TestArgoCD(t *testing.T) {
 			server := find(t, objects, "APIServerCertificate", "k8s-master")
 			a.reissue(g, server)
 			a.heal(server)
-			a.replaceCA(g, find(t, objects, "ClusterCA", "k8s"), find(t, objects, "NodeCredential", "k8s-node1-kubelet"))
+			a.rotateCA(g, find(t, objects, "ClusterCA", "k8s"), find(t, objects, "NodeCredential", "k8s-node1-kubelet"))
 			a.prune(g, find(t, objects, "NodeCredential", "k8s-node3-kubelet"))
 			c.nothingTracked()
 			a.delete()
@@ -50,7 +50,7 @@ func TestArgoCD(t *testing.T) {
 	}
 }
 
-// samples are those of config/argocd/example, with what makes the replacement of a CA quick.
+// samples are those of config/argocd/example, with what makes the rotation of a CA quick.
 func (c *cluster) samples() []*unstructured.Unstructured {
 	c.t.Helper()
 	out, err := exec.Command(filepath.Join(c.programs, "kubectl"), "kustomize", filepath.Join(testenv.Root(), "config", "argocd", "example")).Output()
@@ -138,10 +138,10 @@ func (a *app) heal(u *unstructured.Unstructured) {
 
 func (a *app) head() string { said := a.since(a.mark()); return said[0].revision }
 
-// replaceCA edits the validity of a CA in Git. While it is being replaced the Application is Progressing, and yet a
-// commit is synchronized: here it is the acknowledgment of one who is served by hand, without whom the replacement
+// rotateCA edits the validity of a CA in Git. While it is being rotated the Application is Progressing, and yet a
+// commit is synchronized: here it is the acknowledgment of one who is served by hand, without whom the rotation
 // would wait for ever.
-func (a *app) replaceCA(g git, ca, hand *unstructured.Unstructured) {
+func (a *app) rotateCA(g git, ca, hand *unstructured.Unstructured) {
 	a.t.Helper()
 	set(a.t, hand, map[string]any{"mode": "Manual"}, "spec", "delivery")
 	a.settles(g.commit(hand), "Healthy")
@@ -150,7 +150,7 @@ func (a *app) replaceCA(g git, ca, hand *unstructured.Unstructured) {
 	set(a.t, ca, "43800h", "spec", "validity")
 	a.settles(g.commit(ca), "Progressing")
 	var revision string
-	a.eventually("the CA is replaced", func() error {
+	a.eventually("the CA is rotated", func() error {
 		var now v1alpha1.ClusterCA
 		if err := a.api.Get(a.t.Context(), client.ObjectKey{Namespace: "prod", Name: ca.GetName()}, &now); err != nil {
 			return err
@@ -171,7 +171,7 @@ func (a *app) replaceCA(g git, ca, hand *unstructured.Unstructured) {
 	})
 	a.settles(revision, "Healthy")
 	if !slices.ContainsFunc(a.since(mark), func(s standing) bool { return s.sync == "Synced" && s.health == "Progressing" }) {
-		a.t.Error("the Application was never Progressing while its CA was replaced")
+		a.t.Error("the Application was never Progressing while its CA was rotated")
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 	"clusterpki.io/operator/internal/controller"
 )
 
-// world is a namespace of its own, and an operator for it whose clock stands.
-type world struct {
+// fixture is a namespace of its own, and an operator for it whose clock stands.
+type fixture struct {
 	t     *testing.T
 	ns    string
 	api   client.Client
@@ -33,7 +33,7 @@ type world struct {
 // reach brings an object into a state.
 func reach(t *testing.T, s state) *unstructured.Unstructured {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	object := w.create(s)
 	if !s.away || s.then != "" {
 		w.start()
@@ -50,7 +50,7 @@ func reach(t *testing.T, s state) *unstructured.Unstructured {
 		}
 	}
 	if s.later > 0 {
-		if s.then != "" { // the replacement begins now
+		if s.then != "" { // the rotation begins now
 			w.until(object, "Rotating True DistributingTrust")
 		}
 		w.stop()
@@ -70,7 +70,7 @@ func reach(t *testing.T, s state) *unstructured.Unstructured {
 	return object
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
 	if err != nil {
@@ -84,12 +84,12 @@ func newWorld(t *testing.T) *world {
 	if err := api.Create(t.Context(), authorities); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), stop: func() {}}
+	w := &fixture{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), stop: func() {}}
 	t.Cleanup(func() { w.stop() })
 	return w
 }
 
-func (w *world) start() {
+func (w *fixture) start() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
@@ -109,7 +109,7 @@ func (w *world) start() {
 }
 
 // create makes all objects of a state's manifest and returns the one that the state is of.
-func (w *world) create(s state) *unstructured.Unstructured {
+func (w *fixture) create(s state) *unstructured.Unstructured {
 	w.t.Helper()
 	var found *unstructured.Unstructured
 	for document := range strings.SplitSeq(s.manifest, sep) {
@@ -131,7 +131,7 @@ func (w *world) create(s state) *unstructured.Unstructured {
 	return found
 }
 
-func (w *world) get(u *unstructured.Unstructured) {
+func (w *fixture) get(u *unstructured.Unstructured) {
 	w.t.Helper()
 	if err := w.api.Get(w.t.Context(), client.ObjectKeyFromObject(u), u); err != nil {
 		w.t.Fatal(err)
@@ -140,7 +140,7 @@ func (w *world) get(u *unstructured.Unstructured) {
 
 // until waits for a condition of an object: its type, status and reason. The bound says that it never comes, not how
 // fast it does.
-func (w *world) until(u *unstructured.Unstructured, condition string) {
+func (w *fixture) until(u *unstructured.Unstructured, condition string) {
 	w.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		w.get(u)
@@ -156,7 +156,7 @@ func (w *world) until(u *unstructured.Unstructured, condition string) {
 }
 
 // reports lets the agent of a host say what its problem is.
-func (w *world) reports(lease, problem string) {
+func (w *fixture) reports(lease, problem string) {
 	w.t.Helper()
 	text, err := ack.Report{Problem: problem}.Text()
 	if err != nil {

@@ -77,15 +77,15 @@ func (c *cluster) account(namespace string) {
 // host is k8s-node1: a directory that stands for its file system, and somebody's machine next to it.
 type host struct {
 	*cluster
-	desk string // where the person works
-	root string // the host's files
-	bin  string
+	workDir string // where the person works
+	root    string // the host's files
+	bin     string
 }
 
 // newHost builds clusterpki, and has ssh and scp lead to the host's directory.
 func newHost(t *testing.T, c *cluster) *host {
 	t.Helper()
-	h := &host{cluster: c, desk: t.TempDir(), root: t.TempDir(), bin: t.TempDir()}
+	h := &host{cluster: c, workDir: t.TempDir(), root: t.TempDir(), bin: t.TempDir()}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(h.bin, "clusterpki"), "./cmd")
 	build.Dir = testenv.Root()
 	if out, err := build.CombinedOutput(); err != nil {
@@ -99,7 +99,7 @@ func newHost(t *testing.T, c *cluster) *host {
 	for _, link := range []struct{ to, name string }{
 		{h.bin, "bin"}, {filepath.Join(testenv.Root(), "config"), "config"},
 	} {
-		if err := os.Symlink(link.to, filepath.Join(h.desk, link.name)); err != nil {
+		if err := os.Symlink(link.to, filepath.Join(h.workDir, link.name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,11 +113,11 @@ func (h *host) program(name, script string) {
 	}
 }
 
-// bash runs commands at the desk.
+// bash runs commands in the working directory.
 func (h *host) bash(script string) string {
 	h.t.Helper()
 	cmd := exec.CommandContext(h.t.Context(), "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = h.desk
+	cmd.Dir = h.workDir
 	cmd.Env = append(os.Environ(), "PATH="+h.bin+":"+os.Getenv("PATH"), "KUBECONFIG="+h.kubeconfig, "ROOT="+h.root)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -35,7 +35,7 @@ func issuedCluster(t *testing.T) *cluster {
 	return c
 }
 
-// TestUninstall uninstalls in each documented way, and installs again: nobody's keys change, and nothing is issued again.
+// TestUninstall uninstalls in each documented way, and installs again: nobody's keys change, and nothing is re-issued.
 func TestUninstall(t *testing.T) {
 	for name, uninstall := range map[string]func(c *cluster){
 		"the namespace": func(c *cluster) {

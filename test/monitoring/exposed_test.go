@@ -69,7 +69,7 @@ func queries(t *testing.T) []query {
 }
 
 // TestQueries asks only for metrics, labels and values that the operator exposes after it has issued the samples and while it
-// replaces their CA, and evaluates each expression on what it exposes.
+// rotates their CA, and evaluates each expression on what it exposes.
 func TestQueries(t *testing.T) {
 	scraped := expose(t)
 	exposed := families(scraped)

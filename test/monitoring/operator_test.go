@@ -96,7 +96,7 @@ func (s *store) ask(q query) promql.Vector {
 }
 
 // expose runs the operator on a real API server, with the samples, a probe, a host with an agent, and a CA that is being
-// replaced, and scrapes it.
+// rotated, and scrapes it.
 func expose(t *testing.T) model.Vector {
 	t.Helper()
 	env, err := testenv.Start()
@@ -124,7 +124,7 @@ func expose(t *testing.T) model.Vector {
 		}
 		time.Sleep(time.Second)
 	}
-	t.Fatal("the CA is not being replaced, or nothing is probed, or no agent is heard")
+	t.Fatal("the CA is not being rotated, or nothing is probed, or no agent has reported")
 	return nil
 }
 

@@ -21,7 +21,7 @@ import (
 // TestNamespaceMadeAnew deletes a namespace, which somebody else makes again, with a ClusterCA of the old name. He does not get the
 // CA until whoever administers the PKI gives it to him.
 func TestNamespaceMadeAnew(t *testing.T) {
-	w := newWorld(t, "made-anew")
+	w := newFixture(t, "made-anew")
 	w.operate(nil)
 	w.create(newCA("k8s"))
 	w.ready()
@@ -48,7 +48,7 @@ func TestNamespaceMadeAnew(t *testing.T) {
 
 // TestSecondInstallation lets a second operator, with an authority namespace of its own, serve what the first one has made.
 func TestSecondInstallation(t *testing.T) {
-	first := newWorld(t, "two-installations")
+	first := newFixture(t, "two-installations")
 	stop := first.operate(nil)
 	first.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
 	first.ready()
@@ -56,7 +56,7 @@ func TestSecondInstallation(t *testing.T) {
 	want := first.contents()
 	stop()
 
-	second := &world{management, t, first.ns, "the-second-authority"}
+	second := &fixture{management, t, first.ns, "the-second-authority"}
 	second.createNamespaces()
 	stop = second.operate(nil)
 	second.stalled("k8s", v1alpha1.ReasonAuthorityMissing)
@@ -76,7 +76,7 @@ func TestSecondInstallation(t *testing.T) {
 // TestCRDsDeleted deletes the CustomResourceDefinitions, and every object with them, and applies both again. deletionPolicy
 // 'Delete' does not count: nobody deleted the CA.
 func TestCRDsDeleted(t *testing.T) {
-	w := newWorld(t, "crds-deleted")
+	w := newFixture(t, "crds-deleted")
 	stop := w.operate(nil)
 	objects := func() []client.Object {
 		return []client.Object{
@@ -124,7 +124,7 @@ func crds() envtest.CRDInstallOptions {
 	return envtest.CRDInstallOptions{Paths: []string{filepath.Join(testenv.Root(), "config", "crd", "bases")}}
 }
 
-func (w *world) installCRDs() {
+func (w *fixture) installCRDs() {
 	w.t.Helper()
 	if _, err := envtest.InstallCRDs(w.cfg, crds()); err != nil {
 		w.t.Fatal(err)
@@ -132,7 +132,7 @@ func (w *world) installCRDs() {
 }
 
 // deleteCRDs deletes clusterpki's CustomResourceDefinitions, and waits until they are gone.
-func (w *world) deleteCRDs() {
+func (w *fixture) deleteCRDs() {
 	w.t.Helper()
 	scheme := runtime.NewScheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
@@ -156,7 +156,7 @@ func (w *world) deleteCRDs() {
 
 // TestForgedClaim restores a Secret that a user made to look like the operator's: it does not get the seal.
 func TestForgedClaim(t *testing.T) {
-	w := newWorld(t, "forged-claim")
+	w := newFixture(t, "forged-claim")
 	stop := w.operate(nil)
 	w.create(newCA("k8s"))
 	w.ready()

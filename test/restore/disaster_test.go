@@ -16,9 +16,9 @@ import (
 )
 
 // standing is a CA with an API server and a mounted client, and an operator whose clock the test moves.
-func standing(t *testing.T, ns string, at time.Time) (w *world, clock *testingclock.FakePassiveClock, stop func()) {
+func standing(t *testing.T, ns string, at time.Time) (w *fixture, clock *testingclock.FakePassiveClock, stop func()) {
 	t.Helper()
-	w = newWorld(t, ns)
+	w = newFixture(t, ns)
 	clock = testingclock.NewFakePassiveClock(at)
 	stop = w.operate(clock)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
@@ -61,7 +61,7 @@ func TestEverythingExpired(t *testing.T) {
 }
 
 // TestClockAhead lets the operator's clock be a year ahead when everything is issued, and then right. Nobody can use what
-// is issued, and Ready says so; nothing is issued again until a person deletes it, because it may be the clock that
+// is issued, and Ready says so; nothing is re-issued until a person deletes it, because it may be the clock that
 // is wrong now.
 func TestClockAhead(t *testing.T) {
 	now := time.Now()
@@ -92,10 +92,10 @@ func TestClockBehind(t *testing.T) {
 	w.ready()
 	after := w.contents()
 	if after["Secret mounted-tls tls.crt"] == before["Secret mounted-tls tls.crt"] {
-		t.Error("the certificate, which had expired, was not issued again")
+		t.Error("the certificate, which had expired, was not re-issued")
 	}
 	if after["ConfigMap k8s-trust ca.crt"] != before["ConfigMap k8s-trust ca.crt"] {
-		t.Error("the CA, which has eight years left, was replaced")
+		t.Error("the CA, which has eight years left, was rotated")
 	}
 }
 
@@ -145,7 +145,7 @@ func TestOlderAuthority(t *testing.T) {
 }
 
 // putAuthority lets the Secret of a CA hold what it held before.
-func (w *world) putAuthority(s *corev1.Secret) {
+func (w *fixture) putAuthority(s *corev1.Secret) {
 	w.t.Helper()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		there := w.authoritySecret("k8s")

@@ -33,7 +33,7 @@ var kinds = []schema.GroupVersionKind{
 }
 
 // velero is the namespace and the authority's as Velero 1.18 restores them (pkg/restore: resetMetadataAndStatus, addRestoreLabels).
-func (w *world) velero() dump {
+func (w *fixture) velero() dump {
 	w.t.Helper()
 	var out dump
 	for _, kind := range kinds {
@@ -64,7 +64,7 @@ func (w *world) velero() dump {
 }
 
 // backup is the namespace as `clusterpki backup` writes it.
-func (w *world) backup() []byte {
+func (w *fixture) backup() []byte {
 	w.t.Helper()
 	objects, err := backup.Source{Reader: w.api, Namespace: w.ns, AuthorityNamespace: w.authority}.Gather(w.t.Context())
 	if err != nil {
@@ -78,7 +78,7 @@ func (w *world) backup() []byte {
 }
 
 // restoreArchive is `clusterpki restore`.
-func (w *world) restoreArchive(text []byte, replace ...string) (backup.Result, error) {
+func (w *fixture) restoreArchive(text []byte, replace ...string) (backup.Result, error) {
 	w.t.Helper()
 	archive, err := backup.Parse(bytes.NewReader(text))
 	if err != nil {
@@ -92,7 +92,7 @@ func (w *world) restoreArchive(text []byte, replace ...string) (backup.Result, e
 }
 
 // mustRestore is restoreArchive where it must succeed, and find nothing that it does not know.
-func (w *world) mustRestore(text []byte, replace ...string) backup.Result {
+func (w *fixture) mustRestore(text []byte, replace ...string) backup.Result {
 	w.t.Helper()
 	result, err := w.restoreArchive(text, replace...)
 	if err != nil || len(result.Foreign) > 0 {
@@ -141,14 +141,14 @@ func (d dump) only(keep func(unstructured.Unstructured) bool) dump {
 func ours(o unstructured.Unstructured) bool { return o.GroupVersionKind().Group == "clusterpki.io" }
 
 // decides says whether an object is of the authority namespace.
-func (w *world) decides(o unstructured.Unstructured) bool { return o.GetNamespace() == w.authority }
+func (w *fixture) decides(o unstructured.Unstructured) bool { return o.GetNamespace() == w.authority }
 
 // products says whether an object is none of the two.
-func (w *world) products(o unstructured.Unstructured) bool { return !ours(o) && !w.decides(o) }
+func (w *fixture) products(o unstructured.Unstructured) bool { return !ours(o) && !w.decides(o) }
 
 // restore creates the objects. What is there already stays, as every backup tool has it: that may be Leases, and Secrets of the same
 // contents.
-func (w *world) restore(d dump) {
+func (w *fixture) restore(d dump) {
 	w.t.Helper()
 	for i := range d {
 		o := d[i].DeepCopy()
@@ -163,7 +163,7 @@ func (w *world) restore(d dump) {
 }
 
 // holds says whether there is a Secret of the same contents, or a ConfigMap.
-func (w *world) holds(o unstructured.Unstructured) bool {
+func (w *fixture) holds(o unstructured.Unstructured) bool {
 	there := o.DeepCopy()
 	if o.GetKind() == "ConfigMap" {
 		return true
@@ -175,7 +175,7 @@ func (w *world) holds(o unstructured.Unstructured) bool {
 }
 
 // deleteSecret deletes a Secret of the namespace.
-func (w *world) deleteSecret(name string) {
+func (w *fixture) deleteSecret(name string) {
 	w.t.Helper()
 	s := &corev1.Secret{}
 	s.Namespace, s.Name = w.ns, name

@@ -14,7 +14,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// delivery is how the objects of these tests are delivered: fast, so that a replacement goes on in real time.
+// delivery is how the objects of these tests are delivered: fast, so that a rotation goes on in real time.
 func delivery(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
 	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
 }
@@ -48,7 +48,7 @@ func newKubelet(name string, mode v1alpha1.DeliveryMode, mods ...func(*v1alpha1.
 
 // issueEverything applies the samples, and what they don't show: an imported CA, an intermediate one, one that publishes
 // its pair and goes with its object, every way of delivery, and a key that never leaves its host.
-func (w *world) issueEverything() {
+func (w *fixture) issueEverything() {
 	w.t.Helper()
 	w.kubectl("apply", "-k", "config/samples")
 	legacy, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
@@ -90,7 +90,7 @@ func (w *world) issueEverything() {
 }
 
 // ask lets the host of a credential ask for a certificate for a key of its own.
-func (w *world) ask(credential string) {
+func (w *fixture) ask(credential string) {
 	w.t.Helper()
 	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
 	if err != nil {
@@ -120,11 +120,11 @@ var saved struct {
 	contents       map[string]string
 }
 
-// issued issues everything in namespace prod, once, and backs it up. What it returns is the world after a loss: the namespaces
+// issued issues everything in namespace prod, once, and backs it up. What it returns is the fixture after a loss: the namespaces
 // were deleted with all that was in them, and made anew.
-func issued(t *testing.T) *world {
+func issued(t *testing.T) *fixture {
 	t.Helper()
-	w := newWorld(t, "prod")
+	w := newFixture(t, "prod")
 	if saved.contents == nil {
 		stop := w.operate(nil)
 		w.issueEverything()

@@ -98,7 +98,7 @@ func collectGarbage(c *cluster, log string) (*process.Process, error) {
 }
 
 // operate runs the operator for a namespace until the function that it returns is called, or the test ends.
-func (w *world) operate(clock *testingclock.FakePassiveClock) (stop func()) {
+func (w *fixture) operate(clock *testingclock.FakePassiveClock) (stop func()) {
 	w.t.Helper()
 	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Poll: 200 * time.Millisecond}
 	if clock != nil {

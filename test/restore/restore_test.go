@@ -26,7 +26,7 @@ var certificateAuthorities = []string{"k8s", "etcd", "front-proxy", "legacy", "b
 
 // swept waits until the garbage collector has seen everything that was created so far: it has deleted an object of each
 // kind whose owner does not exist.
-func (w *world) swept() {
+func (w *fixture) swept() {
 	w.t.Helper()
 	orphan := metav1.ObjectMeta{Name: "orphan", Namespace: w.ns, OwnerReferences: []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCredential", Name: "nobody", UID: "00000000-0000-4000-8000-000000000000",
@@ -45,7 +45,7 @@ func (w *world) swept() {
 }
 
 // same says what differs from what was backed up.
-func (w *world) same(want map[string]string) {
+func (w *fixture) same(want map[string]string) {
 	w.t.Helper()
 	if diff := changed(w.contents(), want); len(diff) > 0 {
 		w.t.Errorf("what was restored is not what was backed up:\n%s", strings.Join(diff, "\n"))
@@ -53,7 +53,7 @@ func (w *world) same(want map[string]string) {
 }
 
 // restored checks that everything is as it was, and belongs to what is there now.
-func (w *world) restored() {
+func (w *fixture) restored() {
 	w.t.Helper()
 	w.settled()
 	w.ready()
@@ -63,7 +63,7 @@ func (w *world) restored() {
 }
 
 // owned checks that what goes with its object refers to the one that is there now.
-func (w *world) owned() {
+func (w *fixture) owned() {
 	w.t.Helper()
 	uids := map[string]string{}
 	for _, o := range w.resources() {
@@ -95,7 +95,7 @@ func TestRestore(t *testing.T) {
 	})
 	t.Run("into a namespace of another name", func(t *testing.T) {
 		issued(t)
-		w := newWorld(t, "drill")
+		w := newFixture(t, "drill")
 		w.mustRestore(saved.archive)
 		w.operate(nil)
 		w.restored()
@@ -117,7 +117,7 @@ func TestRestore(t *testing.T) {
 }
 
 // stalled waits until a ClusterCA is stalled for a reason.
-func (w *world) stalled(ca, reason string) metav1.Condition {
+func (w *fixture) stalled(ca, reason string) metav1.Condition {
 	w.t.Helper()
 	return w.condition(&v1alpha1.ClusterCA{}, ca, v1alpha1.StalledCondition, metav1.ConditionTrue, reason)
 }
@@ -199,7 +199,7 @@ func TestNothingComes(t *testing.T) {
 	}
 }
 
-// TestAuthorityAlone restores what decides, and custom resources from Git: everything is issued again by the same CAs.
+// TestAuthorityAlone restores what decides, and custom resources from Git: everything is re-issued by the same CAs.
 func TestAuthorityAlone(t *testing.T) {
 	w := issued(t)
 	w.restore(saved.velero.only(w.decides))
@@ -289,7 +289,7 @@ func TestMove(t *testing.T) {
 // TestKeysAskedLater asks for service account keys for the first time on an object that was restored: they are made when a
 // person takes the mark away, and Ready names no Secret that does not exist.
 func TestKeysAskedLater(t *testing.T) {
-	w := newWorld(t, "keys-asked-later")
+	w := newFixture(t, "keys-asked-later")
 	server := newServer("k8s-master")
 	server.Spec.ServiceAccountKeys = nil
 	server.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "true"}

@@ -25,7 +25,7 @@ import (
 var clients = []string{"mounted", "agent", "manual"}
 
 // acknowledge lets the agent and a person say that what is issued now is in use.
-func (w *world) acknowledge(at time.Time) {
+func (w *fixture) acknowledge(at time.Time) {
 	w.t.Helper()
 	w.report("agent", "agent", at)
 	var s corev1.Secret
@@ -47,9 +47,9 @@ func (w *world) acknowledge(at time.Time) {
 }
 
 // rotatingUntil rotates a CA until a phase, in which the agent has acknowledged everything and a person nothing.
-func rotatingUntil(t *testing.T, phase plan.Phase) *world {
+func rotatingUntil(t *testing.T, phase plan.Phase) *fixture {
 	t.Helper()
-	w := newWorld(t, "rotation-"+strings.ToLower(string(phase)))
+	w := newFixture(t, "rotation-"+strings.ToLower(string(phase)))
 	stop := w.operate(nil)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
 		newKubelet("agent", v1alpha1.DeliveryAgent), newKubelet("manual", v1alpha1.DeliveryManual))
@@ -84,7 +84,7 @@ type disk struct {
 }
 
 // disks are what stands in the Secrets now.
-func (w *world) disks() map[string]disk {
+func (w *fixture) disks() map[string]disk {
 	w.t.Helper()
 	out := map[string]disk{}
 	read := func(name, pair, bundle, key string) {
@@ -111,7 +111,7 @@ func (w *world) disks() map[string]disk {
 // hosts are the parties as they may be: some have what stands in the Secrets now, others what is the oldest that they
 // may still have.
 type hosts struct {
-	w       *world
+	w       *fixture
 	slow    map[string]disk
 	history []moment
 	met     int
@@ -200,7 +200,7 @@ func TestUnfinishedRotation(t *testing.T) {
 }
 
 // restoreSlowly is mustRestore, with slowDelivery.
-func (w *world) restoreSlowly(text []byte) {
+func (w *fixture) restoreSlowly(text []byte) {
 	w.t.Helper()
 	archive, err := backup.Parse(bytes.NewReader(text))
 	if err != nil {
@@ -214,7 +214,7 @@ func (w *world) restoreSlowly(text []byte) {
 
 // unheard lets half an hour pass in which neither an agent nor a person says anything. The phase stays, and with it what is
 // trusted and what signs.
-func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
+func (w *fixture) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
 	w.t.Helper()
 	begin := clock.Now()
 	for clock.Now().Before(begin.Add(30 * time.Minute)) {
@@ -231,7 +231,7 @@ func (w *world) unheard(h *hosts, clock *testingclock.FakePassiveClock, was plan
 }
 
 // awaited checks that the rotation waits for both of whom nothing was heard.
-func (w *world) awaited() {
+func (w *fixture) awaited() {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
 	w.eventually("the agent and the person are waited for", func() error {
@@ -265,7 +265,7 @@ func TestRotatedTooEarly(t *testing.T) {
 		t.Errorf("it says %q in phase %s", c.Message, w.ledger("k8s").Phase())
 	}
 	rotate("compromised", "compromised")
-	w.eventually("a compromised key is replaced at once", func() error {
+	w.eventually("a compromised key is rotated at once", func() error {
 		if active, _ := w.ledger("k8s").Active(); active.Number < 2 {
 			return fmt.Errorf("generation %d is active", active.Number)
 		}
@@ -279,7 +279,7 @@ func TestRotatedTooEarly(t *testing.T) {
 }
 
 // finish brings the rotation to its end.
-func (w *world) finish(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
+func (w *fixture) finish(h *hosts, clock *testingclock.FakePassiveClock, was plan.Ledger) {
 	w.t.Helper()
 	revision, trust := was.Revision, was.BundleRevision
 	for range 60 {

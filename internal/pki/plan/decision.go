@@ -24,7 +24,7 @@ const (
 	RequestChanged Reason = "RequestChanged" // the spec asks for something else than what was issued
 	RequestMissing Reason = "RequestMissing" // the host has the key, and has asked for no certificate
 	KeyChanged     Reason = "KeyChanged"     // the host asks for a certificate for another key
-	IssuerChanged  Reason = "IssuerChanged"  // another CA key signs now
+	IssuerChanged  Reason = "IssuerChanged"  // another CA key is active now
 	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
 	Expired        Reason = "Expired"        // the certificate is past its end

@@ -141,22 +141,33 @@ func (l Ledger) Restored(now time.Time, seen Observation) time.Time {
 	return time.Time{}
 }
 
+// Asks says whether a phase waits for a consumer. An emergency asks everybody at once: nobody was asked before.
+func (p Phase) Asks(c Consumer, emergency bool) bool {
+	switch p {
+	case DistributingTrust:
+		return c.RelyingParty
+	case Reissuing:
+		return c.HasLeaf
+	case WithdrawingTrust:
+		return c.RelyingParty || emergency && c.HasLeaf
+	default:
+		return false
+	}
+}
+
 // question is what a phase asks one consumer, and whether what is known of it is right.
 func (l Ledger) question(phase Phase, c Consumer) (asked, right bool) {
 	active, _ := l.Active()
+	emergency := l.Rotation != nil && l.Rotation.Emergency
+	asked = phase.Asks(c, emergency)
 	switch phase {
 	case DistributingTrust:
-		return c.RelyingParty, c.Trusts
+		return asked, c.Trusts
 	case Reissuing:
-		return c.HasLeaf, c.of(active)
-	case WithdrawingTrust:
-		right = !c.RelyingParty || c.Trusts
-		if l.Rotation != nil && l.Rotation.Emergency { // nobody was asked before
-			return c.RelyingParty || c.HasLeaf, right && (!c.HasLeaf || c.of(active))
-		}
-		return c.RelyingParty, right
+		return asked, c.of(active)
 	default:
-		return false, true
+		right = !c.RelyingParty || c.Trusts
+		return asked, right && (!emergency || !c.HasLeaf || c.of(active))
 	}
 }
 

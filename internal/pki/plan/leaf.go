@@ -116,7 +116,7 @@ func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
 	if len(d.Accepted) > 0 && o.Leaf.Verify(now, d.Accepted) == nil {
 		return "", ""
 	}
-	return IssuerChanged, "it is not signed by the CA that signs now"
+	return IssuerChanged, "it is not signed by the active CA"
 }
 
 func notExpired(now time.Time, _ Desired, o *Observed) (Reason, string) {
@@ -134,7 +134,7 @@ func notDueForRenewal(now time.Time, d Desired, o *Observed) (Reason, string) {
 }
 
 // RenewalTime is when to renew a certificate, zero where renewing would not make it last longer
-// because the CA that signs now ends no later.
+// because the active CA ends no later.
 func RenewalTime(d Desired, cert *x509.Certificate) time.Time {
 	if d.Issuer != nil && Capped(cert, d.Issuer) {
 		return time.Time{}

@@ -15,49 +15,49 @@ import (
 	"clusterpki.io/operator/internal/probe"
 )
 
-// wire is what was seen of API servers by looking at them.
-type wire interface {
+// serverObserver observes what API servers serve and trust.
+type serverObserver interface {
 	Set(key probe.Key, t probe.Target)
 	Remove(key probe.Key)
-	Seen(key probe.Key) probe.Seen
+	Observation(key probe.Key) probe.Observation
 }
 
-// newProber makes the wire, and the events that tell of what it sees.
+// newProber makes the observer, and the events that tell of what it observes.
 func newProber(attempted func(error)) (*probe.Prober, <-chan event.GenericEvent) {
-	seen := make(chan event.GenericEvent)
+	changes := make(chan event.GenericEvent)
 	return probe.New(probe.Options{Attempted: attempted, Notify: func(ctx context.Context, key probe.Key) {
 		o := &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		select {
-		case seen <- event.GenericEvent{Object: o}:
+		case changes <- event.GenericEvent{Object: o}:
 		case <-ctx.Done():
 		}
-	}}), seen
+	}}), changes
 }
 
 func probeKey(o client.ObjectKey) probe.Key { return probe.Key{Namespace: o.Namespace, Name: o.Name} }
 
-// watch looks at an API server from now on, if it says where.
+// watch probes an API server from now on, if it says where.
 func (r *apiServerCertificates) watch(c *v1alpha1.APIServerCertificate) {
 	key := probeKey(client.ObjectKeyFromObject(c))
 	if c.Spec.Probe == nil {
-		r.wire.Remove(key)
+		r.observer.Remove(key)
 		return
 	}
-	r.wire.Set(key, probe.Target{Addresses: c.Spec.Probe.Addresses, Interval: c.Spec.Probe.Interval.Duration})
+	r.observer.Set(key, probe.Target{Addresses: c.Spec.Probe.Addresses, Interval: c.Spec.Probe.Interval.Duration})
 }
 
-// serving says, as a condition, whether what was seen of an API server is what its Secret holds.
+// serving says, as a condition, whether what was observed of an API server is what its Secret holds.
 func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st leaf.State, clients []certificate) []metav1.Condition {
 	if c.Spec.Probe == nil || !st.Readable() {
 		return nil
 	}
-	seen := r.wire.Seen(probeKey(client.ObjectKeyFromObject(c)))
+	observation := r.observer.Observation(probeKey(client.ObjectKeyFromObject(c)))
 	out := metav1.Condition{Type: v1alpha1.ServingCondition, Status: metav1.ConditionFalse}
-	unknown := slices.IndexFunc(clients, func(ca certificate) bool { return !seen.Trusts(ca) })
+	unknown := slices.IndexFunc(clients, func(ca certificate) bool { return !observation.Trusts(ca) })
 	switch {
-	case !seen.Settled:
-		out.Reason, out.Message = unsettledReason(seen), strings.Join(seen.Problems, "; ")
-	case !seen.Serves(st.Observed.Leaf.Cert):
+	case !observation.Settled:
+		out.Reason, out.Message = unsettledReason(observation), strings.Join(observation.Problems, "; ")
+	case !observation.Serves(st.Observed.Leaf.Cert):
 		out.Reason = v1alpha1.ReasonWrongCertificate
 		out.Message = fmt.Sprintf("it serves another certificate than the one in Secret %q: has the Secret reached it?", c.TLSSecretName())
 	case unknown >= 0:
@@ -72,8 +72,8 @@ func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st lea
 }
 
 // unsettledReason is why nothing is settled: no answer from an address, or answers that do not agree.
-func unsettledReason(seen probe.Seen) string {
-	switch seen.Differs {
+func unsettledReason(o probe.Observation) string {
+	switch o.Differs {
 	case probe.DifferentLeaf:
 		return v1alpha1.ReasonWrongCertificate
 	case probe.DifferentClientCAs:
@@ -83,13 +83,13 @@ func unsettledReason(seen probe.Seen) string {
 	}
 }
 
-// observed is what was seen of an API server, as package consumers asks it.
-type observed struct{ probe.Seen }
+// observed is what was observed of an API server, as package consumers asks it.
+type observed struct{ probe.Observation }
 
 // Unsettled implements consumers.Serving.
 func (o observed) Unsettled() string {
 	if o.Settled {
 		return ""
 	}
-	return unsettledReason(o.Seen)
+	return unsettledReason(o.Observation)
 }

@@ -13,14 +13,14 @@ import (
 
 var key = Key{Namespace: "prod", Name: "k8s-master"}
 
-// world is what is to be seen at each address, with a record of the looks at it. Its tests run in bubbles,
+// env is what is to be seen at each address, with a record of the attempts at it. Its tests run in bubbles,
 // where time passes only while everybody waits for it.
-type world struct {
-	mu    sync.Mutex
-	show  map[string]look          // by address
-	takes map[string]time.Duration // how long a look takes
-	looks map[string][]time.Duration
-	began time.Time
+type env struct {
+	mu       sync.Mutex
+	show     map[string]attempt       // by address
+	takes    map[string]time.Duration // how long an attempt takes
+	attempts map[string][]time.Duration
+	began    time.Time
 
 	inProgress, atMost int
 	notified           []Key
@@ -30,15 +30,15 @@ type world struct {
 }
 
 // run starts a Prober in a bubble and ends it with the test, which fails if it leaves a goroutine behind.
-func run(t *testing.T, parallel int, test func(w *world)) {
+func run(t *testing.T, parallel int, test func(w *env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{
-			show: map[string]look{}, takes: map[string]time.Duration{}, looks: map[string][]time.Duration{},
+		w := &env{
+			show: map[string]attempt{}, takes: map[string]time.Duration{}, attempts: map[string][]time.Duration{},
 			began: time.Now(), stopped: make(chan struct{}),
 		}
 		w.probe = New(Options{Clock: clock.RealClock{}, Parallel: parallel, Notify: w.notify})
-		w.probe.look = w.look
+		w.probe.dial = w.dial
 		ctx, cancel := context.WithCancel(t.Context())
 		w.stop = cancel
 		go func() {
@@ -53,10 +53,10 @@ func run(t *testing.T, parallel int, test func(w *world)) {
 	})
 }
 
-func (w *world) look(ctx context.Context, address, _ string) (Sighting, error) {
+func (w *env) dial(ctx context.Context, address, _ string) (Handshake, error) {
 	w.mu.Lock()
 	l, takes := w.show[address], w.takes[address]
-	w.looks[address] = append(w.looks[address], time.Since(w.began))
+	w.attempts[address] = append(w.attempts[address], time.Since(w.began))
 	w.inProgress++
 	w.atMost = max(w.atMost, w.inProgress)
 	w.mu.Unlock()
@@ -67,21 +67,21 @@ func (w *world) look(ctx context.Context, address, _ string) (Sighting, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		return Sighting{}, ctx.Err()
+		return Handshake{}, ctx.Err()
 	case <-time.After(takes):
-		return l.Sighting, l.err
+		return l.Handshake, l.err
 	}
 }
 
-func (w *world) notify(_ context.Context, k Key) {
-	w.probe.Seen(k) // which must not deadlock
+func (w *env) notify(_ context.Context, k Key) {
+	w.probe.Observation(k) // which must not deadlock
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.notified = append(w.notified, k)
 }
 
 // reveals sets what is to be seen from now on.
-func (w *world) reveals(l look, addresses ...string) {
+func (w *env) reveals(l attempt, addresses ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range addresses {
@@ -89,8 +89,8 @@ func (w *world) reveals(l look, addresses ...string) {
 	}
 }
 
-// slow sets how long looks take from now on.
-func (w *world) slow(takes time.Duration, addresses ...string) {
+// slow sets how long attempts take from now on.
+func (w *env) slow(takes time.Duration, addresses ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range addresses {
@@ -98,23 +98,23 @@ func (w *world) slow(takes time.Duration, addresses ...string) {
 	}
 }
 
-// count is how many looks at an address there have been, and how many are in progress at all.
-func (w *world) count(address string) (made, inProgress int) {
+// count is how many attempts at an address there have been, and how many are in progress at all.
+func (w *env) count(address string) (made, inProgress int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.looks[address]), w.inProgress
+	return len(w.attempts[address]), w.inProgress
 }
 
 // after lets time pass, and everything happen that is due then.
-func (w *world) after(d time.Duration) {
+func (w *env) after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
 // expect compares what is seen of the target and how often there were notifications since the last time.
-func (w *world) expect(t *testing.T, when string, settled bool, leaf string, problems []string, notified int) {
+func (w *env) expect(t *testing.T, when string, settled bool, leaf string, problems []string, notified int) {
 	t.Helper()
-	got := w.probe.Seen(key)
+	got := w.probe.Observation(key)
 	if got.Settled != settled || got.LeafSHA256 != leaf || !slices.Equal(got.Problems, problems) {
 		t.Errorf("%s: it sees %+v", when, got)
 	}

@@ -10,8 +10,8 @@ const (
 	year = 365 * day
 )
 
-// Span is a duration in its two largest units, such as '9y 364d', '25d', '3d 4h', '12m 5s' or '0s'. A year has 365 days.
-func Span(d time.Duration) string {
+// HumanDuration is a duration in its two largest units, such as '9y 364d', '25d', '3d 4h', '12m 5s' or '0s'. A year has 365 days.
+func HumanDuration(d time.Duration) string {
 	d = d.Abs().Truncate(time.Second)
 	switch {
 	case d >= year:
@@ -39,9 +39,9 @@ func two(d, large time.Duration, largeName string, small time.Duration, smallNam
 // Until is how far a moment lies ahead or back, such as 'in 9y 364d' or '3d ago'.
 func Until(now, at time.Time) string {
 	if at.Before(now) {
-		return Span(now.Sub(at)) + " ago"
+		return HumanDuration(now.Sub(at)) + " ago"
 	}
-	return "in " + Span(at.Sub(now))
+	return "in " + HumanDuration(at.Sub(now))
 }
 
 // date is a day in UTC, with the time of day where it is less than two days away; "" for no time.

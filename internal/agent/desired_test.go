@@ -70,21 +70,21 @@ func (d *fixture) issue(name string, r pki.CertificateSpec) []byte {
 	return key
 }
 
-func (d *fixture) want() (wanted, map[string]hostdir.File) {
+func (d *fixture) desired() (desiredFiles, map[string]hostdir.File) {
 	w := d.config.desired(d.now, d.objects, d.facts)
 	return w, byPath(w.files)
 }
 
-// installed makes what is wanted what there is.
+// installed makes what is desired what there is.
 func (d *fixture) installed() map[string]hostdir.File {
-	w, files := d.want()
+	w, files := d.desired()
 	d.facts.current, d.facts.states = hostdir.Set{ID: "..set-1", Files: w.files}, w.states
 	return files
 }
 
 func TestWant(t *testing.T) {
 	d := newFixture(t)
-	w, files := d.want()
+	w, files := d.desired()
 	if diff := cmp.Diff([]string{
 		"kube-proxy.conf", "kube-proxy.embedded.conf", "kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt", "pki/client-ca.crt",
 		"pki/kube-proxy.crt", "pki/kube-proxy.key", "pki/kubelet-client.crt", "pki/kubelet-client.key",
@@ -176,7 +176,7 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 			was := d.facts.states["kubelet-tls"]
 			key := c.damage(d)
 			d.issue("proxy", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-proxy"} }))
-			w, files := d.want()
+			w, files := d.desired()
 			got := w.problems["kubelet-tls"]
 			says(t, fmt.Errorf("%s", got.text), c.says...)
 			if got.passing != c.passing || len(w.problems) != 1 {
@@ -214,7 +214,7 @@ func TestWantOfAHostKey(t *testing.T) {
 		delete(d.facts.secrets[s].Data, "value")
 	}
 	d.facts.keys["kubelet-tls"] = key
-	w, files := d.want()
+	w, files := d.desired()
 	if len(w.problems) > 0 || string(files["pki/kubelet-client.key"].Data) != string(key) || files["pki/kubelet-client.key"].Mode != 0o600 {
 		t.Errorf("%+v, and the key is %+v", w.problems, files["pki/kubelet-client.key"].Mode)
 	}
@@ -222,7 +222,7 @@ func TestWantOfAHostKey(t *testing.T) {
 		t.Error("there is a kubeconfig to embed the key")
 	}
 	_, d.facts.keys["kubelet-tls"] = issue(t, d.now, kubeletRequest(), d.ca)
-	w, _ = d.want()
+	w, _ = d.desired()
 	says(t, fmt.Errorf("%s", w.problems["kubelet-tls"].text), "for another key than this host's", "has not signed its request yet")
 }
 
@@ -276,7 +276,7 @@ func TestWantNewestBundle(t *testing.T) {
 	s := d.facts.secrets["proxy-kubeconfig"]
 	s.Data["ca.crt"] = next
 	s.Annotations = claim(map[string]int64{"k8s": 2})
-	w, files := d.want()
+	w, files := d.desired()
 	if len(w.problems) > 0 || !bytes.Equal(files[hostfiles.CA].Data, next) || !bytes.Equal(files[hostfiles.ClientCA].Data, next) {
 		t.Errorf("%+v", w.problems)
 	}

@@ -1,4 +1,4 @@
-// Package probe looks at API servers from outside: which certificate each serves, and the clients of which
+// Package probe observes API servers from outside: which certificate each serves, and the clients of which
 // CAs it accepts, in this moment. A TLS handshake says both, so it needs no credential and sends no request.
 package probe
 
@@ -17,11 +17,11 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// Timeout bounds one look: resolving, connecting and the handshake together.
+// Timeout bounds one attempt: resolving, connecting and the handshake together.
 const Timeout = 5 * time.Second
 
-// Sighting is what one handshake showed.
-type Sighting struct {
+// Handshake is what one handshake showed.
+type Handshake struct {
 	// LeafSHA256 is the fingerprint of the serving certificate, as pki.FingerprintOf writes it. The server
 	// has proved that it holds the key.
 	LeafSHA256 string
@@ -32,17 +32,17 @@ type Sighting struct {
 	ClientCAs [][]byte
 }
 
-// Look makes one handshake with an address ("host:port") and closes the connection. It takes as long as
+// Dial makes one handshake with an address ("host:port") and closes the connection. It takes as long as
 // Timeout at most. serverName is what to send as SNI; "" sends the host of the address, if that is a name.
 //
 // The text of an error is the same each time for the same cause: it names neither times nor ephemeral ports.
 //
 // Under TLS 1.2 a server that requires a client certificate ends the handshake, which is an error here.
 // kube-apiserver only requests one.
-func Look(ctx context.Context, address, serverName string) (Sighting, error) {
+func Dial(ctx context.Context, address, serverName string) (Handshake, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	var s Sighting
+	var s Handshake
 	dialer := tls.Dialer{Config: &tls.Config{
 		// There is nothing to verify: the probe reports what is served, expired or by an unknown CA as it may
 		// be, sends nothing, and its caller compares.
@@ -57,13 +57,13 @@ func Look(ctx context.Context, address, serverName string) (Sighting, error) {
 	}}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return Sighting{}, &lookError{err}
+		return Handshake{}, &dialError{err}
 	}
 	// What was to be seen has been seen: a server that fails to take its leave is no problem.
 	defer conn.Close() //nolint:errcheck // see above
 	served, ok := conn.(*tls.Conn)
 	if !ok {
-		return Sighting{}, errors.New("not a TLS connection")
+		return Handshake{}, errors.New("not a TLS connection")
 	}
 	s.LeafSHA256 = pki.FingerprintOf(served.ConnectionState().PeerCertificates[0]) // a client always has one
 	return s, nil
@@ -73,12 +73,12 @@ func sortedSubjects(subjects [][]byte) [][]byte {
 	return slices.CompactFunc(slices.SortedFunc(slices.Values(subjects), bytes.Compare), bytes.Equal)
 }
 
-// lookError gives an error a text that stays the same for the same cause.
-type lookError struct{ err error }
+// dialError gives an error a text that stays the same for the same cause.
+type dialError struct{ err error }
 
-func (e *lookError) Unwrap() error { return e.err }
+func (e *dialError) Unwrap() error { return e.err }
 
-func (e *lookError) Error() string {
+func (e *dialError) Error() string {
 	if dns, ok := errors.AsType[*net.DNSError](e.err); ok {
 		if dns.IsNotFound {
 			return "there is no such host"

@@ -35,10 +35,10 @@ func startProber(t *testing.T) *Prober {
 }
 
 // await waits until what is seen is as wanted, but for At. Its bound only says that this never happens.
-func await(t *testing.T, p *Prober, want Seen) {
+func await(t *testing.T, p *Prober, want Observation) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		got := p.Seen(key)
+		got := p.Observation(key)
 		got.At = time.Time{}
 		if reflect.DeepEqual(got, want) {
 			return
@@ -49,7 +49,7 @@ func await(t *testing.T, p *Prober, want Seen) {
 	}
 }
 
-// TestReplicas follows two API servers through a replacement of their CA, one behind the other.
+// TestReplicas follows two API servers through a rotation of their CA, one behind the other.
 func TestReplicas(t *testing.T) {
 	old, next, front := newCA(t, "k8s-ca"), newCA(t, "k8s-ca g2"), newCA(t, "front-proxy-ca")
 	before, after := newLeaf(t, old, ecdsa256), newLeaf(t, next, ecdsa256)
@@ -60,11 +60,11 @@ func TestReplicas(t *testing.T) {
 	slices.SortFunc(servers, func(a, b *server) int { return bytes.Compare([]byte(a.address), []byte(b.address)) })
 	p := startProber(t)
 	p.Set(key, Target{Addresses: []string{servers[1].address, servers[0].address}, Interval: time.Millisecond})
-	settled := func(leaf pki.Leaf, cas ...pki.CA) Seen {
-		return Seen{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(cas...)}
+	settled := func(leaf pki.Leaf, cas ...pki.CA) Observation {
+		return Observation{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(cas...)}
 	}
-	lags := func(what Difference, how string) Seen {
-		return Seen{Problems: []string{fmt.Sprintf("%s: %s than %s", servers[1].address, how, servers[0].address)}, Differs: what}
+	lags := func(what Difference, how string) Observation {
+		return Observation{Problems: []string{fmt.Sprintf("%s: %s than %s", servers[1].address, how, servers[0].address)}, Differs: what}
 	}
 	await(t, p, settled(before, old, front))
 	servers[0].reload(config(before, old, next, front))
@@ -82,7 +82,7 @@ func TestReplicas(t *testing.T) {
 	open := config(after, next, front)
 	open.ClientAuth = tls.NoClientCert
 	servers[0].reload(open)
-	await(t, p, Seen{Problems: []string{servers[0].address + ": it asks for no client certificate"}})
+	await(t, p, Observation{Problems: []string{servers[0].address + ": it asks for no client certificate"}})
 }
 
 // TestSilentReplica is one that accepts connections and never answers.
@@ -94,7 +94,7 @@ func TestSilentReplica(t *testing.T) {
 	p.Set(key, Target{Addresses: []string{s.address, silent, down}, Interval: time.Millisecond})
 	want := []string{silent + ": no answer in time", down + ": connection refused"}
 	slices.Sort(want)
-	await(t, p, Seen{Problems: want})
+	await(t, p, Observation{Problems: want})
 }
 
 // TestNothingIsLeft ends a Prober in mid-handshake and finds none of its goroutines and connections.
@@ -120,7 +120,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if err := pprof.Lookup("goroutine").WriteTo(&left, 1); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(left.Bytes(), []byte("probe.(*Prober)")) || bytes.Contains(left.Bytes(), []byte("probe.Look")) {
+	if bytes.Contains(left.Bytes(), []byte("probe.(*Prober)")) || bytes.Contains(left.Bytes(), []byte("probe.Dial")) {
 		t.Errorf("there are left:\n%s", left.Bytes())
 	}
 	for deadline := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
@@ -130,9 +130,9 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// BenchmarkLook tells what one look costs: time, the processor's time at both ends together, and bytes on the wire.
+// BenchmarkDial tells what one attempt costs: time, the processor's time at both ends together, and bytes on the wire.
 // The server has an ECDSA certificate and names three CAs.
-func BenchmarkLook(b *testing.B) {
+func BenchmarkDial(b *testing.B) {
 	ca := newCA(b, "k8s-ca")
 	c := config(newLeaf(b, ca, ecdsa256), ca, newCA(b, "k8s-ca g2"), newCA(b, "front-proxy-ca"))
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -150,7 +150,7 @@ func BenchmarkLook(b *testing.B) {
 			before := processorTime(b)
 			for b.Loop() {
 				last.Add(1)
-				if _, err := Look(b.Context(), address, ""); err != nil {
+				if _, err := Dial(b.Context(), address, ""); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -18,12 +18,12 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// world is what the dashboard shows.
-type world struct{ api client.Client }
+// fixture is what the dashboard shows.
+type fixture struct{ api client.Client }
 
 // fill makes two clusters: one as kubeadm has it, with hosts that take some seconds each to use what they are sent, and a
 // small one where something is wrong.
-func (w world) fill(ctx context.Context) error {
+func (w fixture) fill(ctx context.Context) error {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "prod"}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "staging"}},
@@ -90,14 +90,14 @@ func mounted(seconds int) v1alpha1.DeliverySpec {
 }
 
 // edit changes spec.validity of the root CA of prod.
-func (w world) edit(ctx context.Context, validity string) error {
+func (w fixture) edit(ctx context.Context, validity string) error {
 	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}}
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"validity":%q}}`, validity))
 	return w.api.Patch(ctx, ca, patch)
 }
 
 // user makes a ServiceAccount that may look into a namespace, "" for all, and returns a token.
-func (w world) user(ctx context.Context, name, namespace string) (string, error) {
+func (w fixture) user(ctx context.Context, name, namespace string) (string, error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: name}}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{
@@ -119,7 +119,7 @@ func (w world) user(ctx context.Context, name, namespace string) (string, error)
 }
 
 // revoke ends a user's tokens.
-func (w world) revoke(ctx context.Context, name string) error {
+func (w fixture) revoke(ctx context.Context, name string) error {
 	return w.api.Delete(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
 }
 

@@ -18,7 +18,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// facts are all that the wanted files follow from.
+// facts are all that the desired files follow from.
 type facts struct {
 	secrets map[string]*corev1.Secret // by name, those that are known
 	unread  map[string]string         // by name: why a Secret is not
@@ -28,8 +28,8 @@ type facts struct {
 	states  map[string]ack.State // by Lease: what the current files hold
 }
 
-// wanted is how the host's files should be.
-type wanted struct {
+// desiredFiles is how the host's files should be.
+type desiredFiles struct {
 	files    []hostdir.File
 	states   map[string]ack.State // by Lease: what the files hold
 	problems map[string]problem   // by Lease: why the files hold not what is issued, but what was there before
@@ -53,8 +53,8 @@ var (
 var errBetween = errors.New("its Secrets hold different certificates: the operator is between two writes, or cannot write one of them")
 
 // desired lays out what is issued. What cannot be used keeps the files that it has: the others do not wait for it.
-func (c *Config) desired(now time.Time, objects []object, f facts) wanted {
-	w := wanted{states: map[string]ack.State{}, problems: map[string]problem{}, fresh: map[string]bool{}}
+func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles {
+	w := desiredFiles{states: map[string]ack.State{}, problems: map[string]problem{}, fresh: map[string]bool{}}
 	l := layout{paths: map[string]hostdir.File{}, current: map[string]hostdir.File{}}
 	for _, file := range f.current.Files {
 		l.current[file.Path] = file
@@ -130,7 +130,7 @@ func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
 	if len(read) > 1 {
 		d.other = read[1].Data
 	}
-	if o.keyOnHost() {
+	if o.externalKey() {
 		d.tls[corev1.TLSPrivateKeyKey] = f.keys[o.lease]
 	}
 	return read, d, nil
@@ -139,7 +139,7 @@ func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
 // usable says why a certificate is not to be installed, as far as it can be told from the Secret alone.
 func (d data) usable(now time.Time, o object) error {
 	pair, err := pki.ParseLeaf(d.tls[corev1.TLSCertKey], d.tls[corev1.TLSPrivateKeyKey])
-	if o.keyOnHost() && errors.Is(err, pki.ErrKeyMismatch) {
+	if o.externalKey() && errors.Is(err, pki.ErrKeyMismatch) {
 		return errors.New("the certificate is for another key than this host's: the operator has not signed its request yet")
 	}
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// TestLook sees what a server has loaded, whichever version, key and policy it has, and leaves no trace.
-func TestLook(t *testing.T) {
+// TestDial sees what a server has loaded, whichever version, key and policy it has, and leaves no trace.
+func TestDial(t *testing.T) {
 	ca, other, front := newCA(t, "k8s-ca"), newCA(t, "k8s-ca g2"), newCA(t, "front-proxy-ca")
 	tls12 := func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }
 	tls13 := func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }
@@ -47,8 +47,8 @@ func TestLook(t *testing.T) {
 			}
 			s := serve(t, "127.0.0.1:0", c)
 			for range 2 { // nothing is resumed
-				got, err := Look(t.Context(), s.address, "")
-				want := Sighting{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: true, ClientCAs: subjects(ca, other, front)}
+				got, err := Dial(t.Context(), s.address, "")
+				want := Handshake{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: true, ClientCAs: subjects(ca, other, front)}
 				if err != nil || !reflect.DeepEqual(got, want) {
 					t.Errorf("it saw %+v, %v\nnot %+v", got, err, want)
 				}
@@ -65,32 +65,32 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestLookAtOthers meets servers that do not ask as kube-apiserver does.
-func TestLookAtOthers(t *testing.T) {
+// TestDialAtOthers meets servers that do not ask as kube-apiserver does.
+func TestDialAtOthers(t *testing.T) {
 	ca := newCA(t, "k8s-ca")
 	leaf := newLeaf(t, ca, ecdsa256)
-	sighting := func(requested bool, cas ...pki.CA) Sighting {
-		return Sighting{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: requested, ClientCAs: subjects(cas...)}
+	handshake := func(requested bool, cas ...pki.CA) Handshake {
+		return Handshake{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: requested, ClientCAs: subjects(cas...)}
 	}
 	for name, row := range map[string]struct {
 		version uint16
 		auth    tls.ClientAuthType
 		cas     []pki.CA
-		want    Sighting
+		want    Handshake
 		err     string
 	}{
-		"TLS 1.2, no client certificate wanted": {tls.VersionTLS12, tls.NoClientCert, []pki.CA{ca}, sighting(false), ""},
-		"TLS 1.3, no client certificate wanted": {tls.VersionTLS13, tls.NoClientCert, []pki.CA{ca}, sighting(false), ""},
-		"TLS 1.2, of any CA":                    {tls.VersionTLS12, tls.RequestClientCert, nil, sighting(true), ""},
-		"TLS 1.3, of any CA":                    {tls.VersionTLS13, tls.RequestClientCert, nil, sighting(true), ""},
-		"a CA twice":                            {tls.VersionTLS13, tls.RequestClientCert, []pki.CA{ca, newCA(t, "k8s-ca")}, sighting(true, ca), ""},
-		"TLS 1.2, required":                     {tls.VersionTLS12, tls.RequireAndVerifyClientCert, []pki.CA{ca}, Sighting{}, "tls: handshake failure"},
-		"TLS 1.3, required":                     {tls.VersionTLS13, tls.RequireAndVerifyClientCert, []pki.CA{ca}, sighting(true, ca), ""},
+		"TLS 1.2, no client certificate wanted": {tls.VersionTLS12, tls.NoClientCert, []pki.CA{ca}, handshake(false), ""},
+		"TLS 1.3, no client certificate wanted": {tls.VersionTLS13, tls.NoClientCert, []pki.CA{ca}, handshake(false), ""},
+		"TLS 1.2, of any CA":                    {tls.VersionTLS12, tls.RequestClientCert, nil, handshake(true), ""},
+		"TLS 1.3, of any CA":                    {tls.VersionTLS13, tls.RequestClientCert, nil, handshake(true), ""},
+		"a CA twice":                            {tls.VersionTLS13, tls.RequestClientCert, []pki.CA{ca, newCA(t, "k8s-ca")}, handshake(true, ca), ""},
+		"TLS 1.2, required":                     {tls.VersionTLS12, tls.RequireAndVerifyClientCert, []pki.CA{ca}, Handshake{}, "tls: handshake failure"},
+		"TLS 1.3, required":                     {tls.VersionTLS13, tls.RequireAndVerifyClientCert, []pki.CA{ca}, handshake(true, ca), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config(leaf, row.cas...)
 			c.MinVersion, c.MaxVersion, c.ClientAuth = row.version, row.version, row.auth
-			got, err := Look(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
+			got, err := Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
 			if text(err) != row.err || !reflect.DeepEqual(got, row.want) {
 				t.Errorf("it saw %+v, %v\nnot %+v, %v", got, err, row.want, row.err)
 			}
@@ -105,22 +105,22 @@ func text(err error) string {
 	return err.Error()
 }
 
-// TestLookWantsTheKey believes no certificate without its key: whoever stands in between has only the former.
-func TestLookWantsTheKey(t *testing.T) {
+// TestDialWantsTheKey believes no certificate without its key: whoever stands in between has only the former.
+func TestDialWantsTheKey(t *testing.T) {
 	ca := newCA(t, "k8s-ca")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		c := config(newLeaf(t, ca, ecdsa256), ca)
 		c.MinVersion, c.MaxVersion = version, version
 		c.Certificates[0].PrivateKey = newLeaf(t, ca, ecdsa256).Key.Signer()
-		got, err := Look(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
-		if err == nil || !reflect.DeepEqual(got, Sighting{}) {
+		got, err := Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
+		if err == nil || !reflect.DeepEqual(got, Handshake{}) {
 			t.Errorf("%s: it saw %+v", tls.VersionName(version), got)
 		}
 	}
 }
 
-// TestLookAfterReload sees what a server has loaded now, not what it had.
-func TestLookAfterReload(t *testing.T) {
+// TestDialAfterReload sees what a server has loaded now, not what it had.
+func TestDialAfterReload(t *testing.T) {
 	old, next := newCA(t, "k8s-ca"), newCA(t, "k8s-ca g2")
 	before, after := newLeaf(t, old, ecdsa256), newLeaf(t, next, ecdsa256)
 	s := serve(t, "127.0.0.1:0", config(before, old))
@@ -129,16 +129,16 @@ func TestLookAfterReload(t *testing.T) {
 		cas  []pki.CA
 	}{{before, []pki.CA{old}}, {before, []pki.CA{old, next}}, {after, []pki.CA{old, next}}, {after, []pki.CA{next}}} {
 		s.reload(config(step.leaf, step.cas...))
-		got, err := Look(t.Context(), s.address, "")
-		want := Sighting{LeafSHA256: pki.FingerprintOf(step.leaf.Cert), Requested: true, ClientCAs: subjects(step.cas...)}
+		got, err := Dial(t.Context(), s.address, "")
+		want := Handshake{LeafSHA256: pki.FingerprintOf(step.leaf.Cert), Requested: true, ClientCAs: subjects(step.cas...)}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("it saw %+v, %v\nnot %+v", got, err, want)
 		}
 	}
 }
 
-// TestLookAddresses takes every form of an address, and sends the name that is asked for.
-func TestLookAddresses(t *testing.T) {
+// TestDialAddresses takes every form of an address, and sends the name that is asked for.
+func TestDialAddresses(t *testing.T) {
 	ca := newCA(t, "k8s-ca")
 	c := config(newLeaf(t, ca, ecdsa256), ca)
 	v4 := serve(t, "127.0.0.1:0", c)
@@ -162,7 +162,7 @@ func TestLookAddresses(t *testing.T) {
 		{"localhost:" + port, "", "localhost", v4},
 		{"localhost:" + port, "k8s-master", "k8s-master", v4},
 	} {
-		got, err := Look(t.Context(), row.address, row.serverName)
+		got, err := Dial(t.Context(), row.address, row.serverName)
 		if err != nil || len(got.ClientCAs) != 1 {
 			t.Errorf("%s: it saw %+v, %v", row.address, got, err)
 			continue
@@ -184,8 +184,8 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestLookErrors says what is wrong in words that stay the same from one connection to the next.
-func TestLookErrors(t *testing.T) {
+// TestDialErrors says what is wrong in words that stay the same from one connection to the next.
+func TestDialErrors(t *testing.T) {
 	ca := newCA(t, "k8s-ca")
 	old := config(newLeaf(t, ca, ecdsa256), ca)
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
@@ -198,16 +198,16 @@ func TestLookErrors(t *testing.T) {
 		"no port":            {"127.0.0.1", "address 127.0.0.1: missing port in address"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var said []string
+			var texts []string
 			for range 2 {
-				got, err := Look(t.Context(), row.address, "")
-				if err == nil || !reflect.DeepEqual(got, Sighting{}) {
+				got, err := Dial(t.Context(), row.address, "")
+				if err == nil || !reflect.DeepEqual(got, Handshake{}) {
 					t.Fatalf("it saw %+v, %v", got, err)
 				}
-				said = append(said, err.Error())
+				texts = append(texts, err.Error())
 			}
-			if said[0] != row.want || said[1] != row.want {
-				t.Errorf("it said %q, not %q", said, row.want)
+			if texts[0] != row.want || texts[1] != row.want {
+				t.Errorf("it said %q, not %q", texts, row.want)
 			}
 		})
 	}
@@ -238,12 +238,12 @@ func TestErrorTexts(t *testing.T) {
 		"a ? b":                        errors.New("a \xff b"),
 		"the connection was closed during the handshake": &net.OpError{Op: "read", Source: local, Addr: remote, Err: syscall.ECONNRESET},
 	} {
-		if got := (&lookError{err}).Error(); got != want {
+		if got := (&dialError{err}).Error(); got != want {
 			t.Errorf("%v: it says %q, not %q", err, got, want)
 		}
 	}
 	slow := &net.OpError{Op: "dial", Net: "tcp", Source: local, Addr: remote, Err: syscall.ETIMEDOUT}
-	if got := (&lookError{slow}).Error(); got != "no answer in time" {
+	if got := (&dialError{slow}).Error(); got != "no answer in time" {
 		t.Errorf("it says %q", got)
 	}
 }
@@ -254,23 +254,23 @@ func mute(t *testing.T) string {
 	return accept(t, "127.0.0.1:0", func(c net.Conn) { io.Copy(io.Discard, c) })
 }
 
-// TestLookGivesUp ends by itself where nobody answers: without a timeout of its own this test would never end.
-func TestLookGivesUp(t *testing.T) {
+// TestDialGivesUp ends by itself where nobody answers: without a timeout of its own this test would never end.
+func TestDialGivesUp(t *testing.T) {
 	t.Parallel() // it waits, for as long as Timeout
-	if _, err := Look(context.Background(), mute(t), ""); err == nil || err.Error() != "no answer in time" {
+	if _, err := Dial(context.Background(), mute(t), ""); err == nil || err.Error() != "no answer in time" {
 		t.Errorf("it said %v", err)
 	}
 }
 
-// TestLookEndsWithItsContext ends sooner when it is told to.
-func TestLookEndsWithItsContext(t *testing.T) {
+// TestDialEndsWithItsContext ends sooner when it is told to.
+func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	address := accept(t, "127.0.0.1:0", func(c net.Conn) {
 		c.Read(make([]byte, 1))
 		cancel() // in mid-handshake
 		io.Copy(io.Discard, c)
 	})
-	if _, err := Look(ctx, address, ""); !errors.Is(err, context.Canceled) {
+	if _, err := Dial(ctx, address, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("it said %v", err)
 	}
 }

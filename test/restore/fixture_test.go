@@ -29,21 +29,21 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// world is a namespace, and the authority namespace of its operator.
-type world struct {
+// fixture is a namespace, and the authority namespace of its operator.
+type fixture struct {
 	*cluster
 	t             *testing.T
 	ns, authority string
 }
 
-func newWorld(t *testing.T, ns string) *world {
+func newFixture(t *testing.T, ns string) *fixture {
 	t.Helper()
-	w := &world{management, t, ns, ns + "-authority"}
+	w := &fixture{management, t, ns, ns + "-authority"}
 	w.createNamespaces()
 	return w
 }
 
-func (w *world) createNamespaces() {
+func (w *fixture) createNamespaces() {
 	w.t.Helper()
 	for _, name := range []string{w.ns, w.authority} {
 		err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
@@ -54,7 +54,7 @@ func (w *world) createNamespaces() {
 }
 
 // deleteNamespaces deletes namespaces, and waits until they are gone.
-func (w *world) deleteNamespaces(names ...string) {
+func (w *fixture) deleteNamespaces(names ...string) {
 	w.t.Helper()
 	for _, name := range names {
 		if err := w.api.Delete(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
@@ -73,17 +73,17 @@ func (w *world) deleteNamespaces(names ...string) {
 }
 
 // lose deletes everything, the authority namespace too. The namespaces are there again, and empty.
-func (w *world) lose() {
+func (w *fixture) lose() {
 	w.t.Helper()
 	w.deleteNamespaces(w.ns, w.authority)
 	w.createNamespaces()
 }
 
 // store reads and writes the authority namespace, as whoever administers the PKI can.
-func (w *world) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
+func (w *fixture) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
 
 // record is what the authority namespace says of a CA; nil where it says nothing.
-func (w *world) record(ca string) *authority.Record {
+func (w *fixture) record(ca string) *authority.Record {
 	w.t.Helper()
 	r, err := w.store().Live(w.t.Context(), w.ns, ca)
 	if err != nil {
@@ -93,7 +93,7 @@ func (w *world) record(ca string) *authority.Record {
 }
 
 // authoritySecret is the Secret of a CA in the authority namespace.
-func (w *world) authoritySecret(ca string) *corev1.Secret {
+func (w *fixture) authoritySecret(ca string) *corev1.Secret {
 	w.t.Helper()
 	var s corev1.Secret
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: authority.SecretName(w.ns, ca)}, &s); err != nil {
@@ -103,7 +103,7 @@ func (w *world) authoritySecret(ca string) *corev1.Secret {
 }
 
 // keys are the keys, certificates and chains in the authority namespace, without the ledgers.
-func (w *world) keys() map[string]string {
+func (w *fixture) keys() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	var list corev1.SecretList
@@ -121,7 +121,7 @@ func (w *world) keys() map[string]string {
 }
 
 // release gives the CAs of the namespace to the one that bears its name now.
-func (w *world) release() {
+func (w *fixture) release() {
 	w.t.Helper()
 	if err := w.clusterpki(io.Discard, "authority", "release", "-n", w.ns, "--all"); err != nil {
 		w.t.Fatal(err)
@@ -129,7 +129,7 @@ func (w *world) release() {
 }
 
 // clusterpki runs a command of clusterpki.
-func (w *world) clusterpki(out io.Writer, args ...string) error {
+func (w *fixture) clusterpki(out io.Writer, args ...string) error {
 	command := cli.New()
 	command.SetOut(out)
 	command.SetErr(io.Discard)
@@ -138,7 +138,7 @@ func (w *world) clusterpki(out io.Writer, args ...string) error {
 }
 
 // kubectl runs kubectl in the repository's root.
-func (w *world) kubectl(args ...string) {
+func (w *fixture) kubectl(args ...string) {
 	w.t.Helper()
 	dir, err := testenv.Binaries()
 	if err != nil {
@@ -151,7 +151,7 @@ func (w *world) kubectl(args ...string) {
 	}
 }
 
-func (w *world) create(objects ...client.Object) {
+func (w *fixture) create(objects ...client.Object) {
 	w.t.Helper()
 	for _, o := range objects {
 		o.SetNamespace(w.ns)
@@ -161,20 +161,20 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
-func (w *world) get(name string, o client.Object) {
+func (w *fixture) get(name string, o client.Object) {
 	w.t.Helper()
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
 		w.t.Fatalf("get %T %s: %v", o, name, err)
 	}
 }
 
-func (w *world) missing(name string, o client.Object) bool {
+func (w *fixture) missing(name string, o client.Object) bool {
 	w.t.Helper()
 	return apierrors.IsNotFound(w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o))
 }
 
 // edit changes an object, and tries again when the operator was faster.
-func edit[T client.Object](w *world, name string, o T, change func(T)) {
+func edit[T client.Object](w *fixture, name string, o T, change func(T)) {
 	w.t.Helper()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
@@ -189,7 +189,7 @@ func edit[T client.Object](w *world, name string, o T, change func(T)) {
 }
 
 // eventually waits until check answers nil. The bound says that something never happens, not how fast it is.
-func (w *world) eventually(what string, check func() error) {
+func (w *fixture) eventually(what string, check func() error) {
 	w.t.Helper()
 	var err error
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
@@ -201,7 +201,7 @@ func (w *world) eventually(what string, check func() error) {
 }
 
 // resources are all custom resources.
-func (w *world) resources() []client.Object {
+func (w *fixture) resources() []client.Object {
 	w.t.Helper()
 	var out []client.Object
 	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
@@ -210,7 +210,7 @@ func (w *world) resources() []client.Object {
 	return out
 }
 
-func (w *world) list(list client.ObjectList) []client.Object {
+func (w *fixture) list(list client.ObjectList) []client.Object {
 	w.t.Helper()
 	if err := w.api.List(w.t.Context(), list, client.InNamespace(w.ns)); err != nil {
 		w.t.Fatal(err)
@@ -240,7 +240,7 @@ func conditionsOf(o client.Object) []metav1.Condition {
 }
 
 // ready waits until every custom resource is, and returns how many there are.
-func (w *world) ready() int {
+func (w *fixture) ready() int {
 	w.t.Helper()
 	n := 0
 	w.eventually("everything is Ready", func() error {
@@ -261,7 +261,7 @@ func (w *world) ready() int {
 }
 
 // condition waits for a condition of an object.
-func (w *world) condition(o client.Object, name, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+func (w *fixture) condition(o client.Object, name, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.t.Helper()
 	var found metav1.Condition
 	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
@@ -277,7 +277,7 @@ func (w *world) condition(o client.Object, name, kind string, status metav1.Cond
 }
 
 // versions are the resource versions of all that the operator writes.
-func (w *world) versions() map[string]string {
+func (w *fixture) versions() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	all := w.resources()
@@ -298,7 +298,7 @@ func (w *world) versions() map[string]string {
 }
 
 // settled waits until the operator has nothing left to do.
-func (w *world) settled() {
+func (w *fixture) settled() {
 	w.t.Helper()
 	last, still := w.versions(), 0
 	w.eventually("the operator has nothing left to do", func() error {
@@ -315,7 +315,7 @@ func (w *world) settled() {
 }
 
 // contents are all bytes of keys, certificates, bundles and kubeconfigs, in the namespace and of the authority.
-func (w *world) contents() map[string]string {
+func (w *fixture) contents() map[string]string {
 	w.t.Helper()
 	out := w.keys()
 	for _, o := range w.list(&corev1.SecretList{}) {
@@ -349,7 +349,7 @@ func changed(got, want map[string]string) []string {
 	return out
 }
 
-func (w *world) ledger(ca string) plan.Ledger {
+func (w *fixture) ledger(ca string) plan.Ledger {
 	w.t.Helper()
 	r := w.record(ca)
 	if r == nil {
@@ -359,7 +359,7 @@ func (w *world) ledger(ca string) plan.Ledger {
 }
 
 // report lets the agent of a host say that everything which was issued to a credential is in use.
-func (w *world) report(credential, host string, at time.Time) {
+func (w *fixture) report(credential, host string, at time.Time) {
 	w.t.Helper()
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		var tls, kubeconfig corev1.Secret
