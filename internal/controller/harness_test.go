@@ -40,6 +40,10 @@ var (
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if err := testenv.Parallel(8); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctrl.SetLogger(funcr.New(func(prefix, args string) { logs.line(prefix, args) }, funcr.Options{Verbosity: 1}))
 	env, err := testenv.Start()
 	if err != nil {
@@ -96,14 +100,17 @@ type world struct {
 	ice atomic.Pointer[ice]
 	// requests counts what the operator asked of the API server, and flying what it has no answer to yet.
 	requests, flying atomic.Int64
-	// lone says that another operator may be stuck, which is not to be waited for.
-	lone bool
+	// lost is when the operator last lost a race for a write, after which it waits for a second and tries again.
+	lost atomic.Pointer[time.Time]
+	// writes are those of its requests that are no reads.
+	writes syncBuffer
 	// others are further operators for the same namespace, whose clocks are ahead by so much.
 	others []*world
 	ahead  time.Duration
-	// busy and visits are what load said when the operator started: an operator that was stopped
-	// leaves its last figures behind.
-	busy, visits float64
+	// beside are further operators that are waited for, and go on when the others are restarted.
+	beside []*world
+	// progress tells of the reconciliations since the operator started.
+	progress *controller.Progress
 }
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
@@ -139,11 +146,12 @@ func newWorldOf(t testing.TB, keys string) *world {
 // start runs the operator until stop is called.
 func (w *world) start() {
 	w.t.Helper()
-	w.busy, w.visits = load(w.t)
+	w.progress = &controller.Progress{}
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second})
+	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second}
+	mgr, err := controller.New(ctx, own, o.Into(w.progress))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -211,21 +219,6 @@ func edit[T client.Object](w *world, name string, o T, change func(T)) {
 		change(o)
 		return w.api.Update(w.t.Context(), o)
 	})
-}
-
-// eventually waits until check answers nil. The bound is generous: it says that something never
-// happens, not how fast it is.
-func (w *world) eventually(what string, check func() error) {
-	w.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	var err error
-	for time.Now().Before(deadline) {
-		if err = check(); err == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	w.t.Fatalf("%s: %v", what, err)
 }
 
 // condition waits for a condition of an object, on its present generation.

@@ -51,7 +51,8 @@ type Options struct {
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
 	// Clock tells the time; nil: the system's.
-	Clock clock.PassiveClock
+	Clock    clock.PassiveClock
+	progress *progress // nil: one of its own
 }
 
 // Scheme knows Kubernetes' own kinds and clusterpki's.
@@ -181,7 +182,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 		},
 		wrote:    &writes{},
-		progress: &progress{},
+		progress: cmp.Or(o.progress, &progress{}),
 	}
 	if err := mgr.Add(b.home); err != nil {
 		return fmt.Errorf("add the look at the authority namespace: %w", err)

@@ -68,6 +68,7 @@ func (s watched) Read(p []byte) (int, error) {
 // TestTwoManagers lets two operators work on one namespace at once, through a whole replacement and with new
 // objects in every phase.
 func TestTwoManagers(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.settled()
 	h := w.observe()
@@ -92,6 +93,7 @@ func (w *world) newcomer(p plan.Phase) string {
 // TestTwoManagersWithDifferentClocks has clocks that are four minutes apart. Acknowledgment by the passing of time holds
 // as long as propagationDelay is longer than what hosts take by more than that.
 func TestTwoManagersWithDifferentClocks(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.patient("15m")
 	w.settled()
@@ -104,18 +106,20 @@ func TestTwoManagersWithDifferentClocks(t *testing.T) {
 // TestStaleManager keeps what happens from one operator's caches while another one replaces the CA, and lets the first
 // one act on its old view alone when new objects appear.
 func TestStaleManager(t *testing.T) {
+	t.Parallel()
 	for _, frozen := range [][]string{
 		{"configmaps"}, {"secrets"}, {"clustercas", "apiservercertificates", "nodecredentials"},
 		{"configmaps", "secrets", "clustercas", "apiservercertificates", "nodecredentials"},
 	} {
 		t.Run(strings.Join(frozen, " "), func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "k8s-pair" })
 			w.settled()
 			w.observe()
 			stale := w.another(0)
 			w.settled()
-			w.others, w.lone = nil, true // it is not restarted with the first one, because that would show it everything
+			w.others = nil // it is not restarted with the first one, because that would show it everything
 			t.Cleanup(stale.stop)
 			thaw := stale.freeze(frozen...)
 			// Its own writes would keep it waiting until it sees them.
@@ -135,7 +139,7 @@ func TestStaleManager(t *testing.T) {
 			heal()
 			thaw()
 			w.newcomer("thawed")
-			w.lone = false
+			w.beside = []*world{stale}
 			w.settled()
 			w.whole("k8s")
 		})
@@ -145,6 +149,7 @@ func TestStaleManager(t *testing.T) {
 // TestOvertaken holds back what one operator reads of the CA until another one has replaced it: what it then makes of
 // that must not take the place of what the other one wrote.
 func TestOvertaken(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		read int32 // which one of the ledger is held back
@@ -155,6 +160,7 @@ func TestOvertaken(t *testing.T) {
 		{"before the credential's certificate", 1, newKubelet("late")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			w.settled()
 			w.observe()
@@ -162,7 +168,7 @@ func TestOvertaken(t *testing.T) {
 			w.validity("k8s", 50000)
 			w.settled()
 			w.phase("k8s", v1alpha1.PhaseDistributingTrust)
-			w.others, w.lone = nil, true
+			w.others = nil
 			t.Cleanup(slow.stop)
 			w.stop()
 			holds, release := slow.holdBack(http.MethodGet, "/secrets/"+authority.SecretName(w.ns, "k8s"), c.read)
@@ -171,8 +177,8 @@ func TestOvertaken(t *testing.T) {
 			w.start()
 			w.walk("k8s", func(p plan.Phase) {
 				if p == plan.WithdrawingTrust { // the old key is there still
-					w.lone = false
 					close(release)
+					w.beside = []*world{slow}
 				}
 			})
 			w.whole("k8s")

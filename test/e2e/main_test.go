@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -89,7 +88,7 @@ func run(m *testing.M) int {
 	if err := startTarget(ctx, &runner); err != nil {
 		return fail(err)
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil { // tests that may run side by side mostly wait
+	if err := testenv.Parallel(8); err != nil {
 		return fail(err)
 	}
 	return m.Run()

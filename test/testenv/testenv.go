@@ -3,6 +3,7 @@ package testenv
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/client-go/rest"
@@ -43,6 +45,15 @@ func holds(dir string, programs []string) bool {
 		_, err := os.Stat(filepath.Join(dir, name))
 		return err != nil
 	})
+}
+
+// Parallel lets so many tests of a package run side by side, unless go test -parallel says otherwise: on a control plane they
+// mostly wait. For its TestMain.
+func Parallel(tests int) error {
+	if err := flag.Set("test.parallel", strconv.Itoa(tests)); err != nil {
+		return fmt.Errorf("let tests run side by side: %w", err)
+	}
+	return nil
 }
 
 // Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those
