@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -184,6 +185,42 @@ func TestOvertaken(t *testing.T) {
 			w.whole("k8s")
 		})
 	}
+}
+
+// TestOvertakenCopy holds one operator between its look at the ledger and that at the copy of the key, until another one has
+// replaced the CA: the copy stays the newer one.
+func TestOvertakenCopy(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "k8s-pair" })
+	w.settled()
+	w.observe()
+	slow := w.another(0)
+	w.settled()
+	w.others = nil // it is not restarted with the first one
+	t.Cleanup(slow.stop)
+	holds, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	hold := func(r *http.Request) int {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/secrets/k8s-pair") {
+			return 0
+		}
+		once.Do(func() { close(holds) })
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		return 0
+	}
+	slow.fault.Store(&hold)
+	w.validity("k8s", 50000)
+	<-holds
+	w.replaced("k8s", func(p plan.Phase) {
+		if p == plan.Reissuing { // the copy is the new key's
+			close(release)
+			w.beside = []*world{slow}
+		}
+	})
 }
 
 // holdBack keeps the operator's next answers to a request of a method, whose path ends in a suffix, from it, from the
