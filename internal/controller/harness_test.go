@@ -19,7 +19,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,6 +28,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/objects"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -264,42 +264,8 @@ func (w *world) pair(secret string) pki.KeyPair {
 
 func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Hour} }
 
-func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
-	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCASpec{Validity: hours(87600)}}
-	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
-	for _, m := range mods {
-		m(ca)
-	}
-	return ca
-}
-
-func newServer(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
-	c := &v1alpha1.APIServerCertificate{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.APIServerCertificateSpec{
-			CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master",
-			DNSNames: []string{"centos-master"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
-		},
-	}
-	for _, m := range mods {
-		m(c)
-	}
-	return c
-}
-
-func newKubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	c := &v1alpha1.NodeCredential{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.NodeCredentialSpec{
-			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{},
-		},
-	}
-	for _, m := range mods {
-		m(c)
-	}
-	return c
-}
+// newCA and the others build what most tests begin with.
+var newCA, newServer, newKubelet = objects.CA, objects.Server, objects.Kubelet
 
 func differs(got, want []byte) error {
 	if !bytes.Equal(got, want) {

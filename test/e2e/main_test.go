@@ -28,6 +28,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
+	"clusterpki.io/operator/test/objects"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -141,13 +142,9 @@ func applySamples(ctx context.Context) error {
 		}
 	}
 	for _, host := range []string{"k8s-master", "k8s-node1"} {
-		if err := shared.management.Create(ctx, &v1alpha1.NodeCredential{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "seed-" + host},
-			Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-				HostName: host, Role: v1alpha1.RoleHost, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-			},
-		}); err != nil {
+		if err := shared.management.Create(ctx, objects.Kubelet("seed-"+host, func(c *v1alpha1.NodeCredential) {
+			c.Namespace, c.Spec.HostName, c.Spec.Role = namespace, host, v1alpha1.RoleHost
+		})); err != nil {
 			return err
 		}
 	}
