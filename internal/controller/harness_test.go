@@ -28,7 +28,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -265,7 +265,7 @@ func (w *world) pair(secret string) pki.KeyPair {
 func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Hour} }
 
 // newCA and the others build what most tests begin with.
-var newCA, newServer, newKubelet = objects.CA, objects.Server, objects.Kubelet
+var newCA, newServer, newKubelet = given.CA, given.Server, given.Kubelet
 
 func differs(got, want []byte) error {
 	if !bytes.Equal(got, want) {

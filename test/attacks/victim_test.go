@@ -23,7 +23,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 )
 
 // victim is the namespace of a production cluster's PKI.
@@ -49,16 +49,16 @@ func newVictim(t *testing.T) *victim {
 }
 
 func clusterCA(name string) *v1alpha1.ClusterCA {
-	return objects.CA(name, func(ca *v1alpha1.ClusterCA) { ca.Spec.Delivery = objects.Soon(v1alpha1.DeliveryMounted) })
+	return given.CA(name, func(ca *v1alpha1.ClusterCA) { ca.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) })
 }
 
 func server(name string) *v1alpha1.APIServerCertificate {
-	return objects.Server(name, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = objects.Soon(v1alpha1.DeliveryMounted) })
+	return given.Server(name, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) })
 }
 
 func kubelet(name string) *v1alpha1.NodeCredential {
-	return objects.Kubelet(name, func(c *v1alpha1.NodeCredential) {
-		c.Spec.HostName, c.Spec.Delivery = "k8s-"+name, objects.Soon(v1alpha1.DeliveryMounted)
+	return given.Kubelet(name, func(c *v1alpha1.NodeCredential) {
+		c.Spec.HostName, c.Spec.Delivery = "k8s-"+name, given.Soon(v1alpha1.DeliveryMounted)
 	})
 }
 

@@ -29,7 +29,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/dashboard"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -104,7 +104,7 @@ func start(ctx context.Context) (err error) {
 		for _, o := range []client.Object{
 			&v1alpha1.ClusterCA{ObjectMeta: meta(namespace + "-ca")},
 			&v1alpha1.NodeCredential{ObjectMeta: meta(namespace + "-kubelet"), Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: objects.Soon(v1alpha1.DeliveryMounted),
+				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: given.Soon(v1alpha1.DeliveryMounted),
 			}},
 		} {
 			if err := shared.api.Create(ctx, o); err != nil {

@@ -25,12 +25,12 @@ import (
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 )
 
 // newCredential is a credential of the samples' cluster, delivered by an agent.
 func newCredential(host, name string, role v1alpha1.Role, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	return objects.Kubelet(host+"-"+name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
+	return given.Kubelet(host+"-"+name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
 		c.Namespace, c.Spec.HostName, c.Spec.Role = namespace, host, role
 		c.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}}
 	}}, mods...)...)

@@ -31,7 +31,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 )
 
 const (
@@ -137,7 +137,7 @@ func (c *crowd) issue(host string) {
 		}
 	}
 	if c.serial[host] == "" {
-		c.must(c.api.Create(c.b.Context(), objects.Lease(benchSpace, host+"-tls", 900)))
+		c.must(c.api.Create(c.b.Context(), given.Lease(benchSpace, host+"-tls", 900)))
 	}
 	c.serial[host] = pki.SerialOf(leaf.Cert)
 }

@@ -28,7 +28,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -142,7 +142,7 @@ func applySamples(ctx context.Context) error {
 		}
 	}
 	for _, host := range []string{"k8s-master", "k8s-node1"} {
-		if err := shared.management.Create(ctx, objects.Kubelet("seed-"+host, func(c *v1alpha1.NodeCredential) {
+		if err := shared.management.Create(ctx, given.Kubelet("seed-"+host, func(c *v1alpha1.NodeCredential) {
 			c.Namespace, c.Spec.HostName, c.Spec.Role = namespace, host, v1alpha1.RoleHost
 		})); err != nil {
 			return err

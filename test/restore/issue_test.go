@@ -12,22 +12,22 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/test/objects"
+	"clusterpki.io/operator/test/given"
 )
 
 // newCA and the others are delivered fast, so that a replacement goes on in real time.
-var newCA = objects.CA
+var newCA = given.CA
 
 func newServer(name string) *v1alpha1.APIServerCertificate {
-	return objects.Server(name, func(c *v1alpha1.APIServerCertificate) {
+	return given.Server(name, func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-		c.Spec.Delivery = objects.Soon(v1alpha1.DeliveryMounted)
+		c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted)
 	})
 }
 
 func newKubelet(name string, mode v1alpha1.DeliveryMode, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	return objects.Kubelet(name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
-		c.Spec.HostName, c.Spec.Delivery = name, objects.Soon(mode)
+	return given.Kubelet(name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
+		c.Spec.HostName, c.Spec.Delivery = name, given.Soon(mode)
 	}}, mods...)...)
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -82,7 +83,8 @@ func environment(flags []string) (*envtest.Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := &envtest.Environment{BinaryAssetsDirectory: dir}
+	// A busy machine takes longer than envtest's 20 seconds; to begin anew makes it busier.
+	env := &envtest.Environment{BinaryAssetsDirectory: dir, ControlPlaneStartTimeout: 2 * time.Minute}
 	for _, f := range flags {
 		name, value, _ := strings.Cut(f, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)

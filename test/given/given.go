@@ -1,6 +1,6 @@
-// Package objects builds the objects that the tests of all suites begin with: a CA k8s, its API server k8s-master, and
+// Package given builds the objects that the tests of all suites begin with: a CA k8s, its API server k8s-master, and
 // credentials for nodes of that. What a test wants otherwise, it says in a function that changes the object.
-package objects
+package given
 
 import (
 	"time"
