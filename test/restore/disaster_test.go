@@ -106,7 +106,8 @@ func TestClockBehind(t *testing.T) {
 // bundle, and nothing is withdrawn or deleted, until the present one is restored.
 func TestOlderAuthority(t *testing.T) {
 	t.Parallel()
-	w, clock, _ := standing(t, "older-authority", time.Now())
+	// Ahead of the API server's clock: a ledger that is older than its Secret was restored.
+	w, clock, _ := standing(t, "older-authority", time.Now().Add(time.Hour))
 	older := map[plan.Phase]*corev1.Secret{plan.Completed: w.authoritySecret("k8s")}
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2" })
 	w.settled()
