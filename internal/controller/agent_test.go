@@ -49,6 +49,7 @@ func delivering(t *testing.T) *world {
 // TestAgentsAcknowledge replaces a CA whose consumer is an agent: every phase waits for what it has seen in use,
 // however much else it reports, and for as long as its Lease has expired.
 func TestAgentsAcknowledge(t *testing.T) {
+	t.Parallel()
 	const lease, name = "node1-tls", "NodeCredential/node1"
 	w := delivering(t)
 	all := func() *ack.State { return w.held("node1-tls", "node1-kubeconfig") }
@@ -99,6 +100,7 @@ func TestAgentsAcknowledge(t *testing.T) {
 
 // TestAgentIsAskedAgain lets an agent take back what it said, while the operator's cache does not hear of it.
 func TestAgentIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	w := delivering(t)
 	now := w.held("node1-tls", "node1-kubeconfig")
 	w.says("node1-tls", 0, ack.Report{Verified: now})
@@ -133,6 +135,7 @@ func TestAgentIsAskedAgain(t *testing.T) {
 
 // TestNoAgentSpeaksForAnother lets an agent write on its own Lease that this is another object's.
 func TestNoAgentSpeaksForAnother(t *testing.T) {
+	t.Parallel()
 	w := delivering(t)
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})

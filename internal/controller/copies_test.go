@@ -17,6 +17,7 @@ import (
 // TestCopyOfTheKey follows the copy of the active key that spec.secretName asks for: it is made where nobody else has a
 // Secret, repaired, and emptied once another name is asked for.
 func TestCopyOfTheKey(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	name := func(n string) {
 		t.Helper()
@@ -79,6 +80,7 @@ func TestCopyOfTheKey(t *testing.T) {
 // TestCopyIsNotHandedOn makes, in place of the copy, a Secret of the same name: it does not get the key, with or without the
 // marks of the one that was there.
 func TestCopyIsNotHandedOn(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
 	w.eventually("it is made", func() error {
@@ -107,6 +109,7 @@ func TestCopyIsNotHandedOn(t *testing.T) {
 // TestServiceAccountKeysStay damages and deletes around the service account keys: they are never rewritten, and survive the
 // object that they were made for.
 func TestServiceAccountKeysStay(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	withKeys := func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
@@ -146,6 +149,7 @@ func TestServiceAccountKeysStay(t *testing.T) {
 
 // TestServiceAccountKeysOfOthers uses a Secret that is there already as it is, if it holds a pair.
 func TestServiceAccountKeysOfOthers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.RSA, Size: 2048})
 	if err != nil {

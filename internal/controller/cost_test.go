@@ -25,7 +25,8 @@ import (
 )
 
 // TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
-// apply to Ready: two Secrets, one status patch and one live read, of the CA's ledger. There is no event.
+// apply to Ready: two Secrets, one status patch and one live read, of the CA's ledger. There is no event. They count for all
+// namespaces, so that this test and the next run alone.
 func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
@@ -186,6 +187,7 @@ func parseRequests(t testing.TB, body io.Reader) map[string]float64 {
 // TestCacheHoldsOnlyOurs fills the namespace with Secrets and ConfigMaps that are nobody's: the
 // operator's caches must not hold one of them.
 func TestCacheHoldsOnlyOurs(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	for i := range 50 {
 		w.create(
@@ -209,6 +211,7 @@ func TestCacheHoldsOnlyOurs(t *testing.T) {
 
 // TestKeysStayInSecrets looks for the private keys that were issued in everything else there is.
 func TestKeysStayInSecrets(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.delete(w.secret("node1-tls")) // an error path or two
 	edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["tls.crt"] = s.Data["tls.key"] })

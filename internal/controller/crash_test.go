@@ -15,6 +15,7 @@ import (
 // for each: it is cut off from the API server right after the write, and another one is started. After every
 // write each party must accept the certificate of every other: as the Secrets stand, and as hosts may have them.
 func TestCrashAtEveryWrite(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -73,7 +74,7 @@ func (w *world) dieAtNextWrite() {
 func (w *world) idle() bool {
 	w.t.Helper()
 	idle := w.rest()
-	w.eventually("the operator dies or is idle", func() error {
+	w.soon(20*time.Millisecond, "the operator dies or is idle", func() error {
 		if w.dead.Load() && w.flying.Load() == 0 { // and the answer to its last write was seen
 			return nil
 		}

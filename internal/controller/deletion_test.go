@@ -44,6 +44,7 @@ func forDeletion(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.Delet
 // TestDeletedCA deletes a ClusterCA whose keys are to go with it: they are marked at once, and go after seven days. Until then
 // one of the same name takes the CA up.
 func TestDeletedCA(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s", forDeletion), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("node1", &v1alpha1.NodeCredential{})
@@ -101,6 +102,7 @@ func TestDeletedCA(t *testing.T) {
 
 // TestBackInTime creates a ClusterCA again after the seven days, before an operator came to destroy its keys.
 func TestBackInTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s", forDeletion))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
@@ -120,6 +122,7 @@ func TestBackInTime(t *testing.T) {
 
 // TestAbsence lets ClusterCAs go in ways that are no deletion: their keys stay for ever.
 func TestAbsence(t *testing.T) {
+	t.Parallel()
 	for name, goes := range map[string]func(w *world){
 		"deletionPolicy Retain": func(w *world) {
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
@@ -160,6 +163,7 @@ func TestAbsence(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.create(newCA("k8s", forDeletion))
 			w.ready("k8s", &v1alpha1.ClusterCA{})

@@ -16,8 +16,8 @@ import (
 	"clusterpki.io/operator/internal/authority"
 )
 
-// beside starts another installation, with an authority namespace of its own, for the namespace of this one.
-func (w *world) beside(keys string) *world {
+// besideIt starts another installation, with an authority namespace of its own, for the namespace of this one.
+func (w *world) besideIt(keys string) *world {
 	w.t.Helper()
 	o := newWorldOf(w.t, keys)
 	o.stop()
@@ -53,7 +53,7 @@ func (w *world) atRest() {
 // authority namespace the status names serves it, and the other one leaves it alone, before and after an edit.
 func TestTwoInstallationsComeToRest(t *testing.T) {
 	w := newWorld(t)
-	w.beside("")
+	w.besideIt("")
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
 	w.atRest()
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(4000) })
@@ -87,7 +87,7 @@ func (w *world) copied() string {
 func TestCopiedAuthorityNamespace(t *testing.T) {
 	w := standard(t)
 	w.settled()
-	o := w.beside(w.copied())
+	o := w.besideIt(w.copied())
 	before := o.authoritySecret("k8s")
 	w.atRest()
 	w.create(newKubelet("node2"))

@@ -2,11 +2,13 @@ package controller_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,15 +28,26 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		f.w.flying.Add(1)
 		defer f.w.flying.Add(-1)
 	}
+	if r.Method != http.MethodGet {
+		f.w.writes.line(r.Method, r.URL.Path)
+	}
 	if fault := f.w.fault.Load(); fault != nil {
 		if code := (*fault)(r); code != 0 {
+			f.w.lostRace(code)
 			return &http.Response{
 				StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 				Header: http.Header{}, Body: io.NopCloser(strings.NewReader("injected")), Request: r,
 			}, nil
 		}
 	}
-	resp, err := f.next.RoundTrip(r)
+	sent := r
+	if r.Method != http.MethodGet { // it is carried out even if the operator ends, and hosts must see it
+		sent = r.WithContext(context.WithoutCancel(r.Context()))
+	}
+	resp, err := f.next.RoundTrip(sent)
+	if err == nil {
+		f.w.lostRace(resp.StatusCode)
+	}
 	if h := f.w.hosts.Load(); err == nil && h != nil {
 		err = h.saw(r, resp)
 	}
@@ -45,6 +58,13 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = watched{resp.Body, r, f.w}
 	}
 	return resp, err
+}
+
+// lostRace takes note of a write that was refused because somebody else wrote first.
+func (w *world) lostRace(code int) {
+	if code == http.StatusConflict {
+		w.lost.Store(new(time.Now()))
+	}
 }
 
 // failing lets every request of a method whose path ends in a suffix fail, until the returned function is called. No
@@ -67,6 +87,7 @@ func (w *world) failing(method, suffix string, code int) (heal func()) {
 // TestFailingWrites lets one kind of write fail while another certificate is wanted: what is there stays in
 // place and Ready, the status says what is retried, and one new certificate follows when the fault ends.
 func TestFailingWrites(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, method, suffix string
 		code                 int
@@ -78,6 +99,7 @@ func TestFailingWrites(t *testing.T) {
 		{"the status fails", http.MethodPatch, "/nodecredentials/node1/status", http.StatusInternalServerError, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			before := w.secret("node1-tls")
 			heal := w.failing(c.method, c.suffix, c.code)
@@ -105,6 +127,7 @@ func TestFailingWrites(t *testing.T) {
 
 // TestServersCAComesLast has an API server of another CA than the client's, which appears after everything else.
 func TestServersCAComesLast(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "clients"}}
@@ -120,6 +143,7 @@ func TestServersCAComesLast(t *testing.T) {
 // TestOutdatedKubeconfigShows re-issues a certificate while its kubeconfig cannot be rendered, and lets the
 // certificate in there expire.
 func TestOutdatedKubeconfigShows(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var server v1alpha1.APIServerCertificate
 	w.get("k8s-master", &server)
@@ -138,6 +162,7 @@ func TestOutdatedKubeconfigShows(t *testing.T) {
 
 // TestDeletedWhileReconciling creates and deletes objects: nothing may be logged as an error.
 func TestDeletedWhileReconciling(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	for range 5 {
 		c := newKubelet("brief")

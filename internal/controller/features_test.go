@@ -20,8 +20,10 @@ import (
 // TestEditedInEveryPhase edits the CA again in each phase, back and forth: in the end there is one generation, and it is
 // what the spec asks for.
 func TestEditedInEveryPhase(t *testing.T) {
+	t.Parallel()
 	for _, phase := range phases {
 		t.Run(string(phase), func(t *testing.T) {
+			t.Parallel()
 			w := rotating(t)
 			w.walk("k8s", func(p plan.Phase) {
 				if p != phase {
@@ -42,6 +44,7 @@ func TestEditedInEveryPhase(t *testing.T) {
 
 // TestConflictOnEveryWrite lets every update be refused once before it passes.
 func TestConflictOnEveryWrite(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.observe()
 	var mu sync.Mutex
@@ -64,12 +67,14 @@ func TestConflictOnEveryWrite(t *testing.T) {
 
 // TestNewcomersInEveryPhase adds a credential in each phase.
 func TestNewcomersInEveryPhase(t *testing.T) {
+	t.Parallel()
 	w := rotating(t)
 	w.replaced("k8s", func(p plan.Phase) { w.ready(w.newcomer(p), &v1alpha1.NodeCredential{}) })
 }
 
 // TestWaves issues one certificate again at a time.
 func TestWaves(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2"), newKubelet("node3"))
 	for _, n := range []string{"node2", "node3"} {
@@ -104,6 +109,7 @@ func TestWaves(t *testing.T) {
 
 // TestTheSameKey gives a CA new dates: no certificate is issued again, and nobody is cut off.
 func TestTheSameKey(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.observe()
 	old, before := w.root("k8s"), w.serials()
@@ -126,6 +132,7 @@ func TestTheSameKey(t *testing.T) {
 // TestIntermediate replaces the CA above an intermediate one: that one is replaced in turn, and no party ever meets
 // another that it cannot verify.
 func TestIntermediate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("root"), newCA("k8s", func(c *v1alpha1.ClusterCA) {
 		c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
@@ -160,6 +167,7 @@ func TestIntermediate(t *testing.T) {
 
 // TestPublishedPair publishes the pair that signs: one certificate, of the generation that signs, waited for.
 func TestPublishedPair(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.SecretName, c.Spec.Rotation.CrossSigning, c.Spec.Validity = "k8s-ca", v1alpha1.CrossSigningOldSignsNew, hours(50000)
@@ -179,8 +187,10 @@ func TestPublishedPair(t *testing.T) {
 // TestCrossSigning lets a host sleep through a rotation: with a cross-signed certificate it still accepts the server,
 // without it doesn't.
 func TestCrossSigning(t *testing.T) {
+	t.Parallel()
 	for _, signing := range []v1alpha1.CrossSigning{"", v1alpha1.CrossSigningDisabled, v1alpha1.CrossSigningOldSignsNew} {
 		t.Run(string(signing), func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			asleep := w.bundle("node1-kubeconfig", "ca.crt")
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
@@ -200,6 +210,7 @@ func TestCrossSigning(t *testing.T) {
 
 // TestFormerSecretIsNamed changes where a certificate goes: the old Secret is waited for, by name, until it is deleted.
 func TestFormerSecretIsNamed(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "elsewhere" })
 	w.ready("node1", &v1alpha1.NodeCredential{})

@@ -19,7 +19,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
@@ -30,6 +29,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -41,6 +41,10 @@ var (
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if err := testenv.Parallel(8); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	ctrl.SetLogger(funcr.New(func(prefix, args string) { logs.line(prefix, args) }, funcr.Options{Verbosity: 1}))
 	env, err := testenv.Start()
 	if err != nil {
@@ -97,14 +101,17 @@ type world struct {
 	ice atomic.Pointer[ice]
 	// requests counts what the operator asked of the API server, and flying what it has no answer to yet.
 	requests, flying atomic.Int64
-	// lone says that another operator may be stuck, which is not to be waited for.
-	lone bool
+	// lost is when the operator last lost a race for a write, after which it waits for a second and tries again.
+	lost atomic.Pointer[time.Time]
+	// writes are those of its requests that are no reads.
+	writes syncBuffer
 	// others are further operators for the same namespace, whose clocks are ahead by so much.
 	others []*world
 	ahead  time.Duration
-	// busy and visits are what load said when the operator started: an operator that was stopped
-	// leaves its last figures behind.
-	busy, visits float64
+	// beside are further operators that are waited for, and go on when the others are restarted.
+	beside []*world
+	// progress tells of the reconciliations since the operator started.
+	progress *controller.Progress
 }
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
@@ -140,7 +147,7 @@ func newWorldOf(t testing.TB, keys string) *world {
 // start runs the operator until stop is called.
 func (w *world) start() {
 	w.t.Helper()
-	w.busy, w.visits = load(w.t)
+	w.progress = &controller.Progress{}
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
@@ -148,7 +155,7 @@ func (w *world) start() {
 	if w.tells != nil {
 		o.Clock = w.tells
 	}
-	mgr, err := controller.New(ctx, own, o)
+	mgr, err := controller.New(ctx, own, o.Into(w.progress))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -218,21 +225,6 @@ func edit[T client.Object](w *world, name string, o T, change func(T)) {
 	})
 }
 
-// eventually waits until check answers nil. The bound is generous: it says that something never
-// happens, not how fast it is.
-func (w *world) eventually(what string, check func() error) {
-	w.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	var err error
-	for time.Now().Before(deadline) {
-		if err = check(); err == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	w.t.Fatalf("%s: %v", what, err)
-}
-
 // condition waits for a condition of an object, on its present generation.
 func (w *world) condition(name string, o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.t.Helper()
@@ -276,42 +268,8 @@ func (w *world) pair(secret string) pki.Leaf {
 
 func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Hour} }
 
-func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
-	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ClusterCASpec{Validity: hours(87600)}}
-	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
-	for _, m := range mods {
-		m(ca)
-	}
-	return ca
-}
-
-func newServer(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
-	c := &v1alpha1.APIServerCertificate{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.APIServerCertificateSpec{
-			CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master",
-			DNSNames: []string{"centos-master"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
-		},
-	}
-	for _, m := range mods {
-		m(c)
-	}
-	return c
-}
-
-func newKubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	c := &v1alpha1.NodeCredential{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: v1alpha1.NodeCredentialSpec{
-			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{},
-		},
-	}
-	for _, m := range mods {
-		m(c)
-	}
-	return c
-}
+// newCA and the others build what most tests begin with.
+var newCA, newServer, newKubelet = given.CA, given.Server, given.Kubelet
 
 func differs(got, want []byte) error {
 	if !bytes.Equal(got, want) {

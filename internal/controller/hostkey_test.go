@@ -122,6 +122,7 @@ func (w *world) holdsNoKey() {
 // TestKeyOnHost issues from spec.request: what is issued follows from the spec, the key from the request, and no Secret
 // holds a key, not even one that somebody puts there.
 func TestKeyOnHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(csr)))
@@ -185,6 +186,7 @@ func TestKeyOnHost(t *testing.T) {
 
 // TestKeyOnHostByLease waits for the agent's request, takes it only from the credential's own Lease, and prefers the spec's.
 func TestKeyOnHostByLease(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), foreignLease("node1-tls", csr), newKubelet("node1", onHost("")))
@@ -232,6 +234,7 @@ func TestKeyOnHostByLease(t *testing.T) {
 
 // TestRefusedRequestsKeepTheCertificate submits what must not be signed, each way that a host can.
 func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key, good := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(good)))
@@ -304,6 +307,7 @@ func (w *world) saysNothingOf(key []byte) {
 // TestKeySourceChange switches where the key is, either way: a Secret's type never changes, so nothing is touched until
 // there is another Secret.
 func TestKeySourceChange(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	key, csr := w.hostKey()
 	differing := func(change func(*v1alpha1.NodeCredential)) {
@@ -359,6 +363,7 @@ func TestKeySourceChange(t *testing.T) {
 
 // TestRotationKeepsTheHostsKey replaces the CA: at no time may a host or the API server refuse the other.
 func TestRotationKeepsTheHostsKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(csr)))

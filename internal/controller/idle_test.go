@@ -5,27 +5,64 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
-	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// settled waits until the operator started last has visited every object and has nothing left to do.
-func (w *world) settled() {
+// eventually waits until check answers nil. The bound is generous: it says that something never
+// happens, not how fast it is.
+func (w *world) eventually(what string, check func() error) {
 	w.t.Helper()
-	w.eventually("the operator is idle", w.rest())
+	w.soon(50*time.Millisecond, what, check)
 }
 
-// rest returns a function that says, at the tenth time in a row, whether the operator started last has visited every
-// object and has nothing left to do.
+// soon is eventually, for checks that may be made more often.
+func (w *world) soon(every time.Duration, what string, check func() error) {
+	w.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	var err error
+	for time.Now().Before(deadline) {
+		if err = check(); err == nil {
+			return
+		}
+		time.Sleep(every)
+	}
+	w.t.Fatalf("%s: %v", what, err)
+}
+
+// settled waits until every operator has visited every object and has nothing left to do.
+func (w *world) settled() {
+	w.t.Helper()
+	w.soon(20*time.Millisecond, "the operator is idle", w.rest())
+}
+
+// rest returns a function that says whether every operator has nothing left to do.
 func (w *world) rest() func() error {
+	w.t.Helper()
+	var all []func() error
+	for _, o := range slices.Concat([]*world{w}, w.others, w.beside) {
+		all = append(all, o.idleness())
+	}
+	return func() error {
+		var errs []error
+		for _, idle := range all {
+			errs = append(errs, idle())
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// idleness returns a function that says, from the tenth time in a row on, whether the operator has visited every object since
+// it started, and has nothing left to do.
+func (w *world) idleness() func() error {
 	w.t.Helper()
 	objects := 0
 	for name := range w.versions() {
@@ -35,14 +72,12 @@ func (w *world) rest() func() error {
 	}
 	quiet, requests := 0, int64(0)
 	return func() error {
-		busy, visits := load(w.t)
-		if w.lone {
-			busy = w.busy
-		}
-		made := w.requests.Load()
-		if int(visits-w.visits) < objects || busy > w.busy || made != requests || w.flying.Load() > 0 {
+		running, visits := w.progress.Visits()
+		made, lost := w.requests.Load(), w.lost.Load()
+		again := lost != nil && time.Since(*lost) < 1500*time.Millisecond
+		if visits < objects || running > 0 || made != requests || w.flying.Load() > 0 || again {
 			quiet, requests = 0, made
-			return fmt.Errorf("%v objects wait, %v were visited, %d requests were made", busy-w.busy, visits-w.visits, made)
+			return fmt.Errorf("%d visits are under way, %d have ended, %d requests were made", running, visits, made)
 		}
 		if quiet++; quiet < 10 {
 			return errors.New("not idle for long enough")
@@ -57,7 +92,7 @@ func (w *world) rest() func() error {
 
 // behind says what the cache of the operator's manager does not have yet: the event of it is on its way, and brings a visit.
 func (w *world) behind() error {
-	if w.ice.Load() != nil || w.lone {
+	if w.ice.Load() != nil {
 		return nil
 	}
 	for _, list := range []func() client.ObjectList{
@@ -94,24 +129,4 @@ func versionsIn(w *world, from client.Reader, list client.ObjectList) (map[strin
 		}
 	}
 	return out, err
-}
-
-// load reads controller-runtime's own metrics: how many objects wait, and how many reconciliations there ever were.
-func load(t testing.TB) (busy, visits float64) {
-	t.Helper()
-	families, err := metrics.Registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			switch f.GetName() {
-			case "workqueue_depth":
-				busy += m.GetGauge().GetValue()
-			case "controller_runtime_reconcile_total":
-				visits += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return busy, visits
 }

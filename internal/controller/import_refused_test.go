@@ -14,6 +14,7 @@ import (
 
 // TestImportNamed does not begin with another CA than the spec names.
 func TestImportNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
@@ -28,6 +29,7 @@ func TestImportNamed(t *testing.T) {
 
 // TestKeyInUse imports a key that another CA has, of the same namespace and of another one, which is not named.
 func TestKeyInUse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
@@ -63,6 +65,7 @@ func importedCA(name, secret string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha
 
 // TestImportOfOurs imports what the operator made itself, and what is too large to be read.
 func TestImportOfOurs(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
 	w.eventually("the copy is made", func() error {
@@ -89,6 +92,7 @@ func TestImportOfOurs(t *testing.T) {
 // TestImportRefused puts something unusable into the Secret of an imported CA, and takes the Secret away: the object
 // says what to change, and what was in use signs on.
 func TestImportRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	importing(t, w.foreign("corporate"), w)
 	before := w.ledger("k8s")

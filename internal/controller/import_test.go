@@ -121,8 +121,10 @@ func later(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(48 * time.Hour) }
 // TestImportProlonged puts the same CA with later dates into the Secret of an imported one: it is taken by itself, and nobody
 // is cut off.
 func TestImportProlonged(t *testing.T) {
+	t.Parallel()
 	for name, below := range map[string]bool{"a root": false, "below a root": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			root, was := w.foreign("root"), w.foreign("corporate")
 			again := func(mods ...func(*x509.Certificate)) pki.CA {
@@ -149,6 +151,7 @@ func TestImportProlonged(t *testing.T) {
 // dates, under another name, which is another CA to every verifier, or under another root. Nothing follows until the spec
 // names it.
 func TestImportReplaced(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		next   func(*world, pki.CA) pki.CA
@@ -172,6 +175,7 @@ func TestImportReplaced(t *testing.T) {
 		}, phases},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			was := w.foreign("corporate")
 			if strings.Contains(c.name, "another root") {
@@ -209,6 +213,7 @@ func (w *world) rotationWaitsFor(text string) {
 
 // TestImportTriggered changes the trigger alone: an imported CA is not rotated by that, and the message names the edit.
 func TestImportTriggered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	was := w.foreign("corporate")
 	importing(t, was, w)
@@ -244,8 +249,10 @@ func TestImportTriggered(t *testing.T) {
 // TestImportedIsCrossSigned rotates an imported CA: those that know only that one accept what the new one signs, unless the
 // spec says otherwise.
 func TestImportedIsCrossSigned(t *testing.T) {
+	t.Parallel()
 	for _, signing := range []v1alpha1.CrossSigning{"", v1alpha1.CrossSigningDisabled} {
 		t.Run(string(signing), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			importing(t, w.foreign("corporate"), w)
 			asleep := w.bundle("node1-tls", "ca.crt")

@@ -25,6 +25,7 @@ func standard(t *testing.T) *world {
 }
 
 func TestClusterCA(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var ca v1alpha1.ClusterCA
 	w.ready("k8s", &ca)
@@ -47,6 +48,7 @@ func TestClusterCA(t *testing.T) {
 }
 
 func TestAPIServerCertificate(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	s := w.secret("k8s-master-tls")
 	if s.Type != corev1.SecretTypeTLS {
@@ -77,6 +79,7 @@ func TestAPIServerCertificate(t *testing.T) {
 }
 
 func TestNodeCredential(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	leaf, kube := w.secret("node1-tls"), w.secret("node1-kubeconfig")
 	cert := w.pair("node1-tls").Cert
@@ -113,6 +116,7 @@ func TestNodeCredential(t *testing.T) {
 }
 
 func TestServiceAccountKeysAreTheirOwn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}

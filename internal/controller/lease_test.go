@@ -55,6 +55,7 @@ func (w *world) hostOf(l *coordinationv1.Lease) string {
 
 // TestAnotherHostsAgent: what the agent of one host says counts for nothing once the object is for another host.
 func TestAnotherHostsAgent(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -104,6 +105,7 @@ func (w *world) lease(name string) *coordinationv1.Lease {
 
 // TestLease follows the Lease of an agent from its creation to its deletion. What the agent writes stays.
 func TestLease(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) {
 		c.Labels, c.Annotations = map[string]string{"team": "a"}, map[string]string{"argocd.argoproj.io/tracking-id": "x"}
@@ -178,6 +180,7 @@ func (w *world) withoutLease() {
 
 // TestForeignLease leaves a Lease alone that is somebody else's, and issues all the same.
 func TestForeignLease(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "node2-tls"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: new("me")}})
 	before := w.lease("node2-tls")
@@ -195,6 +198,7 @@ func TestForeignLease(t *testing.T) {
 // TestLeaseChangesHands lets an object take over the Secret that another one has left: what the agent of that one said counts
 // for nothing any more. Before, it stays with the one that it was made for.
 func TestLeaseChangesHands(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -224,6 +228,7 @@ func TestLeaseChangesHands(t *testing.T) {
 
 // TestTrustAcknowledged lets an agent report one thing after the other, its Lease expire, and the agent come back.
 func TestTrustAcknowledged(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	is := func(status metav1.ConditionStatus, reason, message string) {
@@ -296,25 +301,26 @@ func (w *world) acknowledgments(name string) []string {
 
 // TestHeartbeat lets an agent live: the operator does nothing about it, and takes note of one that comes back.
 func TestHeartbeat(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	w.settled()
-	_, before := load(t)
+	_, before := w.progress.Visits()
 	for range 5 {
 		w.clock.SetTime(w.clock.Now().Add(5 * time.Minute))
 		w.breathes("node2-tls")
 	}
 	w.settled()
-	if _, visits := load(t); visits != before {
-		t.Errorf("there were %v reconciliations", visits-before)
+	if _, visits := w.progress.Visits(); visits != before {
+		t.Errorf("there were %d reconciliations", visits-before)
 	}
 	w.clock.SetTime(w.clock.Now().Add(15 * time.Minute))
 	w.breathes("node2-tls")
 	w.eventually("the return of the agent is noticed", func() error {
-		if _, visits := load(t); visits == before {
+		if _, visits := w.progress.Visits(); visits == before {
 			return errors.New("it was not")
 		}
 		return nil

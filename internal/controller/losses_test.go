@@ -28,6 +28,7 @@ func rotating(t *testing.T) *world {
 
 // TestStatusWiped takes the status of every object away in every phase: nothing is issued because of that.
 func TestStatusWiped(t *testing.T) {
+	t.Parallel()
 	w := rotating(t)
 	w.replaced("k8s", func(p plan.Phase) {
 		before := w.serials()
@@ -55,6 +56,7 @@ func TestStatusWiped(t *testing.T) {
 // TestTrustConfigMapDeleted deletes, and forges, what is published, in every phase: it is published again, and nothing
 // follows from it.
 func TestTrustConfigMapDeleted(t *testing.T) {
+	t.Parallel()
 	w := rotating(t)
 	w.replaced("k8s", func(plan.Phase) {
 		before := w.ledger("k8s")
@@ -72,6 +74,7 @@ func TestTrustConfigMapDeleted(t *testing.T) {
 // TestAuthoritySecretDeleted deletes what decides, in every phase: nothing is made in its place, nothing is issued, and when it
 // is restored the rotation goes on.
 func TestAuthoritySecretDeleted(t *testing.T) {
+	t.Parallel()
 	w := rotating(t)
 	w.walk("k8s", func(plan.Phase) {
 		kept, before := w.authoritySecret("k8s"), w.serials()
@@ -111,6 +114,7 @@ func (w *world) loseKey(ca string, number int32) (restore func()) {
 
 // TestActiveKeyLost takes the active key away, and has it restored, or the CA rotated.
 func TestActiveKeyLost(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		phase plan.Phase
@@ -122,6 +126,7 @@ func TestActiveKeyLost(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name+" in "+string(c.phase), func(t *testing.T) {
+			t.Parallel()
 			w := rotating(t)
 			w.hosts.Store(nil) // it would tell of the loss
 			w.walk("k8s", func(p plan.Phase) {
@@ -148,8 +153,10 @@ func TestActiveKeyLost(t *testing.T) {
 // TestClockJumps lets the operator's clock jump by ten minutes between its runs, in every phase. The true time does
 // not: propagationDelay has to be longer than what hosts take by as much.
 func TestClockJumps(t *testing.T) {
+	t.Parallel()
 	for name, jump := range map[string]time.Duration{"ahead": 10 * time.Minute, "back": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := rotating(t)
 			w.patient("21m")
 			h := w.hosts.Load()

@@ -54,7 +54,8 @@ type Options struct {
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
 	// Clock tells the time; nil: the API server's, as its answers show it.
-	Clock clock.PassiveClock
+	Clock    clock.PassiveClock
+	progress *progress // nil: one of its own
 }
 
 // Scheme knows Kubernetes' own kinds and clusterpki's.
@@ -200,7 +201,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: leaf.Inline{},
 		},
 		told:     &told{},
-		progress: &progress{},
+		progress: cmp.Or(o.progress, &progress{}),
 	}
 	if err := mgr.Add(b.home); err != nil {
 		return fmt.Errorf("add the look at the authority namespace: %w", err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -68,6 +69,7 @@ func (s watched) Read(p []byte) (int, error) {
 // TestTwoManagers lets two operators work on one namespace at once, through a whole replacement and with new
 // objects in every phase.
 func TestTwoManagers(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.settled()
 	h := w.observe()
@@ -92,6 +94,7 @@ func (w *world) newcomer(p plan.Phase) string {
 // TestTwoManagersWithDifferentClocks has clocks that are four minutes apart. Acknowledgment by the passing of time holds
 // as long as propagationDelay is longer than what hosts take by more than that.
 func TestTwoManagersWithDifferentClocks(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.patient("15m")
 	w.settled()
@@ -104,18 +107,20 @@ func TestTwoManagersWithDifferentClocks(t *testing.T) {
 // TestStaleManager keeps what happens from one operator's caches while another one replaces the CA, and lets the first
 // one act on its old view alone when new objects appear.
 func TestStaleManager(t *testing.T) {
+	t.Parallel()
 	for _, frozen := range [][]string{
 		{"configmaps"}, {"secrets"}, {"clustercas", "apiservercertificates", "nodecredentials"},
 		{"configmaps", "secrets", "clustercas", "apiservercertificates", "nodecredentials"},
 	} {
 		t.Run(strings.Join(frozen, " "), func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "k8s-pair" })
 			w.settled()
 			w.observe()
 			stale := w.another(0)
 			w.settled()
-			w.others, w.lone = nil, true // it is not restarted with the first one, because that would show it everything
+			w.others = nil // it is not restarted with the first one, because that would show it everything
 			t.Cleanup(stale.stop)
 			thaw := stale.freeze(frozen...)
 			// Its own writes would keep it waiting until it sees them.
@@ -135,7 +140,7 @@ func TestStaleManager(t *testing.T) {
 			heal()
 			thaw()
 			w.newcomer("thawed")
-			w.lone = false
+			w.beside = []*world{stale}
 			w.settled()
 			w.whole("k8s")
 		})
@@ -145,6 +150,7 @@ func TestStaleManager(t *testing.T) {
 // TestOvertaken holds back what one operator reads of the CA until another one has replaced it: what it then makes of
 // that must not take the place of what the other one wrote.
 func TestOvertaken(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		read int32 // which one of the ledger is held back
@@ -155,6 +161,7 @@ func TestOvertaken(t *testing.T) {
 		{"before the credential's certificate", 1, newKubelet("late")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			w.settled()
 			w.observe()
@@ -162,7 +169,7 @@ func TestOvertaken(t *testing.T) {
 			w.validity("k8s", 50000)
 			w.settled()
 			w.phase("k8s", v1alpha1.PhaseDistributingTrust)
-			w.others, w.lone = nil, true
+			w.others = nil
 			t.Cleanup(slow.stop)
 			w.stop()
 			holds, release := slow.holdBack(http.MethodGet, "/secrets/"+authority.SecretName(w.ns, "k8s"), c.read)
@@ -171,13 +178,49 @@ func TestOvertaken(t *testing.T) {
 			w.start()
 			w.walk("k8s", func(p plan.Phase) {
 				if p == plan.WithdrawingTrust { // the old key is there still
-					w.lone = false
 					close(release)
+					w.beside = []*world{slow}
 				}
 			})
 			w.whole("k8s")
 		})
 	}
+}
+
+// TestOvertakenCopy holds one operator between its look at the ledger and that at the copy of the key, until another one has
+// replaced the CA: the copy stays the newer one.
+func TestOvertakenCopy(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "k8s-pair" })
+	w.settled()
+	w.observe()
+	slow := w.another(0)
+	w.settled()
+	w.others = nil // it is not restarted with the first one
+	t.Cleanup(slow.stop)
+	holds, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	hold := func(r *http.Request) int {
+		if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/secrets/k8s-pair") {
+			return 0
+		}
+		once.Do(func() { close(holds) })
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		return 0
+	}
+	slow.fault.Store(&hold)
+	w.validity("k8s", 50000)
+	<-holds
+	w.replaced("k8s", func(p plan.Phase) {
+		if p == plan.Reissuing { // the copy is the new key's
+			close(release)
+			w.beside = []*world{slow}
+		}
+	})
 }
 
 // holdBack keeps the operator's next answers to a request of a method, whose path ends in a suffix, from it, from the

@@ -78,7 +78,8 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// TestMetricsAreServed tells those who may know, and nobody else, of what the operator did.
+// TestMetricsAreServed tells those who may know, and nobody else, of what the operator did. As in the tests below, one manager
+// of the process can tell at a time.
 func TestMetricsAreServed(t *testing.T) {
 	w := newWorld(t)
 	w.stop()

@@ -19,6 +19,7 @@ const stuckAfter = 2 * reconciliationTimeout
 type progress struct {
 	mu      sync.Mutex
 	running int
+	ended   int       // how many have
 	since   time.Time // since when none has ended, while some are running
 }
 
@@ -35,6 +36,7 @@ func (p *progress) end(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
+	p.ended++
 	p.since = now
 }
 

@@ -159,9 +159,27 @@ func (r *clusterCAs) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 	was, _ := keeper.ClaimOf(seen)
 	same := bytes.Equal(seen.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) && bytes.Equal(seen.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
 	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, r.clock.Latest(), !same, true)
+	if !same {
+		if err := r.newest(ctx, ca, record); err != nil {
+			return err
+		}
+	}
 	next := seen.DeepCopy()
 	next.Data = data
 	return owned.Update(ctx, keeper, leaf.OwnerOf(ca), seen, next, owned.Marks{Claim: claim, Controlled: true})
+}
+
+// newest says, as a lost race, where the ledger is another by now: whoever changed it may have filled the copy before it was
+// read here, and its resourceVersion would not tell.
+func (r *clusterCAs) newest(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) error {
+	now, err := r.store.Live(ctx, ca.Namespace, ca.Name)
+	if err != nil {
+		return err
+	}
+	if now == nil || now.Version != record.Version {
+		return fmt.Errorf("copy the key of the CA: %w", apierrors.NewConflict(corev1.Resource("secrets"), record.Name, errOutdated))
+	}
+	return nil
 }
 
 // emptyCopy takes the key out of a copy that is not asked for any more: the one that was recorded, and no other of its name.

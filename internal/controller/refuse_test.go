@@ -15,6 +15,7 @@ import (
 )
 
 func TestMissingIssuerHeals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newKubelet("node1"))
 	c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
@@ -35,6 +36,7 @@ func TestMissingIssuerHeals(t *testing.T) {
 
 // TestForeignSecret puts Secrets that are nobody's in the way: they must stay as they are.
 func TestForeignSecret(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	foreign := func(name string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"mine": []byte("precious")}}
@@ -57,6 +59,7 @@ func TestForeignSecret(t *testing.T) {
 // TestTwoNameOneSecret lets objects name each other's Secrets: each stays with the one that it was made for, however old the
 // other is, for as long as that one exists and names it.
 func TestTwoNameOneSecret(t *testing.T) {
+	t.Parallel()
 	w := standard(t) // node1 is the oldest
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -101,6 +104,7 @@ func TestTwoNameOneSecret(t *testing.T) {
 // TestStalledSpecKeepsTheCertificate asks for what cannot be issued: the last good certificate stays,
 // and stays Ready.
 func TestStalledSpecKeepsTheCertificate(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newCA("front-proxy"), newCA("node"))
 	w.ready("front-proxy", &v1alpha1.ClusterCA{})
@@ -136,6 +140,7 @@ func TestStalledSpecKeepsTheCertificate(t *testing.T) {
 
 // TestServerNamedLikeItsCA is the seed's CA, whose common name is the API server's host.
 func TestServerNamedLikeItsCA(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Subject.CommonName = "k8s-master" }), newServer("k8s-master"))
 	c := w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSubjectEqualsIssuer)
@@ -146,6 +151,7 @@ func TestServerNamedLikeItsCA(t *testing.T) {
 
 // TestChangingTheCARefReissues moves a credential to another CA that the API server trusts.
 func TestChangingTheCARefReissues(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
@@ -172,6 +178,7 @@ func TestChangingTheCARefReissues(t *testing.T) {
 
 // TestHostRoleWarns issues the seed's own identity, and says what it costs.
 func TestHostRoleWarns(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("host", func(c *v1alpha1.NodeCredential) { c.Spec.Role = v1alpha1.RoleHost }))
 	w.ready("host", &v1alpha1.NodeCredential{})

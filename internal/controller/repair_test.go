@@ -17,6 +17,7 @@ import (
 
 // TestRepair damages what was made, each time in one way, and waits until it is whole again.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
@@ -53,6 +54,7 @@ func TestRepair(t *testing.T) {
 // TestLabelsOfOthers lets another tool write the label that says who manages an object: the operator does not contend for
 // it, and goes on managing the object.
 func TestLabelsOfOthers(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Labels[v1alpha1.ManagedByLabel] = "policy" })
 	before := w.secret("node1-tls")
@@ -91,6 +93,7 @@ func whole(before, now *corev1.Secret, sameKey bool) error {
 }
 
 func TestDeletedSecretsComeBack(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	leaf, kube := w.pair("node1-tls"), w.secret("node1-kubeconfig")
 
@@ -115,6 +118,7 @@ func TestDeletedSecretsComeBack(t *testing.T) {
 }
 
 func TestTrustIsRepaired(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var trust corev1.ConfigMap
 	w.get("k8s-trust", &trust)
@@ -144,6 +148,7 @@ func TestTrustIsRepaired(t *testing.T) {
 // TestForgedClaim changes or removes the seal of what was made, or copies that of something else: it is then left alone, and
 // the object says so.
 func TestForgedClaim(t *testing.T) {
+	t.Parallel()
 	forge := map[string]func(w *world, s *corev1.Secret){
 		"removed": func(_ *world, s *corev1.Secret) { delete(s.Annotations, v1alpha1.ClaimAnnotation) },
 		"changed": func(_ *world, s *corev1.Secret) {
@@ -155,6 +160,7 @@ func TestForgedClaim(t *testing.T) {
 	}
 	for name, change := range forge {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := standard(t)
 			edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { change(w, s) })
 			c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
@@ -182,6 +188,7 @@ func TestForgedClaim(t *testing.T) {
 
 // TestLedgerUnreadable damages what decides: nothing is made in its place.
 func TestLedgerUnreadable(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	before := w.serials()
 	s := w.authoritySecret("k8s")
@@ -209,6 +216,7 @@ func TestLedgerUnreadable(t *testing.T) {
 
 // TestCAKeyMissing takes the CA's key away: nothing may be signed, changed or made in its place.
 func TestCAKeyMissing(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var trust corev1.ConfigMap
 	w.get("k8s-trust", &trust)
@@ -245,6 +253,7 @@ func TestCAKeyMissing(t *testing.T) {
 
 // TestAbsenceIsNotDeletion deletes a ClusterCA and creates it again.
 func TestAbsenceIsNotDeletion(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var ca v1alpha1.ClusterCA
 	w.get("k8s", &ca)
@@ -277,6 +286,7 @@ func TestAbsenceIsNotDeletion(t *testing.T) {
 
 // TestTamperedStatusIsRepaired writes nonsense into a status.
 func TestTamperedStatusIsRepaired(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	var c v1alpha1.NodeCredential
 	w.get("node1", &c)

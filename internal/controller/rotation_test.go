@@ -92,6 +92,7 @@ func (w *world) verified(credentials ...string) error {
 
 // TestRotation replaces the CA by editing one field, and looks at the Secrets in every phase.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	old := w.root("k8s")
 	signedBy := func(secret string, ca *x509.Certificate) error {
@@ -152,6 +153,7 @@ func TestRotation(t *testing.T) {
 
 // TestRevertAborts takes the edit back before the new CA signs.
 func TestRevertAborts(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	old := w.root("k8s")
 	leaf := w.secret("node1-tls").Data["tls.crt"]
@@ -172,6 +174,7 @@ func TestRevertAborts(t *testing.T) {
 
 // TestManualDelivery waits for what a person states, however long, says whom it waits for, and that it is blocked.
 func TestManualDelivery(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
@@ -197,6 +200,7 @@ func TestManualDelivery(t *testing.T) {
 
 // TestManualServer waits for the certificate of an API server that a person states to be in use.
 func TestManualServer(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
@@ -226,6 +230,7 @@ func TestManualServer(t *testing.T) {
 // TestLaggingKubeconfigIsWaitedFor keeps one kubeconfig from being rendered while everything else goes on: the old
 // CA must not be withdrawn as long as that kubeconfig holds a certificate of it.
 func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 	w.phase("k8s", "DistributingTrust")
@@ -259,6 +264,7 @@ func TestLaggingKubeconfigIsWaitedFor(t *testing.T) {
 // TestClientBundleThatLagsIsNotAcknowledged lets an API server trust the clients of a second CA that is not there:
 // its client bundle is not rendered, so the new CA must not count as trusted by it.
 func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "missing"}}
@@ -278,6 +284,7 @@ func TestClientBundleThatLagsIsNotAcknowledged(t *testing.T) {
 
 // TestEmergency distrusts the old CA at once.
 func TestEmergency(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	old := w.root("k8s")
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {

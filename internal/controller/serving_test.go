@@ -65,6 +65,7 @@ func (r *replica) reload() {
 // TestTheWireMustAgree replaces the CA of an API server of two replicas that reload when the test says so: however
 // long it takes, no phase ends before each of them was seen to have what the phase brings.
 func TestTheWireMustAgree(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	replicas := []*replica{w.replica(), w.replica()}
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {

@@ -67,6 +67,7 @@ func (w *world) traces() map[string]func(*v1alpha1.ClusterCA) {
 
 // TestAuthorityMissing has, of a CA without a Secret in the authority namespace, one trace each: no other CA is made.
 func TestAuthorityMissing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.stop()
 	traces := w.traces()
@@ -111,6 +112,7 @@ func (w *world) authorityUID() string {
 // TestTwoInstallations lets two operators with an authority namespace of their own serve one namespace: one of them makes the
 // CA, and the other one none, not even once the first is gone.
 func TestTwoInstallations(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.stop()
 	w.start()
@@ -152,6 +154,7 @@ func TestTwoInstallations(t *testing.T) {
 
 // TestAuthorityRetained has the CA of another namespace of this name: it is given to nobody, and none is made in its place.
 func TestAuthorityRetained(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s"))
 	w.ready("k8s", &v1alpha1.ClusterCA{})

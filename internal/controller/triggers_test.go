@@ -34,6 +34,7 @@ func (w *world) nothingFollows() {
 
 // TestTriggers gives triggers, and former ones again: those start nothing, but for one whose rotation was rolled back.
 func TestTriggers(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.triggers("one", "")
 	w.replaced("k8s", nil)
@@ -75,6 +76,7 @@ func TestTriggers(t *testing.T) {
 
 // TestEmergencyOnlyByTrigger names a trigger that started nothing: no rotation goes without overlap because of that.
 func TestEmergencyOnlyByTrigger(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.triggers("", "leaked")
 	w.nothingFollows()
@@ -93,6 +95,7 @@ func TestEmergencyOnlyByTrigger(t *testing.T) {
 
 // TestEmergencyOfARotation turns a rotation that is under way into an emergency one.
 func TestEmergencyOfARotation(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	w.triggers("planned", "")
 	w.phase("k8s", v1alpha1.PhaseDistributingTrust)
@@ -110,6 +113,7 @@ func TestEmergencyOfARotation(t *testing.T) {
 // TestMaxGenerations begins more emergency rotations, none of which ends, than there may be keys: the oldest ones that nobody is
 // to trust any more go.
 func TestMaxGenerations(t *testing.T) {
+	t.Parallel()
 	w := standard(t)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	const rotations = plan.MaxGenerations + 2
@@ -143,6 +147,7 @@ func TestMaxGenerations(t *testing.T) {
 
 // TestLeft moves a credential to another CA: the one that it leaves waits until what was issued before is out of use.
 func TestLeft(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
@@ -172,6 +177,7 @@ func TestLeft(t *testing.T) {
 
 // TestStatusIsBounded lets a rotation wait for more consumers, of longer names, than a status has room for.
 func TestStatusIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	manual := func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Mode, c.Spec.HostName = v1alpha1.DeliveryManual, strings.Repeat("h", 50)

@@ -114,6 +114,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				default:
 					read(t, dir)
 					reads[i]++
+					time.Sleep(50 * time.Microsecond) // the processes that are killed need the cores too
 				}
 			}
 		})

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int, err error) {
 	ctrl.SetLogger(logr.Discard())
+	if err := testenv.Parallel(8); err != nil {
+		return 1, err
+	}
 	dir, err := testenv.Binaries()
 	if err != nil {
 		return 1, err

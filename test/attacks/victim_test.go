@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,6 +23,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
 // victim is the namespace of a production cluster's PKI.
@@ -49,27 +49,17 @@ func newVictim(t *testing.T) *victim {
 }
 
 func clusterCA(name string) *v1alpha1.ClusterCA {
-	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	ca.Spec.Validity.Duration = 87600 * time.Hour
-	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
-	ca.Spec.Delivery.PropagationDelay.Duration = time.Second
-	ca.Spec.Delivery.Mode = v1alpha1.DeliveryMounted
-	return ca
+	return given.CA(name, func(ca *v1alpha1.ClusterCA) { ca.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) })
 }
 
 func server(name string) *v1alpha1.APIServerCertificate {
-	c := &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Endpoint = "k8s", "k8s-master", "https://k8s-master:6443"
-	c.Spec.Delivery.Mode, c.Spec.Delivery.PropagationDelay.Duration = v1alpha1.DeliveryMounted, time.Second
-	return c
+	return given.Server(name, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) })
 }
 
 func kubelet(name string) *v1alpha1.NodeCredential {
-	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Role = "k8s", "k8s-"+name, "Kubelet"
-	c.Spec.APIServerRef, c.Spec.Kubeconfig = &v1alpha1.APIServerReference{Name: "k8s-master"}, &v1alpha1.KubeconfigSpec{}
-	c.Spec.Delivery.Mode, c.Spec.Delivery.PropagationDelay.Duration = v1alpha1.DeliveryMounted, time.Second
-	return c
+	return given.Kubelet(name, func(c *v1alpha1.NodeCredential) {
+		c.Spec.HostName, c.Spec.Delivery = "k8s-"+name, given.Soon(v1alpha1.DeliveryMounted)
+	})
 }
 
 func (v *victim) create(objects ...client.Object) {

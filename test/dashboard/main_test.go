@@ -29,6 +29,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/dashboard"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -100,11 +101,10 @@ func start(ctx context.Context) (err error) {
 	}
 	for _, namespace := range []string{"prod", "staging"} {
 		meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-		delivery := v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryMounted, PropagationDelay: metav1.Duration{Duration: time.Second}}
 		for _, o := range []client.Object{
 			&v1alpha1.ClusterCA{ObjectMeta: meta(namespace + "-ca")},
 			&v1alpha1.NodeCredential{ObjectMeta: meta(namespace + "-kubelet"), Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: delivery,
+				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: given.Soon(v1alpha1.DeliveryMounted),
 			}},
 		} {
 			if err := shared.api.Create(ctx, o); err != nil {

@@ -31,6 +31,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/test/given"
 )
 
 // agentEnv has this program run as an agent with the configuration that it names, and dieEnv die before a step.
@@ -286,9 +287,7 @@ func modeOf(path string) fs.FileMode {
 // newLease makes a Lease as the operator does.
 func newLease(t *testing.T, namespace, name string, seconds int32) {
 	t.Helper()
-	if err := shared.management.Create(t.Context(), &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: new(seconds)},
-	}); err != nil {
+	if err := shared.management.Create(t.Context(), given.Lease(namespace, name, seconds)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -25,22 +25,15 @@ import (
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
 // newCredential is a credential of the samples' cluster, delivered by an agent.
 func newCredential(host, name string, role v1alpha1.Role, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	c := &v1alpha1.NodeCredential{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: host + "-" + name},
-		Spec: v1alpha1.NodeCredentialSpec{
-			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-			HostName: host, Role: role, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-			Delivery: v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}},
-		},
-	}
-	for _, mod := range mods {
-		mod(c)
-	}
-	return c
+	return given.Kubelet(host+"-"+name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
+		c.Namespace, c.Spec.HostName, c.Spec.Role = namespace, host, role
+		c.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}}
+	}}, mods...)...)
 }
 
 // byOperator is a host whose Secrets the operator issues, with an agent that is allowed what its manifests say.

@@ -31,6 +31,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
 const (
@@ -136,9 +137,7 @@ func (c *crowd) issue(host string) {
 		}
 	}
 	if c.serial[host] == "" {
-		c.must(c.api.Create(c.b.Context(), &coordinationv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Namespace: benchSpace, Name: host + "-tls"}, Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(900))},
-		}))
+		c.must(c.api.Create(c.b.Context(), given.Lease(benchSpace, host+"-tls", 900)))
 	}
 	c.serial[host] = pki.SerialOf(leaf.Cert)
 }

@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -29,6 +28,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -89,7 +89,7 @@ func run(m *testing.M) int {
 	if err := startTarget(ctx, &runner); err != nil {
 		return fail(err)
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil { // tests that may run side by side mostly wait
+	if err := testenv.Parallel(8); err != nil {
 		return fail(err)
 	}
 	return m.Run()
@@ -142,13 +142,9 @@ func applySamples(ctx context.Context) error {
 		}
 	}
 	for _, host := range []string{"k8s-master", "k8s-node1"} {
-		if err := shared.management.Create(ctx, &v1alpha1.NodeCredential{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "seed-" + host},
-			Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-				HostName: host, Role: v1alpha1.RoleHost, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-			},
-		}); err != nil {
+		if err := shared.management.Create(ctx, given.Kubelet("seed-"+host, func(c *v1alpha1.NodeCredential) {
+			c.Namespace, c.Spec.HostName, c.Spec.Role = namespace, host, v1alpha1.RoleHost
+		})); err != nil {
 			return err
 		}
 	}

@@ -26,6 +26,7 @@ import (
 
 // TestAgent installs config/agent, and then follows docs/agent.md word for word until a host acknowledges.
 func TestAgent(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.kubectl("apply", "-k", "config/agent")
 	c.kubectl("apply", "-k", "config/default")

@@ -37,6 +37,7 @@ func issuedCluster(t *testing.T) *cluster {
 
 // TestUninstall uninstalls in each documented way, and installs again: nobody's keys change, and nothing is re-issued.
 func TestUninstall(t *testing.T) {
+	t.Parallel()
 	for name, uninstall := range map[string]func(c *cluster){
 		"the namespace": func(c *cluster) {
 			c.kubectl("delete", "namespace", system, "--wait=false")
@@ -47,6 +48,7 @@ func TestUninstall(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := issuedCluster(t)
 			keys, products := c.keys(home), c.products("prod")
 			uninstall(c)
@@ -71,6 +73,7 @@ func TestUninstall(t *testing.T) {
 
 // TestAnotherAuthorityNamespace changes --authority-namespace: that is no reason to make other CAs.
 func TestAnotherAuthorityNamespace(t *testing.T) {
+	t.Parallel()
 	c := issuedCluster(t)
 	keys, products := c.keys(home), c.products("prod")
 
@@ -95,6 +98,7 @@ func TestAnotherAuthorityNamespace(t *testing.T) {
 
 // TestCoincidingNamespaces has the operator refuse to start where two of its namespaces are one.
 func TestCoincidingNamespaces(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	for want, o := range map[string]controller.Options{
 		"is the one that the operator runs in: choose another one by --authority-namespace": {AuthorityNamespace: system},
@@ -110,6 +114,7 @@ func TestCoincidingNamespaces(t *testing.T) {
 
 // TestPlantedAuthorityNamespace has somebody make the authority namespace first, with a right to read there.
 func TestPlantedAuthorityNamespace(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.namespace(home)
 	c.kubectl("create", "rolebinding", "mine", "--namespace="+home, "--clusterrole=admin", "--user=eve")

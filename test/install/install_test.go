@@ -184,6 +184,7 @@ func (c *cluster) check(user string, permissions []permission) {
 
 // TestDefault installs config/default.
 func TestDefault(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.kubectl("apply", "-k", "config/default")
 	c.established()
@@ -233,6 +234,7 @@ func TestDefault(t *testing.T) {
 
 // TestInstaller applies what `make build-installer` writes, for an image.
 func TestInstaller(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	const image = "registry.example/clusterpki:v1"
 	path := filepath.Join(t.TempDir(), "install.yaml")
@@ -257,6 +259,7 @@ func TestInstaller(t *testing.T) {
 // TestNamespaced installs config/namespaced, which serves one namespace and reads the Secrets of no other, but for its authority
 // namespace: without that it waits, and says for what.
 func TestNamespaced(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.namespace("prod")
 	c.kubectl("apply", "-k", "config/namespaced")

@@ -17,6 +17,7 @@ import (
 
 // TestReplicas runs the two replicas of config/default: both are ready, one reconciles, and the other takes over.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.kubectl("apply", "-k", "config/default")
 	c.established()

@@ -21,6 +21,7 @@ import (
 // TestNamespaceMadeAnew deletes a namespace, which somebody else makes again, with a ClusterCA of the old name. He does not get the
 // CA until whoever administers the PKI gives it to him.
 func TestNamespaceMadeAnew(t *testing.T) {
+	t.Parallel()
 	w := newFixture(t, "made-anew")
 	w.operate(nil)
 	w.create(newCA("k8s"))
@@ -48,6 +49,7 @@ func TestNamespaceMadeAnew(t *testing.T) {
 
 // TestSecondInstallation lets a second operator, with an authority namespace of its own, serve what the first one has made.
 func TestSecondInstallation(t *testing.T) {
+	t.Parallel()
 	first := newFixture(t, "two-installations")
 	stop := first.operate(nil)
 	first.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
@@ -74,7 +76,7 @@ func TestSecondInstallation(t *testing.T) {
 }
 
 // TestCRDsDeleted deletes the CustomResourceDefinitions, and every object with them, and applies both again. deletionPolicy
-// 'Delete' does not count: nobody deleted the CA.
+// 'Delete' does not count: nobody deleted the CA. This test runs alone, because all others need the definitions.
 func TestCRDsDeleted(t *testing.T) {
 	w := newFixture(t, "crds-deleted")
 	stop := w.operate(nil)
@@ -156,6 +158,7 @@ func (w *fixture) deleteCRDs() {
 
 // TestForgedClaim restores a Secret that a user made to look like the operator's: it does not get the seal.
 func TestForgedClaim(t *testing.T) {
+	t.Parallel()
 	w := newFixture(t, "forged-claim")
 	stop := w.operate(nil)
 	w.create(newCA("k8s"))

@@ -31,6 +31,7 @@ func standing(t *testing.T, ns string, at time.Time) (w *fixture, clock *testing
 
 // TestEverythingExpired lets the operator be off until the certificates have expired, and until the CA has.
 func TestEverythingExpired(t *testing.T) {
+	t.Parallel()
 	w, clock, stop := standing(t, "expired", time.Now())
 	ca, leaf, tokens := w.contents()["ConfigMap k8s-trust ca.crt"], w.contents()["Secret mounted-tls tls.crt"], w.contents()["Secret k8s-sa sa.key"]
 
@@ -64,6 +65,7 @@ func TestEverythingExpired(t *testing.T) {
 // is issued, and Ready says so; nothing is re-issued until a person deletes it, because it may be the clock that
 // is wrong now.
 func TestClockAhead(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	w, clock, stop := standing(t, "clock-ahead", now.Add(8760*time.Hour))
 	w.ready()
@@ -81,6 +83,7 @@ func TestClockAhead(t *testing.T) {
 
 // TestClockBehind lets the operator's clock be two years behind when a certificate is issued, and then right.
 func TestClockBehind(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	w, clock, stop := standing(t, "clock-behind", now.Add(-2*8760*time.Hour))
 	w.ready()
@@ -102,7 +105,9 @@ func TestClockBehind(t *testing.T) {
 // TestOlderAuthority puts the authority Secret of an earlier phase in the place of the present one. Nobody goes back to the old
 // bundle, and nothing is withdrawn or deleted, until the present one is restored.
 func TestOlderAuthority(t *testing.T) {
-	w, clock, _ := standing(t, "older-authority", time.Now())
+	t.Parallel()
+	// Ahead of the API server's clock: a ledger that is older than its Secret was restored.
+	w, clock, _ := standing(t, "older-authority", time.Now().Add(time.Hour))
 	older := map[plan.Phase]*corev1.Secret{plan.Completed: w.authoritySecret("k8s")}
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2" })
 	w.settled()

@@ -297,20 +297,29 @@ func (w *fixture) versions() map[string]string {
 	return out
 }
 
-// settled waits until the operator has nothing left to do.
+// settled waits until the operator has seen every object as it is, and has nothing left to do.
 func (w *fixture) settled() {
 	w.t.Helper()
 	last, still := w.versions(), 0
 	w.eventually("the operator has nothing left to do", func() error {
 		time.Sleep(200 * time.Millisecond)
 		now := w.versions()
-		if still++; !maps.Equal(now, last) {
+		if still++; !maps.Equal(now, last) || !w.visited() {
 			last, still = now, 0
 		}
 		if still < 5 {
 			return fmt.Errorf("it writes on")
 		}
 		return nil
+	})
+}
+
+// visited says whether the status of every object is that of its present generation.
+func (w *fixture) visited() bool {
+	w.t.Helper()
+	return !slices.ContainsFunc(w.resources(), func(o client.Object) bool {
+		c := meta.FindStatusCondition(conditionsOf(o), v1alpha1.ReadyCondition)
+		return c == nil || c.ObservedGeneration != o.GetGeneration()
 	})
 }
 

@@ -1,49 +1,34 @@
 package restore_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
-// delivery is how the objects of these tests are delivered: fast, so that a rotation goes on in real time.
-func delivery(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
-	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
-}
-
-func newCA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
-	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
-	for _, m := range mods {
-		m(ca)
-	}
-	return ca
-}
+// newCA and the others are delivered fast, so that a rotation goes on in real time.
+var newCA = given.CA
 
 func newServer(name string) *v1alpha1.APIServerCertificate {
-	return &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.APIServerCertificateSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", Endpoint: "https://k8s-master:6443",
-		ServiceAccountKeys: &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}, Delivery: delivery(v1alpha1.DeliveryMounted),
-	}}
+	return given.Server(name, func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
+		c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted)
+	})
 }
 
 func newKubelet(name string, mode v1alpha1.DeliveryMode, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
-	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.NodeCredentialSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-		HostName: name, Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{}, Delivery: delivery(mode),
-	}}
-	for _, m := range mods {
-		m(c)
-	}
-	return c
+	return given.Kubelet(name, append([]func(*v1alpha1.NodeCredential){func(c *v1alpha1.NodeCredential) {
+		c.Spec.HostName, c.Spec.Delivery = name, given.Soon(mode)
+	}}, mods...)...)
 }
 
 // issueEverything applies the samples, and what they don't show: an imported CA, an intermediate one, one that publishes
@@ -113,7 +98,10 @@ func (w *fixture) ask(credential string) {
 	})
 }
 
-// saved is what was issued once for all tests, as several tools back it up.
+// prod is held by the one test that uses the namespace.
+var prod sync.Mutex
+
+// saved is what was issued there once for all tests, as several tools back it up.
 var saved struct {
 	velero, backup dump
 	archive        []byte
@@ -121,9 +109,11 @@ var saved struct {
 }
 
 // issued issues everything in namespace prod, once, and backs it up. What it returns is the fixture after a loss: the namespaces
-// were deleted with all that was in them, and made anew.
+// were deleted with all that was in them, and made anew. Until it ends, the test has the namespace to itself.
 func issued(t *testing.T) *fixture {
 	t.Helper()
+	prod.Lock()
+	t.Cleanup(prod.Unlock)
 	w := newFixture(t, "prod")
 	if saved.contents == nil {
 		stop := w.operate(nil)

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
+	if err := testenv.Parallel(16); err != nil { // half of them wait for namespace prod
+		return 0, err
+	}
 	dir, err := os.MkdirTemp("", "clusterpki-restore-")
 	if err != nil {
 		return 0, err

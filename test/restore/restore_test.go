@@ -83,6 +83,7 @@ func (w *fixture) owned() {
 
 // TestRestore restores everything after a loss. Not one byte of a key, a certificate, a bundle or a ledger is another afterwards.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	t.Run("clusterpki restore", func(t *testing.T) {
 		w := issued(t)
 		w.mustRestore(saved.archive)
@@ -125,6 +126,7 @@ func (w *fixture) stalled(ca, reason string) metav1.Condition {
 // TestObjectsFirst lets the operator run while custom resources come before everything else, are applied from Git besides, and
 // Secrets come before what decides: no CA is made, and nothing is issued, until all is there.
 func TestObjectsFirst(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	w.operate(nil)
 	objects := saved.backup.only(ours)
@@ -156,6 +158,7 @@ func TestObjectsFirst(t *testing.T) {
 // TestNothingComes restores custom resources alone, and then all but what decides. No CA and no service account keys are ever made
 // in place of what was lost.
 func TestNothingComes(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	clock := testingclock.NewFakePassiveClock(time.Now())
 	w.restore(saved.velero.only(ours))
@@ -201,6 +204,7 @@ func TestNothingComes(t *testing.T) {
 
 // TestAuthorityAlone restores what decides, and custom resources from Git: everything is re-issued by the same CAs.
 func TestAuthorityAlone(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	w.restore(saved.velero.only(w.decides))
 	w.operate(nil)
@@ -225,6 +229,7 @@ func TestAuthorityAlone(t *testing.T) {
 
 // TestAnotherCAWasMade applies custom resources from Git before the backup is restored, and puts that right.
 func TestAnotherCAWasMade(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	w.operate(nil)
 	imported := func(o unstructured.Unstructured) bool { return o.GetName() == "legacy-ca" }
@@ -258,6 +263,7 @@ func TestAnotherCAWasMade(t *testing.T) {
 
 // TestMove moves a namespace by the commands, as docs/backup.md says.
 func TestMove(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	w.mustRestore(saved.archive)
 	file := filepath.Join(t.TempDir(), "prod.yaml")
@@ -289,6 +295,7 @@ func TestMove(t *testing.T) {
 // TestKeysAskedLater asks for service account keys for the first time on an object that was restored: they are made when a
 // person takes the mark away, and Ready names no Secret that does not exist.
 func TestKeysAskedLater(t *testing.T) {
+	t.Parallel()
 	w := newFixture(t, "keys-asked-later")
 	server := newServer("k8s-master")
 	server.Spec.ServiceAccountKeys = nil

@@ -166,6 +166,7 @@ func fingerprints(l plan.Ledger) map[int32]string {
 // TestUnfinishedRotation backs up in every phase of a rotation, and restores: it goes on with the same keys, nobody's word of
 // before counts, and everybody can talk to everybody at every moment.
 func TestUnfinishedRotation(t *testing.T) {
+	t.Parallel()
 	for _, phase := range []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust} {
 		t.Run(string(phase), func(t *testing.T) {
 			t.Parallel()
@@ -250,6 +251,7 @@ func (w *fixture) awaited() {
 
 // TestRotatedTooEarly asks for another CA just after a restore. That waits, and says so, unless the key is compromised.
 func TestRotatedTooEarly(t *testing.T) {
+	t.Parallel()
 	w := issued(t)
 	w.mustRestore(saved.archive)
 	w.operate(nil)

@@ -3,6 +3,7 @@ package testenv
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +11,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -45,6 +48,15 @@ func holds(dir string, programs []string) bool {
 	})
 }
 
+// Parallel lets so many tests of a package run side by side, unless go test -parallel says otherwise: on a control plane they
+// mostly wait. For its TestMain.
+func Parallel(tests int) error {
+	if err := flag.Set("test.parallel", strconv.Itoa(tests)); err != nil {
+		return fmt.Errorf("let tests run side by side: %w", err)
+	}
+	return nil
+}
+
 // Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those
 // of kube-apiserver, as in "enable-admission-plugins=NodeRestriction".
 func Start(flags ...string) (*envtest.Environment, error) {
@@ -71,7 +83,8 @@ func environment(flags []string) (*envtest.Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := &envtest.Environment{BinaryAssetsDirectory: dir}
+	// A busy machine takes longer than envtest's 20 seconds; to begin anew makes it busier.
+	env := &envtest.Environment{BinaryAssetsDirectory: dir, ControlPlaneStartTimeout: 2 * time.Minute}
 	for _, f := range flags {
 		name, value, _ := strings.Cut(f, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)

@@ -1,0 +1,63 @@
+// Package given builds the objects that the tests of all suites begin with: a CA k8s, its API server k8s-master, and
+// credentials for nodes of that. What a test wants otherwise, it says in a function that changes the object.
+package given
+
+import (
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// CA lives for ten years, and is replaced without waves.
+func CA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
+	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	ca.Spec.Validity.Duration = 87600 * time.Hour
+	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
+	return with(ca, mods)
+}
+
+// Server is an API server of the CA k8s.
+func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
+	return with(&v1alpha1.APIServerCertificate{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.APIServerCertificateSpec{
+			CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master",
+			DNSNames: []string{"centos-master"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
+		},
+	}, mods)
+}
+
+// Kubelet is a credential, with a kubeconfig, of the kubelet of the host k8s-node1.
+func Kubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
+	return with(&v1alpha1.NodeCredential{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.NodeCredentialSpec{
+			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
+			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{},
+		},
+	}, mods)
+}
+
+// Lease is one in which an agent acknowledges.
+func Lease(namespace, name string, seconds int32) *coordinationv1.Lease {
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: &seconds},
+	}
+}
+
+// Soon is delivery that takes a second, so that a CA is replaced in real time.
+func Soon(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
+	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
+}
+
+// with lets each of the functions change an object.
+func with[T any](o *T, mods []func(*T)) *T {
+	for _, mod := range mods {
+		mod(o)
+	}
+	return o
+}
