@@ -158,8 +158,8 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 		})
 		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next.InPlaceOf(there)) })
 	case there.SameAs(ca):
-		r.exists = append(r.exists, name+" is kept for a namespace that held it before, or was copied here from another authority namespace: `clusterpki authority release` "+
-			"gives it to this one")
+		r.exists = append(r.exists, name+" is kept for a namespace that held it before, or was copied here from another authority namespace: "+
+			"`clusterpki authority release` gives it to this one")
 	default:
 		r.exists = append(r.exists, fmt.Sprintf("%s has a key already, or has gone on since the backup: --replace %s/%s puts the backup in its place",
 			name, namespace, ca.Name))

@@ -229,7 +229,8 @@ func (h *home) isEmpty(ctx context.Context) error {
 		return fmt.Errorf("see what the authority namespace %q holds: %w", h.namespace, err)
 	}
 	for _, s := range list.Items {
-		if s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") {
+		ours := s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Type == authority.KeySecretType
+		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.namespace)
 		}

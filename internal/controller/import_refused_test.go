@@ -2,10 +2,15 @@ package controller_test
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -129,4 +134,38 @@ func TestImportRefused(t *testing.T) {
 	}
 	w.create(newKubelet("node9"))
 	w.ready("node9", &v1alpha1.NodeCredential{})
+}
+
+// TestKeyImportedTwiceAtOnce has two ClusterCAs import one key at the same time: each looks before the other one has stored it.
+func TestKeyImportedTwiceAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.put(w.foreign("corporate"))
+	var asked atomic.Int32
+	meet := func(r *http.Request) int {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, w.authority+"/secrets") {
+			asked.Add(1)
+			for deadline := time.Now().Add(2 * time.Second); asked.Load() < 2 && time.Now().Before(deadline); {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		return 0
+	}
+	w.fault.Store(&meet)
+	w.create(importedCA("first", "corporate"), importedCA("second", "corporate"))
+	w.eventually("one has the key, and the other one says so", func() error {
+		ready, refused := 0, 0
+		for _, name := range []string{"first", "second"} {
+			conds := conditionsOf(w.clusterCA(name))
+			if meta.IsStatusConditionTrue(conds, v1alpha1.ReadyCondition) {
+				ready++
+			}
+			if c := meta.FindStatusCondition(conds, v1alpha1.StalledCondition); c != nil && c.Reason == v1alpha1.ReasonKeyInUse {
+				refused++
+			}
+		}
+		if ready != 1 || refused != 1 {
+			return fmt.Errorf("%d are ready, and %d refused", ready, refused)
+		}
+		return nil
+	})
 }

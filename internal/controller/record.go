@@ -157,63 +157,6 @@ func (r *clusterCAs) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tomb
 	return next, nil
 }
 
-// noTraces says, as a stall, where anything tells that the CA was there already.
-func (r *clusterCAs) noTraces(ctx context.Context, ca *v1alpha1.ClusterCA) error {
-	trace := ""
-	switch {
-	case len(ca.Status.Generations) > 0 || ca.Status.Certificate.SerialNumber != "":
-		trace = "its status names a certificate"
-	case restored(ca):
-		trace = "a backup tool restored this object"
-	}
-	if trace == "" {
-		cm, err := r.trustConfigMap(ctx, ca)
-		if err != nil {
-			return err
-		}
-		if cm != nil {
-			trace = fmt.Sprintf("ConfigMap %q is there", cm.Name)
-		}
-	}
-	if trace == "" {
-		var err error
-		if trace, err = r.issuedBefore(ctx, ca); err != nil {
-			return err
-		}
-	}
-	if trace == "" {
-		return nil
-	}
-	return stalled(v1alpha1.ReasonAuthorityMissing,
-		"this CA was there before (%s), and the authority namespace %q has no Secret %q: restore that from a backup, or run the operator with the "+
-			"authority namespace that has it. To begin anew with another CA, delete what was made for the old one: this ClusterCA, ConfigMap %q, and "+
-			"the objects that its certificates were issued for",
-		trace, r.store.Namespace(), authority.SecretName(ca.Namespace, ca.Name), ca.TrustConfigMapName())
-}
-
-// issuedBefore says whether an object that names the CA has a certificate already.
-func (r *clusterCAs) issuedBefore(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	for _, list := range []client.ObjectList{&servers, &credentials} {
-		if err := r.live.List(ctx, list, client.InNamespace(ca.Namespace)); err != nil {
-			return "", fmt.Errorf("look for what the CA has signed: %w", err)
-		}
-	}
-	text := func(o v1alpha1.Object) string { return fmt.Sprintf("%s %q has a certificate", o.Kind(), o.GetName()) }
-	for i := range servers.Items {
-		if s := &servers.Items[i]; s.Spec.CARef.Name == ca.Name && s.Status.Certificate.SerialNumber != "" {
-			return text(s), nil
-		}
-	}
-	for i := range credentials.Items {
-		if c := &credentials.Items[i]; c.Spec.CARef.Name == ca.Name && c.Status.Certificate.SerialNumber != "" {
-			return text(c), nil
-		}
-	}
-	return "", nil
-}
-
 // trustConfigMap reads what is published, from the API server itself; nil where nothing is.
 func (r *clusterCAs) trustConfigMap(ctx context.Context, ca *v1alpha1.ClusterCA) (*corev1.ConfigMap, error) {
 	var cm corev1.ConfigMap

@@ -187,6 +187,22 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 	return pair, nil
 }
 
+// reserve makes sure that no other CA has, or is about to have, a key. Of two that ask at the same time, only one has reserved it
+// when it looks for the last time.
+func (r *clusterCAs) reserve(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.KeyPair) error {
+	if err := r.keyInUse(ctx, ca, pair); err != nil {
+		return err
+	}
+	by, ok, err := r.store.Reserve(ctx, ca.Namespace, ca.Name, pair.Cert.PublicKey, r.clock.Now(), r.clock.Latest())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return inUseBy(ca, by.Namespace, by.Name)
+	}
+	return r.keyInUse(ctx, ca, pair)
+}
+
 // keyInUse refuses a key that another CA has: the two would be one, with two ledgers.
 func (r *clusterCAs) keyInUse(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.CA) error {
 	records, _, err := r.store.List(ctx)
@@ -201,14 +217,19 @@ func (r *clusterCAs) keyInUse(ctx context.Context, ca *v1alpha1.ClusterCA, pair 
 			if theirs.Cert == nil || !pki.SamePublicKey(theirs.Cert.PublicKey, pair.Cert.PublicKey) {
 				continue
 			}
-			whose := "another ClusterCA, of another namespace,"
-			if other.Namespace == ca.Namespace {
-				whose = fmt.Sprintf("ClusterCA %q", other.Name)
-			}
-			return stalled(v1alpha1.ReasonKeyInUse, "%s has this key already: a key belongs to one ClusterCA; let those that need the CA name that one", whose)
+			return inUseBy(ca, other.Namespace, other.Name)
 		}
 	}
 	return nil
+}
+
+// inUseBy names the CA that has a key, if that is in the same namespace.
+func inUseBy(ca *v1alpha1.ClusterCA, namespace, name string) error {
+	whose := "another ClusterCA, of another namespace,"
+	if namespace == ca.Namespace {
+		whose = fmt.Sprintf("ClusterCA %q", name)
+	}
+	return stalled(v1alpha1.ReasonKeyInUse, "%s has this key already: a key belongs to one ClusterCA; let those that need the CA name that one", whose)
 }
 
 // newCAKey makes, or takes over, the key and the certificate of the next generation.
@@ -240,7 +261,7 @@ func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	d := desiredCA(ca)
 	switch {
 	case w.imported != nil:
-		return *w.imported, r.keyInUse(ctx, ca, *w.imported)
+		return *w.imported, r.reserve(ctx, ca, *w.imported)
 	case ca.Spec.Source.IsImport():
 		return pki.CA{}, errors.New("the CA to import was not read")
 	case ca.ParentName() != "" && w.parent.Signer == nil:

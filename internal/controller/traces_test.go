@@ -8,10 +8,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // status writes a status as an operator did that is gone.
@@ -58,6 +61,14 @@ func (w *world) traces() map[string]func(*v1alpha1.ClusterCA) {
 			w.create(c, n)
 			w.status(n, certificate)
 		},
+		"trusted": func(c *v1alpha1.ClusterCA) { // by another CA's API server, or in a kubeconfig
+			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+				Name: "other-tls", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue},
+				Annotations: map[string]string{v1alpha1.ClaimAnnotation: `lost {"uid":"u","issuer":"other","trust":{"client-ca.crt":{"other":3,"trusted":1}}}`},
+			}}
+			w.create(c, s)
+		},
+		"parent": func(c *v1alpha1.ClusterCA) { w.create(c) }, // see below
 		"elsewhere": func(c *v1alpha1.ClusterCA) {
 			w.create(c)
 			w.status(c, `{"authority":{"namespaceUID":"6ae5b0a4-0000-4000-8000-000000000000"}}`)
@@ -74,11 +85,13 @@ func TestAuthorityMissing(t *testing.T) {
 	for name, leave := range traces {
 		leave(newCA(name))
 	}
+	w.keepBelow("child", "parent")
 	w.start()
 	says := map[string]string{
 		"generations": "its status names a certificate", "status": "its status names a certificate", "velero": "a backup tool restored",
 		"restored": "a backup tool restored", "bundle": `ConfigMap "bundle-trust" is there`, "server": `APIServerCertificate "k8s-master" has a certificate`,
 		"credential": `NodeCredential "node1" has a certificate`, "elsewhere": "another installation of the operator",
+		"trusted": `Secret "other-tls" was made from it`, "parent": `it has signed the CA "child"`,
 	}
 	for name := range traces {
 		c := w.condition(name, &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
@@ -95,8 +108,27 @@ func TestAuthorityMissing(t *testing.T) {
 	w.start()
 	w.ready("fresh", &v1alpha1.ClusterCA{})
 	records, damaged, err := w.store().List(t.Context())
-	if err != nil || len(records) != 1 || len(damaged) > 0 {
+	if err != nil || len(records) != 2 || len(damaged) > 0 {
 		t.Errorf("there are %d CAs: %v %v", len(records), damaged, err)
+	}
+}
+
+// keepBelow keeps a CA that another one has signed.
+func (w *world) keepBelow(name, parent string) {
+	w.t.Helper()
+	pair, err := pki.SelfSign(w.clock.Now(), pki.CertificateSpec{
+		Subject: pki.Subject{CommonName: name}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g := plan.Generation{Number: 1, SHA256: pki.FingerprintOf(pair.Cert), NotAfter: pair.Cert.NotAfter, Parent: plan.Parent{Name: parent, Generation: 1}}
+	r := &authority.Record{
+		Identity: authority.Identity{Namespace: w.ns, Name: name, NamespaceUID: "n", UID: "u", HomeUID: types.UID(w.authorityUID())},
+		Ledger:   plan.Begin(w.clock.Now(), plan.Ledger{}, g), CAs: map[int32]pki.KeyPair{1: pair},
+	}
+	if _, err := w.store().Create(w.t.Context(), r); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
