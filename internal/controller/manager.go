@@ -98,8 +98,9 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	ours := cache.ByObject{Label: managedSelector, Transform: owned.Bounded}
-	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
+	kept := (&owned.Cache{}).Transform
+	ours := cache.ByObject{Label: managedSelector, Transform: kept}
+	cacheOptions := cache.Options{DefaultTransform: kept, ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
 		&coordinationv1.Lease{}: ours,

@@ -226,10 +226,12 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	return b.result(rep.err, o.nextCheck)
 }
 
-// announceIssued counts an issuance, and emits one event for it.
+// announceIssued counts an issuance, and emits one event for that of a CA.
 func (b *base) announceIssued(on v1alpha1.Object, o outcome) {
 	if o.issued != "" {
 		b.counts.Issued(on.Kind(), string(o.reason))
+	}
+	if o.issued != "" && on.Kind() == v1alpha1.KindClusterCA { // of leaves, status, metric and log say it
 		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue", "Issued %s: %s", o.issued, o.reason)
 	}
 }
