@@ -208,7 +208,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	reconcilers := map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
-		v1alpha1.KindNodeCredential:       &nodeCredentials{b},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits{}},
 	}
 	for _, k := range v1alpha1.Kinds() {
 		r, ok := reconcilers[k.Name]

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,16 +34,30 @@ import (
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
-type nodeCredentials struct{ base }
+type nodeCredentials struct {
+	base
+	visits *visits
+}
 
 // Reconcile brings one NodeCredential's Secrets to what its spec asks for.
 func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.NodeCredential
 	if found, err := r.get(ctx, req, &c); !found {
+		r.visits.note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
 		return skipped(err)
 	}
+	inputs, unknown := r.inputs(ctx, &c)
+	if errors.Is(unknown, owned.ErrBehind) {
+		return r.result(unknown, zeroTime)
+	}
+	if result, same := r.visits.unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
+		return result, nil
+	}
 	view, err := r.reconcile(ctx, &c)
-	return r.finish(ctx, &c, view, err)
+	result, failed := r.finish(ctx, &c, view, err)
+	settled, until := settledAfter(&c, r.clock.Now(), result, firstOf(err, failed, unknown))
+	r.visits.note(req.NamespacedName, inputs, settled, until)
+	return result, failed
 }
 
 // credentialView is how a credential stands at the end of a reconciliation, as far as that is known.
