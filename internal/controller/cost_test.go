@@ -39,7 +39,6 @@ func TestRequestsPerCredential(t *testing.T) {
 		w.ready(fmt.Sprintf("cost%d", i), &v1alpha1.NodeCredential{})
 	}
 	w.settled()
-	time.Sleep(time.Second) // events are written behind a reconciliation's back
 	got := map[string]float64{}
 	for key, count := range requests(t) {
 		if d := count - before[key]; d > 0 {
@@ -206,6 +205,41 @@ func TestCacheHoldsOnlyOurs(t *testing.T) {
 	}
 	if len(secrets.Items) != 5 || len(configMaps.Items) != 1 {
 		t.Errorf("the cache holds %d Secrets and %d ConfigMaps instead of 5 and 1", len(secrets.Items), len(configMaps.Items))
+	}
+}
+
+// TestCacheHoldsNoKey looks for the private keys that were issued in what the caches hold of Secrets.
+func TestCacheHoldsNoKey(t *testing.T) {
+	w := standard(t)
+	w.settled()
+	var held strings.Builder
+	var secrets corev1.SecretList
+	if err := w.mgr.GetCache().List(t.Context(), &secrets); err != nil {
+		t.Fatal(err)
+	}
+	for i := range secrets.Items {
+		for key, value := range secrets.Items[i].Data {
+			held.WriteString(key)
+			held.Write(value)
+		}
+	}
+	if !strings.Contains(held.String(), "BEGIN CERTIFICATE") {
+		t.Fatal("the cache holds no certificate: this test sees nothing")
+	}
+	for _, name := range []string{"node1-tls", "k8s-master-tls", "node1-kubeconfig"} {
+		key := w.secret(name).Data["tls.key"]
+		for _, form := range []string{strings.Split(string(key), "\n")[1], base64.StdEncoding.EncodeToString(key)[:60]} {
+			if strings.Contains(held.String(), form) {
+				t.Errorf("the cache holds the key of Secret %s", name)
+			}
+		}
+	}
+	var credentials v1alpha1.NodeCredentialList
+	if err := w.mgr.GetCache().List(t.Context(), &credentials); err != nil {
+		t.Fatal(err)
+	}
+	if len(credentials.Items) == 0 || len(credentials.Items[0].ManagedFields) > 0 {
+		t.Error("the cache holds managed fields, or no object")
 	}
 }
 

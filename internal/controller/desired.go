@@ -4,11 +4,9 @@ import (
 	"path"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
@@ -168,28 +166,15 @@ func validSpec(r pki.CertificateSpec) error {
 	return nil
 }
 
-// kubeconfigData is what a kubeconfig Secret holds of a leaf, and what it must not hold: where the key is on the host
-// there is none here, and no kubeconfig that holds it.
-func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, leaf pki.Leaf) (data map[string][]byte, absent []string, err error) {
-	data = map[string][]byte{corev1.TLSCertKey: leaf.CertPEM()}
-	if data[consumers.FilesKubeconfigKey], err = filesKubeconfig(c, endpoint); err != nil {
-		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
-	}
-	if leaf.Key.Public() == nil {
-		return data, []string{consumers.KubeconfigKey, corev1.TLSPrivateKeyKey}, nil
-	}
-	key, err := leaf.Key.Reveal()
-	if err != nil {
-		return nil, nil, err
-	}
+// embeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
+func embeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
 	p := kubeconfigParams(c, endpoint)
-	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: leaf.CertPEM()}, kubeconfig.Material{PEM: key}
-	embedded, err := kubeconfig.Render(p)
+	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
+	text, err := kubeconfig.Render(p)
 	if err != nil {
-		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+		return nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	data[consumers.KubeconfigKey], data[corev1.TLSPrivateKeyKey] = embedded, key
-	return data, nil, nil
+	return text, nil
 }
 
 // filesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.

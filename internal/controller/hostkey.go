@@ -9,6 +9,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -27,7 +28,7 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	onHost := c.Spec.KeySource == v1alpha1.KeySourceHost
 	k := keySource{external: onHost, onHost: onHost, invalid: l.Invalid}
 	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); seen != nil && seen.Type != want {
-		k.external = len(seen.Data[corev1.TLSPrivateKeyKey]) == 0
+		k.external = !owned.Holds(seen, corev1.TLSPrivateKeyKey)
 		if k.invalid == nil {
 			k.invalid = stalled(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and keySource '%s' needs one of type %s; a Secret's type never "+
 				"changes: choose another secretName, or delete the Secret", seen.Name, seen.Type, c.Spec.KeySource, want)

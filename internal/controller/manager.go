@@ -100,8 +100,9 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	ours := cache.ByObject{Label: managedSelector, Transform: owned.Bounded}
-	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
+	kept := (&owned.Cache{}).Transform
+	ours := cache.ByObject{Label: managedSelector, Transform: kept}
+	cacheOptions := cache.Options{DefaultTransform: kept, ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
 		&coordinationv1.Lease{}: ours,
@@ -215,7 +216,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	reconcilers := map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
-		v1alpha1.KindNodeCredential:       &nodeCredentials{b},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits{}},
 	}
 	for _, k := range v1alpha1.Kinds() {
 		r, ok := reconcilers[k.Name]

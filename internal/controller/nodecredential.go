@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -31,16 +34,30 @@ import (
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // nodeCredentials reconciles NodeCredentials.
-type nodeCredentials struct{ base }
+type nodeCredentials struct {
+	base
+	visits *visits
+}
 
 // Reconcile brings one NodeCredential's Secrets to what its spec asks for.
 func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.NodeCredential
 	if found, err := r.get(ctx, req, &c); !found {
+		r.visits.note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
 		return skipped(err)
 	}
+	inputs, unknown := r.inputs(ctx, &c)
+	if errors.Is(unknown, owned.ErrBehind) {
+		return r.result(unknown, zeroTime)
+	}
+	if result, same := r.visits.unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
+		return result, nil
+	}
 	view, err := r.reconcile(ctx, &c)
-	return r.finish(ctx, &c, view, err)
+	result, failed := r.finish(ctx, &c, view, err)
+	settled, until := settledAfter(&c, r.clock.Now(), result, firstOf(err, failed, unknown))
+	r.visits.note(req.NamespacedName, inputs, settled, until)
+	return result, failed
 }
 
 // credentialView is how a credential stands at the end of a reconciliation, as far as that is known.
@@ -114,7 +131,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
-	w, err := kubeconfigSecret(c, st, api.Spec.Endpoint, server)
+	w, err := r.kubeconfigSecret(c, l, st, api.Spec.Endpoint, server)
 	if err != nil {
 		return k, err
 	}
@@ -159,13 +176,40 @@ func (r *nodeCredentials) server(
 	return api, iss, nil
 }
 
-// kubeconfigSecret is the Secret as it should be.
-func kubeconfigSecret(c *v1alpha1.NodeCredential, st leaf.State, endpoint string, server leaf.Issuer) (leaf.Product, error) {
-	data, absent, err := kubeconfigData(c, endpoint, server.Bundle, st.Observed.Leaf)
-	return leaf.Product{
-		Name: c.KubeconfigSecretName(), Type: corev1.SecretTypeOpaque, Data: data, Absent: absent,
+// kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
+// it. The embedded form is compared with a placeholder in place of the key.
+func (r *nodeCredentials) kubeconfigSecret(c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer) (leaf.Product, error) {
+	cert := st.Observed.Leaf.CertPEM()
+	files, err := filesKubeconfig(c, endpoint)
+	if err != nil {
+		return leaf.Product{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+	}
+	out := leaf.Product{
+		Name: c.KubeconfigSecretName(), Type: corev1.SecretTypeOpaque,
+		Data:    map[string][]byte{corev1.TLSCertKey: cert, consumers.FilesKubeconfigKey: files},
 		Bundles: map[string]leaf.Rendered{bundleKey: server.Rendered()}, Claim: consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation},
-	}, err
+	}
+	if st.Key == nil {
+		out.Absent = []string{consumers.KubeconfigKey, corev1.TLSPrivateKeyKey}
+		return out, nil
+	}
+	placeholder := []byte(rand.Text()) // nobody's text holds it
+	text, err := embeddedKubeconfig(c, endpoint, server.Bundle, cert, placeholder)
+	if err != nil {
+		return leaf.Product{}, err
+	}
+	key := r.leaves.PrivateKey(l, st)
+	out.Private = map[string]leaf.Private{
+		corev1.TLSPrivateKeyKey: key,
+		consumers.KubeconfigKey: {Digest: owned.EmbeddedDigest(text, placeholder), Get: func(ctx context.Context) ([]byte, error) {
+			value, err := key.Get(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return embeddedKubeconfig(c, endpoint, server.Bundle, cert, value)
+		}},
+	}
+	return out, nil
 }
 
 // unusable says why a kubeconfig, as it is stored, cannot be used.

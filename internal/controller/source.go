@@ -189,7 +189,7 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 
 // reserve makes sure that no other CA has, or is about to have, a key. Of two that ask at the same time, only one has reserved it
 // when it looks for the last time.
-func (r *clusterCAs) reserve(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.KeyPair) error {
+func (r *clusterCAs) reserve(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.CA) error {
 	if err := r.keyInUse(ctx, ca, pair); err != nil {
 		return err
 	}

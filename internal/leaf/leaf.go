@@ -45,6 +45,7 @@ func (r Request) SecretType() corev1.SecretType {
 // Held is what a Secret holds.
 type Held struct {
 	Observed *plan.Observed      // nil: there is no Secret
+	Key      owned.Digest        // of its private key; nil: it holds none
 	Roots    []*x509.Certificate // the trust anchors that stand beside the certificate
 	Claim    consumers.Claim     // what the operator noted on it
 }
@@ -68,8 +69,8 @@ type Maker struct {
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
-// otherwise. The state it returns is valid even with an error. seen is the Secret in the cache: r.Bundles were rendered to go
-// into that one and no later one, which may hold younger ones.
+// otherwise. The state it returns is valid even with an error. seen is the Secret as the cache has it (owned.Noted): r.Bundles
+// were rendered to go into that one and no later one, which may hold younger ones.
 func (m *Maker) Make(ctx context.Context, r Request, seen *corev1.Secret) (State, error) {
 	issuer, err := m.Read(ctx, r.Owner.GetNamespace(), r.CA, ClaimOf(r.Keeper, seen).Revisions())
 	if err != nil {
@@ -93,7 +94,7 @@ func (m *Maker) Make(ctx context.Context, r Request, seen *corev1.Secret) (State
 		return m.issue(ctx, r, st, seen)
 	}
 	if st.Readable() {
-		err = m.Write(ctx, r, seen, r.product(st, seen.Data[corev1.TLSPrivateKeyKey]))
+		err = m.Write(ctx, r, seen, r.product(st, nil))
 	}
 	if err == nil {
 		err = r.Invalid
@@ -111,10 +112,10 @@ func hold(ctx context.Context, r Request, seen *corev1.Secret) (Held, error) {
 	}
 	h := Held{Claim: ClaimOf(r.Keeper, seen)}
 	o := plan.Observed{SpecHash: h.Claim.SpecHash}
-	if r.ExternalKey {
-		o.Leaf, o.Err = pki.ParseLeafCertificate(seen.Data[corev1.TLSCertKey])
-	} else {
-		o.Leaf, o.Err = pki.ParseLeaf(seen.Data[corev1.TLSCertKey], seen.Data[corev1.TLSPrivateKeyKey])
+	o.Leaf, o.Err = pki.ParseLeafCertificate(seen.Data[corev1.TLSCertKey])
+	if o.Err == nil && !r.ExternalKey {
+		o.Err = owned.KeyProblem(seen)
+		h.Key = owned.NotedDigest(seen, corev1.TLSPrivateKeyKey)
 	}
 	h.Observed = &o
 	if roots, err := pki.ParseCertificates(seen.Data[consumers.BundleKey]); err == nil {
@@ -169,6 +170,10 @@ func (m *Maker) issue(ctx context.Context, r Request, st State, seen *corev1.Sec
 	next.Claim.SpecHash, next.Claim.Revision = r.Desired.Spec.Hash(), st.Claim.Revision+1
 	next.Claim.Issuer, next.Claim.Generation = r.CA, st.Issuer.Generation
 	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: next.Claim.SpecHash}
+	next.Key = nil
+	if !r.ExternalKey {
+		next.Key = owned.DigestOf(text)
+	}
 	if err := m.Write(ctx, r, seen, r.product(next, text)); err != nil {
 		return st, err
 	}

@@ -134,6 +134,12 @@ func (w *world) request() leaf.Request {
 	}
 }
 
+// noted is the Secret as the cache would have it.
+func (w *world) noted() *corev1.Secret {
+	w.t.Helper()
+	return owned.Noted(w.secret())
+}
+
 // secret is what is stored, nil where nothing is.
 func (w *world) secret() *corev1.Secret {
 	w.t.Helper()
@@ -159,7 +165,7 @@ func TestMake(t *testing.T) {
 		t.Errorf("what is stored is not what was issued: %v", err)
 	}
 	w.asked = nil
-	again, err := w.Make(ctx, w.request(), w.secret())
+	again, err := w.Make(ctx, w.request(), w.noted())
 	if err != nil || again.Issued || again.Decision.NextCheck != st.Decision.NextCheck || w.Usable(again) != nil {
 		t.Errorf("the second visit: %+v: %v", again.Decision, err)
 	}

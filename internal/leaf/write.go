@@ -20,12 +20,19 @@ type Product struct {
 	Name    string
 	Type    corev1.SecretType
 	Data    map[string][]byte
+	Private map[string]Private  // what is had only where it is to be written
 	Absent  []string            // keys that must go
 	Bundles map[string]Rendered // by key. One that cannot be had now is left as it is
 	Claim   consumers.Claim
 }
 
-// product is the leaf's Secret for the certificate of a state; key is nil where that is on the host.
+// Private is a value that holds a private key, and is compared by its digest.
+type Private struct {
+	Digest owned.Digest
+	Get    func(context.Context) ([]byte, error)
+}
+
+// product is the leaf's Secret for the certificate of a state; key is nil where that is on the host, or stays.
 func (r Request) product(st State, key []byte) Product {
 	p := Product{
 		Name: r.Secret, Type: r.SecretType(), Absent: r.Absent,
@@ -33,33 +40,38 @@ func (r Request) product(st State, key []byte) Product {
 		Bundles: map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()},
 		Claim:   consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation, SpecHash: st.Claim.SpecHash, Revision: st.Claim.Revision},
 	}
-	if r.ExternalKey {
+	switch {
+	case r.ExternalKey:
 		p.Absent = append([]string{corev1.TLSPrivateKeyKey}, p.Absent...)
-	} else {
+	case key != nil:
 		p.Data[corev1.TLSPrivateKeyKey] = key
 	}
 	maps.Copy(p.Bundles, r.Bundles)
 	return p
 }
 
-// Write writes a Secret if it differs from what it should be. seen is what was read before, nil for nothing: the write
-// then is a Create, which fails if somebody was faster; else it is an Update under seen's resourceVersion. Either failure
-// means to read and decide again.
-func (m *Maker) Write(ctx context.Context, r Request, seen *corev1.Secret, p Product) error {
-	was := ClaimOf(r.Keeper, seen)
-	next := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
-	if seen != nil {
-		next = seen.DeepCopy()
+// Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for
+// nothing: the write then is a Create, which fails if somebody was faster; else it is a patch of what differs, under the
+// resourceVersion of what was read. Either failure means to read and decide again.
+func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Product) error {
+	was := ClaimOf(r.Keeper, noted)
+	seen := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
+	if noted != nil {
+		seen = owned.Plain(noted)
 	}
+	next := seen.DeepCopy()
 	claim, changed := p.render(next, was)
+	if err := p.renderPrivate(ctx, noted, seen, next); err != nil {
+		return err
+	}
 	settled := true
-	if seen != nil {
+	if noted != nil {
 		changed = changed || was.Contents != consumers.ContentsDigest(seen.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
 		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
 	}
 	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
-	if seen == nil {
+	if noted == nil {
 		if err := owned.Create(ctx, r.Keeper, OwnerOf(r.Owner), next, marks); err != nil {
 			return m.unexpected(ctx, r, p.Name, err)
 		}
@@ -73,15 +85,17 @@ func (m *Maker) Write(ctx context.Context, r Request, seen *corev1.Secret, p Pro
 	return nil
 }
 
-// render enters what a Secret should hold, and returns the claim that belongs to it, and whether a bundle is another than
-// before. Where one cannot be had now, what stood there stays.
+// render enters the certificate and the bundles, and returns the claim that belongs to them, and whether a bundle is another
+// than before. Where one cannot be had now, what stood there stays.
 func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consumers.Claim, changed bool) {
 	claim = p.Claim
 	claim.Trust = map[string]map[string]int64{}
 	if into.Data == nil {
 		into.Data = map[string][]byte{}
 	}
-	maps.Copy(into.Data, p.Data)
+	if cert, there := p.Data[corev1.TLSCertKey]; there {
+		into.Data[corev1.TLSCertKey] = cert
+	}
 	for _, key := range p.Absent {
 		delete(into.Data, key)
 	}
@@ -98,6 +112,60 @@ func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consume
 	}
 	claim.Contents = consumers.ContentsDigest(into.Data)
 	return claim, changed
+}
+
+// renderPrivate enters what differs of that of which only digests were noted. For a key that must go, something stands in seen:
+// the patch takes away what is there and not in next.
+func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Secret) error {
+	is := func(key string) owned.Digest {
+		if noted == nil {
+			return nil
+		}
+		return owned.NotedDigest(noted, key)
+	}
+	for key, value := range p.Data {
+		if key != corev1.TLSCertKey && !bytes.Equal(is(key), owned.DigestOf(value)) {
+			next.Data[key] = value
+		}
+	}
+	for key, private := range p.Private {
+		if bytes.Equal(is(key), private.Digest) {
+			continue
+		}
+		value, err := private.Get(ctx)
+		if err != nil {
+			return err
+		}
+		next.Data[key] = value
+	}
+	for _, key := range p.Absent {
+		if is(key) != nil {
+			seen.Data[key] = []byte{}
+		}
+	}
+	return nil
+}
+
+// PrivateKey is the key of a leaf: from the visit that issued it, else read live, if it is still the one of the state.
+func (m *Maker) PrivateKey(r Request, st State) Private {
+	var known []byte
+	return Private{Digest: st.Key, Get: func(ctx context.Context) ([]byte, error) {
+		if known != nil {
+			return known, nil
+		}
+		if st.Issued {
+			return st.Observed.Leaf.Key.Reveal()
+		}
+		s, err := m.Secrets.Live(ctx, r.Owner.GetNamespace(), r.Secret)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil || !bytes.Equal(owned.DigestOf(s.Data[corev1.TLSPrivateKeyKey]), st.Key) {
+			return nil, owned.ErrBehind
+		}
+		known = s.Data[corev1.TLSPrivateKeyKey]
+		return known, nil
+	}}
 }
 
 // unexpected looks at a Secret that could not be made because it is there, although the cache does not know it. It may be

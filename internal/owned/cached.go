@@ -1,11 +1,23 @@
 package owned
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/pki"
 )
+
+// What a cache keeps of a Secret: its certificate and bundles, which gates look at; of everything else that the operator
+// writes there a digest, by which a change is seen. So it holds no private key. What was noted stands in the Secret's data
+// under keys that begin with '/', which no Secret of an API server can have.
 
 // maxCached bounds, in bytes, what the cache keeps of one object's data: whoever may make objects in a namespace must not be
 // able to fill the operator's memory. What is larger is read live.
@@ -14,36 +26,175 @@ const maxCached = 128 << 10
 // cutAnnotation marks, in the cache, an object whose data was too large to be kept.
 const cutAnnotation = "clusterpki.io/cut"
 
-// productKeys are the keys of Secrets that the operator reads back.
-var productKeys = []string{
-	corev1.TLSCertKey, corev1.TLSPrivateKeyKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey,
-	consumers.KubeconfigKey, consumers.FilesKubeconfigKey,
+// problemNote is why a private key and its certificate do not belong together.
+const problemNote = "/problem"
+
+var (
+	keptKeys   = []string{corev1.TLSCertKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey}
+	digestKeys = []string{corev1.TLSPrivateKeyKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey}
+)
+
+// Digest tells one value of a Secret from another. nil: there is none.
+type Digest []byte
+
+// DigestOf is the digest of a value by itself.
+func DigestOf(value []byte) Digest {
+	sum := sha256.Sum256(value)
+	return sum[:]
 }
 
-// Bounded keeps, of what a cache is to hold, only what is read back.
-func Bounded(o any) (any, error) {
+// EmbeddedDigest is that of a text in which a private key stands in base64: the same whichever key that is.
+func EmbeddedDigest(text, key []byte) Digest {
+	parts := [][]byte{text}
+	if len(key) > 0 {
+		parts = bytes.Split(text, []byte(base64.StdEncoding.EncodeToString(key)))
+	}
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:", len(p)) // never fails
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+// NotedDigest is what was noted of a key's value.
+func NotedDigest(s *corev1.Secret, key string) Digest { return s.Data["/"+key] }
+
+// Holds says whether a key of which a digest was noted has a value.
+func Holds(s *corev1.Secret, key string) bool {
+	d := NotedDigest(s, key)
+	return d != nil && !bytes.Equal(d, DigestOf(nil))
+}
+
+// KeyProblem is what was noted of a private key and its certificate; nil where they belong together.
+func KeyProblem(s *corev1.Secret) error {
+	problem, found := s.Data[problemNote]
+	switch {
+	case !found:
+		return nil
+	case string(problem) == pki.ErrKeyMismatch.Error():
+		return pki.ErrKeyMismatch
+	default:
+		return errors.New(string(problem))
+	}
+}
+
+// Plain is a Secret without what was noted of it.
+func Plain(s *corev1.Secret) *corev1.Secret {
+	out := &corev1.Secret{Type: s.Type, Immutable: s.Immutable, Data: map[string][]byte{}}
+	s.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	for _, key := range keptKeys {
+		if value, there := s.Data[key]; there {
+			out.Data[key] = value
+		}
+	}
+	return out
+}
+
+// Noted is a Secret as a cache holds it.
+func Noted(s *corev1.Secret) *corev1.Secret {
+	out := Plain(s)
+	out.ManagedFields = nil
+	for _, key := range digestKeys {
+		value, there := s.Data[key]
+		switch {
+		case !there:
+		case key == consumers.KubeconfigKey:
+			out.Data["/"+key] = EmbeddedDigest(value, s.Data[corev1.TLSPrivateKeyKey])
+		default:
+			out.Data["/"+key] = DigestOf(value)
+		}
+	}
+	if problem := keyProblem(s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey]); problem != nil {
+		out.Data[problemNote] = []byte(problem.Error())
+	}
+	return out
+}
+
+// maxKey bounds a private key that is looked at, in bytes: the largest that is issued, RSA of 4096 bits, has 3.2 KiB.
+const maxKey = 4 << 10
+
+// keyProblem is why a private key is not that of a certificate. What is wrong with a certificate is no problem of the key.
+func keyProblem(cert, key []byte) error {
+	if len(key) > maxKey {
+		return fmt.Errorf("the private key has more than %d KiB", maxKey>>10)
+	}
+	if _, err := pki.ParseLeafCertificate(cert); err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	_, err := pki.ParseLeaf(cert, key)
+	return err
+}
+
+// Cache makes what a cache is to hold. Values that many objects have in common, as thousands of Secrets a bundle, are kept once.
+type Cache struct {
+	mu     sync.Mutex
+	shared map[[sha256.Size]byte][]byte
+	size   int
+}
+
+// maxShared bounds, in bytes, what is remembered for sharing; it then begins anew.
+const maxShared = 4 << 20
+
+// Transform is for cache.ByObject: it keeps, of what a cache is to hold, only what is read back.
+func (c *Cache) Transform(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Secret:
-		o.ManagedFields, o.Data = nil, kept(&o.ObjectMeta, o.Data, productKeys)
+		out := Noted(o)
+		c.bound(out)
+		return out, nil
 	case *corev1.ConfigMap:
 		o.ManagedFields, o.BinaryData = nil, nil
-		o.Data = kept(&o.ObjectMeta, o.Data, []string{consumers.BundleKey})
+		bundle, there := o.Data[consumers.BundleKey]
+		switch {
+		case len(bundle) > maxCached:
+			metav1.SetMetaDataAnnotation(&o.ObjectMeta, cutAnnotation, "true")
+			o.Data = nil
+		case there:
+			o.Data = map[string]string{consumers.BundleKey: bundle}
+		default:
+			o.Data = nil
+		}
+	case metav1.Object: // of ours, and Leases: what others keep there for themselves is of no use here
+		o.SetManagedFields(nil)
+		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
 	}
 	return o, nil
 }
 
-func kept[T ~string | ~[]byte](of *metav1.ObjectMeta, data map[string]T, keys []string) map[string]T {
-	out, size := map[string]T{}, 0
-	for _, key := range keys {
-		if value, there := data[key]; there {
-			out[key], size = value, size+len(value)
-		}
+// bound leaves the data of a Secret out where it is too large, and shares it where it is not.
+func (c *Cache) bound(s *corev1.Secret) {
+	size := 0
+	for _, value := range s.Data {
+		size += len(value)
 	}
 	if size > maxCached {
-		metav1.SetMetaDataAnnotation(of, cutAnnotation, "true")
-		return nil
+		metav1.SetMetaDataAnnotation(&s.ObjectMeta, cutAnnotation, "true")
+		s.Data = nil
+		return
 	}
-	return out
+	for _, key := range keptKeys {
+		if value, there := s.Data[key]; there {
+			s.Data[key] = c.share(value)
+		}
+	}
+}
+
+// share returns the one copy of a value.
+func (c *Cache) share(value []byte) []byte {
+	sum := sha256.Sum256(value)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, there := c.shared[sum]; there {
+		return known
+	}
+	if c.shared == nil || c.size+len(value) > maxShared {
+		c.shared, c.size = map[[sha256.Size]byte][]byte{}, 0
+	}
+	value = bytes.Clone(value)
+	c.shared[sum] = value
+	c.size += len(value)
+	return value
 }
 
 // IsCut says whether the cache has left out what an object holds.

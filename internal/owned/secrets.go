@@ -29,7 +29,7 @@ func (s Secrets) Live(ctx context.Context, namespace, name string) (*corev1.Secr
 	return readSecret(ctx, s.API, namespace, name)
 }
 
-// Cached reads a Secret of ours from the cache; nil where it holds none of this name. It fails with ErrBehind where the cache
+// Cached reads a Secret of ours, as it was noted, from the cache; nil where it holds none of this name. It fails with ErrBehind where the cache
 // does not have yet what this operator wrote.
 func (s Secrets) Cached(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	found, err := readSecret(ctx, s.Cache, namespace, name)
@@ -39,7 +39,10 @@ func (s Secrets) Cached(ctx context.Context, namespace, name string) (*corev1.Se
 	case found != nil && s.Wrote.Newer(SecretKind, found), found == nil && s.Wrote.coming(client.ObjectKey{Namespace: namespace, Name: name}):
 		return nil, fmt.Errorf("read Secret %q: %w", name, ErrBehind)
 	case found != nil && IsCut(found):
-		return s.Live(ctx, namespace, name)
+		if found, err = s.Live(ctx, namespace, name); found == nil {
+			return nil, err
+		}
+		return Noted(found), nil
 	default:
 		return found, nil
 	}

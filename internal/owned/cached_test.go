@@ -1,0 +1,148 @@
+package owned_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// pair is a certificate and its key.
+func pair(t *testing.T, spec pki.KeySpec) (cert, key []byte) {
+	t.Helper()
+	now := time.Now()
+	ca, err := pki.SelfSign(now, pki.CertificateSpec{
+		Subject: pki.Subject{CommonName: "k8s"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := pki.Issue(now, pki.CertificateSpec{
+		Subject: pki.Subject{CommonName: "node1"}, Usages: []pki.Usage{pki.ClientAuth}, Key: spec, Validity: time.Hour,
+	}, ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err = leaf.Key.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.CertPEM(), key
+}
+
+// TestNotedHoldsNoKey looks for a key, in every form, in what a cache keeps of its Secret.
+func TestNotedHoldsNoKey(t *testing.T) {
+	for _, spec := range []pki.KeySpec{{Algorithm: pki.ECDSA, Size: 256}, {Algorithm: pki.RSA, Size: 2048}, {Algorithm: pki.Ed25519}} {
+		cert, key := pair(t, spec)
+		s := &corev1.Secret{Data: map[string][]byte{
+			"tls.crt": cert, "tls.key": key, "ca.crt": cert, "kubeconfig.files": []byte("files"), "other": key,
+			"value": []byte("client-key-data: " + base64.StdEncoding.EncodeToString(key)),
+		}}
+		out, err := (&owned.Cache{}).Transform(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, _ := out.(*corev1.Secret)
+		if owned.KeyProblem(kept) != nil || !bytes.Equal(kept.Data["tls.crt"], cert) || !bytes.Equal(kept.Data["ca.crt"], cert) {
+			t.Errorf("%s: what gates look at is not kept: %v", spec, owned.KeyProblem(kept))
+		}
+		line := strings.Split(string(key), "\n")[1]
+		for k, v := range kept.Data {
+			if bytes.Contains(v, []byte(line)) || bytes.Contains(v, []byte(base64.StdEncoding.EncodeToString(key)[:40])) {
+				t.Errorf("%s: %q holds the private key", spec, k)
+			}
+		}
+		if plain := owned.Plain(kept); len(plain.Data) != 2 {
+			t.Errorf("%s: notes are left: %v", spec, plain.Data)
+		}
+	}
+}
+
+// TestNotedProblem says of a key whether it fits.
+func TestNotedProblem(t *testing.T) {
+	cert, key := pair(t, pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
+	_, other := pair(t, pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
+	for name, tc := range map[string]struct {
+		key  []byte
+		want string
+	}{
+		"its own": {key, ""}, "another": {other, pki.ErrKeyMismatch.Error()}, "none": {nil, "no PEM private key found"},
+		"too large": {append(bytes.Repeat([]byte("#"), 4<<10), key...), "more than 4 KiB"},
+	} {
+		err := owned.KeyProblem(owned.Noted(&corev1.Secret{Data: map[string][]byte{"tls.crt": cert, "tls.key": tc.key}}))
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "another" && !errors.Is(err, pki.ErrKeyMismatch) {
+			t.Errorf("%s: it is no mismatch: %v", name, err)
+		}
+	}
+}
+
+// TestEmbeddedDigest is the same for every key in its place, and another for everything else.
+func TestEmbeddedDigest(t *testing.T) {
+	in := func(key string) string {
+		return "a: 1\nkey: " + base64.StdEncoding.EncodeToString([]byte(key)) + "\nb: 2\n"
+	}
+	want := owned.EmbeddedDigest([]byte(in("first")), []byte("first"))
+	for name, tc := range map[string]struct {
+		text, key string
+		same      bool
+	}{
+		"another key":               {in("second"), "second", true},
+		"somebody else's key there": {in("third"), "second", false},
+		"a placeholder as a text":   {in("PLACEHOLDER"), "second", false},
+		"another text":              {in("second") + "c: 3\n", "second", false},
+		"the key twice":             {in("second") + in("second"), "second", false},
+		"no key":                    {in("second"), "", false},
+	} {
+		if got := bytes.Equal(owned.EmbeddedDigest([]byte(tc.text), []byte(tc.key)), want); got != tc.same {
+			t.Errorf("%s: the same is %v", name, got)
+		}
+	}
+}
+
+// TestCacheShares keeps what many Secrets have in common once, leaves out what is too large, and drops what others keep for
+// themselves on our objects.
+func TestCacheShares(t *testing.T) {
+	c := &owned.Cache{}
+	kept := func(s *corev1.Secret) *corev1.Secret {
+		out, err := c.Transform(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, _ := out.(*corev1.Secret)
+		return k
+	}
+	bundle := func() map[string][]byte { return map[string][]byte{"ca.crt": []byte("the bundle of thousands")} }
+	a, b := kept(&corev1.Secret{Data: bundle()}), kept(&corev1.Secret{Data: bundle()})
+	if &a.Data["ca.crt"][0] != &b.Data["ca.crt"][0] {
+		t.Error("a bundle is kept twice")
+	}
+	for i := range 10 { // more than is remembered for sharing
+		large := bytes.Repeat(fmt.Append(nil, i), 100<<10)
+		if got := kept(&corev1.Secret{Data: map[string][]byte{"ca.crt": large}}); owned.IsCut(got) || len(got.Data["ca.crt"]) != len(large) {
+			t.Error("what is not too large is left out")
+		}
+	}
+	if got := kept(&corev1.Secret{Data: map[string][]byte{"ca.crt": make([]byte, 200<<10)}}); !owned.IsCut(got) || len(got.Data) > 0 {
+		t.Error("what is too large is kept")
+	}
+	cred := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{
+		Annotations:   map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "x": "y"},
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
+	}}
+	if _, err := c.Transform(cred); err != nil || len(cred.ManagedFields) > 0 || len(cred.Annotations) != 1 {
+		t.Errorf("%+v: %v", cred.ObjectMeta, err)
+	}
+}
