@@ -7,6 +7,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,48 +29,28 @@ const (
 	caIndex     = "caNames"     // ClusterCAs that an object depends on
 	serverIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	secretIndex = "secretNames" // Secrets that an object asks for
-	parentIndex = "parent"      // the ClusterCA that signs another one
 )
 
 func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
-	for _, i := range []struct {
-		on    client.Object
-		field string
-		of    func(client.Object) []string
-	}{
-		{&v1alpha1.ClusterCA{}, parentIndex, parentNames},
-		{&v1alpha1.APIServerCertificate{}, caIndex, caNames},
-		{&v1alpha1.NodeCredential{}, caIndex, caNames},
-		{&v1alpha1.NodeCredential{}, serverIndex, serverNames},
-		{&v1alpha1.ClusterCA{}, secretIndex, secretNames},
-		{&v1alpha1.APIServerCertificate{}, secretIndex, secretNames},
-		{&v1alpha1.NodeCredential{}, secretIndex, secretNames},
-	} {
-		if err := idx.IndexField(ctx, i.on, i.field, i.of); err != nil {
-			return fmt.Errorf("index %T by %s: %w", i.on, i.field, err)
+	for _, k := range v1alpha1.Kinds() {
+		for field, of := range map[string]func(v1alpha1.Object) []string{caIndex: v1alpha1.Object.CANames, secretIndex: v1alpha1.Object.SecretNames} {
+			if err := idx.IndexField(ctx, k.New(), field, ours(of)); err != nil {
+				return fmt.Errorf("index %s by %s: %w", k.Name, field, err)
+			}
 		}
+	}
+	if err := idx.IndexField(ctx, &v1alpha1.NodeCredential{}, serverIndex, serverNames); err != nil {
+		return fmt.Errorf("index NodeCredential by %s: %w", serverIndex, err)
 	}
 	return nil
 }
 
-func parentNames(o client.Object) []string {
-	if ca, ok := o.(*v1alpha1.ClusterCA); ok && ca.ParentName() != "" {
-		return []string{ca.ParentName()}
-	}
-	return nil
-}
-
-func caNames(o client.Object) []string {
-	switch c := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		names := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
-		if c.Spec.RequestHeaderCARef != nil {
-			names = append(names, c.Spec.RequestHeaderCARef.Name)
+// ours lets what our kinds share be asked of any object.
+func ours(of func(v1alpha1.Object) []string) func(client.Object) []string {
+	return func(o client.Object) []string {
+		if own, ok := o.(v1alpha1.Object); ok {
+			return of(own)
 		}
-		return names
-	case *v1alpha1.NodeCredential:
-		return []string{c.Spec.CARef.Name}
-	default:
 		return nil
 	}
 }
@@ -78,25 +60,6 @@ func serverNames(o client.Object) []string {
 		return []string{c.Spec.APIServerRef.Name}
 	}
 	return nil
-}
-
-func secretNames(o client.Object) []string {
-	var names []string
-	switch c := o.(type) {
-	case *v1alpha1.ClusterCA:
-		names = []string{c.Spec.SecretName}
-	case *v1alpha1.APIServerCertificate:
-		names = []string{c.TLSSecretName(), c.ServiceAccountSecretName()}
-	case *v1alpha1.NodeCredential:
-		names = []string{c.TLSSecretName(), c.KubeconfigSecretName()}
-	}
-	out := names[:0]
-	for _, n := range names {
-		if n != "" {
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 // finder finds the objects that depend on another one, of those that keep says; a nil keep stands for all.
@@ -158,25 +121,13 @@ func (b *base) lookUp(ctx context.Context, changed client.Object, field, value s
 
 func requests(list client.ObjectList, keep func(client.Object) bool) []reconcile.Request {
 	var out []reconcile.Request
-	add := func(o client.Object) {
-		if keep == nil || keep(o) {
+	//nolint:errcheck // it fails on what is no list, and the function never does
+	_ = meta.EachListItem(list, func(item runtime.Object) error {
+		if o, ok := item.(client.Object); ok && (keep == nil || keep(o)) {
 			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 		}
-	}
-	switch l := list.(type) {
-	case *v1alpha1.ClusterCAList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	case *v1alpha1.APIServerCertificateList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	case *v1alpha1.NodeCredentialList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	}
+		return nil
+	})
 	return out
 }
 
@@ -214,8 +165,8 @@ func (r *clusterCAs) setup(mgr ctrl.Manager, o Options, authorities cache.Cache)
 		For(&v1alpha1.ClusterCA{}).
 		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindClusterCA)).
 		Watches(&corev1.ConfigMap{}, toOwner(v1alpha1.KindClusterCA)).
-		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, parentIndex, objectName))))).
-		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, parentIndex, objectName)), specChanged).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, caIndex, objectName))))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), specChanged).
 		WithOptions(options(o.Workers)).
 		Complete(timed[reconcile.Request]{r, r.progress})
 	return setupError(err, v1alpha1.KindClusterCA)

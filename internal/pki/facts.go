@@ -44,6 +44,15 @@ func IdentityOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// WithIdentity is the certificate of an identity, nil where it is not among them.
+func WithIdentity(certs []*x509.Certificate, identity string) *x509.Certificate {
+	i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return IdentityOf(c) == identity })
+	if i < 0 {
+		return nil
+	}
+	return certs[i]
+}
+
 // ParseCertificates reads every certificate of a PEM text; there must be at least one.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate

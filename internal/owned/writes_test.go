@@ -1,4 +1,4 @@
-package controller
+package owned
 
 import (
 	"testing"
@@ -14,31 +14,31 @@ func TestWrites(t *testing.T) {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "tls", ResourceVersion: version}}
 	}
 	name := client.ObjectKeyFromObject(at(""))
-	var w writes
-	if w.newer(secretKind, at("5")) || w.coming(name) {
+	var w Writes
+	if w.Newer(SecretKind, at("5")) || w.coming(name) {
 		t.Error("something was written that never was")
 	}
-	w.created(secretKind, at("10"))
-	if !w.coming(name) || w.newer(secretKind, at("10")) {
+	w.Created(SecretKind, at("10"))
+	if !w.coming(name) || w.Newer(SecretKind, at("10")) {
 		t.Error("it is on its way, and then it is there")
 	}
 	if w.coming(name) {
 		t.Error("it is waited for although it was there")
 	}
-	w.updated(secretKind, at("100"))
+	w.Updated(SecretKind, at("100"))
 	for _, version := range []string{"10", "99"} {
-		if !w.newer(secretKind, at(version)) {
+		if !w.Newer(SecretKind, at(version)) {
 			t.Errorf("version %s is not seen to be older", version)
 		}
 	}
 	if w.coming(name) {
 		t.Error("one that was there, and is gone, is waited for")
 	}
-	w.updated(secretKind, at("100"))
-	if w.newer(secretKind, at("101")) || len(w.of) > 0 {
+	w.Updated(SecretKind, at("100"))
+	if w.Newer(SecretKind, at("101")) || len(w.of) > 0 {
 		t.Error("a later state is seen to be older, or is remembered")
 	}
-	w.created(secretKind, at("110"))
+	w.Created(SecretKind, at("110"))
 	for range maxAbsent {
 		if !w.coming(name) {
 			t.Error("it is not waited for")
@@ -47,8 +47,8 @@ func TestWrites(t *testing.T) {
 	if w.coming(name) || len(w.of) > 0 {
 		t.Error("it is waited for without an end")
 	}
-	w.updated(secretKind, at("120"))
-	if w.forget(secretKind, name); w.newer(secretKind, at("1")) {
+	w.Updated(SecretKind, at("120"))
+	if w.Forget(SecretKind, name); w.Newer(SecretKind, at("1")) {
 		t.Error("it is remembered")
 	}
 }
