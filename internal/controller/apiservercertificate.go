@@ -268,5 +268,5 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	return r.conclude(ctx, before, c, rep, leafOutcome(l, st, v.agent, r.clock.Now()))
+	return r.conclude(ctx, before, c, rep, leafOutcome(st, v.agent, r.clock.Now()))
 }

@@ -206,7 +206,7 @@ type outcome struct {
 }
 
 // leafOutcome is that of a leaf, of which an agent's Lease says something too.
-func leafOutcome(l leaf.Request, st leaf.State, agent reported, now time.Time) outcome {
+func leafOutcome(st leaf.State, agent reported, now time.Time) outcome {
 	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, consumers.Turns(agent.lease, agent.host, now))}
 }
 
