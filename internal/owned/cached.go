@@ -26,6 +26,9 @@ const maxCached = 128 << 10
 // cutAnnotation marks, in the cache, an object whose data was too large to be kept.
 const cutAnnotation = "clusterpki.io/cut"
 
+// notedNote marks a Secret that was noted.
+const notedNote = "/"
+
 // problemNote is why a private key and its certificate do not belong together.
 const problemNote = "/problem"
 
@@ -91,10 +94,15 @@ func Plain(s *corev1.Secret) *corev1.Secret {
 	return out
 }
 
-// Noted is a Secret as a cache holds it.
+// Noted is a Secret as a cache holds it; one that was noted already stays as it is, for an informer may transform what it has
+// listed once more.
 func Noted(s *corev1.Secret) *corev1.Secret {
+	if _, done := s.Data[notedNote]; done {
+		return s
+	}
 	out := Plain(s)
 	out.ManagedFields = nil
+	out.Data[notedNote] = []byte{}
 	for _, key := range digestKeys {
 		value, there := s.Data[key]
 		switch {
@@ -170,7 +178,7 @@ func (c *Cache) bound(s *corev1.Secret) {
 	}
 	if size > maxCached {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, cutAnnotation, "true")
-		s.Data = nil
+		s.Data = map[string][]byte{notedNote: {}}
 		return
 	}
 	for _, key := range keptKeys {
