@@ -16,10 +16,15 @@ const ClockSkew = 5 * time.Minute
 // Issue makes a leaf with a new key, signed by issuer. Its life is cut to what the issuer's chain has
 // left. A subject equal to the issuer's is refused: OpenSSL would take the leaf for a root (error 18).
 func Issue(now time.Time, r CertificateSpec, issuer KeyPair) (KeyPair, error) {
+	return IssueWith(GenerateKey, now, r, issuer)
+}
+
+// IssueWith is Issue with a key from elsewhere, which is asked for once nothing else is in the way.
+func IssueWith(keys KeySource, now time.Time, r CertificateSpec, issuer KeyPair) (KeyPair, error) {
 	if err := mayIssue(r, issuer); err != nil {
 		return KeyPair{}, err
 	}
-	key, err := GenerateKey(r.Key)
+	key, err := keys(r.Key)
 	if err != nil {
 		return KeyPair{}, err
 	}
