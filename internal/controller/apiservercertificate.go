@@ -68,7 +68,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := st.observed != nil && !st.issued
 		saErr := r.reconcileServiceAccountKeys(ctx, l, *c.Spec.ServiceAccountKeys, again)
-		st.keysAwaited = awaitsRestore(saErr)
+		st.keysAwaited, st.keysPending = awaitsRestore(saErr), isPending(saErr)
 		if err == nil {
 			err = saErr
 		}
@@ -174,7 +174,7 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 }
 
 func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf, name string, again bool) error {
-	key, err := pki.GenerateKey(serviceAccountKey)
+	key, err := r.keysFor(l.owner, forServiceAccounts)(serviceAccountKey)
 	if err != nil {
 		return err
 	}
@@ -232,6 +232,9 @@ func (r *apiServerCertificates) finish(
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && !st.keysAwaited {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
+	}
+	if st.keysPending && rep.unusable == nil {
+		rep.unusable = errors.New("the service account keys are not there yet")
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)
 	said, ackErr := r.acknowledged(ctx, l, c.Spec.HostName, l.secret)

@@ -14,8 +14,10 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/queue"
 )
 
 // base is what every reconciler here needs.
@@ -29,6 +31,7 @@ type base struct {
 	store  *authority.Store // what decides: ledgers and keys
 	home   *home            // the authority namespace
 	wrote  *writes          // what the cache does not have yet
+	keys   *keypool.Pool    // where RSA keys are made
 	// progress tells whether reconciliations come to an end.
 	progress *progress
 }
@@ -72,7 +75,8 @@ const (
 )
 
 // result turns the end of a reconciliation into what controller-runtime should do next. A stalled
-// object keeps its timer, which returning an error would drop: its certificate still expires.
+// object keeps its timer, which returning an error would drop: its certificate still expires. What is tried again keeps the
+// class that it came in; what is looked at when its time has come is repair.
 func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	if lostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
@@ -89,7 +93,7 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	if isStalled && (after == 0 || after > stalledDelay) {
 		after = stalledDelay
 	}
-	return ctrl.Result{RequeueAfter: after}, nil
+	return ctrl.Result{RequeueAfter: after, Priority: queue.Repair.Priority()}, nil
 }
 
 // sooner is the earlier of two times, of which the zero one does not count.
@@ -110,6 +114,7 @@ func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (fo
 	err = b.client.Get(ctx, req.NamespacedName, o)
 	if apierrors.IsNotFound(err) {
 		b.wrote.forget(o.Kind(), req.NamespacedName)
+		b.forgetKeys(o.Kind(), req.NamespacedName)
 		return false, nil
 	}
 	if err != nil {

@@ -24,12 +24,13 @@ import (
 )
 
 // TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
-// apply to Ready: two Secrets, one status patch, one event and one live read, of the CA's ledger.
+// apply to Ready: one visit, two Secrets, one status patch, one event and one live read, of the CA's ledger.
 func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
 	const n = 20
-	before := requests(t)
+	f := &fleet{world: w}
+	before, visits := requests(t), f.visitsOf("nodecredential")
 	for i := range n {
 		w.create(newKubelet(fmt.Sprintf("cost%d", i)))
 	}
@@ -37,6 +38,9 @@ func TestRequestsPerCredential(t *testing.T) {
 		w.ready(fmt.Sprintf("cost%d", i), &v1alpha1.NodeCredential{})
 	}
 	w.settled()
+	if visits = f.visitsOf("nodecredential") - visits; visits != n {
+		t.Errorf("there were %v visits to %d credentials", visits, n)
+	}
 	w.eventually("all events are written", func() error {
 		var list eventsv1.EventList
 		if err := w.api.List(t.Context(), &list, client.InNamespace(w.ns)); err != nil {

@@ -84,12 +84,12 @@ func (l leaf) secretType() corev1.SecretType {
 }
 
 // sign makes the certificate, for a new key or for the host's. key is nil for the latter.
-func (l leaf) sign(now time.Time, issuer pki.KeyPair) (pair pki.KeyPair, key []byte, err error) {
+func (l leaf) sign(keys pki.KeySource, now time.Time, issuer pki.KeyPair) (pair pki.KeyPair, key []byte, err error) {
 	if l.externalKey {
 		pair, err = pki.IssueFor(now, l.desired.Spec, l.desired.HostKey, issuer)
 		return pair, nil, refused(err)
 	}
-	if pair, err = pki.Issue(now, l.desired.Spec, issuer); err != nil {
+	if pair, err = pki.IssueWith(keys, now, l.desired.Spec, issuer); err != nil {
 		return pki.KeyPair{}, nil, refused(err)
 	}
 	key, err = pair.Key.Reveal()

@@ -8,7 +8,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-const secretKind = "Secret"
+// The names under which writes knows what the operator makes.
+const (
+	secretKind    = "Secret"
+	configMapKind = "ConfigMap"
+	leaseKind     = "Lease"
+)
 
 // ownerOf is an object as the owner of what is made for it.
 func ownerOf(o v1alpha1.Object) owned.Owner { return owned.Owner{Kind: o.Kind(), Object: o} }

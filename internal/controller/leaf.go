@@ -49,6 +49,8 @@ type leafState struct {
 	issued   bool            // in this reconciliation
 	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
 	keysAwaited bool
+	// keysPending says that the service account keys are being made.
+	keysPending bool
 	// hasClientBundle says whether the Secret holds client-ca.crt.
 	hasClientBundle bool
 }
@@ -175,7 +177,7 @@ func observedIn(s *corev1.Secret, claim consumers.Claim, externalKey bool) *plan
 
 // issue makes a certificate, with a new key unless that is on the host, and stores it in one write.
 func (b *base) issue(ctx context.Context, st *leafState, l leaf, seen *corev1.Secret) error {
-	pair, key, err := l.sign(b.clock.Now(), *st.issuer.pair)
+	pair, key, err := l.sign(b.keysFor(l.owner, forCertificate), b.clock.Now(), *st.issuer.pair)
 	if err != nil {
 		return err
 	}
@@ -265,7 +267,9 @@ func (b *base) writeProduct(ctx context.Context, l leaf, seen *corev1.Secret, p 
 	if err := owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks); err != nil {
 		return err
 	}
-	b.wrote.updated(secretKind, next)
+	if next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+		b.wrote.updated(secretKind, next)
+	}
 	return nil
 }
 

@@ -71,7 +71,11 @@ func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lea
 	if seen != nil {
 		next := seen.DeepCopy()
 		next.Spec.LeaseDurationSeconds = &seconds
-		return next, owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks)
+		err := owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks)
+		if err == nil && next.ResourceVersion != seen.ResourceVersion {
+			b.wrote.updated(leaseKind, next)
+		}
+		return next, err
 	}
 	next := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: l.lease},
@@ -80,6 +84,7 @@ func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lea
 	if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), next, marks); err != nil {
 		return nil, b.unexpectedLease(ctx, l, err)
 	}
+	b.wrote.created(leaseKind, next)
 	return next, nil
 }
 

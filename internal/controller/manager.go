@@ -20,12 +20,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -46,10 +47,12 @@ type Options struct {
 	LeaderElect    bool
 	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
 	LeaderElectionNamespace string
-	// Workers reconcile objects of a kind side by side. It bounds how much CPU key generation takes. Default: 4.
+	// Workers reconcile objects of a kind side by side. RSA keys are made beside them. Default: 4.
 	Workers int
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
+	// RSAKeys is where RSA keys come from; nil: they are generated.
+	RSAKeys pki.KeySource
 	// Clock tells the time; nil: the system's.
 	Clock clock.PassiveClock
 }
@@ -68,6 +71,12 @@ const DefaultAuthorityNamespace = "clusterpki-authority"
 // complete fills defaults in, and refuses namespaces that must not be the same: whoever may run pods or read Secrets in one
 // of them must not be able to in another.
 func (o *Options) complete() error {
+	if o.Workers <= 0 {
+		o.Workers = defaultWorkers
+	}
+	if o.RSAKeys == nil {
+		o.RSAKeys = pki.GenerateKey
+	}
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
@@ -181,10 +190,14 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 		},
 		wrote:    &writes{},
+		keys:     keypool.New(o.RSAKeys),
 		progress: &progress{},
 	}
 	if err := mgr.Add(b.home); err != nil {
 		return fmt.Errorf("add the look at the authority namespace: %w", err)
+	}
+	if err := mgr.Add(b.keys); err != nil {
+		return fmt.Errorf("add the pool of keys: %w", err)
 	}
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
@@ -195,10 +208,10 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
 	}
-	if err := (&apiServerCertificates{b, prober, seen}).setup(mgr, o, authorities); err != nil {
+	if err := (&apiServerCertificates{b, prober, seen}).setup(ctx, mgr, o, authorities); err != nil {
 		return err
 	}
-	if err := (&nodeCredentials{b}).setup(mgr, o, authorities); err != nil {
+	if err := (&nodeCredentials{b}).setup(ctx, mgr, o, authorities); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
@@ -215,13 +228,6 @@ const (
 	// reconciliationTimeout ends a reconciliation: none can hold up another namespace's for ever.
 	reconciliationTimeout = plan.LongestWrite
 )
-
-func options(workers int) controller.Options {
-	if workers <= 0 {
-		workers = defaultWorkers
-	}
-	return controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: reconciliationTimeout}
-}
 
 func orNone(address string) string {
 	if address == "" {

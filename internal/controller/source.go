@@ -247,14 +247,14 @@ func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	case validSpec(d.Spec) != nil:
 		return pki.KeyPair{}, validSpec(d.Spec)
 	case ca.ParentName() != "":
-		pair, err := pki.SignCA(r.clock.Now(), d.GenerationSpec(number), *w.parent.pair)
+		pair, err := pki.SignCAWith(r.keysFor(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number), *w.parent.pair)
 		return pair, refused(err)
 	}
 	if active, err := record.Active(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
 		!record.Ledger.IsEmergency(w.Want) && keepsKey(record, d) {
 		return pki.RenewRoot(r.clock.Now(), d.Spec.Validity, active)
 	}
-	return pki.SelfSign(r.clock.Now(), d.GenerationSpec(number))
+	return pki.SelfSignWith(r.keysFor(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number))
 }
 
 // described completes a generation from its certificate.

@@ -203,6 +203,7 @@ func (st leafState) outcome(l leaf, now time.Time) outcome {
 // conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	b.announceIssued(after, o)
+	rep.awaitKey()
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
