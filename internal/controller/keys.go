@@ -23,13 +23,15 @@ const (
 // keysFor is where the keys of an object come from. An RSA key takes long: it is made elsewhere, and the error is a
 // keypool.PendingError until it is there, which brings another visit.
 func (b *base) keysFor(o v1alpha1.Object, use string) pki.KeySource {
-	owner := keypool.Owner{Kind: o.Kind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()), Use: use}
+	owner := keypool.Owner{
+		Kind: o.Kind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()), Use: use, CA: o.Kind() == v1alpha1.KindClusterCA,
+	}
 	return func(spec pki.KeySpec) (pki.PrivateKey, error) {
 		if spec.Algorithm != pki.RSA {
 			b.keys.Forget(owner) // it may have asked for an RSA key before
 			return pki.GenerateKey(spec)
 		}
-		return b.keys.Key(owner, spec) //nolint:wrapcheck // a pending key is no error, and is told by itself
+		return b.keys.Key(owner, spec)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"clusterpki.io/operator/internal/pki"
@@ -15,11 +16,12 @@ import (
 type Owner struct {
 	Kind, Namespace, Name, UID string
 	Use                        string // tells several keys of one object apart
+	CA                         bool   // it comes before leaves of its namespace, which need it first
 }
 
 // object is an owner without its UID: it waits for one key at a time.
 func (o Owner) object() Owner {
-	o.UID = ""
+	o.UID, o.CA = "", false
 	return o
 }
 
@@ -41,7 +43,7 @@ type Pool struct {
 	changed *sync.Cond
 	ended   bool
 	asked   map[Owner]*request    // by owner.object()
-	waiting map[string][]*request // by namespace, in the order that they came
+	waiting map[string][]*request // by namespace: those of CAs, and then the others, as they came
 	turn    []string              // the namespaces in which something waits and nothing is being made
 	making  map[string]bool       // by namespace
 	made    map[string][]*request // by namespace: what nobody has fetched
@@ -105,7 +107,13 @@ func (p *Pool) ask(r *request) {
 		p.turn = append(p.turn, ns)
 		p.changed.Signal()
 	}
-	p.waiting[ns] = append(p.waiting[ns], r)
+	at := len(p.waiting[ns])
+	if r.owner.CA {
+		if leaf := slices.IndexFunc(p.waiting[ns], func(o *request) bool { return !o.owner.CA }); leaf >= 0 {
+			at = leaf
+		}
+	}
+	p.waiting[ns] = slices.Insert(p.waiting[ns], at, r)
 }
 
 // drop ends a request; nil is none. One that waits is passed over when its turn comes.

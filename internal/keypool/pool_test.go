@@ -87,6 +87,29 @@ func TestTurns(t *testing.T) {
 	})
 }
 
+// TestCAsFirst makes the key of a CA before those of leaves, and in the turn of its namespace.
+func TestCAsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		ca := func(name string) Owner {
+			o := owner("mass", name)
+			o.CA = true
+			return o
+		}
+		for i := range 3 {
+			b.pending(t, owner("mass", fmt.Sprint("m", i)), rsa4096)
+		}
+		synctest.Wait()
+		b.pending(t, owner("small", "s1"), rsa4096)
+		b.pending(t, ca("ca1"), rsa4096)
+		b.pending(t, ca("ca2"), rsa4096)
+		b.make(6)
+		if want := []string{"m0", "s1", "ca1", "ca2", "m1", "m2"}; !slices.Equal(b.ready, want) {
+			t.Errorf("they were made as %v, not %v", b.ready, want)
+		}
+	})
+}
+
 // TestOneOfANamespace makes one key of a namespace at a time, however many goroutines there are.
 func TestOneOfANamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
