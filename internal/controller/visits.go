@@ -124,8 +124,10 @@ func (v *visits) own() eventHandler {
 				of(e.ObjectNew, queue.Repair, q)
 			}
 		},
-		DeleteFunc:  func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(e.Object, queue.Urgent, q) },
-		GenericFunc: func(_ context.Context, e event.GenericEvent, q requestQueue) { of(e.Object, queue.Repair, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(e.Object, queue.Urgent, q) },
+		GenericFunc: func(_ context.Context, e event.GenericEvent, q requestQueue) { // of something else than a write
+			enqueue(q, queue.Repair, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+		},
 	}
 }
 

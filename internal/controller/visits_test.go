@@ -134,6 +134,12 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 		o.updated(node("14"), node("15"))
 	})
 	o.expect(t, "others' writes during a visit", "node urgent")
+	o.visit(t, "node", func() {
+		o.own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
+		o.wrote.updated(v1alpha1.KindNodeCredential, node("16"))
+		o.updated(node("15"), node("16"))
+	})
+	o.expect(t, "what is seen on the wire during a visit", "node repair")
 }
 
 // TestWaitedForWritesBringAVisit has a visit find the cache behind what the operator wrote: it did nothing, and must come again.
