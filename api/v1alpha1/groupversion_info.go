@@ -22,11 +22,9 @@ var (
 )
 
 func addKnownTypes(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion,
-		&ClusterCA{}, &ClusterCAList{},
-		&APIServerCertificate{}, &APIServerCertificateList{},
-		&NodeCredential{}, &NodeCredentialList{},
-	)
+	for _, k := range kinds {
+		s.AddKnownTypes(GroupVersion, k.New(), k.NewList())
+	}
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

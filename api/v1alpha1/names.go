@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "slices"
+
 // Every generated object's name is stated in the spec or made here; none is ever parsed back.
 
 // TLSSecretName is the Secret of the serving certificate: spec.secretName, by default '<name>-tls'.
@@ -65,6 +67,39 @@ func (c *ClusterCA) ParentName() string {
 
 // IsImport says whether a CA was made by somebody else.
 func (s *CASource) IsImport() bool { return s != nil && s.Import != nil }
+
+// SecretNames implements Object.
+func (c *ClusterCA) SecretNames() []string { return present(c.Spec.SecretName) }
+
+// SecretNames implements Object.
+func (c *APIServerCertificate) SecretNames() []string {
+	return present(c.TLSSecretName(), c.ServiceAccountSecretName())
+}
+
+// SecretNames implements Object.
+func (c *NodeCredential) SecretNames() []string {
+	return present(c.TLSSecretName(), c.KubeconfigSecretName())
+}
+
+// CANames implements Object.
+func (c *ClusterCA) CANames() []string { return present(c.ParentName()) }
+
+// CANames implements Object.
+func (c *APIServerCertificate) CANames() []string {
+	names := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
+	if c.Spec.RequestHeaderCARef != nil {
+		names = append(names, c.Spec.RequestHeaderCARef.Name)
+	}
+	return names
+}
+
+// CANames implements Object.
+func (c *NodeCredential) CANames() []string { return present(c.Spec.CARef.Name) }
+
+// present are the names that are not empty.
+func present(names ...string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
 
 func orDefault(s, otherwise string) string {
 	if s != "" {

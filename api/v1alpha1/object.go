@@ -22,6 +22,11 @@ type Object interface {
 	StatusConditions() *[]metav1.Condition
 	// ObservedGeneration is that of its status, to read and to write.
 	ObservedGeneration() *int64
+	// SecretNames are the Secrets that its spec asks for.
+	SecretNames() []string
+	// CANames are the ClusterCAs that it depends on: a leaf on those that sign for it or that it trusts, a ClusterCA on its
+	// parent.
+	CANames() []string
 }
 
 // Kind implements Object.

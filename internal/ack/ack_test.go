@@ -164,7 +164,7 @@ func TestCovers(t *testing.T) {
 
 // TestStateOf reads from bytes what Secrets hold, whatever their annotations say.
 func TestStateOf(t *testing.T) {
-	signed := func(name string) pki.KeyPair {
+	signed := func(name string) pki.CA {
 		t.Helper()
 		pair, err := pki.SelfSign(now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},

@@ -31,7 +31,7 @@ import (
 
 var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 
-func newCA(t *testing.T, now time.Time, name string) pki.KeyPair {
+func newCA(t *testing.T, now time.Time, name string) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: 8760 * time.Hour})
 	if err != nil {
@@ -52,7 +52,7 @@ func kubeletRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
 	return r
 }
 
-func issue(t *testing.T, now time.Time, r pki.CertificateSpec, ca pki.KeyPair) (pki.KeyPair, []byte) {
+func issue(t *testing.T, now time.Time, r pki.CertificateSpec, ca pki.CA) (pki.Leaf, []byte) {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {
@@ -77,7 +77,7 @@ func at() time.Time { return time.Now().UTC().Truncate(time.Second) }
 type env struct {
 	*Agent
 	t      *testing.T
-	ca     pki.KeyPair
+	ca     pki.CA
 	server *httptest.Server
 	now    *testclock.FakeClock
 	logs   *strings.Builder
@@ -129,14 +129,14 @@ func (w *env) logger() logr.Logger {
 }
 
 // put enters both Secrets of a credential, with a certificate for a request.
-func (w *env) put(r pki.CertificateSpec) pki.KeyPair {
+func (w *env) put(r pki.CertificateSpec) pki.Leaf {
 	w.t.Helper()
 	pair, key := issue(w.t, at(), r, w.ca)
 	w.putPair(pair, key)
 	return pair
 }
 
-func (w *env) putPair(pair pki.KeyPair, key []byte) {
+func (w *env) putPair(pair pki.Leaf, key []byte) {
 	for name, s := range secrets(w.t, pair, key, w.ca.CertPEM(), w.server.URL) {
 		w.writes++
 		s.ResourceVersion = fmt.Sprint(w.writes)
@@ -145,7 +145,7 @@ func (w *env) putPair(pair pki.KeyPair, key []byte) {
 }
 
 // secrets are the two that a kubelet's credential has.
-func secrets(t *testing.T, pair pki.KeyPair, key, bundle []byte, server string) map[string]*corev1.Secret {
+func secrets(t *testing.T, pair pki.Leaf, key, bundle []byte, server string) map[string]*corev1.Secret {
 	t.Helper()
 	params := kubeconfig.Params{
 		Server: server, ClusterName: "k8s", ContextName: "default", UserName: "kubelet",
@@ -224,7 +224,7 @@ func answerAs(w http.ResponseWriter, user *x509.Certificate) {
 }
 
 // apiServer answers SelfSubjectReviews, with a certificate of one CA, to clients of another, as kube-apiserver does.
-func apiServer(t *testing.T, serving, clients pki.KeyPair, say answer) *httptest.Server {
+func apiServer(t *testing.T, serving, clients pki.CA, say answer) *httptest.Server {
 	t.Helper()
 	sans, err := pki.NewSANs(nil, []string{"127.0.0.1"})
 	if err != nil {

@@ -21,7 +21,7 @@ type expectation struct {
 
 // inspect says why a certificate and its key are not to be installed, before anybody is asked: they must belong together,
 // be who they should be, be valid now, and, where there is a bundle, lead to a root of it.
-func inspect(now time.Time, e expectation, pair pki.KeyPair, bundle []byte) error {
+func inspect(now time.Time, e expectation, pair pki.Leaf, bundle []byte) error {
 	cert := pair.Cert
 	if !e.subject.Equal(pki.SubjectOf(cert)) {
 		return fmt.Errorf("the certificate is for %q, and %q is what this host needs: it is another's", pki.SubjectOf(cert), e.subject)

@@ -25,7 +25,7 @@ func TestInspect(t *testing.T) {
 	for name, c := range map[string]struct {
 		request pki.CertificateSpec
 		want    expectation
-		ca      pki.KeyPair
+		ca      pki.CA
 		bundle  []byte
 		at      time.Time
 		says    []string

@@ -58,7 +58,7 @@ func (a *Agent) probe(ctx context.Context, objects []object) []result {
 }
 
 // serves says whether the API server of this host has loaded what lies on the disk.
-func (a *Agent) serves(ctx context.Context, o object, bundle []byte, pair pki.KeyPair) error {
+func (a *Agent) serves(ctx context.Context, o object, bundle []byte, pair pki.Leaf) error {
 	name := filepath.Join(a.cfg.Directory, hostfiles.ClientCA)
 	text, err := os.ReadFile(name) //nolint:gosec // our own file
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *Agent) serves(ctx context.Context, o object, bundle []byte, pair pki.Ke
 
 // onDisk reads an object's certificate and key, and the bundle of the CA that signed it. There is no bundle where that
 // lies nowhere on the host: pki/ca.crt is of the CA that signed for the API server, which may be another one.
-func (a *Agent) onDisk(o object) (pki.KeyPair, []byte, error) {
+func (a *Agent) onDisk(o object) (pki.Leaf, []byte, error) {
 	at := hostfiles.Files{Certificate: hostfiles.APIServerCert, Key: hostfiles.APIServerKey, CA: hostfiles.CA}
 	if o.cred != nil {
 		at = o.places()
@@ -89,12 +89,12 @@ func (a *Agent) onDisk(o object) (pki.KeyPair, []byte, error) {
 		}
 		var err error
 		if text[i], err = os.ReadFile(name); err != nil { //nolint:gosec // our own files
-			return pki.KeyPair{}, nil, fmt.Errorf("read what is installed: %w", err)
+			return pki.Leaf{}, nil, fmt.Errorf("read what is installed: %w", err)
 		}
 	}
-	pair, err := pki.ParseKeyPair(text[0], text[1])
+	pair, err := pki.ParseLeaf(text[0], text[1])
 	if err != nil {
-		return pki.KeyPair{}, nil, fmt.Errorf("%s: %w", at.Certificate, err)
+		return pki.Leaf{}, nil, fmt.Errorf("%s: %w", at.Certificate, err)
 	}
 	return pair, text[2], nil
 }

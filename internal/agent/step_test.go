@@ -44,7 +44,7 @@ func (w *env) installed() string {
 }
 
 // is checks what lies on the disk, what was seen in use, and what is told.
-func (w *env) is(installed pki.KeyPair, verified bool, told string) {
+func (w *env) is(installed pki.Leaf, verified bool, told string) {
 	w.t.Helper()
 	if got, want := w.installed(), pki.SerialOf(installed.Cert); got != want {
 		w.t.Fatalf("certificate %s is installed, not %s; the agent says %q\n%s", got, want, w.told(), w.logs)

@@ -138,7 +138,7 @@ func (f facts) of(o object) (read []*corev1.Secret, d data, err error) {
 
 // usable says why a certificate is not to be installed, as far as it can be told from the Secret alone.
 func (d data) usable(now time.Time, o object) error {
-	pair, err := pki.ParseKeyPair(d.tls[corev1.TLSCertKey], d.tls[corev1.TLSPrivateKeyKey])
+	pair, err := pki.ParseLeaf(d.tls[corev1.TLSCertKey], d.tls[corev1.TLSPrivateKeyKey])
 	if o.keyOnHost() && errors.Is(err, pki.ErrKeyMismatch) {
 		return errors.New("the certificate is for another key than this host's: the operator has not signed its request yet")
 	}

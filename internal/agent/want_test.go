@@ -35,7 +35,7 @@ type fixture struct {
 	now     time.Time
 	config  Config
 	objects []object
-	ca      pki.KeyPair
+	ca      pki.CA
 	facts   facts
 }
 

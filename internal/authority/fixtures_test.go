@@ -26,7 +26,7 @@ func spec(name string) pki.CertificateSpec {
 	return pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: 1000 * time.Hour}
 }
 
-func root(t testing.TB, name string) pki.KeyPair {
+func root(t testing.TB, name string) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(start, spec(name))
 	if err != nil {
@@ -35,7 +35,7 @@ func root(t testing.TB, name string) pki.KeyPair {
 	return ca
 }
 
-func below(t testing.TB, name string, parent pki.KeyPair) pki.KeyPair {
+func below(t testing.TB, name string, parent pki.CA) pki.CA {
 	t.Helper()
 	ca, err := pki.SignCA(start, spec(name), parent)
 	if err != nil {
@@ -44,7 +44,7 @@ func below(t testing.TB, name string, parent pki.KeyPair) pki.KeyPair {
 	return ca
 }
 
-func crossSigned(t testing.TB, ca, by pki.KeyPair) pki.KeyPair {
+func crossSigned(t testing.TB, ca, by pki.CA) pki.CA {
 	t.Helper()
 	cert, err := pki.CrossSign(start, ca.Cert, by)
 	if err != nil {
@@ -54,21 +54,21 @@ func crossSigned(t testing.TB, ca, by pki.KeyPair) pki.KeyPair {
 	return ca
 }
 
-func generation(number int32, ca pki.KeyPair) plan.Generation {
+func generation(number int32, ca pki.CA) plan.Generation {
 	return plan.Generation{Number: number, SpecHash: "a", SHA256: pki.FingerprintOf(ca.Cert)}
 }
 
 // newRecord is that of ClusterCA prod/k8s, not stored yet.
-func newRecord(ca pki.KeyPair) *authority.Record {
+func newRecord(ca pki.CA) *authority.Record {
 	return &authority.Record{
-		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "uid"},
+		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "uid", HomeUID: "home"},
 		Ledger:   plan.Begin(start, plan.Ledger{}, generation(1, ca)),
-		CAs:      map[int32]pki.KeyPair{1: ca},
+		CAs:      map[int32]pki.CA{1: ca},
 	}
 }
 
 // withNext is a record with one generation more.
-func withNext(r *authority.Record, ca pki.KeyPair) *authority.Record {
+func withNext(r *authority.Record, ca pki.CA) *authority.Record {
 	next := r.Next()
 	number := r.Ledger.NextNumber()
 	g := generation(number, ca)
@@ -84,7 +84,7 @@ func newStore(objects ...client.Object) (*authority.Store, client.WithWatch) {
 }
 
 // created is a record that is stored, and its store.
-func created(t testing.TB, ca pki.KeyPair) (*authority.Store, client.WithWatch, *authority.Record) {
+func created(t testing.TB, ca pki.CA) (*authority.Store, client.WithWatch, *authority.Record) {
 	t.Helper()
 	s, c := newStore()
 	r, err := s.Create(ctx, newRecord(ca))
@@ -103,7 +103,7 @@ func secret(t testing.TB, c client.Client) *corev1.Secret {
 	return &s
 }
 
-func reveal(t testing.TB, ca pki.KeyPair) []byte {
+func reveal(t testing.TB, ca pki.CA) []byte {
 	t.Helper()
 	text, err := ca.Key.Reveal()
 	if err != nil {

@@ -24,7 +24,7 @@ func check(was, next *Record) error {
 	if err := next.Ledger.Check(); err != nil {
 		return broken("%v", err)
 	}
-	if next.Namespace == "" || next.Name == "" || next.NamespaceUID == "" {
+	if next.Namespace == "" || next.Name == "" || next.NamespaceUID == "" || next.HomeUID == "" {
 		return broken("it does not say whose it is")
 	}
 	if was == nil {

@@ -52,15 +52,16 @@ func TestInvariants(t *testing.T) {
 	}{
 		"the ledger is none":          {entering, func(r *authority.Record) { r.Ledger.Generations[0].State = plan.Trusted }, "0 active generations"},
 		"it does not say whose it is": {entering, func(r *authority.Record) { r.NamespaceUID = "" }, "whose it is"},
+		"it does not say where it is": {entering, func(r *authority.Record) { r.HomeUID = "" }, "whose it is"},
 		"it is another CA's":          {entering, func(r *authority.Record) { r.Name = "etcd" }, "prod/k8s"},
 		"it is another namespace's":   {entering, func(r *authority.Record) { r.Namespace = "test" }, "prod/k8s"},
 		"a revision is left out":      {entering, func(r *authority.Record) { r.Ledger.Revision++ }, "does not follow"},
 		"the revision is the same":    {entering, func(r *authority.Record) { r.Ledger.Revision-- }, "does not follow"},
 		"the bundle's revision is":    {entering, func(r *authority.Record) { r.Ledger.BundleRevision-- }, "another bundle"},
 		"the new key is not there":    {entering, func(r *authority.Record) { delete(r.CAs, 2) }, "certificate of generation 2 is not there"},
-		"a certificate without its key": {entering, func(r *authority.Record) { r.CAs[2] = pki.KeyPair{Cert: r.CAs[2].Cert} },
+		"a certificate without its key": {entering, func(r *authority.Record) { r.CAs[2] = pki.CA{Cert: r.CAs[2].Cert} },
 			"key of generation 2 is not there"},
-		"another key":                           {entering, func(r *authority.Record) { r.CAs[2] = pki.KeyPair{Cert: r.CAs[2].Cert, Key: other.Key} }, "key of generation 2"},
+		"another key":                           {entering, func(r *authority.Record) { r.CAs[2] = pki.CA{Cert: r.CAs[2].Cert, Key: other.Key} }, "key of generation 2"},
 		"another certificate than the ledger's": {entering, func(r *authority.Record) { r.CAs[2] = other }, "another certificate of generation 2"},
 		"another certificate than before":       {entering, func(r *authority.Record) { r.CAs[1] = other }, "another certificate than before"},
 		"a certificate is gone":                 {entering, func(r *authority.Record) { delete(r.CAs, 1) }, "certificate of generation 1 is not there"},
@@ -105,7 +106,7 @@ func TestInvariantsOfANewCA(t *testing.T) {
 	for name, mod := range map[string]func(*authority.Record){
 		"whose it is":                 func(r *authority.Record) { r.Namespace = "" },
 		"certificate of generation 1": func(r *authority.Record) { r.CAs = nil },
-		"key of generation 1":         func(r *authority.Record) { r.CAs[1] = pki.KeyPair{Cert: r.CAs[1].Cert} },
+		"key of generation 1":         func(r *authority.Record) { r.CAs[1] = pki.CA{Cert: r.CAs[1].Cert} },
 		"no revision":                 func(r *authority.Record) { r.Ledger.Revision = 0 },
 	} {
 		s, _ := newStore()

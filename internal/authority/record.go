@@ -35,6 +35,9 @@ type Identity struct {
 	NamespaceUID types.UID `json:"namespaceUID"`
 	CRDUID       types.UID `json:"crdUID,omitempty"`
 	UID          types.UID `json:"uid"` // of the ClusterCA
+	// HomeUID is that of the authority namespace. A Secret that was copied into another one, beside this or after it, decides
+	// nothing there until somebody says so.
+	HomeUID types.UID `json:"authorityNamespaceUID"`
 }
 
 // Copy is a Secret in the user's namespace that holds a copy of the active key, because spec.secretName asks for it.
@@ -48,7 +51,7 @@ type Record struct {
 	Identity
 	Ledger plan.Ledger
 	// CAs are the generations' certificates and keys, by number. Where Err has an entry, the key is missing or damaged.
-	CAs map[int32]pki.KeyPair
+	CAs map[int32]pki.CA
 	Err map[int32]error
 	// Copies are the copies of the active key that were made. One that spec.secretName no longer names is emptied.
 	Copies []Copy
@@ -68,13 +71,13 @@ type Record struct {
 func (r *Record) Tombstone() bool { return len(r.Ledger.Generations) == 0 }
 
 // Active is the active CA with its key. The error says why there is none.
-func (r *Record) Active() (pki.KeyPair, error) {
+func (r *Record) Active() (pki.CA, error) {
 	g, ok := r.Ledger.Active()
 	if !ok {
-		return pki.KeyPair{}, errors.New("no key of this CA is left")
+		return pki.CA{}, errors.New("no key of this CA is left")
 	}
 	if err := r.Err[g.Number]; err != nil {
-		return pki.KeyPair{}, err
+		return pki.CA{}, err
 	}
 	return r.CAs[g.Number], nil
 }
@@ -112,7 +115,7 @@ func Decode(s *corev1.Secret) (*Record, error) {
 	}
 	r := &Record{
 		Identity: d.Identity, Ledger: d.Ledger, Deleted: d.Deleted, Copies: d.Copies,
-		CAs: map[int32]pki.KeyPair{}, Err: map[int32]error{},
+		CAs: map[int32]pki.CA{}, Err: map[int32]error{},
 		Created: s.CreationTimestamp.Time, Version: s.ResourceVersion, uid: s.UID, stored: s.Data,
 	}
 	_, r.WithoutKeys = s.Annotations[withoutKeysAnnotation]
@@ -130,14 +133,14 @@ func Decode(s *corev1.Secret) (*Record, error) {
 }
 
 // decodeCA reads one generation. With an error, its certificates are known as far as they could be read.
-func decodeCA(s *corev1.Secret, g plan.Generation) (pki.KeyPair, error) {
+func decodeCA(s *corev1.Secret, g plan.Generation) (pki.CA, error) {
 	chainKey, keyKey, rootKey, crossKey := keysOf(g.Number)
-	ca, err := pki.ParseKeyless(s.Data[chainKey])
+	ca, err := pki.ParseCACertificate(s.Data[chainKey])
 	if err != nil {
-		return pki.KeyPair{}, err
+		return pki.CA{}, err
 	}
 	if pki.FingerprintOf(ca.Cert) != g.SHA256 {
-		return pki.KeyPair{}, errors.New("its certificate is another one than the ledger's")
+		return pki.CA{}, errors.New("its certificate is another one than the ledger's")
 	}
 	if text := s.Data[rootKey]; len(text) > 0 {
 		roots, err := pki.ParseCertificates(text)
@@ -207,7 +210,7 @@ func (r *Record) encode() (map[string][]byte, error) {
 }
 
 // withinBounds refuses a generation that is larger than a store of eight of them can hold.
-func withinBounds(ca pki.KeyPair, data map[string][]byte) error {
+func withinBounds(ca pki.CA, data map[string][]byte) error {
 	size := 0
 	for _, v := range data {
 		size += len(v)

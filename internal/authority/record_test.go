@@ -19,7 +19,7 @@ import (
 )
 
 // same says whether two CAs are, with all that is above them.
-func same(a, b pki.KeyPair) bool {
+func same(a, b pki.CA) bool {
 	equal := func(a, b *x509.Certificate) bool { return a == nil && b == nil || a != nil && b != nil && a.Equal(b) }
 	return equal(a.Cert, b.Cert) && equal(a.Root, b.Root) && slices.EqualFunc(a.Chain, b.Chain, equal) &&
 		slices.EqualFunc(a.CrossSigned, b.CrossSigned, equal) && pki.SamePublicKey(a.Key.Public(), b.Key.Public())
@@ -29,7 +29,7 @@ func TestARecordIsStoredAsItIs(t *testing.T) {
 	old := root(t, "old")
 	unrooted := below(t, "k8s", old)
 	unrooted.Root = nil
-	for name, ca := range map[string]pki.KeyPair{
+	for name, ca := range map[string]pki.CA{
 		"a root":                      root(t, "k8s"),
 		"an intermediate":             below(t, "k8s", old),
 		"one with a chain and a root": below(t, "k8s", below(t, "middle", old)),
@@ -86,12 +86,12 @@ func TestRecordFormat(t *testing.T) {
 	if err := json.Unmarshal(s.Data["ledger.json"], &document); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"namespace": `"prod"`, "name": `"k8s"`, "namespaceUID": `"ns"`, "crdUID": `"crd"`, "uid": `"uid"`} {
+	for key, want := range map[string]string{"namespace": `"prod"`, "name": `"k8s"`, "namespaceUID": `"ns"`, "crdUID": `"crd"`, "uid": `"uid"`, "authorityNamespaceUID": `"home"`} {
 		if string(document[key]) != want {
 			t.Errorf("%s is %s", key, document[key])
 		}
 	}
-	if len(document) != 6 {
+	if len(document) != 7 {
 		t.Errorf("the document is %s", s.Data["ledger.json"])
 	}
 }
@@ -200,7 +200,7 @@ func TestBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		ca   pki.KeyPair
+		ca   pki.CA
 		want string
 	}{
 		"the longest chain":          {long, ""},
@@ -241,7 +241,7 @@ func TestWithoutKeys(t *testing.T) {
 	for _, v := range out.Data {
 		everything = append(everything, v)
 	}
-	for _, ca := range []pki.KeyPair{first, second} {
+	for _, ca := range []pki.CA{first, second} {
 		key := reveal(t, ca)
 		block, _ := pem.Decode(key)
 		for _, part := range everything {
@@ -257,7 +257,7 @@ func TestWithoutKeys(t *testing.T) {
 	if err != nil || !read.WithoutKeys || len(read.Err) > 0 {
 		t.Fatalf("%v, %+v", err, read)
 	}
-	for number, ca := range map[int32]pki.KeyPair{1: first, 2: second} {
+	for number, ca := range map[int32]pki.CA{1: first, 2: second} {
 		ca.Key = pki.PrivateKey{}
 		if got := read.CAs[number]; !got.Cert.Equal(ca.Cert) || len(got.Chain) != len(ca.Chain) || (got.Root == nil) != (ca.Root == nil) {
 			t.Errorf("generation %d is another", number)

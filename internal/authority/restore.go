@@ -13,9 +13,9 @@ import (
 
 // Rebound is a CA of a backup for a namespace that another one of that name held before, or one of another name. Which
 // ClusterCA it belongs to is left open: the operator binds it to the one of its name. Copies of the key are not its own any more.
-func (r *Record) Rebound(namespace string, uid types.UID) *Record {
+func (r *Record) Rebound(namespace string, uid, home types.UID) *Record {
 	next := r.Next()
-	next.Identity = Identity{Namespace: namespace, Name: r.Name, NamespaceUID: uid}
+	next.Identity = Identity{Namespace: namespace, Name: r.Name, NamespaceUID: uid, HomeUID: home}
 	next.Copies, next.Deleted = nil, time.Time{}
 	return next
 }

@@ -115,6 +115,12 @@ func (e *UnreadableError) Error() string { return e.err.Error() }
 // Unwrap is what is wrong with it.
 func (e *UnreadableError) Unwrap() error { return e.err }
 
+// IsUnreadable says whether a CA could not be read because of what is stored, and not because of the API server, or the way to it.
+func IsUnreadable(err error) bool {
+	_, damaged := errors.AsType[*UnreadableError](err)
+	return damaged
+}
+
 func unreadable(err error) error {
 	if err == nil {
 		return nil

@@ -135,7 +135,7 @@ func TestAnotherCAAfterATombstone(t *testing.T) {
 		next, ca := r.Next(), root(t, "k8s")
 		next.Ledger = plan.Begin(start, r.Ledger, generation(number, ca))
 		next.Ledger.Last = max(number, r.Ledger.Last)
-		next.CAs = map[int32]pki.KeyPair{number: ca}
+		next.CAs = map[int32]pki.CA{number: ca}
 		if _, err := s.Commit(ctx, r, next); (err == nil) != ok || !ok && !authority.IsInvariant(err) {
 			t.Errorf("generation %d after it: %v", number, err)
 		}

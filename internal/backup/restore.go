@@ -58,6 +58,7 @@ type restore struct {
 	store *authority.Store
 	seal  authority.Seal // the target's
 	uids  map[string]types.UID
+	home  types.UID // of the authority namespace
 	// removals go before writes: a CA that is to be replaced must not react to the return of another one.
 	removals, writes []func(context.Context) error
 	exists           []string
@@ -74,6 +75,9 @@ func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
 		if r.uids[namespace], err = r.uid(ctx, r.to(namespace)); err != nil {
 			return Result{}, err
 		}
+	}
+	if r.home, err = r.homeUID(ctx); err != nil {
+		return Result{}, err
 	}
 	if r.seal, err = r.store.Seal(ctx); err != nil {
 		return Result{}, err
@@ -125,10 +129,19 @@ func (r *restore) uid(ctx context.Context, name string) (types.UID, error) {
 	return ns.UID, nil
 }
 
+// homeUID is that of the authority namespace.
+func (r *restore) homeUID(ctx context.Context) (types.UID, error) {
+	var ns corev1.Namespace
+	if err := r.Client.Get(ctx, client.ObjectKey{Name: r.AuthorityNamespace}, &ns); err != nil {
+		return "", fmt.Errorf("read the authority namespace %q: %w", r.AuthorityNamespace, err)
+	}
+	return ns.UID, nil
+}
+
 // planCA decides about one CA.
 func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 	namespace := r.to(ca.Namespace)
-	next := ca.Rebound(namespace, r.uids[ca.Namespace])
+	next := ca.Rebound(namespace, r.uids[ca.Namespace], r.home)
 	there, err := r.store.Live(ctx, namespace, ca.Name)
 	name := "ClusterCA " + namespace + "/" + ca.Name
 	switch {
@@ -136,7 +149,7 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 		return err
 	case there == nil:
 		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next) })
-	case there.SameAs(ca) && there.NamespaceUID == next.NamespaceUID:
+	case there.SameAs(ca) && there.NamespaceUID == next.NamespaceUID && there.HomeUID == next.HomeUID:
 		r.result.Kept++
 	case slices.Contains(r.Replace, types.NamespacedName{Namespace: namespace, Name: ca.Name}):
 		r.removals = append(r.removals, func(ctx context.Context) (err error) {
@@ -145,7 +158,8 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 		})
 		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next.InPlaceOf(there)) })
 	case there.SameAs(ca):
-		r.exists = append(r.exists, name+" is kept for a namespace that held it before: `clusterpki authority release` gives it to this one")
+		r.exists = append(r.exists, name+" is kept for a namespace that held it before, or was copied here from another authority namespace: `clusterpki authority release` "+
+			"gives it to this one")
 	default:
 		r.exists = append(r.exists, fmt.Sprintf("%s has a key already, or has gone on since the backup: --replace %s/%s puts the backup in its place",
 			name, namespace, ca.Name))

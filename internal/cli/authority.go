@@ -118,8 +118,12 @@ func (a authorities) owners(ctx context.Context, r *authority.Record) (owners, e
 	if err != nil {
 		return owners{}, err
 	}
+	home, err := a.namespace(ctx, a.store.Namespace())
+	if err != nil {
+		return owners{}, err
+	}
 	object, err := a.object(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name})
-	return owners{namespace, object}, err
+	return owners{namespace, object, home}, err
 }
 
 // errNotNamed refuses an argument that does not say which CA.

@@ -19,7 +19,12 @@ import (
 
 const authorityReleaseLong = `Gives CAs to the namespaces that have their names now. A namespace that was made anew, perhaps by somebody
 else, does not inherit the keys of the one before, nor does one of another cluster in which a backup is
-restored: its ClusterCAs wait, with the reason AuthorityRetained, for this command.
+restored: its ClusterCAs wait, with the reason AuthorityRetained, for this command. So do all CAs whose Secrets
+were restored or copied into another authority namespace than the one that held them: -A releases these, and
+leaves those whose own namespace was made anew since.
+
+Make sure that no other operator serves these CAs: two with one key, each with a ledger of its own, undo what the
+other one does.
 
 Make sure that the namespace is in the right hands: whoever may create objects in it can then have certificates
 of these CAs.
@@ -34,7 +39,7 @@ func newAuthorityRelease() *cobra.Command {
 		Short: "Give retained CAs to the namespaces that have their names now",
 		Long:  authorityReleaseLong + exits(map[int]string{exitError: "it could not be done for one of them; the others are released"}),
 		Example: "  clusterpki authority release prod/k8s\n  clusterpki authority release -n prod --all    # every CA of a namespace\n" +
-			"  clusterpki authority release -A               # every CA, after a restoration in another cluster",
+			"  clusterpki authority release -A               # every CA, after the authority namespace was restored",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := whichCAs(args, all, everywhere); err != nil {
 				return fmt.Errorf("authority release: %w", err)
@@ -100,31 +105,56 @@ func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string,
 	}
 	var failed []error
 	for _, r := range records {
-		if err := a.release(ctx, w, r, len(args) > 0); err != nil {
+		if err := a.release(ctx, w, r, scopeOf(args, namespace)); err != nil {
 			failed = append(failed, fmt.Errorf("%s/%s: %w", r.Namespace, r.Name, err))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// release binds a CA to its namespace as that is now. Of all, those with nothing to release are no error.
-func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Record, named bool) error {
-	uid, err := a.namespace(ctx, r.Namespace)
+// scope is how many CAs are meant.
+type scope int
+
+const (
+	named scope = iota
+	ofNamespace
+	everything
+)
+
+func scopeOf(args []string, namespace string) scope {
+	switch {
+	case len(args) > 0:
+		return named
+	case namespace != "":
+		return ofNamespace
+	default:
+		return everything
+	}
+}
+
+// release binds a CA to its namespace as that is now. Of several, those with nothing to release are no error; and of all, only
+// those are released that came with a restored authority namespace: one whose namespace was made anew under the eyes of this one
+// is a matter of its own.
+func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Record, of scope) error {
+	now, err := a.owners(ctx, r)
 	if err != nil {
 		return err
 	}
-	next, err := released(r, uid)
-	if errors.Is(err, errBound) || err != nil && r.Tombstone() && !named {
+	next, err := released(r, now)
+	switch {
+	case errors.Is(err, errBound), err != nil && r.Tombstone() && of != named:
 		fmt.Fprintf(w, "%s/%s: %v\n", r.Namespace, r.Name, err)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case of == everything && r.HomeUID == now.home:
+		fmt.Fprintf(w, "%s/%s: left as it is: its namespace was made anew, and the authority namespace was not: release it by its name\n", r.Namespace, r.Name)
+		return nil
 	}
 	if _, err := a.store.Commit(ctx, r, next); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s/%s: released to namespace %s (UID %s)\n", r.Namespace, r.Name, r.Namespace, uid)
+	fmt.Fprintf(w, "%s/%s: released to namespace %s (UID %s)\n", r.Namespace, r.Name, r.Namespace, now.namespace)
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (a authorities) list(ctx context.Context) (authorityReport, error) {
 	}
 	for _, r := range records {
 		n := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
-		report.CAs = append(report.CAs, itemOf(r, owners{namespaces[r.Namespace], objects[n]}))
+		report.CAs = append(report.CAs, itemOf(r, owners{namespaces[r.Namespace], objects[n], namespaces[a.store.Namespace()]}))
 	}
 	for _, name := range slices.Sorted(maps.Keys(damaged)) {
 		report.CAs = append(report.CAs, authorityItem{

@@ -11,8 +11,8 @@ import (
 	"clusterpki.io/operator/internal/controller"
 )
 
-// owners are the UIDs of a CA's namespace and ClusterCA as they are now; "" is one that is not there.
-type owners struct{ namespace, object types.UID }
+// owners are the UIDs of a CA's namespace, its ClusterCA and the authority namespace as they are now; "" is one that is not there.
+type owners struct{ namespace, object, home types.UID }
 
 // The states of what the authority namespace holds.
 const (
@@ -30,6 +30,8 @@ func stateOf(r *authority.Record, now owners) (state, detail string) {
 	switch {
 	case r.Tombstone():
 		return authorityDestroyed, "its keys are destroyed; the numbers of its generations are not given again"
+	case now.home != r.HomeUID:
+		return authorityRetained, "it came from another authority namespace: no ClusterCA gets it until it is released"
 	case now.namespace != "" && now.namespace != r.NamespaceUID:
 		return authorityRetained, "its namespace was made anew: no ClusterCA there gets it until it is released"
 	case !r.Deleted.IsZero() && now.object == "":
@@ -48,19 +50,19 @@ func stateOf(r *authority.Record, now owners) (state, detail string) {
 // errBound says that there is nothing to release.
 var errBound = errors.New("it is bound to this namespace already")
 
-// released is a CA, bound to its namespace as that is now. It also forgets that its ClusterCA was deleted, which was in the
-// namespace of before.
-func released(r *authority.Record, namespace types.UID) (*authority.Record, error) {
+// released is a CA, bound to its namespace and to the authority namespace as they are now. It also forgets that its ClusterCA was
+// deleted, which was in the namespace of before, and which ClusterCA that was: the operator binds it to the one of its name.
+func released(r *authority.Record, now owners) (*authority.Record, error) {
 	switch {
 	case r.Tombstone():
 		return nil, errors.New("its keys were destroyed: there is nothing to release")
-	case namespace == "":
+	case now.namespace == "":
 		return nil, fmt.Errorf("namespace %q is not there: create it first", r.Namespace)
-	case r.NamespaceUID == namespace:
+	case r.NamespaceUID == now.namespace && r.HomeUID == now.home:
 		return nil, errBound
 	}
 	next := r.Next()
-	next.NamespaceUID, next.Deleted = namespace, time.Time{}
+	next.NamespaceUID, next.HomeUID, next.UID, next.Deleted = now.namespace, now.home, "", time.Time{}
 	return next, nil
 }
 

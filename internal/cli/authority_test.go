@@ -82,8 +82,8 @@ func (v *vault) keep(name string, change func(*authority.Record)) *authority.Rec
 	}
 	g := plan.Generation{Number: 1, SHA256: pki.FingerprintOf(pair.Cert), NotAfter: pair.Cert.NotAfter}
 	r := &authority.Record{
-		Identity: authority.Identity{Namespace: v.ns, Name: name, NamespaceUID: v.uid(), UID: "gone"},
-		Ledger:   plan.Begin(time.Now(), plan.Ledger{}, g), CAs: map[int32]pki.KeyPair{1: pair},
+		Identity: authority.Identity{Namespace: v.ns, Name: name, NamespaceUID: v.uid(), UID: "gone", HomeUID: v.uidOf(v.home)},
+		Ledger:   plan.Begin(time.Now(), plan.Ledger{}, g), CAs: map[int32]pki.CA{1: pair},
 	}
 	change(r)
 	if r, err = v.store.Create(v.t.Context(), r); err != nil {
@@ -92,10 +92,12 @@ func (v *vault) keep(name string, change func(*authority.Record)) *authority.Rec
 	return r
 }
 
-func (v *vault) uid() types.UID {
+func (v *vault) uid() types.UID { return v.uidOf(v.ns) }
+
+func (v *vault) uidOf(namespace string) types.UID {
 	v.t.Helper()
 	var ns corev1.Namespace
-	if err := v.api.Get(v.t.Context(), client.ObjectKey{Name: v.ns}, &ns); err != nil {
+	if err := v.api.Get(v.t.Context(), client.ObjectKey{Name: namespace}, &ns); err != nil {
 		v.t.Fatal(err)
 	}
 	return ns.UID
@@ -172,12 +174,20 @@ func TestAuthorityRelease(t *testing.T) {
 		v.keep(name, func(r *authority.Record) { r.NamespaceUID, r.Deleted = "another", time.Now() })
 	}
 	before := v.kept("a")
+	v.keep("copied", func(r *authority.Record) { r.HomeUID = "another" })
 	v.says(v.ns+"/a: released to namespace "+v.ns, "release", v.ns+"/a")
 	r := v.kept("a")
-	if r.NamespaceUID != v.uid() || !r.Deleted.IsZero() || r.UID != before.UID || r.Ledger.Revision != before.Ledger.Revision {
+	if r.NamespaceUID != v.uid() || !r.Deleted.IsZero() || r.UID != "" || r.Ledger.Revision != before.Ledger.Revision {
 		t.Errorf("released: %+v", r.Identity)
 	}
 	v.says("bound to this namespace already", "release", v.ns+"/a")
+	if got := v.states()["copied"]; got != authorityRetained {
+		t.Errorf("copied is %s", got)
+	}
+	v.says(v.ns+"/b: left as it is: its namespace was made anew", "release", "-A")
+	if r, b := v.kept("copied"), v.kept("b"); r.HomeUID != v.uidOf(v.home) || r.UID != "" || b.NamespaceUID != "another" {
+		t.Errorf("released with -A: %+v, and %+v", r.Identity, b.Identity)
+	}
 	v.says(v.ns+"/b: released", "release", "--all", "-n", v.ns)
 	if r := v.kept("b"); r.NamespaceUID != v.uid() {
 		t.Errorf("released with all: %+v", r.Identity)

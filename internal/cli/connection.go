@@ -111,7 +111,7 @@ func (o *connection) config() (*rest.Config, string, error) {
 // longer than the answer and cannot be interrupted.
 func kinds() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
-	for _, k := range []string{"ClusterCA", "APIServerCertificate", "NodeCredential"} {
+	for _, k := range v1alpha1.KindNames() {
 		m.Add(v1alpha1.GroupVersion.WithKind(k), meta.RESTScopeNamespace)
 	}
 	for _, k := range []string{"Secret", "ConfigMap", "Event"} {

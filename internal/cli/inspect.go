@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/utils/clock"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/inspect"
 	"clusterpki.io/operator/internal/status"
 )
@@ -36,13 +37,13 @@ const inspectExample = `  clusterpki inspect clusterca/k8s -n prod
 const kindSecret = "Secret"
 
 // kindsByName are the kinds that can be inspected, by the names that kubectl knows them by.
-var kindsByName = map[string]string{
-	"clusterca": status.KindClusterCA, "clustercas": status.KindClusterCA, "cca": status.KindClusterCA,
-	"apiservercertificate": status.KindAPIServerCertificate, "apiservercertificates": status.KindAPIServerCertificate,
-	"asc":            status.KindAPIServerCertificate,
-	"nodecredential": status.KindNodeCredential, "nodecredentials": status.KindNodeCredential, "nodecred": status.KindNodeCredential,
-	"secret": kindSecret, "secrets": kindSecret,
-}
+var kindsByName = func() map[string]string {
+	out := map[string]string{"secret": kindSecret, "secrets": kindSecret}
+	for _, k := range v1alpha1.Kinds() {
+		out[strings.ToLower(k.Name)], out[k.Plural], out[k.ShortName] = k.Name, k.Name, k.Name
+	}
+	return out
+}()
 
 type inspectFlags struct {
 	connection
@@ -177,7 +178,7 @@ func namesOf(o status.Objects, kind string) []string {
 
 // elsewhere names the object of another kind that has the name, else says what is there.
 func elsewhere(o status.Objects, name, otherwise string) string {
-	for _, kind := range []string{status.KindClusterCA, status.KindAPIServerCertificate, status.KindNodeCredential} {
+	for _, kind := range v1alpha1.KindNames() {
 		if slices.Contains(namesOf(o, kind), name) {
 			return fmt.Sprintf("; did you mean %s/%s?", strings.ToLower(kind), name)
 		}

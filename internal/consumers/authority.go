@@ -11,7 +11,7 @@ import (
 // Authority is a CA as its consumers see it: its ledger, and the certificates of its generations.
 type Authority struct {
 	Ledger plan.Ledger
-	CAs    map[int32]pki.KeyPair // by generation; keys do not matter here
+	CAs    map[int32]pki.CA // by generation; keys do not matter here
 }
 
 // Authorities are the CAs of a namespace, by name.
@@ -99,7 +99,7 @@ func (a Authorities) Withdrawn(name string) []*x509.Certificate {
 }
 
 // Signer is the generation of a CA that signed a leaf, the highest of several with one key; 0 where none did.
-func (a Authorities) Signer(name string, leaf pki.KeyPair) int32 {
+func (a Authorities) Signer(name string, leaf pki.Leaf) int32 {
 	var found int32
 	for _, g := range a[name].Ledger.Generations {
 		if ca := a[name].CAs[g.Number]; g.Number > found && ca.Cert != nil && leaf.Cert != nil && leaf.IssuedBy(ca) {

@@ -28,8 +28,8 @@ func TestBundles(t *testing.T) {
 		"mid":    under(active(mid), 1, "root", 1),
 		"low":    under(active(low), 1, "mid", 1),
 		"apart":  active(mid), // its root is known, and no CA here
-		"lost":   under(active(pki.KeyPair{Cert: mid.Cert}), 1, "gone", 1),
-		"half":   authorityOf(rotating, r1, pki.KeyPair{}),
+		"lost":   under(active(pki.CA{Cert: mid.Cert}), 1, "gone", 1),
+		"half":   authorityOf(rotating, r1, pki.CA{}),
 		"adopts": under(active(mid), 1, "gone", 1),
 		"a":      under(active(mid), 1, "b", 1), "b": under(active(mid), 1, "a", 1),
 		"done": authorityOf([]plan.State{plan.Withdrawn, plan.Active}, r1, r2),
@@ -79,20 +79,20 @@ func TestSigner(t *testing.T) {
 	mid := below("mid", parent)
 	all := consumers.Authorities{
 		"k8s": authorityOf([]plan.State{plan.Withdrawn, plan.Active, plan.Trusted}, old, renewed, root("k8s g3")),
-		"mid": active(mid), "empty": authorityOf([]plan.State{plan.Active}, pki.KeyPair{}),
+		"mid": active(mid), "empty": authorityOf([]plan.State{plan.Active}, pki.CA{}),
 	}
 	for name, tc := range map[string]struct {
 		ca   string
-		leaf pki.KeyPair
+		leaf pki.Leaf
 		want int32
 	}{
 		"by the old one":        {"k8s", leaf(old), 2},
 		"by the renewed one":    {"k8s", leaf(renewed), 2},
 		"by another":            {"k8s", leaf(root("k8s")), 0},
 		"by an intermediate":    {"mid", leaf(mid), 1},
-		"without its chain":     {"mid", pki.KeyPair{Cert: leaf(mid).Cert}, 0},
+		"without its chain":     {"mid", pki.Leaf{Cert: leaf(mid).Cert}, 0},
 		"by the parent":         {"mid", leaf(parent), 0},
-		"none":                  {"k8s", pki.KeyPair{}, 0},
+		"none":                  {"k8s", pki.Leaf{}, 0},
 		"the CA is not known":   {"none", leaf(old), 0},
 		"its certificate isn't": {"empty", leaf(old), 0},
 	} {

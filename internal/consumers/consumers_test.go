@@ -15,7 +15,7 @@ import (
 
 // rotating is CA k8s, of which generation 2 signs and generation 1 is still trusted, and CA etcd, which rests.
 type rotating struct {
-	old, new, etcd pki.KeyPair
+	old, new, etcd pki.CA
 	all            consumers.Authorities
 }
 
@@ -148,7 +148,7 @@ func TestAKubeconfig(t *testing.T) {
 	if c := ask(t, in, "etcd")["NodeCredential/n"]; !c.HasLeaf || c.Leaf != 1 || !c.Trusts {
 		t.Errorf("of its own CA: %+v", c)
 	}
-	in.Products[1].Leaf = pki.KeyPair{}
+	in.Products[1].Leaf = pki.Leaf{}
 	if c := ask(t, in, "etcd")["NodeCredential/n"]; c.Leaf != 0 || c.Issued != 0 || c.Reason != v1alpha1.PendingNotIssued {
 		t.Errorf("where one of its two certificates is missing: %+v", c)
 	}

@@ -18,6 +18,9 @@ const (
 	BundleKey       = "ca.crt"
 	ClientBundleKey = "client-ca.crt"
 	HeaderBundleKey = "requestheader-ca.crt"
+	// KubeconfigKey is the form of a kubeconfig with everything embedded, FilesKubeconfigKey the one that names files.
+	KubeconfigKey      = "value"
+	FilesKubeconfigKey = "kubeconfig.files"
 )
 
 // Product is a Secret that the operator made, as its bytes say.
@@ -31,7 +34,7 @@ type Product struct {
 	// contents is ContentsDigest of it.
 	contents string
 	// Leaf is its certificate with its chain; nothing where there is none.
-	Leaf pki.KeyPair
+	Leaf pki.Leaf
 	// Bundles are its trust anchors, by key.
 	Bundles map[string][]*x509.Certificate
 }
@@ -55,7 +58,7 @@ func (r *Reader) Read(s *corev1.Secret, seal Sealer) Product {
 	p.Claim, p.Claimed = ParseClaim(seal, s.Annotations, "Secret", s.Namespace, s.Name)
 	p.contents = ContentsDigest(s.Data)
 	if certs := r.certificates(s.Data[corev1.TLSCertKey]); len(certs) > 0 {
-		p.Leaf = pki.KeyPair{Cert: certs[0], Chain: certs[1:]}
+		p.Leaf = pki.Leaf{Cert: certs[0], Chain: certs[1:]}
 	}
 	for _, key := range []string{BundleKey, ClientBundleKey, HeaderBundleKey} {
 		if certs := r.certificates(s.Data[key]); len(certs) > 0 {

@@ -40,21 +40,21 @@ func spec(name string) pki.CertificateSpec {
 	return pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: 1000 * time.Hour}
 }
 
-func root(name string) pki.KeyPair { return must(pki.SelfSign(now, spec(name))) }
+func root(name string) pki.CA { return must(pki.SelfSign(now, spec(name))) }
 
-func below(name string, parent pki.KeyPair) pki.KeyPair {
+func below(name string, parent pki.CA) pki.CA {
 	return must(pki.SignCA(now, spec(name), parent))
 }
 
 // leaf is a certificate that a CA signed.
-func leaf(ca pki.KeyPair) pki.KeyPair {
+func leaf(ca pki.CA) pki.Leaf {
 	s := spec("leaf")
 	s.Usages = []pki.Usage{pki.ClientAuth}
 	s.Validity = 100 * time.Hour
 	return must(pki.Issue(now, s, ca))
 }
 
-func must(p pki.KeyPair, err error) pki.KeyPair {
+func must[T any](p T, err error) T {
 	if err != nil {
 		panic(err)
 	}
@@ -62,8 +62,8 @@ func must(p pki.KeyPair, err error) pki.KeyPair {
 }
 
 // authorityOf has generations 1, 2, ... of some CAs, each in a state.
-func authorityOf(states []plan.State, cas ...pki.KeyPair) consumers.Authority {
-	a := consumers.Authority{Ledger: plan.Ledger{Revision: 5, BundleRevision: 5, Last: int32(len(cas))}, CAs: map[int32]pki.KeyPair{}}
+func authorityOf(states []plan.State, cas ...pki.CA) consumers.Authority {
+	a := consumers.Authority{Ledger: plan.Ledger{Revision: 5, BundleRevision: 5, Last: int32(len(cas))}, CAs: map[int32]pki.CA{}}
 	for i, ca := range cas {
 		a.Ledger.Generations = append(a.Ledger.Generations, plan.Generation{Number: int32(i + 1), State: states[i]})
 		a.CAs[int32(i+1)] = ca
@@ -71,17 +71,17 @@ func authorityOf(states []plan.State, cas ...pki.KeyPair) consumers.Authority {
 	return a
 }
 
-func active(ca pki.KeyPair) consumers.Authority { return authorityOf([]plan.State{plan.Active}, ca) }
+func active(ca pki.CA) consumers.Authority { return authorityOf([]plan.State{plan.Active}, ca) }
 
 // product is a Secret that was made for the object of a UID an hour ago.
-func product(name string, owner types.UID, certificate pki.KeyPair, bundles map[string][]*x509.Certificate) consumers.Product {
+func product(name string, owner types.UID, certificate pki.Leaf, bundles map[string][]*x509.Certificate) consumers.Product {
 	return consumers.Product{
 		Name: name, Created: now.Add(-2 * time.Hour), Claimed: true, Claim: consumers.Claim{UID: owner, Changed: now.Add(-time.Hour)},
 		Leaf: certificate, Bundles: bundles,
 	}
 }
 
-func anchors(cas ...pki.KeyPair) (out []*x509.Certificate) {
+func anchors(cas ...pki.CA) (out []*x509.Certificate) {
 	for _, ca := range cas {
 		out = append(out, ca.Cert)
 	}

@@ -73,8 +73,8 @@ func TestOrphans(t *testing.T) {
 // TestACopyOfTheKey must be the active pair, as its delivery says.
 func TestACopyOfTheKey(t *testing.T) {
 	r := newRotating()
-	pair := func(ca pki.KeyPair) consumers.Product {
-		return product("pair", "k8s", pki.KeyPair{Cert: ca.Cert}, nil)
+	pair := func(ca pki.CA) consumers.Product {
+		return product("pair", "k8s", pki.Leaf{Cert: ca.Cert}, nil)
 	}
 	for name, tc := range map[string]struct {
 		delivery v1alpha1.DeliverySpec
@@ -89,7 +89,7 @@ func TestACopyOfTheKey(t *testing.T) {
 		"not there":      {mounted, nil, 0, 0, v1alpha1.PendingNotIssued},
 		"stated":         {manual(pki.SerialOf(r.new.Cert)), []consumers.Product{pair(r.new)}, 2, 2, ""},
 		"not stated":     {manual(pki.SerialOf(r.old.Cert)), []consumers.Product{pair(r.new)}, 0, 2, v1alpha1.PendingNotAcknowledged},
-		"emptied":        {mounted, []consumers.Product{product("pair", "k8s", pki.KeyPair{}, nil)}, 0, 0, v1alpha1.PendingNotIssued},
+		"emptied":        {mounted, []consumers.Product{product("pair", "k8s", pki.Leaf{}, nil)}, 0, 0, v1alpha1.PendingNotIssued},
 	} {
 		ca := clusterCA("k8s", "")
 		ca.Spec.SecretName, ca.Spec.Delivery = "pair", tc.delivery

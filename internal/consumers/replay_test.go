@@ -14,7 +14,7 @@ import (
 
 // TestReplayedClaim puts claims beside contents that they were not made with: since when these stand there is then not known.
 func TestReplayedClaim(t *testing.T) {
-	bundle := func(ca pki.KeyPair) map[string][]byte {
+	bundle := func(ca pki.CA) map[string][]byte {
 		return map[string][]byte{consumers.BundleKey: pki.EncodeCertificates(ca.Cert)}
 	}
 	was, is := bundle(root("was")), bundle(root("is"))

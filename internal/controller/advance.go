@@ -54,12 +54,6 @@ func (r *clusterCAs) advance(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		out.heldReason = v1alpha1.ReasonRestoreIncomplete
 		return out, nil
 	}
-	if t == plan.NewKey && record.Ledger.Full(want) {
-		out.held = fmt.Sprintf("a rotation is due, and this CA has %d keys, the most that it can have: it waits until one of them is deleted",
-			plan.MaxGenerations)
-		out.heldReason = string(record.Ledger.Phase())
-		return out, nil
-	}
 	if t == plan.Nothing {
 		return out, nil
 	}
@@ -70,6 +64,7 @@ func (r *clusterCAs) advance(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	if seen, err = r.observe(ctx, r.live, record, w.Want); err != nil {
 		return out, err
 	}
+	seen.Latest = r.clock.Latest() // since then at the latest, all of it is as it was read
 	out.gate = record.Ledger.GateOf(now, seen.Observation)
 	want = wanting(ca, w.Want, seen)
 	next, again := record.Ledger.Step(now, want, seen.Observation)
@@ -91,7 +86,7 @@ func (r *clusterCAs) commit(
 		if err != nil {
 			return s, err
 		}
-		ledger, t = was.Ledger.Enter(r.clock.Now(), g, w.Want)
+		ledger, t = was.Ledger.Enter(r.clock.Latest(), g, w.Want)
 		next.CAs[g.Number] = pair
 	}
 	next.Ledger = ledger

@@ -13,8 +13,10 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // Keys of generated Secrets beside those of kubernetes.io/tls.
@@ -43,32 +45,55 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 		return skipped(err)
 	}
 	r.watch(&c)
-	l := leaf{
-		owner: &c, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
-		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
+	view, err := r.reconcile(ctx, &c)
+	return r.finish(ctx, &c, view, err)
+}
+
+// serverView is how an APIServerCertificate stands at the end of a reconciliation, as far as that is known.
+type serverView struct {
+	asked leaf.Request
+	agent heard
+	leaf  leaf.State
+	// clients is the CA that keeps a bundle of clients' CAs from being rendered, or ready.
+	clients leaf.Issuer
+	// hasClientBundle says whether the Secret holds client-ca.crt.
+	hasClientBundle bool
+	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
+	keysAwaited bool
+	// keysPending says that the service account keys are being made.
+	keysPending bool
+}
+
+// reconcile makes the Secrets of an API server. An error of the Lease keeps nothing from being issued.
+func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APIServerCertificate) (serverView, error) {
+	v := serverView{asked: leaf.Request{Owner: c, Secret: c.TLSSecretName(), CA: c.Spec.CARef.Name}}
+	v.asked.Desired, v.asked.Invalid = desiredAPIServer(c)
+	if v.asked.Invalid == nil {
+		v.asked.Invalid = endpointCovered(c)
 	}
-	l.desired, l.invalid = desiredAPIServer(&c)
-	if l.invalid == nil {
-		l.invalid = endpointCovered(&c)
+	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	if err != nil {
+		return v, err
 	}
-	var st leafState
-	var clients issuer
-	var leaseErr error
-	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
-	if err == nil {
-		l.keeper, err = r.keeper(ctx, c.Namespace)
+	v.hasClientBundle = seen != nil && len(seen.Data[clientBundleKey]) > 0
+	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
+		return v, err
 	}
-	if err == nil {
-		clients, err = r.bundles(ctx, &c, &l, seen)
+	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
+		return v, err
 	}
-	if err == nil {
-		leaseErr = r.attendLease(ctx, &l)
-		st, err = r.reconcileLeaf(ctx, l, seen)
+	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, seen).Revisions())
+	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
+	if err != nil {
+		return v, err
 	}
+	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
+	v.agent, v.asked.Said = agent, agent.said
+	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
-		again := st.observed != nil && !st.issued
-		saErr := r.reconcileServiceAccountKeys(ctx, l, *c.Spec.ServiceAccountKeys, again)
-		st.keysAwaited, st.keysPending = awaitsRestore(saErr), isPending(saErr)
+		again := v.leaf.Observed != nil && !v.leaf.Issued
+		saErr := r.reconcileServiceAccountKeys(ctx, v.asked, *c.Spec.ServiceAccountKeys, again)
+		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
 		if err == nil {
 			err = saErr
 		}
@@ -76,55 +101,60 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	if err == nil {
 		err = leaseErr
 	}
-	return r.finish(ctx, &c, l, st, clients, err)
+	return v, err
 }
 
-// bundles renders what the API server verifies its clients with. What is returned is the CA that keeps one of them
-// from being rendered, or ready.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, l *leaf, seen *corev1.Secret) (issuer, error) {
-	held := l.claimOf(seen).Revisions()
+// clientBundles are what an API server verifies its clients with.
+type clientBundles struct {
+	rendered map[string]leaf.Rendered // by key of the Secret
+	absent   []string                 // keys that it must not hold
+	wanting  leaf.Issuer              // the CA that keeps one of them from being rendered, or ready
+}
+
+// bundles renders what the API server verifies its clients with.
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, held map[string]int64) (clientBundles, error) {
 	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held)
 	if err != nil {
-		return issuer{}, err
+		return clientBundles{}, err
 	}
-	l.bundles = map[string]rendered{clientBundleKey: clients.rendered()}
+	out := clientBundles{rendered: map[string]leaf.Rendered{clientBundleKey: clients.Rendered()}, wanting: clients}
 	if c.Spec.RequestHeaderCARef == nil {
-		l.absent = []string{headerBundleKey}
-		return clients, nil
+		out.absent = []string{headerBundleKey}
+		return out, nil
 	}
 	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held)
 	if err != nil {
-		return issuer{}, err
+		return clientBundles{}, err
 	}
-	l.bundles[headerBundleKey] = proxy.rendered()
-	if clients.bundle != nil && proxy.bundle == nil {
-		return proxy, nil
+	out.rendered[headerBundleKey] = proxy.Rendered()
+	if clients.Bundle != nil && proxy.Bundle == nil {
+		out.wanting = proxy
 	}
-	return clients, nil
+	return out, nil
 }
 
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held map[string]int64) (issuer, error) {
-	out := issuer{revisions: map[string]int64{}}
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held map[string]int64) (leaf.Issuer, error) {
+	out := leaf.Issuer{Revisions: map[string]int64{}}
 	for _, name := range names {
-		iss, err := r.issuer(ctx, namespace, name, held)
+		iss, err := r.leaves.Read(ctx, namespace, name, held)
 		if err != nil {
-			return issuer{}, err
+			return leaf.Issuer{}, err
 		}
-		if iss.bundle == nil {
+		if iss.Bundle == nil {
 			return iss, nil
 		}
-		for ca, revision := range iss.revisions {
-			if was, ok := out.revisions[ca]; !ok || revision < was {
-				out.revisions[ca] = revision
+		for ca, revision := range iss.Revisions {
+			if was, ok := out.Revisions[ca]; !ok || revision < was {
+				out.Revisions[ca] = revision
 			}
 		}
-		out.roots = append(out.roots, iss.roots...)
+		out.Roots = append(out.Roots, iss.Roots...)
 	}
 	var err error
-	if out.bundle, err = pki.Bundle(out.roots); err != nil {
-		return issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+	if out.Bundle, err = pki.Bundle(out.Roots); err != nil {
+		return leaf.Issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
 	return out, nil
 }
@@ -136,10 +166,10 @@ var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
 // reconcileServiceAccountKeys makes the key pair once, and never writes it again: every token there is would stop working.
 // The Secret bears no owner reference, and stays when the object goes. One that somebody else made is used, as it is, only where
 // the spec says so: whoever may create Secrets could plant one.
-func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
+func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf.Request, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
 	name, existing := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
-	namespace := l.owner.GetNamespace()
-	seen, err := r.liveSecret(ctx, namespace, name)
+	namespace := l.Owner.GetNamespace()
+	seen, err := r.secrets.Live(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
@@ -148,12 +178,12 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
 			"Secret %q, which is to hold the service account keys that exist, is not there: create it with the keys sa.key and sa.pub", name)
 	case seen == nil:
-		if err := awaitKeys(l.owner, name); err != nil {
+		if err := awaitKeys(l.Owner, name); err != nil {
 			return err
 		}
 		return r.makeServiceAccountKeys(ctx, l, name, again)
 	case !existing:
-		if _, ours := l.keeper.ClaimOf(seen); !ours {
+		if _, ours := l.Keeper.ClaimOf(seen); !ours {
 			return stalled(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if its "+
 				"service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
@@ -173,8 +203,8 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 	return nil
 }
 
-func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf, name string, again bool) error {
-	key, err := r.keysFor(l.owner, forServiceAccounts)(serviceAccountKey)
+func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf.Request, name string, again bool) error {
+	key, err := r.keys.of(l.Owner, forServiceAccounts)(serviceAccountKey)
 	if err != nil {
 		return err
 	}
@@ -187,17 +217,17 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 		return err
 	}
 	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
+		ObjectMeta: metav1.ObjectMeta{Namespace: l.Owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
 		Data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
 	}
-	if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), s, owned.Marks{}); err != nil {
+	if err := owned.Create(ctx, l.Keeper, leaf.OwnerOf(l.Owner), s, owned.Marks{}); err != nil {
 		return err
 	}
 	kind := corev1.EventTypeNormal
 	if again { // there may have been others
 		kind = corev1.EventTypeWarning
 	}
-	r.events.Eventf(l.owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
+	r.events.Eventf(l.Owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
 		"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
 	return nil
 }
@@ -215,34 +245,33 @@ func awaitKeys(o client.Object, secret string) error {
 
 // awaitsRestore says whether an error is that something which was made for a restored object is not there.
 func awaitsRestore(err error) bool {
-	st, ok := errors.AsType[*stall](err)
-	return ok && st.reason == v1alpha1.ReasonRestoreIncomplete
+	st, ok := stall.Of(err)
+	return ok && st.Reason == v1alpha1.ReasonRestoreIncomplete
 }
 
 // finish writes the status and says when to look again.
-func (r *apiServerCertificates) finish(
-	ctx context.Context, c *v1alpha1.APIServerCertificate, l leaf, st leafState, clients issuer, err error,
-) (ctrl.Result, error) {
+func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServerCertificate, v serverView, err error) (ctrl.Result, error) {
+	l, st, clients := v.asked, v.leaf, v.clients
 	rep := r.leafReport(l, st, err)
-	if clients.bundle == nil && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
+	if clients.Bundle == nil && st.Issuer.Reason == v1alpha1.ReasonIssuerAvailable {
 		rep.issuer = &clients
-		if rep.unusable == nil && !st.hasClientBundle {
+		if rep.unusable == nil && !v.hasClientBundle {
 			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
 		}
 	}
-	if name := c.ServiceAccountSecretName(); name != "" && !st.keysAwaited {
-		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.secret, name)
+	if name := c.ServiceAccountSecretName(); name != "" && !v.keysAwaited {
+		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, name)
 	}
-	if st.keysPending && rep.unusable == nil {
+	if v.keysPending && rep.unusable == nil {
 		rep.unusable = errors.New("the service account keys are not there yet")
 	}
-	rep.warnings = append(rep.warnings, r.serving(c, st, clients.roots)...)
-	said, ackErr := r.acknowledged(ctx, l, c.Spec.HostName, l.secret)
+	rep.warnings = append(rep.warnings, r.serving(c, st, clients.Roots)...)
+	said, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, c.Spec.HostName, l.Secret)
 	rep.warnings = append(rep.warnings, said...)
 	if rep.err == nil {
 		rep.err = ackErr
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	return r.conclude(ctx, before, c, rep, st.outcome(l, r.clock.Now()))
+	return r.conclude(ctx, before, c, rep, leafOutcome(l, st, v.agent, r.clock.Now()))
 }

@@ -8,16 +8,17 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/keypool"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // base is what every reconciler here needs.
@@ -26,12 +27,16 @@ type base struct {
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
 	counts *metrics.Counts // of what happens
-	clock  clock.PassiveClock
+	clock  apitime.Timekeeper
 	poll   time.Duration    // how often an open gate is looked at
 	store  *authority.Store // what decides: ledgers and keys
 	home   *home            // the authority namespace
-	wrote  *writes          // what the cache does not have yet
-	keys   *keypool.Pool    // where RSA keys are made
+	wrote  *owned.Writes    // what the cache does not have yet
+	// secrets reads what the operator made.
+	secrets owned.Secrets
+	leaves  *leaf.Maker
+	keys    keys
+	told    *told // to objects that another installation serves
 	// progress tells whether reconciliations come to an end.
 	progress *progress
 }
@@ -66,6 +71,8 @@ func (b *base) keeper(ctx context.Context, namespace string) (*owned.Keeper, err
 	return &owned.Keeper{Client: b.client, Seal: seal, Holds: b.holds}, nil
 }
 
+func isStall(err error) bool { return stall.Is(err) }
+
 const (
 	// raceDelay is how soon to read again after losing a race for a write.
 	raceDelay = time.Second
@@ -81,8 +88,7 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	if lostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
-	var st *stall
-	isStalled := errors.As(err, &st)
+	isStalled := isStall(err)
 	if err != nil && !isStalled {
 		return ctrl.Result{}, err
 	}
@@ -106,33 +112,29 @@ func sooner(a, b time.Time) time.Time {
 
 // lostRace says whether somebody else wrote first: what was decided is void, and no news for a status.
 func lostRace(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, errBehind)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, owned.ErrBehind)
 }
 
 // get reads the object to reconcile; found is false when it is gone or going, or with an error.
 func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (found bool, err error) {
 	err = b.client.Get(ctx, req.NamespacedName, o)
 	if apierrors.IsNotFound(err) {
-		b.wrote.forget(o.Kind(), req.NamespacedName)
-		b.forgetKeys(o.Kind(), req.NamespacedName)
+		b.wrote.Forget(o.Kind(), req.NamespacedName)
+		b.keys.forget(o.Kind(), req.NamespacedName)
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", req, err)
 	}
-	if b.wrote.newer(o.Kind(), o) {
-		return false, errBehind
+	if b.wrote.Newer(o.Kind(), o) {
+		return false, owned.ErrBehind
 	}
 	return o.GetDeletionTimestamp().IsZero(), nil
 }
 
-// errBehind says that the cache has an object, or a Secret of its, as it was before this operator wrote it: nothing is to be
-// done, because the event of that is on its way, and brings another visit.
-var errBehind = errors.New("the cache is behind")
-
 // skipped is the end of a visit to an object that get has not found.
 func skipped(err error) (ctrl.Result, error) {
-	if errors.Is(err, errBehind) {
+	if errors.Is(err, owned.ErrBehind) {
 		err = nil
 	}
 	return ctrl.Result{}, err

@@ -19,7 +19,8 @@ func (b *base) holds(ctx context.Context, product client.Object, kind string, ui
 	if kind == "ConfigMap" {
 		return b.publishes(ctx, product, uid)
 	}
-	for _, list := range []client.ObjectList{&v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}, &v1alpha1.ClusterCAList{}} {
+	for _, k := range v1alpha1.Kinds() {
+		list := k.NewList()
 		err := b.client.List(ctx, list, client.InNamespace(product.GetNamespace()), client.MatchingFields{secretIndex: product.GetName()})
 		if err != nil {
 			return "", false, fmt.Errorf("look up who names %s %q: %w", kind, product.GetName(), err)

@@ -101,7 +101,7 @@ func keyMissing(record *authority.Record, err error) error {
 func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view caView, err error) (ctrl.Result, error) {
 	now := r.clock.Now()
 	before := ca.DeepCopy()
-	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published")}
+	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published"), elsewhere: r.ours(ca) != nil}
 	out := outcome{reason: plan.SecretMissing}
 	if view.record != nil && !view.record.Tombstone() {
 		r.reportCA(ca, view, now, &rep, &out)
@@ -119,9 +119,7 @@ func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view ca
 		rep.reason, rep.waiting = view.step.heldReason, view.step.held
 		out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 	}
-	if view.created {
-		out.issued = "a key and certificate for this CA into the authority namespace"
-	}
+	out.issued = view.created
 	return r.conclude(ctx, before, ca, rep, out)
 }
 
@@ -152,7 +150,7 @@ func (r *clusterCAs) reportCA(ca *v1alpha1.ClusterCA, view caView, now time.Time
 	}
 	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, ca.TrustConfigMapName())
 	rep.warnings = append(rep.warnings, rotationPending(ca, view, now)...)
-	ca.Status.Certificate = certificateStatus("", pair, view.renewal, active.Number)
+	ca.Status.Certificate = certificateStatus("", pair.Cert, view.renewal, active.Number)
 }
 
 // rotationPending says, as a condition, that a CA should be rotated and only a person can do that.

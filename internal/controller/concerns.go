@@ -17,10 +17,14 @@ import (
 // The rotation of a CA writes its ledger many times, once for each wave, and thousands of leaves may depend on it.
 // Here is which of these writes concern which leaves. In doubt, all do.
 
-// another passes a ClusterCA that comes, goes, or is another of the same name. What follows for its leaves from its
+// another passes a ClusterCA that comes, goes, is another of the same name, or is served by another installation. What follows for its leaves from its
 // spec is told by its ledger.
 var another = builder.WithPredicates(predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*v1alpha1.ClusterCA)
+		now, too := e.ObjectNew.(*v1alpha1.ClusterCA)
+		return !ok || !too || was.UID != now.UID || was.Status.Authority != now.Status.Authority
+	},
 })
 
 // ofAuthority lets handlers see the Secrets of the authority namespace as changes of the ClusterCAs that they are of.

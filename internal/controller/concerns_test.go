@@ -59,7 +59,7 @@ type ledgerOf struct {
 func storedLedger(t *testing.T, change func(*ledgerOf)) *corev1.Secret {
 	t.Helper()
 	d := ledgerOf{
-		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "n", UID: "x"},
+		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "n", UID: "x", HomeUID: "h"},
 		Ledger: plan.Ledger{Revision: 7, BundleRevision: 3, Last: 2, Wave: 2, Generations: []plan.Generation{
 			{Number: 1, State: plan.Retiring, SHA256: "01"}, {Number: 2, State: plan.Active, SHA256: "02"},
 		}},

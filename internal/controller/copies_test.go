@@ -30,7 +30,7 @@ func TestCopyOfTheKey(t *testing.T) {
 				return errors.New("it is not there")
 			}
 			s = *w.secret(secret)
-			pair, err := pki.ParseKeyPair(s.Data["tls.crt"], s.Data["tls.key"])
+			pair, err := pki.ParseLeaf(s.Data["tls.crt"], s.Data["tls.key"])
 			if err != nil || !pair.Cert.Equal(w.root("k8s")) {
 				return errors.New("it holds another one, or none")
 			}

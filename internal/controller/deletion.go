@@ -68,8 +68,11 @@ func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 
 // Reconcile marks the CA of a ClusterCA that was deleted, and destroys the keys of one that was marked long enough ago.
 func (r *deletions) Reconcile(ctx context.Context, d deletion) (ctrl.Result, error) {
+	if err := r.home.ensure(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	record, err := r.store.Live(ctx, d.Namespace, d.Name)
-	if err != nil || record == nil || record.Tombstone() {
+	if err != nil || record == nil || record.Tombstone() || !r.keeps(record) {
 		return ctrl.Result{}, err
 	}
 	if d.UID != "" {
@@ -94,7 +97,7 @@ func (r *deletions) mark(ctx context.Context, record *authority.Record, d deleti
 		return err
 	}
 	next := record.Next()
-	next.Deleted = r.clock.Now().UTC().Truncate(time.Second)
+	next.Deleted = r.clock.Latest().UTC().Truncate(time.Second).Add(time.Second) // rounded up
 	if _, err := r.store.Commit(ctx, record, next); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"fmt"
 	"path"
 	"time"
 
@@ -9,25 +8,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // This file alone translates specs into the values that the pure packages decide upon.
 
-// stall is an error that only an edit by a person can cure.
-type stall struct {
-	reason  string
-	message string
-}
-
-func (s *stall) Error() string { return s.message }
-
-func stalled(reason, format string, args ...any) error {
-	return &stall{reason: reason, message: fmt.Sprintf(format, args...)}
-}
+// stalled is an error that only an edit by a person can cure.
+func stalled(reason, format string, args ...any) error { return stall.Because(reason, format, args...) }
 
 func keySpec(s v1alpha1.PrivateKeySpec) pki.KeySpec {
 	return pki.KeySpec{Algorithm: pki.Algorithm(s.Algorithm), Size: int(s.Size)}
@@ -176,34 +168,27 @@ func validSpec(r pki.CertificateSpec) error {
 	return nil
 }
 
-// Keys of a kubeconfig Secret beside those of kubernetes.io/tls: the form with everything embedded, and the form that names
-// files.
-const (
-	valueKey = "value"
-	filesKey = "kubeconfig.files"
-)
-
-// kubeconfigData is what a kubeconfig Secret holds of a pair, and what it must not hold: where the key is on the host
+// kubeconfigData is what a kubeconfig Secret holds of a leaf, and what it must not hold: where the key is on the host
 // there is none here, and no kubeconfig that holds it.
-func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, pair pki.KeyPair) (data map[string][]byte, absent []string, err error) {
-	data = map[string][]byte{corev1.TLSCertKey: pair.CertPEM()}
-	if data[filesKey], err = filesKubeconfig(c, endpoint); err != nil {
+func kubeconfigData(c *v1alpha1.NodeCredential, endpoint string, ca []byte, leaf pki.Leaf) (data map[string][]byte, absent []string, err error) {
+	data = map[string][]byte{corev1.TLSCertKey: leaf.CertPEM()}
+	if data[consumers.FilesKubeconfigKey], err = filesKubeconfig(c, endpoint); err != nil {
 		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	if pair.Key.Public() == nil {
-		return data, []string{valueKey, corev1.TLSPrivateKeyKey}, nil
+	if leaf.Key.Public() == nil {
+		return data, []string{consumers.KubeconfigKey, corev1.TLSPrivateKeyKey}, nil
 	}
-	key, err := pair.Key.Reveal()
+	key, err := leaf.Key.Reveal()
 	if err != nil {
 		return nil, nil, err
 	}
 	p := kubeconfigParams(c, endpoint)
-	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: pair.CertPEM()}, kubeconfig.Material{PEM: key}
+	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: leaf.CertPEM()}, kubeconfig.Material{PEM: key}
 	embedded, err := kubeconfig.Render(p)
 	if err != nil {
 		return nil, nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
-	data[valueKey], data[corev1.TLSPrivateKeyKey] = embedded, key
+	data[consumers.KubeconfigKey], data[corev1.TLSPrivateKeyKey] = embedded, key
 	return data, nil, nil
 }
 

@@ -1,13 +1,13 @@
 package controller
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // TestEndpointCovered has the case that admission refuses already, for objects that admission did not see.
@@ -31,11 +31,10 @@ func TestEndpointCovered(t *testing.T) {
 		if c.covered != (err == nil) {
 			t.Errorf("%s: %v", c.endpoint, err)
 		}
-		var st *stall
 		if err == nil {
 			continue
 		}
-		if !errors.As(err, &st) || st.reason != v1alpha1.ReasonEndpointNotCovered || !strings.Contains(st.message, "add it to its dnsNames or ipAddresses") {
+		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonEndpointNotCovered || !strings.Contains(st.Message, "add it to its dnsNames or ipAddresses") {
 			t.Errorf("%s: the message is %v", c.endpoint, err)
 		}
 	}
@@ -55,8 +54,8 @@ func TestReservedIdentities(t *testing.T) {
 
 // reasonOf is the reason of a stall, or the other one for any other error.
 func reasonOf(err error, otherwise string) string {
-	if st, ok := errors.AsType[*stall](err); ok {
-		return st.reason
+	if st, ok := stall.Of(err); ok {
+		return st.Reason
 	}
 	return otherwise
 }

@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,7 +49,6 @@ func run(m *testing.M) int {
 	}
 	cfg = env.Config
 	code := m.Run()
-	fmt.Print(table(rows)) // of the benchmarks, if any were run
 	if err := env.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -82,6 +82,7 @@ type world struct {
 	authority string
 	api       client.Client // not cached
 	clock     *testingclock.FakePassiveClock
+	tells     clock.PassiveClock // to the operator, where it is set
 	mgr       ctrl.Manager
 	stop      func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
@@ -143,7 +144,11 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	mgr, err := controller.New(ctx, own, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second})
+	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second}
+	if w.tells != nil {
+		o.Clock = w.tells
+	}
+	mgr, err := controller.New(ctx, own, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -259,10 +264,10 @@ func conditionsOf(o client.Object) []metav1.Condition {
 }
 
 // pair reads a Secret's certificate and key, which must belong together.
-func (w *world) pair(secret string) pki.KeyPair {
+func (w *world) pair(secret string) pki.Leaf {
 	w.t.Helper()
 	s := w.secret(secret)
-	p, err := pki.ParseKeyPair(s.Data["tls.crt"], s.Data["tls.key"])
+	p, err := pki.ParseLeaf(s.Data["tls.crt"], s.Data["tls.key"])
 	if err != nil {
 		w.t.Fatalf("Secret %s: %v", secret, err)
 	}

@@ -74,15 +74,15 @@ func foreignLease(name, request string) *coordinationv1.Lease {
 }
 
 // isFor waits until node1's certificate is for a key, and its kubeconfig holds that certificate.
-func (w *world) isFor(key pki.PrivateKey) pki.KeyPair {
+func (w *world) isFor(key pki.PrivateKey) pki.Leaf {
 	w.t.Helper()
-	var pair pki.KeyPair
+	var pair pki.Leaf
 	w.eventually("there is a certificate for the host's key", func() error {
 		if w.missing("node1-tls", &corev1.Secret{}) || w.missing("node1-kubeconfig", &corev1.Secret{}) {
 			return errors.New("a Secret is missing")
 		}
 		var err error
-		if pair, err = pki.ParseKeyless(w.secret("node1-tls").Data["tls.crt"]); err != nil {
+		if pair, err = pki.ParseLeafCertificate(w.secret("node1-tls").Data["tls.crt"]); err != nil {
 			return err
 		}
 		if !pki.SamePublicKey(pair.Cert.PublicKey, key.Public()) {

@@ -21,7 +21,7 @@ import (
 )
 
 // foreign is a CA that somebody else made.
-func (w *world) foreign(name string) pki.KeyPair {
+func (w *world) foreign(name string) pki.CA {
 	w.t.Helper()
 	pair, err := pki.SelfSign(w.clock.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
@@ -33,7 +33,7 @@ func (w *world) foreign(name string) pki.KeyPair {
 }
 
 // again signs a root's certificate once more with its own key.
-func (w *world) again(root pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
+func (w *world) again(root pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	w.t.Helper()
 	if len(mods) > 0 {
 		root.Cert = w.signedBy(nil, root, mods...)
@@ -42,14 +42,14 @@ func (w *world) again(root pki.KeyPair, mods ...func(*x509.Certificate)) pki.Key
 }
 
 // below is a CA of the name and key of another one, signed by a third.
-func (w *world) below(root, ca pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
+func (w *world) below(root, ca pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	w.t.Helper()
 	ca.Cert, ca.Root = w.signedBy(&root, ca, mods...), root.Cert
 	return ca
 }
 
 // signedBy is a certificate of a CA's name and key, by another one or, if that is nil, by itself.
-func (w *world) signedBy(by *pki.KeyPair, ca pki.KeyPair, mods ...func(*x509.Certificate)) *x509.Certificate {
+func (w *world) signedBy(by *pki.CA, ca pki.CA, mods ...func(*x509.Certificate)) *x509.Certificate {
 	w.t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(w.clock.Now().UnixNano()), Subject: ca.Cert.Subject, NotBefore: ca.Cert.NotBefore, NotAfter: ca.Cert.NotAfter.Add(-time.Hour),
@@ -74,7 +74,7 @@ func (w *world) signedBy(by *pki.KeyPair, ca pki.KeyPair, mods ...func(*x509.Cer
 }
 
 // put writes a CA into the Secret from which it is imported.
-func (w *world) put(pair pki.KeyPair) {
+func (w *world) put(pair pki.CA) {
 	w.t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(pair.Key.Signer())
 	if err != nil {
@@ -94,7 +94,7 @@ func (w *world) put(pair pki.KeyPair) {
 }
 
 // importing is a world whose CA is imported.
-func importing(t *testing.T, pair pki.KeyPair, w *world) *world {
+func importing(t *testing.T, pair pki.CA, w *world) *world {
 	t.Helper()
 	w.put(pair)
 	w.create(importedCA("k8s", "corporate"), newServer("k8s-master"), newKubelet("node1"))
@@ -106,7 +106,7 @@ func importing(t *testing.T, pair pki.KeyPair, w *world) *world {
 }
 
 // names lets the spec name the certificate of a CA that stands in the import Secret.
-func (w *world) names(pair pki.KeyPair, mods ...func(*v1alpha1.ClusterCA)) {
+func (w *world) names(pair pki.CA, mods ...func(*v1alpha1.ClusterCA)) {
 	w.t.Helper()
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.Source.Import.CertificateSHA256 = pki.FingerprintOf(pair.Cert)
@@ -125,7 +125,7 @@ func TestImportProlonged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			root, was := w.foreign("root"), w.foreign("corporate")
-			again := func(mods ...func(*x509.Certificate)) pki.KeyPair {
+			again := func(mods ...func(*x509.Certificate)) pki.CA {
 				if below {
 					return w.below(root, was, mods...)
 				}
@@ -151,23 +151,23 @@ func TestImportProlonged(t *testing.T) {
 func TestImportReplaced(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		next   func(*world, pki.KeyPair) pki.KeyPair
+		next   func(*world, pki.CA) pki.CA
 		phases []plan.Phase
 	}{
-		{"another key", func(w *world, _ pki.KeyPair) pki.KeyPair { return w.foreign("corporate 2") }, phases},
-		{"the same key with earlier dates", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"another key", func(w *world, _ pki.CA) pki.CA { return w.foreign("corporate 2") }, phases},
+		{"the same key with earlier dates", func(w *world, was pki.CA) pki.CA {
 			return w.again(was, func(*x509.Certificate) {})
 		}, phases[2:]},
-		{"the same key, constrained", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"the same key, constrained", func(w *world, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.MaxPathLenZero = true })
 		}, phases[2:]},
-		{"the same key under another name", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"the same key under another name", func(w *world, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
 		}, phases},
-		{"the same key with another identifier", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"the same key with another identifier", func(w *world, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
 		}, phases},
-		{"the same key under another root", func(w *world, was pki.KeyPair) pki.KeyPair {
+		{"the same key under another root", func(w *world, was pki.CA) pki.CA {
 			return w.below(w.foreign("root 2"), was, later)
 		}, phases},
 	} {

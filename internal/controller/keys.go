@@ -20,25 +20,33 @@ const (
 	forServiceAccounts = "service accounts"
 )
 
-// keysFor is where the keys of an object come from. An RSA key takes long: it is made elsewhere, and the error is a
+// keys is where the keys of objects come from. An RSA key takes long: it is made in the pool, and the error is a
 // keypool.PendingError until it is there, which brings another visit.
-func (b *base) keysFor(o v1alpha1.Object, use string) pki.KeySource {
+type keys struct{ *keypool.Pool }
+
+// of is where the keys of an object come from.
+func (k keys) of(o v1alpha1.Object, use string) pki.KeySource {
 	owner := keypool.Owner{
 		Kind: o.Kind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()), Use: use, CA: o.Kind() == v1alpha1.KindClusterCA,
 	}
 	return func(spec pki.KeySpec) (pki.PrivateKey, error) {
 		if spec.Algorithm != pki.RSA {
-			b.keys.Forget(owner) // it may have asked for an RSA key before
+			k.Pool.Forget(owner) // it may have asked for an RSA key before
 			return pki.GenerateKey(spec)
 		}
-		return b.keys.Key(owner, spec)
+		return k.Pool.Key(owner, spec)
 	}
 }
 
-// forgetKeys drops the keys that are made for an object which is gone.
-func (b *base) forgetKeys(kind string, name types.NamespacedName) {
+// Key implements leaf.Keys.
+func (k keys) Key(_ context.Context, o v1alpha1.Object, spec pki.KeySpec) (pki.PrivateKey, error) {
+	return k.of(o, forCertificate)(spec)
+}
+
+// forget drops the keys that are made for an object which is gone.
+func (k keys) forget(kind string, name types.NamespacedName) {
 	for _, use := range []string{forCertificate, forServiceAccounts} {
-		b.keys.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name, Use: use})
+		k.Pool.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name, Use: use})
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/keypool"
+	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -20,13 +22,13 @@ import (
 func TestKeysOfWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
-		b := base{client: fake.NewClientBuilder().WithScheme(Scheme()).Build(), wrote: &writes{}, keys: keypool.New(func(pki.KeySpec) (pki.PrivateKey, error) {
+		b := base{client: fake.NewClientBuilder().WithScheme(Scheme()).Build(), wrote: &owned.Writes{}, keys: keys{keypool.New(func(pki.KeySpec) (pki.PrivateKey, error) {
 			made++
 			return pki.PrivateKey{}, nil
-		})}
+		})}}
 		gone := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "gone", UID: "1"}}
 		edited := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "edited", UID: "2"}}
-		for _, ask := range []pki.KeySource{b.keysFor(gone, forCertificate), b.keysFor(gone, forServiceAccounts), b.keysFor(edited, forCertificate)} {
+		for _, ask := range []pki.KeySource{b.keys.of(gone, forCertificate), b.keys.of(gone, forServiceAccounts), b.keys.of(edited, forCertificate)} {
 			if _, err := ask(pki.KeySpec{Algorithm: pki.RSA, Size: 4096}); !isPending(err) {
 				t.Error(err)
 			}
@@ -34,7 +36,7 @@ func TestKeysOfWhatIsGone(t *testing.T) {
 		if found, err := b.get(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(gone)}, &v1alpha1.NodeCredential{}); found || err != nil {
 			t.Error(found, err)
 		}
-		if key, err := b.keysFor(edited, forCertificate)(pki.KeySpec{Algorithm: pki.Ed25519}); err != nil || key.Signer() == nil {
+		if key, err := b.keys.of(edited, forCertificate)(pki.KeySpec{Algorithm: pki.Ed25519}); err != nil || key.Signer() == nil {
 			t.Error(err)
 		}
 		go func() { _ = b.keys.Start(t.Context()) }()
@@ -48,7 +50,7 @@ func TestKeysOfWhatIsGone(t *testing.T) {
 func TestAwaitKey(t *testing.T) {
 	pending := &keypool.PendingError{Spec: pki.KeySpec{Algorithm: pki.RSA, Size: 4096}}
 	for _, unusable := range []error{nil, errors.New("there is no certificate")} {
-		r := report{err: pending, unusable: unusable, issuer: &issuer{reason: v1alpha1.ReasonIssuerAvailable}}
+		r := report{err: pending, unusable: unusable, issuer: &leaf.Issuer{Reason: v1alpha1.ReasonIssuerAvailable}}
 		r.awaitKey()
 		got := map[string]string{}
 		for _, c := range conditions(r) {

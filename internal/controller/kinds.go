@@ -8,16 +8,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// The names under which writes knows what the operator makes.
-const (
-	secretKind    = "Secret"
-	configMapKind = "ConfigMap"
-	leaseKind     = "Lease"
-)
-
-// ownerOf is an object as the owner of what is made for it.
-func ownerOf(o v1alpha1.Object) owned.Owner { return owned.Owner{Kind: o.Kind(), Object: o} }
-
 // seedOf is an object's place in the spread of renewals and in the waves. It follows from what a restore brings back, and
 // not from the UID: else every restore would make other certificates due, and let through others than those whose turn
 // it was.

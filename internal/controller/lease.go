@@ -21,48 +21,68 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 )
 
 // defaultLeaseDuration is delivery.leaseDuration of an object that was stored before there was a default.
 const defaultLeaseDuration = 15 * time.Minute
 
+// delivery is how what is issued for an object reaches its host.
+type delivery struct {
+	owner  v1alpha1.Object
+	keeper *owned.Keeper
+	lease  string // of the agent
+	host   string // whose agent that is
+	spec   v1alpha1.DeliverySpec
+}
+
+// heard is what is known of what was delivered.
+type heard struct {
+	lease *coordinationv1.Lease // of the agent; nil: there is none
+	said  consumers.Acknowledgment
+}
+
+// hear resolves what a Lease says of a delivery.
+func (b *base) hear(d delivery, lease *coordinationv1.Lease) heard {
+	return heard{lease, consumers.AcknowledgmentOf(d.spec, lease, d.host, b.clock.Now())}
+}
+
 // attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
-// reported there. Where no agent delivers, there is none. An error keeps nothing from being issued.
-func (b *base) attendLease(ctx context.Context, l *leaf) error {
-	l.said = consumers.AcknowledgmentOf(l.deliver, nil, l.host, b.clock.Now())
-	seen, err := readLease(ctx, b.client, l.owner.GetNamespace(), l.lease)
+// reported there. Where no agent delivers, there is none. An error keeps nothing from being issued: what is returned with
+// one holds.
+func (b *base) attendLease(ctx context.Context, d delivery) (heard, error) {
+	seen, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
-		return err
+		return b.hear(d, nil), err
 	}
-	if l.deliver.Mode != v1alpha1.DeliveryAgent {
-		if seen != nil && l.keeper.Mine(ownerOf(l.owner), seen) {
-			return b.deleteLease(ctx, seen)
+	mine := seen != nil && d.keeper.Mine(leaf.OwnerOf(d.owner), seen)
+	if d.spec.Mode != v1alpha1.DeliveryAgent {
+		if mine {
+			err = b.deleteLease(ctx, seen)
 		}
-		return nil
+		return b.hear(d, nil), err
 	}
-	if seen != nil && !l.keeper.Mine(ownerOf(l.owner), seen) {
-		if err := l.keeper.Check(ctx, ownerOf(l.owner), seen); err != nil {
-			return conflict(err)
+	if seen != nil && !mine {
+		if err := d.keeper.Check(ctx, leaf.OwnerOf(d.owner), seen); err != nil {
+			return b.hear(d, nil), leaf.Conflict(err)
 		}
 		if err := b.deleteLease(ctx, seen); err != nil { // what the agent of another object reported is of another certificate
-			return err
+			return b.hear(d, nil), err
 		}
 		seen = nil
 	}
-	l.agent = seen
-	ensured, err := b.ensureLease(ctx, *l, seen)
-	if err == nil {
-		l.agent = ensured
+	ensured, err := b.ensureLease(ctx, d, seen)
+	if err != nil {
+		return b.hear(d, seen), err
 	}
-	l.said = consumers.AcknowledgmentOf(l.deliver, l.agent, l.host, b.clock.Now())
-	return err
+	return b.hear(d, ensured), nil
 }
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
-func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	after := l.deliver.LeaseDuration.Duration
+func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+	after := d.spec.LeaseDuration.Duration
 	if after <= 0 {
 		after = defaultLeaseDuration
 	}
@@ -71,39 +91,39 @@ func (b *base) ensureLease(ctx context.Context, l leaf, seen *coordinationv1.Lea
 	if seen != nil {
 		next := seen.DeepCopy()
 		next.Spec.LeaseDurationSeconds = &seconds
-		err := owned.Update(ctx, l.keeper, ownerOf(l.owner), seen, next, marks)
-		if err == nil && next.ResourceVersion != seen.ResourceVersion {
-			b.wrote.updated(leaseKind, next)
+		err := owned.Update(ctx, d.keeper, leaf.OwnerOf(d.owner), seen, next, marks)
+		if err == nil && next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+			b.wrote.Updated(owned.LeaseKind, next)
 		}
 		return next, err
 	}
 	next := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: l.owner.GetNamespace(), Name: l.lease},
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.owner.GetNamespace(), Name: d.lease},
 		Spec:       coordinationv1.LeaseSpec{LeaseDurationSeconds: &seconds},
 	}
-	if err := owned.Create(ctx, l.keeper, ownerOf(l.owner), next, marks); err != nil {
-		return nil, b.unexpectedLease(ctx, l, err)
+	if err := owned.Create(ctx, d.keeper, leaf.OwnerOf(d.owner), next, marks); err != nil {
+		return nil, b.unexpectedLease(ctx, d, err)
 	}
-	b.wrote.created(leaseKind, next)
+	b.wrote.Created(owned.LeaseKind, next)
 	return next, nil
 }
 
-// unexpectedLease looks at a Lease that is there although the cache does not know it, as unexpected does at a Secret.
-func (b *base) unexpectedLease(ctx context.Context, l leaf, lost error) error {
+// unexpectedLease looks at a Lease that is there although the cache does not know it, as the maker of leaves does at a Secret.
+func (b *base) unexpectedLease(ctx context.Context, d delivery, lost error) error {
 	if !apierrors.IsAlreadyExists(lost) {
 		return lost
 	}
-	there, err := readLease(ctx, b.live, l.owner.GetNamespace(), l.lease)
+	there, err := readLease(ctx, b.live, d.owner.GetNamespace(), d.lease)
 	if err != nil {
 		return err
 	}
 	if there == nil {
 		return lost
 	}
-	if err := conflict(l.keeper.Check(ctx, ownerOf(l.owner), there)); err != nil {
+	if err := leaf.Conflict(d.keeper.Check(ctx, leaf.OwnerOf(d.owner), there)); err != nil {
 		return err
 	}
-	if _, err := b.ensureLease(ctx, l, there); err != nil {
+	if _, err := b.ensureLease(ctx, d, there); err != nil {
 		return err
 	}
 	return lost
@@ -131,21 +151,21 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 
 // acknowledged says, as a condition, whether the agent of a host has seen in use what stands in some Secrets; nil where
 // no agent is to say it. An empty name is of no Secret.
-func (b *base) acknowledged(ctx context.Context, l leaf, host string, secrets ...string) ([]metav1.Condition, error) {
-	if l.agent == nil {
+func (b *base) acknowledged(ctx context.Context, namespace string, h heard, host string, secrets ...string) ([]metav1.Condition, error) {
+	if h.lease == nil {
 		return nil, nil
 	}
-	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: l.said.Reason}
-	report := ack.Of(l.agent)
-	switch l.said.Reason {
+	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: h.said.Reason}
+	report := ack.Of(h.lease)
+	switch h.said.Reason {
 	case v1alpha1.ReasonLeaseExpired:
-		c.Message = silence(l.agent, host, b.clock.Now())
+		c.Message = silence(h.lease, host, b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
 		c.Message = report.Problem
 		return []metav1.Condition{c}, nil
 	}
-	held, names, err := b.contents(ctx, l.owner.GetNamespace(), secrets)
+	held, names, err := b.contents(ctx, namespace, secrets)
 	switch {
 	case err != nil:
 		return nil, err
@@ -169,7 +189,7 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 		if name == "" {
 			continue
 		}
-		s, err := b.cachedSecret(ctx, namespace, name)
+		s, err := b.secrets.Cached(ctx, namespace, name)
 		if s == nil {
 			return nil, "", err
 		}

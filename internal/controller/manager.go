@@ -22,10 +22,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/keypool"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -53,7 +56,7 @@ type Options struct {
 	Poll time.Duration
 	// RSAKeys is where RSA keys come from; nil: they are generated.
 	RSAKeys pki.KeySource
-	// Clock tells the time; nil: the system's.
+	// Clock tells the time; nil: the API server's, as its answers show it.
 	Clock clock.PassiveClock
 }
 
@@ -78,7 +81,7 @@ func (o *Options) complete() error {
 		o.RSAKeys = pki.GenerateKey
 	}
 	if o.Clock == nil {
-		o.Clock = clock.RealClock{}
+		o.Clock = apitime.New(clock.RealClock{})
 	}
 	if o.AuthorityNamespace == "" {
 		o.AuthorityNamespace = DefaultAuthorityNamespace
@@ -105,7 +108,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	ours := cache.ByObject{Label: managedSelector, Transform: bounded}
+	ours := cache.ByObject{Label: managedSelector, Transform: owned.Bounded}
 	cacheOptions := cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
@@ -121,10 +124,15 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	}
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(counts.Requests)
+	if c, learns := o.Clock.(*apitime.Clock); learns {
+		cfg.Wrap(c.Wrap)
+	}
 	cfg.QPS = -1 // the API server's own priority and fairness decides, not a bucket of client-go's
+	end := &stopping{told: make(chan struct{})}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        Scheme(),
 		Cache:                         cacheOptions,
+		NewCache:                      end.newCache,
 		Metrics:                       serving,
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
 		LeaderElection:                o.LeaderElect,
@@ -143,7 +151,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := setup(ctx, mgr, o, counts); err != nil {
 		return nil, err
 	}
-	return mgr, nil
+	return stoppable{mgr, end}, nil
 }
 
 // managedSelector selects what the operator made.
@@ -167,6 +175,11 @@ func newAuthorities(ctx context.Context, mgr ctrl.Manager, namespace string) (ca
 	return authorities, nil
 }
 
+// reconciler reconciles one kind.
+type reconciler interface {
+	setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error
+}
+
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
 	authorities, err := newAuthorities(ctx, mgr, o.AuthorityNamespace)
 	if err != nil {
@@ -181,16 +194,22 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return err
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
+	wrote := &owned.Writes{}
+	keys := keys{keypool.New(o.RSAKeys)}
+	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
+	times := apitime.Of(o.Clock)
+	home := &home{
+		client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
+		prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
+	}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
-		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: o.Clock, poll: cmp.Or(o.Poll, gatePoll),
-		store: store,
-		home: &home{
-			client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
-			prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
+		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: times, poll: cmp.Or(o.Poll, gatePoll),
+		store: store, home: home, wrote: wrote, secrets: secrets,
+		leaves: &leaf.Maker{
+			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: keys,
 		},
-		wrote:    &writes{},
-		keys:     keypool.New(o.RSAKeys),
+		keys: keys, told: &told{},
 		progress: &progress{},
 	}
 	if err := mgr.Add(b.home); err != nil {
@@ -202,17 +221,22 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
-	if err := (&clusterCAs{b, prober, &consumers.Reader{}}).setup(mgr, o, authorities); err != nil {
-		return err
-	}
 	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
 	}
-	if err := (&apiServerCertificates{b, prober, seen}).setup(ctx, mgr, o, authorities); err != nil {
-		return err
+	reconcilers := map[string]reconciler{
+		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b},
 	}
-	if err := (&nodeCredentials{b}).setup(ctx, mgr, o, authorities); err != nil {
-		return err
+	for _, k := range v1alpha1.Kinds() {
+		r, ok := reconcilers[k.Name]
+		if !ok {
+			return fmt.Errorf("nothing reconciles %s", k.Name)
+		}
+		if err := r.setup(ctx, mgr, o, authorities); err != nil {
+			return err
+		}
 	}
 	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
 		return fmt.Errorf("add the health check: %w", err)

@@ -89,13 +89,18 @@ func again(err error) error {
 
 // causes are, by kind, why certificates are issued.
 func causes() map[string][]string {
-	leaf := make([]string, 0, len(plan.Causes))
+	leaves := make([]string, 0, len(plan.Causes))
 	for _, c := range plan.Causes {
-		leaf = append(leaf, string(c))
+		leaves = append(leaves, string(c))
 	}
 	ca := []string{string(plan.SecretMissing)} // the first one
 	for _, c := range plan.RotationCauses {
 		ca = append(ca, string(c))
 	}
-	return map[string][]string{v1alpha1.KindClusterCA: ca, v1alpha1.KindAPIServerCertificate: leaf, v1alpha1.KindNodeCredential: leaf}
+	out := map[string][]string{}
+	for _, k := range v1alpha1.Kinds() {
+		out[k.Name] = leaves
+	}
+	out[v1alpha1.KindClusterCA] = ca
+	return out
 }

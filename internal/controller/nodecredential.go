@@ -15,6 +15,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -38,36 +39,50 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if found, err := r.get(ctx, req, &c); !found {
 		return skipped(err)
 	}
-	l := leaf{
-		owner: &c, secret: c.TLSSecretName(), ca: c.Spec.CARef.Name,
-		lease: c.LeaseName(), host: c.Spec.HostName, deliver: c.Spec.Delivery,
-	}
-	l.desired, l.invalid = desiredCredential(&c)
+	view, err := r.reconcile(ctx, &c)
+	return r.finish(ctx, &c, view, err)
+}
 
-	var st leafState
-	var k kubeconfigState
-	var leaseErr error
-	seen, err := r.cachedSecret(ctx, c.Namespace, l.secret)
-	if err == nil {
-		l.keeper, err = r.keeper(ctx, c.Namespace)
+// credentialView is how a credential stands at the end of a reconciliation, as far as that is known.
+type credentialView struct {
+	asked      leaf.Request
+	agent      heard
+	leaf       leaf.State
+	kubeconfig kubeconfigState
+}
+
+// reconcile makes the credential's Secrets. An error of the Lease keeps nothing from being issued.
+func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredential) (credentialView, error) {
+	v := credentialView{asked: leaf.Request{Owner: c, Secret: c.TLSSecretName(), CA: c.Spec.CARef.Name}}
+	v.asked.Desired, v.asked.Invalid = desiredCredential(c)
+	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	if err != nil {
+		return v, err
 	}
-	if err == nil {
-		leaseErr = r.attendLease(ctx, &l)
-		err = r.findKey(ctx, &c, &l, seen)
+	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
+		return v, err
 	}
-	if err == nil {
-		st, err = r.reconcileLeaf(ctx, l, seen)
+	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
+		return v, err
 	}
-	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && st.observed != nil && st.observed.Err == nil {
+	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
+	v.agent, v.asked.Said = agent, agent.said
+	key, err := r.findKey(ctx, c, v.asked, seen)
+	v.asked.ExternalKey, v.asked.Desired.KeyOnHost, v.asked.Desired.HostKey, v.asked.Invalid = key.external, key.onHost, key.public, key.invalid
+	if err != nil {
+		return v, err
+	}
+	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
+	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && v.leaf.Readable() {
 		var kerr error
-		if k, kerr = r.reconcileKubeconfig(ctx, &c, l, &st); err == nil {
+		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, v.asked, v.leaf); err == nil {
 			err = kerr
 		}
 	}
 	if err == nil {
 		err = leaseErr
 	}
-	return r.finish(ctx, &c, l, st, k, err)
+	return v, err
 }
 
 // kubeconfigState is how a credential's kubeconfig stands.
@@ -80,80 +95,76 @@ type kubeconfigState struct {
 }
 
 // reconcileKubeconfig renders the kubeconfig Secret from the leaf as it is. The key is never touched.
-func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st *leafState) (kubeconfigState, error) {
+func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State) (kubeconfigState, error) {
 	name := c.KubeconfigSecretName()
-	seen, err := r.cachedSecret(ctx, c.Namespace, name)
+	seen, err := r.secrets.Cached(ctx, c.Namespace, name)
 	if err != nil {
 		return kubeconfigState{}, err
 	}
 	if seen != nil {
-		if err := l.keeper.Check(ctx, ownerOf(c), seen); err != nil {
-			return kubeconfigState{}, conflict(err)
+		if err := l.Keeper.Check(ctx, leaf.OwnerOf(c), seen); err != nil {
+			return kubeconfigState{}, leaf.Conflict(err)
 		}
 	}
 	k := kubeconfigState{known: true, exists: seen != nil}
 	if seen != nil {
 		k.stored = seen.Data[corev1.TLSCertKey]
 	}
-	api, server, err := r.server(ctx, c, *st, l.claimOf(seen), &k)
-	if err != nil || server.bundle == nil {
+	api, server, err := r.server(ctx, c, st, leaf.ClaimOf(l.Keeper, seen), &k)
+	if err != nil || server.Bundle == nil {
 		return k, err
 	}
-	w, err := kubeconfigSecret(c, *st, api.Spec.Endpoint, server)
+	w, err := kubeconfigSecret(c, st, api.Spec.Endpoint, server)
 	if err != nil {
 		return k, err
 	}
-	err = r.writeProduct(ctx, l, seen, w)
-	if seen == nil && apierrors.IsAlreadyExists(err) {
-		err = r.unexpected(ctx, l, name, err)
-	}
-	if err == nil {
-		k.exists, k.stored = true, w.data[corev1.TLSCertKey]
+	if err = r.leaves.Write(ctx, l, seen, w); err == nil {
+		k.exists, k.stored = true, w.Data[corev1.TLSCertKey]
 	}
 	return k, err
 }
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st leafState, held consumers.Claim, k *kubeconfigState,
-) (v1alpha1.APIServerCertificate, issuer, error) {
+	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, held consumers.Claim, k *kubeconfigState,
+) (v1alpha1.APIServerCertificate, leaf.Issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
-		return api, issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
+		return api, leaf.Issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
 	}
 	err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
 	if apierrors.IsNotFound(err) {
 		k.reason, k.blocked = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("APIServerCertificate %q does not exist", c.Spec.APIServerRef.Name)
-		return api, issuer{}, nil
+		return api, leaf.Issuer{}, nil
 	}
 	if err != nil {
-		return api, issuer{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
+		return api, leaf.Issuer{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
 	}
 	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
-		return api, issuer{}, stalled(v1alpha1.ReasonClientCANotTrusted,
+		return api, leaf.Issuer{}, stalled(v1alpha1.ReasonClientCANotTrusted,
 			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
 	}
 	if err := endpointCovered(&api); err != nil {
-		return api, issuer{}, err
+		return api, leaf.Issuer{}, err
 	}
-	iss := st.issuer // where it issued, read just now
-	if !st.issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
-		if iss, err = r.issuer(ctx, c.Namespace, api.Spec.CARef.Name, held.Revisions()); err != nil {
-			return api, issuer{}, err
+	iss := st.Issuer // where it issued, read just now
+	if !st.Issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
+		if iss, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, held.Revisions()); err != nil {
+			return api, leaf.Issuer{}, err
 		}
 	}
-	if iss.bundle == nil {
-		k.reason, k.blocked = iss.reason, iss.message
+	if iss.Bundle == nil {
+		k.reason, k.blocked = iss.Reason, iss.Message
 	}
 	return api, iss, nil
 }
 
 // kubeconfigSecret is the Secret as it should be.
-func kubeconfigSecret(c *v1alpha1.NodeCredential, st leafState, endpoint string, server issuer) (product, error) {
-	data, absent, err := kubeconfigData(c, endpoint, server.bundle, st.observed.Pair)
-	return product{
-		name: c.KubeconfigSecretName(), typ: corev1.SecretTypeOpaque, data: data, absent: absent,
-		bundles: map[string]rendered{bundleKey: server.rendered()}, claim: consumers.Claim{Issuer: st.claim.Issuer, Generation: st.claim.Generation},
+func kubeconfigSecret(c *v1alpha1.NodeCredential, st leaf.State, endpoint string, server leaf.Issuer) (leaf.Product, error) {
+	data, absent, err := kubeconfigData(c, endpoint, server.Bundle, st.Observed.Leaf)
+	return leaf.Product{
+		Name: c.KubeconfigSecretName(), Type: corev1.SecretTypeOpaque, Data: data, Absent: absent,
+		Bundles: map[string]leaf.Rendered{bundleKey: server.Rendered()}, Claim: consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation},
 	}, err
 }
 
@@ -173,18 +184,19 @@ func (k kubeconfigState) unusable(now time.Time) error {
 }
 
 // outdated says whether a stored kubeconfig holds another certificate than the credential's Secret.
-func (k kubeconfigState) outdated(st leafState) bool {
-	return k.exists && st.observed != nil && st.observed.Err == nil && string(k.stored) != string(st.observed.Pair.CertPEM())
+func (k kubeconfigState) outdated(st leaf.State) bool {
+	return k.exists && st.Readable() && string(k.stored) != string(st.Observed.Leaf.CertPEM())
 }
 
 // finish writes the status and says when to look again.
-func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, l leaf, st leafState, k kubeconfigState, err error) (ctrl.Result, error) {
+func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, v credentialView, err error) (ctrl.Result, error) {
+	l, st, k := v.asked, v.leaf, v.kubeconfig
 	rep := r.leafReport(l, st, err)
 	awaitRequest(c, st, &rep)
 	if c.Spec.Kubeconfig != nil {
-		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.secret, c.KubeconfigSecretName())
-		if k.blocked != "" && st.issuer.reason == v1alpha1.ReasonIssuerAvailable {
-			rep.issuer = &issuer{reason: k.reason, message: k.blocked}
+		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.Secret, c.KubeconfigSecretName())
+		if k.blocked != "" && st.Issuer.Reason == v1alpha1.ReasonIssuerAvailable {
+			rep.issuer = &leaf.Issuer{Reason: k.reason, Message: k.blocked}
 		}
 		if rep.unusable == nil && k.known {
 			rep.unusable = k.unusable(r.clock.Now())
@@ -200,14 +212,14 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 			Reason: v1alpha1.ReasonHostIdentity, Message: role.Warning,
 		})
 	}
-	said, ackErr := r.acknowledged(ctx, l, c.Spec.HostName, l.secret, c.KubeconfigSecretName())
+	said, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, c.Spec.HostName, l.Secret, c.KubeconfigSecretName())
 	rep.warnings = append(rep.warnings, said...)
 	if rep.err == nil {
 		rep.err = ackErr
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
-	out := st.outcome(l, r.clock.Now())
+	out := leafOutcome(l, st, v.agent, r.clock.Now())
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))
 	}

@@ -13,6 +13,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -94,7 +95,7 @@ func (r *clusterCAs) gather(ctx context.Context, from client.Reader, record *aut
 		return consumers.Inputs{}, err
 	}
 	for _, other := range append(others, record) {
-		in.Authorities[other.Name] = authorityOf(other)
+		in.Authorities[other.Name] = leaf.AuthorityOf(other)
 	}
 	return in, nil
 }

@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -22,7 +23,7 @@ import (
 // publish writes what follows from a CA's ledger into the user's namespace: the ConfigMap of its trust bundle, and the copies
 // of its active key that are asked for. Neither is ever read as truth.
 func (r *clusterCAs) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (bundle []byte, digest string, err error) {
-	known, err := authorities(ctx, r.store.Cached, record)
+	known, err := leaf.Authorities(ctx, r.store.Cached, record)
 	if err != nil {
 		return nil, "", err
 	}
@@ -53,14 +54,14 @@ func (r *clusterCAs) publishTrust(ctx context.Context, ca *v1alpha1.ClusterCA, b
 		cm := &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name}, Data: map[string]string{consumers.BundleKey: string(bundle)},
 		}
-		if err = owned.Create(ctx, keeper, ownerOf(ca), cm, marks); !apierrors.IsAlreadyExists(err) {
+		if err = owned.Create(ctx, keeper, leaf.OwnerOf(ca), cm, marks); !apierrors.IsAlreadyExists(err) {
 			return err
 		}
 		if seen, err = r.trustConfigMap(ctx, ca); seen == nil { // it has just gone
 			return err
 		}
 	}
-	if err == nil && isCut(seen) {
+	if err == nil && owned.IsCut(seen) {
 		if seen, err = r.trustConfigMap(ctx, ca); seen == nil && err == nil {
 			return nil // it has just gone, which is told
 		}
@@ -68,12 +69,12 @@ func (r *clusterCAs) publishTrust(ctx context.Context, ca *v1alpha1.ClusterCA, b
 	if err != nil {
 		return fmt.Errorf("read ConfigMap %q: %w", name, err)
 	}
-	if err := keeper.Check(ctx, ownerOf(ca), seen); err != nil {
-		return conflict(err)
+	if err := keeper.Check(ctx, leaf.OwnerOf(ca), seen); err != nil {
+		return leaf.Conflict(err)
 	}
 	next := seen.DeepCopy()
 	next.Data = map[string]string{consumers.BundleKey: string(bundle)}
-	return owned.Update(ctx, keeper, ownerOf(ca), seen, next, marks)
+	return owned.Update(ctx, keeper, leaf.OwnerOf(ca), seen, next, marks)
 }
 
 // publishCopies writes the copy of the active key that spec.secretName asks for, and empties those that it asked for before.
@@ -113,7 +114,7 @@ func (r *clusterCAs) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, rec
 		return nil, err
 	}
 	name := ca.Spec.SecretName
-	seen, err := r.liveSecret(ctx, ca.Namespace, name)
+	seen, err := r.secrets.Live(ctx, ca.Namespace, name)
 	if err != nil {
 		return nil, err
 	}
@@ -122,19 +123,19 @@ func (r *clusterCAs) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, rec
 			ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}},
 		}
-		if err := owned.Create(ctx, keeper, ownerOf(ca), seen, owned.Marks{Controlled: true}); err != nil {
+		if err := owned.Create(ctx, keeper, leaf.OwnerOf(ca), seen, owned.Marks{Controlled: true}); err != nil {
 			return nil, err
 		}
 	}
-	if err := keeper.Check(ctx, ownerOf(ca), seen); err != nil {
-		return nil, conflict(err)
+	if err := keeper.Check(ctx, leaf.OwnerOf(ca), seen); err != nil {
+		return nil, leaf.Conflict(err)
 	}
 	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == name && c.UID == seen.UID })
 	filled := len(seen.Data[corev1.TLSPrivateKeyKey]) > 0 || len(seen.Data[corev1.TLSCertKey]) > 0
 	switch {
 	case recorded: // even where it was made for a ClusterCA of this name that is gone
 		return seen, nil
-	case filled || !keeper.Mine(ownerOf(ca), seen):
+	case filled || !keeper.Mine(leaf.OwnerOf(ca), seen):
 		return nil, stalled(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: delete it, or "+
 			"choose another spec.secretName", name)
 	}
@@ -157,15 +158,15 @@ func (r *clusterCAs) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 	active, _ := record.Ledger.Active()
 	was, _ := keeper.ClaimOf(seen)
 	same := bytes.Equal(seen.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) && bytes.Equal(seen.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
-	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, r.clock.Now(), !same, true)
+	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, r.clock.Latest(), !same, true)
 	next := seen.DeepCopy()
 	next.Data = data
-	return owned.Update(ctx, keeper, ownerOf(ca), seen, next, owned.Marks{Claim: claim, Controlled: true})
+	return owned.Update(ctx, keeper, leaf.OwnerOf(ca), seen, next, owned.Marks{Claim: claim, Controlled: true})
 }
 
 // emptyCopy takes the key out of a copy that is not asked for any more: the one that was recorded, and no other of its name.
 func (r *clusterCAs) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, c authority.Copy) error {
-	s, err := r.liveSecret(ctx, ca.Namespace, c.Name)
+	s, err := r.secrets.Live(ctx, ca.Namespace, c.Name)
 	if err != nil {
 		return err
 	}
@@ -192,44 +193,4 @@ func (r *clusterCAs) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, reco
 	}
 	*record = *stored
 	return nil
-}
-
-// conflict makes a stall of a product that is somebody else's.
-func conflict(err error) error {
-	if owned.IsConflict(err) {
-		return stalled(v1alpha1.ReasonSecretConflict, "%v", err)
-	}
-	return err
-}
-
-// liveSecret reads a Secret from the API server itself: the cache knows only labelled ones, and may lag. nil: there is none.
-func (b *base) liveSecret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	return readSecret(ctx, b.live, namespace, name)
-}
-
-// cachedSecret reads a Secret of ours from the cache; nil where it holds none of this name.
-func (b *base) cachedSecret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
-	s, err := readSecret(ctx, b.client, namespace, name)
-	switch {
-	case err != nil:
-		return nil, err
-	case s != nil && b.wrote.newer(secretKind, s), s == nil && b.wrote.coming(client.ObjectKey{Namespace: namespace, Name: name}):
-		return nil, fmt.Errorf("read Secret %q: %w", name, errBehind)
-	case s != nil && isCut(s):
-		return b.liveSecret(ctx, namespace, name)
-	default:
-		return s, nil
-	}
-}
-
-func readSecret(ctx context.Context, from client.Reader, namespace, name string) (*corev1.Secret, error) {
-	var s corev1.Secret
-	err := from.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
-	if apierrors.IsNotFound(err) {
-		return nil, nil //nolint:nilnil // absence is an answer
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read Secret %q: %w", name, err)
-	}
-	return &s, nil
 }

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -26,33 +27,34 @@ func (r *clusterCAs) record(ctx context.Context, ca *v1alpha1.ClusterCA) (record
 	}
 	record, err = r.store.Live(ctx, ca.Namespace, ca.Name)
 	switch {
-	case err != nil && !isAPIError(err):
+	case authority.IsUnreadable(err):
 		return nil, false, stalled(v1alpha1.ReasonLedgerUnreadable, "%v: restore it from a backup", err)
 	case err != nil:
 		return nil, false, err
-	case record == nil:
-		record, err = r.bootstrap(ctx, ca, nil)
-		return record, err == nil, err
-	case record.Tombstone():
+	case record == nil || record.Tombstone():
 		record, err = r.bootstrap(ctx, ca, record)
 		return record, err == nil, err
+	case !r.keeps(record):
+		return nil, false, stalled(v1alpha1.ReasonAuthorityRetained,
+			"the Secret of this CA came from another authority namespace (UID %s), by a copy or from a backup: if no other operator serves this CA, whoever "+
+				"administers the PKI lets this one, by `clusterpki authority release %s/%s`", record.HomeUID, ca.Namespace, ca.Name)
 	case record.UID == ca.UID && record.Deleted.IsZero():
-		return record, false, nil
+		return record, false, r.ours(ca)
 	default:
 		record, err = r.bind(ctx, ca, record)
 		return record, false, err
 	}
 }
 
-// isAPIError says whether a CA could not be read because of the API server, or the way to it, and not because of what was read.
-func isAPIError(err error) bool {
-	_, damaged := errors.AsType[*authority.UnreadableError](err)
-	return !damaged
-}
-
 // bind gives a CA that was retained to the object that has its name now, if that stands in the namespace which held it.
 // A namespace that was made anew, perhaps by somebody else, does not inherit its predecessor's CA.
 func (r *clusterCAs) bind(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*authority.Record, error) {
+	released := record.UID == "" // by a person, who says that it belongs here
+	if !released {
+		if err := r.ours(ca); err != nil {
+			return nil, err
+		}
+	}
 	identity, err := r.identity(ctx, ca)
 	if err != nil {
 		return nil, err
@@ -62,6 +64,9 @@ func (r *clusterCAs) bind(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 			"the authority namespace keeps a CA of this name, which another namespace %q held before: whoever administers the PKI can give it to this one by "+
 				"`clusterpki authority release %s/%s`, or destroy it by `clusterpki authority delete %s/%s`",
 			ca.Namespace, ca.Namespace, ca.Name, ca.Namespace, ca.Name)
+	}
+	if err := r.claim(ctx, ca); err != nil {
+		return nil, err
 	}
 	next := record.Next()
 	next.Identity, next.Deleted = identity, zeroTime
@@ -82,7 +87,9 @@ func (b *base) identity(ctx context.Context, ca *v1alpha1.ClusterCA) (authority.
 	if err != nil {
 		return authority.Identity{}, err
 	}
-	return authority.Identity{Namespace: ca.Namespace, Name: ca.Name, NamespaceUID: namespace.UID, CRDUID: crd.UID, UID: ca.UID}, nil
+	return authority.Identity{
+		Namespace: ca.Namespace, Name: ca.Name, NamespaceUID: namespace.UID, CRDUID: crd.UID, UID: ca.UID, HomeUID: types.UID(b.authorityUID()),
+	}, nil
 }
 
 // clusterCACRD is the CustomResourceDefinition of ClusterCAs.
@@ -106,16 +113,16 @@ func (r *clusterCAs) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tomb
 	if err := r.home.still(ctx); err != nil {
 		return nil, stalled(v1alpha1.ReasonAuthorityNotReady, "%v", err)
 	}
+	if err := r.ours(ca); err != nil {
+		return nil, err
+	}
 	if tombstone == nil {
-		if err := r.ours(ca); err != nil {
-			return nil, err
-		}
 		if err := r.noTraces(ctx, ca); err != nil {
 			return nil, err
 		}
-		if err := r.arbitrate(ctx, ca); err != nil {
-			return nil, err
-		}
+	}
+	if err := r.claim(ctx, ca); err != nil {
+		return nil, err
 	}
 	identity, err := r.identity(ctx, ca)
 	if err != nil {
@@ -135,8 +142,8 @@ func (r *clusterCAs) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tomb
 	if err != nil {
 		return nil, err
 	}
-	next.Ledger = plan.Begin(r.clock.Now(), was.Ledger, generation)
-	next.CAs = map[int32]pki.KeyPair{generation.Number: pair}
+	next.Ledger = plan.Begin(r.clock.Latest(), was.Ledger, generation)
+	next.CAs = map[int32]pki.CA{generation.Number: pair}
 	if tombstone != nil {
 		next, err = r.store.Commit(ctx, tombstone, next)
 	} else {
@@ -205,33 +212,6 @@ func (r *clusterCAs) issuedBefore(ctx context.Context, ca *v1alpha1.ClusterCA) (
 		}
 	}
 	return "", nil
-}
-
-// ours says, as a stall, where another installation of the operator serves the ClusterCA.
-func (r *clusterCAs) ours(ca *v1alpha1.ClusterCA) error {
-	own, named := r.authorityUID(), ca.Status.Authority.NamespaceUID
-	if named == "" || named == own {
-		return nil
-	}
-	return stalled(v1alpha1.ReasonAuthorityMissing,
-		"another installation of the operator serves this ClusterCA: its status names the authority namespace of UID %s, and this one's is %s. Let only "+
-			"one serve the namespace; if the other one is gone for good, delete this ClusterCA and create it again", named, own)
-}
-
-// arbitrate lets one of several installations make the CA: the one whose authority namespace the status names. The write
-// fails if anybody wrote in between.
-func (r *clusterCAs) arbitrate(ctx context.Context, ca *v1alpha1.ClusterCA) error {
-	own := r.authorityUID()
-	if ca.Status.Authority.NamespaceUID == own {
-		return nil
-	}
-	before := ca.DeepCopy()
-	ca.Status.Authority.NamespaceUID = own
-	err := r.client.Status().Patch(ctx, ca, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if err != nil {
-		return fmt.Errorf("enter the authority namespace into the status: %w", err)
-	}
-	return nil
 }
 
 // trustConfigMap reads what is published, from the API server itself; nil where nothing is.

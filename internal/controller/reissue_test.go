@@ -20,18 +20,18 @@ func TestSpecChangeReissues(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*v1alpha1.NodeCredential)
-		check  func(pki.KeyPair) bool
+		check  func(pki.Leaf) bool
 	}{
-		{"validity", func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(48) }, func(p pki.KeyPair) bool {
+		{"validity", func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(48) }, func(p pki.Leaf) bool {
 			return p.Cert.NotAfter.Sub(p.Cert.NotBefore) == 48*time.Hour+pki.ClockSkew
 		}},
-		{"host", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node9" }, func(p pki.KeyPair) bool {
+		{"host", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node9" }, func(p pki.Leaf) bool {
 			return p.Cert.Subject.CommonName == "system:node:k8s-node9"
 		}},
 		{"key", func(c *v1alpha1.NodeCredential) {
 			c.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: v1alpha1.RSA, Size: 2048}
-		}, func(p pki.KeyPair) bool { return pki.SpecOf(p.Cert.PublicKey).String() == "RSA-2048" }},
-		{"role", func(c *v1alpha1.NodeCredential) { c.Spec.Role = "Scheduler" }, func(p pki.KeyPair) bool {
+		}, func(p pki.Leaf) bool { return pki.SpecOf(p.Cert.PublicKey).String() == "RSA-2048" }},
+		{"role", func(c *v1alpha1.NodeCredential) { c.Spec.Role = "Scheduler" }, func(p pki.Leaf) bool {
 			return p.Cert.Subject.CommonName == "system:kube-scheduler"
 		}},
 	} {

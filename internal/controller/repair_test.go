@@ -69,10 +69,10 @@ func whole(before, now *corev1.Secret, sameKey bool) error {
 		return errors.New("its marks are missing")
 	}
 	if now.Type == corev1.SecretTypeTLS {
-		if _, err := pki.ParseKeyPair(now.Data["tls.crt"], now.Data["tls.key"]); err != nil {
+		if _, err := pki.ParseLeaf(now.Data["tls.crt"], now.Data["tls.key"]); err != nil {
 			return err
 		}
-		if pair, err := pki.ParseKeyPair(before.Data["tls.crt"], before.Data["tls.key"]); err == nil {
+		if pair, err := pki.ParseLeaf(before.Data["tls.crt"], before.Data["tls.key"]); err == nil {
 			other, _ := pki.ParseCertificates(now.Data["tls.crt"])
 			if !pki.SubjectOf(pair.Cert).Equal(pki.SubjectOf(other[0])) {
 				return errors.New("it is another credential")

@@ -15,6 +15,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
@@ -24,10 +25,10 @@ type certificate = *x509.Certificate
 // wish is what the spec asks of the ledger, and what a new key would be made from.
 type wish struct {
 	plan.Want
-	renewal  time.Time    // when the active CA is due for rotation; zero: never by itself
-	parent   issuer       // that signs an intermediate CA
-	imported *pki.KeyPair // that is to be taken over
-	unnamed  string       // why the contents of the import Secret, or a trigger, decide nothing
+	renewal  time.Time   // when the active CA is due for rotation; zero: never by itself
+	parent   leaf.Issuer // that signs an intermediate CA
+	imported *pki.CA     // that is to be taken over
+	unnamed  string      // why the contents of the import Secret, or a trigger, decide nothing
 }
 
 // want is what the spec asks for. Where the source cannot be read now, what is there is as wanted, and the error says what
@@ -66,30 +67,30 @@ func (r *clusterCAs) outgrown(d plan.DesiredCA, record *authority.Record) bool {
 func (r *clusterCAs) wantBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wish) (wish, error) {
 	name := ca.ParentName()
 	active, begun := record.Ledger.Active()
-	parent, err := r.signer(ctx, ca.Namespace, name)
+	parent, err := r.leaves.Live(ctx, ca.Namespace, name)
 	if err != nil {
 		return w, err
 	}
-	if parent.pair == nil {
+	if parent.CA == nil {
 		w.Trigger, w.Hold = "", true // it counts once the parent can sign
 		if begun {
 			w.SpecHash = active.SpecHash
 		}
-		return w, stalled(v1alpha1.ReasonParentNotReady, "the parent CA cannot sign: %s", parent.message)
+		return w, stalled(v1alpha1.ReasonParentNotReady, "the parent CA cannot sign: %s", parent.Message)
 	}
 	w.parent = parent
 	cert := record.CAs[active.Number].Cert
 	if cert == nil {
 		return w, nil
 	}
-	if plan.Capped(cert, parent.pair) {
+	if plan.Capped(cert, parent.CA) {
 		w.renewal = zeroTime
 	}
-	signs := plan.Parent{Name: name, UID: parent.uid, Generation: parent.generation}
+	signs := plan.Parent{Name: name, UID: parent.UID, Generation: parent.Generation}
 	switch {
-	case active.Parent.Name == name && active.Parent != signs && !pki.SignedBy(cert, parent.pair.Cert):
+	case active.Parent.Name == name && active.Parent != signs && !pki.SignedBy(cert, parent.CA.Cert):
 		w.Due = plan.ParentRotated
-		w.Distrusted = find(parent.roots, active.Anchor) == nil // nobody trusts the present one any more
+		w.Distrusted = pki.WithIdentity(parent.Roots, active.Anchor) == nil // nobody trusts the present one any more
 	case !w.renewal.IsZero() && !r.clock.Now().Before(w.renewal):
 		w.Due = plan.CARenewalDue
 	}
@@ -160,10 +161,10 @@ const (
 )
 
 // imported reads a CA that somebody else made, from the API server itself: the cache holds no Secrets of others.
-func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.KeyPair, error) {
+func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.CA, error) {
 	name := ca.Spec.Source.Import.SecretRef.Name
-	refuse := func(format string, args ...any) (pki.KeyPair, error) {
-		return pki.KeyPair{}, stalled(v1alpha1.ReasonImportInvalid, "Secret %q, from which the CA is to be imported, "+format, append([]any{name}, args...)...)
+	refuse := func(format string, args ...any) (pki.CA, error) {
+		return pki.CA{}, stalled(v1alpha1.ReasonImportInvalid, "Secret %q, from which the CA is to be imported, "+format, append([]any{name}, args...)...)
 	}
 	var s corev1.Secret
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: name}, &s)
@@ -171,7 +172,7 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 	case apierrors.IsNotFound(err):
 		return refuse("does not exist: create it with the keys tls.crt and tls.key")
 	case err != nil:
-		return pki.KeyPair{}, fmt.Errorf("read Secret %q: %w", name, err)
+		return pki.CA{}, fmt.Errorf("read Secret %q: %w", name, err)
 	case s.Annotations[v1alpha1.ClaimAnnotation] != "":
 		return refuse("was made by the operator: import a CA that was made elsewhere")
 	case len(s.Data[corev1.TLSCertKey]) > maxImportCertificates:
@@ -187,7 +188,7 @@ func (r *clusterCAs) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.
 }
 
 // keyInUse refuses a key that another CA has: the two would be one, with two ledgers.
-func (r *clusterCAs) keyInUse(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.KeyPair) error {
+func (r *clusterCAs) keyInUse(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.CA) error {
 	records, _, err := r.store.List(ctx)
 	if err != nil {
 		return err
@@ -211,18 +212,18 @@ func (r *clusterCAs) keyInUse(ctx context.Context, ca *v1alpha1.ClusterCA, pair 
 }
 
 // newCAKey makes, or takes over, the key and the certificate of the next generation.
-func (r *clusterCAs) newCAKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wish) (plan.Generation, pki.KeyPair, error) {
+func (r *clusterCAs) newCAKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wish) (plan.Generation, pki.CA, error) {
 	g := plan.Generation{Number: record.Ledger.NextNumber(), SpecHash: w.SpecHash, Trigger: w.Trigger}
 	if ca.ParentName() != "" {
-		g.Parent = plan.Parent{Name: ca.ParentName(), UID: w.parent.uid, Generation: w.parent.generation}
+		g.Parent = plan.Parent{Name: ca.ParentName(), UID: w.parent.UID, Generation: w.parent.Generation}
 	}
 	pair, err := r.newPair(ctx, ca, record, w, g.Number)
 	if err != nil {
-		return g, pki.KeyPair{}, err
+		return g, pki.CA{}, err
 	}
 	if active, activeErr := record.Active(); activeErr == nil {
 		if w.imported != nil && record.Ledger.IsEmergency(w.Want) && pki.SamePublicKey(pair.Cert.PublicKey, active.Cert.PublicKey) {
-			return g, pki.KeyPair{}, stalled(v1alpha1.ReasonImportInvalid,
+			return g, pki.CA{}, stalled(v1alpha1.ReasonImportInvalid,
 				"an emergency rotation is for a compromised key, and Secret %q still holds that key: put another CA there",
 				ca.Spec.Source.Import.SecretRef.Name)
 		}
@@ -235,30 +236,30 @@ func (r *clusterCAs) newCAKey(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 }
 
 // newPair makes, or takes over, a key and its certificate.
-func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wish, number int32) (pki.KeyPair, error) {
+func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wish, number int32) (pki.CA, error) {
 	d := desiredCA(ca)
 	switch {
 	case w.imported != nil:
 		return *w.imported, r.keyInUse(ctx, ca, *w.imported)
 	case ca.Spec.Source.IsImport():
-		return pki.KeyPair{}, errors.New("the CA to import was not read")
-	case ca.ParentName() != "" && w.parent.pair == nil:
-		return pki.KeyPair{}, errors.New("the parent CA cannot sign")
+		return pki.CA{}, errors.New("the CA to import was not read")
+	case ca.ParentName() != "" && w.parent.Signer == nil:
+		return pki.CA{}, errors.New("the parent CA cannot sign")
 	case validSpec(d.Spec) != nil:
-		return pki.KeyPair{}, validSpec(d.Spec)
+		return pki.CA{}, validSpec(d.Spec)
 	case ca.ParentName() != "":
-		pair, err := pki.SignCAWith(r.keysFor(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number), *w.parent.pair)
-		return pair, refused(err)
+		pair, err := w.parent.Signer.SignCA(ctx, r.clock.Now(), d.GenerationSpec(number), r.keys.of(ca, forCertificate))
+		return pair, leaf.Refused(err)
 	}
 	if active, err := record.Active(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
 		!record.Ledger.IsEmergency(w.Want) && keepsKey(record, d) {
 		return pki.RenewRoot(r.clock.Now(), d.Spec.Validity, active)
 	}
-	return pki.SelfSignWith(r.keysFor(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number))
+	return pki.SelfSignWith(r.keys.of(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number))
 }
 
 // described completes a generation from its certificate.
-func described(g plan.Generation, pair pki.KeyPair) plan.Generation {
+func described(g plan.Generation, pair pki.CA) plan.Generation {
 	g.SHA256 = pki.FingerprintOf(pair.Cert)
 	g.NotAfter = pair.Cert.NotAfter
 	if anchor := pair.Anchor(); anchor != nil {
@@ -290,7 +291,7 @@ func crossSigning(ca *v1alpha1.ClusterCA, old plan.Generation) v1alpha1.CrossSig
 
 // crossSigned are the certificates that lead from a new root to an older one, and on from there, where they are wanted. A
 // CA that cannot have one is none the worse.
-func (r *clusterCAs) crossSigned(ca *v1alpha1.ClusterCA, generation plan.Generation, old, to pki.KeyPair) []certificate {
+func (r *clusterCAs) crossSigned(ca *v1alpha1.ClusterCA, generation plan.Generation, old, to pki.CA) []certificate {
 	if crossSigning(ca, generation) != v1alpha1.CrossSigningOldSignsNew || to.Root != nil || pki.SamePublicKey(old.Cert.PublicKey, to.Cert.PublicKey) {
 		return nil
 	}

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,8 +14,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // report is all that an object's conditions follow from.
@@ -25,10 +26,12 @@ type report struct {
 	known    bool   // whether unusable is known; if not, Ready stays as it was
 	unusable error  // why what is published cannot be used now
 	message  string // of Ready while True
-	issuer   *issuer
+	issuer   *leaf.Issuer
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
+	// elsewhere says that another installation serves the object.
+	elsewhere bool
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -44,39 +47,39 @@ func conditions(r report) []metav1.Condition {
 	if ready, reason, message := r.ready(); reason != "" {
 		add(v1alpha1.ReadyCondition, ready, reason, message)
 	}
-	st, isStalled := errors.AsType[*stall](r.err)
+	st, isStalled := stall.Of(r.err)
 	switch {
 	case isStalled:
-		add(v1alpha1.StalledCondition, true, st.reason, st.message)
+		add(v1alpha1.StalledCondition, true, st.Reason, st.Message)
 	case r.err != nil:
 		add(v1alpha1.ReconcilingCondition, true, v1alpha1.ReasonRetrying, r.err.Error())
 	case r.waiting != "":
 		reason := r.reason
 		if reason == "" {
-			reason = r.issuer.reason
+			reason = r.issuer.Reason
 		}
 		add(v1alpha1.ReconcilingCondition, true, reason, r.waiting)
 	}
-	if r.issuer != nil && r.issuer.reason != "" {
-		add(v1alpha1.IssuerReadyCondition, r.issuer.reason == v1alpha1.ReasonIssuerAvailable, r.issuer.reason, r.issuer.message)
+	if r.issuer != nil && r.issuer.Reason != "" {
+		add(v1alpha1.IssuerReadyCondition, r.issuer.Reason == v1alpha1.ReasonIssuerAvailable, r.issuer.Reason, r.issuer.Message)
 	}
 	return append(out, r.warnings...)
 }
 
 // ready is the Ready condition; no reason where it is not known.
 func (r report) ready() (status bool, reason, message string) {
-	st, isStalled := errors.AsType[*stall](r.err)
+	st, isStalled := stall.Of(r.err)
 	switch {
 	case r.known && r.unusable == nil && isStalled:
-		return true, v1alpha1.ReasonIssued, r.message + "; the spec as it is now is not applied: " + st.message
+		return true, v1alpha1.ReasonIssued, r.message + "; the spec as it is now is not applied: " + st.Message
 	case r.known && r.unusable == nil:
 		return true, v1alpha1.ReasonIssued, r.message
-	case isStalled:
-		return false, st.reason, st.message
+	case r.known && isStalled:
+		return false, st.Reason, st.Message
 	case r.known && r.reason != "":
 		return false, r.reason, r.waiting
-	case r.known && r.issuer != nil && r.issuer.reason != v1alpha1.ReasonIssuerAvailable:
-		return false, r.issuer.reason, r.issuer.message
+	case r.known && r.issuer != nil && r.issuer.Reason != v1alpha1.ReasonIssuerAvailable:
+		return false, r.issuer.Reason, r.issuer.Message
 	case r.known:
 		return false, v1alpha1.ReasonNotUsable, r.unusable.Error()
 	default:
@@ -114,14 +117,14 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 const maxSerial = 64
 
 // certificateStatus describes a certificate for people.
-func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
+func certificateStatus(secret string, cert certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
 		SecretName:        secret,
-		SerialNumber:      cut(pki.SerialOf(pair.Cert), maxSerial),
-		NotBefore:         metav1.NewTime(pair.Cert.NotBefore),
-		NotAfter:          metav1.NewTime(pair.Cert.NotAfter),
+		SerialNumber:      cut(pki.SerialOf(cert), maxSerial),
+		NotBefore:         metav1.NewTime(cert.NotBefore),
+		NotAfter:          metav1.NewTime(cert.NotAfter),
 		IssuerGeneration:  generation,
-		SHA256Fingerprint: pki.FingerprintOf(pair.Cert),
+		SHA256Fingerprint: pki.FingerprintOf(cert),
 	}
 	if !renewal.IsZero() {
 		s.RenewalTime = metav1.NewTime(renewal)
@@ -130,41 +133,49 @@ func certificateStatus(secret string, pair pki.KeyPair, renewal time.Time, gener
 }
 
 // leafReport makes the report of a leaf; the caller adds what its kind has beside it.
-func (b *base) leafReport(l leaf, st leafState, err error) report {
-	r := report{err: err, known: err == nil || st.observed != nil || isStall(err), unusable: b.usable(st), issuer: &st.issuer}
-	r.message = fmt.Sprintf("the certificate is in Secret %q", l.secret)
-	if st.decision.Reason == plan.RestoreIncomplete {
-		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.decision.Message
+func (b *base) leafReport(l leaf.Request, st leaf.State, err error) report {
+	r := report{err: err, known: err == nil || st.Observed != nil || isStall(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
+	if isElsewhere(err) { // whether it is usable, the other installation says
+		r.known, r.elsewhere = false, true
 	}
-	if st.decision.Action == plan.Wait && r.unusable == nil {
-		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.decision.Reason, st.decision.Message, st.issuer.message)
+	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
+	if st.Decision.Reason == plan.RestoreIncomplete {
+		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.Decision.Message
 	}
-	if l.invalid == nil && capped(l.desired, st) {
+	if st.Decision.Action == plan.Wait && r.unusable == nil {
+		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.Decision.Reason, st.Decision.Message, st.Issuer.Message)
+	}
+	if l.Invalid == nil && capped(l.Desired, st) {
 		r.warnings = append(r.warnings, metav1.Condition{
 			Type: v1alpha1.ValidityCappedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCAExpiresFirst,
-			Message: fmt.Sprintf("the certificate ends together with ClusterCA %q, earlier than spec.validity asks for", l.ca),
+			Message: fmt.Sprintf("the certificate ends together with ClusterCA %q, earlier than spec.validity asks for", l.CA),
 		})
 	}
 	return r
 }
 
-func isStall(err error) bool {
-	var st *stall
-	return errors.As(err, &st)
+// capped says whether the leaf was cut to the end of its CA.
+func capped(d plan.Desired, st leaf.State) bool {
+	if !st.Readable() || st.Issuer.CA == nil {
+		return false
+	}
+	cert := st.Observed.Leaf.Cert
+	short := cert.NotAfter.Sub(cert.NotBefore) < d.Spec.Validity+pki.ClockSkew
+	return short && plan.Capped(cert, st.Issuer.CA)
 }
 
 // leafCertificate is the certificate part of a leaf's status; what was there stays if nothing is known.
-func leafCertificate(l leaf, st leafState, was v1alpha1.CertificateStatus) (v1alpha1.CertificateStatus, int32) {
-	if st.observed == nil || st.observed.Err != nil {
-		return was, st.claim.Revision
+func leafCertificate(l leaf.Request, st leaf.State, was v1alpha1.CertificateStatus) (v1alpha1.CertificateStatus, int32) {
+	if !st.Readable() {
+		return was, st.Claim.Revision
 	}
-	d := l.desired
-	d.Issuer = st.issuer.pair
+	d := l.Desired
+	d.Issuer = st.Issuer.CA
 	renewal := was.RenewalTime.Time
-	if l.invalid == nil {
-		renewal = plan.RenewalTime(d, st.observed.Pair.Cert)
+	if l.Invalid == nil {
+		renewal = plan.RenewalTime(d, st.Observed.Leaf.Cert)
 	}
-	return certificateStatus(l.secret, st.observed.Pair, renewal, st.claim.Generation), st.claim.Revision
+	return certificateStatus(l.Secret, st.Observed.Leaf.Cert, renewal, st.Claim.Generation), st.Claim.Revision
 }
 
 // patchStatus writes the status once, if it changed.
@@ -176,7 +187,7 @@ func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) e
 	err := b.client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	switch {
 	case err == nil:
-		b.wrote.updated(after.Kind(), after)
+		b.wrote.Updated(after.Kind(), after)
 		return nil
 	case apierrors.IsNotFound(err): // it was deleted in the meantime
 		return nil
@@ -187,22 +198,24 @@ func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) e
 
 // outcome is what a reconciliation did, and when its answer changes by itself.
 type outcome struct {
-	issued    string // what was issued, and where to; "" where nothing was
+	issued    bool
 	reason    plan.Reason
 	nextCheck time.Time
 }
 
-func (st leafState) outcome(l leaf, now time.Time) outcome {
-	o := outcome{reason: st.decision.Reason, nextCheck: sooner(st.decision.NextCheck, turnsAt(l.agent, now))}
-	if st.issued {
-		o.issued = fmt.Sprintf("a certificate into Secret %q", l.secret)
-	}
-	return o
+// leafOutcome is that of a leaf, of which an agent's Lease says something too.
+func leafOutcome(l leaf.Request, st leaf.State, agent heard, now time.Time) outcome {
+	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, turnsAt(agent.lease, now))}
 }
 
-// conclude is the end of every reconciliation: what was issued is said, the status is written, and the next visit set.
+// conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
-	b.announceIssued(after, o)
+	if rep.elsewhere {
+		return b.concludeElsewhere(ctx, before, rep, o)
+	}
+	if o.issued { // the status and the log say it: an event is for what a person should see
+		b.counts.Issued(after.Kind(), string(o.reason))
+	}
 	rep.awaitKey()
 	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
@@ -217,14 +230,6 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
-}
-
-// announceIssued counts an issuance, and emits one event for it.
-func (b *base) announceIssued(on v1alpha1.Object, o outcome) {
-	if o.issued != "" {
-		b.counts.Issued(on.Kind(), string(o.reason))
-		b.events.Eventf(on, nil, corev1.EventTypeNormal, v1alpha1.ReasonIssued, "Issue", "Issued %s: %s", o.issued, o.reason)
-	}
 }
 
 // announceStalled emits one event when an object stalls, or stalls for another reason.

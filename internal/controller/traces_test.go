@@ -138,6 +138,7 @@ func TestTwoInstallations(t *testing.T) {
 		t.Fatal("each made one")
 	}
 	winner.stop()
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionDelete }) // it answers edits
 	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
 	t.Log(c.Message)
 	time.Sleep(time.Second)

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
 )
 
@@ -38,22 +39,28 @@ func enqueue(q requestQueue, class queue.Class, request reconcile.Request) {
 type visits struct {
 	kind       string
 	reconciler reconcile.Reconciler
-	wrote      *writes
+	wrote      *owned.Writes
 	clock      clock.PassiveClock
 
 	mu       sync.Mutex
-	underWay map[reconcile.Request]map[writeKey]told
+	underWay map[reconcile.Request]map[thing]news
 }
 
-// told is the last event of a thing, and the highest class that the events of it came in.
-type told struct {
+// thing is an object of a kind: one that is visited, or that was made for it.
+type thing struct {
+	kind string
+	types.NamespacedName
+}
+
+// news are the last event of a thing, and the highest class that the events of it came in.
+type news struct {
 	version string
 	class   queue.Class
 	queue   requestQueue
 }
 
 func (b *base) visits(kind string, r reconcile.Reconciler) *visits {
-	return &visits{kind: kind, reconciler: r, wrote: b.wrote, clock: b.clock, underWay: map[reconcile.Request]map[writeKey]told{}}
+	return &visits{kind: kind, reconciler: r, wrote: b.wrote, clock: b.clock, underWay: map[reconcile.Request]map[thing]news{}}
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -71,22 +78,22 @@ func (v *visits) end(req reconcile.Request) {
 	heard := maps.Clone(v.underWay[req])
 	delete(v.underWay, req)
 	v.mu.Unlock()
-	for of, t := range heard {
-		v.hear(req, of, t)
+	for of, n := range heard {
+		v.hear(req, of, n)
 	}
 }
 
 // hear enqueues a visit to an object, if what is told of a thing of its does not come from this operator.
-func (v *visits) hear(req reconcile.Request, of writeKey, t told) {
-	if v.later(req, of, t) || v.wrote.echo(of, t.version) {
+func (v *visits) hear(req reconcile.Request, of thing, n news) {
+	if v.later(req, of, n) || v.wrote.Echo(of.kind, of.NamespacedName, n.version) {
 		return
 	}
-	enqueue(t.queue, t.class, req)
+	enqueue(n.queue, n.class, req)
 }
 
 // later keeps an event until the visit to the object that is under way has ended; false: there is none. A later event of the
 // same thing takes its place: what this operator wrote was written under the resourceVersion of all that came before.
-func (v *visits) later(req reconcile.Request, of writeKey, t told) bool {
+func (v *visits) later(req reconcile.Request, of thing, n news) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	heard, busy := v.underWay[req]
@@ -94,13 +101,13 @@ func (v *visits) later(req reconcile.Request, of writeKey, t told) bool {
 		return false
 	}
 	if heard == nil {
-		heard = map[writeKey]told{}
+		heard = map[thing]news{}
 		v.underWay[req] = heard
 	}
 	if was, ok := heard[of]; ok {
-		t.class = min(t.class, was.class)
+		n.class = min(n.class, was.class)
 	}
-	heard[of] = t
+	heard[of] = n
 	return true
 }
 
@@ -108,7 +115,7 @@ func (v *visits) later(req reconcile.Request, of writeKey, t told) bool {
 func (v *visits) own() eventHandler {
 	of := func(o client.Object, class queue.Class, q requestQueue) {
 		key := client.ObjectKeyFromObject(o)
-		v.hear(reconcile.Request{NamespacedName: key}, writeKey{v.kind, key}, told{o.GetResourceVersion(), class, q})
+		v.hear(reconcile.Request{NamespacedName: key}, thing{v.kind, key}, news{o.GetResourceVersion(), class, q})
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) {
@@ -131,15 +138,15 @@ func (v *visits) own() eventHandler {
 	}
 }
 
-// products hears of what was made for objects of the kind: an object of a type that writes knows by a name.
-func (v *visits) products(name string) eventHandler {
+// products hears of what was made for objects of the kind, in objects of one kind themselves.
+func (v *visits) products(made string) eventHandler {
 	of := func(o client.Object, class queue.Class, q requestQueue) {
 		owner := ownerName(o, v.kind)
 		if owner == "" {
 			return
 		}
 		req := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: owner}}
-		v.hear(req, writeKey{name, client.ObjectKeyFromObject(o)}, told{o.GetResourceVersion(), class, q})
+		v.hear(req, thing{made, client.ObjectKeyFromObject(o)}, news{o.GetResourceVersion(), class, q})
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -14,10 +15,13 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
 )
 
@@ -32,7 +36,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	o := &office{during: func() {}}
-	b := base{wrote: &writes{}, clock: testingclock.NewFakePassiveClock(noon)}
+	b := base{wrote: &owned.Writes{}, clock: apitime.Of(testingclock.NewFakePassiveClock(noon))}
 	o.visits = b.visits(v1alpha1.KindNodeCredential, reconcile.Func(func(context.Context, ctrl.Request) (ctrl.Result, error) {
 		o.during()
 		return ctrl.Result{}, nil
@@ -91,9 +95,9 @@ func (o *office) updated(was, now client.Object) {
 	h := o.own()
 	switch now.(type) {
 	case *corev1.Secret:
-		h = o.products(secretKind)
+		h = o.products(owned.SecretKind)
 	case *coordinationv1.Lease:
-		h = o.products(leaseKind)
+		h = o.products(owned.LeaseKind)
 	}
 	h.Update(context.Background(), event.UpdateEvent{ObjectOld: was, ObjectNew: now}, o.queue)
 }
@@ -101,7 +105,7 @@ func (o *office) updated(was, now client.Object) {
 func (o *office) created(now client.Object, initial bool) {
 	h := o.own()
 	if _, ok := now.(*corev1.Secret); ok {
-		h = o.products(secretKind)
+		h = o.products(owned.SecretKind)
 	}
 	h.Create(context.Background(), event.CreateEvent{Object: now, IsInInitialList: initial}, o.queue)
 }
@@ -112,22 +116,22 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 	o := newOffice(t)
 	o.visit(t, "node", func() {
 		o.created(productOf("tls", "7"), false) // the watch is faster than the answer
-		o.wrote.created(secretKind, productOf("tls", "7"))
-		o.wrote.created(secretKind, productOf("kubeconfig", "8"))
-		o.wrote.updated(v1alpha1.KindNodeCredential, node("9"))
+		o.wrote.Created(owned.SecretKind, productOf("tls", "7"))
+		o.wrote.Created(owned.SecretKind, productOf("kubeconfig", "8"))
+		o.wrote.Updated(v1alpha1.KindNodeCredential, node("9"))
 		o.expect(t, "during the visit")
 	})
 	o.created(productOf("kubeconfig", "8"), false)
 	o.updated(node("5"), node("9"))
 	o.expect(t, "its own writes")
-	if len(o.wrote.of) > 0 {
-		t.Errorf("%v are remembered", o.wrote.of)
+	if o.wrote.Newer(owned.SecretKind, productOf("tls", "1")) || o.wrote.Newer(v1alpha1.KindNodeCredential, node("1")) {
+		t.Error("they are remembered")
 	}
 	o.updated(node("9"), node("10"))
 	o.updated(productOf("tls", "7"), productOf("tls", "11"))
 	o.expect(t, "others' writes", "node repair")
 	o.visit(t, "node", func() {
-		o.wrote.updated(secretKind, productOf("tls", "12"))
+		o.wrote.Updated(owned.SecretKind, productOf("tls", "12"))
 		o.updated(productOf("tls", "11"), productOf("tls", "12"))
 		o.updated(productOf("tls", "12"), productOf("tls", "13")) // somebody else, at once
 		o.updated(node("10"), node("14", func(c *v1alpha1.NodeCredential) { c.Generation = 2 }))
@@ -136,7 +140,7 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 	o.expect(t, "others' writes during a visit", "node urgent")
 	o.visit(t, "node", func() {
 		o.own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
-		o.wrote.updated(v1alpha1.KindNodeCredential, node("16"))
+		o.wrote.Updated(v1alpha1.KindNodeCredential, node("16"))
 		o.updated(node("15"), node("16"))
 	})
 	o.expect(t, "what is seen on the wire during a visit", "node repair")
@@ -146,11 +150,15 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 func TestWaitedForWritesBringAVisit(t *testing.T) {
 	for what, behind := range map[string]func(*office) bool{
 		"the object": func(o *office) bool {
-			o.wrote.updated(v1alpha1.KindNodeCredential, node("9"))
-			return o.wrote.newer(v1alpha1.KindNodeCredential, node("5"))
+			o.wrote.Updated(v1alpha1.KindNodeCredential, node("9"))
+			return o.wrote.Newer(v1alpha1.KindNodeCredential, node("5"))
 		},
-		"a Secret":     func(o *office) bool { return o.wrote.newer(secretKind, productOf("tls", "5")) },
-		"a new Secret": func(o *office) bool { return o.wrote.coming(client.ObjectKeyFromObject(productOf("tls", ""))) },
+		"a Secret": func(o *office) bool { return o.wrote.Newer(owned.SecretKind, productOf("tls", "5")) },
+		"a new Secret": func(o *office) bool {
+			none := fake.NewClientBuilder().Build()
+			_, err := owned.Secrets{Cache: none, API: none, Wrote: o.wrote}.Cached(t.Context(), "prod", "tls")
+			return errors.Is(err, owned.ErrBehind)
+		},
 	} {
 		for _, early := range []bool{true, false} {
 			o := newOffice(t)
@@ -158,7 +166,7 @@ func TestWaitedForWritesBringAVisit(t *testing.T) {
 			if what == "the object" {
 				tell = func() { o.updated(node("5"), node("9")) }
 			}
-			o.wrote.created(secretKind, productOf("tls", "9"))
+			o.wrote.Created(owned.SecretKind, productOf("tls", "9"))
 			o.visit(t, "node", func() {
 				if early {
 					tell()
@@ -214,7 +222,7 @@ func TestClassesOfEvents(t *testing.T) {
 
 // dependsOn tells of a change of what an object depends on.
 func (o *office) dependsOn(c *v1alpha1.NodeCredential) {
-	b := base{clock: o.clock}
+	b := base{clock: apitime.Of(o.clock)}
 	find := func(context.Context, client.Object, func(client.Object) bool) []dependent {
 		return []dependent{b.dependentOn(c)}
 	}

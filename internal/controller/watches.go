@@ -7,6 +7,8 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -18,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/owned"
 )
 
 // Field indexes of the cache: no reconciliation lists what it can look up.
@@ -25,48 +28,28 @@ const (
 	caIndex     = "caNames"     // ClusterCAs that an object depends on
 	serverIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	secretIndex = "secretNames" // Secrets that an object asks for
-	parentIndex = "parent"      // the ClusterCA that signs another one
 )
 
 func addIndexes(ctx context.Context, idx client.FieldIndexer) error {
-	for _, i := range []struct {
-		on    client.Object
-		field string
-		of    func(client.Object) []string
-	}{
-		{&v1alpha1.ClusterCA{}, parentIndex, parentNames},
-		{&v1alpha1.APIServerCertificate{}, caIndex, caNames},
-		{&v1alpha1.NodeCredential{}, caIndex, caNames},
-		{&v1alpha1.NodeCredential{}, serverIndex, serverNames},
-		{&v1alpha1.ClusterCA{}, secretIndex, secretNames},
-		{&v1alpha1.APIServerCertificate{}, secretIndex, secretNames},
-		{&v1alpha1.NodeCredential{}, secretIndex, secretNames},
-	} {
-		if err := idx.IndexField(ctx, i.on, i.field, i.of); err != nil {
-			return fmt.Errorf("index %T by %s: %w", i.on, i.field, err)
+	for _, k := range v1alpha1.Kinds() {
+		for field, of := range map[string]func(v1alpha1.Object) []string{caIndex: v1alpha1.Object.CANames, secretIndex: v1alpha1.Object.SecretNames} {
+			if err := idx.IndexField(ctx, k.New(), field, ours(of)); err != nil {
+				return fmt.Errorf("index %s by %s: %w", k.Name, field, err)
+			}
 		}
+	}
+	if err := idx.IndexField(ctx, &v1alpha1.NodeCredential{}, serverIndex, serverNames); err != nil {
+		return fmt.Errorf("index NodeCredential by %s: %w", serverIndex, err)
 	}
 	return nil
 }
 
-func parentNames(o client.Object) []string {
-	if ca, ok := o.(*v1alpha1.ClusterCA); ok && ca.ParentName() != "" {
-		return []string{ca.ParentName()}
-	}
-	return nil
-}
-
-func caNames(o client.Object) []string {
-	switch c := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		names := append([]string{c.Spec.CARef.Name}, c.ClientCANames()...)
-		if c.Spec.RequestHeaderCARef != nil {
-			names = append(names, c.Spec.RequestHeaderCARef.Name)
+// ours lets what our kinds share be asked of any object.
+func ours(of func(v1alpha1.Object) []string) func(client.Object) []string {
+	return func(o client.Object) []string {
+		if own, ok := o.(v1alpha1.Object); ok {
+			return of(own)
 		}
-		return names
-	case *v1alpha1.NodeCredential:
-		return []string{c.Spec.CARef.Name}
-	default:
 		return nil
 	}
 }
@@ -76,25 +59,6 @@ func serverNames(o client.Object) []string {
 		return []string{c.Spec.APIServerRef.Name}
 	}
 	return nil
-}
-
-func secretNames(o client.Object) []string {
-	var names []string
-	switch c := o.(type) {
-	case *v1alpha1.ClusterCA:
-		names = []string{c.Spec.SecretName}
-	case *v1alpha1.APIServerCertificate:
-		names = []string{c.TLSSecretName(), c.ServiceAccountSecretName()}
-	case *v1alpha1.NodeCredential:
-		names = []string{c.TLSSecretName(), c.KubeconfigSecretName()}
-	}
-	out := names[:0]
-	for _, n := range names {
-		if n != "" {
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 // finder finds the objects that depend on another one, of those that keep says; a nil keep stands for all.
@@ -151,25 +115,13 @@ func (b *base) lookUp(ctx context.Context, changed client.Object, field, value s
 
 func (b *base) dependentsIn(list client.ObjectList, keep func(client.Object) bool) []dependent {
 	var out []dependent
-	add := func(o client.Object) {
-		if keep == nil || keep(o) {
+	//nolint:errcheck // it fails on what is no list, and the function never does
+	_ = meta.EachListItem(list, func(item runtime.Object) error {
+		if o, ok := item.(client.Object); ok && (keep == nil || keep(o)) {
 			out = append(out, b.dependentOn(o))
 		}
-	}
-	switch l := list.(type) {
-	case *v1alpha1.ClusterCAList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	case *v1alpha1.APIServerCertificateList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	case *v1alpha1.NodeCredentialList:
-		for i := range l.Items {
-			add(&l.Items[i])
-		}
-	}
+		return nil
+	})
 	return out
 }
 
@@ -190,15 +142,15 @@ var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 // secretObject is a Secret as an object: what handlers of any kind are made for.
 func secretObject() client.Object { return &corev1.Secret{} }
 
-func (r *clusterCAs) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+func (r *clusterCAs) setup(_ context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.ClusterCAList{} }
 	visits := r.visits(v1alpha1.KindClusterCA, r)
 	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindClusterCA)).
 		Watches(&v1alpha1.ClusterCA{}, visits.own()).
-		Watches(&corev1.Secret{}, visits.products(secretKind)).
-		Watches(&corev1.ConfigMap{}, visits.products(configMapKind)).
-		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, parentIndex, objectName))))).
-		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, parentIndex, objectName)), specChanged).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&corev1.ConfigMap{}, visits.products(owned.ConfigMapKind)).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, caIndex, objectName))))).
+		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), specChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindClusterCA)).
 		WithOptions(options(o.Workers, placeOfCA)).
 		Complete(timed[reconcile.Request]{visits, r.progress})
@@ -212,8 +164,8 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 	empty := func() client.Object { return &v1alpha1.APIServerCertificate{} }
 	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindAPIServerCertificate)).
 		Watches(empty(), visits.own()).
-		Watches(&corev1.Secret{}, visits.products(secretKind)).
-		Watches(&coordinationv1.Lease{}, visits.products(leaseKind), r.leaseChanged()).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA)))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		WatchesRawSource(source.Channel(r.seen, visits.own())).
@@ -230,8 +182,8 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 	empty := func() client.Object { return &v1alpha1.NodeCredential{} }
 	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindNodeCredential)).
 		Watches(empty(), visits.own()).
-		Watches(&corev1.Secret{}, visits.products(secretKind)).
-		Watches(&coordinationv1.Lease{}, visits.products(leaseKind), r.leaseChanged()).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA), concerned(ofServer)))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		Watches(&v1alpha1.ClusterCA{}, all(ofServer), another).

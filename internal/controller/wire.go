@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/probe"
 )
 
@@ -46,8 +47,8 @@ func (r *apiServerCertificates) watch(c *v1alpha1.APIServerCertificate) {
 }
 
 // serving says, as a condition, whether what was seen of an API server is what its Secret holds.
-func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st leafState, clients []certificate) []metav1.Condition {
-	if c.Spec.Probe == nil || st.observed == nil || st.observed.Err != nil {
+func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st leaf.State, clients []certificate) []metav1.Condition {
+	if c.Spec.Probe == nil || !st.Readable() {
 		return nil
 	}
 	seen := r.wire.Seen(probeKey(client.ObjectKeyFromObject(c)))
@@ -56,7 +57,7 @@ func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st lea
 	switch {
 	case !seen.Settled:
 		out.Reason, out.Message = unsettledReason(seen), strings.Join(seen.Problems, "; ")
-	case !seen.Serves(st.observed.Pair.Cert):
+	case !seen.Serves(st.Observed.Leaf.Cert):
 		out.Reason = v1alpha1.ReasonWrongCertificate
 		out.Message = fmt.Sprintf("it serves another certificate than the one in Secret %q: has the Secret reached it?", c.TLSSecretName())
 	case unknown >= 0:

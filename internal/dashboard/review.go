@@ -176,12 +176,12 @@ func (r *Reviews) reads(ctx context.Context, user authenticationv1.UserInfo, nam
 	for k, v := range user.Extra {
 		extra[k] = authorizationv1.ExtraValue(v)
 	}
-	for _, resource := range []string{"clustercas", "apiservercertificates", "nodecredentials"} {
+	for _, kind := range v1alpha1.Kinds() {
 		for _, verb := range []string{"list", "watch"} {
 			spec := authorizationv1.SubjectAccessReviewSpec{
 				User: user.Username, Groups: user.Groups, UID: user.UID, Extra: extra,
 				ResourceAttributes: &authorizationv1.ResourceAttributes{
-					Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: resource, Verb: verb, Namespace: namespace,
+					Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: kind.Plural, Verb: verb, Namespace: namespace,
 				},
 			}
 			review, err := r.rights.Create(ctx, &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})

@@ -19,7 +19,7 @@ type bootstrap struct {
 	address string
 	port    int
 	dir     string // where the files will lie
-	cas     map[string]pki.KeyPair
+	cas     map[string]pki.CA
 }
 
 // managementHost is the name of the host.
@@ -31,7 +31,7 @@ const bootstrapValidity = 7 * 24 * time.Hour
 
 // files are the host's, as they would be exported.
 func (b *bootstrap) files() ([]export.File, error) {
-	b.cas = map[string]pki.KeyPair{}
+	b.cas = map[string]pki.CA{}
 	for _, name := range []string{"management-ca", "management-etcd-ca"} {
 		ca, err := pki.SelfSign(b.now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: bootstrapValidity,

@@ -98,10 +98,8 @@ func (m *management) installCRDs(ctx context.Context) error {
 		return err
 	}
 	return m.cluster.Poll(ctx, time.Minute, func(ctx context.Context) error {
-		for _, l := range []client.ObjectList{
-			&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
-		} {
-			if err := m.client.List(ctx, l); err != nil {
+		for _, k := range v1alpha1.Kinds() {
+			if err := m.client.List(ctx, k.NewList()); err != nil {
 				return fmt.Errorf("a kind is not served yet: %w", err)
 			}
 		}
@@ -189,32 +187,27 @@ func (m *management) waitReady(ctx context.Context) error {
 
 // unready lists the objects that are not Ready, with the reason.
 func (m *management) unready(ctx context.Context) ([]string, error) {
-	var (
-		cas     v1alpha1.ClusterCAList
-		servers v1alpha1.APIServerCertificateList
-		creds   v1alpha1.NodeCredentialList
-		out     []string
-	)
-	for _, l := range []client.ObjectList{&cas, &servers, &creds} {
-		if err := m.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
+	var out []string
+	for _, k := range v1alpha1.Kinds() {
+		list := k.NewList()
+		if err := m.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return nil, fmt.Errorf("list: %w", err)
 		}
-	}
-	add := func(kind, name string, conditions []metav1.Condition) {
-		if c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition); c == nil {
-			out = append(out, kind+" "+name+": no status yet")
-		} else if c.Status != metav1.ConditionTrue {
-			out = append(out, fmt.Sprintf("%s %s: %s: %s", kind, name, c.Reason, c.Message))
+		items, err := meta.ExtractList(list)
+		if err != nil {
+			return nil, fmt.Errorf("list: %w", err)
 		}
-	}
-	for i := range cas.Items {
-		add("ClusterCA", cas.Items[i].Name, cas.Items[i].Status.Conditions)
-	}
-	for i := range servers.Items {
-		add("APIServerCertificate", servers.Items[i].Name, servers.Items[i].Status.Conditions)
-	}
-	for i := range creds.Items {
-		add("NodeCredential", creds.Items[i].Name, creds.Items[i].Status.Conditions)
+		for _, item := range items {
+			o, ours := item.(v1alpha1.Object)
+			if !ours {
+				continue
+			}
+			if c := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.ReadyCondition); c == nil {
+				out = append(out, k.Name+" "+o.GetName()+": no status yet")
+			} else if c.Status != metav1.ConditionTrue {
+				out = append(out, fmt.Sprintf("%s %s: %s: %s", k.Name, o.GetName(), c.Reason, c.Message))
+			}
+		}
 	}
 	return out, nil
 }

@@ -17,33 +17,32 @@ import (
 
 // TestRefuses: a server that is still of the old CA, or still takes its certificates, is found out.
 func TestRefuses(t *testing.T) {
-	must := func(pair pki.KeyPair, err error) (pki.KeyPair, tls.Certificate) {
-		t.Helper()
+	ca := func(name string) pki.CA {
+		ca, err := pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
-		key, err := pair.Key.Reveal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := tls.X509KeyPair(pair.CertPEM(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pair, cert
+		return ca
 	}
-	ca := func(name string) pki.KeyPair {
-		pair, _ := must(pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: bootstrapKey, Validity: time.Hour}))
-		return pair
-	}
-	leaf := func(by pki.KeyPair) tls.Certificate {
+	leaf := func(by pki.CA) tls.Certificate {
 		sans, err := pki.NewSANs(nil, []string{"127.0.0.1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, cert := must(pki.Issue(time.Now(), pki.CertificateSpec{
+		leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: "leaf"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth, pki.ClientAuth}, Key: bootstrapKey, Validity: time.Hour,
-		}, by))
+		}, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := leaf.Key.Reveal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := tls.X509KeyPair(leaf.CertPEM(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return cert
 	}
 	old, current := ca("old"), ca("new")

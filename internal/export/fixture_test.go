@@ -26,13 +26,13 @@ var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 // world is a management cluster as the operator leaves it.
 type world struct {
 	t       *testing.T
-	cas     map[string]pki.KeyPair
+	cas     map[string]pki.CA
 	objects []client.Object
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, cas: map[string]pki.KeyPair{}}
+	w := &world{t: t, cas: map[string]pki.CA{}}
 	for _, name := range []string{"k8s", "front-proxy", "etcd"} {
 		pair, err := pki.SelfSign(now, pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: name + "-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,

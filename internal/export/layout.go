@@ -183,7 +183,7 @@ func (l *layout) clientCA(h Host) {
 
 // pair adds a certificate and its key, after a look at whether they are of any use.
 func (l *layout) pair(from, certificate, key string, data map[string][]byte) {
-	pair, err := pki.ParseKeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
+	pair, err := pki.ParseLeaf(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
 	if l.usable(from, pair, err) {
 		l.add(from, certificate, publicMode, data[corev1.TLSCertKey])
 		l.add(from, key, secretMode, data[corev1.TLSPrivateKeyKey])
@@ -192,7 +192,7 @@ func (l *layout) pair(from, certificate, key string, data map[string][]byte) {
 
 // certificate adds a certificate whose key is on the host, and says where that has to lie.
 func (l *layout) certificate(from string, at hostfiles.Files, c Credential) {
-	pair, err := pki.ParseKeyless(c.TLS[corev1.TLSCertKey])
+	pair, err := pki.ParseLeafCertificate(c.TLS[corev1.TLSCertKey])
 	if l.usable(from, pair, err) {
 		l.add(from, at.Certificate, publicMode, c.TLS[corev1.TLSCertKey])
 		l.notes = append(l.notes, fmt.Sprintf("the key of NodeCredential %s is on the host: it has to lie at %s, with mode 0600",
@@ -201,7 +201,7 @@ func (l *layout) certificate(from string, at hostfiles.Files, c Credential) {
 }
 
 // usable notes what keeps a certificate from being of any use.
-func (l *layout) usable(from string, pair pki.KeyPair, err error) bool {
+func (l *layout) usable(from string, pair pki.Leaf, err error) bool {
 	switch {
 	case err != nil:
 		l.problem("%s: %v", from, err)

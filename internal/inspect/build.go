@@ -222,7 +222,7 @@ func (b *builder) chain(src source, m material) *Chain {
 	} else {
 		chain.CA = ""
 	}
-	pair := pki.KeyPair{Cert: m.certs[0], Chain: m.certs[1:]}
+	pair := pki.Leaf{Cert: m.certs[0], Chain: m.certs[1:]}
 	if err := pair.Verify(b.now, roots); err != nil {
 		chain.Problem = fmt.Sprintf("it leads to none of the roots in %s: %s", trusted, printable(err.Error()))
 		return chain
@@ -245,7 +245,7 @@ func (b *builder) signer(ca string, m material) int32 {
 }
 
 // rootOf is the subject of the root to which a chain leads.
-func rootOf(now time.Time, pair pki.KeyPair, roots []*x509.Certificate) string {
+func rootOf(now time.Time, pair pki.Leaf, roots []*x509.Certificate) string {
 	for _, r := range roots {
 		if pair.Verify(now, []*x509.Certificate{r}) == nil {
 			return r.Subject.String()

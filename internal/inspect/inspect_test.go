@@ -41,22 +41,24 @@ func request(name string, usages ...pki.Usage) pki.CertificateSpec {
 }
 
 // pairs are a CA, a certificate that it signed, and another CA.
-func pairs(t *testing.T) (ca, leaf, other pki.KeyPair) {
+func pairs(t *testing.T) (ca pki.CA, leaf pki.Leaf, other pki.CA) {
 	t.Helper()
-	must := func(p pki.KeyPair, err error) pki.KeyPair {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
+	ca, err := pki.SelfSign(now.Add(-day), request("k8s"))
+	if err == nil {
+		other, err = pki.SelfSign(now, request("other"))
 	}
-	ca, other = must(pki.SelfSign(now.Add(-day), request("k8s"))), must(pki.SelfSign(now, request("other")))
-	return ca, must(pki.Issue(now, request("k8s-master", pki.ServerAuth), ca)), other
+	if err == nil {
+		leaf, err = pki.Issue(now, request("k8s-master", pki.ServerAuth), ca)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, leaf, other
 }
 
-func keyPEM(t *testing.T, p pki.KeyPair) []byte {
+func keyPEM(t *testing.T, key pki.PrivateKey) []byte {
 	t.Helper()
-	text, err := p.Key.Reveal()
+	text, err := key.Reveal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func keyPEM(t *testing.T, p pki.KeyPair) []byte {
 }
 
 // seen is an APIServerCertificate whose agent has reported, with its Secret and the bundle of its CA.
-func seen(t *testing.T, ca, leaf pki.KeyPair, data map[string][]byte) Seen {
+func seen(t *testing.T, ca pki.CA, leaf pki.Leaf, data map[string][]byte) Seen {
 	t.Helper()
 	c := v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-master", UID: "server", Generation: 2}}
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Delivery = "k8s", "k8s-master", v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
@@ -100,9 +102,9 @@ func generationsOf(cert *x509.Certificate, n int32) []v1alpha1.GenerationStatus 
 	return []v1alpha1.GenerationStatus{{Number: n, State: v1alpha1.GenerationActive, SHA256Fingerprint: pki.FingerprintOf(cert)}}
 }
 
-func wellData(t *testing.T, ca, leaf pki.KeyPair) map[string][]byte {
+func wellData(t *testing.T, ca pki.CA, leaf pki.Leaf) map[string][]byte {
 	t.Helper()
-	return map[string][]byte{"tls.crt": leaf.CertPEM(), "tls.key": keyPEM(t, leaf), "ca.crt": pki.EncodeCertificates(ca.Cert), "note": []byte("hello")}
+	return map[string][]byte{"tls.crt": leaf.CertPEM(), "tls.key": keyPEM(t, leaf.Key), "ca.crt": pki.EncodeCertificates(ca.Cert), "note": []byte("hello")}
 }
 
 // TestGolden holds the names of fields that programs read, and what people see. What is made anew each time reads 'hex'.
@@ -147,9 +149,9 @@ func TestProblems(t *testing.T) {
 		want   []string
 	}{
 		"well":                {func(map[string][]byte) {}, now, nil},
-		"another key":         {func(d map[string][]byte) { d["tls.key"] = keyPEM(t, other) }, now, []string{"error KeyMismatch"}},
-		"another certificate": {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = second.CertPEM(), keyPEM(t, second) }, now, []string{"warning StatusOutdated"}},
-		"of another CA":       {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = other.CertPEM(), keyPEM(t, other) }, now, []string{"error ChainInvalid", "warning StatusOutdated"}},
+		"another key":         {func(d map[string][]byte) { d["tls.key"] = keyPEM(t, other.Key) }, now, []string{"error KeyMismatch"}},
+		"another certificate": {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = second.CertPEM(), keyPEM(t, second.Key) }, now, []string{"warning StatusOutdated"}},
+		"of another CA":       {func(d map[string][]byte) { d["tls.crt"], d["tls.key"] = other.CertPEM(), keyPEM(t, other.Key) }, now, []string{"error ChainInvalid", "warning StatusOutdated"}},
 		"empty":               {func(d map[string][]byte) { d["tls.crt"] = nil }, now, []string{"error Damaged", "error KeyMismatch"}},
 		"malformed": {func(d map[string][]byte) {
 			d["ca.crt"] = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
@@ -305,7 +307,7 @@ func TestSigner(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		pair        pki.KeyPair
+		pair        pki.Leaf
 		generations []v1alpha1.GenerationStatus
 		want        Chain
 	}{

@@ -9,7 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/api/v1alpha1"
 )
 
 // kindLine is where a manifest says of which kind it is, in YAML or JSON.
@@ -54,7 +54,7 @@ func manifestText(all []string) string {
 	if len(all) > 1 {
 		text = fmt.Sprintf("manifests, of %s and %d more", all[0], len(all)-1)
 	}
-	known := []string{"Secret", status.KindClusterCA, status.KindAPIServerCertificate, status.KindNodeCredential}
+	known := append([]string{"Secret"}, v1alpha1.KindNames()...)
 	for _, what := range all {
 		if kind, name, named := strings.Cut(what, "/"); named && slices.Contains(known, kind) {
 			return fmt.Sprintf("%s, which is not read: look at it in the cluster, as in inspect %s/%s", text, strings.ToLower(kind), name)

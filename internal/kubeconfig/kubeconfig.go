@@ -3,10 +3,8 @@ package kubeconfig
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
-
-	"sigs.k8s.io/yaml"
+	"unicode/utf8"
 )
 
 // Params are the contents of a kubeconfig. Each of CA, Certificate and Key is given either as PEM
@@ -29,7 +27,7 @@ type Material struct {
 	Path string
 }
 
-// file and the types below are the v1 kubeconfig format (k8s.io/client-go/tools/clientcmd/api/v1),
+// file and the types below are the v1 kubeconfig format (k8s.io/client-go/tools/clientcmd/api/v1), to be read,
 // as far as a client certificate needs it. There is no field for a password or a token.
 type file struct {
 	APIVersion     string         `json:"apiVersion"`
@@ -86,23 +84,10 @@ func Render(p Params) ([]byte, error) {
 			return nil, errors.New("each of CA, certificate and key must be either embedded or a path")
 		}
 	}
-	text, err := yaml.Marshal(file{
-		APIVersion: "v1",
-		Kind:       "Config",
-		Clusters: []namedCluster{{Name: p.ClusterName, Cluster: cluster{
-			Server: p.Server, CA: p.CA.Path, CAData: p.CA.PEM,
-		}}},
-		Contexts: []namedContext{{Name: p.ContextName, Context: context{
-			Cluster: p.ClusterName, Namespace: p.Namespace, User: p.UserName,
-		}}},
-		CurrentContext: p.ContextName,
-		Users: []namedUser{{Name: p.UserName, User: user{
-			Certificate: p.Certificate.Path, CertificateData: p.Certificate.PEM,
-			Key: p.Key.Path, KeyData: p.Key.PEM,
-		}}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode kubeconfig: %w", err)
+	for _, text := range []string{p.Server, p.ClusterName, p.ContextName, p.UserName, p.Namespace, p.CA.Path, p.Certificate.Path, p.Key.Path} {
+		if !utf8.ValidString(text) {
+			return nil, errors.New("a name, a path or the server is not UTF-8")
+		}
 	}
-	return text, nil
+	return p.text(), nil
 }

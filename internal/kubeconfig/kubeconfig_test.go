@@ -120,7 +120,7 @@ func TestRenderRefuses(t *testing.T) {
 		"plain HTTP":          func(p *kubeconfig.Params) { p.Server = "http://k8s-master:6443" },
 		"no host":             func(p *kubeconfig.Params) { p.Server = "https://:6443" },
 		"a password":          func(p *kubeconfig.Params) { p.Server = "https://admin:hunter2@k8s-master:6443" },
-		"what YAML refuses":   func(p *kubeconfig.Params) { p.ClusterName = "a\x7fb" },
+		"no UTF-8":            func(p *kubeconfig.Params) { p.ClusterName = "a\xffb" },
 		"a broken address":    func(p *kubeconfig.Params) { p.Server = "https://admin:hunter2@[fd00::1:6443" },
 		"no CA":               func(p *kubeconfig.Params) { p.CA = kubeconfig.Material{} },
 		"no certificate":      func(p *kubeconfig.Params) { p.Certificate = kubeconfig.Material{} },
@@ -140,7 +140,8 @@ func TestRenderRefuses(t *testing.T) {
 
 // Whatever the names are, client-go reads the same again: YAML has its own opinion of 'yes', '1e3' and '#'.
 func TestClientsReadTheSame(t *testing.T) {
-	name := rapid.OneOf(rapid.SampledFrom([]string{"yes", "null", "1e3", "0x10", "a: b", "# a", "- a", "'", "\"", "中国", " a ", "~", "a\nb"}),
+	name := rapid.OneOf(rapid.SampledFrom([]string{"yes", "null", "1e3", "0x10", "a: b", "# a", "- a", "'", "\"", "中国", " a ", "~", "a\nb", "a:", "a\x7fb", "a\u0085b", "\ufeff", "On", "TRUE",
+		"NULL", "y", ".inf", ".5", "=", "a[b]", "[a]", "/", "a\x01\a\v\"\\"}),
 		rapid.StringOfN(rapid.RuneFrom(nil, unicode.L, unicode.N, unicode.P, unicode.S, unicode.Zs), 1, 20, -1))
 	rapid.Check(t, func(rt *rapid.T) {
 		p := embedded(func(p *kubeconfig.Params) {

@@ -24,7 +24,7 @@ import (
 // cluster is a CA and a server that admits only its clients, and answers with the name and the groups that
 // an API server would see.
 type cluster struct {
-	ca  pki.KeyPair
+	ca  pki.CA
 	url string
 }
 

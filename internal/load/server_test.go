@@ -40,7 +40,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newCA(name string) pki.KeyPair {
+func newCA(name string) pki.CA {
 	return must(pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa, Validity: time.Hour}))
 }
 
@@ -49,7 +49,7 @@ func newCA(name string) pki.KeyPair {
 type server struct {
 	url   string
 	dir   string // the client's host
-	ca    pki.KeyPair
+	ca    pki.CA
 	mode  atomic.Value // of string
 	tls   atomic.Pointer[tls.Config]
 	trust atomic.Pointer[x509.CertPool] // of clients
@@ -83,7 +83,7 @@ func newServer(t *testing.T) *server {
 }
 
 // serve has it present a certificate of a CA.
-func (s *server) serve(ca pki.KeyPair) {
+func (s *server) serve(ca pki.CA) {
 	leaf := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "server"}, SANs: must(pki.NewSANs(nil, []string{"127.0.0.1"})), Usages: []pki.Usage{pki.ServerAuth},
 		Key: ecdsa, Validity: time.Hour,
@@ -94,7 +94,7 @@ func (s *server) serve(ca pki.KeyPair) {
 	})
 }
 
-func (s *server) trustClientsOf(cas ...pki.KeyPair) {
+func (s *server) trustClientsOf(cas ...pki.CA) {
 	pool := x509.NewCertPool()
 	for _, ca := range cas {
 		pool.AddCert(ca.Cert)
@@ -103,7 +103,7 @@ func (s *server) trustClientsOf(cas ...pki.KeyPair) {
 }
 
 // deliver puts the files of the client on its host: a new certificate of a CA, and a bundle of one CA.
-func (s *server) deliver(t *testing.T, signer, trusted pki.KeyPair) pki.KeyPair {
+func (s *server) deliver(t *testing.T, signer, trusted pki.CA) pki.Leaf {
 	t.Helper()
 	leaf := must(pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "client"}, Usages: []pki.Usage{pki.ClientAuth}, Key: ecdsa, Validity: time.Hour,
@@ -167,7 +167,7 @@ func (s *server) authenticates(r *http.Request) bool {
 }
 
 // shown is how often a certificate was.
-func (s *server) shown(leaf pki.KeyPair) int {
+func (s *server) shown(leaf pki.Leaf) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.serials[pki.SerialOf(leaf.Cert)]

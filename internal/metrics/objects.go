@@ -20,9 +20,9 @@ const readTimeout = 5 * time.Second
 
 // What names an object.
 const (
-	kindCA         = "ClusterCA"
-	kindServer     = "APIServerCertificate"
-	kindCredential = "NodeCredential"
+	kindCA         = v1alpha1.KindClusterCA
+	kindServer     = v1alpha1.KindAPIServerCertificate
+	kindCredential = v1alpha1.KindNodeCredential
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"clusterpki.io/operator/api/v1alpha1"
 )
 
 // Requests counts what goes through a transport to the API server: it is for rest.Config.Wrap.
@@ -27,10 +29,13 @@ func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // counted are the resources that are told apart.
-var counted = map[string]bool{
-	"clustercas": true, "apiservercertificates": true, "nodecredentials": true, "secrets": true, "configmaps": true, "leases": true,
-	"events": true, "tokenreviews": true, "subjectaccessreviews": true,
-}
+var counted = func() map[string]bool {
+	out := map[string]bool{"secrets": true, "configmaps": true, "leases": true, "events": true, "tokenreviews": true, "subjectaccessreviews": true}
+	for _, k := range v1alpha1.Kinds() {
+		out[k.Plural] = true
+	}
+	return out
+}()
 
 var verbs = map[string]string{
 	http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete", http.MethodHead: "get",

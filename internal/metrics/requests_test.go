@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/metrics"
 )
 
@@ -34,6 +35,23 @@ func ask(t testing.TB, c *metrics.Counts, method, path string, status int) {
 	}
 	if err == nil {
 		resp.Body.Close()
+	}
+}
+
+// TestRequestsOfEveryKind: those to a kind that is in the table are told apart.
+func TestRequestsOfEveryKind(t *testing.T) {
+	for _, k := range v1alpha1.Kinds() {
+		c := metrics.NewCounts(nil)
+		ask(t, c, http.MethodGet, "/apis/clusterpki.io/v1alpha1/namespaces/prod/"+k.Plural+"/x", http.StatusOK)
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(c)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := fmt.Sprint(families); !strings.Contains(text, `"`+k.Plural+`"`) {
+			t.Errorf("a request to %s is not told apart: %s", k.Plural, text)
+		}
 	}
 }
 

@@ -12,50 +12,48 @@ import (
 
 // SelfSign makes a root CA. It sets no path length, so that a later root can be cross-signed by this
 // one. The returned certificate is parsed back from what was signed.
-func SelfSign(now time.Time, r CertificateSpec) (KeyPair, error) {
-	return SelfSignWith(GenerateKey, now, r)
-}
+func SelfSign(now time.Time, r CertificateSpec) (CA, error) { return SelfSignWith(GenerateKey, now, r) }
 
 // SelfSignWith is SelfSign with a key from elsewhere.
-func SelfSignWith(keys KeySource, now time.Time, r CertificateSpec) (KeyPair, error) {
+func SelfSignWith(keys KeySource, now time.Time, r CertificateSpec) (CA, error) {
 	key, tmpl, err := newCA(keys, now, r)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	tmpl.AuthorityKeyId = tmpl.SubjectKeyId
 	cert, err := sign(tmpl, tmpl, key.Public(), key.Signer())
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
-	return KeyPair{Cert: cert, Key: key}, nil
+	return CA{Cert: cert, Key: key}, nil
 }
 
 // SignCA makes an intermediate CA with a new key, signed by parent. Its life is cut to what the parent's chain
 // has left. It sets no path length of its own: the lengths above it hold for what it signs too. Refused are a
 // parent that may not sign a CA, and the name of a parent CA (SubjectEqualsIssuerError).
-func SignCA(now time.Time, r CertificateSpec, parent KeyPair) (KeyPair, error) {
+func SignCA(now time.Time, r CertificateSpec, parent CA) (CA, error) {
 	return SignCAWith(GenerateKey, now, r, parent)
 }
 
 // SignCAWith is SignCA with a key from elsewhere, which is asked for once nothing else is in the way.
-func SignCAWith(keys KeySource, now time.Time, r CertificateSpec, parent KeyPair) (KeyPair, error) {
+func SignCAWith(keys KeySource, now time.Time, r CertificateSpec, parent CA) (CA, error) {
 	if err := maySignCA(now, parent); err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	for _, ca := range parent.path() {
 		if r.Subject.Equal(SubjectOf(ca)) {
-			return KeyPair{}, &SubjectEqualsIssuerError{Subject: r.Subject}
+			return CA{}, &SubjectEqualsIssuerError{Subject: r.Subject}
 		}
 	}
 	key, tmpl, err := newCA(keys, now, r)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	cert, err := signBelow(tmpl, key.Public(), parent)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
-	ca := KeyPair{Cert: cert, Key: key, Root: parent.Anchor(), CrossSigned: parent.CrossSigned}
+	ca := CA{Cert: cert, Key: key, Root: parent.Anchor(), CrossSigned: parent.CrossSigned}
 	if !isRoot(parent.Cert) {
 		ca.Chain = append([]*x509.Certificate{parent.Cert}, parent.Chain...)
 	}
@@ -65,30 +63,30 @@ func SignCAWith(keys KeySource, now time.Time, r CertificateSpec, parent KeyPair
 // RenewRoot makes a root's certificate anew for the same key: with another serial number and life, and all else
 // copied from the old one. The subject and the SKI are copied byte by byte, whoever made them, because they are
 // how verifiers find the issuer: so the leaves of either certificate verify below the other. The old one may have expired.
-func RenewRoot(now time.Time, validity time.Duration, old KeyPair) (KeyPair, error) {
+func RenewRoot(now time.Time, validity time.Duration, old CA) (CA, error) {
 	if err := checkValidity(validity); err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	if !isRoot(old.Cert) {
-		return KeyPair{}, fmt.Errorf("%q is not a root: only the CA that signed it can renew it", old.Cert.Subject)
+		return CA{}, fmt.Errorf("%q is not a root: only the CA that signed it can renew it", old.Cert.Subject)
 	}
 	tmpl, err := sameCA(old.Cert)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	tmpl.NotBefore, tmpl.NotAfter = life(now, validity)
 	tmpl.AuthorityKeyId = tmpl.SubjectKeyId
 	cert, err := sign(tmpl, tmpl, old.Cert.PublicKey, old.Key.Signer())
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
-	return KeyPair{Cert: cert, Key: old.Key, CrossSigned: old.CrossSigned}, nil
+	return CA{Cert: cert, Key: old.Key, CrossSigned: old.CrossSigned}, nil
 }
 
 // CrossSign makes a cross-signed certificate: the CA that of certifies, certified by another one as well. Who trusts only that other
-// CA's root verifies what the first signs, if it carries that (KeyPair.CrossSigned). It lives as long as
+// CA's root verifies what the first signs, if it carries that (CA.CrossSigned). It lives as long as
 // both do. Refused are a CA that may not sign another one, and one with the same key: it needs none.
-func CrossSign(now time.Time, of *x509.Certificate, by KeyPair) (*x509.Certificate, error) {
+func CrossSign(now time.Time, of *x509.Certificate, by CA) (*x509.Certificate, error) {
 	if err := maySign(now, of, 0); err != nil {
 		return nil, fmt.Errorf("%q %w", of.Subject, err)
 	}
@@ -148,8 +146,8 @@ func sameCA(cert *x509.Certificate) (*x509.Certificate, error) {
 	return &tmpl, nil
 }
 
-// maySignCA says why a pair may not sign a CA, itself or because of a parent CA.
-func maySignCA(now time.Time, p KeyPair) error {
+// maySignCA says why a CA may not sign a CA, itself or because of a parent CA.
+func maySignCA(now time.Time, p CA) error {
 	for i, ca := range p.path() {
 		if err := maySign(now, ca, i+1); err != nil {
 			return fmt.Errorf("%q cannot sign a CA: %q %w", p.Cert.Subject, ca.Subject, err)

@@ -15,11 +15,11 @@ import (
 )
 
 // foreignCA makes a root as other programs do, with what mods change of it. Its SKI is no digest that this package takes.
-func foreignCA(t testing.TB, mods ...func(*x509.Certificate)) pki.KeyPair {
+func foreignCA(t testing.TB, mods ...func(*x509.Certificate)) pki.CA {
 	t.Helper()
 	key := must(pki.GenerateKey(ecdsa256))
 	tmpl := foreignTemplate("foreign", mods...)
-	return pki.KeyPair{Key: key, Cert: sign(t, tmpl, tmpl, key.Public(), key.Signer())}
+	return pki.CA{Key: key, Cert: sign(t, tmpl, tmpl, key.Public(), key.Signer())}
 }
 
 func foreignTemplate(name string, mods ...func(*x509.Certificate)) *x509.Certificate {
@@ -40,7 +40,7 @@ func pathLen(n int) func(*x509.Certificate) {
 
 func TestRenewRoot(t *testing.T) {
 	withCRL := func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://old.example.com/crl"} }
-	for name, old := range map[string]pki.KeyPair{
+	for name, old := range map[string]pki.CA{
 		"ours": selfSign(t, caRequest()), "RSA": selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = rsa2048 })),
 		"foreign": foreignCA(t, withCRL), "foreign with a path length": foreignCA(t, pathLen(0)),
 		"expired": foreignCA(t, func(c *x509.Certificate) { c.NotAfter = now.Add(-day) }),
@@ -72,7 +72,7 @@ func TestRenewRoot(t *testing.T) {
 		check(t, name+": a new leaf below the new root", true, leaf, b)
 		check(t, name+": a new leaf below both", true, leaf, a, b)
 		if name != "expired" {
-			check(t, name+": an old leaf below the new root", true, issue(t, leafRequest(), pki.KeyPair{Cert: a, Key: old.Key}), b)
+			check(t, name+": an old leaf below the new root", true, issue(t, leafRequest(), pki.CA{Cert: a, Key: old.Key}), b)
 		}
 	}
 }
@@ -85,12 +85,12 @@ func TestRenewRootRefuses(t *testing.T) {
 	bare.Cert.SubjectKeyId = nil
 	for want, tc := range map[string]struct {
 		validity time.Duration
-		old      pki.KeyPair
+		old      pki.CA
 	}{
 		"at least 10m0s":                              {time.Minute, root},
 		`"CN=middle" is not a root: only the CA`:      {day, middle},
 		`"CN=kubernetes" has no subject key`:          {day, bare},
-		"PrivateKey doesn't match parent's PublicKey": {day, pki.KeyPair{Cert: root.Cert, Key: other.Key}},
+		"PrivateKey doesn't match parent's PublicKey": {day, pki.CA{Cert: root.Cert, Key: other.Key}},
 	} {
 		if pair, err := pki.RenewRoot(now, tc.validity, tc.old); err == nil || !strings.Contains(err.Error(), want) || pair.Cert != nil {
 			t.Errorf("error %v does not say %q", err, want)
@@ -115,7 +115,7 @@ func TestSignCA(t *testing.T) {
 	short.Root.NotAfter = now.UTC().Add(50 * day).Truncate(time.Second)
 	belowShort := must(pki.SignCA(now, ask("below short", 5000*day), short))
 	for _, tc := range []struct {
-		ca, parent pki.KeyPair
+		ca, parent pki.CA
 		chain      []*x509.Certificate
 		end        time.Time
 	}{
@@ -145,7 +145,7 @@ func TestSignCA(t *testing.T) {
 }
 
 // cannotSignCAs are those below which a CA would not verify, or not for long, with what the error says.
-func cannotSignCAs(t *testing.T) map[string]pki.KeyPair {
+func cannotSignCAs(t *testing.T) map[string]pki.CA {
 	root := selfSign(t, caRequest())
 	leaf := issue(t, leafRequest(), root)
 	one := foreignCA(t, pathLen(1))
@@ -153,8 +153,8 @@ func cannotSignCAs(t *testing.T) map[string]pki.KeyPair {
 	expiredRoot := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	expiredRoot.Root = clone(root.Cert)
 	expiredRoot.Root.NotAfter = now.Add(-time.Second)
-	return map[string]pki.KeyPair{
-		`"CN=k8s-master" is not the certificate of a CA`:                         leaf,
+	return map[string]pki.CA{
+		`"CN=k8s-master" is not the certificate of a CA`:                         {Cert: leaf.Cert, Key: leaf.Key},
 		`allows a path length of 0, and 1 CAs are to stand`:                      foreignCA(t, pathLen(0)),
 		`"CN=middle" cannot sign a CA: "CN=foreign,OU=PKI,C=DE" allows a path l`: belowOne,
 		`does not have the key usage keyCertSign`:                                foreignCA(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }),
@@ -188,7 +188,7 @@ func TestSignCARefuses(t *testing.T) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
-	if _, err := pki.SignCA(now, ask, pki.KeyPair{Cert: root.Cert, Key: middle.Key}); err == nil {
+	if _, err := pki.SignCA(now, ask, pki.CA{Cert: root.Cert, Key: middle.Key}); err == nil {
 		t.Error("signed with a key that is not the parent's")
 	}
 	if _, err := pki.SignCA(now, ask, foreignCA(t, pathLen(1))); err != nil {
@@ -203,7 +203,7 @@ func TestCrossSign(t *testing.T) {
 	later := foreignCA(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-time.Minute), now.Add(900*day) })
 	for name, tc := range map[string]struct {
 		of         *x509.Certificate
-		by         pki.KeyPair
+		by         pki.CA
 		begin, end time.Time
 	}{
 		"by one that ends first":      {selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "g2" })).Cert, root, end(-pki.ClockSkew), end(700 * day)},

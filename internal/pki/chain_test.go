@@ -20,13 +20,13 @@ import (
 var rotationSpecs = []pki.KeySpec{rsa2048, ecdsa256, ecdsa384, ecdsa521, ed25519k}
 
 // goAccepts and opensslAccepts say whether a truster of roots accepts a server that presents pair.CertPEM().
-func goAccepts(at time.Time, pair pki.KeyPair, roots ...*x509.Certificate) bool {
+func goAccepts(at time.Time, pair pki.Leaf, roots ...*x509.Certificate) bool {
 	return pair.Verify(at, roots) == nil
 }
 
 // opensslAccepts is as strict as it can be: Python 3.13 takes -x509_strict for granted. It never takes an
 // intermediate for an anchor (-partial_chain).
-func opensslAccepts(t *testing.T, at time.Time, pair pki.KeyPair, roots ...*x509.Certificate) bool {
+func opensslAccepts(t *testing.T, at time.Time, pair pki.Leaf, roots ...*x509.Certificate) bool {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "")
 	if err != nil {
@@ -47,12 +47,12 @@ func opensslAccepts(t *testing.T, at time.Time, pair pki.KeyPair, roots ...*x509
 	return err == nil
 }
 
-func check(t *testing.T, what string, want bool, pair pki.KeyPair, roots ...*x509.Certificate) {
+func check(t *testing.T, what string, want bool, pair pki.Leaf, roots ...*x509.Certificate) {
 	t.Helper()
 	checkAt(t, now, what, want, pair, roots...)
 }
 
-func checkAt(t *testing.T, at time.Time, what string, want bool, pair pki.KeyPair, roots ...*x509.Certificate) {
+func checkAt(t *testing.T, at time.Time, what string, want bool, pair pki.Leaf, roots ...*x509.Certificate) {
 	t.Helper()
 	if g, o := goAccepts(at, pair, roots...), opensslAccepts(t, at, pair, roots...); g != want || o != want {
 		t.Errorf("%s: Go says %v, openssl says %v, want %v", what, g, o, want)
@@ -65,9 +65,9 @@ type cast struct {
 	made sync.Map
 }
 
-func (c *cast) get(name string, build func() (pki.KeyPair, error)) pki.KeyPair {
+func (c *cast) get(name string, build func() (pki.CA, error)) pki.CA {
 	if pair, ok := c.made.Load(name); ok {
-		return pair.(pki.KeyPair)
+		return pair.(pki.CA)
 	}
 	pair, err := build()
 	if err != nil {
@@ -77,30 +77,30 @@ func (c *cast) get(name string, build func() (pki.KeyPair, error)) pki.KeyPair {
 	return pair
 }
 
-func (c *cast) root(name string, spec pki.KeySpec) pki.KeyPair {
-	return c.get(fmt.Sprint(name, spec), func() (pki.KeyPair, error) {
+func (c *cast) root(name string, spec pki.KeySpec) pki.CA {
+	return c.get(fmt.Sprint(name, spec), func() (pki.CA, error) {
 		return pki.SelfSign(now, caRequest(func(r *pki.CertificateSpec) { r.Key, r.Subject.CommonName = spec, name }))
 	})
 }
 
-func (c *cast) below(parent pki.KeyPair, name string, spec pki.KeySpec) pki.KeyPair {
+func (c *cast) below(parent pki.CA, name string, spec pki.KeySpec) pki.CA {
 	key := fmt.Sprint(pki.FingerprintOf(parent.Cert), name, spec)
 	for _, b := range parent.CrossSigned {
 		key += pki.FingerprintOf(b)
 	}
-	return c.get(key, func() (pki.KeyPair, error) {
+	return c.get(key, func() (pki.CA, error) {
 		return pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Key, r.Subject.CommonName = spec, name }), parent)
 	})
 }
 
 // renewed has an end of its own, so that it is not the same certificate with another serial number alone.
-func (c *cast) renewed(old pki.KeyPair) pki.KeyPair {
-	return c.get("renewed "+pki.FingerprintOf(old.Cert), func() (pki.KeyPair, error) { return pki.RenewRoot(now, 5000*day, old) })
+func (c *cast) renewed(old pki.CA) pki.CA {
+	return c.get("renewed "+pki.FingerprintOf(old.Cert), func() (pki.CA, error) { return pki.RenewRoot(now, 5000*day, old) })
 }
 
-func (c *cast) crossSigned(young, old pki.KeyPair) pki.KeyPair {
+func (c *cast) crossSigned(young, old pki.CA) pki.CA {
 	name := fmt.Sprint("cross-signed ", pki.FingerprintOf(young.Cert), pki.FingerprintOf(old.Cert))
-	return c.get(name, func() (pki.KeyPair, error) {
+	return c.get(name, func() (pki.CA, error) {
 		cross, err := pki.CrossSign(now, young.Cert, old)
 		young.CrossSigned = append([]*x509.Certificate{cross}, old.ChainBelow()...)
 		return young, err
@@ -109,8 +109,8 @@ func (c *cast) crossSigned(young, old pki.KeyPair) pki.KeyPair {
 
 // rotation is one CA that takes the place of another.
 type rotation struct {
-	old, young, stranger pki.KeyPair
-	oldAgain, youngAgain pki.KeyPair // renewed with the same key
+	old, young, stranger pki.CA
+	oldAgain, youngAgain pki.CA // renewed with the same key
 }
 
 // rotation casts one. With the same name, verifiers tell the two by their key identifiers alone.
@@ -121,7 +121,7 @@ func (c *cast) rotation(from, to pki.KeySpec, sameName bool) rotation {
 	}
 	r := rotation{old: c.root("kubernetes", from), young: c.root(name, to), stranger: c.root("kubernetes", ed25519k)}
 	if sameName && from == to {
-		r.young = c.get(fmt.Sprint("another", to), func() (pki.KeyPair, error) {
+		r.young = c.get(fmt.Sprint("another", to), func() (pki.CA, error) {
 			return pki.SelfSign(now, caRequest(func(r *pki.CertificateSpec) { r.Key = to }))
 		})
 	}
@@ -136,8 +136,8 @@ func (c *cast) rotation(from, to pki.KeySpec, sameName bool) rotation {
 }
 
 // issuers are the CAs at the heads of the two, by what a truster must hold for their leaves: old, young or either.
-func (c *cast) issuers(r rotation) map[string]pki.KeyPair {
-	return map[string]pki.KeyPair{
+func (c *cast) issuers(r rotation) map[string]pki.CA {
+	return map[string]pki.CA{
 		"old": r.old, "old, renewed": r.oldAgain, "young": r.young, "young, renewed": r.youngAgain,
 		"either": c.crossSigned(r.young, r.old), "either, the signer renewed": c.crossSigned(r.young, r.oldAgain),
 		"either, the signed renewed": c.crossSigned(r.youngAgain, r.old),
@@ -146,8 +146,8 @@ func (c *cast) issuers(r rotation) map[string]pki.KeyPair {
 
 // want says who verifies a leaf below one of the issuers.
 func (r rotation) want(issuer string, trusted []*x509.Certificate) bool {
-	holds := func(cas ...pki.KeyPair) bool {
-		return slices.ContainsFunc(cas, func(ca pki.KeyPair) bool { return slices.Contains(trusted, ca.Cert) })
+	holds := func(cas ...pki.CA) bool {
+		return slices.ContainsFunc(cas, func(ca pki.CA) bool { return slices.Contains(trusted, ca.Cert) })
 	}
 	switch kind, _, _ := strings.Cut(issuer, ","); kind {
 	case "old":
@@ -206,7 +206,7 @@ func TestEveryPairOfAlgorithmsRotates(t *testing.T) {
 		for _, to := range rotationSpecs {
 			r := c.rotation(from, to, false)
 			for name, issuer := range c.issuers(r) {
-				for depth, ca := range []pki.KeyPair{issuer, c.below(issuer, "intermediate", ecdsa256)} {
+				for depth, ca := range []pki.CA{issuer, c.below(issuer, "intermediate", ecdsa256)} {
 					leaf := issue(t, leafRequest(), ca)
 					for who, trusted := range map[string][]*x509.Certificate{
 						"the old": {r.old.Cert}, "the old, renewed": {r.oldAgain.Cert}, "the young": {r.young.Cert},
@@ -231,7 +231,7 @@ func TestCrossSignedEndsWithTheOldCA(t *testing.T) {
 	young = (&cast{t: t}).crossSigned(young, old)
 	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), young))
 	end := old.Cert.NotAfter
-	for name, issuer := range map[string]pki.KeyPair{"root": young, "intermediate": middle} {
+	for name, issuer := range map[string]pki.CA{"root": young, "intermediate": middle} {
 		leaf := issue(t, leafRequest(), issuer)
 		if !leaf.Cert.NotAfter.Equal(now.UTC().Add(365 * day).Truncate(time.Second)) {
 			t.Errorf("%s: the cross-signed certificate shortens the leaf's life to %v", name, leaf.Cert.NotAfter)
@@ -258,7 +258,7 @@ func TestCrossSignedFollowOneAnother(t *testing.T) {
 	if len(leaf.Chain) != 2 {
 		t.Errorf("the leaf carries %d cross-signed certificates", len(leaf.Chain))
 	}
-	stored := must(pki.ParseKeyPair(leaf.CertPEM(), reveal(t, leaf.Key)))
+	stored := must(pki.ParseLeaf(leaf.CertPEM(), reveal(t, leaf.Key)))
 	check(t, "first, after storing", true, stored, first.Cert)
 }
 
@@ -267,7 +267,7 @@ func TestAnchor(t *testing.T) {
 	root := selfSign(t, caRequest())
 	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	lower := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "lower" }), middle))
-	for name, ca := range map[string]pki.KeyPair{"root": root, "middle": middle, "lower": lower} {
+	for name, ca := range map[string]pki.CA{"root": root, "middle": middle, "lower": lower} {
 		if ca.Anchor() != root.Cert {
 			t.Errorf("the anchor of %s is %v", name, ca.Anchor().Subject)
 		}
@@ -277,7 +277,7 @@ func TestAnchor(t *testing.T) {
 	if opensslAccepts(t, now, leaf, middle.Cert) || opensslAccepts(t, now, leaf, lower.Cert, middle.Cert) {
 		t.Error("openssl takes an intermediate for an anchor")
 	}
-	stored := must(pki.ParseKeyPair(middle.CertPEM(), reveal(t, middle.Key)))
+	stored := must(pki.ParseCA(middle.CertPEM(), reveal(t, middle.Key)))
 	if stored.Anchor() != nil {
 		t.Error("a stored intermediate does not know its root, and yet names an anchor")
 	}

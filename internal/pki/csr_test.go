@@ -215,7 +215,7 @@ func TestIssueFor(t *testing.T) {
 		if pair.Cert.KeyUsage != own.Cert.KeyUsage || !pair.Cert.NotAfter.Equal(own.Cert.NotAfter) || !cmp.Equal(pair.Cert.ExtKeyUsage, own.Cert.ExtKeyUsage) {
 			t.Errorf("%s: it differs from a certificate whose key was made with it", spec)
 		}
-		stored, err := pki.ParseKeyless(pair.CertPEM())
+		stored, err := pki.ParseLeafCertificate(pair.CertPEM())
 		if err != nil || !stored.Cert.Equal(pair.Cert) || stored.Key.Public() != nil {
 			t.Errorf("%s: another pair comes back from storage: %v", spec, err)
 		}

@@ -44,6 +44,15 @@ func IdentityOf(cert *x509.Certificate) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// WithIdentity is the certificate of an identity, nil where it is not among them.
+func WithIdentity(certs []*x509.Certificate, identity string) *x509.Certificate {
+	i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return IdentityOf(c) == identity })
+	if i < 0 {
+		return nil
+	}
+	return certs[i]
+}
+
 // ParseCertificates reads every certificate of a PEM text; there must be at least one.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
@@ -103,9 +112,4 @@ func (r CertificateSpec) Difference(cert *x509.Certificate) string {
 	default:
 		return ""
 	}
-}
-
-// SignedBy says whether issuer's key signed the certificate. Names are not compared: they prove nothing.
-func SignedBy(cert, issuer *x509.Certificate) bool {
-	return issuer.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
 }

@@ -14,14 +14,14 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-func TestParseKeyPair(t *testing.T) {
+func TestParseLeaf(t *testing.T) {
 	ca := selfSign(t, caRequest())
 	pair, other := issue(t, leafRequest(), ca), issue(t, leafRequest(), ca)
-	got, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, pair.Key))
+	got, err := pki.ParseLeaf(pair.CertPEM(), reveal(t, pair.Key))
 	if err != nil || !got.Cert.Equal(pair.Cert) || !pki.SamePublicKey(got.Key.Public(), pair.Key.Public()) || len(got.Chain) != 0 {
 		t.Errorf("a stored pair does not come back: %v", err)
 	}
-	if _, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, other.Key)); !errors.Is(err, pki.ErrKeyMismatch) {
+	if _, err := pki.ParseLeaf(pair.CertPEM(), reveal(t, other.Key)); !errors.Is(err, pki.ErrKeyMismatch) {
 		t.Errorf("another certificate's key: %v", err)
 	}
 	for want, tc := range map[string][2][]byte{
@@ -31,7 +31,7 @@ func TestParseKeyPair(t *testing.T) {
 		"EC PRIVATE KEY block":  {append(reveal(t, pair.Key), pair.CertPEM()...), reveal(t, pair.Key)},
 		"malformed EC PRIVATE":  {pair.CertPEM(), block("EC PRIVATE KEY", []byte("x"))},
 	} {
-		if got, err := pki.ParseKeyPair(tc[0], tc[1]); err == nil || !strings.Contains(err.Error(), want) || got.Cert != nil {
+		if got, err := pki.ParseLeaf(tc[0], tc[1]); err == nil || !strings.Contains(err.Error(), want) || got.Cert != nil {
 			t.Errorf("%v, want an error with %q and no certificate", err, want)
 		}
 	}

@@ -90,7 +90,7 @@ func sans(hosts ...string) pki.SANs {
 	return s
 }
 
-func selfSign(t testing.TB, r pki.CertificateSpec) pki.KeyPair {
+func selfSign(t testing.TB, r pki.CertificateSpec) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(now, r)
 	if err != nil {
@@ -99,7 +99,7 @@ func selfSign(t testing.TB, r pki.CertificateSpec) pki.KeyPair {
 	return ca
 }
 
-func issue(t testing.TB, r pki.CertificateSpec, ca pki.KeyPair) pki.KeyPair {
+func issue(t testing.TB, r pki.CertificateSpec, ca pki.CA) pki.Leaf {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // What parses is a pair that belongs together and survives being stored; what doesn't gives no pair, and an
 // error that quotes none of the key.
-func FuzzParseKeyPair(f *testing.F) {
+func FuzzParseLeaf(f *testing.F) {
 	ca := selfSign(f, caRequest())
 	pair := issue(f, leafRequest(), ca)
 	cert, key := pair.CertPEM(), reveal(f, pair.Key)
@@ -31,7 +31,7 @@ func FuzzParseKeyPair(f *testing.F) {
 	f.Add(cert, encryptedPEM("RSA PRIVATE KEY"))
 	f.Add(cert, block("PRIVATE KEY", x25519PKCS8()))
 	f.Fuzz(func(t *testing.T, cert, key []byte) {
-		pair, err := pki.ParseKeyPair(cert, key)
+		pair, err := pki.ParseLeaf(cert, key)
 		if err != nil {
 			if pair.Cert != nil || pair.Key.Public() != nil {
 				t.Fatalf("a pair in spite of %v", err)
@@ -42,7 +42,7 @@ func FuzzParseKeyPair(f *testing.F) {
 		if !pki.SamePublicKey(pair.Cert.PublicKey, pair.Key.Public()) {
 			t.Fatal("the key is not the certificate's")
 		}
-		back, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, pair.Key))
+		back, err := pki.ParseLeaf(pair.CertPEM(), reveal(t, pair.Key))
 		if err != nil || !back.Cert.Equal(pair.Cert) || len(back.Chain) != len(pair.Chain) ||
 			!pki.SamePublicKey(back.Key.Public(), pair.Key.Public()) {
 			t.Fatalf("another pair comes back from storage: %v", err)
@@ -73,7 +73,7 @@ func FuzzCheckCA(f *testing.F) {
 	for _, key := range forms(lower.Key) {
 		f.Add(chain, key)
 	}
-	for _, ca := range []pki.KeyPair{
+	for _, ca := range []pki.CA{
 		root, foreignCA(f, pathLen(0)), foreignCA(f, noSKI), foreignCA(f, usages(x509.ExtKeyUsageServerAuth)), selfSign(f, caRequest()),
 		foreignCA(f, extra(true, []byte{5, 0}, 1, 2, 3)), foreignCA(f, func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"a.b"} }),
 		foreignCA(f, func(c *x509.Certificate) { c.Subject = pkix.Name{} }), foreignCA(f, func(c *x509.Certificate) { c.NotAfter = now }),
@@ -96,7 +96,7 @@ func FuzzCheckCA(f *testing.F) {
 			quotesNothing(t, err, key)
 			return
 		}
-		stored, err := pki.ParseKeyPair(ca.CertPEM(), reveal(t, ca.Key))
+		stored, err := pki.ParseCA(ca.CertPEM(), reveal(t, ca.Key))
 		if err != nil || len(stored.Chain) != len(ca.Chain) {
 			t.Fatalf("another CA comes back from storage: %v", err)
 		}

@@ -15,35 +15,35 @@ import (
 // certPEM is its certificate, followed by those above it in order up to and including the root; a root stands
 // alone. keyPEM is its key, unencrypted. Text between the blocks does not count. The root above an intermediate
 // becomes Root, not part of Chain. The error is the first thing that is wrong, and says what to change.
-func CheckCA(now time.Time, certPEM, keyPEM []byte) (KeyPair, error) {
+func CheckCA(now time.Time, certPEM, keyPEM []byte) (CA, error) {
 	certs, err := ParseCertificates(certPEM)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	key, err := ParsePrivateKey(keyPEM)
 	if err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	switch i := slices.IndexFunc(certs, func(c *x509.Certificate) bool { return SamePublicKey(c.PublicKey, key.Public()) }); {
 	case i < 0:
-		return KeyPair{}, fmt.Errorf("%w: store the two together", ErrKeyMismatch)
+		return CA{}, fmt.Errorf("%w: store the two together", ErrKeyMismatch)
 	case i > 0:
-		return KeyPair{}, fmt.Errorf("the private key is that of certificate %d: put that one first, then each one's signer", i+1)
+		return CA{}, fmt.Errorf("the private key is that of certificate %d: put that one first, then each one's signer", i+1)
 	}
 	for i, cert := range certs {
 		if err := checkCA(now, cert, i); err != nil {
-			return KeyPair{}, fmt.Errorf("certificate %d of %d, %q, %w", i+1, len(certs), cert.Subject, err)
+			return CA{}, fmt.Errorf("certificate %d of %d, %q, %w", i+1, len(certs), cert.Subject, err)
 		}
 	}
 	if err := checkOrder(certs); err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
-	pair := KeyPair{Cert: certs[0], Key: key}
+	pair := CA{Cert: certs[0], Key: key}
 	if last := len(certs) - 1; last > 0 {
 		pair.Chain, pair.Root = certs[1:last:last], certs[last]
 	}
 	if err := trial(now, pair); err != nil {
-		return KeyPair{}, err
+		return CA{}, err
 	}
 	return pair, nil
 }
@@ -117,7 +117,7 @@ func checkOrder(certs []*x509.Certificate) error {
 }
 
 // trial signs something that goes nowhere and verifies it, for what the other checks did not think of.
-func trial(now time.Time, ca KeyPair) error {
+func trial(now time.Time, ca CA) error {
 	leaf, err := Issue(now, CertificateSpec{
 		Subject: Subject{CommonName: "clusterpki.io/trial"}, Usages: []Usage{ServerAuth},
 		Key: KeySpec{Algorithm: ECDSA, Size: 256}, Validity: MinValidity,

@@ -91,7 +91,7 @@ func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 		middle := must(pki.SignCA(at, caRequest(), root))
 		later := at.Add(2 * time.Hour)
 		for what, tc := range map[string]struct {
-			issuer       pki.KeyPair
+			issuer       pki.CA
 			theirs, ours bool
 		}{
 			"the root": {root, true, false}, "the root, renewed": {renewed, true, false}, "an intermediate": {middle, true, false},

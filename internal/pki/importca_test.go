@@ -18,10 +18,10 @@ import (
 )
 
 // foreignBelow makes an intermediate as other programs do, with what mods change of it.
-func foreignBelow(t testing.TB, name string, parent pki.KeyPair, mods ...func(*x509.Certificate)) pki.KeyPair {
+func foreignBelow(t testing.TB, name string, parent pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	t.Helper()
 	key := must(pki.GenerateKey(ecdsa256))
-	return pki.KeyPair{Key: key, Cert: sign(t, foreignTemplate(name, mods...), parent.Cert, key.Public(), parent.Key.Signer())}
+	return pki.CA{Key: key, Cert: sign(t, foreignTemplate(name, mods...), parent.Cert, key.Public(), parent.Key.Signer())}
 }
 
 func foreignWithKey(t testing.TB, signer crypto.Signer, mods ...func(*x509.Certificate)) []byte {
@@ -56,7 +56,7 @@ func TestCheckCAAccepts(t *testing.T) {
 	})
 	for name, tc := range map[string]struct {
 		certs []byte
-		pair  pki.KeyPair
+		pair  pki.CA
 		root  *x509.Certificate
 		chain []*x509.Certificate
 	}{
@@ -103,12 +103,13 @@ func TestCheckCARefuses(t *testing.T) {
 	root, other := foreignCA(t), foreignCA(t)
 	upper := foreignBelow(t, "upper", root)
 	lower := foreignBelow(t, "lower", upper)
-	leaf := issue(t, leafRequest(), root)
-	key := func(p pki.KeyPair) []byte { return reveal(t, p.Key) }
+	issued := issue(t, leafRequest(), root)
+	leaf := pki.CA{Cert: issued.Cert, Key: issued.Key} // as somebody could take it for one
+	key := func(p pki.CA) []byte { return reveal(t, p.Key) }
 	weakRSA := must(rsa.GenerateKey(rand.Reader, 1024))
 	weakEC := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	rsaKey := keyOf(t, rsa2048)
-	encode := func(cas ...pki.KeyPair) (out []byte) {
+	encode := func(cas ...pki.CA) (out []byte) {
 		for _, ca := range cas {
 			out = append(out, pki.EncodeCertificates(ca.Cert)...)
 		}
@@ -124,8 +125,8 @@ func TestCheckCARefuses(t *testing.T) {
 	otherSKI, otherName := clone(root.Cert), clone(root.Cert)
 	otherSKI.SubjectKeyId = []byte("another SKI")
 	otherName.RawSubject, otherName.Subject = nil, pkix.Name{CommonName: "another name"}
-	oddAKI := foreignBelow(t, "odd", pki.KeyPair{Cert: otherSKI, Key: root.Key})
-	oddIssuer := foreignBelow(t, "odd", pki.KeyPair{Cert: otherName, Key: root.Key})
+	oddAKI := foreignBelow(t, "odd", pki.CA{Cert: otherSKI, Key: root.Key})
+	oddIssuer := foreignBelow(t, "odd", pki.CA{Cert: otherName, Key: root.Key})
 	restricted := foreignBelow(t, "upper", root, usages(x509.ExtKeyUsageServerAuth))
 	belowRestricted := foreignBelow(t, "lower", restricted)
 	pathZero := foreignBelow(t, "upper", root, pathLen(0))

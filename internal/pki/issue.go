@@ -15,55 +15,50 @@ const ClockSkew = 5 * time.Minute
 
 // Issue makes a leaf with a new key, signed by issuer. Its life is cut to what the issuer's chain has
 // left. A subject equal to the issuer's is refused: OpenSSL would take the leaf for a root (error 18).
-func Issue(now time.Time, r CertificateSpec, issuer KeyPair) (KeyPair, error) {
-	return IssueWith(GenerateKey, now, r, issuer)
+func Issue(now time.Time, r CertificateSpec, issuer CA) (Leaf, error) {
+	if err := issuer.MayIssue(r); err != nil {
+		return Leaf{}, err
+	}
+	key, err := GenerateKey(r.Key)
+	if err != nil {
+		return Leaf{}, err
+	}
+	leaf, err := IssueFor(now, r, key.Public(), issuer)
+	if err != nil {
+		return Leaf{}, err
+	}
+	leaf.Key = key
+	return leaf, nil
 }
 
-// IssueWith is Issue with a key from elsewhere, which is asked for once nothing else is in the way.
-func IssueWith(keys KeySource, now time.Time, r CertificateSpec, issuer KeyPair) (KeyPair, error) {
-	if err := mayIssue(r, issuer); err != nil {
-		return KeyPair{}, err
-	}
-	key, err := keys(r.Key)
-	if err != nil {
-		return KeyPair{}, err
-	}
-	pair, err := IssueFor(now, r, key.Public(), issuer)
-	if err != nil {
-		return KeyPair{}, err
-	}
-	pair.Key = key
-	return pair, nil
-}
-
-// IssueFor makes a leaf as Issue does, for a public key whose private half is elsewhere: the pair has no key.
-func IssueFor(now time.Time, r CertificateSpec, public crypto.PublicKey, issuer KeyPair) (KeyPair, error) {
-	if err := mayIssue(r, issuer); err != nil {
-		return KeyPair{}, err
+// IssueFor makes a leaf as Issue does, for a public key whose private half is elsewhere: the leaf has no key.
+func IssueFor(now time.Time, r CertificateSpec, public crypto.PublicKey, issuer CA) (Leaf, error) {
+	if err := issuer.MayIssue(r); err != nil {
+		return Leaf{}, err
 	}
 	if err := r.rightKey(public); err != nil {
-		return KeyPair{}, fmt.Errorf("sign %q: %w", r.Subject.CommonName, err)
+		return Leaf{}, fmt.Errorf("sign %q: %w", r.Subject.CommonName, err)
 	}
 	tmpl, err := template(now, r, public)
 	if err != nil {
-		return KeyPair{}, err
+		return Leaf{}, err
 	}
 	cert, err := signBelow(tmpl, public, issuer)
 	if err != nil {
-		return KeyPair{}, err
+		return Leaf{}, err
 	}
-	return KeyPair{Cert: cert, Chain: issuer.ChainBelow()}, nil
+	return Leaf{Cert: cert, Chain: issuer.ChainBelow()}, nil
 }
 
-// mayIssue says why a leaf must not be made, before a key is spent on it.
-func mayIssue(r CertificateSpec, issuer KeyPair) error {
+// MayIssue says why a leaf must not be made, before a key is spent on it.
+func (c CA) MayIssue(r CertificateSpec) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
 	if len(r.Usages) == 0 {
 		return fmt.Errorf("%q asks for no key usage: its certificate would be good for any", r.Subject)
 	}
-	if r.Subject.Equal(SubjectOf(issuer.Cert)) {
+	if r.Subject.Equal(SubjectOf(c.Cert)) {
 		return &SubjectEqualsIssuerError{Subject: r.Subject}
 	}
 	return nil
@@ -71,7 +66,7 @@ func mayIssue(r CertificateSpec, issuer KeyPair) error {
 
 // Expiry is the end of a certificate that is asked for now: never after any parent CA, because a leaf under
 // an expired CA does not verify whatever it says itself.
-func Expiry(now time.Time, validity time.Duration, issuer KeyPair) time.Time {
+func Expiry(now time.Time, validity time.Duration, issuer CA) time.Time {
 	return firstEnd(now.UTC().Add(validity).Truncate(time.Second), issuer.path()...)
 }
 
@@ -126,7 +121,7 @@ func newSerial() (*big.Int, error) {
 }
 
 // signBelow signs with issuer's key, and keeps the life within those of issuer and of every parent CA.
-func signBelow(tmpl *x509.Certificate, public crypto.PublicKey, issuer KeyPair) (*x509.Certificate, error) {
+func signBelow(tmpl *x509.Certificate, public crypto.PublicKey, issuer CA) (*x509.Certificate, error) {
 	if tmpl.NotBefore.Before(issuer.Cert.NotBefore) {
 		tmpl.NotBefore = issuer.Cert.NotBefore
 	}
@@ -144,6 +139,9 @@ func sign(tmpl, parent *x509.Certificate, public crypto.PublicKey, signer crypto
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, fmt.Errorf("parse the signed %q: %w", tmpl.Subject.CommonName, err)
+	}
+	if parent.RawSubjectPublicKeyInfo != nil { // CreateCertificate has verified what it signed, and that the signer is the parent's
+		signatures.Add(signature(cert, parent))
 	}
 	return cert, nil
 }

@@ -195,16 +195,16 @@ func TestIssueRefusesNoUsage(t *testing.T) {
 
 func TestIssueRefusesTheKeyOfAnotherCA(t *testing.T) {
 	ca, other := selfSign(t, caRequest()), selfSign(t, caRequest())
-	if _, err := pki.Issue(now, leafRequest(), pki.KeyPair{Cert: ca.Cert, Key: other.Key}); err == nil {
+	if _, err := pki.Issue(now, leafRequest(), pki.CA{Cert: ca.Cert, Key: other.Key}); err == nil {
 		t.Error("signed with a key that is not the CA's")
 	}
 }
 
 // intermediate makes a CA below another one.
-func intermediate(t *testing.T, name string, above pki.KeyPair, end time.Time) pki.KeyPair {
+func intermediate(t *testing.T, name string, above pki.CA, end time.Time) pki.CA {
 	t.Helper()
 	key := must(pki.GenerateKey(ecdsa256))
-	return pki.KeyPair{Key: key, Cert: sign(t, &x509.Certificate{
+	return pki.CA{Key: key, Cert: sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: above.Cert.NotBefore, NotAfter: end,
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		SubjectKeyId: []byte(name), AuthorityKeyId: above.Cert.SubjectKeyId,
@@ -217,7 +217,7 @@ func TestIssueBelowIntermediates(t *testing.T) {
 	lower := intermediate(t, "lower", upper, now.Add(200*day).UTC().Truncate(time.Second))
 	lower.Chain = []*x509.Certificate{upper.Cert}
 	for name, tc := range map[string]struct {
-		issuer pki.KeyPair
+		issuer pki.CA
 		chain  []*x509.Certificate
 	}{
 		"one": {upper, []*x509.Certificate{upper.Cert}},
@@ -236,7 +236,7 @@ func TestIssueBelowIntermediates(t *testing.T) {
 		if !bytes.Equal(pair.Cert.AuthorityKeyId, tc.issuer.Cert.SubjectKeyId) {
 			t.Errorf("%s: AKI %q", name, pair.Cert.AuthorityKeyId)
 		}
-		back, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, pair.Key))
+		back, err := pki.ParseLeaf(pair.CertPEM(), reveal(t, pair.Key))
 		if err != nil || !back.Cert.Equal(pair.Cert) || !slices.EqualFunc(back.Chain, tc.chain, (*x509.Certificate).Equal) {
 			t.Errorf("%s: the chain does not survive storing: %v", name, err)
 		}

@@ -76,9 +76,9 @@ func everyRole(t *testing.T, spec pki.KeySpec) map[string]pki.CertificateSpec {
 
 // leavesOf issues leaves of every role and with every kind of key: of every role with the default kind, below a CA of
 // the default kind or of the seed's; otherwise a server, a client and both at once. Slow keys are few.
-func leavesOf(t *testing.T, dir string, ca pki.KeyPair) map[string]pki.KeyPair {
+func leavesOf(t *testing.T, dir string, ca pki.CA) map[string]pki.Leaf {
 	t.Helper()
-	out := map[string]pki.KeyPair{}
+	out := map[string]pki.Leaf{}
 	all := slices.Contains([]pki.KeySpec{ecdsa256, rsa2048}, pki.SpecOf(ca.Key.Public()))
 	for _, spec := range []pki.KeySpec{rsa2048, ecdsa256, ecdsa384, ecdsa521, ed25519k} {
 		for role, r := range everyRole(t, spec) {
@@ -112,7 +112,7 @@ func TestEveryLeafVerifiesInOpenSSLAndGo(t *testing.T) {
 	}
 }
 
-func verifyAll(t *testing.T, name, bundle string, roots []*x509.Certificate, leaves map[string]pki.KeyPair) {
+func verifyAll(t *testing.T, name, bundle string, roots []*x509.Certificate, leaves map[string]pki.Leaf) {
 	t.Helper()
 	var files []string
 	for file := range leaves {
@@ -140,7 +140,7 @@ func TestTwoRootsOfOneNameVerify(t *testing.T) {
 	dir := t.TempDir()
 	old, young := selfSign(t, caRequest()), selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Key = ed25519k }))
 	var files []string
-	for i, ca := range []pki.KeyPair{old, young} {
+	for i, ca := range []pki.CA{old, young} {
 		files = append(files, write(t, dir, fmt.Sprintf("leaf%d.crt", i), issue(t, leafRequest(), ca).CertPEM()))
 	}
 	bundle := write(t, dir, "ca.crt", must(pki.Bundle([]*x509.Certificate{old.Cert, young.Cert})))

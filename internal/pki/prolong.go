@@ -9,7 +9,7 @@ import (
 // Prolongs says whether a CA is the same one as before with later dates: every key, subject and subject key identifier of
 // its chain is one of the chain in force, every certificate ends no earlier, and none constrains more. What trusts the one
 // verifies what the other signs.
-func Prolongs(old, next KeyPair) bool {
+func Prolongs(old, next CA) bool {
 	if old.Cert == nil || next.Cert == nil || !same(old.Cert, next.Cert) {
 		return false
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // again is a CA's certificate made anew under its own key by a signer, with a change.
-func again(t *testing.T, ca, signer pki.KeyPair, mod func(*x509.Certificate)) pki.KeyPair {
+func again(t *testing.T, ca, signer pki.CA, mod func(*x509.Certificate)) pki.CA {
 	t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: ca.Cert.SerialNumber, RawSubject: ca.Cert.RawSubject, Subject: ca.Cert.Subject, SubjectKeyId: ca.Cert.SubjectKeyId,
@@ -41,7 +41,7 @@ func TestProlongs(t *testing.T) {
 	earlier := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(-time.Second) }
 	limited := again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 1 })
 	for name, tc := range map[string]struct {
-		old, next pki.KeyPair
+		old, next pki.CA
 		want      bool
 	}{
 		"itself":                      {ca, ca, true},
@@ -58,12 +58,12 @@ func TestProlongs(t *testing.T) {
 		"a usage less":                {ca, again(t, ca, ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), false},
 		"for servers alone":           {ca, again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), false},
 		"an intermediate's later end": {mid, again(t, mid, root, later), true},
-		"with last year's root":       {mid, func() pki.KeyPair { p := mid; p.Root = again(t, root, root, earlier).Cert; return p }(), false},
-		"with another root":           {mid, func() pki.KeyPair { p := again(t, mid, other, later); p.Root = other.Cert; return p }(), false},
-		"without its root":            {mid, func() pki.KeyPair { p := mid; p.Root = nil; return p }(), false},
-		"a root instead of it":        {mid, pki.KeyPair{Cert: again(t, mid, mid, later).Cert}, false},
-		"nothing before":              {pki.KeyPair{}, ca, false},
-		"nothing after":               {ca, pki.KeyPair{}, false},
+		"with last year's root":       {mid, func() pki.CA { p := mid; p.Root = again(t, root, root, earlier).Cert; return p }(), false},
+		"with another root":           {mid, func() pki.CA { p := again(t, mid, other, later); p.Root = other.Cert; return p }(), false},
+		"without its root":            {mid, func() pki.CA { p := mid; p.Root = nil; return p }(), false},
+		"a root instead of it":        {mid, pki.CA{Cert: again(t, mid, mid, later).Cert}, false},
+		"nothing before":              {pki.CA{}, ca, false},
+		"nothing after":               {ca, pki.CA{}, false},
 	} {
 		if got := pki.Prolongs(tc.old, tc.next); got != tc.want {
 			t.Errorf("%s: %v", name, got)

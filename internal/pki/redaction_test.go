@@ -64,8 +64,8 @@ type (
 	unexported struct {
 		name string
 		key  pki.PrivateKey
-		pair *pki.KeyPair
-		held pki.KeyPair
+		pair *pki.CA
+		held pki.CA
 	}
 )
 
@@ -96,7 +96,7 @@ func printed(v any) map[string]string {
 func TestKeysCannotBePrinted(t *testing.T) {
 	for _, spec := range []pki.KeySpec{rsa2048, ecdsa256, ed25519k} {
 		key := keyOf(t, spec)
-		pair := pki.KeyPair{Cert: selfSign(t, caRequest()).Cert, Key: key}
+		pair := pki.CA{Cert: selfSign(t, caRequest()).Cert, Key: key}
 		if leaks(string(reveal(t, key))+fmt.Sprint(secretNumbers(key)), key) == "" {
 			t.Fatal("this test would not notice a leak")
 		}

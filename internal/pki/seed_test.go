@@ -39,10 +39,10 @@ func TestSeedMistakes(t *testing.T) {
 var seedHosts = []string{"k8s-master", "k8s-node1", "k8s-node2", "k8s-node3"}
 
 // seedClients issues the certificates of the seed's hosts, with the identities that it gave them.
-func seedClients(t *testing.T) (ca pki.KeyPair, clients map[string]pki.KeyPair) {
+func seedClients(t *testing.T) (ca pki.CA, clients map[string]pki.Leaf) {
 	t.Helper()
 	role, _ := pki.LookupRole("Host")
-	ca, clients = selfSign(t, caRequest()), map[string]pki.KeyPair{}
+	ca, clients = selfSign(t, caRequest()), map[string]pki.Leaf{}
 	for _, host := range seedHosts {
 		clients[host] = issue(t, leafRequest(func(r *pki.CertificateSpec) {
 			r.Subject, r.Usages, r.SANs = pki.Subject{CommonName: role.CommonNameFor(host)}, role.Usages, pki.SANs{}
@@ -80,7 +80,7 @@ func everyClientHasItsOwn(t *testing.T) {
 			t.Errorf("%s got the certificate of %s", host, pair.Cert.Subject.CommonName)
 		}
 		for other, another := range clients {
-			_, err := pki.ParseKeyPair(pair.CertPEM(), reveal(t, another.Key))
+			_, err := pki.ParseLeaf(pair.CertPEM(), reveal(t, another.Key))
 			if (err == nil) != (host == other) {
 				t.Errorf("the certificate of %s with the key of %s: %v", host, other, err)
 			}

@@ -127,7 +127,7 @@ func TestValidate(t *testing.T) {
 		`not "CodeSigning"`:           func(r *pki.CertificateSpec) { r.Usages = append(r.Usages, "CodeSigning") },
 	} {
 		r := leafRequest(mod)
-		_, issued := pki.Issue(now, r, pki.KeyPair{})
+		_, issued := pki.Issue(now, r, pki.CA{})
 		_, signed := pki.SelfSign(now, r)
 		for _, err := range []error{r.Validate(), issued, signed} {
 			if err == nil || !strings.Contains(err.Error(), want) {

@@ -16,7 +16,7 @@ import (
 
 var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 
-func newCA(t testing.TB, name string) pki.KeyPair {
+func newCA(t testing.TB, name string) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(time.Now(), pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: time.Hour})
 	if err != nil {
@@ -25,7 +25,7 @@ func newCA(t testing.TB, name string) pki.KeyPair {
 	return ca
 }
 
-func newLeaf(t testing.TB, ca pki.KeyPair, key pki.KeySpec) pki.KeyPair {
+func newLeaf(t testing.TB, ca pki.CA, key pki.KeySpec) pki.Leaf {
 	t.Helper()
 	leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-master"}, Usages: []pki.Usage{pki.ServerAuth}, Key: key, Validity: time.Hour,
@@ -37,7 +37,7 @@ func newLeaf(t testing.TB, ca pki.KeyPair, key pki.KeySpec) pki.KeyPair {
 }
 
 // config is how kube-apiserver is set up: it requests a client certificate and requires none.
-func config(leaf pki.KeyPair, clientCAs ...pki.KeyPair) *tls.Config {
+func config(leaf pki.Leaf, clientCAs ...pki.CA) *tls.Config {
 	pool := x509.NewCertPool()
 	for _, ca := range clientCAs {
 		pool.AddCert(ca.Cert)
@@ -50,7 +50,7 @@ func config(leaf pki.KeyPair, clientCAs ...pki.KeyPair) *tls.Config {
 }
 
 // subjects are the DER subjects of CAs as a Sighting has them.
-func subjects(cas ...pki.KeyPair) [][]byte {
+func subjects(cas ...pki.CA) [][]byte {
 	var out [][]byte
 	for _, ca := range cas {
 		out = append(out, ca.Cert.RawSubject)

@@ -69,23 +69,23 @@ func TestLook(t *testing.T) {
 func TestLookAtOthers(t *testing.T) {
 	ca := newCA(t, "k8s-ca")
 	leaf := newLeaf(t, ca, ecdsa256)
-	sighting := func(requested bool, cas ...pki.KeyPair) Sighting {
+	sighting := func(requested bool, cas ...pki.CA) Sighting {
 		return Sighting{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: requested, ClientCAs: subjects(cas...)}
 	}
 	for name, row := range map[string]struct {
 		version uint16
 		auth    tls.ClientAuthType
-		cas     []pki.KeyPair
+		cas     []pki.CA
 		want    Sighting
 		err     string
 	}{
-		"TLS 1.2, no client certificate wanted": {tls.VersionTLS12, tls.NoClientCert, []pki.KeyPair{ca}, sighting(false), ""},
-		"TLS 1.3, no client certificate wanted": {tls.VersionTLS13, tls.NoClientCert, []pki.KeyPair{ca}, sighting(false), ""},
+		"TLS 1.2, no client certificate wanted": {tls.VersionTLS12, tls.NoClientCert, []pki.CA{ca}, sighting(false), ""},
+		"TLS 1.3, no client certificate wanted": {tls.VersionTLS13, tls.NoClientCert, []pki.CA{ca}, sighting(false), ""},
 		"TLS 1.2, of any CA":                    {tls.VersionTLS12, tls.RequestClientCert, nil, sighting(true), ""},
 		"TLS 1.3, of any CA":                    {tls.VersionTLS13, tls.RequestClientCert, nil, sighting(true), ""},
-		"a CA twice":                            {tls.VersionTLS13, tls.RequestClientCert, []pki.KeyPair{ca, newCA(t, "k8s-ca")}, sighting(true, ca), ""},
-		"TLS 1.2, required":                     {tls.VersionTLS12, tls.RequireAndVerifyClientCert, []pki.KeyPair{ca}, Sighting{}, "tls: handshake failure"},
-		"TLS 1.3, required":                     {tls.VersionTLS13, tls.RequireAndVerifyClientCert, []pki.KeyPair{ca}, sighting(true, ca), ""},
+		"a CA twice":                            {tls.VersionTLS13, tls.RequestClientCert, []pki.CA{ca, newCA(t, "k8s-ca")}, sighting(true, ca), ""},
+		"TLS 1.2, required":                     {tls.VersionTLS12, tls.RequireAndVerifyClientCert, []pki.CA{ca}, Sighting{}, "tls: handshake failure"},
+		"TLS 1.3, required":                     {tls.VersionTLS13, tls.RequireAndVerifyClientCert, []pki.CA{ca}, sighting(true, ca), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config(leaf, row.cas...)
@@ -125,9 +125,9 @@ func TestLookAfterReload(t *testing.T) {
 	before, after := newLeaf(t, old, ecdsa256), newLeaf(t, next, ecdsa256)
 	s := serve(t, "127.0.0.1:0", config(before, old))
 	for _, step := range []struct {
-		leaf pki.KeyPair
-		cas  []pki.KeyPair
-	}{{before, []pki.KeyPair{old}}, {before, []pki.KeyPair{old, next}}, {after, []pki.KeyPair{old, next}}, {after, []pki.KeyPair{next}}} {
+		leaf pki.Leaf
+		cas  []pki.CA
+	}{{before, []pki.CA{old}}, {before, []pki.CA{old, next}}, {after, []pki.CA{old, next}}, {after, []pki.CA{next}}} {
 		s.reload(config(step.leaf, step.cas...))
 		got, err := Look(t.Context(), s.address, "")
 		want := Sighting{LeafSHA256: pki.FingerprintOf(step.leaf.Cert), Requested: true, ClientCAs: subjects(step.cas...)}

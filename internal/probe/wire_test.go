@@ -60,7 +60,7 @@ func TestReplicas(t *testing.T) {
 	slices.SortFunc(servers, func(a, b *server) int { return bytes.Compare([]byte(a.address), []byte(b.address)) })
 	p := startProber(t)
 	p.Set(key, Target{Addresses: []string{servers[1].address, servers[0].address}, Interval: time.Millisecond})
-	settled := func(leaf pki.KeyPair, cas ...pki.KeyPair) Seen {
+	settled := func(leaf pki.Leaf, cas ...pki.CA) Seen {
 		return Seen{Settled: true, LeafSHA256: pki.FingerprintOf(leaf.Cert), ClientCAs: subjects(cas...)}
 	}
 	lags := func(what Difference, how string) Seen {

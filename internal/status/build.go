@@ -29,7 +29,7 @@ func Build(now time.Time, objects Objects, name string) Report {
 
 // rank orders the kinds as they depend on one another.
 func rank(kind string) int {
-	return slices.Index([]string{KindClusterCA, KindAPIServerCertificate, KindNodeCredential}, kind)
+	return slices.Index(v1alpha1.KindNames(), kind)
 }
 
 // Namespaces are those that hold an object, in order.

@@ -154,7 +154,7 @@ func (r Report) Errors() int {
 
 // The kinds.
 const (
-	KindClusterCA            = "ClusterCA"
-	KindAPIServerCertificate = "APIServerCertificate"
-	KindNodeCredential       = "NodeCredential"
+	KindClusterCA            = v1alpha1.KindClusterCA
+	KindAPIServerCertificate = v1alpha1.KindAPIServerCertificate
+	KindNodeCredential       = v1alpha1.KindNodeCredential
 )

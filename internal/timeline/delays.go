@@ -12,7 +12,7 @@ const (
 	// KindUnknown stands, among the pending, for consumers that may not be there yet.
 	KindUnknown = "Unknown"
 	// kindCA is a subordinate CA.
-	kindCA = "ClusterCA"
+	kindCA = v1alpha1.KindClusterCA
 	// Settling is how long a phase lasts at least that no consumer is known for: their objects may not be there yet.
 	Settling = 10 * time.Minute
 )

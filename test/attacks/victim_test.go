@@ -293,7 +293,7 @@ func (w *witness) saw(text []byte) bool {
 }
 
 // evil is a CA of the attacker's.
-func evil(t *testing.T) (pair pki.KeyPair, certPEM, keyPEM []byte) {
+func evil(t *testing.T) (pair pki.CA, certPEM, keyPEM []byte) {
 	t.Helper()
 	pair, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 10000 * time.Hour,

@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
@@ -117,31 +116,17 @@ func (s *standIn) operator(ctx context.Context, d *appsv1.Deployment) chan error
 	cfg := testenv.As(s.cfg, d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
 	done := make(chan error, 1)
 	go func() {
-		mgr, err := controller.New(ctx, cfg, o)
-		for err != nil && ctx.Err() == nil { // the kinds may not be served yet
-			time.Sleep(200 * time.Millisecond)
-			mgr, err = controller.New(ctx, cfg, o)
+		for ctx.Err() == nil {
+			mgr, err := controller.New(ctx, cfg, o)
+			if err == nil {
+				done <- mgr.Start(ctx)
+				return
+			}
+			time.Sleep(200 * time.Millisecond) // the kinds may not be served yet
 		}
-		if err == nil {
-			err = mgr.Start(untilStarted(ctx, mgr))
-		}
-		done <- err
+		done <- nil
 	}()
 	return done
-}
-
-// untilStarted ends with a context, but not before a manager has started: one that is stopped earlier waits for ever for its
-// caches (controller-runtime 0.25).
-func untilStarted(ctx context.Context, mgr manager.Manager) context.Context {
-	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	context.AfterFunc(ctx, func() {
-		defer cancel()
-		select {
-		case <-mgr.Elected():
-		case <-time.After(time.Minute):
-		}
-	})
-	return out
 }
 
 func (s *standIn) available(ctx context.Context, d *appsv1.Deployment) {

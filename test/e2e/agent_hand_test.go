@@ -42,7 +42,7 @@ func byHand(t *testing.T) *host {
 
 // issued is what a kubelet's two Secrets hold.
 type issued struct {
-	pair        pki.KeyPair
+	pair        pki.Leaf
 	key         []byte
 	own, server []byte // bundles: of who signed the certificate, and of who signed for the API server
 	endpoint    string
@@ -58,7 +58,7 @@ func kubeletRequest() pki.CertificateSpec {
 }
 
 // issueBy signs with a CA at a time.
-func issueBy(t *testing.T, ca pki.KeyPair, now time.Time, r pki.CertificateSpec) issued {
+func issueBy(t *testing.T, ca pki.CA, now time.Time, r pki.CertificateSpec) issued {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {
@@ -153,7 +153,7 @@ func (h *host) shows(i issued) {
 }
 
 // longLived is the sample's CA as if it had begun a day earlier: it signs for the past.
-func longLived(t *testing.T) pki.KeyPair {
+func longLived(t *testing.T) pki.CA {
 	t.Helper()
 	ca := signingPair(t)
 	earlier, err := pki.RenewRoot(time.Now().Add(-24*time.Hour), 87600*time.Hour, ca)

@@ -9,7 +9,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-func otherCA(t *testing.T) pki.KeyPair {
+func otherCA(t *testing.T) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,

@@ -46,7 +46,7 @@ type crowd struct {
 	dir    string
 	api    client.Client
 	raw    kubernetes.Interface
-	ca     pki.KeyPair
+	ca     pki.CA
 	serial map[string]string
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
@@ -99,7 +99,7 @@ func (c *crowd) issueAll() {
 	}
 }
 
-func (c *crowd) leaf(cn, group string) (pki.KeyPair, []byte) {
+func (c *crowd) leaf(cn, group string) (pki.Leaf, []byte) {
 	leaf, err := pki.Issue(time.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: cn, Organizations: []string{group}}, Usages: []pki.Usage{pki.ClientAuth},
 		Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,

@@ -282,7 +282,7 @@ func asIdentity(t *testing.T, r pki.CertificateSpec) client.Client {
 }
 
 // signingPair is the sample's CA, from the authority namespace.
-func signingPair(t testing.TB) pki.KeyPair {
+func signingPair(t testing.TB) pki.CA {
 	t.Helper()
 	record, err := authority.New(controller.DefaultAuthorityNamespace, shared.management, nil).Live(t.Context(), namespace, "k8s")
 	if err != nil {

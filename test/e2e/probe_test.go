@@ -133,7 +133,7 @@ func replaceMasterFile(t *testing.T, name string, text []byte) {
 }
 
 // reissued is another certificate for what one certifies, by the same CA, with another key.
-func reissued(t *testing.T, text []byte) pki.KeyPair {
+func reissued(t *testing.T, text []byte) pki.Leaf {
 	t.Helper()
 	certs, err := pki.ParseCertificates(text)
 	if err != nil {

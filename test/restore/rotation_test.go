@@ -79,7 +79,7 @@ func rotatingUntil(t *testing.T, phase plan.Phase) *world {
 
 // disk is what one party uses.
 type disk struct {
-	pair   pki.KeyPair
+	pair   pki.Leaf
 	trusts []*x509.Certificate // the servers of, or the clients of
 }
 
@@ -91,7 +91,7 @@ func (w *world) disks() map[string]disk {
 		var tls, trust corev1.Secret
 		w.get(pair, &tls)
 		w.get(bundle, &trust)
-		p, err := pki.ParseKeyPair(tls.Data["tls.crt"], tls.Data["tls.key"])
+		p, err := pki.ParseLeaf(tls.Data["tls.crt"], tls.Data["tls.key"])
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -166,7 +166,7 @@ func TestHold(t *testing.T) {
 	}
 }
 
-// TestMaxGenerations: an ordinary rotation waits, an emergency one drops the oldest key that is out of the bundle.
+// TestMaxGenerations: an ordinary rotation waits until no key is out of the bundle, an emergency one drops the oldest key that is out of the bundle.
 func TestMaxGenerations(t *testing.T) {
 	r := newRotor(t, plan.Want{SpecHash: "a"})
 	r.stuck = true
@@ -180,8 +180,9 @@ func TestMaxGenerations(t *testing.T) {
 	if len(r.l.Generations) != plan.MaxGenerations {
 		t.Fatalf("there are %d generations", len(r.l.Generations))
 	}
-	if w := (plan.Want{SpecHash: "b", Trigger: "8", EmergencyTrigger: "8"}); !r.l.Full(w) {
-		t.Error("a rotation that is no emergency does not wait for a free place")
+	ordinary := plan.Want{SpecHash: "b", Trigger: "8", EmergencyTrigger: "8"}
+	if _, step := r.l.Step(r.now, ordinary, seen(consumer("c"))); step != plan.Nothing {
+		t.Errorf("a rotation that is no emergency does not wait until the keys are gone: %s", step)
 	}
 	emergency("9")
 	if len(r.l.Generations) != plan.MaxGenerations || r.l.Names(1) || !r.l.Names(2) || !r.l.Names(9) {

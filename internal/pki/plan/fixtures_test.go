@@ -16,7 +16,7 @@ const day = 24 * time.Hour
 var key = pki.KeySpec{Algorithm: pki.Ed25519} // the fastest
 
 // clusterCA is a CA that is made at start.
-func clusterCA(t testing.TB, validity time.Duration) *pki.KeyPair {
+func clusterCA(t testing.TB, validity time.Duration) *pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(start, pki.CertificateSpec{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: validity})
 	if err != nil {
@@ -26,7 +26,7 @@ func clusterCA(t testing.TB, validity time.Duration) *pki.KeyPair {
 }
 
 // kubelet is a leaf of thirty days from a CA of ten years, with every default of these tests.
-func kubelet(ca *pki.KeyPair, mods ...func(*plan.Desired)) plan.Desired {
+func kubelet(ca *pki.CA, mods ...func(*plan.Desired)) plan.Desired {
 	d := plan.Desired{
 		Spec: pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}},
@@ -47,5 +47,5 @@ func issue(t testing.TB, now time.Time, d plan.Desired) *plan.Observed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &plan.Observed{Pair: pair, SpecHash: d.Spec.Hash()}
+	return &plan.Observed{Leaf: pair, SpecHash: d.Spec.Hash()}
 }

@@ -45,6 +45,17 @@ type Observation struct {
 	Consumers []Consumer
 	// Created is when the object that holds the ledger was created.
 	Created time.Time
+	// Latest is the latest that it may have been when all this was read: a clock is known within bounds, and decisions are made
+	// from the earliest. It is what is stored, so that no delay is short; zero: as the time of the decision.
+	Latest time.Time
+}
+
+// stored is the moment that is stored of a decision made at now.
+func (o Observation) stored(now time.Time) time.Time {
+	if o.Latest.After(now) {
+		return o.Latest
+	}
+	return now
 }
 
 // Gate is what a phase waits for.
@@ -189,7 +200,7 @@ func (l Ledger) arrive(now time.Time, seen Observation) (Ledger, Transition) {
 	}
 	l.Revision++
 	if right {
-		l.Arrival = second(now)
+		l.Arrival = second(seen.stored(now))
 	} else {
 		l.Arrival, l.Settled = time.Time{}, 0
 	}

@@ -169,6 +169,45 @@ func TestSettling(t *testing.T) {
 	}
 }
 
+// TestStoredIsTheLatest has a clock that is known within five seconds: every moment that a step stores is the latest that it may
+// be, and what a gate compares with it is the earliest.
+func TestStoredIsTheLatest(t *testing.T) {
+	now, latest := at(time.Minute), at(time.Minute+5*time.Second)
+	loose := func(consumers ...plan.Consumer) plan.Observation {
+		o := seen(consumers...)
+		o.Latest = latest
+		return o
+	}
+	right, wrong := consumer("a"), consumer("a", func(c *plan.Consumer) { c.Trusts = false })
+	b := plan.Want{SpecHash: "b"}
+	for name, tc := range map[string]struct {
+		ledger plan.Ledger
+		want   plan.Want
+		seen   plan.Observation
+		step   plan.Transition
+	}{
+		"arrived":     {ledger(plan.Active, plan.Trusted), b, loose(consumer("a", mounted(0))), plan.Arrive},
+		"switched":    {ledger(plan.Active, plan.Trusted), b, loose(right), plan.Switch},
+		"rolled back": {ledger(plan.Active, plan.Trusted), plan.Want{SpecHash: "a"}, loose(wrong), plan.Rollback},
+		"withdrawn":   {ledger(plan.Retiring, plan.Active), b, loose(consumer("a", leaf(2, 2))), plan.Withdraw},
+		"deleted":     {ledger(plan.Withdrawn, plan.Active), b, loose(right), plan.DeleteKey},
+	} {
+		next, step := tc.ledger.Step(now, tc.want, tc.seen)
+		stored := next.Since
+		if step == plan.Arrive {
+			stored = next.Arrival
+		}
+		if step != tc.step || !stored.Equal(latest) {
+			t.Errorf("%s: %q, stored as %v", name, step, stored)
+		}
+	}
+	arrived := ledger(plan.Active, plan.Trusted)
+	arrived.Arrival = at(0)
+	if g := arrived.GateOf(now, loose(consumer("a", mounted(0), func(c *plan.Consumer) { c.Delay = time.Minute + time.Second }))); g.Open() {
+		t.Error("a gate opens because it may be later")
+	}
+}
+
 // TestArrive: the ledger notes when all mounted Secrets are seen to be right, and forgets it when one no longer is.
 func TestArrive(t *testing.T) {
 	wrong := func(c *plan.Consumer) { c.Trusts = false }

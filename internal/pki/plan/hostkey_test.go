@@ -33,7 +33,7 @@ func TestDecideForAHostsKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := &plan.Observed{Pair: pair, SpecHash: kubelet(ca).Spec.Hash()}
+	good := &plan.Observed{Leaf: pair, SpecHash: kubelet(ca).Spec.Hash()}
 	unreadable := &plan.Observed{Err: errors.New("no PEM certificate found")}
 	longer := func(d *plan.Desired) { d.Spec.Validity *= 2 }
 	for name, tc := range map[string]struct {

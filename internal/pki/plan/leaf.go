@@ -14,7 +14,7 @@ type Desired struct {
 	Spec        pki.CertificateSpec
 	RenewBefore time.Duration // 0: a third of the validity
 	Seed        uint32
-	Issuer      *pki.KeyPair // nil: no CA can sign now
+	Issuer      *pki.CA // nil: no CA can sign now
 	// Accepted are roots that are good enough beside Issuer's, as long as the leaf's turn to be re-issued by
 	// another key of its CA has not come.
 	Accepted []*x509.Certificate
@@ -28,16 +28,16 @@ type Desired struct {
 
 // Observed is what a leaf's Secret holds.
 type Observed struct {
-	Pair     pki.KeyPair // without its key where that is on the host
-	Err      error       // why Pair could not be read; pki.ErrKeyMismatch among others
-	SpecHash string      // of the request that was issued
+	Leaf     pki.Leaf // without its key where that is on the host
+	Err      error    // why Leaf could not be read; pki.ErrKeyMismatch among others
+	SpecHash string   // of the request that was issued
 }
 
 // Decide says what to do about a leaf. A nil Observed stands for a Secret that is not there.
 func Decide(now time.Time, d Desired, o *Observed) Decision {
 	reason, message := check(now, d, o)
 	if reason == Issued {
-		return Decision{Action: Keep, Reason: Issued, NextCheck: nextCheck(now, d, o)}
+		return Decision{Action: Keep, Reason: Issued, NextCheck: NextCheck(now, d, o)}
 	}
 	if o == nil && now.Before(d.Awaits) {
 		return Decision{
@@ -89,45 +89,45 @@ func asRequested(_ time.Time, d Desired, o *Observed) (Reason, string) {
 	if o.SpecHash == d.Spec.Hash() {
 		return "", ""
 	}
-	if diff := d.Spec.Difference(o.Pair.Cert); diff != "" {
+	if diff := d.Spec.Difference(o.Leaf.Cert); diff != "" {
 		return RequestChanged, diff
 	}
 	return RequestChanged, "it was issued for another validity"
 }
 
 func untampered(_ time.Time, d Desired, o *Observed) (Reason, string) {
-	if diff := d.Spec.Difference(o.Pair.Cert); diff != "" {
+	if diff := d.Spec.Difference(o.Leaf.Cert); diff != "" {
 		return Tampered, diff
 	}
 	return "", ""
 }
 
 func forHostKey(_ time.Time, d Desired, o *Observed) (Reason, string) {
-	if !d.KeyOnHost || pki.SamePublicKey(o.Pair.Cert.PublicKey, d.HostKey) {
+	if !d.KeyOnHost || pki.SamePublicKey(o.Leaf.Cert.PublicKey, d.HostKey) {
 		return "", ""
 	}
 	return KeyChanged, "the host asks for a certificate for another key"
 }
 
 func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
-	if d.Issuer == nil || o.Pair.IssuedBy(*d.Issuer) {
+	if d.Issuer == nil || o.Leaf.IssuedBy(*d.Issuer) {
 		return "", ""
 	}
-	if len(d.Accepted) > 0 && o.Pair.Verify(now, d.Accepted) == nil {
+	if len(d.Accepted) > 0 && o.Leaf.Verify(now, d.Accepted) == nil {
 		return "", ""
 	}
 	return IssuerChanged, "it is not signed by the CA that signs now"
 }
 
 func notExpired(now time.Time, _ Desired, o *Observed) (Reason, string) {
-	if now.Before(o.Pair.Cert.NotAfter) {
+	if now.Before(o.Leaf.Cert.NotAfter) {
 		return "", ""
 	}
 	return Expired, "it has expired"
 }
 
 func notDueForRenewal(now time.Time, d Desired, o *Observed) (Reason, string) {
-	if at := RenewalTime(d, o.Pair.Cert); at.IsZero() || now.Before(at) {
+	if at := RenewalTime(d, o.Leaf.Cert); at.IsZero() || now.Before(at) {
 		return "", ""
 	}
 	return RenewalDue, "its renewal time has come"
@@ -147,7 +147,7 @@ func RenewalTime(d Desired, cert *x509.Certificate) time.Time {
 }
 
 // Capped says whether a certificate lasts as long as its issuer lets any certificate last.
-func Capped(cert *x509.Certificate, issuer *pki.KeyPair) bool {
+func Capped(cert *x509.Certificate, issuer *pki.CA) bool {
 	return !cert.NotAfter.Before(pki.Expiry(cert.NotAfter, pki.MaxValidity, *issuer))
 }
 
@@ -156,12 +156,13 @@ func canSign(now time.Time, d Desired) bool {
 }
 
 // CanSign says whether a CA has enough life left to sign a leaf that is worth having.
-func CanSign(now time.Time, issuer *pki.KeyPair) bool {
+func CanSign(now time.Time, issuer *pki.CA) bool {
 	return !pki.Expiry(now, pki.MinValidity, *issuer).Before(now.UTC().Add(pki.MinValidity).Truncate(time.Second))
 }
 
-func nextCheck(now time.Time, d Desired, o *Observed) time.Time {
-	if at := RenewalTime(d, o.Pair.Cert); !at.IsZero() {
+// NextCheck is when the answer for a certificate that is as it should be changes by itself.
+func NextCheck(now time.Time, d Desired, o *Observed) time.Time {
+	if at := RenewalTime(d, o.Leaf.Cert); !at.IsZero() {
 		return at
 	}
 	return expiry(now, o)
@@ -169,10 +170,10 @@ func nextCheck(now time.Time, d Desired, o *Observed) time.Time {
 
 // expiry is when a certificate stops being usable; zero where that is past or there is none.
 func expiry(now time.Time, o *Observed) time.Time {
-	if o == nil || o.Err != nil || !now.Before(o.Pair.Cert.NotAfter) {
+	if o == nil || o.Err != nil || !now.Before(o.Leaf.Cert.NotAfter) {
 		return time.Time{}
 	}
-	return o.Pair.Cert.NotAfter
+	return o.Leaf.Cert.NotAfter
 }
 
 // Usable says why a leaf cannot be used now, or nil: it is readable, within its dates, and leads to
@@ -183,9 +184,9 @@ func Usable(now time.Time, o *Observed, roots []*x509.Certificate) error {
 		return errors.New("there is no certificate yet")
 	case o.Err != nil:
 		return o.Err
-	case !now.Before(o.Pair.Cert.NotAfter): // crypto/x509 counts the last second as valid
+	case !now.Before(o.Leaf.Cert.NotAfter): // crypto/x509 counts the last second as valid
 		return errors.New("it has expired")
 	default:
-		return o.Pair.Verify(now, roots)
+		return o.Leaf.Verify(now, roots)
 	}
 }

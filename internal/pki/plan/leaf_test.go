@@ -100,7 +100,7 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 		"another's key":          {longer, mismatched, plan.KeyMismatch, "does not match"},
 		"another validity":       {longer, good, plan.RequestChanged, "another validity"},
 		"another name":           {renamed, good, plan.RequestChanged, `instead of "CN=system:node:k8s-node2`},
-		"hash lost":              {d, &plan.Observed{Pair: good.Pair}, plan.RequestChanged, "another validity"},
+		"hash lost":              {d, &plan.Observed{Leaf: good.Leaf}, plan.RequestChanged, "another validity"},
 		"swapped certificate":    {d, foreign, plan.Tampered, "its subject is"},
 		"another CA":             {moved, good, plan.IssuerChanged, "not signed by the CA"},
 		"request before issuer":  {renamedFor(moved), good, plan.RequestChanged, ""},
@@ -130,7 +130,7 @@ func renamedFor(d plan.Desired) plan.Desired {
 	return d
 }
 
-func oldCA(t *testing.T) *pki.KeyPair {
+func oldCA(t *testing.T) *pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(start.Add(-400*day), pki.CertificateSpec{Subject: pki.Subject{CommonName: "kubernetes"}, Key: key, Validity: 365 * day})
 	if err != nil {
@@ -155,7 +155,7 @@ func TestDecideWithoutIssuer(t *testing.T) {
 	d := kubelet(ca)
 	good := issue(t, start, d)
 	noIssuer(&d)
-	wantEnd := good.Pair.Cert.NotAfter
+	wantEnd := good.Leaf.Cert.NotAfter
 	longer := d
 	longer.Spec.Validity *= 2
 	for name, tc := range map[string]struct {
@@ -188,7 +188,7 @@ func TestCanSign(t *testing.T) {
 			t.Errorf("%v before the CA's end: %s, want %s", before, d.Action, want)
 		}
 		if want {
-			if life := issue(t, end.Add(-before), kubelet(ca)).Pair.Cert.NotAfter.Sub(end.Add(-before)); life < pki.MinValidity {
+			if life := issue(t, end.Add(-before), kubelet(ca)).Leaf.Cert.NotAfter.Sub(end.Add(-before)); life < pki.MinValidity {
 				t.Errorf("%v before the CA's end a leaf of %v was signed", before, life)
 			}
 		}
@@ -203,7 +203,7 @@ func TestCanSign(t *testing.T) {
 func TestUsable(t *testing.T) {
 	ca, other := clusterCA(t, 3650*day), clusterCA(t, 3650*day)
 	good := issue(t, start, kubelet(ca))
-	end, roots := good.Pair.Cert.NotAfter, []*x509.Certificate{other.Cert, ca.Cert}
+	end, roots := good.Leaf.Cert.NotAfter, []*x509.Certificate{other.Cert, ca.Cert}
 	for name, tc := range map[string]struct {
 		at    time.Time
 		o     *plan.Observed
@@ -215,7 +215,7 @@ func TestUsable(t *testing.T) {
 		"second before end": {end.Add(-time.Second), good, roots, ""},
 		"at the end":        {end, good, roots, "expired"},
 		"after the end":     {end.Add(time.Second), good, roots, "expired"},
-		"before its time":   {good.Pair.Cert.NotBefore.Add(-time.Second), good, roots, "not yet valid"},
+		"before its time":   {good.Leaf.Cert.NotBefore.Add(-time.Second), good, roots, "not yet valid"},
 		"another root":      {start, good, roots[:1], "unknown authority"},
 		"no roots":          {start, good, nil, "unknown authority"},
 		"nothing":           {start, nil, roots, "no certificate yet"},

@@ -77,8 +77,8 @@ func TestANewCAReissuesOnce(t *testing.T) {
 		t.Errorf("when another CA signs: %+v", got)
 	}
 	o = issue(t, start.Add(300*day), d)
-	if got := plan.Decide(start.Add(300*day), d, o); got.Action != plan.Keep || !o.Pair.Cert.NotAfter.Equal(young.Cert.NotAfter) {
-		t.Errorf("after that: %+v, valid to %v", got, o.Pair.Cert.NotAfter)
+	if got := plan.Decide(start.Add(300*day), d, o); got.Action != plan.Keep || !o.Leaf.Cert.NotAfter.Equal(young.Cert.NotAfter) {
+		t.Errorf("after that: %+v, valid to %v", got, o.Leaf.Cert.NotAfter)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestCapped(t *testing.T) {
 	ca := clusterCA(t, 30*day)
 	for validity, want := range map[time.Duration]bool{30*day - time.Second: false, 30 * day: true, 31 * day: true} {
 		d := kubelet(ca, func(d *plan.Desired) { d.Spec.Validity = validity })
-		cert := issue(t, start, d).Pair.Cert
+		cert := issue(t, start, d).Leaf.Cert
 		if got := plan.Capped(cert, ca); got != want || plan.RenewalTime(d, cert).IsZero() != want {
 			t.Errorf("asked for %v under a CA of 30 days: capped %v, renewal %v", validity, got, plan.RenewalTime(d, cert))
 		}
@@ -117,7 +117,7 @@ func TestNextCheckIsWhenTheAnswerChanges(t *testing.T) {
 		if rapid.Bool().Draw(rt, "issuer gone") {
 			noIssuer(&d)
 		}
-		life := o.Pair.Cert.NotAfter.Sub(start) + day
+		life := o.Leaf.Cert.NotAfter.Sub(start) + day
 		now := start.Add(time.Duration(rapid.Int64Range(0, int64(life)).Draw(rt, "now")))
 		got := plan.Decide(now, d, o)
 		if got != plan.Decide(now, d, o) {
@@ -129,7 +129,7 @@ func TestNextCheckIsWhenTheAnswerChanges(t *testing.T) {
 		if got.NextCheck.IsZero() {
 			return
 		}
-		if !got.NextCheck.After(now) || got.NextCheck.Nanosecond() != 0 || got.NextCheck.After(o.Pair.Cert.NotAfter) {
+		if !got.NextCheck.After(now) || got.NextCheck.Nanosecond() != 0 || got.NextCheck.After(o.Leaf.Cert.NotAfter) {
 			rt.Fatalf("at %v the next look is at %v", now, got.NextCheck)
 		}
 		if before := got.NextCheck.Add(-time.Second); before.After(now) && plan.Decide(before, d, o) != got {

@@ -40,9 +40,6 @@ func (r *rotor) step() plan.Transition {
 	was := r.l
 	next, step := r.l.Step(r.now, r.want, seen(c))
 	if step == plan.NewKey {
-		if r.l.Full(r.want) {
-			return plan.Nothing
-		}
 		g := plan.Generation{Number: next.NextNumber(), SpecHash: r.want.SpecHash}
 		if r.mod != nil {
 			r.mod(&g)

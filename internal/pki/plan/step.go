@@ -36,17 +36,17 @@ func (l Ledger) step(now time.Time, w Want, seen Observation, on gates) (Ledger,
 	if next := l.in(Trusted); next != nil {
 		return l.advance(now, *next, w, seen, on)
 	}
-	open := l.gate(now, seen, on).Open()
+	open, at := l.gate(now, seen, on).Open(), seen.stored(now)
 	if l.in(Retiring) != nil {
 		if (open || l.IsEmergency(w)) && !w.Hold {
-			return l.withdraw(now, !open), Withdraw
+			return l.withdraw(at, !open), Withdraw
 		}
 		return l.reissue(now, w.MaxUnavailable, seen)
 	}
 	if l.in(Withdrawn) != nil {
 		switch {
 		case open && !w.Hold:
-			return l.deleteKeys(now), DeleteKey
+			return l.deleteKeys(at), DeleteKey
 		case !l.begins(w): // another edit, made during an emergency, waits as well
 			return l.arrive(now, seen)
 		}
@@ -66,24 +66,20 @@ func (l Ledger) begin(now time.Time, w Want, seen Observation) (Ledger, Transiti
 
 // advance is the step of a generation that is not active yet.
 func (l Ledger) advance(now time.Time, next Generation, w Want, seen Observation, on gates) (Ledger, Transition) {
-	unwanted := !l.answers(next, w) || w.Outgrown
+	unwanted, at := !l.answers(next, w) || w.Outgrown, seen.stored(now)
 	switch {
 	case unwanted && w.Hold: // it may be what signs already
 		return l.arrive(now, seen)
 	case unwanted:
-		return l.rollback(now, next.Number), Rollback
+		return l.rollback(at, next.Number), Rollback
 	case l.IsEmergency(w) && !w.Hold:
-		return l.supersede(now, next.Number), Supersede
+		return l.supersede(at, next.Number), Supersede
 	case l.gate(now, seen, on).Open():
-		return l.switchTo(now, next.Number), Switch
+		return l.switchTo(at, next.Number), Switch
 	default:
 		return l.arrive(now, seen)
 	}
 }
-
-// Full says whether a rotation has to wait because there are as many generations as there may be. An emergency rotation
-// does not wait: it drops the oldest key that is out of the bundle.
-func (l Ledger) Full(w Want) bool { return len(l.Generations) >= MaxGenerations && !l.begins(w) }
 
 // Enter adds a generation whose key was just made and says how: beside the active one, in its place or as the same one
 // with other dates. Key and ledger are stored in one write.
@@ -98,7 +94,7 @@ func (l Ledger) Enter(now time.Time, g Generation, w Want) (Ledger, Transition) 
 	g.Trigger = l.news(w.Trigger)
 	g.State = Trusted
 	l = l.edited(now, true)
-	if len(l.Generations) >= MaxGenerations {
+	if len(l.Generations) >= MaxGenerations { // one emergency after another: any other rotation waits until no key is out of the bundle
 		l.Generations = slices.Delete(l.Generations, l.oldestWithdrawn(), l.oldestWithdrawn()+1)
 	}
 	l.Generations = append(l.Generations, g)

@@ -1,4 +1,4 @@
-package controller
+package owned
 
 import (
 	"sync"
@@ -8,9 +8,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// writes are what this operator wrote, until the cache has it: what follows from an older state was done already. They save
+// Writes are what this operator wrote, until the cache has it: what follows from an older state was done already. They save
 // requests and keys, and nothing depends on them.
-type writes struct {
+type Writes struct {
 	mu sync.Mutex
 	of map[writeKey]*written
 }
@@ -31,11 +31,13 @@ type written struct {
 // have taken off the label by which the cache selects.
 const maxAbsent = 3
 
-// created and updated note a write.
-func (w *writes) created(kind string, o client.Object) { w.note(kind, o, true) }
-func (w *writes) updated(kind string, o client.Object) { w.note(kind, o, false) }
+// Created notes that an object was made.
+func (w *Writes) Created(kind string, o client.Object) { w.note(kind, o, true) }
 
-func (w *writes) note(kind string, o client.Object, created bool) {
+// Updated notes that an object was changed.
+func (w *Writes) Updated(kind string, o client.Object) { w.note(kind, o, false) }
+
+func (w *Writes) note(kind string, o client.Object, created bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
@@ -44,14 +46,15 @@ func (w *writes) note(kind string, o client.Object, created bool) {
 	w.of[writeKey{kind, client.ObjectKeyFromObject(o)}] = &written{version: o.GetResourceVersion(), created: created}
 }
 
-func (w *writes) forget(kind string, name types.NamespacedName) {
+// Forget drops what was noted of an object that is gone.
+func (w *Writes) Forget(kind string, name types.NamespacedName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.of, writeKey{kind, name})
 }
 
-// newer says whether an object was written after what the cache has of it.
-func (w *writes) newer(kind string, o client.Object) bool {
+// Newer says whether an object was written after what the cache has of it.
+func (w *Writes) Newer(kind string, o client.Object) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	key := writeKey{kind, client.ObjectKeyFromObject(o)}
@@ -68,10 +71,10 @@ func (w *writes) newer(kind string, o client.Object) bool {
 }
 
 // coming says whether a Secret that the cache does not have was created, and may be on its way there.
-func (w *writes) coming(name types.NamespacedName) bool {
+func (w *Writes) coming(name types.NamespacedName) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	key := writeKey{secretKind, name}
+	key := writeKey{SecretKind, name}
 	noted := w.of[key]
 	if noted == nil || !noted.created || noted.absent >= maxAbsent {
 		delete(w.of, key)
@@ -82,10 +85,11 @@ func (w *writes) coming(name types.NamespacedName) bool {
 	return true
 }
 
-// echo says whether the cache has got what this operator wrote and no visit waits for. Whoever has written it knows already.
-func (w *writes) echo(key writeKey, version string) bool {
+// Echo says whether the cache has got what this operator wrote and no visit waits for. Whoever has written it knows already.
+func (w *Writes) Echo(kind string, name types.NamespacedName, version string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	key := writeKey{kind, name}
 	noted := w.of[key]
 	if noted == nil || noted.version != version {
 		return false

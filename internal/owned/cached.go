@@ -1,4 +1,4 @@
-package controller
+package owned
 
 import (
 	corev1 "k8s.io/api/core/v1"
@@ -16,11 +16,12 @@ const cutAnnotation = "clusterpki.io/cut"
 
 // productKeys are the keys of Secrets that the operator reads back.
 var productKeys = []string{
-	corev1.TLSCertKey, corev1.TLSPrivateKeyKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey, valueKey, filesKey,
+	corev1.TLSCertKey, corev1.TLSPrivateKeyKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey,
+	consumers.KubeconfigKey, consumers.FilesKubeconfigKey,
 }
 
-// bounded keeps, of what a cache is to hold, only what is read back.
-func bounded(o any) (any, error) {
+// Bounded keeps, of what a cache is to hold, only what is read back.
+func Bounded(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Secret:
 		o.ManagedFields, o.Data = nil, kept(&o.ObjectMeta, o.Data, productKeys)
@@ -45,5 +46,5 @@ func kept[T ~string | ~[]byte](of *metav1.ObjectMeta, data map[string]T, keys []
 	return out
 }
 
-// isCut says whether the cache has left out what an object holds.
-func isCut(o metav1.Object) bool { return o.GetAnnotations()[cutAnnotation] != "" }
+// IsCut says whether the cache has left out what an object holds.
+func IsCut(o metav1.Object) bool { return o.GetAnnotations()[cutAnnotation] != "" }

@@ -1,0 +1,202 @@
+// Package leaf is the way from a request for a certificate to the Secret that holds it: what is there is read, package plan
+// decides, a key is obtained, a signer signs, and the Secret is written once.
+package leaf
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// Request is what is asked for: one certificate of an object, and what its Secret holds beside it.
+type Request struct {
+	Owner   v1alpha1.Object
+	Secret  string // name
+	CA      string // name of the ClusterCA that signs
+	Desired plan.Desired
+	Invalid error               // why Desired could not be made: nothing is issued, what is there is kept
+	Bundles map[string]Rendered // further bundles, by key of the Secret
+	Absent  []string            // keys that it must not hold any more
+	// ExternalKey: its Secret holds no private key.
+	ExternalKey bool
+	Said        consumers.Acknowledgment // how what is issued is acknowledged
+	Keeper      *owned.Keeper
+}
+
+// SecretType is the type of the Secret. kubernetes.io/tls demands a key.
+func (r Request) SecretType() corev1.SecretType {
+	if r.ExternalKey {
+		return corev1.SecretTypeOpaque
+	}
+	return corev1.SecretTypeTLS
+}
+
+// Held is what a Secret holds.
+type Held struct {
+	Observed *plan.Observed      // nil: there is no Secret
+	Roots    []*x509.Certificate // the trust anchors that stand beside the certificate
+	Claim    consumers.Claim     // what the operator noted on it
+}
+
+// State is how a leaf stands at the end of a visit.
+type State struct {
+	Held
+	Issuer   Issuer
+	Decision plan.Decision
+	Issued   bool // in this visit
+}
+
+// Readable says whether there is a certificate that can be read.
+func (s State) Readable() bool { return s.Observed != nil && s.Observed.Err == nil }
+
+// Maker makes leaves.
+type Maker struct {
+	Issuers
+	Secrets owned.Secrets
+	Keys    Keys
+}
+
+// Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
+// otherwise. The state it returns is valid even with an error. seen is the Secret in the cache: r.Bundles were rendered to go
+// into that one and no later one, which may hold younger ones.
+func (m *Maker) Make(ctx context.Context, r Request, seen *corev1.Secret) (State, error) {
+	issuer, err := m.Read(ctx, r.Owner.GetNamespace(), r.CA, ClaimOf(r.Keeper, seen).Revisions())
+	if err != nil {
+		return State{}, err
+	}
+	held, err := hold(ctx, r, seen)
+	if err != nil {
+		return State{Issuer: issuer}, err
+	}
+	st := m.decide(r, issuer, held)
+	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
+		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
+			return st, err
+		}
+		st = m.decide(r, issuer, held)
+		if st.Decision.Action != plan.Issue {
+			return st, nil // it is visited again when the cache has it too
+		}
+	}
+	if st.Decision.Action == plan.Issue {
+		return m.issue(ctx, r, st, seen)
+	}
+	if st.Readable() {
+		err = m.Write(ctx, r, seen, r.product(st, seen.Data[corev1.TLSPrivateKeyKey]))
+	}
+	if err == nil {
+		err = r.Invalid
+	}
+	return st, err
+}
+
+// hold reads what a Secret holds, if it may be written.
+func hold(ctx context.Context, r Request, seen *corev1.Secret) (Held, error) {
+	if seen == nil {
+		return Held{}, nil
+	}
+	if err := r.Keeper.Check(ctx, OwnerOf(r.Owner), seen); err != nil {
+		return Held{}, Conflict(err)
+	}
+	h := Held{Claim: ClaimOf(r.Keeper, seen)}
+	o := plan.Observed{SpecHash: h.Claim.SpecHash}
+	if r.ExternalKey {
+		o.Leaf, o.Err = pki.ParseLeafCertificate(seen.Data[corev1.TLSCertKey])
+	} else {
+		o.Leaf, o.Err = pki.ParseLeaf(seen.Data[corev1.TLSCertKey], seen.Data[corev1.TLSPrivateKeyKey])
+	}
+	h.Observed = &o
+	if roots, err := pki.ParseCertificates(seen.Data[consumers.BundleKey]); err == nil {
+		h.Roots = roots
+	}
+	return h, nil
+}
+
+// decide says what to do about what is held, as things stand with the CA.
+func (m *Maker) decide(r Request, issuer Issuer, held Held) State {
+	st := State{Held: held, Issuer: issuer, Decision: plan.Decision{Action: plan.Keep}}
+	if r.Invalid != nil { // it is said once what is there has been looked after
+		return st
+	}
+	d := r.Desired
+	d.Issuer = issuer.CA
+	if !issuer.Ledger.Admits(d.Seed) {
+		d.Accepted = issuer.Roots
+	}
+	st.Decision = plan.Decide(m.Clock.Now(), d, held.Observed)
+	if st.Readable() && issuer.CA != nil && held.Observed.Leaf.IssuedBy(*issuer.CA) {
+		st.Claim.Issuer, st.Claim.Generation = r.CA, issuer.Generation
+	}
+	return st
+}
+
+// issue has a certificate signed, for a new key unless that is on the host, and stores it in one write.
+func (m *Maker) issue(ctx context.Context, r Request, st State, seen *corev1.Secret) (State, error) {
+	if err := Refused(st.Issuer.CA.MayIssue(r.Desired.Spec)); err != nil { // before a key is spent on it
+		return st, err
+	}
+	var key pki.PrivateKey // none where that is on the host
+	var text []byte
+	public := r.Desired.HostKey
+	if !r.ExternalKey {
+		var err error
+		if key, err = m.Keys.Key(ctx, r.Owner, r.Desired.Spec.Key); err != nil {
+			return st, err
+		}
+		if text, err = key.Reveal(); err != nil {
+			return st, err
+		}
+		public = key.Public()
+	}
+	leaf, err := st.Issuer.Signer.Sign(ctx, m.Clock.Now(), r.Desired.Spec, public)
+	if err != nil {
+		return st, err
+	}
+	leaf.Key = key
+	next := st
+	next.Issued = true
+	next.Claim.SpecHash, next.Claim.Revision = r.Desired.Spec.Hash(), st.Claim.Revision+1
+	next.Claim.Issuer, next.Claim.Generation = r.CA, st.Issuer.Generation
+	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: next.Claim.SpecHash}
+	if err := m.Write(ctx, r, seen, r.product(next, text)); err != nil {
+		return st, err
+	}
+	d := r.Desired
+	d.Issuer = st.Issuer.CA
+	next.Decision.NextCheck = plan.NextCheck(m.Clock.Now(), d, next.Observed)
+	log.FromContext(ctx).Info("Issued a certificate", "secret", klog.KRef(r.Owner.GetNamespace(), r.Secret),
+		"reason", st.Decision.Reason, "serialNumber", pki.SerialOf(leaf.Cert), "notAfter", leaf.Cert.NotAfter)
+	return next, nil
+}
+
+// Refused makes a stall of what only another spec can cure.
+func Refused(err error) error {
+	if same, ok := errors.AsType[*pki.SubjectEqualsIssuerError](err); ok {
+		return stall.Because(v1alpha1.ReasonSubjectEqualsIssuer, "%v", same)
+	}
+	return err
+}
+
+// Usable says why the leaf cannot be used now, nil where it can. Where its CA publishes nothing any
+// more, it is held against the roots that were published with it.
+func (m *Maker) Usable(st State) error {
+	if st.Issued {
+		return nil // under an anchor of the bundle beside it, and crypto/x509 verifies what it has signed
+	}
+	roots := st.Issuer.Roots
+	if roots == nil {
+		roots = st.Roots
+	}
+	return plan.Usable(m.Clock.Now(), st.Observed, roots)
+}
