@@ -119,6 +119,8 @@ const (
 	ReasonNotInUse = "NotInUse"
 	// ReasonInUse surfaces when the agent of a host has seen in use what is issued.
 	ReasonInUse = "InUse"
+	// ReasonKeyPending surfaces while an RSA key is being made.
+	ReasonKeyPending = "KeyPending"
 	// ReasonRequestMissing surfaces when a credential whose key is on its host has no certificate signing request.
 	ReasonRequestMissing = "RequestMissing"
 	// ReasonRequestRefused surfaces when a certificate signing request asks for something else than the credential.

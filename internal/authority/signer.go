@@ -14,8 +14,8 @@ import (
 type Signer interface {
 	// Sign issues a certificate for a public key.
 	Sign(ctx context.Context, now time.Time, spec pki.CertificateSpec, public crypto.PublicKey) (pki.Leaf, error)
-	// SignCA makes a subordinate CA, with a new key.
-	SignCA(ctx context.Context, now time.Time, spec pki.CertificateSpec) (pki.CA, error)
+	// SignCA makes a subordinate CA, with a new key from keys.
+	SignCA(ctx context.Context, now time.Time, spec pki.CertificateSpec, keys pki.KeySource) (pki.CA, error)
 }
 
 // Signer is that of the active generation, by the key that was read with the record. The error says why there is none.
@@ -42,9 +42,9 @@ func (k storedKey) Sign(ctx context.Context, now time.Time, spec pki.Certificate
 }
 
 // SignCA implements Signer.
-func (k storedKey) SignCA(ctx context.Context, now time.Time, spec pki.CertificateSpec) (pki.CA, error) {
+func (k storedKey) SignCA(ctx context.Context, now time.Time, spec pki.CertificateSpec, keys pki.KeySource) (pki.CA, error) {
 	if err := ctx.Err(); err != nil {
 		return pki.CA{}, fmt.Errorf("sign %q: %w", spec.Subject.CommonName, err)
 	}
-	return pki.SignCA(now, spec, k.ca)
+	return pki.SignCAWith(keys, now, spec, k.ca)
 }

@@ -67,7 +67,7 @@ func newManager() *cobra.Command {
 	f.StringVar(&o.ProbeAddress, "health-probe-bind-address", ":8081", "`address` to serve /healthz and /readyz on; 0 serves none")
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas reconcile, by a Lease")
 	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of that Lease (default: the one that the pod runs in)")
-	f.IntVar(&o.Workers, "workers", 4, "how many certificates to work on side by side; bounds the CPU that key generation takes")
+	f.IntVar(&o.Workers, "workers", 4, "how many objects of each kind to work on side by side")
 	page.addFlags(cmd)
 	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
 	return cmd

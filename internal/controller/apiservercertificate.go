@@ -60,6 +60,8 @@ type serverView struct {
 	hasClientBundle bool
 	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
 	keysAwaited bool
+	// keysPending says that the service account keys are being made.
+	keysPending bool
 }
 
 // reconcile makes the Secrets of an API server. An error of the Lease keeps nothing from being issued.
@@ -91,7 +93,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
 		again := v.leaf.Observed != nil && !v.leaf.Issued
 		saErr := r.reconcileServiceAccountKeys(ctx, v.asked, *c.Spec.ServiceAccountKeys, again)
-		v.keysAwaited = awaitsRestore(saErr)
+		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
 		if err == nil {
 			err = saErr
 		}
@@ -202,7 +204,7 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context,
 }
 
 func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf.Request, name string, again bool) error {
-	key, err := pki.GenerateKey(serviceAccountKey)
+	key, err := r.keys.of(l.Owner, forServiceAccounts)(serviceAccountKey)
 	if err != nil {
 		return err
 	}
@@ -259,6 +261,9 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 	}
 	if name := c.ServiceAccountSecretName(); name != "" && !v.keysAwaited {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, name)
+	}
+	if v.keysPending && rep.unusable == nil {
+		rep.unusable = errors.New("the service account keys are not there yet")
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.Roots)...)
 	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret)

@@ -17,6 +17,7 @@ import (
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -34,6 +35,7 @@ type base struct {
 	// secrets reads what the operator made.
 	secrets owned.Secrets
 	leaves  *leaf.Maker
+	keys    keys
 	told    *told // to objects that another installation serves
 	// progress tells whether reconciliations come to an end.
 	progress *progress
@@ -80,12 +82,10 @@ const (
 )
 
 // result turns the end of a reconciliation into what controller-runtime should do next. A stalled
-// object keeps its timer, which returning an error would drop: its certificate still expires.
+// object keeps its timer, which returning an error would drop: its certificate still expires. What is tried again keeps the
+// class that it came in; what is looked at when its time has come is repair.
 func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
-	switch {
-	case errors.Is(err, leaf.ErrKeyAwaited):
-		return ctrl.Result{}, nil // whoever makes the key brings another visit
-	case lostRace(err):
+	if lostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
 	isStalled := isStall(err)
@@ -99,7 +99,7 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	if isStalled && (after == 0 || after > stalledDelay) {
 		after = stalledDelay
 	}
-	return ctrl.Result{RequeueAfter: after}, nil
+	return ctrl.Result{RequeueAfter: after, Priority: queue.Repair.Priority()}, nil
 }
 
 // sooner is the earlier of two times, of which the zero one does not count.
@@ -120,6 +120,7 @@ func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (fo
 	err = b.client.Get(ctx, req.NamespacedName, o)
 	if apierrors.IsNotFound(err) {
 		b.wrote.Forget(o.Kind(), req.NamespacedName)
+		b.keys.forget(o.Kind(), req.NamespacedName)
 		return false, nil
 	}
 	if err != nil {

@@ -3,13 +3,10 @@ package controller
 import (
 	"context"
 
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -28,16 +25,6 @@ var another = builder.WithPredicates(predicate.Funcs{
 		now, too := e.ObjectNew.(*v1alpha1.ClusterCA)
 		return !ok || !too || was.UID != now.UID || was.Status.Authority != now.Status.Authority
 	},
-})
-
-type (
-	queue        = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	eventHandler = handler.TypedEventHandler[client.Object, reconcile.Request]
-)
-
-// itself enqueues the ClusterCA of a CA's Secret.
-var itself eventHandler = handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
 })
 
 // ofAuthority lets handlers see the Secrets of the authority namespace as changes of the ClusterCAs that they are of.
@@ -64,26 +51,26 @@ func caOf(o client.Object) *change {
 }
 
 // Create implements handler.TypedEventHandler.
-func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q queue) {
+func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q requestQueue) {
 	if c := caOf(e.Object); c != nil {
 		for _, h := range a {
-			h.Generic(ctx, event.GenericEvent{Object: c.of}, q)
+			h.Create(ctx, event.CreateEvent{Object: c.of, IsInInitialList: e.IsInInitialList}, q)
 		}
 	}
 }
 
 // Delete implements handler.TypedEventHandler.
-func (a authorityHandler) Delete(ctx context.Context, e event.DeleteEvent, q queue) {
+func (a authorityHandler) Delete(ctx context.Context, e event.DeleteEvent, q requestQueue) {
 	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
 }
 
 // Generic implements handler.TypedEventHandler.
-func (a authorityHandler) Generic(ctx context.Context, e event.GenericEvent, q queue) {
+func (a authorityHandler) Generic(ctx context.Context, e event.GenericEvent, q requestQueue) {
 	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
 }
 
 // Update implements handler.TypedEventHandler.
-func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q queue) {
+func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q requestQueue) {
 	was, now := caOf(e.ObjectOld), caOf(e.ObjectNew)
 	if was == nil || now == nil {
 		a.Create(ctx, event.CreateEvent{Object: e.ObjectNew}, q)
@@ -107,14 +94,14 @@ type concernedOnly struct {
 }
 
 // changed enqueues fewer than the other events do.
-func (h concernedOnly) changed(ctx context.Context, was, now *change, q queue) {
+func (h concernedOnly) changed(ctx context.Context, was, now *change, q requestQueue) {
 	seeds := concernsOnly(was.Secret, now.Secret)
 	if seeds == nil {
 		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
 		return
 	}
-	for _, request := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(seed(o)) }) {
-		q.Add(request)
+	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(seed(o)) }) {
+		enqueue(q, d.class, d.request)
 	}
 }
 

@@ -24,13 +24,14 @@ import (
 )
 
 // TestRequestsPerCredential counts, by the API server's own metrics, what a NodeCredential costs from
-// apply to Ready: two Secrets, one status patch and one live read, of the CA's ledger. There is no event. They count for all
-// namespaces, so that this test and the next run alone.
+// apply to Ready: one visit, two Secrets, one status patch and one live read, of the CA's ledger. There is no event. They count
+// for all namespaces, so that this test and the next run alone.
 func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
 	const n = 20
-	before := requests(t)
+	f := &fleet{world: w}
+	before, visits := requests(t), f.visitsOf("nodecredential")
 	for i := range n {
 		w.create(newKubelet(fmt.Sprintf("cost%d", i)))
 	}
@@ -38,6 +39,9 @@ func TestRequestsPerCredential(t *testing.T) {
 		w.ready(fmt.Sprintf("cost%d", i), &v1alpha1.NodeCredential{})
 	}
 	w.settled()
+	if visits = f.visitsOf("nodecredential") - visits; visits != n {
+		t.Errorf("there were %v visits to %d credentials", visits, n)
+	}
 	got := map[string]float64{}
 	for key, count := range requests(t) {
 		if d := count - before[key]; d > 0 {

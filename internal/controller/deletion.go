@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -21,6 +20,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/queue"
 )
 
 // An absent ClusterCA is not a deleted one: it may not be restored yet, its CRD may be gone, or a flag was changed. Its keys are
@@ -61,7 +61,7 @@ func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 		Named("deletion").
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), object, deleted)).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), marked)).
-		WithOptions(controller.TypedOptions[deletion]{ReconciliationTimeout: reconciliationTimeout}).
+		WithOptions(options(1, placeOfDeletion)).
 		Complete(timed[deletion]{r, r.progress})
 	return setupError(err, "deletion")
 }
@@ -82,7 +82,7 @@ func (r *deletions) Reconcile(ctx context.Context, d deletion) (ctrl.Result, err
 		return ctrl.Result{}, nil
 	}
 	if wait := record.Deleted.Add(DestroyAfter).Sub(r.clock.Now()); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
+		return ctrl.Result{RequeueAfter: wait, Priority: queue.Repair.Priority()}, nil
 	}
 	return ctrl.Result{}, r.destroy(ctx, record)
 }

@@ -92,7 +92,11 @@ func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1
 	if seen != nil {
 		next := seen.DeepCopy()
 		next.Spec.LeaseDurationSeconds = &seconds
-		return next, owned.Update(ctx, d.keeper, leaf.OwnerOf(d.owner), seen, next, marks)
+		err := owned.Update(ctx, d.keeper, leaf.OwnerOf(d.owner), seen, next, marks)
+		if err == nil && next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+			b.wrote.Updated(owned.LeaseKind, next)
+		}
+		return next, err
 	}
 	next := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.owner.GetNamespace(), Name: d.lease},
@@ -101,6 +105,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1
 	if err := owned.Create(ctx, d.keeper, leaf.OwnerOf(d.owner), next, marks); err != nil {
 		return nil, b.unexpectedLease(ctx, d, err)
 	}
+	b.wrote.Created(owned.LeaseKind, next)
 	return next, nil
 }
 

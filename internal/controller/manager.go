@@ -20,15 +20,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -49,10 +50,12 @@ type Options struct {
 	LeaderElect    bool
 	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
 	LeaderElectionNamespace string
-	// Workers reconcile objects of a kind side by side. It bounds how much CPU key generation takes. Default: 4.
+	// Workers reconcile objects of a kind side by side. RSA keys are made beside them. Default: 4.
 	Workers int
 	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
+	// RSAKeys is where RSA keys come from; nil: they are generated.
+	RSAKeys pki.KeySource
 	// Clock tells the time; nil: the API server's, as its answers show it.
 	Clock    clock.PassiveClock
 	progress *progress // nil: one of its own
@@ -72,6 +75,12 @@ const DefaultAuthorityNamespace = "clusterpki-authority"
 // complete fills defaults in, and refuses namespaces that must not be the same: whoever may run pods or read Secrets in one
 // of them must not be able to in another.
 func (o *Options) complete() error {
+	if o.Workers <= 0 {
+		o.Workers = defaultWorkers
+	}
+	if o.RSAKeys == nil {
+		o.RSAKeys = pki.GenerateKey
+	}
 	if o.Clock == nil {
 		o.Clock = apitime.New(clock.RealClock{})
 	}
@@ -170,7 +179,7 @@ func newAuthorities(ctx context.Context, mgr ctrl.Manager, namespace string) (ca
 
 // reconciler reconciles one kind.
 type reconciler interface {
-	setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error
+	setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error
 }
 
 func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
@@ -188,6 +197,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
 	wrote := &owned.Writes{}
+	keys := keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
 	times := apitime.Of(o.Clock)
 	home := &home{
@@ -199,13 +209,16 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: times, poll: cmp.Or(o.Poll, gatePoll),
 		store: store, home: home, wrote: wrote, secrets: secrets,
 		leaves: &leaf.Maker{
-			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: leaf.Inline{},
+			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: keys,
 		},
-		told:     &told{},
+		keys: keys, told: &told{},
 		progress: cmp.Or(o.progress, &progress{}),
 	}
 	if err := mgr.Add(b.home); err != nil {
 		return fmt.Errorf("add the look at the authority namespace: %w", err)
+	}
+	if err := mgr.Add(b.keys); err != nil {
+		return fmt.Errorf("add the pool of keys: %w", err)
 	}
 	if err := mgr.Add(prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
@@ -216,14 +229,14 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	reconcilers := map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
-		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits{}},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &settledVisits{}},
 	}
 	for _, k := range v1alpha1.Kinds() {
 		r, ok := reconcilers[k.Name]
 		if !ok {
 			return fmt.Errorf("nothing reconciles %s", k.Name)
 		}
-		if err := r.setup(mgr, o, authorities); err != nil {
+		if err := r.setup(ctx, mgr, o, authorities); err != nil {
 			return err
 		}
 	}
@@ -241,13 +254,6 @@ const (
 	// reconciliationTimeout ends a reconciliation: none can hold up another namespace's for ever.
 	reconciliationTimeout = plan.LongestWrite
 )
-
-func options(workers int) controller.Options {
-	if workers <= 0 {
-		workers = defaultWorkers
-	}
-	return controller.Options{MaxConcurrentReconciles: workers, ReconciliationTimeout: reconciliationTimeout}
-}
 
 func orNone(address string) string {
 	if address == "" {

@@ -36,27 +36,27 @@ import (
 // nodeCredentials reconciles NodeCredentials.
 type nodeCredentials struct {
 	base
-	visits *visits
+	settled *settledVisits
 }
 
 // Reconcile brings one NodeCredential's Secrets to what its spec asks for.
 func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.NodeCredential
 	if found, err := r.get(ctx, req, &c); !found {
-		r.visits.note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
+		r.settled.note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
 		return skipped(err)
 	}
 	inputs, unknown := r.inputs(ctx, &c)
 	if errors.Is(unknown, owned.ErrBehind) {
 		return r.result(unknown, zeroTime)
 	}
-	if result, same := r.visits.unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
+	if result, same := r.settled.unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
 		return result, nil
 	}
 	view, err := r.reconcile(ctx, &c)
 	result, failed := r.finish(ctx, &c, view, err)
 	settled, until := settledAfter(&c, r.clock.Now(), result, firstOf(err, failed, unknown))
-	r.visits.note(req.NamespacedName, inputs, settled, until)
+	r.settled.note(req.NamespacedName, inputs, settled, until)
 	return result, failed
 }
 
@@ -178,7 +178,9 @@ func (r *nodeCredentials) server(
 
 // kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
 // it. The embedded form is compared with a placeholder in place of the key.
-func (r *nodeCredentials) kubeconfigSecret(c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer) (leaf.Product, error) {
+func (r *nodeCredentials) kubeconfigSecret(
+	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer,
+) (leaf.Product, error) {
 	cert := st.Observed.Leaf.CertPEM()
 	files, err := filesKubeconfig(c, endpoint)
 	if err != nil {

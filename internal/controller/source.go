@@ -269,14 +269,14 @@ func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	case validSpec(d.Spec) != nil:
 		return pki.CA{}, validSpec(d.Spec)
 	case ca.ParentName() != "":
-		pair, err := w.parent.Signer.SignCA(ctx, r.clock.Now(), d.GenerationSpec(number))
+		pair, err := w.parent.Signer.SignCA(ctx, r.clock.Now(), d.GenerationSpec(number), r.keys.of(ca, forCertificate))
 		return pair, leaf.Refused(err)
 	}
 	if active, err := record.Active(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
 		!record.Ledger.IsEmergency(w.Want) && keepsKey(record, d) {
 		return pki.RenewRoot(r.clock.Now(), d.Spec.Validity, active)
 	}
-	return pki.SelfSign(r.clock.Now(), d.GenerationSpec(number))
+	return pki.SelfSignWith(r.keys.of(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number))
 }
 
 // described completes a generation from its certificate.

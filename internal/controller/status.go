@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -218,7 +217,8 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if o.issued { // the status and the log say it: an event is for what a person should see
 		b.counts.Issued(after.Kind(), string(o.reason))
 	}
-	if lostRace(rep.err) || errors.Is(rep.err, leaf.ErrKeyAwaited) {
+	rep.awaitKey()
+	if lostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
 	conds := after.StatusConditions()

@@ -1,70 +1,230 @@
 package controller
 
 import (
-	"crypto/sha256"
+	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
+	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/queue"
 )
 
-// TestVisits: a visit is saved only while it would be made from the same, and its answer holds.
-func TestVisits(t *testing.T) {
-	now := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
-	name, a, b := types.NamespacedName{Namespace: "prod", Name: "node1"}, sha256.Sum256([]byte("a")), sha256.Sum256([]byte("b"))
-	var v visits
-	saved := func(inputs [sha256.Size]byte, at time.Time) bool {
-		_, same := v.unchanged(name, inputs, at)
-		return same
-	}
-	if saved(a, now) {
-		t.Error("the first visit is saved")
-	}
-	v.note(name, a, true, now.Add(time.Hour))
-	if result, same := v.unchanged(name, a, now.Add(time.Minute)); !same || result.RequeueAfter != 59*time.Minute {
-		t.Errorf("the same again: %v %v", result, same)
-	}
-	if saved(b, now) || saved(a, now.Add(time.Hour)) {
-		t.Error("a visit from something else, or whose time has come, is saved")
-	}
-	v.note(name, b, true, time.Time{})
-	if !saved(b, now.Add(1000*time.Hour)) || saved(a, now) {
-		t.Error("what holds for ever")
-	}
-	v.note(name, b, false, time.Time{})
-	if saved(b, now) || len(v.of) != 0 {
-		t.Error("an object that is not settled is not visited")
+var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+
+// office is a controller's visits and queue, without its workers.
+type office struct {
+	*visits
+	queue  *queue.Queue[reconcile.Request]
+	during func() // a visit
+}
+
+func newOffice(t *testing.T) *office {
+	o := &office{during: func() {}}
+	b := base{wrote: &owned.Writes{}, clock: apitime.Of(testingclock.NewFakePassiveClock(noon))}
+	o.visits = b.visits(v1alpha1.KindNodeCredential, reconcile.Func(func(context.Context, ctrl.Request) (ctrl.Result, error) {
+		o.during()
+		return ctrl.Result{}, nil
+	}))
+	o.queue = queue.New(queue.Config[reconcile.Request]{
+		Clock: clock.RealClock{}, Place: placeOfCA, Limiter: workqueue.DefaultTypedItemBasedRateLimiter[reconcile.Request](),
+	})
+	t.Cleanup(o.queue.ShutDown)
+	return o
+}
+
+// visit visits an object, during which something happens.
+func (o *office) visit(t *testing.T, name string, during func()) {
+	t.Helper()
+	o.during = during
+	if _, err := o.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKey{Namespace: "prod", Name: name}}); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// TestSettledAfter: one that waits for anything is visited again.
-func TestSettledAfter(t *testing.T) {
-	now := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
-	is := func(kind string, status metav1.ConditionStatus) metav1.Condition {
-		return metav1.Condition{Type: kind, Status: status}
+// next are the names of those that wait for a visit, with their classes, in order.
+func (o *office) next() []string {
+	classes := map[int]string{*queue.Urgent.Priority(): "urgent", *queue.Repair.Priority(): "repair", *queue.Mass.Priority(): "mass"}
+	out := []string{}
+	for o.queue.Len() > 0 {
+		r, priority, _ := o.queue.GetWithPriority()
+		out = append(out, r.Name+" "+classes[priority])
+		o.queue.Done(r)
 	}
-	ready := is(v1alpha1.ReadyCondition, metav1.ConditionTrue)
-	for name, tc := range map[string]struct {
-		conditions []metav1.Condition
-		err        error
-		want       bool
-	}{
-		"ready":     {[]metav1.Condition{ready}, nil, true},
-		"an error":  {[]metav1.Condition{ready}, errors.New("x"), false},
-		"waiting":   {[]metav1.Condition{ready, is(v1alpha1.ReconcilingCondition, metav1.ConditionTrue)}, nil, false},
-		"stalled":   {[]metav1.Condition{ready, is(v1alpha1.StalledCondition, metav1.ConditionTrue)}, nil, false},
-		"not ready": {[]metav1.Condition{is(v1alpha1.ReadyCondition, metav1.ConditionFalse)}, nil, false},
-		"unknown":   {nil, nil, false},
+	return out
+}
+
+func (o *office) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	if got := o.next(); !slices.Equal(got, want) {
+		t.Errorf("%s: visits are %v, not %v", what, got, want)
+	}
+}
+
+func node(version string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
+	c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node", ResourceVersion: version, Generation: 1}}
+	c.Status.Certificate = v1alpha1.CertificateStatus{SerialNumber: "1", RenewalTime: metav1.NewTime(noon.AddDate(0, 0, 1))}
+	for _, m := range mods {
+		m(c)
+	}
+	return c
+}
+
+func productOf(name, version string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "prod", Name: name, ResourceVersion: version, Annotations: map[string]string{v1alpha1.OwnerAnnotation: "NodeCredential/node"},
+	}}
+}
+
+func (o *office) updated(was, now client.Object) {
+	h := o.own()
+	switch now.(type) {
+	case *corev1.Secret:
+		h = o.products(owned.SecretKind)
+	case *coordinationv1.Lease:
+		h = o.products(owned.LeaseKind)
+	}
+	h.Update(context.Background(), event.UpdateEvent{ObjectOld: was, ObjectNew: now}, o.queue)
+}
+
+func (o *office) created(now client.Object, initial bool) {
+	h := o.own()
+	if _, ok := now.(*corev1.Secret); ok {
+		h = o.products(owned.SecretKind)
+	}
+	h.Create(context.Background(), event.CreateEvent{Object: now, IsInInitialList: initial}, o.queue)
+}
+
+// TestOwnWritesBringNoVisit tells of what the operator wrote itself, before and after it has the answer, and of what others
+// wrote at the same time.
+func TestOwnWritesBringNoVisit(t *testing.T) {
+	o := newOffice(t)
+	o.visit(t, "node", func() {
+		o.created(productOf("tls", "7"), false) // the watch is faster than the answer
+		o.wrote.Created(owned.SecretKind, productOf("tls", "7"))
+		o.wrote.Created(owned.SecretKind, productOf("kubeconfig", "8"))
+		o.wrote.Updated(v1alpha1.KindNodeCredential, node("9"))
+		o.expect(t, "during the visit")
+	})
+	o.created(productOf("kubeconfig", "8"), false)
+	o.updated(node("5"), node("9"))
+	o.expect(t, "its own writes")
+	if o.wrote.Newer(owned.SecretKind, productOf("tls", "1")) || o.wrote.Newer(v1alpha1.KindNodeCredential, node("1")) {
+		t.Error("they are remembered")
+	}
+	o.updated(node("9"), node("10"))
+	o.updated(productOf("tls", "7"), productOf("tls", "11"))
+	o.expect(t, "others' writes", "node repair")
+	o.visit(t, "node", func() {
+		o.wrote.Updated(owned.SecretKind, productOf("tls", "12"))
+		o.updated(productOf("tls", "11"), productOf("tls", "12"))
+		o.updated(productOf("tls", "12"), productOf("tls", "13")) // somebody else, at once
+		o.updated(node("10"), node("14", func(c *v1alpha1.NodeCredential) { c.Generation = 2 }))
+		o.updated(node("14"), node("15"))
+	})
+	o.expect(t, "others' writes during a visit", "node urgent")
+	o.visit(t, "node", func() {
+		o.own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
+		o.wrote.Updated(v1alpha1.KindNodeCredential, node("16"))
+		o.updated(node("15"), node("16"))
+	})
+	o.expect(t, "what is seen on the wire during a visit", "node repair")
+}
+
+// TestWaitedForWritesBringAVisit has a visit find the cache behind what the operator wrote: it did nothing, and must come again.
+func TestWaitedForWritesBringAVisit(t *testing.T) {
+	for what, behind := range map[string]func(*office) bool{
+		"the object": func(o *office) bool {
+			o.wrote.Updated(v1alpha1.KindNodeCredential, node("9"))
+			return o.wrote.Newer(v1alpha1.KindNodeCredential, node("5"))
+		},
+		"a Secret": func(o *office) bool { return o.wrote.Newer(owned.SecretKind, productOf("tls", "5")) },
+		"a new Secret": func(o *office) bool {
+			none := fake.NewClientBuilder().Build()
+			_, err := owned.Secrets{Cache: none, API: none, Wrote: o.wrote}.Cached(t.Context(), "prod", "tls")
+			return errors.Is(err, owned.ErrBehind)
+		},
 	} {
-		c := &v1alpha1.NodeCredential{Status: v1alpha1.NodeCredentialStatus{Conditions: tc.conditions}}
-		settled, until := settledAfter(c, now, ctrl.Result{RequeueAfter: time.Hour}, tc.err)
-		if settled != tc.want || !until.Equal(now.Add(time.Hour)) {
-			t.Errorf("%s: %v until %v", name, settled, until)
+		for _, early := range []bool{true, false} {
+			o := newOffice(t)
+			tell := func() { o.updated(productOf("tls", "6"), productOf("tls", "9")) }
+			if what == "the object" {
+				tell = func() { o.updated(node("5"), node("9")) }
+			}
+			o.wrote.Created(owned.SecretKind, productOf("tls", "9"))
+			o.visit(t, "node", func() {
+				if early {
+					tell()
+				}
+				if !behind(o) {
+					t.Errorf("%s: the cache is not behind", what)
+				}
+			})
+			if !early {
+				tell()
+			}
+			o.expect(t, what, "node repair")
 		}
 	}
+}
+
+// TestClassesOfEvents says how soon each kind of event has an object visited.
+func TestClassesOfEvents(t *testing.T) {
+	fresh := func(c *v1alpha1.NodeCredential) { c.Status.Certificate = v1alpha1.CertificateStatus{} }
+	overdue := func(c *v1alpha1.NodeCredential) { c.Status.Certificate.RenewalTime = metav1.NewTime(noon) }
+	labelled := func(c *v1alpha1.NodeCredential) { c.Labels = map[string]string{"a": "b"} }
+	lease := func(version, csr string) *coordinationv1.Lease {
+		l := &coordinationv1.Lease{ObjectMeta: productOf("lease", version).ObjectMeta}
+		l.Annotations[v1alpha1.CSRAnnotation] = csr
+		return l
+	}
+	for what, tc := range map[string]struct {
+		tell func(*office)
+		want string
+	}{
+		"a new object":               {func(o *office) { o.created(node("1", fresh), false) }, "urgent"},
+		"at the start":               {func(o *office) { o.created(node("1"), true) }, "mass"},
+		"at the start, overdue":      {func(o *office) { o.created(node("1", overdue), true) }, "urgent"},
+		"at the start, never issued": {func(o *office) { o.created(node("1", fresh), true) }, "urgent"},
+		"an edit": {func(o *office) {
+			o.updated(node("1"), node("2", func(c *v1alpha1.NodeCredential) { c.Generation = 2 }))
+		}, "urgent"},
+		"a label":                  {func(o *office) { o.updated(node("1"), node("2", labelled)) }, "urgent"},
+		"somebody's status":        {func(o *office) { o.updated(node("1"), node("2", overdue)) }, "repair"},
+		"nothing new":              {func(o *office) { o.updated(node("1"), node("1")) }, "mass"},
+		"a Secret":                 {func(o *office) { o.updated(productOf("tls", "1"), productOf("tls", "2")) }, "repair"},
+		"a Secret at the start":    {func(o *office) { o.created(productOf("tls", "1"), true) }, "mass"},
+		"an agent's word":          {func(o *office) { o.updated(lease("1", "x"), lease("2", "x")) }, "repair"},
+		"an agent's request":       {func(o *office) { o.updated(lease("1", ""), lease("2", "x")) }, "urgent"},
+		"a CA's bundle":            {func(o *office) { o.dependsOn(node("1")) }, "mass"},
+		"the CA that it waits for": {func(o *office) { o.dependsOn(node("1", fresh)) }, "urgent"},
+	} {
+		o := newOffice(t)
+		tc.tell(o)
+		o.expect(t, what, "node "+tc.want)
+	}
+}
+
+// dependsOn tells of a change of what an object depends on.
+func (o *office) dependsOn(c *v1alpha1.NodeCredential) {
+	b := base{clock: apitime.Of(o.clock)}
+	find := func(context.Context, client.Object, func(client.Object) bool) []dependent {
+		return []dependent{b.dependentOn(c)}
+	}
+	all(find).Generic(context.Background(), event.GenericEvent{}, o.queue)
 }

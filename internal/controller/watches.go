@@ -9,19 +9,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/owned"
 )
 
 // Field indexes of the cache: no reconciliation lists what it can look up.
@@ -63,16 +62,11 @@ func serverNames(o client.Object) []string {
 }
 
 // finder finds the objects that depend on another one, of those that keep says; a nil keep stands for all.
-type finder func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request
-
-// all enqueues everything that depends on an object.
-func all(find finder) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request { return find(ctx, o, nil) })
-}
+type finder func(ctx context.Context, o client.Object, keep func(client.Object) bool) []dependent
 
 // dependents maps an object to those of a kind that an index names it in.
 func (b *base) dependents(list func() client.ObjectList, field string, nameOf func(client.Object) string) finder {
-	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []dependent {
 		name := nameOf(o)
 		if name == "" {
 			return nil
@@ -81,14 +75,14 @@ func (b *base) dependents(list func() client.ObjectList, field string, nameOf fu
 		if !b.lookUp(ctx, o, field, name, found) {
 			return nil
 		}
-		return requests(found, keep)
+		return b.dependentsIn(found, keep)
 	}
 }
 
 // throughServers maps a ClusterCA's name to the NodeCredentials whose API server's certificate it signs: their
 // kubeconfigs hold its bundle.
 func (b *base) throughServers(nameOf func(client.Object) string) finder {
-	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []reconcile.Request {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []dependent {
 		name := nameOf(o)
 		if name == "" {
 			return nil
@@ -97,13 +91,13 @@ func (b *base) throughServers(nameOf func(client.Object) string) finder {
 		if !b.lookUp(ctx, o, caIndex, name, &servers) {
 			return nil
 		}
-		var out []reconcile.Request
+		var out []dependent
 		for i := range servers.Items {
 			var credentials v1alpha1.NodeCredentialList
 			if !b.lookUp(ctx, o, serverIndex, servers.Items[i].Name, &credentials) {
 				return nil
 			}
-			out = append(out, requests(&credentials, keep)...)
+			out = append(out, b.dependentsIn(&credentials, keep)...)
 		}
 		return out
 	}
@@ -119,27 +113,16 @@ func (b *base) lookUp(ctx context.Context, changed client.Object, field, value s
 	return err == nil
 }
 
-func requests(list client.ObjectList, keep func(client.Object) bool) []reconcile.Request {
-	var out []reconcile.Request
+func (b *base) dependentsIn(list client.ObjectList, keep func(client.Object) bool) []dependent {
+	var out []dependent
 	//nolint:errcheck // it fails on what is no list, and the function never does
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
 		if o, ok := item.(client.Object); ok && (keep == nil || keep(o)) {
-			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+			out = append(out, b.dependentOn(o))
 		}
 		return nil
 	})
 	return out
-}
-
-// toOwner maps a generated object to the object that it was made for.
-func toOwner(kind string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		name := ownerName(o, kind)
-		if name == "" {
-			return nil
-		}
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
-	})
 }
 
 // ownerName is the name of the object of a kind that o was made for, "" for none.
@@ -159,49 +142,60 @@ var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
 // secretObject is a Secret as an object: what handlers of any kind are made for.
 func secretObject() client.Object { return &corev1.Secret{} }
 
-func (r *clusterCAs) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+func (r *clusterCAs) setup(_ context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.ClusterCAList{} }
-	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ClusterCA{}).
-		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindClusterCA)).
-		Watches(&corev1.ConfigMap{}, toOwner(v1alpha1.KindClusterCA)).
+	visits := r.visits(v1alpha1.KindClusterCA, r)
+	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindClusterCA)).
+		Watches(&v1alpha1.ClusterCA{}, visits.own()).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&corev1.ConfigMap{}, visits.products(owned.ConfigMapKind)).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(itself, all(r.dependents(list, caIndex, objectName))))).
 		Watches(&v1alpha1.ClusterCA{}, all(r.dependents(list, caIndex, objectName)), specChanged).
-		WithOptions(options(o.Workers)).
-		Complete(timed[reconcile.Request]{r, r.progress})
+		WatchesRawSource(r.keysReady(v1alpha1.KindClusterCA)).
+		WithOptions(options(o.Workers, placeOfCA)).
+		Complete(timed[reconcile.Request]{visits, r.progress})
 	return setupError(err, v1alpha1.KindClusterCA)
 }
 
-func (r *apiServerCertificates) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
 	ofCA := r.dependents(list, caIndex, objectName)
-	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.APIServerCertificate{}).
-		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindAPIServerCertificate)).
-		Watches(&coordinationv1.Lease{}, toOwner(v1alpha1.KindAPIServerCertificate), r.leaseChanged()).
+	visits := r.visits(v1alpha1.KindAPIServerCertificate, r)
+	empty := func() client.Object { return &v1alpha1.APIServerCertificate{} }
+	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindAPIServerCertificate)).
+		Watches(empty(), visits.own()).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA)))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
-		WatchesRawSource(source.Channel(r.seen, &handler.EnqueueRequestForObject{})).
-		WithOptions(options(o.Workers)).
-		Complete(timed[reconcile.Request]{r, r.progress})
+		WatchesRawSource(source.Channel(r.seen, visits.own())).
+		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
+		WithOptions(options(o.Workers, placeOfLeaf(ctx, mgr.GetCache(), empty))).
+		Complete(timed[reconcile.Request]{visits, r.progress})
 	return setupError(err, v1alpha1.KindAPIServerCertificate)
 }
 
-func (r *nodeCredentials) setup(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }
 	ofCA, ofServer := r.dependents(list, caIndex, objectName), r.throughServers(objectName)
-	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.NodeCredential{}).
-		Watches(&corev1.Secret{}, toOwner(v1alpha1.KindNodeCredential)).
-		Watches(&coordinationv1.Lease{}, toOwner(v1alpha1.KindNodeCredential), r.leaseChanged()).
+	visits := r.visits(v1alpha1.KindNodeCredential, r)
+	empty := func() client.Object { return &v1alpha1.NodeCredential{} }
+	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindNodeCredential)).
+		Watches(empty(), visits.own()).
+		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
+		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA), concerned(ofServer)))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		Watches(&v1alpha1.ClusterCA{}, all(ofServer), another).
 		Watches(&v1alpha1.APIServerCertificate{}, all(r.dependents(list, serverIndex, objectName)), specChanged).
-		WithOptions(options(o.Workers)).
-		Complete(timed[reconcile.Request]{r, r.progress})
+		WatchesRawSource(r.keysReady(v1alpha1.KindNodeCredential)).
+		WithOptions(options(o.Workers, placeOfLeaf(ctx, mgr.GetCache(), empty))).
+		Complete(timed[reconcile.Request]{visits, r.progress})
 	return setupError(err, v1alpha1.KindNodeCredential)
 }
+
+// controllerName is how metrics and logs call the controller of a kind.
+func controllerName(kind string) string { return strings.ToLower(kind) }
 
 func setupError(err error, kind string) error {
 	if err != nil {

@@ -81,7 +81,9 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), seen, next, marks); err != nil {
 		return err
 	}
-	m.Secrets.Wrote.Updated(owned.SecretKind, next)
+	if next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+		m.Secrets.Wrote.Updated(owned.SecretKind, next)
+	}
 	return nil
 }
 

@@ -10,8 +10,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// SecretKind is the kind of Secrets, as Writes know it.
-const SecretKind = "Secret"
+// The kinds of what the operator makes, as Writes know them.
+const (
+	SecretKind    = "Secret"
+	ConfigMapKind = "ConfigMap"
+	LeaseKind     = "Lease"
+)
 
 // ErrBehind says that the cache has an object, or a Secret of its, as it was before this operator wrote it: nothing is to be
 // done, because the event of that is on its way, and brings another visit.

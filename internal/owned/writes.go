@@ -23,7 +23,8 @@ type writeKey struct {
 type written struct {
 	version string
 	created bool
-	absent  int // how often the cache did not have it
+	absent  int  // how often the cache did not have it
+	awaited bool // a visit found the cache behind it, and did nothing
 }
 
 // maxAbsent is how often an object that was created is waited for. It may have been deleted since, or somebody's policy may
@@ -62,6 +63,7 @@ func (w *Writes) Newer(kind string, o client.Object) bool {
 		return false
 	}
 	if order, err := resourceversion.CompareResourceVersion(o.GetResourceVersion(), noted.version); err == nil && order < 0 {
+		noted.awaited = true
 		return true
 	}
 	delete(w.of, key)
@@ -79,5 +81,19 @@ func (w *Writes) coming(name types.NamespacedName) bool {
 		return false
 	}
 	noted.absent++
+	noted.awaited = true
 	return true
+}
+
+// Echo says whether the cache has got what this operator wrote and no visit waits for. Whoever has written it knows already.
+func (w *Writes) Echo(kind string, name types.NamespacedName, version string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := writeKey{kind, name}
+	noted := w.of[key]
+	if noted == nil || noted.version != version {
+		return false
+	}
+	delete(w.of, key)
+	return !noted.awaited
 }

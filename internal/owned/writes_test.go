@@ -52,3 +52,20 @@ func TestWrites(t *testing.T) {
 		t.Error("it is remembered")
 	}
 }
+
+// TestEcho knows the event of what was written, once, unless a visit found the cache behind it.
+func TestEcho(t *testing.T) {
+	at := func(version string) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "tls", ResourceVersion: version}}
+	}
+	name := client.ObjectKeyFromObject(at(""))
+	var w Writes
+	w.Created(SecretKind, at("10"))
+	if w.Echo(SecretKind, name, "9") || w.Echo(LeaseKind, name, "10") || !w.Echo(SecretKind, name, "10") || len(w.of) > 0 {
+		t.Error("it is taken for another, or remembered")
+	}
+	w.Updated(SecretKind, at("11"))
+	if !w.Newer(SecretKind, at("10")) || w.Echo(SecretKind, name, "11") || len(w.of) > 0 {
+		t.Error("a visit that waits for it does not come")
+	}
+}

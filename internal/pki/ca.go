@@ -12,8 +12,11 @@ import (
 
 // SelfSign makes a root CA. It sets no path length, so that a later root can be cross-signed by this
 // one. The returned certificate is parsed back from what was signed.
-func SelfSign(now time.Time, r CertificateSpec) (CA, error) {
-	key, tmpl, err := newCA(now, r)
+func SelfSign(now time.Time, r CertificateSpec) (CA, error) { return SelfSignWith(GenerateKey, now, r) }
+
+// SelfSignWith is SelfSign with a key from elsewhere.
+func SelfSignWith(keys KeySource, now time.Time, r CertificateSpec) (CA, error) {
+	key, tmpl, err := newCA(keys, now, r)
 	if err != nil {
 		return CA{}, err
 	}
@@ -29,6 +32,11 @@ func SelfSign(now time.Time, r CertificateSpec) (CA, error) {
 // has left. It sets no path length of its own: the lengths above it hold for what it signs too. Refused are a
 // parent that may not sign a CA, and the name of a parent CA (SubjectEqualsIssuerError).
 func SignCA(now time.Time, r CertificateSpec, parent CA) (CA, error) {
+	return SignCAWith(GenerateKey, now, r, parent)
+}
+
+// SignCAWith is SignCA with a key from elsewhere, which is asked for once nothing else is in the way.
+func SignCAWith(keys KeySource, now time.Time, r CertificateSpec, parent CA) (CA, error) {
 	if err := maySignCA(now, parent); err != nil {
 		return CA{}, err
 	}
@@ -37,7 +45,7 @@ func SignCA(now time.Time, r CertificateSpec, parent CA) (CA, error) {
 			return CA{}, &SubjectEqualsIssuerError{Subject: r.Subject}
 		}
 	}
-	key, tmpl, err := newCA(now, r)
+	key, tmpl, err := newCA(keys, now, r)
 	if err != nil {
 		return CA{}, err
 	}
@@ -99,12 +107,12 @@ func CrossSign(now time.Time, of *x509.Certificate, by CA) (*x509.Certificate, e
 	return signBelow(tmpl, of.PublicKey, by)
 }
 
-// newCA makes a key and what is to be signed for it.
-func newCA(now time.Time, r CertificateSpec) (PrivateKey, *x509.Certificate, error) {
+// newCA takes a key and says what is to be signed for it.
+func newCA(keys KeySource, now time.Time, r CertificateSpec) (PrivateKey, *x509.Certificate, error) {
 	if err := r.Validate(); err != nil {
 		return PrivateKey{}, nil, err
 	}
-	key, err := GenerateKey(r.Key)
+	key, err := keys(r.Key)
 	if err != nil {
 		return PrivateKey{}, nil, err
 	}

@@ -82,6 +82,9 @@ func holding(signer crypto.Signer) PrivateKey {
 	return PrivateKey{signer: func() crypto.Signer { return signer }}
 }
 
+// KeySource is where new keys come from. Its errors are returned as they are.
+type KeySource func(KeySpec) (PrivateKey, error)
+
 // GenerateKey makes a new key from the system's random source.
 func GenerateKey(spec KeySpec) (PrivateKey, error) {
 	if err := spec.Validate(); err != nil {
