@@ -31,7 +31,7 @@ func (k keys) of(o v1alpha1.Object, use string) pki.KeySource {
 	}
 	return func(spec pki.KeySpec) (pki.PrivateKey, error) {
 		if spec.Algorithm != pki.RSA {
-			k.Pool.Forget(owner) // it may have asked for an RSA key before
+			k.Forget(owner) // it may have asked for an RSA key before
 			return pki.GenerateKey(spec)
 		}
 		return k.Pool.Key(owner, spec)
@@ -46,7 +46,7 @@ func (k keys) Key(_ context.Context, o v1alpha1.Object, spec pki.KeySpec) (pki.P
 // forget drops the keys that are made for an object which is gone.
 func (k keys) forget(kind string, name types.NamespacedName) {
 	for _, use := range []string{forCertificate, forServiceAccounts} {
-		k.Pool.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name, Use: use})
+		k.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name, Use: use})
 	}
 }
 

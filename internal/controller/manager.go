@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/apitime"
@@ -214,14 +215,10 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		keys: keys, told: &told{},
 		progress: cmp.Or(o.progress, &progress{}),
 	}
-	if err := mgr.Add(b.home); err != nil {
-		return fmt.Errorf("add the look at the authority namespace: %w", err)
-	}
-	if err := mgr.Add(b.keys); err != nil {
-		return fmt.Errorf("add the pool of keys: %w", err)
-	}
-	if err := mgr.Add(prober); err != nil {
-		return fmt.Errorf("add the prober: %w", err)
+	for what, r := range map[string]manager.Runnable{"the look at the authority namespace": b.home, "the pool of keys": keys, "the prober": prober} {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("add %s: %w", what, err)
+		}
 	}
 	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
