@@ -175,7 +175,9 @@ func (r *nodeCredentials) server(
 
 // kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
 // it. The embedded form is compared with a placeholder in place of the key.
-func (r *nodeCredentials) kubeconfigSecret(c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer) (leaf.Product, error) {
+func (r *nodeCredentials) kubeconfigSecret(
+	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer,
+) (leaf.Product, error) {
 	cert := st.Observed.Leaf.CertPEM()
 	files, err := filesKubeconfig(c, endpoint)
 	if err != nil {
