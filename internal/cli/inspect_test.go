@@ -125,7 +125,7 @@ func TestInspectReal(t *testing.T) {
 	}
 	for target, wants := range map[string][]string{
 		"clusterca/k8s text": {
-			"ClusterCA/k8s in " + w.ns + "  Ready", "✓ Ready is True: Issued", "ConfigMap/k8s-trust of ClusterCA/k8s", "(generation 1), until ",
+			"ClusterCA/k8s in " + w.ns + "  Ready", "✓ Ready is True: Issued", "ConfigMap/k8s-trust of ClusterCA/k8s", "(generation 1), until ", "Events",
 		},
 		"asc/k8s-master text": {
 			"identity     k8s-master", "generation 1 of ClusterCA/k8s", "10.1.10.238", "serverAuth", "leads to ", " in ConfigMap/k8s-trust, signed by generation 1 of ClusterCA/k8s",
@@ -134,7 +134,7 @@ func TestInspectReal(t *testing.T) {
 		"nodecredential/node1-kubelet text": {
 			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
 			"agent        Lease expired; last renewed never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
-			"Events", "key file     /etc/kubernetes/", "warning",
+			"key file     /etc/kubernetes/", "warning",
 		},
 		"secret/k8s-master-tls text": {"Secret/k8s-master-tls of APIServerCertificate/k8s-master", "signed by generation 1 of ClusterCA/k8s"},
 	} {

@@ -102,7 +102,7 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 		"another name":           {renamed, good, plan.RequestChanged, `instead of "CN=system:node:k8s-node2`},
 		"hash lost":              {d, &plan.Observed{Leaf: good.Leaf}, plan.RequestChanged, "another validity"},
 		"swapped certificate":    {d, foreign, plan.Tampered, "its subject is"},
-		"another CA":             {moved, good, plan.IssuerChanged, "not signed by the CA"},
+		"another CA":             {moved, good, plan.IssuerChanged, "not signed by the active CA"},
 		"request before issuer":  {renamedFor(moved), good, plan.RequestChanged, ""},
 		"tampered before issuer": {moved, foreign, plan.Tampered, ""},
 		"issuer before expiry":   {d, old, plan.IssuerChanged, ""},
