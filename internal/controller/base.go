@@ -23,7 +23,7 @@ import (
 
 // base is what every reconciler here needs.
 type base struct {
-	client client.Client // reads objects of ours from the cache, and waits for its own writes to appear there
+	client client.Client // reads objects of ours from the cache, which may lag: see wrote
 	live   client.Reader // reads from the API server
 	events events.EventRecorder
 	counts *metrics.Counts // of what happens

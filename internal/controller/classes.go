@@ -83,8 +83,7 @@ func placeOfCA(r reconcile.Request) queue.Place {
 	return queue.Place{Namespace: r.Namespace, CA: r.Name}
 }
 
-// placeOfLeaf is the place of a leaf in the queue: it belongs to the CA that signs it, as far as a cache knows that. The cache
-// itself is asked, and not the client, which may wait for its own writes.
+// placeOfLeaf is the place of a leaf in the queue: it belongs to the CA that signs it, as far as a cache knows that.
 func placeOfLeaf(ctx context.Context, cache client.Reader, empty func() client.Object) func(reconcile.Request) queue.Place {
 	return func(r reconcile.Request) queue.Place {
 		place := queue.Place{Namespace: r.Namespace}

@@ -106,7 +106,7 @@ func (h concernedOnly) changed(ctx context.Context, was, now *change, q requestQ
 }
 
 // concernsOnly says which leaves, by their seeds, may act upon a change of a CA's Secret: those that may be re-issued from
-// now on, where nothing else changed that issuerFrom reads. nil stands for all leaves.
+// now on, where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
 func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
 	before, err := authority.Decode(was)
 	after, afterErr := authority.Decode(now)

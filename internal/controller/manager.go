@@ -53,7 +53,7 @@ type Options struct {
 	LeaderElectionNamespace string
 	// Workers reconcile objects of a kind side by side. RSA keys are made beside them. Default: 4.
 	Workers int
-	// Poll is how often the replacement of a CA looks whether its consumers have acknowledged. Default: 5s.
+	// Poll is how often the rotation of a CA looks whether its consumers have acknowledged. Default: 5s.
 	Poll time.Duration
 	// RSAKeys is where RSA keys come from; nil: they are generated.
 	RSAKeys pki.KeySource

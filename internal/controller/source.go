@@ -249,8 +249,7 @@ func (r *clusterCAs) newCAKey(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 				ca.Spec.Source.Import.SecretRef.Name)
 		}
 		if ca.ParentName() == "" && !record.Ledger.IsEmergency(w.Want) {
-			generation, _ := record.Ledger.Active()
-			pair.CrossSigned = append(pair.CrossSigned, r.crossSigned(ca, generation, active, pair)...)
+			pair.CrossSigned = append(pair.CrossSigned, r.crossSigned(ctx, ca, record, active, pair)...)
 		}
 	}
 	return described(g, pair), pair, nil
@@ -272,9 +271,9 @@ func (r *clusterCAs) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		pair, err := w.parent.Signer.SignCA(ctx, r.clock.Now(), d.GenerationSpec(number), r.keys.of(ca, forCertificate))
 		return pair, leaf.Refused(err)
 	}
-	if active, err := record.Active(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
+	if active, err := record.Signer(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
 		!record.Ledger.IsEmergency(w.Want) && keepsKey(record, d) {
-		return pki.RenewRoot(r.clock.Now(), d.Spec.Validity, active)
+		return active.Renew(ctx, r.clock.Now(), d.Spec.Validity)
 	}
 	return pki.SelfSignWith(r.keys.of(ca, forCertificate), r.clock.Now(), d.GenerationSpec(number))
 }
@@ -312,12 +311,17 @@ func crossSigning(ca *v1alpha1.ClusterCA, old plan.Generation) v1alpha1.CrossSig
 
 // crossSigned are the certificates that lead from a new root to an older one, and on from there, where they are wanted. A
 // CA that cannot have one is none the worse.
-func (r *clusterCAs) crossSigned(ca *v1alpha1.ClusterCA, generation plan.Generation, old, to pki.CA) []certificate {
+func (r *clusterCAs) crossSigned(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, old, to pki.CA) []certificate {
+	generation, _ := record.Ledger.Active()
 	if crossSigning(ca, generation) != v1alpha1.CrossSigningOldSignsNew || to.Root != nil || pki.SamePublicKey(old.Cert.PublicKey, to.Cert.PublicKey) {
 		return nil
 	}
 	now := r.clock.Now()
-	cert, err := pki.CrossSign(now, to.Cert, old)
+	var cert certificate
+	signer, err := record.Signer()
+	if err == nil {
+		cert, err = signer.CrossSign(ctx, now, to.Cert)
+	}
 	if err != nil {
 		r.events.Eventf(ca, nil, corev1.EventTypeWarning, v1alpha1.ReasonNotCrossSigned, "Rotate", "The new CA is not cross-signed by the old one: %v", err)
 		return nil
