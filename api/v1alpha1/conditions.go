@@ -73,6 +73,8 @@ const (
 	ReasonNotCrossSigned = "NotCrossSigned"
 	// ReasonSecretConflict surfaces when a Secret or ConfigMap of the wanted name is not this object's.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonLabelStripped surfaces when something takes the operator's label off what it writes.
+	ReasonLabelStripped = "LabelStripped"
 	// ReasonSubjectEqualsIssuer surfaces when a leaf asks for the name of its CA.
 	ReasonSubjectEqualsIssuer = "SubjectEqualsIssuer"
 	// ReasonEndpointNotCovered surfaces when no SAN covers the host of the endpoint.

@@ -62,6 +62,8 @@ func (r *clusterCAs) reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (caV
 	if lostRace(err) {
 		return view, err
 	}
+	own := *view.record // others may have been given the same one
+	view.record = &own
 	var published error
 	view.bundle, view.digest, published = r.publish(ctx, ca, view.record)
 	_, keyErr := view.record.Active()

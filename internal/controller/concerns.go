@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"bytes"
 	"context"
+	"maps"
 
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -108,6 +110,9 @@ func (h concernedOnly) changed(ctx context.Context, was, now *change, q requestQ
 // concernsOnly says which leaves, by their seeds, may act upon a change of a CA's Secret: those that may be re-issued from
 // now on, where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
 func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
+	if was.ResourceVersion != now.ResourceVersion && maps.EqualFunc(was.Data, now.Data, bytes.Equal) {
+		return nil // what the cache does not hold was changed: a person has put a key back
+	}
 	before, err := authority.Decode(was)
 	after, afterErr := authority.Decode(now)
 	if err != nil || afterErr != nil {

@@ -47,6 +47,16 @@ func TestConcerns(t *testing.T) {
 	}
 }
 
+// TestKeyPutBack: all leaves may be served again, though the cache, which holds no key, shows no difference.
+func TestKeyPutBack(t *testing.T) {
+	t.Parallel()
+	was, now := storedLedger(t, func(*ledgerOf) {}), storedLedger(t, func(*ledgerOf) {})
+	was.ResourceVersion, now.ResourceVersion = "1", "2"
+	if concernsOnly(was, now) != nil {
+		t.Error("it concerns some leaves only")
+	}
+}
+
 // ledgerOf is what a CA's Secret says, as it is stored.
 type ledgerOf struct {
 	authority.Identity

@@ -223,25 +223,33 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
 		return err
 	}
-	reconcilers := map[string]reconciler{
+	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
 		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &settledVisits{}},
-	}
-	for _, k := range v1alpha1.Kinds() {
-		r, ok := reconcilers[k.Name]
-		if !ok {
-			return fmt.Errorf("nothing reconciles %s", k.Name)
-		}
-		if err := r.setup(ctx, mgr, o, authorities); err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
 		return fmt.Errorf("add the health check: %w", err)
 	}
 	if err := mgr.AddReadyzCheck("authority-namespace", b.home.check); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
+	}
+	return nil
+}
+
+// setupKinds sets the reconciler of every kind up.
+func setupKinds(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache, of map[string]reconciler) error {
+	for _, k := range v1alpha1.Kinds() {
+		r, ok := of[k.Name]
+		if !ok {
+			return fmt.Errorf("nothing reconciles %s", k.Name)
+		}
+		if err := r.setup(ctx, mgr, o, authorities); err != nil {
+			return err
+		}
 	}
 	return nil
 }

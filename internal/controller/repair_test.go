@@ -2,6 +2,8 @@ package controller_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,7 +11,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -63,6 +67,79 @@ func TestLabelsOfOthers(t *testing.T) {
 	if got := w.secret("node1-tls").Labels[v1alpha1.ManagedByLabel]; got != "policy" {
 		t.Errorf("the label is %q", got)
 	}
+}
+
+// TestForeignKeyInKubeconfig puts another key into a kubeconfig, and beside it: the two fit each other, and nothing else.
+func TestForeignKeyInKubeconfig(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	w.settled()
+	before, other := w.secret("node1-kubeconfig"), w.secret("k8s-master-tls").Data["tls.key"]
+	edit(w, "node1-kubeconfig", &corev1.Secret{}, func(s *corev1.Secret) {
+		text := func(key []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(key)) }
+		s.Data["value"] = bytes.ReplaceAll(s.Data["value"], text(s.Data["tls.key"]), text(other))
+		s.Data["tls.key"] = other
+	})
+	w.eventually("repaired", func() error {
+		now := w.secret("node1-kubeconfig")
+		if !bytes.Equal(now.Data["value"], before.Data["value"]) || !bytes.Equal(now.Data["tls.key"], before.Data["tls.key"]) {
+			return errors.New("it holds the other key")
+		}
+		return nil
+	})
+}
+
+// TestLabelStripped lets a policy take the operator's label off all Secrets of one namespace. The objects there say so; another
+// namespace does not notice.
+func TestLabelStripped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	policy := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": map[string]any{"name": w.ns},
+		"spec": map[string]any{
+			"reinvocationPolicy": "Never", "failurePolicy": "Fail",
+			"matchConstraints": map[string]any{
+				"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": w.ns}},
+				"resourceRules": []any{map[string]any{
+					"apiGroups": []any{""}, "apiVersions": []any{"v1"}, "resources": []any{"secrets"}, "operations": []any{"CREATE", "UPDATE"},
+				}},
+			},
+			"matchConditions": []any{map[string]any{"name": "labelled", "expression": "has(object.metadata.labels) && '" + v1alpha1.ManagedLabel + "' in object.metadata.labels"}},
+			"mutations": []any{map[string]any{"patchType": "JSONPatch", "jsonPatch": map[string]any{
+				"expression": `[JSONPatch{op: "remove", path: "/metadata/labels/` + strings.ReplaceAll(v1alpha1.ManagedLabel, "/", "~1") + `"}]`,
+			}}},
+		},
+	}}
+	binding := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding", "metadata": map[string]any{"name": w.ns},
+		"spec": map[string]any{"policyName": w.ns},
+	}}
+	for _, o := range []*unstructured.Unstructured{policy, binding} {
+		if err := w.api.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = w.api.Delete(context.Background(), o) })
+	}
+	w.eventually("the policy is in force", func() error {
+		probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-", Namespace: w.ns, Labels: map[string]string{v1alpha1.ManagedLabel: "x"}}}
+		if err := w.api.Create(t.Context(), probe); err != nil {
+			return err
+		}
+		if len(probe.Labels) > 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
+	w.eventually("the credential says so", func() error {
+		var c v1alpha1.NodeCredential
+		w.get("node1", &c)
+		if s := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.StalledCondition); s == nil || s.Reason != v1alpha1.ReasonLabelStripped {
+			return fmt.Errorf("its conditions are %v", c.Status.Conditions)
+		}
+		return nil
+	})
+	standard(t) // is ready, in another namespace
 }
 
 // whole compares a repaired Secret with what it was.

@@ -17,6 +17,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/queue"
 )
 
 // settledVisits remember what the last visit to each object was made from, where it left nothing to do: one that would be made from the
@@ -42,7 +43,7 @@ func (v *settledVisits) unchanged(name types.NamespacedName, inputs [sha256.Size
 	case last.until.IsZero():
 		return ctrl.Result{}, true
 	default:
-		return ctrl.Result{RequeueAfter: last.until.Sub(now)}, now.Before(last.until)
+		return ctrl.Result{RequeueAfter: last.until.Sub(now), Priority: queue.Repair.Priority()}, now.Before(last.until)
 	}
 }
 

@@ -90,7 +90,7 @@ func (r *clusterCAs) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (stri
 }
 
 // metadataPage is how many objects' metadata are read at a time.
-const metadataPage = 500
+const metadataPage = 50
 
 // claimed finds an object of a kind whose claim says that it was made from the CA; "" where there is none.
 func (r *clusterCAs) claimed(ctx context.Context, kind string, ca *v1alpha1.ClusterCA) (string, error) {

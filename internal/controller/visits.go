@@ -131,7 +131,7 @@ func (v *visits) own() eventHandler {
 				of(e.ObjectNew, queue.Repair, q)
 			}
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(e.Object, queue.Urgent, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(gone(e.Object), queue.Urgent, q) },
 		GenericFunc: func(_ context.Context, e event.GenericEvent, q requestQueue) { // of something else than a write
 			enqueue(q, queue.Repair, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
 		},
@@ -165,8 +165,18 @@ func (v *visits) products(made string) eventHandler {
 			}
 			of(e.ObjectNew, class, q)
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(e.Object, queue.Repair, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(gone(e.Object), queue.Repair, q) },
 	}
+}
+
+// gone is an object that was deleted: in no version that this operator wrote. A relist tells of it in the last one that was known.
+func gone(o client.Object) client.Object {
+	out, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return o
+	}
+	out.SetResourceVersion("")
+	return out
 }
 
 // atStart is the class of what is there when the operator starts: one of very many.

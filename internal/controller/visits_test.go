@@ -138,6 +138,9 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 		o.updated(node("14"), node("15"))
 	})
 	o.expect(t, "others' writes during a visit", "node urgent")
+	o.wrote.Updated(owned.SecretKind, productOf("tls", "16"))
+	o.products(owned.SecretKind).Delete(context.Background(), event.DeleteEvent{Object: productOf("tls", "16"), DeleteStateUnknown: true}, o.queue)
+	o.expect(t, "a deletion that a relist tells of, in the version that was written", "node repair")
 	o.visit(t, "node", func() {
 		o.own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
 		o.wrote.Updated(v1alpha1.KindNodeCredential, node("16"))

@@ -79,6 +79,30 @@ func (b *base) dependents(list func() client.ObjectList, field string, nameOf fu
 	}
 }
 
+// below finds what depends on a CA, and on the CAs below it: their bundles are its.
+func (b *base) below(find finder) finder {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []dependent {
+		out := find(ctx, o, keep)
+		known, next := map[string]bool{o.GetName(): true}, []client.Object{o}
+		for len(next) > 0 {
+			var children v1alpha1.ClusterCAList
+			if !b.lookUp(ctx, o, caIndex, next[0].GetName(), &children) {
+				return out
+			}
+			next = next[1:]
+			for i := range children.Items {
+				child := &children.Items[i]
+				if known[child.Name] {
+					continue
+				}
+				known[child.Name], next = true, append(next, child)
+				out = append(out, find(ctx, child, keep)...)
+			}
+		}
+		return out
+	}
+}
+
 // throughServers maps a ClusterCA's name to the NodeCredentials whose API server's certificate it signs: their
 // kubeconfigs hold its bundle.
 func (b *base) throughServers(nameOf func(client.Object) string) finder {
@@ -166,7 +190,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(empty(), visits.own()).
 		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
 		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
-		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA)))).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(r.below(ofCA))))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		WatchesRawSource(source.Channel(r.seen, visits.own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
@@ -184,7 +208,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Watches(empty(), visits.own()).
 		Watches(&corev1.Secret{}, visits.products(owned.SecretKind)).
 		Watches(&coordinationv1.Lease{}, visits.products(owned.LeaseKind), r.leaseChanged()).
-		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(ofCA), concerned(ofServer)))).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), ofAuthority(concerned(r.below(ofCA)), concerned(r.below(ofServer))))).
 		Watches(&v1alpha1.ClusterCA{}, all(ofCA), another).
 		Watches(&v1alpha1.ClusterCA{}, all(ofServer), another).
 		Watches(&v1alpha1.APIServerCertificate{}, all(r.dependents(list, serverIndex, objectName)), specChanged).

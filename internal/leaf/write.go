@@ -76,7 +76,7 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 			return m.unexpected(ctx, r, p.Name, err)
 		}
 		m.Secrets.Wrote.Created(owned.SecretKind, next)
-		return nil
+		return labelled(next)
 	}
 	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), seen, next, marks); err != nil {
 		return err
@@ -130,9 +130,14 @@ func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Se
 			next.Data[key] = value
 		}
 	}
+	// All of it, where one differs: a text that embeds a key is compared without that key, so it may be right only beside the wrong one.
+	differs := false
 	for key, private := range p.Private {
-		if bytes.Equal(is(key), private.Digest) {
-			continue
+		differs = differs || !bytes.Equal(is(key), private.Digest)
+	}
+	for key, private := range p.Private {
+		if !differs {
+			break
 		}
 		value, err := private.Get(ctx)
 		if err != nil {
@@ -187,11 +192,24 @@ func (m *Maker) unexpected(ctx context.Context, r Request, name string, lost err
 	if err := Conflict(r.Keeper.Check(ctx, OwnerOf(r.Owner), there)); err != nil {
 		return err
 	}
-	marks := owned.Marks{Claim: ClaimOf(r.Keeper, there), Controlled: true}
-	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), there, there.DeepCopy(), marks); err != nil {
+	next, marks := there.DeepCopy(), owned.Marks{Claim: ClaimOf(r.Keeper, there), Controlled: true}
+	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), there, next, marks); err != nil {
+		return err
+	}
+	if err := labelled(next); err != nil {
 		return err
 	}
 	return lost
+}
+
+// labelled says, as a stall, where what the API server stored bears no label of the operator's: no cache will show it.
+func labelled(s *corev1.Secret) error {
+	if s.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedValue {
+		return nil
+	}
+	return stall.Because(v1alpha1.ReasonLabelStripped, "something takes the label %q off Secret %q whenever it is written, such as a "+
+		"MutatingAdmissionPolicy or a webhook: it stays as it is, and is neither repaired nor renewed; exempt what bears the label from that policy",
+		v1alpha1.ManagedLabel, s.Name)
 }
 
 // ClaimOf is what the operator noted on a Secret; nothing where it is none of ours, or there is none.

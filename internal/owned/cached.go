@@ -6,11 +6,16 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -144,15 +149,60 @@ type Cache struct {
 // maxShared bounds, in bytes, what is remembered for sharing; it then begins anew.
 const maxShared = 4 << 20
 
+// maxMetadata bounds, in bytes, what the cache keeps of one object's metadata. Of a larger one it keeps what the operator wrote.
+const maxMetadata = 64 << 10
+
+// boundMetadata leaves out what others have written, where that is too large.
+func boundMetadata(m metav1.Object) {
+	size := 0
+	for _, texts := range []map[string]string{m.GetAnnotations(), m.GetLabels()} {
+		for k, v := range texts {
+			size += len(k) + len(v)
+		}
+	}
+	for _, o := range m.GetOwnerReferences() {
+		size += len(o.APIVersion) + len(o.Kind) + len(o.Name) + len(o.UID)
+	}
+	for _, f := range m.GetFinalizers() {
+		size += len(f)
+	}
+	if size <= maxMetadata {
+		return
+	}
+	annotations := bounded(m.GetAnnotations())
+	annotations[cutAnnotation] = "true"
+	m.SetAnnotations(annotations)
+	m.SetLabels(bounded(m.GetLabels()))
+	m.SetOwnerReferences(first(m.GetOwnerReferences()))
+	m.SetFinalizers(first(m.GetFinalizers()))
+}
+
+// bounded are the operator's own texts, as far as they are not too large themselves.
+func bounded(texts map[string]string) map[string]string {
+	out, left := map[string]string{}, maxMetadata/2
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		size := len(key) + len(texts[key])
+		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") && size <= left {
+			out[key], left = texts[key], left-size
+		}
+	}
+	return out
+}
+
+// first are the first few.
+func first[T any](of []T) []T { return of[:min(len(of), 16)] }
+
 // Transform is for cache.ByObject: it keeps, of what a cache is to hold, only what is read back.
 func (c *Cache) Transform(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Secret:
 		out := Noted(o)
 		c.bound(out)
+		boundMetadata(out)
 		return out, nil
 	case *corev1.ConfigMap:
 		o.ManagedFields, o.BinaryData = nil, nil
+		boundMetadata(o)
 		bundle, there := o.Data[consumers.BundleKey]
 		switch {
 		case len(bundle) > maxCached:
@@ -163,7 +213,10 @@ func (c *Cache) Transform(o any) (any, error) {
 		default:
 			o.Data = nil
 		}
-	case metav1.Object: // of ours, and Leases: what others keep there for themselves is of no use here
+	case *coordinationv1.Lease:
+		o.ManagedFields = nil
+		boundMetadata(o)
+	case metav1.Object: // of ours: what others keep there for themselves is of no use here
 		o.SetManagedFields(nil)
 		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
 	}

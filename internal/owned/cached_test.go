@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -151,5 +152,24 @@ func TestCacheShares(t *testing.T) {
 	}}
 	if _, err := c.Transform(cred); err != nil || len(cred.ManagedFields) > 0 || len(cred.Annotations) != 1 {
 		t.Errorf("%+v: %v", cred.ObjectMeta, err)
+	}
+}
+
+// TestMetadataIsBounded: what others write beside the operator's marks does not fill the cache.
+func TestMetadataIsBounded(t *testing.T) {
+	big := map[string]string{"a": strings.Repeat("x", 200<<10), v1alpha1.OwnerAnnotation: "NodeCredential/node1", v1alpha1.ClaimAnnotation: "claim"}
+	for _, o := range []metav1.Object{
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: big}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Annotations: big}},
+		&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: big, OwnerReferences: make([]metav1.OwnerReference, 1000)}},
+	} {
+		out, err := (&owned.Cache{}).Transform(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := out.(metav1.Object)
+		if got := m.GetAnnotations(); !owned.IsCut(m) || len(got) != 3 || got[v1alpha1.ClaimAnnotation] != "claim" || len(m.GetOwnerReferences()) > 16 {
+			t.Errorf("%T keeps %d annotations and %d owners", o, len(got), len(m.GetOwnerReferences()))
+		}
 	}
 }
