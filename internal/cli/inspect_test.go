@@ -125,11 +125,11 @@ func TestInspectReal(t *testing.T) {
 	}
 	for target, wants := range map[string][]string{
 		"clusterca/k8s text": {
-			"ClusterCA/k8s in " + w.ns + "  Ready", "✓ Ready is True: Issued", "ConfigMap/k8s-trust of ClusterCA/k8s", "(generation 1), until ", "Events",
+			"ClusterCA/k8s in " + w.ns + "  Ready", "✓ Ready is True: Issued", "ConfigMap/k8s-trust of ClusterCA/k8s", "(generation 1), until ",
 		},
 		"asc/k8s-master text": {
 			"identity     k8s-master", "generation 1 of ClusterCA/k8s", "10.1.10.238", "serverAuth", "leads to ", " in ConfigMap/k8s-trust, signed by generation 1 of ClusterCA/k8s",
-			"fits tls.crt; not shown", "Secret/k8s-sa of APIServerCertificate/k8s-master", "fits sa.pub; not shown",
+			"fits tls.crt; not shown", "Secret/k8s-sa of APIServerCertificate/k8s-master", "fits sa.pub; not shown", "Events",
 		},
 		"nodecredential/node1-kubelet text": {
 			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
