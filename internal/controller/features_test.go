@@ -129,15 +129,22 @@ func TestTheSameKey(t *testing.T) {
 	}
 }
 
-// TestIntermediate replaces the CA above an intermediate one: that one is replaced in turn, and no party ever meets
-// another that it cannot verify.
-func TestIntermediate(t *testing.T) {
-	t.Parallel()
+// underRoot is a world with an intermediate CA, below a root, and what that has issued.
+func underRoot(t *testing.T) *world {
+	t.Helper()
 	w := newWorld(t)
 	w.create(newCA("root"), newCA("k8s", func(c *v1alpha1.ClusterCA) {
 		c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
 	}), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("node1", &v1alpha1.NodeCredential{})
+	return w
+}
+
+// TestIntermediate replaces the CA above an intermediate one: that one is replaced in turn, and no party ever meets
+// another that it cannot verify.
+func TestIntermediate(t *testing.T) {
+	t.Parallel()
+	w := underRoot(t)
 	w.observe()
 	first := w.pair("node1-tls")
 	if len(first.Chain) != 1 || first.Chain[0].Subject.CommonName != "k8s" {
@@ -172,11 +179,7 @@ func TestIntermediate(t *testing.T) {
 // TestIntermediateHearsOfItsParent rotates the root above an intermediate CA: what is issued below that gets the new bundle at once.
 func TestIntermediateHearsOfItsParent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.create(newCA("root"), newCA("k8s", func(c *v1alpha1.ClusterCA) {
-		c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
-	}), newServer("k8s-master"), newKubelet("node1"))
-	w.ready("node1", &v1alpha1.NodeCredential{})
+	w := underRoot(t)
 	w.settled()
 	edit(w, "root", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(80000) })
 	for _, name := range []string{"k8s-master-tls", "node1-tls", "node1-kubeconfig"} {

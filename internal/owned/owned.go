@@ -48,8 +48,6 @@ type Marks struct {
 	Claim consumers.Claim // its UID is filled in
 	// Controlled lets Kubernetes delete the product with its owner.
 	Controlled bool
-	// Facts are further annotations.
-	Facts map[string]string
 }
 
 // Keeper writes products.
@@ -164,7 +162,6 @@ func (k *Keeper) mark(o client.Object, owner Owner, m Marks) {
 	annotations[v1alpha1.OwnerAnnotation] = owner.Text()
 	m.Claim.UID = owner.Object.GetUID()
 	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())
-	maps.Copy(annotations, m.Facts)
 	o.SetAnnotations(annotations)
 	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m.Controlled))
 }

@@ -86,7 +86,7 @@ func (f *fixture) made(t *testing.T, m owned.Marks) *corev1.Secret {
 
 func TestMarks(t *testing.T) {
 	f := newFixture(t)
-	s := f.made(t, owned.Marks{Claim: consumers.Claim{UID: "ignored", Issuer: "k8s", Generation: 2}, Controlled: true, Facts: map[string]string{"fact": "yes"}})
+	s := f.made(t, owned.Marks{Claim: consumers.Claim{UID: "ignored", Issuer: "k8s", Generation: 2}, Controlled: true})
 	for key, want := range map[string]string{
 		v1alpha1.ManagedLabel: v1alpha1.ManagedValue, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.OwnerKindLabel: "NodeCredential",
 	} {
@@ -97,7 +97,7 @@ func TestMarks(t *testing.T) {
 	if len(s.Labels) != 3 {
 		t.Errorf("labels of the owner are copied: %v", s.Labels)
 	}
-	if s.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/n" || s.Annotations["fact"] != "yes" {
+	if s.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/n" {
 		t.Errorf("%v", s.Annotations)
 	}
 	if c, ok := f.ClaimOf(s); !ok || c.UID != "uid-n" || c.Issuer != "k8s" || c.Generation != 2 || !f.Mine(owner("n"), s) || f.Mine(owner("m"), s) {
