@@ -58,7 +58,7 @@ func run(m *testing.M) int {
 }
 
 // addUser makes the user that every command runs as. It may read no Secret: a command that did would fail.
-func addUser(env *envtest.Environment) error {
+func addUser(env *testenv.ControlPlane) error {
 	u, err := env.AddUser(envtest.User{Name: "jane"}, nil)
 	if err != nil {
 		return err

@@ -18,7 +18,6 @@ import (
 	"syscall"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/internal/cli"
 	"clusterpki.io/operator/internal/controller"
@@ -121,7 +120,7 @@ func quiet(file string) (func(error), error) {
 }
 
 // administrator writes a kubeconfig of the cluster's administrator.
-func administrator(env *envtest.Environment, dir string) (string, error) {
+func administrator(env *testenv.ControlPlane, dir string) (string, error) {
 	file := filepath.Join(dir, "kubeconfig")
 	return file, os.WriteFile(file, env.KubeConfig, 0o600)
 }

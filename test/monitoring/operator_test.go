@@ -21,7 +21,6 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
@@ -129,7 +128,7 @@ func expose(t *testing.T) model.Vector {
 }
 
 // bringAbout lets there be something to tell of.
-func bringAbout(t *testing.T, env *envtest.Environment) {
+func bringAbout(t *testing.T, env *testenv.ControlPlane) {
 	t.Helper()
 	dir, err := testenv.Binaries()
 	if err != nil {

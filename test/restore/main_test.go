@@ -16,7 +16,6 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/process"
@@ -27,7 +26,7 @@ import (
 type cluster struct {
 	cfg  *rest.Config
 	api  client.Client // not cached
-	env  *envtest.Environment
+	env  *testenv.ControlPlane
 	file string // a kubeconfig
 }
 
