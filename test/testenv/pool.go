@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Pool lends control planes to tests, each to one test at a time. Whoever borrows one finds it as Prepare left it: what the
@@ -33,9 +32,6 @@ type Plane struct {
 
 // OnStop hands over what ends something that Prepare has started.
 func (p *Plane) OnStop(stop func() error) { p.stop = append(p.stop, stop) }
-
-// patience is how long wiping and preparing may take.
-const patience = 3 * time.Minute
 
 // Borrow lends a control plane until the test ends.
 func (p *Pool) Borrow(t *testing.T) *Plane {

@@ -2,6 +2,7 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,9 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -60,8 +61,27 @@ func Parallel(tests int) error {
 // ControlPlane is a real etcd and kube-apiserver.
 type ControlPlane struct {
 	*envtest.Environment
-	dir     string        // of what the methods need
-	stopped chan struct{} // closed by Stop
+	dir     string         // of what the methods need
+	finally []func() error // see Finally
+	stopped chan struct{}  // closed by Stop
+}
+
+// Main starts a control plane that all tests of a package share, prepares it, and runs them; for its TestMain.
+func Main(m *testing.M, start func() (*ControlPlane, error), prepare func(context.Context, *ControlPlane) error) int {
+	c, err := start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := 1
+	if err = prepare(context.Background(), c); err == nil {
+		code = m.Run()
+	}
+	if err := errors.Join(err, c.Stop()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // Start runs a control plane with clusterpki's CRDs installed; the caller stops it.
@@ -138,20 +158,27 @@ func (c *ControlPlane) start() error {
 	return nil
 }
 
+// Finally hands over what ends something that uses the control plane: Stop calls it first, the last one before the others.
+func (c *ControlPlane) Finally(end func() error) { c.finally = append(c.finally, end) }
+
 // Stop ends its programs, and removes its data.
 func (c *ControlPlane) Stop() error {
-	err := c.Environment.Stop()
+	var errs []error
+	for _, end := range slices.Backward(c.finally) {
+		errs = append(errs, end())
+	}
+	errs = append(errs, c.Environment.Stop(), os.RemoveAll(c.dir))
 	close(c.stopped)
-	return errors.Join(err, os.RemoveAll(c.dir))
+	return errors.Join(errs...)
 }
 
-// As is somebody's connection as a ServiceAccount, with its permissions and no more.
-func As(cfg *rest.Config, namespace, account string) *rest.Config {
-	out := rest.CopyConfig(cfg)
-	out.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + namespace + ":" + account, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+// TempDir is a directory that is removed when the control plane is stopped.
+func (c *ControlPlane) TempDir() (string, error) {
+	dir, err := os.MkdirTemp(c.dir, "")
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
 	}
-	return out
+	return dir, nil
 }
 
 // FreeAddress is an address of this machine that nobody listens on.
