@@ -15,15 +15,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/inspect"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // issued is a fixture in which the real operator has issued a small cluster's PKI, and the kubeconfig of an admin.
 func issued(t *testing.T) (w *fixture, admin string) {
 	t.Helper()
 	w = newFixture(t)
-	w.operate(controller.Options{MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
+	w.operate(0)
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
 	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
 		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
@@ -40,7 +40,7 @@ func issued(t *testing.T) (w *fixture, admin string) {
 
 func (w *fixture) ready(o client.Object, name string) {
 	w.t.Helper()
-	eventually(w.t, name+" is Ready", func() error {
+	testenv.Eventually(w.t, name+" is Ready", func() error {
 		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
 			return err
 		}
@@ -98,6 +98,7 @@ func (w *fixture) keysOf() []string {
 
 // TestInspectReal looks at what the real operator issued, in every way.
 func TestInspectReal(t *testing.T) {
+	t.Parallel()
 	w, admin := issued(t)
 	secrets := w.keysOf()
 	var list corev1.SecretList

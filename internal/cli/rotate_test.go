@@ -12,8 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestRotateChangesNothing prints a change that the API server takes, and makes none.
@@ -132,6 +132,7 @@ func TestRotateApplyRefuses(t *testing.T) {
 
 // TestRotateWatch follows a rotation through its phases, and does not take for its end what looks like it.
 func TestRotateWatch(t *testing.T) {
+	t.Parallel()
 	w := steady(t)
 	c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 	c.prints("waiting for the operator") // the CA is Ready, and nothing is under way
@@ -160,6 +161,7 @@ func TestRotateWatch(t *testing.T) {
 
 // TestRotateWatchEnds has the ends other than completion.
 func TestRotateWatchEnds(t *testing.T) {
+	t.Parallel()
 	t.Run("Ctrl-C", func(t *testing.T) {
 		w := steady(t)
 		c := w.begin("rotate", "k8s", "--watch")
@@ -219,8 +221,9 @@ func TestRotateWatchEnds(t *testing.T) {
 
 // TestRotateWithOperator rotates a CA with the operator at work.
 func TestRotateWithOperator(t *testing.T) {
+	t.Parallel()
 	w := newFixture(t)
-	w.operate(controller.Options{Poll: time.Second})
+	w.operate(time.Second)
 	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
 	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
 	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
@@ -230,7 +233,7 @@ func TestRotateWithOperator(t *testing.T) {
 		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-node1", Role: "Kubelet", Delivery: atOnce,
 		APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"}, Kubeconfig: &v1alpha1.KubeconfigSpec{},
 	}})
-	eventually(t, "all is well", func() error { _, err := w.run("status"); return err })
+	testenv.Eventually(t, "all is well", func() error { _, err := w.run("status"); return err })
 
 	c := w.begin("rotate", "k8s", "--apply", "--watch")
 	if err := c.end(); err != nil {
