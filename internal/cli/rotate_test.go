@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -224,15 +225,9 @@ func TestRotateWithOperator(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	w.operate(time.Second)
-	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
-	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
-	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", Endpoint: "https://k8s-master:6443", Delivery: atOnce,
-	}})
-	w.create(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1-kubelet"}, Spec: v1alpha1.NodeCredentialSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-node1", Role: "Kubelet", Delivery: atOnce,
-		APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"}, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-	}})
+	w.create(given.CA("k8s"))
+	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) }))
+	w.create(given.Kubelet("node1-kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) }))
 	testenv.Eventually(t, "all is well", func() error { _, err := w.run("status"); return err })
 
 	c := w.begin("rotate", "k8s", "--apply", "--watch")

@@ -107,13 +107,13 @@ func fill(ctx context.Context) error {
 		}
 	}
 	for _, namespace := range []string{"prod", "staging"} {
-		meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-		for _, o := range []client.Object{
-			&v1alpha1.ClusterCA{ObjectMeta: meta(namespace + "-ca")},
-			&v1alpha1.NodeCredential{ObjectMeta: meta(namespace + "-kubelet"), Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: given.Soon(v1alpha1.DeliveryMounted),
-			}},
-		} {
+		ca := given.CA(namespace + "-ca")
+		credential := given.Kubelet(namespace+"-kubelet", func(c *v1alpha1.NodeCredential) {
+			c.Spec.CARef.Name, c.Spec.Role, c.Spec.Delivery = ca.Name, "EtcdClient", given.Soon(v1alpha1.DeliveryMounted)
+			c.Spec.APIServerRef, c.Spec.Kubeconfig = nil, nil
+		})
+		for _, o := range []client.Object{ca, credential} {
+			o.SetNamespace(namespace)
 			if err := shared.api.Create(ctx, o); err != nil {
 				return err
 			}

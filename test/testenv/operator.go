@@ -40,6 +40,9 @@ func StartOperator(cfg *rest.Config, o controller.Options, more ...func(manager.
 	return op, nil
 }
 
+// Ended is closed when it has ended, by itself or by Stop.
+func (o *Operator) Ended() <-chan struct{} { return o.ended }
+
 // Stop ends it, and says how it ended; it may be called again.
 func (o *Operator) Stop() error {
 	o.cancel()
