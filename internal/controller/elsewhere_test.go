@@ -22,7 +22,6 @@ func (w *world) besideIt(keys string) *world {
 	o := newWorldOf(w.t, keys)
 	o.stop()
 	o.ns = w.ns
-	o.install()
 	o.start()
 	return o
 }

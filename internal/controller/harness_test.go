@@ -123,22 +123,19 @@ func newWorldOf(t testing.TB, keys string) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
-	w.install()
-	if keys != "" { // which it would not take by itself
-		if err := controller.Init(t.Context(), api, w.installed.Options.OwnNamespace, keys); err != nil {
-			t.Fatal(err)
-		}
-	}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
 }
 
-// install gives the operator its rights.
+// install gives the operator its rights, and its authority namespace, whatever that holds.
 func (w *world) install() {
 	w.t.Helper()
 	var err error
-	if w.installed, err = shared.InstallFor(w.t.Context(), w.ns, w.authority); err != nil {
+	if w.installed, err = shared.InstallFor(w.t.Context(), w.ns, w.authority); err == nil {
+		err = controller.Init(w.t.Context(), w.api, w.installed.Options.OwnNamespace, w.authority)
+	}
+	if err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -146,6 +143,9 @@ func (w *world) install() {
 // start runs the operator until stop is called.
 func (w *world) start() {
 	w.t.Helper()
+	if w.installed.Options.Namespace != w.ns {
+		w.install()
+	}
 	w.progress = &controller.Progress{}
 	own := rest.CopyConfig(w.installed.Config)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })

@@ -40,9 +40,9 @@ func newFixture(t *testing.T, ns string) *fixture {
 	return newFixtureOn(t, management, ns, ns+"-authority")
 }
 
-func newFixtureOn(t *testing.T, c *cluster, ns, authority string) *fixture {
+func newFixtureOn(t *testing.T, c *cluster, ns, keys string) *fixture {
 	t.Helper()
-	w := &fixture{cluster: c, t: t, ns: ns, authority: authority}
+	w := &fixture{cluster: c, t: t, ns: ns, authority: keys}
 	w.createNamespaces()
 	return w
 }

@@ -68,7 +68,7 @@ func (w *fixture) owned() {
 	w.t.Helper()
 	uids := map[string]string{}
 	for _, o := range w.resources() {
-		uids[o.(v1alpha1.Object).Kind()+"/"+o.GetName()] = string(o.GetUID())
+		uids[o.Kind()+"/"+o.GetName()] = string(o.GetUID())
 	}
 	for _, o := range w.list(&corev1.SecretList{}) {
 		ref := metav1.GetControllerOf(o)

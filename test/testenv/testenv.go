@@ -147,7 +147,7 @@ func (c *ControlPlane) start() error {
 	go func() {
 		// Linux tells a child of the end of the *thread* that started it, so the thread must stay.
 		runtime.LockOSThread()
-		_, err := c.Environment.Start()
+		_, err := c.Start()
 		started <- err
 		<-c.stopped
 	}()
