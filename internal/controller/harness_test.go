@@ -29,6 +29,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/visits"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -111,7 +112,7 @@ type world struct {
 	// beside are further operators that are waited for, and go on when the others are restarted.
 	beside []*world
 	// progress tells of the reconciliations since the operator started.
-	progress *controller.Progress
+	progress *visits.Progress
 }
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
@@ -147,15 +148,15 @@ func newWorldOf(t testing.TB, keys string) *world {
 // start runs the operator until stop is called.
 func (w *world) start() {
 	w.t.Helper()
-	w.progress = &controller.Progress{}
+	w.progress = &visits.Progress{}
 	ctx, cancel := context.WithCancel(context.Background())
 	own := rest.CopyConfig(cfg)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second}
+	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second, Progress: w.progress}
 	if w.tells != nil {
 		o.Clock = w.tells
 	}
-	mgr, err := controller.New(ctx, own, o.Into(w.progress))
+	mgr, err := controller.New(ctx, own, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}

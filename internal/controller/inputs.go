@@ -6,71 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/leaf"
-	"clusterpki.io/operator/internal/queue"
 )
-
-// settledVisits remember what the last visit to each object was made from, where it left nothing to do: one that would be made from the
-// same renders, parses and verifies nothing. Nothing depends on them.
-type settledVisits struct {
-	mu sync.Mutex
-	of map[types.NamespacedName]visit
-}
-
-type visit struct {
-	inputs [sha256.Size]byte
-	until  time.Time // when its answer changes by itself; zero: never
-}
-
-// unchanged says whether a visit would be made from the same as the last one, and its answer still holds; then also for how long.
-func (v *settledVisits) unchanged(name types.NamespacedName, inputs [sha256.Size]byte, now time.Time) (ctrl.Result, bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	last, known := v.of[name]
-	switch {
-	case !known || last.inputs != inputs:
-		return ctrl.Result{}, false
-	case last.until.IsZero():
-		return ctrl.Result{}, true
-	default:
-		return ctrl.Result{RequeueAfter: last.until.Sub(now), Priority: queue.Repair.Priority()}, now.Before(last.until)
-	}
-}
-
-// note remembers a visit, after which the object is settled or not.
-func (v *settledVisits) note(name types.NamespacedName, inputs [sha256.Size]byte, settled bool, until time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !settled {
-		delete(v.of, name)
-		return
-	}
-	if v.of == nil {
-		v.of = map[types.NamespacedName]visit{}
-	}
-	v.of[name] = visit{inputs, until}
-}
-
-// settledAfter says whether a visit left an object as it should be, with nothing to wait for, and until when that holds.
-func settledAfter(o v1alpha1.Object, now time.Time, result ctrl.Result, err error) (settled bool, until time.Time) {
-	conds := *o.StatusConditions()
-	settled = err == nil && meta.IsStatusConditionTrue(conds, v1alpha1.ReadyCondition) &&
-		meta.FindStatusCondition(conds, v1alpha1.ReconcilingCondition) == nil && meta.FindStatusCondition(conds, v1alpha1.StalledCondition) == nil
-	if result.RequeueAfter > 0 {
-		until = now.Add(result.RequeueAfter)
-	}
-	return settled, until
-}
 
 // inputs are a digest of all that a visit to a credential is made from, by what the caches say of its version: the object, its
 // Secrets and its Lease, the API server that it names, the CAs, and the key of seals.
@@ -140,7 +82,13 @@ func (r *nodeCredentials) inputsOfCA(ctx context.Context, namespace, name string
 	}
 	texts = append(texts, string(record.UID), record.Version)
 	for _, above := range slices.Sorted(maps.Keys(known)) {
-		texts = append(texts, above, fmt.Sprint(known[above].Ledger.Revision))
+		parent, err := r.store.Cached(ctx, namespace, above)
+		if err != nil {
+			return nil, err
+		}
+		if parent != nil {
+			texts = append(texts, above, string(parent.UID), parent.Version)
+		}
 	}
 	return texts, nil
 }

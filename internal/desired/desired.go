@@ -1,4 +1,6 @@
-package controller
+// Package desired translates specs into the values that the pure packages decide upon. It alone does. An error is a stall: a
+// spec that only an edit by a person can cure.
+package desired
 
 import (
 	"path"
@@ -14,16 +16,12 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// This file alone translates specs into the values that the pure packages decide upon.
-
-// stalled is an error that only an edit by a person can cure.
-func stalled(reason, format string, args ...any) error { return stall.Because(reason, format, args...) }
-
 func keySpec(s v1alpha1.PrivateKeySpec) pki.KeySpec {
 	return pki.KeySpec{Algorithm: pki.Algorithm(s.Algorithm), Size: int(s.Size)}
 }
 
-func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
+// CA is the CA that a ClusterCA asks for.
+func CA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 	name := ca.Spec.Subject.CommonName
 	if name == "" {
 		name = ca.Name
@@ -35,7 +33,7 @@ func desiredCA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 			Validity: ca.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(ca.Spec.RenewBefore),
-		Seed:        seedOf(ca),
+		Seed:        Seed(ca),
 	}
 }
 
@@ -47,7 +45,8 @@ func orZero(d *metav1.Duration) time.Duration {
 	return d.Duration
 }
 
-func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
+// APIServer is the serving certificate that an APIServerCertificate asks for.
+func APIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 	sans, err := apiServerSANs(c)
 	if err != nil {
 		return plan.Desired{}, err
@@ -61,10 +60,10 @@ func desiredAPIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 			Validity: c.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        seedOf(c),
+		Seed:        Seed(c),
 		Awaits:      awaits(c),
 	}
-	return d, validSpec(d.Spec)
+	return d, Valid(d.Spec)
 }
 
 func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
@@ -76,24 +75,24 @@ func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
 		IPAddresses:   c.Spec.IPAddresses,
 	})
 	if err != nil {
-		return pki.SANs{}, stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+		return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
 	return sans, nil
 }
 
-// endpointCovered refuses an endpoint whose host the serving certificate does not name: every client
+// EndpointCovered refuses an endpoint whose host the serving certificate does not name: every client
 // would refuse the server.
-func endpointCovered(c *v1alpha1.APIServerCertificate) error {
+func EndpointCovered(c *v1alpha1.APIServerCertificate) error {
 	sans, err := apiServerSANs(c)
 	if err != nil {
 		return err
 	}
 	host, err := pki.EndpointHost(c.Spec.Endpoint)
 	if err != nil {
-		return stalled(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
 	}
 	if !sans.Covers(host) {
-		return stalled(v1alpha1.ReasonEndpointNotCovered,
+		return stall.Because(v1alpha1.ReasonEndpointNotCovered,
 			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: "+
 				"add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
 			host, c.Name, sans)
@@ -101,7 +100,8 @@ func endpointCovered(c *v1alpha1.APIServerCertificate) error {
 	return nil
 }
 
-func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
+// Credential is the client certificate that a NodeCredential asks for.
+func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 	role, err := roleOf(c)
 	if err != nil {
 		return plan.Desired{}, err
@@ -116,7 +116,7 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 	}
 	sans, err := pki.NewSANs(names, addresses)
 	if err != nil {
-		return plan.Desired{}, stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
 	d := plan.Desired{
 		Spec: pki.CertificateSpec{
@@ -127,26 +127,26 @@ func desiredCredential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 			Validity: c.Spec.Validity.Duration,
 		},
 		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        seedOf(c),
+		Seed:        Seed(c),
 		Awaits:      awaits(c),
 	}
-	return d, validSpec(d.Spec)
+	return d, Valid(d.Spec)
 }
 
 func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {
 	if c.Spec.Role != v1alpha1.RoleCustom {
 		role, ok := pki.LookupRole(string(c.Spec.Role))
 		if !ok {
-			return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.role %q is not known to this version of the operator", c.Spec.Role)
+			return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.role %q is not known to this version of the operator", c.Spec.Role)
 		}
 		return role, nil
 	}
 	if c.Spec.Custom == nil {
-		return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.custom must be set for role 'Custom'")
+		return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.custom must be set for role 'Custom'")
 	}
 	role, err := pki.CustomRole(c.Spec.Custom.CommonName, c.Spec.Custom.Organizations, usages(c.Spec.Custom.Usages))
 	if err != nil {
-		return pki.Role{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.custom: %v", err)
+		return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.custom: %v", err)
 	}
 	return role, nil
 }
@@ -159,26 +159,27 @@ func usages(in []v1alpha1.KeyUsage) []pki.Usage {
 	return out
 }
 
-func validSpec(r pki.CertificateSpec) error {
-	if err := r.Validate(); err != nil {
-		return stalled(v1alpha1.ReasonInvalidSpec, "%v", err)
+// Valid refuses what cannot be issued.
+func Valid(s pki.CertificateSpec) error {
+	if err := s.Validate(); err != nil {
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
 	return nil
 }
 
-// embeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
-func embeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
+// EmbeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
+func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
 	p := kubeconfigParams(c, endpoint)
 	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
 	text, err := kubeconfig.Render(p)
 	if err != nil {
-		return nil, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+		return nil, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
 	return text, nil
 }
 
-// filesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
-func filesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
+// FilesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
+func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
 	p, dir := kubeconfigParams(c, endpoint), c.Spec.Kubeconfig.Directory
 	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
 	p.CA = kubeconfig.Material{Path: path.Join(dir, hostfiles.CA)}

@@ -1,4 +1,5 @@
-package controller
+// Package home looks after the authority namespace: whether it is there, is the operator's alone, and stays the one that it was.
+package home
 
 import (
 	"context"
@@ -20,25 +21,27 @@ import (
 	"clusterpki.io/operator/internal/authority"
 )
 
-// home is the authority namespace. It is made at the first start where the operator may do that, and taken only if nobody
+// Home is the authority namespace. It is made at the first start where the operator may do that, and taken only if nobody
 // else can read there.
-type home struct {
-	client    client.Client // not cached
-	namespace string
-	own       string // the operator's namespace; "" where it runs in none
-	serves    string // the namespace that it serves; "": all
-	// prepare makes what stands there before the first CA; nil: nothing.
-	prepare func(context.Context) error
-	mu      sync.Mutex
-	id      string // once it is ready
-	err     error  // why it was not, when it was looked at last
-	looked  time.Time
+type Home struct {
+	Client    client.Client // not cached
+	Namespace string
+	Own       string // the operator's namespace; "" where it runs in none
+	Served    string // the namespace that the operator serves; "": all
+	// Prepare makes what stands there before the first CA; nil: nothing.
+	Prepare func(context.Context) error
+
+	mu     sync.Mutex
+	id     string // once it is ready
+	err    error  // why it was not, when it was looked at last
+	looked time.Time
 }
 
-// reserved says whether a namespace is not for objects: who may run pods there could read the operator's token.
-func (h *home) reserved(namespace string) bool { return namespace == h.namespace || namespace == h.own }
+// Reserved says whether a namespace is not for objects: who may run pods there could read the operator's token.
+func (h *Home) Reserved(namespace string) bool { return namespace == h.Namespace || namespace == h.Own }
 
-func (h *home) uid() string {
+// UID is the UID of the authority namespace, "" until it is ready.
+func (h *Home) UID() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.id
@@ -47,24 +50,24 @@ func (h *home) uid() string {
 // Command for a person, where the operator may not make the namespace.
 const applyAuthority = "kubectl apply -k config/authority"
 
-// ensure makes sure, once, that the namespace is there and the operator's alone. The error says what to do.
-func (h *home) ensure(ctx context.Context) error {
+// Ensure makes sure, once, that the namespace is there and the operator's alone. The error says what to do.
+func (h *Home) Ensure(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.id != "" {
 		return nil
 	}
-	if h.err != nil && time.Since(h.looked) < raceDelay { //nolint:forbidigo // how long ago; thousands of objects may wait for one namespace
+	if h.err != nil && time.Since(h.looked) < again { //nolint:forbidigo // how long ago; thousands of objects may wait for one namespace
 		return h.err
 	}
 	return h.look(ctx)
 }
 
-// check is the readiness probe: `/readyz/authority-namespace` says why the namespace cannot be used.
-func (h *home) check(req *http.Request) error { return h.ensure(req.Context()) }
+// Check is the readiness probe: `/readyz/authority-namespace` says why the namespace cannot be used.
+func (h *Home) Check(req *http.Request) error { return h.Ensure(req.Context()) }
 
 // settle reads or makes the namespace, takes it, and returns its UID.
-func (h *home) settle(ctx context.Context) (string, error) {
+func (h *Home) settle(ctx context.Context) (string, error) {
 	ns, err := h.read(ctx)
 	if err != nil {
 		return "", err
@@ -72,23 +75,26 @@ func (h *home) settle(ctx context.Context) (string, error) {
 	if err := h.takes(ctx, ns); err != nil {
 		return "", err
 	}
-	if h.prepare != nil {
-		if err := h.prepare(ctx); err != nil {
+	if h.Prepare != nil {
+		if err := h.Prepare(ctx); err != nil {
 			return "", err
 		}
 	}
 	return string(ns.UID), nil
 }
 
-// homeChecked is how often the namespace is looked at again.
-const homeChecked = time.Minute
+// again is how soon it is looked at again while it is not ready.
+const again = time.Second
+
+// checked is how often the namespace is looked at again.
+const checked = time.Minute
 
 // Start makes the namespace ready, and looks whether it stays what it is: it may be deleted, or made anew by somebody else.
-func (h *home) Start(ctx context.Context) error {
+func (h *Home) Start(ctx context.Context) error {
 	for {
-		wait := homeChecked
-		if err := h.again(ctx); err != nil {
-			wait = raceDelay
+		wait := checked
+		if err := h.lookAgain(ctx); err != nil {
+			wait = again
 		}
 		select {
 		case <-ctx.Done():
@@ -99,17 +105,17 @@ func (h *home) Start(ctx context.Context) error {
 }
 
 // NeedLeaderElection says that each replica looks for itself.
-func (h *home) NeedLeaderElection() bool { return false }
+func (h *Home) NeedLeaderElection() bool { return false }
 
-// again is ensure, whatever was found before.
-func (h *home) again(ctx context.Context) error {
+// lookAgain is Ensure, whatever was found before.
+func (h *Home) lookAgain(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.look(ctx)
 }
 
 // look keeps what it finds. That the API server did not answer says nothing about a namespace that was ready.
-func (h *home) look(ctx context.Context) error {
+func (h *Home) look(ctx context.Context) error {
 	id, err := h.settle(ctx)
 	if _, unfit := errors.AsType[*unfitError](err); err != nil && !unfit && (h.id != "" || ctx.Err() != nil) {
 		return err
@@ -127,8 +133,8 @@ func (e *unfitError) Error() string { return e.text }
 func unfit(format string, args ...any) error { return &unfitError{fmt.Sprintf(format, args...)} }
 
 // tell logs what has changed.
-func (h *home) tell(ctx context.Context, err error) {
-	logger := log.FromContext(ctx).WithValues("authorityNamespace", h.namespace)
+func (h *Home) tell(ctx context.Context, err error) {
+	logger := log.FromContext(ctx).WithValues("authorityNamespace", h.Namespace)
 	switch {
 	case err == nil && h.id == "":
 		logger.Info("The authority namespace is ready")
@@ -137,41 +143,41 @@ func (h *home) tell(ctx context.Context, err error) {
 	}
 }
 
-// still says whether the namespace is the one that was taken: somebody could have deleted it and made another of its name
+// Still says whether the namespace is the one that was taken: somebody could have deleted it and made another of its name
 // since, and would be given the next key.
-func (h *home) still(ctx context.Context) error {
+func (h *Home) Still(ctx context.Context) error {
 	ns := &corev1.Namespace{}
-	if err := h.client.Get(ctx, client.ObjectKey{Name: h.namespace}, ns); err != nil {
-		return fmt.Errorf("read the authority namespace %q: %w", h.namespace, err)
+	if err := h.Client.Get(ctx, client.ObjectKey{Name: h.Namespace}, ns); err != nil {
+		return fmt.Errorf("read the authority namespace %q: %w", h.Namespace, err)
 	}
-	if h.uid() != string(ns.UID) {
+	if h.UID() != string(ns.UID) {
 		return fmt.Errorf("the authority namespace %q was made anew (UID %s instead of %s): restore its Secrets from a backup, "+
-			"and run `clusterpki authority init`", h.namespace, ns.UID, h.uid())
+			"and run `clusterpki authority init`", h.Namespace, ns.UID, h.UID())
 	}
 	return nil
 }
 
 // read reads the namespace, or makes it.
-func (h *home) read(ctx context.Context) (*corev1.Namespace, error) {
+func (h *Home) read(ctx context.Context) (*corev1.Namespace, error) {
 	ns := &corev1.Namespace{}
-	err := h.client.Get(ctx, client.ObjectKey{Name: h.namespace}, ns)
-	if apierrors.IsNotFound(err) && h.serves == "" {
+	err := h.Client.Get(ctx, client.ObjectKey{Name: h.Namespace}, ns)
+	if apierrors.IsNotFound(err) && h.Served == "" {
 		// An apply, because a role can allow to create a namespace of this one name only by an apply.
-		apply := corev1apply.Namespace(h.namespace).WithLabels(map[string]string{"app.kubernetes.io/part-of": "clusterpki"})
-		if err := h.client.Apply(ctx, apply, client.FieldOwner("clusterpki")); err != nil {
-			return nil, fmt.Errorf("make the authority namespace %q: %w: create it by `%s`", h.namespace, err, applyAuthority)
+		apply := corev1apply.Namespace(h.Namespace).WithLabels(map[string]string{"app.kubernetes.io/part-of": "clusterpki"})
+		if err := h.Client.Apply(ctx, apply, client.FieldOwner("clusterpki")); err != nil {
+			return nil, fmt.Errorf("make the authority namespace %q: %w: create it by `%s`", h.Namespace, err, applyAuthority)
 		}
-		err = h.client.Get(ctx, client.ObjectKey{Name: h.namespace}, ns)
+		err = h.Client.Get(ctx, client.ObjectKey{Name: h.Namespace}, ns)
 	}
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
 		return nil, unfit("the authority namespace %q is not there, or the operator may not use it: create it and its Role by `%s`",
-			h.namespace, applyAuthority)
+			h.Namespace, applyAuthority)
 	case err != nil:
-		return nil, fmt.Errorf("read the authority namespace %q: %w", h.namespace, err)
+		return nil, fmt.Errorf("read the authority namespace %q: %w", h.Namespace, err)
 	case !ns.DeletionTimestamp.IsZero() || ns.Status.Phase == corev1.NamespaceTerminating:
 		return nil, unfit("the authority namespace %q is being deleted, and the keys of all CAs with it: restore them from a backup once it is gone",
-			h.namespace)
+			h.Namespace)
 	}
 	return ns, nil
 }
@@ -181,22 +187,22 @@ const namespacesConfigMap = "clusterpki-namespaces"
 
 // takes says why a namespace must not be taken: its UID is not recorded, and others may read there, or it holds keys of an
 // installation whose record is gone. Else it is recorded.
-func (h *home) takes(ctx context.Context, ns *corev1.Namespace) error {
+func (h *Home) takes(ctx context.Context, ns *corev1.Namespace) error {
 	record, err := h.recorded(ctx)
 	if err != nil {
 		return err
 	}
-	switch known := record.Data[h.namespace]; {
+	switch known := record.Data[h.Namespace]; {
 	case known == string(ns.UID):
 		return nil
 	case known != "":
 		return unfit("the authority namespace %q was made anew (UID %s instead of %s): restore its Secrets from a backup and run `clusterpki authority init`",
-			h.namespace, ns.UID, known)
+			h.Namespace, ns.UID, known)
 	}
 	if err := h.isAlone(ctx); err != nil {
 		return err
 	}
-	if h.own == "" {
+	if h.Own == "" {
 		return nil
 	}
 	if err := h.isEmpty(ctx); err != nil {
@@ -206,16 +212,16 @@ func (h *home) takes(ctx context.Context, ns *corev1.Namespace) error {
 }
 
 // isAlone says who else may read the namespace.
-func (h *home) isAlone(ctx context.Context) error {
+func (h *Home) isAlone(ctx context.Context) error {
 	var list rbacv1.RoleBindingList
-	if err := h.client.List(ctx, &list, client.InNamespace(h.namespace)); err != nil {
-		return fmt.Errorf("see who may read the authority namespace %q: %w", h.namespace, err)
+	if err := h.Client.List(ctx, &list, client.InNamespace(h.Namespace)); err != nil {
+		return fmt.Errorf("see who may read the authority namespace %q: %w", h.Namespace, err)
 	}
 	for _, b := range list.Items {
 		for _, s := range b.Subjects {
-			if s.Kind != rbacv1.ServiceAccountKind || s.Namespace != h.own || h.own == "" {
+			if s.Kind != rbacv1.ServiceAccountKind || s.Namespace != h.Own || h.Own == "" {
 				return unfit("RoleBinding %q of the authority namespace %q gives rights there to %s %q, who is not the operator: delete it, or run "+
-					"`clusterpki authority init` if that is as it should be", b.Name, h.namespace, s.Kind, s.Name)
+					"`clusterpki authority init` if that is as it should be", b.Name, h.Namespace, s.Kind, s.Name)
 			}
 		}
 	}
@@ -223,41 +229,41 @@ func (h *home) isAlone(ctx context.Context) error {
 }
 
 // isEmpty says whether keys stand there already, of an installation whose own namespace is gone.
-func (h *home) isEmpty(ctx context.Context) error {
+func (h *Home) isEmpty(ctx context.Context) error {
 	var list corev1.SecretList
-	if err := h.client.List(ctx, &list, client.InNamespace(h.namespace)); err != nil {
-		return fmt.Errorf("see what the authority namespace %q holds: %w", h.namespace, err)
+	if err := h.Client.List(ctx, &list, client.InNamespace(h.Namespace)); err != nil {
+		return fmt.Errorf("see what the authority namespace %q holds: %w", h.Namespace, err)
 	}
 	for _, s := range list.Items {
 		ours := s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Type == authority.KeySecretType
 		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
-				"`clusterpki authority init` once", h.namespace)
+				"`clusterpki authority init` once", h.Namespace)
 		}
 	}
 	return nil
 }
 
-func (h *home) recorded(ctx context.Context) (*corev1.ConfigMap, error) {
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: h.own, Name: namespacesConfigMap}}
-	if h.own == "" {
+func (h *Home) recorded(ctx context.Context) (*corev1.ConfigMap, error) {
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: h.Own, Name: namespacesConfigMap}}
+	if h.Own == "" {
 		return cm, nil
 	}
-	err := h.client.Get(ctx, client.ObjectKeyFromObject(cm), cm)
+	err := h.Client.Get(ctx, client.ObjectKeyFromObject(cm), cm)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("read which authority namespace is the operator's: %w", err)
 	}
 	return cm, nil
 }
 
-func (h *home) record(ctx context.Context, cm *corev1.ConfigMap, ns *corev1.Namespace) error {
+func (h *Home) record(ctx context.Context, cm *corev1.ConfigMap, ns *corev1.Namespace) error {
 	if cm.Data == nil {
 		cm.Data = map[string]string{}
 	}
-	cm.Data[h.namespace] = string(ns.UID)
-	write := func() error { return h.client.Update(ctx, cm) }
+	cm.Data[h.Namespace] = string(ns.UID)
+	write := func() error { return h.Client.Update(ctx, cm) }
 	if cm.ResourceVersion == "" {
-		write = func() error { return h.client.Create(ctx, cm) }
+		write = func() error { return h.Client.Create(ctx, cm) }
 	}
 	if err := write(); err != nil {
 		return fmt.Errorf("record which authority namespace is the operator's: %w", err)
@@ -268,7 +274,7 @@ func (h *home) record(ctx context.Context, cm *corev1.ConfigMap, ns *corev1.Name
 // Init records the authority namespace as the operator's, whatever it holds and whoever may read there: `clusterpki authority
 // init`, with the rights of whoever runs it.
 func Init(ctx context.Context, c client.Client, own, namespace string) error {
-	h := &home{client: c, namespace: namespace, own: own}
+	h := &Home{Client: c, Namespace: namespace, Own: own}
 	ns, err := h.read(ctx)
 	if err != nil {
 		return err

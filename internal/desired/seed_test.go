@@ -1,4 +1,4 @@
-package controller
+package desired
 
 import (
 	"testing"
@@ -8,9 +8,9 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// TestSeedOf compares an object with itself after a restore, and with its like: a restore must move no renewal and no
+// TestSeed compares an object with itself after a restore, and with its like: a restore must move no renewal and no
 // wave, and two objects should not share their moment.
-func TestSeedOf(t *testing.T) {
+func TestSeed(t *testing.T) {
 	seeds := map[uint32]string{}
 	for name, o := range map[string]v1alpha1.Object{
 		"a credential":          &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}},
@@ -20,18 +20,18 @@ func TestSeedOf(t *testing.T) {
 		"a CA of the same name": &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s"}},
 	} {
 		o.SetUID("before")
-		seed := seedOf(o)
+		first := Seed(o)
 		o.SetUID("after a restore")
-		if got := seedOf(o); got != seed {
-			t.Errorf("%s: the seed is %d and not %d after a restore", name, got, seed)
+		if got := Seed(o); got != first {
+			t.Errorf("%s: the seed is %d and not %d after a restore", name, got, first)
 		}
-		if other, taken := seeds[seed]; taken {
+		if other, taken := seeds[first]; taken {
 			t.Errorf("%s has the seed of %s", name, other)
 		}
-		seeds[seed] = name
+		seeds[first] = name
 	}
 	o := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "k8s-node1-kubelet"}}
-	if got, want := seedOf(o), uint32(2921308994); got != want {
+	if got, want := Seed(o), uint32(2921308994); got != want {
 		t.Errorf("the seed is %d, want %d: every renewal would move on the day of the update", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"context"
@@ -20,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
 )
@@ -29,20 +28,19 @@ var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 
 // office is a controller's visits and queue, without its workers.
 type office struct {
-	*visits
+	*Visits
 	queue  *queue.Queue[reconcile.Request]
 	during func() // a visit
 }
 
 func newOffice(t *testing.T) *office {
 	o := &office{during: func() {}}
-	b := base{wrote: &owned.Writes{}, clock: apitime.Of(testingclock.NewFakePassiveClock(noon))}
-	o.visits = b.visits(v1alpha1.KindNodeCredential, reconcile.Func(func(context.Context, ctrl.Request) (ctrl.Result, error) {
+	o.Visits = New(v1alpha1.KindNodeCredential, reconcile.Func(func(context.Context, ctrl.Request) (ctrl.Result, error) {
 		o.during()
 		return ctrl.Result{}, nil
-	}))
+	}), &owned.Writes{}, testingclock.NewFakePassiveClock(noon))
 	o.queue = queue.New(queue.Config[reconcile.Request]{
-		Clock: clock.RealClock{}, Place: placeOfCA, Limiter: workqueue.DefaultTypedItemBasedRateLimiter[reconcile.Request](),
+		Clock: clock.RealClock{}, Place: PlaceOfCA, Limiter: workqueue.DefaultTypedItemBasedRateLimiter[reconcile.Request](),
 	})
 	t.Cleanup(o.queue.ShutDown)
 	return o
@@ -92,20 +90,20 @@ func productOf(name, version string) *corev1.Secret {
 }
 
 func (o *office) updated(was, now client.Object) {
-	h := o.own()
+	h := o.Own()
 	switch now.(type) {
 	case *corev1.Secret:
-		h = o.products(owned.SecretKind)
+		h = o.Products(owned.SecretKind)
 	case *coordinationv1.Lease:
-		h = o.products(owned.LeaseKind)
+		h = o.Products(owned.LeaseKind)
 	}
 	h.Update(context.Background(), event.UpdateEvent{ObjectOld: was, ObjectNew: now}, o.queue)
 }
 
 func (o *office) created(now client.Object, initial bool) {
-	h := o.own()
+	h := o.Own()
 	if _, ok := now.(*corev1.Secret); ok {
-		h = o.products(owned.SecretKind)
+		h = o.Products(owned.SecretKind)
 	}
 	h.Create(context.Background(), event.CreateEvent{Object: now, IsInInitialList: initial}, o.queue)
 }
@@ -139,10 +137,10 @@ func TestOwnWritesBringNoVisit(t *testing.T) {
 	})
 	o.expect(t, "others' writes during a visit", "node urgent")
 	o.wrote.Updated(owned.SecretKind, productOf("tls", "16"))
-	o.products(owned.SecretKind).Delete(context.Background(), event.DeleteEvent{Object: productOf("tls", "16"), DeleteStateUnknown: true}, o.queue)
+	o.Products(owned.SecretKind).Delete(context.Background(), event.DeleteEvent{Object: productOf("tls", "16"), DeleteStateUnknown: true}, o.queue)
 	o.expect(t, "a deletion that a relist tells of, in the version that was written", "node repair")
 	o.visit(t, "node", func() {
-		o.own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
+		o.Own().Generic(t.Context(), event.GenericEvent{Object: node("")}, o.queue)
 		o.wrote.Updated(v1alpha1.KindNodeCredential, node("16"))
 		o.updated(node("15"), node("16"))
 	})
@@ -225,9 +223,8 @@ func TestClassesOfEvents(t *testing.T) {
 
 // dependsOn tells of a change of what an object depends on.
 func (o *office) dependsOn(c *v1alpha1.NodeCredential) {
-	b := base{clock: apitime.Of(o.clock)}
-	find := func(context.Context, client.Object, func(client.Object) bool) []dependent {
-		return []dependent{b.dependentOn(c)}
+	find := func(context.Context, client.Object, func(client.Object) bool) []Dependent {
+		return []Dependent{dependentOn(c, noon)}
 	}
-	all(find).Generic(context.Background(), event.GenericEvent{}, o.queue)
+	All(find).Generic(context.Background(), event.GenericEvent{}, o.queue)
 }

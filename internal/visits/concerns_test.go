@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 
 // TestProgress is stuck only where reconciliations are under way and none ends.
 func TestProgress(t *testing.T) {
-	var p progress
+	var p Progress
 	at := func(d time.Duration) time.Time { return time.Unix(0, 0).Add(d) }
 	wants := func(d time.Duration, stuck bool) {
 		t.Helper()

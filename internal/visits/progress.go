@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"context"
@@ -12,18 +12,18 @@ import (
 )
 
 // stuckAfter is how long reconciliations may be under way without one of them ending. Each has a deadline of its own, so that
-// beyond it something hangs which does not heed that, and only a restart helps.
-const stuckAfter = 2 * reconciliationTimeout
+// beyond it something hangs which does not end by that, and only a restart helps.
+const stuckAfter = 2 * Timeout
 
-// progress tells whether reconciliations come to an end, by the machine's own clock.
-type progress struct {
+// Progress tells whether reconciliations come to an end, by the machine's own clock.
+type Progress struct {
 	mu      sync.Mutex
 	running int
 	ended   int       // how many have
 	since   time.Time // since when none has ended, while some are running
 }
 
-func (p *progress) begin(now time.Time) {
+func (p *Progress) begin(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == 0 {
@@ -32,7 +32,7 @@ func (p *progress) begin(now time.Time) {
 	p.running++
 }
 
-func (p *progress) end(now time.Time) {
+func (p *Progress) end(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running--
@@ -41,7 +41,7 @@ func (p *progress) end(now time.Time) {
 }
 
 // stuck says that nothing comes to an end.
-func (p *progress) stuck(now time.Time) error {
+func (p *Progress) stuck(now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if d := now.Sub(p.since); p.running > 0 && d > stuckAfter {
@@ -50,12 +50,24 @@ func (p *progress) stuck(now time.Time) error {
 	return nil
 }
 
-func (p *progress) check(*http.Request) error { return p.stuck(time.Now()) } //nolint:forbidigo // how long ago, not what time it is
+// Check is the health probe: it says that nothing comes to an end.
+func (p *Progress) Check(*http.Request) error { return p.stuck(time.Now()) } //nolint:forbidigo // how long ago, not what time it is
 
-// timed is a reconciler whose work counts as progress.
+// Visits are how many reconciliations are under way, and how many have ended.
+func (p *Progress) Visits() (running, ended int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running, p.ended
+}
+
+// Timed is a reconciler whose work counts as progress.
+func Timed[request comparable](r reconcile.TypedReconciler[request], p *Progress) reconcile.TypedReconciler[request] {
+	return timed[request]{r, p}
+}
+
 type timed[request comparable] struct {
 	reconcile.TypedReconciler[request]
-	progress *progress
+	progress *Progress
 }
 
 func (t timed[request]) Reconcile(ctx context.Context, req request) (ctrl.Result, error) {

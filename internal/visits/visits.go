@@ -1,4 +1,6 @@
-package controller
+// Package visits says which events have which objects reconciled, and in which class of the queue; which visits are spared, because
+// nothing changed since the last one; and whether visits come to an end.
+package visits
 
 import (
 	"context"
@@ -22,49 +24,52 @@ import (
 )
 
 type (
-	requestQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	eventHandler = handler.TypedEventHandler[client.Object, reconcile.Request]
+	// Queue is the queue of a controller.
+	Queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	// Handler brings visits because of events.
+	Handler = handler.TypedEventHandler[client.Object, reconcile.Request]
 )
 
-// enqueue adds a request in a class.
-func enqueue(q requestQueue, class queue.Class, request reconcile.Request) {
+// Enqueue adds a request in a class.
+func Enqueue(q Queue, class queue.Class, request reconcile.Request) {
 	if classed, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok { // as each controller's is
 		classed.AddWithOpts(priorityqueue.AddOpts{Priority: class.Priority()}, request)
 	}
 }
 
-// visits are those to the objects of one kind, and the events that bring them. An event that tells of nothing but what this
+// Visits are those to the objects of one kind, and the events that bring them. An event that tells of nothing but what this
 // operator wrote itself brings none: whoever wrote it has seen to what follows. A watch may be faster than the answer to a
-// write, so that what is told of an object while it is visited is looked at when the visit ends.
-type visits struct {
+// write, so that an event of an object that is being visited is looked at when the visit ends.
+type Visits struct {
 	kind       string
 	reconciler reconcile.Reconciler
 	wrote      *owned.Writes
 	clock      clock.PassiveClock
 
 	mu       sync.Mutex
-	underWay map[reconcile.Request]map[thing]news
+	underWay map[reconcile.Request]map[source]latest
 }
 
-// thing is an object of a kind: one that is visited, or that was made for it.
-type thing struct {
+// source is the object that an event is of: one that is visited, or that was made for it.
+type source struct {
 	kind string
 	types.NamespacedName
 }
 
-// news are the last event of a thing, and the highest class that the events of it came in.
-type news struct {
+// latest is the last event of a source, and the highest class that its events came in.
+type latest struct {
 	version string
 	class   queue.Class
-	queue   requestQueue
+	queue   Queue
 }
 
-func (b *base) visits(kind string, r reconcile.Reconciler) *visits {
-	return &visits{kind: kind, reconciler: r, wrote: b.wrote, clock: b.clock, underWay: map[reconcile.Request]map[thing]news{}}
+// New are the visits that a reconciler makes to the objects of a kind.
+func New(kind string, r reconcile.Reconciler, wrote *owned.Writes, now clock.PassiveClock) *Visits {
+	return &Visits{kind: kind, reconciler: r, wrote: wrote, clock: now, underWay: map[reconcile.Request]map[source]latest{}}
 }
 
 // Reconcile implements reconcile.Reconciler.
-func (v *visits) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (v *Visits) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	v.mu.Lock()
 	v.underWay[req] = nil
 	v.mu.Unlock()
@@ -72,87 +77,87 @@ func (v *visits) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	return v.reconciler.Reconcile(ctx, req) //nolint:wrapcheck // it is the reconciler's own
 }
 
-// end enqueues another visit, if one is needed for what was told meanwhile.
-func (v *visits) end(req reconcile.Request) {
+// end enqueues another visit, if one is needed for the events that came meanwhile.
+func (v *Visits) end(req reconcile.Request) {
 	v.mu.Lock()
-	heard := maps.Clone(v.underWay[req])
+	events := maps.Clone(v.underWay[req])
 	delete(v.underWay, req)
 	v.mu.Unlock()
-	for of, n := range heard {
-		v.hear(req, of, n)
+	for of, n := range events {
+		v.received(req, of, n)
 	}
 }
 
-// hear enqueues a visit to an object, if what is told of a thing of its does not come from this operator.
-func (v *visits) hear(req reconcile.Request, of thing, n news) {
+// received enqueues a visit to an object because of an event, unless that is of what this operator wrote.
+func (v *Visits) received(req reconcile.Request, of source, n latest) {
 	if v.later(req, of, n) || v.wrote.Echo(of.kind, of.NamespacedName, n.version) {
 		return
 	}
-	enqueue(n.queue, n.class, req)
+	Enqueue(n.queue, n.class, req)
 }
 
 // later keeps an event until the visit to the object that is under way has ended; false: there is none. A later event of the
-// same thing takes its place: what this operator wrote was written under the resourceVersion of all that came before.
-func (v *visits) later(req reconcile.Request, of thing, n news) bool {
+// same source takes its place: what this operator wrote was written under the resourceVersion of all that came before.
+func (v *Visits) later(req reconcile.Request, of source, n latest) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	heard, busy := v.underWay[req]
+	events, busy := v.underWay[req]
 	if !busy {
 		return false
 	}
-	if heard == nil {
-		heard = map[thing]news{}
-		v.underWay[req] = heard
+	if events == nil {
+		events = map[source]latest{}
+		v.underWay[req] = events
 	}
-	if was, ok := heard[of]; ok {
+	if was, ok := events[of]; ok {
 		n.class = min(n.class, was.class)
 	}
-	heard[of] = n
+	events[of] = n
 	return true
 }
 
-// own hears of the objects of the kind themselves.
-func (v *visits) own() eventHandler {
-	of := func(o client.Object, class queue.Class, q requestQueue) {
+// Own handles the events of the objects of the kind themselves.
+func (v *Visits) Own() Handler {
+	of := func(o client.Object, class queue.Class, q Queue) {
 		key := client.ObjectKeyFromObject(o)
-		v.hear(reconcile.Request{NamespacedName: key}, thing{v.kind, key}, news{o.GetResourceVersion(), class, q})
+		v.received(reconcile.Request{NamespacedName: key}, source{v.kind, key}, latest{o.GetResourceVersion(), class, q})
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) {
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q Queue) {
 			of(e.Object, atStart(e.IsInInitialList && !pressing(e.Object, v.clock.Now()), queue.Urgent), q)
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) {
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q Queue) {
 			switch {
 			case e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion(): // the cache tells of everything anew
-				enqueue(q, queue.Mass, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.ObjectNew)})
+				Enqueue(q, queue.Mass, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.ObjectNew)})
 			case edited(e.ObjectOld, e.ObjectNew):
 				of(e.ObjectNew, queue.Urgent, q)
 			default:
 				of(e.ObjectNew, queue.Repair, q)
 			}
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(gone(e.Object), queue.Urgent, q) },
-		GenericFunc: func(_ context.Context, e event.GenericEvent, q requestQueue) { // of something else than a write
-			enqueue(q, queue.Repair, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q Queue) { of(gone(e.Object), queue.Urgent, q) },
+		GenericFunc: func(_ context.Context, e event.GenericEvent, q Queue) { // of something else than a write
+			Enqueue(q, queue.Repair, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
 		},
 	}
 }
 
-// products hears of what was made for objects of the kind, in objects of one kind themselves.
-func (v *visits) products(made string) eventHandler {
-	of := func(o client.Object, class queue.Class, q requestQueue) {
+// Products handles the events of what was made for objects of the kind: of one kind of products, such as owned.SecretKind.
+func (v *Visits) Products(made string) Handler {
+	of := func(o client.Object, class queue.Class, q Queue) {
 		owner := ownerName(o, v.kind)
 		if owner == "" {
 			return
 		}
 		req := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: owner}}
-		v.hear(req, thing{made, client.ObjectKeyFromObject(o)}, news{o.GetResourceVersion(), class, q})
+		v.received(req, source{made, client.ObjectKeyFromObject(o)}, latest{o.GetResourceVersion(), class, q})
 	}
 	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q requestQueue) {
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q Queue) {
 			of(e.Object, atStart(e.IsInInitialList, queue.Repair), q)
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) {
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q Queue) {
 			if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() {
 				return // its owner is visited by itself
 			}
@@ -165,7 +170,7 @@ func (v *visits) products(made string) eventHandler {
 			}
 			of(e.ObjectNew, class, q)
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { of(gone(e.Object), queue.Repair, q) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q Queue) { of(gone(e.Object), queue.Repair, q) },
 	}
 }
 

@@ -1,6 +1,8 @@
-package controller
+package home
 
 import (
+	"k8s.io/client-go/kubernetes/scheme"
+
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/stall"
 )
 
 const ownNamespace, keysNamespace = "clusterpki-system", "clusterpki-authority"
@@ -52,14 +55,14 @@ func TestHome(t *testing.T) {
 		}}, "is being deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := fake.NewClientBuilder().WithScheme(Scheme()).WithObjects(tc.there...).Build()
-			h := &home{client: c, namespace: keysNamespace, own: ownNamespace, serves: "prod"}
-			err := h.ensure(t.Context())
+			c := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(tc.there...).Build()
+			h := &Home{Client: c, Namespace: keysNamespace, Own: ownNamespace, Served: "prod"}
+			err := h.Ensure(t.Context())
 			if (err == nil) != (tc.refused == "") || err != nil && !strings.Contains(err.Error(), tc.refused) {
 				t.Fatalf("it says %v", err)
 			}
 			if err != nil {
-				if h.uid() != "" {
+				if h.UID() != "" {
 					t.Error("it was taken")
 				}
 				return
@@ -74,51 +77,33 @@ func TestHome(t *testing.T) {
 
 // TestInit takes a namespace that holds keys, once a person says so.
 func TestInit(t *testing.T) {
-	c := fake.NewClientBuilder().WithScheme(Scheme()).WithObjects(
+	c := fake.NewClientBuilder().WithScheme(scheme.Scheme).WithObjects(
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: keysNamespace, UID: "b"}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: keysNamespace, Name: "ca.prod.k8s"}, Type: authority.SecretType},
 	).Build()
-	h := &home{client: c, namespace: keysNamespace, own: ownNamespace}
-	if err := h.ensure(t.Context()); err == nil {
+	h := &Home{Client: c, Namespace: keysNamespace, Own: ownNamespace}
+	if err := h.Ensure(t.Context()); err == nil {
 		t.Fatal("it was taken")
 	}
 	if err := Init(t.Context(), c, ownNamespace, keysNamespace); err != nil {
 		t.Fatal(err)
 	}
 	h.looked = time.Time{} // a negative answer is kept for a second
-	if err := h.ensure(t.Context()); err != nil || h.uid() != "b" {
-		t.Errorf("UID %q: %v", h.uid(), err)
+	if err := h.Ensure(t.Context()); err != nil || h.UID() != "b" {
+		t.Errorf("UID %q: %v", h.UID(), err)
 	}
 }
 
 // TestNamespaceReserved refuses objects in the namespaces that are not for them.
 func TestNamespaceReserved(t *testing.T) {
-	b := base{home: &home{namespace: keysNamespace, own: ownNamespace, id: "a"}}
+	h := &Home{Namespace: keysNamespace, Own: ownNamespace, id: "a"}
 	for ns, want := range map[string]string{keysNamespace: v1alpha1.ReasonNamespaceReserved, ownNamespace: v1alpha1.ReasonNamespaceReserved, "prod": ""} {
-		if got := reasonOf(b.authorityReady(t.Context(), ns), ""); got != want {
-			t.Errorf("%s: the reason is %q", ns, got)
+		got := ""
+		if st, ok := stall.Of(h.Ready(t.Context(), ns)); ok {
+			got = st.Reason
 		}
-	}
-}
-
-// TestOptions refuses namespaces that must not be the same.
-func TestOptions(t *testing.T) {
-	for name, tc := range map[string]struct {
-		Options
-		authority string // "" where they are refused
-	}{
-		"all namespaces":                {Options{OwnNamespace: "own"}, DefaultAuthorityNamespace},
-		"one namespace":                 {Options{OwnNamespace: "own", Namespace: "prod"}, "own-authority"},
-		"one namespace, from outside":   {Options{Namespace: "prod"}, "prod-authority"},
-		"the authority's is chosen":     {Options{AuthorityNamespace: "keys"}, "keys"},
-		"the authority's is its own":    {Options{OwnNamespace: "own", AuthorityNamespace: "own"}, ""},
-		"the authority's is served":     {Options{OwnNamespace: "own", AuthorityNamespace: "prod", Namespace: "prod"}, ""},
-		"its own namespace is served":   {Options{OwnNamespace: "own", Namespace: "own"}, ""},
-		"its own is the default's name": {Options{OwnNamespace: DefaultAuthorityNamespace}, ""},
-	} {
-		err := tc.complete()
-		if (err == nil) != (tc.authority != "") || err == nil && tc.AuthorityNamespace != tc.authority {
-			t.Errorf("%s: %q, %v", name, tc.AuthorityNamespace, err)
+		if got != want {
+			t.Errorf("%s: the reason is %q", ns, got)
 		}
 	}
 }

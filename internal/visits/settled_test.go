@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"crypto/sha256"
@@ -17,26 +17,26 @@ import (
 func TestSettledVisits(t *testing.T) {
 	now := time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
 	name, a, b := types.NamespacedName{Namespace: "prod", Name: "node1"}, sha256.Sum256([]byte("a")), sha256.Sum256([]byte("b"))
-	var v settledVisits
+	var v Settled
 	saved := func(inputs [sha256.Size]byte, at time.Time) bool {
-		_, same := v.unchanged(name, inputs, at)
+		_, same := v.Unchanged(name, inputs, at)
 		return same
 	}
 	if saved(a, now) {
 		t.Error("the first visit is saved")
 	}
-	v.note(name, a, true, now.Add(time.Hour))
-	if result, same := v.unchanged(name, a, now.Add(time.Minute)); !same || result.RequeueAfter != 59*time.Minute {
+	v.Note(name, a, true, now.Add(time.Hour))
+	if result, same := v.Unchanged(name, a, now.Add(time.Minute)); !same || result.RequeueAfter != 59*time.Minute {
 		t.Errorf("the same again: %v %v", result, same)
 	}
 	if saved(b, now) || saved(a, now.Add(time.Hour)) {
 		t.Error("a visit from something else, or whose time has come, is saved")
 	}
-	v.note(name, b, true, time.Time{})
+	v.Note(name, b, true, time.Time{})
 	if !saved(b, now.Add(1000*time.Hour)) || saved(a, now) {
 		t.Error("what holds for ever")
 	}
-	v.note(name, b, false, time.Time{})
+	v.Note(name, b, false, time.Time{})
 	if saved(b, now) || len(v.of) != 0 {
 		t.Error("an object that is not settled is not visited")
 	}
@@ -62,7 +62,7 @@ func TestSettledAfter(t *testing.T) {
 		"unknown":   {nil, nil, false},
 	} {
 		c := &v1alpha1.NodeCredential{Status: v1alpha1.NodeCredentialStatus{Conditions: tc.conditions}}
-		settled, until := settledAfter(c, now, ctrl.Result{RequeueAfter: time.Hour}, tc.err)
+		settled, until := SettledAfter(c, now, ctrl.Result{RequeueAfter: time.Hour}, tc.err)
 		if settled != tc.want || !until.Equal(now.Add(time.Hour)) {
 			t.Errorf("%s: %v until %v", name, settled, until)
 		}

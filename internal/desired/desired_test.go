@@ -1,4 +1,4 @@
-package controller
+package desired
 
 import (
 	"strings"
@@ -27,7 +27,7 @@ func TestEndpointCovered(t *testing.T) {
 				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint,
 			},
 		}
-		err := endpointCovered(&server)
+		err := EndpointCovered(&server)
 		if c.covered != (err == nil) {
 			t.Errorf("%s: %v", c.endpoint, err)
 		}
@@ -45,17 +45,9 @@ func TestReservedIdentities(t *testing.T) {
 	for _, custom := range []v1alpha1.CustomIdentity{
 		{CommonName: "system:node:k8s-node1"}, {CommonName: "system:admin"}, {CommonName: "x", Organizations: []string{"system:masters"}},
 	} {
-		_, err := desiredCredential(&v1alpha1.NodeCredential{Spec: v1alpha1.NodeCredentialSpec{Role: v1alpha1.RoleCustom, Custom: &custom}})
-		if reasonOf(err, "") != v1alpha1.ReasonInvalidSpec {
+		_, err := Credential(&v1alpha1.NodeCredential{Spec: v1alpha1.NodeCredentialSpec{Role: v1alpha1.RoleCustom, Custom: &custom}})
+		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec {
 			t.Errorf("%+v: %v", custom, err)
 		}
 	}
-}
-
-// reasonOf is the reason of a stall, or the other one for any other error.
-func reasonOf(err error, otherwise string) string {
-	if st, ok := stall.Of(err); ok {
-		return st.Reason
-	}
-	return otherwise
 }

@@ -1,4 +1,4 @@
-package controller
+package desired
 
 import (
 	"time"
@@ -9,9 +9,9 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// restored says whether a backup tool brought an object back. What was made for it exists, then, and is to come back too:
+// Restored says whether a backup tool brought an object back. What was made for it exists, then, and is to come back too:
 // making it again would lose it, because no tool writes over what is there.
-func restored(o client.Object) bool {
+func Restored(o client.Object) bool {
 	_, velero := o.GetLabels()[v1alpha1.VeleroRestoreLabel]
 	_, marked := o.GetAnnotations()[v1alpha1.RestoredAnnotation]
 	return velero || marked
@@ -19,8 +19,8 @@ func restored(o client.Object) bool {
 
 // awaits is until when what was made for a restored object may still be on its way; zero where it was not restored.
 func awaits(o client.Object) time.Time {
-	if !restored(o) {
-		return zeroTime
+	if !Restored(o) {
+		return time.Time{}
 	}
 	return o.GetCreationTimestamp().Add(plan.Settling)
 }

@@ -1,4 +1,4 @@
-package controller
+package visits
 
 import (
 	"bytes"
@@ -14,14 +14,15 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/desired"
 )
 
 // The rotation of a CA writes its ledger many times, once for each wave, and thousands of leaves may depend on it.
 // Here is which of these writes concern which leaves. In doubt, all do.
 
-// another passes a ClusterCA that comes, goes, is another of the same name, or is served by another installation. What follows for its leaves from its
+// Another passes a ClusterCA that comes, goes, is another of the same name, or is served by another installation. What follows for its leaves from its
 // spec is told by its ledger.
-var another = builder.WithPredicates(predicate.Funcs{
+var Another = builder.WithPredicates(predicate.Funcs{
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*v1alpha1.ClusterCA)
 		now, too := e.ObjectNew.(*v1alpha1.ClusterCA)
@@ -29,10 +30,10 @@ var another = builder.WithPredicates(predicate.Funcs{
 	},
 })
 
-// ofAuthority lets handlers see the Secrets of the authority namespace as changes of the ClusterCAs that they are of.
-func ofAuthority(handlers ...eventHandler) eventHandler { return authorityHandler(handlers) }
+// OfAuthority lets handlers see the Secrets of the authority namespace as changes of the ClusterCAs that they are of.
+func OfAuthority(handlers ...Handler) Handler { return authorityHandler(handlers) }
 
-type authorityHandler []eventHandler
+type authorityHandler []Handler
 
 // change is a CA's Secret under the name of its ClusterCA.
 type change struct {
@@ -53,7 +54,7 @@ func caOf(o client.Object) *change {
 }
 
 // Create implements handler.TypedEventHandler.
-func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q requestQueue) {
+func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q Queue) {
 	if c := caOf(e.Object); c != nil {
 		for _, h := range a {
 			h.Create(ctx, event.CreateEvent{Object: c.of, IsInInitialList: e.IsInInitialList}, q)
@@ -62,17 +63,17 @@ func (a authorityHandler) Create(ctx context.Context, e event.CreateEvent, q req
 }
 
 // Delete implements handler.TypedEventHandler.
-func (a authorityHandler) Delete(ctx context.Context, e event.DeleteEvent, q requestQueue) {
+func (a authorityHandler) Delete(ctx context.Context, e event.DeleteEvent, q Queue) {
 	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
 }
 
 // Generic implements handler.TypedEventHandler.
-func (a authorityHandler) Generic(ctx context.Context, e event.GenericEvent, q requestQueue) {
+func (a authorityHandler) Generic(ctx context.Context, e event.GenericEvent, q Queue) {
 	a.Create(ctx, event.CreateEvent{Object: e.Object}, q)
 }
 
 // Update implements handler.TypedEventHandler.
-func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q requestQueue) {
+func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q Queue) {
 	was, now := caOf(e.ObjectOld), caOf(e.ObjectNew)
 	if was == nil || now == nil {
 		a.Create(ctx, event.CreateEvent{Object: e.ObjectNew}, q)
@@ -87,23 +88,23 @@ func (a authorityHandler) Update(ctx context.Context, e event.UpdateEvent, q req
 	}
 }
 
-// concerned enqueues the leaves that a change of a CA's ledger concerns.
-func concerned(find finder) eventHandler { return concernedOnly{all(find), find} }
+// Concerned enqueues the leaves that a change of a CA's ledger concerns.
+func Concerned(find Finder) Handler { return concernedOnly{All(find), find} }
 
 type concernedOnly struct {
-	eventHandler
-	find finder
+	Handler
+	find Finder
 }
 
 // changed enqueues fewer than the other events do.
-func (h concernedOnly) changed(ctx context.Context, was, now *change, q requestQueue) {
+func (h concernedOnly) changed(ctx context.Context, was, now *change, q Queue) {
 	seeds := concernsOnly(was.Secret, now.Secret)
 	if seeds == nil {
 		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
 		return
 	}
-	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(seed(o)) }) {
-		enqueue(q, d.class, d.request)
+	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(desired.Seed(o)) }) {
+		Enqueue(q, d.class, d.request)
 	}
 }
 

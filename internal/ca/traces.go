@@ -1,4 +1,4 @@
-package controller
+package ca
 
 import (
 	"context"
@@ -7,25 +7,27 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/desired"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // noTraces says, as a stall, where anything tells that the CA was there already.
-func (r *clusterCAs) noTraces(ctx context.Context, ca *v1alpha1.ClusterCA) error {
+func (m *Maker) noTraces(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 	trace := ""
 	switch {
 	case len(ca.Status.Generations) > 0 || ca.Status.Certificate.SerialNumber != "":
 		trace = "its status names a certificate"
-	case restored(ca):
+	case desired.Restored(ca):
 		trace = "a backup tool restored this object"
 	}
 	if trace == "" {
-		cm, err := r.trustConfigMap(ctx, ca)
+		cm, err := m.trustConfigMap(ctx, ca)
 		if err != nil {
 			return err
 		}
@@ -35,43 +37,47 @@ func (r *clusterCAs) noTraces(ctx context.Context, ca *v1alpha1.ClusterCA) error
 	}
 	if trace == "" {
 		var err error
-		if trace, err = r.madeFrom(ctx, ca); err != nil {
+		if trace, err = m.madeFrom(ctx, ca); err != nil {
 			return err
 		}
 	}
 	if trace == "" {
 		return nil
 	}
-	return stalled(v1alpha1.ReasonAuthorityMissing,
+	return stall.Because(v1alpha1.ReasonAuthorityMissing,
 		"this CA was there before (%s), and the authority namespace %q has no Secret %q: restore that from a backup, or run the operator with the "+
 			"authority namespace that has it. To begin anew with another CA, delete what was made for the old one: this ClusterCA, ConfigMap %q, "+
 			"the objects that its certificates were issued for, and their Secrets",
-		trace, r.store.Namespace(), authority.SecretName(ca.Namespace, ca.Name), ca.TrustConfigMapName())
+		trace, m.Store.Namespace(), authority.SecretName(ca.Namespace, ca.Name), ca.TrustConfigMapName())
 }
 
 // madeFrom says what was made from the CA already: a certificate of an object that names it, a subordinate CA, or a Secret or
 // ConfigMap of any object, whose claim names it. That covers bundles of clients, of the front proxy, and in kubeconfigs. The seal
 // of a claim is not asked: it may have been lost with the CA, and a forged one can only hold this CA up.
-func (r *clusterCAs) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	for _, list := range []client.ObjectList{&servers, &credentials} {
-		if err := r.live.List(ctx, list, client.InNamespace(ca.Namespace)); err != nil {
-			return "", fmt.Errorf("look for what the CA has signed: %w", err)
+func (m *Maker) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
+	trace := ""
+	signed := func(o v1alpha1.Object, issuer string, c v1alpha1.CertificateStatus) {
+		if issuer == ca.Name && c.SerialNumber != "" && trace == "" {
+			trace = fmt.Sprintf("%s %q has a certificate", o.Kind(), o.GetName())
 		}
 	}
-	text := func(o v1alpha1.Object) string { return fmt.Sprintf("%s %q has a certificate", o.Kind(), o.GetName()) }
-	for i := range servers.Items {
-		if s := &servers.Items[i]; s.Spec.CARef.Name == ca.Name && s.Status.Certificate.SerialNumber != "" {
-			return text(s), nil
+	objects := m.in(ca.Namespace, m.Live, objectsPerPage)
+	err := pages(ctx, m.Live, objects, func(l *v1alpha1.APIServerCertificateList) {
+		for i := range l.Items {
+			signed(&l.Items[i], l.Items[i].Spec.CARef.Name, l.Items[i].Status.Certificate)
 		}
+	})
+	if err == nil {
+		err = pages(ctx, m.Live, objects, func(l *v1alpha1.NodeCredentialList) {
+			for i := range l.Items {
+				signed(&l.Items[i], l.Items[i].Spec.CARef.Name, l.Items[i].Status.Certificate)
+			}
+		})
 	}
-	for i := range credentials.Items {
-		if c := &credentials.Items[i]; c.Spec.CARef.Name == ca.Name && c.Status.Certificate.SerialNumber != "" {
-			return text(c), nil
-		}
+	if err != nil || trace != "" {
+		return trace, err
 	}
-	kept, err := r.store.CachedIn(ctx, ca.Namespace)
+	kept, err := m.Store.CachedIn(ctx, ca.Namespace)
 	if err != nil {
 		return "", err
 	}
@@ -81,7 +87,7 @@ func (r *clusterCAs) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (stri
 		}
 	}
 	for _, kind := range []string{"Secret", "ConfigMap"} {
-		name, err := r.claimed(ctx, kind, ca)
+		name, err := m.claimed(ctx, kind, ca)
 		if err != nil || name != "" {
 			return name, err
 		}
@@ -89,16 +95,14 @@ func (r *clusterCAs) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (stri
 	return "", nil
 }
 
-// metadataPage is how many objects' metadata are read at a time.
-const metadataPage = 50
-
 // claimed finds an object of a kind whose claim says that it was made from the CA; "" where there is none.
-func (r *clusterCAs) claimed(ctx context.Context, kind string, ca *v1alpha1.ClusterCA) (string, error) {
-	opts := client.ListOptions{Namespace: ca.Namespace, LabelSelector: managedSelector, Limit: metadataPage}
+func (m *Maker) claimed(ctx context.Context, kind string, ca *v1alpha1.ClusterCA) (trace string, err error) {
+	opts := m.in(ca.Namespace, m.Live, objectsPerPage)
+	opts.LabelSelector = owned.Selector
 	for {
 		var list metav1.PartialObjectMetadataList
 		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind + "List"))
-		if err := r.live.List(ctx, &list, &opts); err != nil {
+		if err := m.Live.List(ctx, &list, &opts); err != nil {
 			return "", fmt.Errorf("look for what was made from the CA: %w", err)
 		}
 		for i := range list.Items {
