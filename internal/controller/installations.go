@@ -46,7 +46,7 @@ func (b *base) servedElsewhere(ctx context.Context, namespace, name string) erro
 }
 
 // sayHere is the end of a reconciliation whose answer holds for this installation: of the status, only the conditions are written, and
-// each answer once for a generation of the object. A restart of the operator begins anew.
+// each answer once for a generation of the object and an installation that is named. A restart of the operator begins anew.
 func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	after, ok := before.DeepCopyObject().(v1alpha1.Object)
 	if !ok || owned.LostRace(rep.err) {
@@ -56,7 +56,7 @@ func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, 
 	old := *conds
 	*conds = settle(b.clock.Now(), after.GetGeneration(), old, conditions(rep))
 	*after.ObservedGeneration() = after.GetGeneration()
-	text := answerOf(*conds)
+	text := rep.named + " " + answerOf(*conds)
 	if b.said.knows(after, text) {
 		return b.result(rep.err, o.nextCheck)
 	}

@@ -33,8 +33,9 @@ type report struct {
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
-	// here says that it holds for this installation of the operator, and another one may serve the object.
-	here bool
+	// here says that it holds for this installation of the operator, and another one may serve the object: that of the UID named, if any.
+	here  bool
+	named string
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -144,6 +145,9 @@ func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, er
 	if stall.Is(err) {
 		ca, err := b.issuer(ctx, l.Owner.GetNamespace(), l.CA)
 		r.here = err != nil || ca == nil || !b.home.Owns(ca)
+		if ca != nil {
+			r.named = ca.Status.Authority.NamespaceUID
+		}
 	}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
 	if st.Decision.Reason == plan.RestoreIncomplete {

@@ -26,8 +26,8 @@ func (w *world) besideIt(keys string) *world {
 	return o
 }
 
-// atRest waits until nobody has written anything in the namespace for a while, and all is ready then.
-func (w *world) atRest() {
+// quiet waits until nobody has written anything in the namespace for a while.
+func (w *world) quiet() {
 	w.t.Helper()
 	was, since := w.versions(), time.Now()
 	w.eventually("all comes to rest", func() error {
@@ -39,6 +39,12 @@ func (w *world) atRest() {
 		}
 		return nil
 	})
+}
+
+// atRest waits until all is quiet, and ready then.
+func (w *world) atRest() {
+	w.t.Helper()
+	w.quiet()
 	for name, o := range map[string]client.Object{
 		"k8s": &v1alpha1.ClusterCA{}, "k8s-master": &v1alpha1.APIServerCertificate{}, "node1": &v1alpha1.NodeCredential{},
 	} {
@@ -117,5 +123,64 @@ func TestCopiedAuthorityNamespace(t *testing.T) {
 	w.ready("node4", &v1alpha1.NodeCredential{})
 	if w.authoritySecret("k8s").ResourceVersion != mine.ResourceVersion {
 		t.Error("the first one has gone on")
+	}
+}
+
+// TestTwoInstallationsDisagree has two operators see the same object otherwise, where its CA's status names neither: both say so once,
+// and the one that has made what there is has the last word.
+func TestTwoInstallationsDisagree(t *testing.T) {
+	t.Run("a CA that neither has, and that was there before", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		o := w.besideIt("")
+		w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "b1"} }), newKubelet("node1"))
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+		o.quiet()
+		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+		o.quiet()
+	})
+	t.Run("a leaf whose CA is gone", func(t *testing.T) {
+		t.Parallel()
+		w := standard(t)
+		w.settled()
+		if err := w.api.Delete(t.Context(), w.clusterCA("k8s")); err != nil {
+			t.Fatal(err)
+		}
+		w.besideIt("").quiet()
+		for name, o := range map[string]client.Object{"k8s-master": &v1alpha1.APIServerCertificate{}, "node1": &v1alpha1.NodeCredential{}} {
+			w.condition(name, o, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
+			w.condition(name, o, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+		}
+	})
+	t.Run("neither has an authority namespace", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.stop()
+		w.authority += "-missing"
+		w.start()
+		o := w.besideIt("another-missing")
+		w.create(newCA("k8s"), newKubelet("node1"))
+		for name, o := range map[string]client.Object{"k8s": &v1alpha1.ClusterCA{}, "node1": &v1alpha1.NodeCredential{}} {
+			w.condition(name, o, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityNotReady)
+		}
+		o.quiet()
+	})
+}
+
+// TestSaidAgain: what was cured, and is there again, is said again.
+func TestSaidAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create(newKubelet("node1"))
+	for range 2 {
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "node1-tls", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}}}
+		foreign.Annotations = map[string]string{v1alpha1.OwnerAnnotation: "NodeCredential/node1"}
+		w.create(foreign)
+		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+		if err := w.api.Delete(t.Context(), foreign); err != nil {
+			t.Fatal(err)
+		}
+		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
 	}
 }
