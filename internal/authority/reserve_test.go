@@ -38,7 +38,7 @@ func TestReserve(t *testing.T) {
 	if _, ok, err := s.Reserve(t.Context(), "prod", "c", root(t, "other").Cert.PublicKey, begin, begin); err != nil || !ok {
 		t.Errorf("another key: %v, %v", ok, err)
 	}
-	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(2 * lasts), begin); err != nil || ok {
+	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(2*lasts), begin); err != nil || ok {
 		t.Errorf("one of the same name in another namespace: %v, %v", ok, err)
 	}
 }
