@@ -118,9 +118,9 @@ func TestAgentIsAskedAgain(t *testing.T) {
 	thaw := w.freeze("leases")
 	w.says("node1-tls", 0, ack.Report{Installed: now})
 	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
-	before := w.requests.Load()
+	before := w.mgr.Requests.Made()
 	w.eventually("the operator asks again", func() error {
-		if n := w.requests.Load() - before; n < 30 {
+		if n := w.mgr.Requests.Made() - before; n < 30 {
 			return fmt.Errorf("it made %d requests", n)
 		}
 		return nil

@@ -75,7 +75,7 @@ func (w *world) idle() bool {
 	w.t.Helper()
 	idle := w.rest()
 	w.soon(20*time.Millisecond, "the operator dies or is idle", func() error {
-		if w.dead.Load() && w.flying.Load() == 0 { // and the answer to its last write was seen
+		if w.dead.Load() && w.mgr.Requests.Open() == 0 { // and the answer to its last write was seen
 			return nil
 		}
 		return idle()

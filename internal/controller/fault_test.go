@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,17 +22,11 @@ type faulty struct {
 }
 
 func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
-	if watch := r.URL.Query().Get("watch") == "true"; !watch {
-		f.w.requests.Add(1)
-		f.w.flying.Add(1)
-		defer f.w.flying.Add(-1)
-	}
 	if r.Method != http.MethodGet {
 		f.w.writes.line(r.Method, r.URL.Path)
 	}
 	if fault := f.w.fault.Load(); fault != nil {
 		if code := (*fault)(r); code != 0 {
-			f.w.lostRace(code)
 			return &http.Response{
 				StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 				Header: http.Header{}, Body: io.NopCloser(strings.NewReader("injected")), Request: r,
@@ -45,9 +38,6 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		sent = r.WithContext(context.WithoutCancel(r.Context()))
 	}
 	resp, err := f.next.RoundTrip(sent)
-	if err == nil {
-		f.w.lostRace(resp.StatusCode)
-	}
 	if h := f.w.hosts.Load(); err == nil && h != nil {
 		err = h.saw(r, resp)
 	}
@@ -58,13 +48,6 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = watched{resp.Body, r, f.w}
 	}
 	return resp, err
-}
-
-// lostRace takes note of a write that was refused because somebody else wrote first.
-func (w *world) lostRace(code int) {
-	if code == http.StatusConflict {
-		w.lost.Store(new(time.Now()))
-	}
 }
 
 // failing lets every request of a method whose path ends in a suffix fail, until the returned function is called. No

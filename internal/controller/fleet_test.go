@@ -114,7 +114,7 @@ func isReady(o client.Object) bool {
 // idle says whether no object has waited or been worked on for a moment.
 func (f *fleet) idle() bool {
 	for range 5 {
-		if running, _ := f.progress.Visits(); running > 0 {
+		if running, _ := f.mgr.Progress.Visits(); running > 0 {
 			return false
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -28,7 +28,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/home"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
@@ -77,7 +77,7 @@ type world struct {
 	api       client.Client // not cached
 	clock     *testingclock.FakePassiveClock
 	tells     clock.PassiveClock // to the operator, where it is set
-	mgr       ctrl.Manager
+	mgr       *testenv.Operator
 	stop      func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
@@ -89,10 +89,6 @@ type world struct {
 	dead atomic.Bool
 	// ice, where it is set, keeps what happens from the operator's caches.
 	ice atomic.Pointer[ice]
-	// requests counts what the operator asked of the API server, and flying what it has no answer to yet.
-	requests, flying atomic.Int64
-	// lost is when the operator last lost a race for a write, after which it waits for a second and tries again.
-	lost atomic.Pointer[time.Time]
 	// writes are those of its requests that are no reads.
 	writes syncBuffer
 	// others are further operators for the same namespace, whose clocks are ahead by so much.
@@ -100,8 +96,6 @@ type world struct {
 	ahead  time.Duration
 	// beside are further operators that are waited for, and go on when the others are restarted.
 	beside []*world
-	// progress tells of the reconciliations since the operator started.
-	progress *controller.Progress
 }
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
@@ -133,7 +127,7 @@ func (w *world) install() {
 	w.t.Helper()
 	var err error
 	if w.installed, err = shared.InstallFor(w.t.Context(), w.ns, w.authority); err == nil {
-		err = controller.Init(w.t.Context(), w.api, w.installed.Options.OwnNamespace, w.authority)
+		err = home.Init(w.t.Context(), w.api, w.installed.Options.OwnNamespace, w.authority)
 	}
 	if err != nil {
 		w.t.Fatal(err)
@@ -146,7 +140,6 @@ func (w *world) start() {
 	if w.installed.Options.Namespace != w.ns {
 		w.install()
 	}
-	w.progress = &controller.Progress{}
 	own := rest.CopyConfig(w.installed.Config)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
 	o := w.installed.Options
@@ -154,7 +147,7 @@ func (w *world) start() {
 	if w.tells != nil {
 		o.Clock = w.tells
 	}
-	op, err := testenv.StartOperator(own, o.Into(w.progress))
+	op, err := testenv.StartOperator(own, o)
 	if err != nil {
 		w.t.Fatal(err)
 	}

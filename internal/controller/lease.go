@@ -57,7 +57,7 @@ func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 	if err != nil {
 		return b.reportOf(d, nil), err
 	}
-	mine := seen != nil && d.keeper.Mine(leaf.OwnerOf(d.owner), seen)
+	mine := seen != nil && d.keeper.Mine(d.owner, seen)
 	if d.spec.Mode != v1alpha1.DeliveryAgent {
 		if mine {
 			err = b.deleteLease(ctx, seen)
@@ -65,7 +65,7 @@ func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 		return b.reportOf(d, nil), err
 	}
 	if seen != nil && !mine {
-		if err := d.keeper.Check(ctx, leaf.OwnerOf(d.owner), seen); err != nil {
+		if err := d.keeper.Check(ctx, d.owner, seen); err != nil {
 			return b.reportOf(d, nil), leaf.Conflict(err)
 		}
 		if err := b.deleteLease(ctx, seen); err != nil { // what the agent of another object reported is of another certificate
@@ -92,7 +92,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1
 	if seen != nil {
 		next := seen.DeepCopy()
 		next.Spec.LeaseDurationSeconds = &seconds
-		err := owned.Update(ctx, d.keeper, leaf.OwnerOf(d.owner), seen, next, marks)
+		err := owned.Update(ctx, d.keeper, d.owner, seen, next, marks)
 		if err == nil && next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
 			b.wrote.Updated(owned.LeaseKind, next)
 		}
@@ -102,7 +102,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.owner.GetNamespace(), Name: d.lease},
 		Spec:       coordinationv1.LeaseSpec{LeaseDurationSeconds: &seconds},
 	}
-	if err := owned.Create(ctx, d.keeper, leaf.OwnerOf(d.owner), next, marks); err != nil {
+	if err := owned.Create(ctx, d.keeper, d.owner, next, marks); err != nil {
 		return nil, b.unexpectedLease(ctx, d, err)
 	}
 	b.wrote.Created(owned.LeaseKind, next)
@@ -121,7 +121,7 @@ func (b *base) unexpectedLease(ctx context.Context, d delivery, lost error) erro
 	if there == nil {
 		return lost
 	}
-	if err := leaf.Conflict(d.keeper.Check(ctx, leaf.OwnerOf(d.owner), there)); err != nil {
+	if err := leaf.Conflict(d.keeper.Check(ctx, d.owner, there)); err != nil {
 		return err
 	}
 	if _, err := b.ensureLease(ctx, d, there); err != nil {

@@ -308,19 +308,19 @@ func TestHeartbeat(t *testing.T) {
 	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	w.settled()
-	_, before := w.progress.Visits()
+	_, before := w.mgr.Progress.Visits()
 	for range 5 {
 		w.clock.SetTime(w.clock.Now().Add(5 * time.Minute))
 		w.breathes("node2-tls")
 	}
 	w.settled()
-	if _, visits := w.progress.Visits(); visits != before {
+	if _, visits := w.mgr.Progress.Visits(); visits != before {
 		t.Errorf("there were %d reconciliations", visits-before)
 	}
 	w.clock.SetTime(w.clock.Now().Add(15 * time.Minute))
 	w.breathes("node2-tls")
 	w.eventually("the return of the agent is noticed", func() error {
-		if _, visits := w.progress.Visits(); visits == before {
+		if _, visits := w.mgr.Progress.Visits(); visits == before {
 			return errors.New("it was not")
 		}
 		return nil

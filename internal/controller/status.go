@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/stall"
@@ -31,8 +33,9 @@ type report struct {
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
-	// elsewhere says that another installation serves the object.
-	elsewhere bool
+	// here says that it holds for this installation of the operator, and another one may serve the object: that of the UID named, if any.
+	here  bool
+	named string
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -118,7 +121,7 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 const maxSerial = 64
 
 // certificateStatus describes a certificate for people.
-func certificateStatus(secret string, cert certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
+func certificateStatus(secret string, cert *x509.Certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
 		SecretName:        secret,
 		SerialNumber:      cut(pki.SerialOf(cert), maxSerial),
@@ -134,10 +137,17 @@ func certificateStatus(secret string, cert certificate, renewal time.Time, gener
 }
 
 // leafReport makes the report of a leaf; the caller adds what its kind has beside it.
-func (b *base) leafReport(l leaf.Request, st leaf.State, err error) report {
-	r := report{err: err, known: err == nil || st.Observed != nil || isStall(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
-	if isElsewhere(err) { // whether it is usable, the other installation says
-		r.known, r.elsewhere = false, true
+func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, err error) report {
+	r := report{err: err, known: err == nil || st.Observed != nil || stall.Is(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
+	if stall.IsHere(err) { // whether it is usable, the other installation says
+		r.known = false
+	}
+	if stall.Is(err) {
+		ca, err := b.issuer(ctx, l.Owner.GetNamespace(), l.CA)
+		r.here = err != nil || ca == nil || !b.home.Owns(ca)
+		if ca != nil {
+			r.named = ca.Status.Authority.NamespaceUID
+		}
 	}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
 	if st.Decision.Reason == plan.RestoreIncomplete {
@@ -211,14 +221,14 @@ func leafOutcome(st leaf.State, agent reported, now time.Time) outcome {
 
 // conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
-	if rep.elsewhere {
-		return b.concludeElsewhere(ctx, before, rep, o)
+	if rep.here {
+		return b.sayHere(ctx, before, rep, o)
 	}
 	if o.issued { // the status and the log say it: an event is for what a person should see
 		b.counts.Issued(after.Kind(), string(o.reason))
 	}
 	rep.awaitKey()
-	if lostRace(rep.err) {
+	if owned.LostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
 	conds := after.StatusConditions()
@@ -228,6 +238,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
+	b.said.forget(after.GetUID())
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)

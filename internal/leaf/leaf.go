@@ -107,7 +107,7 @@ func hold(ctx context.Context, r Request, seen *corev1.Secret) (Held, error) {
 	if seen == nil {
 		return Held{}, nil
 	}
-	if err := r.Keeper.Check(ctx, OwnerOf(r.Owner), seen); err != nil {
+	if err := r.Keeper.Check(ctx, r.Owner, seen); err != nil {
 		return Held{}, Conflict(err)
 	}
 	h := Held{Claim: ClaimOf(r.Keeper, seen)}

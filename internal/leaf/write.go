@@ -72,13 +72,13 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 	}
 	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
 	if noted == nil {
-		if err := owned.Create(ctx, r.Keeper, OwnerOf(r.Owner), next, marks); err != nil {
+		if err := owned.Create(ctx, r.Keeper, r.Owner, next, marks); err != nil {
 			return m.unexpected(ctx, r, p.Name, err)
 		}
 		m.Secrets.Wrote.Created(owned.SecretKind, next)
 		return labelled(next)
 	}
-	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), seen, next, marks); err != nil {
+	if err := owned.Update(ctx, r.Keeper, r.Owner, seen, next, marks); err != nil {
 		return err
 	}
 	if next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
@@ -189,11 +189,11 @@ func (m *Maker) unexpected(ctx context.Context, r Request, name string, lost err
 	if there == nil {
 		return lost
 	}
-	if err := Conflict(r.Keeper.Check(ctx, OwnerOf(r.Owner), there)); err != nil {
+	if err := Conflict(r.Keeper.Check(ctx, r.Owner, there)); err != nil {
 		return err
 	}
 	next, marks := there.DeepCopy(), owned.Marks{Claim: ClaimOf(r.Keeper, there), Controlled: true}
-	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), there, next, marks); err != nil {
+	if err := owned.Update(ctx, r.Keeper, r.Owner, there, next, marks); err != nil {
 		return err
 	}
 	if err := labelled(next); err != nil {
@@ -223,9 +223,6 @@ func ClaimOf(k *owned.Keeper, s *corev1.Secret) consumers.Claim {
 	}
 	return c
 }
-
-// OwnerOf is an object as the owner of what is made for it.
-func OwnerOf(o v1alpha1.Object) owned.Owner { return owned.Owner{Kind: o.Kind(), Object: o} }
 
 // Conflict makes a stall of a product that is somebody else's.
 func Conflict(err error) error {
