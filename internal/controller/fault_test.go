@@ -18,7 +18,7 @@ import (
 // faulty lets requests of the operator fail.
 type faulty struct {
 	next http.RoundTripper
-	w    *world
+	w    *env
 }
 
 func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -52,7 +52,7 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // failing lets every request of a method whose path ends in a suffix fail, until the returned function is called. No
 // method: every write, and of statuses too.
-func (w *world) failing(method, suffix string, code int) (heal func()) {
+func (w *env) failing(method, suffix string, code int) (heal func()) {
 	f := func(r *http.Request) int {
 		switch {
 		case method == "" && r.Method != http.MethodGet && (strings.HasSuffix(r.URL.Path, suffix) || strings.HasSuffix(r.URL.Path, "/status")):
@@ -111,7 +111,7 @@ func TestFailingWrites(t *testing.T) {
 // TestServersCAComesLast has an API server of another CA than the client's, which appears after everything else.
 func TestServersCAComesLast(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "clients"}}
 	}), newKubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" }))

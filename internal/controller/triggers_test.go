@@ -15,7 +15,7 @@ import (
 )
 
 // triggers sets rotation.trigger and rotation.emergencyTrigger.
-func (w *world) triggers(trigger, emergency string) {
+func (w *env) triggers(trigger, emergency string) {
 	w.t.Helper()
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = trigger, emergency
@@ -23,7 +23,7 @@ func (w *world) triggers(trigger, emergency string) {
 }
 
 // nothingFollows says that the CA is not being rotated once the operator has looked at everything.
-func (w *world) nothingFollows() {
+func (w *env) nothingFollows() {
 	w.t.Helper()
 	before := w.ledger("k8s").Revision
 	w.later(13 * time.Minute)
@@ -148,7 +148,7 @@ func TestMaxGenerations(t *testing.T) {
 // TestLeft moves a credential to another CA: the one that it leaves waits until what was issued before is out of use.
 func TestLeft(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
 	}), newKubelet("node1"))
@@ -178,7 +178,7 @@ func TestLeft(t *testing.T) {
 // TestStatusIsBounded lets a rotation wait for more consumers, of longer names, than a status has room for.
 func TestStatusIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	manual := func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Mode, c.Spec.HostName = v1alpha1.DeliveryManual, strings.Repeat("h", 50)
 	}
