@@ -142,7 +142,7 @@ func (a *app) settles(revision, health string) {
 	mark := a.mark()
 	a.refresh()
 	asked := time.Now()
-	a.eventually(fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
+	testenv.Eventually(a.t, fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
 		said := a.since(mark)
 		last := said[len(said)-1]
 		if last.revision != revision && time.Since(asked) > 5*time.Second { // one that comes while Argo CD is looking is lost
@@ -167,15 +167,4 @@ func (a *app) neverOutOfSync(mark int, revision string) {
 			a.t.Errorf("after %.7s was synchronized: %s", revision, s)
 		}
 	}
-}
-
-func (c *cluster) eventually(what string, check func() error) {
-	c.t.Helper()
-	var err error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	c.t.Fatalf("%s: %v", what, err)
 }

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -39,13 +38,7 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &envtest.Environment{
-		BinaryAssetsDirectory: programs,
-		CRDDirectoryPaths:     []string{filepath.Join(testenv.Root(), "config", "crd", "bases"), filepath.Join(argocd, "crds")},
-		ErrorIfCRDPathMissing: true,
-		CRDInstallOptions:     envtest.CRDInstallOptions{MaxTime: time.Minute},
-	}
-	cfg, err := env.Start()
+	env, err := testenv.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,21 +47,25 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 			t.Error(err)
 		}
 	})
-	api, err := client.NewWithWatch(cfg, client.Options{Scheme: controller.Scheme()})
+	if _, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{filepath.Join(argocd, "crds")}, MaxTime: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	api, err := testenv.Client(env.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, api: api, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), programs: programs, argocd: argocd}
-	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
+	kubeconfig, err := env.KubeconfigFile()
+	if err != nil {
 		t.Fatal(err)
 	}
+	c := &cluster{t: t, api: api, kubeconfig: kubeconfig, programs: programs, argocd: argocd}
 	c.startCollector()
 	c.startOperator()
 	c.startArgoCD(settings)
 	return c
 }
 
-// startOperator runs the operator until the test ends.
+// startOperator runs the operator until the test ends: the program itself, as no other suite does, with an administrator's rights.
 func (c *cluster) startOperator() {
 	c.t.Helper()
 	c.start("operator", nil, filepath.Join(testenv.Root(), "bin", "clusterpki"), "manager", "--health-probe-bind-address=0")
