@@ -153,13 +153,18 @@ func TestTwoInstallationsDisagree(t *testing.T) {
 			w.condition(name, o, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
 		}
 	})
-	t.Run("neither has an authority namespace", func(t *testing.T) {
+	t.Run("the authority namespace of each was made anew", func(t *testing.T) {
 		t.Parallel()
 		w := newEnv(t)
-		w.stop()
-		w.authority += "-missing"
-		w.start()
-		o := w.besideIt("another-missing")
+		o := w.besideIt("")
+		for _, of := range []*env{w, o} {
+			of.stop()
+			taken := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: of.installed.Options.OwnNamespace, Name: "clusterpki-namespaces"}}
+			if err := w.api.Patch(t.Context(), taken, client.RawPatch(types.MergePatchType, []byte(`{"data":{"`+of.authority+`":"another"}}`))); err != nil {
+				t.Fatal(err)
+			}
+			of.start()
+		}
 		w.create(newCA("k8s"), newKubelet("node1"))
 		for name, o := range map[string]client.Object{"k8s": &v1alpha1.ClusterCA{}, "node1": &v1alpha1.NodeCredential{}} {
 			w.condition(name, o, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityNotReady)
