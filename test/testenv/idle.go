@@ -22,20 +22,24 @@ import (
 type Requests struct {
 	made, open atomic.Int64
 	conflict   atomic.Pointer[time.Time]
-	next       http.RoundTripper
 }
 
-// RoundTrip counts a request.
-func (r *Requests) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Query().Get("watch") == "true" {
-		return r.next.RoundTrip(req)
+// counted counts the requests of a connection.
+type counted struct {
+	*Requests
+	next http.RoundTripper
+}
+
+func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Query().Get("watch") == "true" {
+		return c.next.RoundTrip(r)
 	}
-	r.made.Add(1)
-	r.open.Add(1)
-	defer r.open.Add(-1)
-	resp, err := r.next.RoundTrip(req)
+	c.made.Add(1)
+	c.open.Add(1)
+	defer c.open.Add(-1)
+	resp, err := c.next.RoundTrip(r)
 	if err == nil && resp.StatusCode == http.StatusConflict {
-		r.conflict.Store(new(time.Now()))
+		c.conflict.Store(new(time.Now()))
 	}
 	return resp, err
 }

@@ -29,7 +29,7 @@ type Operator struct {
 func StartOperator(cfg *rest.Config, o controller.Options, more ...func(manager.Manager) error) (*Operator, error) {
 	op := &Operator{Progress: &visits.Progress{}, Requests: &Requests{}, ended: make(chan struct{})}
 	cfg = rest.CopyConfig(cfg)
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { op.Requests.next = next; return op.Requests })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{op.Requests, next} })
 	o.Progress = op.Progress
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, o)
