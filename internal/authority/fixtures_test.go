@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func root(t testing.TB, name string) pki.CA {
 
 func below(t testing.TB, name string, parent pki.CA) pki.CA {
 	t.Helper()
-	ca, err := pki.SignCA(start, spec(name), parent)
+	ca, err := pki.SignCA(pki.GenerateKey, start, spec(name), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,4 +111,10 @@ func reveal(t testing.TB, ca pki.CA) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// isInvariant says whether an error is that an invariant would be broken.
+func isInvariant(err error) bool {
+	_, ok := errors.AsType[*authority.InvariantError](err)
+	return ok
 }

@@ -86,7 +86,7 @@ func TestInvariants(t *testing.T) {
 	} {
 		s, was, next := tc.write(t)
 		tc.mod(next)
-		if _, err := s.Commit(ctx, was, next); !authority.IsInvariant(err) || !strings.Contains(err.Error(), tc.want) {
+		if _, err := s.Commit(ctx, was, next); !isInvariant(err) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if now, err := s.Live(ctx, "prod", "k8s"); err != nil || now.Version != was.Version {
@@ -112,7 +112,7 @@ func TestInvariantsOfANewCA(t *testing.T) {
 		s, _ := newStore()
 		r := newRecord(root(t, "k8s"))
 		mod(r)
-		if _, err := s.Create(ctx, r); !authority.IsInvariant(err) || !strings.Contains(err.Error(), name) {
+		if _, err := s.Create(ctx, r); !isInvariant(err) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
