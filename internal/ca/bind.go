@@ -17,6 +17,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -90,8 +91,7 @@ func (m *Maker) enter(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 	}
 	before := ca.DeepCopy()
 	ca.Status.Authority.NamespaceUID = own
-	err := m.Client.Status().Patch(ctx, ca, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	if err != nil {
+	if _, err := limits.PatchStatus(ctx, m.Client, before, ca); err != nil {
 		return fmt.Errorf("enter the authority namespace into the status: %w", err)
 	}
 	m.Wrote.Updated(ca.Kind(), ca)

@@ -10,6 +10,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ca"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -139,16 +140,14 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 		return s
 	}
 	count := len(g.Pending)
-	for _, c := range g.Pending[:min(count, v1alpha1.MaxPending)] {
+	for _, c := range g.Pending[:min(count, limits.Items(v1alpha1.KindClusterCA, "rotation", "pending"))] {
 		s.Pending = append(s.Pending, pendingStatus(c, l))
 	}
 	if g.Settling {
 		count++
-		if len(s.Pending) < v1alpha1.MaxPending {
-			s.Pending = append(s.Pending, v1alpha1.PendingConsumer{
-				Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
-			})
-		}
+		s.Pending = append(s.Pending, v1alpha1.PendingConsumer{
+			Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
+		})
 	}
 	s.Acknowledged, s.Required, s.PendingCount = count32(g.Acknowledged), count32(g.Required), count32(count)
 	return s
@@ -167,7 +166,7 @@ func pendingStatus(c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
 	}
 	return v1alpha1.PendingConsumer{
 		Kind: c.Kind, Name: c.Name, Host: c.Host, Reason: c.Reason, Since: metav1.NewTime(since.UTC().Truncate(time.Second)),
-		Edit: cut(consumers.Edit(c), v1alpha1.MaxStatusText),
+		Edit: consumers.Edit(c),
 	}
 }
 
@@ -211,7 +210,7 @@ func lastRotationStatus(r *plan.Rotation) v1alpha1.LastRotationStatus {
 // generationStatuses lists the ledger's generations for people.
 func generationStatuses(l plan.Ledger) []v1alpha1.GenerationStatus {
 	out := make([]v1alpha1.GenerationStatus, 0, len(l.Generations))
-	for _, g := range l.Generations[:min(len(l.Generations), v1alpha1.MaxGenerations)] {
+	for _, g := range l.Generations {
 		s := v1alpha1.GenerationStatus{Number: g.Number, State: v1alpha1.GenerationState(g.State), SHA256Fingerprint: g.SHA256, Trigger: g.Trigger}
 		if !g.NotAfter.IsZero() {
 			s.NotAfter = metav1.NewTime(g.NotAfter)
@@ -230,12 +229,3 @@ func yes(b bool) *bool {
 }
 
 func count32(n int) *int32 { return new(int32(n)) } //nolint:gosec // counts of objects
-
-// cut shortens a text to so many characters.
-func cut(text string, limit int) string {
-	runes := []rune(text)
-	if len(runes) <= limit {
-		return text
-	}
-	return string(runes[:limit-3]) + "..."
-}

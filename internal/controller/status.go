@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +16,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -106,7 +106,6 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 		next = append([]metav1.Condition{ready}, next...)
 	}
 	for _, c := range next {
-		c.Message = cut(c.Message, v1alpha1.MaxConditionMessage)
 		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
 		if was := meta.FindStatusCondition(old, c.Type); was != nil && was.Status == c.Status {
@@ -117,14 +116,11 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 	return out
 }
 
-// maxSerial bounds a serial number in a status, in characters. RFC 5280 §4.1.2.2 allows 40; somebody else's may have more.
-const maxSerial = 64
-
 // certificateStatus describes a certificate for people.
 func certificateStatus(secret string, cert *x509.Certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
 		SecretName:        secret,
-		SerialNumber:      cut(pki.SerialOf(cert), maxSerial),
+		SerialNumber:      pki.SerialOf(cert),
 		NotBefore:         metav1.NewTime(cert.NotBefore),
 		NotAfter:          metav1.NewTime(cert.NotAfter),
 		IssuerGeneration:  generation,
@@ -191,20 +187,14 @@ func leafCertificate(l leaf.Request, st leaf.State, was v1alpha1.CertificateStat
 
 // patchStatus writes the status once, if it changed.
 func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) error {
-	if equality.Semantic.DeepEqual(before, after) {
-		return nil
-	}
-	// Under the resourceVersion that was read: from a cache that lags, fields that were just removed would seem unchanged.
-	err := b.client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	switch {
-	case err == nil:
+	written, err := limits.PatchStatus(ctx, b.client, before, after)
+	if written {
 		b.wrote.Updated(after.Kind(), after)
-		return nil
-	case apierrors.IsNotFound(err): // it was deleted in the meantime
-		return nil
-	default:
-		return fmt.Errorf("patch status: %w", err)
 	}
+	if apierrors.IsNotFound(err) { // it was deleted in the meantime
+		return nil
+	}
+	return err
 }
 
 // outcome is what a reconciliation did, and when its answer changes by itself.

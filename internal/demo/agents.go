@@ -145,7 +145,7 @@ func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) 
 		return fmt.Errorf("the samples give host %s an identity of role Agent, which the management cluster does not know", h.Name)
 	}
 	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}
-	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil {
+	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil { //nolint:forbidigo // a token, and no status
 		return fmt.Errorf("get a token for %s: %w", account.Name, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
