@@ -74,7 +74,7 @@ func withNext(r *authority.Record, ca pki.CA) *authority.Record {
 	number := r.Ledger.NextNumber()
 	g := generation(number, ca)
 	g.SpecHash = "b"
-	next.Ledger, _ = r.Ledger.Enter(start, g, plan.Want{SpecHash: "b"})
+	next.Ledger, _ = r.Ledger.Enter(start, g, plan.DesiredLedger{SpecHash: "b"})
 	next.CAs[number] = ca
 	return next
 }

@@ -23,12 +23,12 @@ func leaving(t *testing.T) (s *authority.Store, was, next *authority.Record) {
 		t.Fatal(err)
 	}
 	next = was.Next()
-	next.Ledger, _ = was.Ledger.Step(start, plan.Want{SpecHash: "a"}, plan.Observation{})
+	next.Ledger, _ = was.Ledger.Step(start, plan.DesiredLedger{SpecHash: "a"}, plan.Observation{})
 	if was, err = s.Commit(ctx, was, next); err != nil {
 		t.Fatal(err)
 	}
 	next = was.Next()
-	next.Ledger, _ = was.Ledger.Step(start, plan.Want{SpecHash: "a"}, plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true}}})
+	next.Ledger, _ = was.Ledger.Step(start, plan.DesiredLedger{SpecHash: "a"}, plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true}}})
 	return s, was, next
 }
 

@@ -94,7 +94,7 @@ func TestADeletedKeyLeaves(t *testing.T) {
 	observed := plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true, HasLeaf: true, Leaf: 2, Issued: 2}}}
 	for r.Ledger.Phase() != plan.Completed {
 		next := r.Next()
-		next.Ledger, _ = r.Ledger.Step(start.Add(time.Hour), plan.Want{SpecHash: "b"}, observed)
+		next.Ledger, _ = r.Ledger.Step(start.Add(time.Hour), plan.DesiredLedger{SpecHash: "b"}, observed)
 		if r, err = s.Commit(ctx, r, next); err != nil {
 			t.Fatal(err)
 		}
