@@ -16,20 +16,21 @@ import (
 
 // advance makes the one transition of the ledger that is due, if any. Each is one write of the authority Secret under the
 // resourceVersion that was read; whoever loses that race decides again from what is there then.
-func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w wanted) (State, error) {
+func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w target) (State, error) {
 	record := st.Record
-	o, err := m.observe(ctx, m.Client, record, w.Want)
+	o, err := m.observe(ctx, m.Client, record, w.DesiredLedger)
 	if err != nil {
 		return st, err
 	}
 	now := m.Clock.Now()
 	st.Gate = record.Ledger.GateOf(now, o.Observation)
-	want := wanting(ca, w.Want, o)
+	desired := withLimits(ca, w.DesiredLedger, o)
 	if o.newer != "" {
 		st.Waits, st.WaitsReason = o.newer, v1alpha1.ReasonLedgerOutdated
 	}
-	_, t := record.Ledger.Step(now, want, o.Observation)
-	if until := record.Ledger.Restored(now, o.Observation); t == plan.Nothing && st.Waits == "" && !until.IsZero() && record.Ledger.CauseOf(w.Want) != "" {
+	_, t := record.Ledger.Step(now, desired, o.Observation)
+	until := record.Ledger.Restored(now, o.Observation)
+	if t == plan.Nothing && st.Waits == "" && !until.IsZero() && record.Ledger.CauseOf(w.DesiredLedger) != "" {
 		st.Waits = fmt.Sprintf("a rotation is due, and this CA was restored less than ten minutes ago: its consumers may still be missing, and it begins at %s",
 			until.UTC().Format(time.RFC3339))
 		st.WaitsReason = v1alpha1.ReasonRestoreIncomplete
@@ -42,17 +43,17 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 	if err := m.current(ctx, ca); err != nil {
 		return st, err
 	}
-	if o, err = m.observe(ctx, m.Live, record, w.Want); err != nil {
+	if o, err = m.observe(ctx, m.Live, record, w.DesiredLedger); err != nil {
 		return st, err
 	}
 	o.Latest = m.Clock.Latest() // since then at the latest, all of it is as it was read
 	st.Gate = record.Ledger.GateOf(now, o.Observation)
-	want = wanting(ca, w.Want, o)
-	next, again := record.Ledger.Step(now, want, o.Observation)
+	desired = withLimits(ca, w.DesiredLedger, o)
+	next, again := record.Ledger.Step(now, desired, o.Observation)
 	if again != t {
 		return st, nil
 	}
-	w.Want = want
+	w.DesiredLedger = desired
 	stored, step, err := m.commit(ctx, ca, record, Step{Transition: t, From: record.Ledger, To: next, Asked: o.Consumers}, w)
 	if err != nil {
 		return st, err
@@ -62,14 +63,14 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 }
 
 // commit stores the ledger after a step, and the key that belongs to it.
-func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authority.Record, s Step, w wanted) (*authority.Record, Step, error) {
+func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authority.Record, s Step, w target) (*authority.Record, Step, error) {
 	next := was.Next()
 	if s.Transition == plan.NewKey {
 		made, err := m.newKey(ctx, ca, was, w)
 		if err != nil {
 			return nil, s, err
 		}
-		s.To, s.Transition = was.Ledger.Enter(m.Clock.Latest(), made.generation, w.Want)
+		s.To, s.Transition = was.Ledger.Enter(m.Clock.Latest(), made.generation, w.DesiredLedger)
 		s.NotCrossSigned = made.notCrossSigned
 		next.CAs[made.generation.Number] = made.pair
 	}
@@ -84,9 +85,9 @@ func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authori
 	return stored, s, nil
 }
 
-// wanting adds to what the spec asks for how many leaves may be on their way at one time, and whether the ledger is behind
+// withLimits adds to what the spec asks for how many leaves may be on their way at one time, and whether the ledger is behind
 // what was issued from it.
-func wanting(ca *v1alpha1.ClusterCA, w plan.Want, o observation) plan.Want {
+func withLimits(ca *v1alpha1.ClusterCA, w plan.DesiredLedger, o observation) plan.DesiredLedger {
 	leaves := 0
 	for _, c := range o.Consumers {
 		if c.HasLeaf && !c.Orphaned {

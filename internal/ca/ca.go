@@ -45,12 +45,12 @@ func (m *Maker) Reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (State, e
 		return State{}, err
 	}
 	st := State{Record: record, Created: created}
-	want, wantErr := m.want(ctx, ca, record)
-	if wantErr != nil && !stall.Is(wantErr) {
-		return st, wantErr
+	aim, aimErr := m.targetOf(ctx, ca, record)
+	if aimErr != nil && !stall.Is(aimErr) {
+		return st, aimErr
 	}
-	st.Renewal, st.Unnamed = want.renewal, want.unnamed
-	st, err = m.advance(ctx, ca, st, want)
+	st.Renewal, st.Unnamed = aim.renewal, aim.unnamed
+	st, err = m.advance(ctx, ca, st, aim)
 	if owned.LostRace(err) {
 		return st, err
 	}
@@ -59,7 +59,7 @@ func (m *Maker) Reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (State, e
 	var published error
 	st.Digest, published = m.publish(ctx, ca, st.Record)
 	_, keyErr := st.Record.Active()
-	return st, stall.First(err, keyMissing(st.Record, keyErr), wantErr, published)
+	return st, stall.First(err, keyMissing(st.Record, keyErr), aimErr, published)
 }
 
 // keyMissing says what to do about an active key that is not there.

@@ -42,11 +42,11 @@ func (m *Maker) publishCopies(ctx context.Context, ca *v1alpha1.ClusterCA, recor
 	}
 	// Exactly one certificate: kube-controller-manager ends if it finds two.
 	data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(pair.Cert), corev1.TLSPrivateKeyKey: key}
-	seen, err := m.ensureCopy(ctx, ca, record)
+	existing, err := m.ensureCopy(ctx, ca, record)
 	if err != nil {
 		return err
 	}
-	return m.fillCopy(ctx, ca, record, seen, data)
+	return m.fillCopy(ctx, ca, record, existing, data)
 }
 
 // ensureCopy makes the Secret of a copy, empty, and records it before anything is put there: whoever made one of that name
@@ -57,59 +57,60 @@ func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *
 		return nil, err
 	}
 	name := ca.Spec.SecretName
-	seen, err := m.Secrets.Live(ctx, ca.Namespace, name)
+	existing, err := m.Secrets.Live(ctx, ca.Namespace, name)
 	if err != nil {
 		return nil, err
 	}
-	if seen == nil {
-		seen = &corev1.Secret{
+	if existing == nil {
+		existing = &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}},
 		}
-		if err := owned.Create(ctx, keeper, ca, seen, owned.Marks{Controlled: true}); err != nil {
+		if err := owned.Create(ctx, keeper, ca, existing, owned.Marks{Controlled: true}); err != nil {
 			return nil, err
 		}
 	}
-	if err := keeper.Check(ctx, ca, seen); err != nil {
+	if err := keeper.Check(ctx, ca, existing); err != nil {
 		return nil, leaf.Conflict(err)
 	}
-	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == name && c.UID == seen.UID })
-	filled := len(seen.Data[corev1.TLSPrivateKeyKey]) > 0 || len(seen.Data[corev1.TLSCertKey]) > 0
+	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == name && c.UID == existing.UID })
+	filled := len(existing.Data[corev1.TLSPrivateKeyKey]) > 0 || len(existing.Data[corev1.TLSCertKey]) > 0
 	switch {
 	case recorded: // even where it was made for a ClusterCA of this name that is gone
-		return seen, nil
-	case filled || !keeper.Mine(ca, seen):
+		return existing, nil
+	case filled || !keeper.Mine(ca, existing):
 		return nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: delete it, or "+
 			"choose another spec.secretName", name)
 	}
 	next := record.Next()
-	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == name }), authority.Copy{Name: name, UID: seen.UID})
+	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == name }), authority.Copy{Name: name, UID: existing.UID})
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
 		return nil, err
 	}
 	*record = *stored
-	return seen, nil
+	return existing, nil
 }
 
 // fillCopy puts the active pair into the Secret of a copy, if it holds another one.
-func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, seen *corev1.Secret, data map[string][]byte) error {
+func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, existing *corev1.Secret, data map[string][]byte) error {
 	keeper, err := m.Keeper(ctx, ca.Namespace)
 	if err != nil {
 		return err
 	}
 	active, _ := record.Ledger.Active()
-	was, _ := keeper.ClaimOf(seen)
-	same := bytes.Equal(seen.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) && bytes.Equal(seen.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
+	was, _ := keeper.ClaimOf(existing)
+	same := bytes.Equal(existing.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) &&
+		bytes.Equal(existing.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
 	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, m.Clock.Latest(), !same, true)
 	if !same {
 		if err := m.newest(ctx, ca, record); err != nil {
 			return err
 		}
 	}
-	next := seen.DeepCopy()
+	next := existing.DeepCopy()
 	next.Data = data
-	return owned.Update(ctx, keeper, ca, seen, next, owned.Marks{Claim: claim, Controlled: true})
+	return owned.Update(ctx, keeper, ca, existing, next, owned.Marks{Claim: claim, Controlled: true})
 }
 
 // newest says, as a lost race, where the ledger is another by now: whoever changed it may have filled the copy before it was

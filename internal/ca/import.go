@@ -33,9 +33,9 @@ const importHash = "import:"
 // wasImported says whether somebody else made the key of a generation.
 func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
 
-// wantImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
+// targetImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
 // by themselves only where they are the same CA with later dates, and another key only where the spec names its certificate.
-func (m *Maker) wantImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wanted) (wanted, error) {
+func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	active, begun := record.Ledger.Active()
 	w.SpecHash = active.SpecHash
 	pair, err := m.imported(ctx, ca)
@@ -66,8 +66,8 @@ func (m *Maker) wantImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *
 }
 
 // triggerAlone asks for nothing: an imported CA is rotated by another one.
-func triggerAlone(ca *v1alpha1.ClusterCA, record *authority.Record, w wanted) wanted {
-	if record.Ledger.CauseOf(w.Want) == plan.TriggerChanged {
+func triggerAlone(ca *v1alpha1.ClusterCA, record *authority.Record, w target) target {
+	if record.Ledger.CauseOf(w.DesiredLedger) == plan.TriggerChanged {
 		w.unnamed = fmt.Sprintf("rotation.trigger was changed, and an imported CA is rotated by another one: put it into Secret %q, and the SHA-256 of "+
 			"its certificate into spec.source.import.certificateSHA256", ca.Spec.Source.Import.SecretRef.Name)
 		w.Trigger = ""

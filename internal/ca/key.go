@@ -22,7 +22,7 @@ type made struct {
 }
 
 // newKey makes, or takes over, the key and the certificate of the next generation.
-func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wanted) (made, error) {
+func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (made, error) {
 	g := plan.Generation{Number: record.Ledger.NextNumber(), SpecHash: w.SpecHash, Trigger: w.Trigger}
 	if ca.ParentName() != "" {
 		g.Parent = plan.Parent{Name: ca.ParentName(), UID: w.parent.UID, Generation: w.parent.Generation}
@@ -36,7 +36,7 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 	if err != nil { // this is the first, or the key of the one before was lost
 		return out, nil //nolint:nilerr // it is told as what is wrong with the CA
 	}
-	emergency := record.Ledger.IsEmergency(w.Want)
+	emergency := record.Ledger.IsEmergency(w.DesiredLedger)
 	if w.imported != nil && emergency && pki.SamePublicKey(pair.Cert.PublicKey, active.Cert.PublicKey) {
 		return made{}, stall.Because(v1alpha1.ReasonImportInvalid,
 			"an emergency rotation is for a compromised key, and Secret %q still holds that key: put another CA there",
@@ -51,7 +51,7 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 }
 
 // newPair makes, or takes over, a key and its certificate.
-func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wanted, number int32) (pki.CA, error) {
+func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target, number int32) (pki.CA, error) {
 	d := desired.CA(ca)
 	switch {
 	case w.imported != nil:
@@ -67,7 +67,7 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 		return pair, leaf.Refused(err)
 	}
 	if active, err := record.Signer(); err == nil && ca.Spec.Rotation.KeyPolicy == v1alpha1.KeyReuse &&
-		!record.Ledger.IsEmergency(w.Want) && keepsKey(record, d) {
+		!record.Ledger.IsEmergency(w.DesiredLedger) && keepsKey(record, d) {
 		return active.Renew(ctx, m.Clock.Now(), d.Spec.Validity)
 	}
 	return pki.SelfSignWith(m.key(ctx, ca), m.Clock.Now(), d.GenerationSpec(number))

@@ -27,7 +27,7 @@ type observation struct {
 
 // observe reads who depends on a CA and what is known of each, from the cache or from the API server itself. Where no
 // rotation is under way or about to begin, nobody is asked.
-func (m *Maker) observe(ctx context.Context, from client.Reader, record *authority.Record, w plan.Want) (observation, error) {
+func (m *Maker) observe(ctx context.Context, from client.Reader, record *authority.Record, w plan.DesiredLedger) (observation, error) {
 	out := observation{Observation: plan.Observation{Created: record.Created}}
 	if record.Ledger.Phase() == plan.Completed && record.Ledger.CauseOf(w) == "" {
 		return out, nil

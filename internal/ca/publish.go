@@ -48,8 +48,8 @@ func (m *Maker) publishTrust(ctx context.Context, ca *v1alpha1.ClusterCA, bundle
 		Controlled: ca.Spec.DeletionPolicy == v1alpha1.DeletionDelete,
 	}
 	name := ca.TrustConfigMapName()
-	seen := &corev1.ConfigMap{}
-	err = m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: name}, seen)
+	existing := &corev1.ConfigMap{}
+	err = m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: name}, existing)
 	if apierrors.IsNotFound(err) {
 		cm := &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name}, Data: map[string]string{consumers.BundleKey: string(bundle)},
@@ -57,24 +57,24 @@ func (m *Maker) publishTrust(ctx context.Context, ca *v1alpha1.ClusterCA, bundle
 		if err = owned.Create(ctx, keeper, ca, cm, marks); !apierrors.IsAlreadyExists(err) {
 			return err
 		}
-		if seen, err = m.trustConfigMap(ctx, ca); seen == nil { // it has just gone
+		if existing, err = m.trustConfigMap(ctx, ca); existing == nil { // it has just gone
 			return err
 		}
 	}
-	if err == nil && owned.IsCut(seen) {
-		if seen, err = m.trustConfigMap(ctx, ca); seen == nil && err == nil {
+	if err == nil && owned.IsCut(existing) {
+		if existing, err = m.trustConfigMap(ctx, ca); existing == nil && err == nil {
 			return nil // it has just gone, which is told
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("read ConfigMap %q: %w", name, err)
 	}
-	if err := keeper.Check(ctx, ca, seen); err != nil {
+	if err := keeper.Check(ctx, ca, existing); err != nil {
 		return leaf.Conflict(err)
 	}
-	next := seen.DeepCopy()
+	next := existing.DeepCopy()
 	next.Data = map[string]string{consumers.BundleKey: string(bundle)}
-	return owned.Update(ctx, keeper, ca, seen, next, marks)
+	return owned.Update(ctx, keeper, ca, existing, next, marks)
 }
 
 // trustConfigMap reads what is published, from the API server itself; nil where nothing is.

@@ -67,13 +67,13 @@ func (m *Maker) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tombstone
 	if tombstone != nil {
 		was = tombstone
 	}
-	want, err := m.want(ctx, ca, was)
+	aim, err := m.targetOf(ctx, ca, was)
 	if err != nil {
 		return nil, err
 	}
 	next := was.Next()
 	next.Identity, next.Deleted = identity, time.Time{}
-	made, err := m.newKey(ctx, ca, was, want)
+	made, err := m.newKey(ctx, ca, was, aim)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ const (
 type apiServerCertificates struct {
 	base
 	observer serverObserver
-	seen     <-chan event.GenericEvent // of what the observer observes
+	existing <-chan event.GenericEvent // of what the observer observes
 }
 
 // Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
@@ -72,25 +72,25 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if v.asked.Invalid == nil {
 		v.asked.Invalid = desired.EndpointCovered(c)
 	}
-	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
 	if err != nil {
 		return v, err
 	}
-	v.hasClientBundle = seen != nil && len(seen.Data[clientBundleKey]) > 0
+	v.hasClientBundle = existing != nil && len(existing.Data[clientBundleKey]) > 0
 	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
 		return v, err
 	}
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
-	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, seen).Revisions())
+	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
+	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
 	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || stall.Is(err)) {
 		again := v.leaf.Observed != nil && !v.leaf.Issued
 		saErr := r.reconcileServiceAccountKeys(ctx, v.asked, *c.Spec.ServiceAccountKeys, again)
@@ -113,8 +113,8 @@ type clientBundles struct {
 }
 
 // bundles renders what the API server verifies its clients with.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, held map[string]int64) (clientBundles, error) {
-	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held)
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, contained map[string]int64) (clientBundles, error) {
+	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -123,7 +123,7 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 		out.absent = []string{headerBundleKey}
 		return out, nil
 	}
-	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held)
+	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, contained)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -136,10 +136,10 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held map[string]int64) (leaf.Issuer, error) {
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (leaf.Issuer, error) {
 	out := leaf.Issuer{Revisions: map[string]int64{}}
 	for _, name := range names {
-		iss, err := r.leaves.Read(ctx, namespace, name, held)
+		iss, err := r.leaves.Read(ctx, namespace, name, contained)
 		if err != nil {
 			return leaf.Issuer{}, err
 		}
@@ -168,29 +168,29 @@ var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
 // The Secret bears no owner reference, and stays when the object goes. One that somebody else made is used, as it is, only where
 // the spec says so: whoever may create Secrets could plant one.
 func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf.Request, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
-	name, existing := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
+	name, given := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
 	namespace := l.Owner.GetNamespace()
-	seen, err := r.secrets.Live(ctx, namespace, name)
+	existing, err := r.secrets.Live(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case seen == nil && existing:
+	case existing == nil && given:
 		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
 			"Secret %q, which is to hold the service account keys that exist, is not there: create it with the keys sa.key and sa.pub", name)
-	case seen == nil:
+	case existing == nil:
 		if err := awaitKeys(l.Owner, name); err != nil {
 			return err
 		}
 		return r.makeServiceAccountKeys(ctx, l, name, again)
-	case !existing:
-		if _, ours := l.Keeper.ClaimOf(seen); !ours {
+	case !given:
+		if _, ours := l.Keeper.ClaimOf(existing); !ours {
 			return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if "+
 				"its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 	}
-	key, err := pki.ParsePrivateKey(seen.Data[saPrivateKey])
-	if err == nil && len(seen.Data[saPublicKey]) == 0 {
+	key, err := pki.ParsePrivateKey(existing.Data[saPrivateKey])
+	if err == nil && len(existing.Data[saPublicKey]) == 0 {
 		err = fmt.Errorf("%s is missing", saPublicKey)
 	}
 	if err != nil {

@@ -24,15 +24,15 @@ type keySource struct {
 }
 
 // findKey says where the credential's key is and, where that is its host, for which key the host asks for a certificate.
-// seen is the Secret that is there: one of the other type is kept as it is, with its key or without.
-func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, seen *corev1.Secret) (keySource, error) {
+// existing is the Secret that is there: one of the other type is kept as it is, with its key or without.
+func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, existing *corev1.Secret) (keySource, error) {
 	onHost := c.Spec.KeySource == v1alpha1.KeySourceHost
 	k := keySource{external: onHost, onHost: onHost, invalid: l.Invalid}
-	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); seen != nil && seen.Type != want {
-		k.external = !owned.Holds(seen, corev1.TLSPrivateKeyKey)
+	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); existing != nil && existing.Type != want {
+		k.external = !owned.Holds(existing, corev1.TLSPrivateKeyKey)
 		if k.invalid == nil {
 			k.invalid = stall.Because(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and keySource '%s' needs one of type %s; a Secret's type "+
-				"never changes: choose another secretName, or delete the Secret", seen.Name, seen.Type, c.Spec.KeySource, want)
+				"never changes: choose another secretName, or delete the Secret", existing.Name, existing.Type, c.Spec.KeySource, want)
 		}
 	}
 	if k.invalid != nil || !onHost {

@@ -189,7 +189,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err != nil {
 		return fmt.Errorf("set up the client of the authority namespace: %w", err)
 	}
-	prober, seen := newProber(counts.Attempted)
+	prober, existing := newProber(counts.Attempted)
 	if err := addMetrics(mgr, o, counts, prober); err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
-		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, existing},
 		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits.Settled{}},
 	})
 	if err != nil {

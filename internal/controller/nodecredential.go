@@ -75,7 +75,7 @@ type credentialView struct {
 func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredential) (credentialView, error) {
 	v := credentialView{asked: leaf.Request{Owner: c, Secret: c.TLSSecretName(), CA: c.Spec.CARef.Name}}
 	v.asked.Desired, v.asked.Invalid = desired.Credential(c)
-	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
 	if err != nil {
 		return v, err
 	}
@@ -87,12 +87,12 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	key, err := r.findKey(ctx, c, v.asked, seen)
+	key, err := r.findKey(ctx, c, v.asked, existing)
 	v.asked.ExternalKey, v.asked.Desired.KeyOnHost, v.asked.Desired.HostKey, v.asked.Invalid = key.external, key.onHost, key.public, key.invalid
 	if err != nil {
 		return v, err
 	}
-	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
+	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
 	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() {
 		var kerr error
 		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, v.asked, v.leaf); err == nil {
@@ -117,20 +117,20 @@ type kubeconfigState struct {
 // reconcileKubeconfig renders the kubeconfig Secret from the leaf as it is. The key is never touched.
 func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State) (kubeconfigState, error) {
 	name := c.KubeconfigSecretName()
-	seen, err := r.secrets.Cached(ctx, c.Namespace, name)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, name)
 	if err != nil {
 		return kubeconfigState{}, err
 	}
-	if seen != nil {
-		if err := l.Keeper.Check(ctx, c, seen); err != nil {
+	if existing != nil {
+		if err := l.Keeper.Check(ctx, c, existing); err != nil {
 			return kubeconfigState{}, leaf.Conflict(err)
 		}
 	}
-	k := kubeconfigState{known: true, exists: seen != nil}
-	if seen != nil {
-		k.stored = seen.Data[corev1.TLSCertKey]
+	k := kubeconfigState{known: true, exists: existing != nil}
+	if existing != nil {
+		k.stored = existing.Data[corev1.TLSCertKey]
 	}
-	api, server, err := r.server(ctx, c, st, leaf.ClaimOf(l.Keeper, seen), &k)
+	api, server, err := r.server(ctx, c, st, leaf.ClaimOf(l.Keeper, existing), &k)
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
@@ -138,7 +138,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil {
 		return k, err
 	}
-	if err = r.leaves.Write(ctx, l, seen, w); err == nil {
+	if err = r.leaves.Write(ctx, l, existing, w); err == nil {
 		k.exists, k.stored = true, w.Data[corev1.TLSCertKey]
 	}
 	return k, err
@@ -146,7 +146,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, held consumers.Claim, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, claim consumers.Claim, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, leaf.Issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
@@ -169,7 +169,7 @@ func (r *nodeCredentials) server(
 	}
 	iss := st.Issuer // where it issued, read just now
 	if !st.Issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
-		if iss, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, held.Revisions()); err != nil {
+		if iss, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, claim.Revisions()); err != nil {
 			return api, leaf.Issuer{}, err
 		}
 	}

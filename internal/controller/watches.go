@@ -54,7 +54,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
-		WatchesRawSource(source.Channel(r.seen, own.Own())).
+		WatchesRawSource(source.Channel(r.existing, own.Own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
 		WithOptions(visits.Options(o.Workers, visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))

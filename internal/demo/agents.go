@@ -200,10 +200,10 @@ func (d *demo) installed(ctx context.Context) error {
 	if err := d.management.client.List(ctx, &leases, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("list the Leases: %w", err)
 	}
-	want, have := 0, 0
+	desired, have := 0, 0
 	for _, o := range d.objects {
 		if o.GetKind() != "ClusterCA" {
-			want++
+			desired++
 		}
 	}
 	var problems []string
@@ -216,8 +216,8 @@ func (d *demo) installed(ctx context.Context) error {
 			problems = append(problems, leases.Items[i].Name+": "+report.Problem)
 		}
 	}
-	if have < want {
-		return errors.Join(d.rotation.agents.failed(), fmt.Errorf("agents have installed %d of %d:\n  %s", have, want, strings.Join(problems, "\n  ")))
+	if have < desired {
+		return errors.Join(d.rotation.agents.failed(), fmt.Errorf("agents have installed %d of %d:\n  %s", have, desired, strings.Join(problems, "\n  ")))
 	}
 	d.say("%d agents have installed everything that was issued for their hosts, %d certificates", len(d.rotation.agents.running), have)
 	return nil

@@ -55,20 +55,20 @@ func (r Request) product(st State, key []byte) Product {
 // resourceVersion of what was read. Either failure means to read and decide again.
 func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Product) error {
 	was := ClaimOf(r.Keeper, noted)
-	seen := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
+	existing := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
 	if noted != nil {
-		seen = owned.Plain(noted)
+		existing = owned.Plain(noted)
 	}
-	next := seen.DeepCopy()
+	next := existing.DeepCopy()
 	claim, changed := p.render(next, was)
-	if err := p.renderPrivate(ctx, noted, seen, next); err != nil {
+	if err := p.renderPrivate(ctx, noted, existing, next); err != nil {
 		return err
 	}
 	settled := true
 	if noted != nil {
-		changed = changed || was.Contents != consumers.ContentsDigest(seen.Data) // somebody else has changed it
+		changed = changed || was.Contents != consumers.ContentsDigest(existing.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
-		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
+		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(existing, r.Keeper.Seal), m.Clock.Now())
 	}
 	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
 	if noted == nil {
@@ -78,10 +78,10 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 		m.Secrets.Wrote.Created(owned.SecretKind, next)
 		return labelled(next)
 	}
-	if err := owned.Update(ctx, r.Keeper, r.Owner, seen, next, marks); err != nil {
+	if err := owned.Update(ctx, r.Keeper, r.Owner, existing, next, marks); err != nil {
 		return err
 	}
-	if next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+	if next.ResourceVersion != existing.ResourceVersion { // it differed, and was written
 		m.Secrets.Wrote.Updated(owned.SecretKind, next)
 	}
 	return nil
@@ -116,9 +116,9 @@ func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consume
 	return claim, changed
 }
 
-// renderPrivate enters what differs of that of which only digests were noted. For a key that must go, something stands in seen:
+// renderPrivate enters what differs of that of which only digests were noted. For a key that must go, something stands in existing:
 // the patch takes away what is there and not in next.
-func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Secret) error {
+func (p Product) renderPrivate(ctx context.Context, noted, existing, next *corev1.Secret) error {
 	is := func(key string) owned.Digest {
 		if noted == nil {
 			return nil
@@ -147,7 +147,7 @@ func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Se
 	}
 	for _, key := range p.Absent {
 		if is(key) != nil {
-			seen.Data[key] = []byte{}
+			existing.Data[key] = []byte{}
 		}
 	}
 	return nil

@@ -112,14 +112,14 @@ func Create[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, pr
 	return nil
 }
 
-// Update writes what differs between next and seen, as it was read: what a cache has left out stays as it is. It fails with a
+// Update writes what differs between next and existing, as it was read: what a cache has left out stays as it is. It fails with a
 // conflict if anybody wrote in between.
-func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, seen, next T, m Marks) error {
+func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, existing, next T, m Marks) error {
 	k.mark(next, owner, m)
-	if equal(seen, next) {
+	if equal(existing, next) {
 		return nil
 	}
-	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
 	}
 	return nil

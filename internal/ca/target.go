@@ -14,20 +14,22 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// wanted is what the spec asks of the ledger, and what a new key would be made from.
-type wanted struct {
-	plan.Want
+// target is what the spec asks of the ledger, and what a new key would be made from.
+type target struct {
+	plan.DesiredLedger
 	renewal  time.Time   // when the active CA is due for rotation; zero: never by itself
 	parent   leaf.Issuer // that signs an intermediate CA
 	imported *pki.CA     // that is to be taken over
 	unnamed  string      // why the contents of the import Secret, or a trigger, decide nothing
 }
 
-// want is what the spec asks for. Where the source cannot be read now, what is there is as wanted, and the error says what
+// targetOf is what the spec asks for. Where the source cannot be read now, what is there is as it should be, and the error says what
 // to change.
-func (m *Maker) want(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (wanted, error) {
+func (m *Maker) targetOf(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (target, error) {
 	d := desired.CA(ca)
-	w := wanted{Want: plan.Want{SpecHash: d.Spec.Hash(), Trigger: ca.Spec.Rotation.Trigger, EmergencyTrigger: ca.Spec.Rotation.EmergencyTrigger}}
+	w := target{DesiredLedger: plan.DesiredLedger{
+		SpecHash: d.Spec.Hash(), Trigger: ca.Spec.Rotation.Trigger, EmergencyTrigger: ca.Spec.Rotation.EmergencyTrigger,
+	}}
 	active, begun := record.Ledger.Active()
 	pair := record.CAs[active.Number]
 	if begun && pair.Cert != nil {
@@ -35,11 +37,11 @@ func (m *Maker) want(ctx context.Context, ca *v1alpha1.ClusterCA, record *author
 	}
 	switch name := ca.ParentName(); {
 	case ca.Spec.Source.IsImport():
-		return m.wantImport(ctx, ca, record, w)
+		return m.targetImport(ctx, ca, record, w)
 	case name != "":
 		w.SpecHash += "/" + name
 		w.Outgrown = m.outgrown(d, record)
-		return m.wantBelow(ctx, ca, record, w)
+		return m.targetBelow(ctx, ca, record, w)
 	case begun && pair.Cert != nil && !m.Clock.Now().Before(w.renewal):
 		w.Due = plan.CARenewalDue
 	}
@@ -55,8 +57,8 @@ func (m *Maker) outgrown(d plan.DesiredCA, record *authority.Record) bool {
 	})
 }
 
-// wantBelow asks for a new generation of an intermediate CA where its parent has another active key.
-func (m *Maker) wantBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w wanted) (wanted, error) {
+// targetBelow asks for a new generation of an intermediate CA where its parent has another active key.
+func (m *Maker) targetBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	name := ca.ParentName()
 	active, begun := record.Ledger.Active()
 	parent, err := m.Issuers.Live(ctx, ca.Namespace, name)
