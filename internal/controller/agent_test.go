@@ -18,7 +18,7 @@ import (
 
 // waitsFor says that a replacement is in a phase still once the operator has looked at everything anew, and whom it
 // waits for, and why.
-func (w *world) waitsFor(phase plan.Phase, pending ...string) {
+func (w *env) waitsFor(phase plan.Phase, pending ...string) {
 	w.t.Helper()
 	w.later(0)
 	if got := w.ledger("k8s").Phase(); got != phase {
@@ -34,9 +34,9 @@ func (w *world) waitsFor(phase plan.Phase, pending ...string) {
 }
 
 // delivering is a namespace with one host that is delivered to by an agent, whose CA is being replaced.
-func delivering(t *testing.T) *world {
+func delivering(t *testing.T) *env {
 	t.Helper()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
@@ -52,7 +52,7 @@ func TestAgentsAcknowledge(t *testing.T) {
 	t.Parallel()
 	const lease, name = "node1-tls", "NodeCredential/node1"
 	w := delivering(t)
-	all := func() *ack.State { return w.held("node1-tls", "node1-kubeconfig") }
+	all := func() *ack.State { return w.contents("node1-tls", "node1-kubeconfig") }
 
 	w.later(13 * time.Minute)
 	w.waitsFor(plan.DistributingTrust, name+": LeaseExpired")
@@ -71,10 +71,10 @@ func TestAgentsAcknowledge(t *testing.T) {
 		"far in the future": {16 * time.Minute, ack.Report{Verified: now}, "LeaseExpired"},
 	} {
 		t.Log(what)
-		w.says(lease, c.off, c.said)
+		w.reports(lease, c.off, c.said)
 		w.waitsFor(plan.DistributingTrust, name+": "+c.reason)
 	}
-	w.says(lease, 0, ack.Report{Verified: now})
+	w.reports(lease, 0, ack.Report{Verified: now})
 	w.phase("k8s", "Reissuing")
 
 	w.later(13 * time.Minute)
@@ -82,14 +82,14 @@ func TestAgentsAcknowledge(t *testing.T) {
 	foreign := &ack.State{SerialNumber: next.SerialNumber, Contents: maps.Clone(next.Contents)}
 	foreign.Contents["node1-kubeconfig/tls.crt"] = now.Contents["node1-kubeconfig/tls.crt"]
 	for _, s := range []*ack.State{now, foreign} {
-		w.says(lease, 0, ack.Report{Installed: next, Verified: s})
+		w.reports(lease, 0, ack.Report{Installed: next, Verified: s})
 		w.waitsFor(plan.Reissuing, name+": NotInUse")
 	}
-	w.says(lease, 0, ack.Report{Verified: next})
+	w.reports(lease, 0, ack.Report{Verified: next})
 	w.phase("k8s", "WithdrawingTrust")
 
 	w.published("node1", 1)
-	w.says(lease, 0, ack.Report{Verified: all()})
+	w.reports(lease, 0, ack.Report{Verified: all()})
 	w.later(16 * time.Minute)
 	w.waitsFor(plan.WithdrawingTrust, name+": LeaseExpired")
 	w.breathes(lease)
@@ -102,8 +102,8 @@ func TestAgentsAcknowledge(t *testing.T) {
 func TestAgentIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	w := delivering(t)
-	now := w.held("node1-tls", "node1-kubeconfig")
-	w.says("node1-tls", 0, ack.Report{Verified: now})
+	now := w.contents("node1-tls", "node1-kubeconfig")
+	w.reports("node1-tls", 0, ack.Report{Verified: now})
 	w.eventually("the operator has heard it", func() error {
 		var l coordinationv1.Lease
 		if err := w.mgr.GetCache().Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "node1-tls"}, &l); err != nil {
@@ -116,11 +116,11 @@ func TestAgentIsAskedAgain(t *testing.T) {
 	})
 	w.settled()
 	thaw := w.freeze("leases")
-	w.says("node1-tls", 0, ack.Report{Installed: now})
+	w.reports("node1-tls", 0, ack.Report{Installed: now})
 	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
-	before := w.requests.Load()
+	before := w.mgr.Requests.Made()
 	w.eventually("the operator asks again", func() error {
-		if n := w.requests.Load() - before; n < 30 {
+		if n := w.mgr.Requests.Made() - before; n < 30 {
 			return fmt.Errorf("it made %d requests", n)
 		}
 		return nil
@@ -129,7 +129,7 @@ func TestAgentIsAskedAgain(t *testing.T) {
 		t.Errorf("the phase is %q", got)
 	}
 	thaw()
-	w.says("node1-tls", 0, ack.Report{Verified: now})
+	w.reports("node1-tls", 0, ack.Report{Verified: now})
 	w.phase("k8s", "Reissuing")
 }
 
@@ -140,13 +140,13 @@ func TestNoAgentSpeaksForAnother(t *testing.T) {
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	w.settled()
-	now := w.held("node1-tls", "node1-kubeconfig")
+	now := w.contents("node1-tls", "node1-kubeconfig")
 	w.stop()
 	edit(w, "node2-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
 		mine := w.lease("node1-tls")
 		l.OwnerReferences, l.Annotations = mine.OwnerReferences, mine.Annotations
 	})
-	w.says("node2-tls", 0, ack.Report{Verified: now})
+	w.reports("node2-tls", 0, ack.Report{Verified: now})
 	w.start()
 	w.settled()
 	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))

@@ -37,7 +37,7 @@ func (s *stopwatch) over(phase plan.Phase) bool {
 }
 
 // measure lets the API server take its time for each Secret, whoever asks, and starts a stopwatch.
-func (w *world) measure(ca string) *stopwatch {
+func (w *env) measure(ca string) *stopwatch {
 	w.t.Helper()
 	s := &stopwatch{took: map[plan.Phase]time.Duration{}}
 	secret := authority.SecretName(w.ns, ca)
@@ -78,10 +78,10 @@ func (w *world) measure(ca string) *stopwatch {
 // propagationDelay has passed since the last Secret was written.
 func TestNoDelayIsShort(t *testing.T) {
 	const delay = 3 * time.Second
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	behind, ahead := wrong(-6*time.Hour), wrong(6*time.Hour)
-	w.tells = apitime.New(behind)
+	w.operatorClock = apitime.New(behind)
 	w.start()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("node1", &v1alpha1.NodeCredential{})
@@ -97,7 +97,7 @@ func TestNoDelayIsShort(t *testing.T) {
 			return nil
 		})
 		w.stop()
-		w.tells = apitime.New(ahead)
+		w.operatorClock = apitime.New(ahead)
 		w.start()
 		w.eventually(string(phase)+" ends", func() error {
 			if !watch.over(phase) {
@@ -106,7 +106,7 @@ func TestNoDelayIsShort(t *testing.T) {
 			return nil
 		})
 		w.stop()
-		w.tells = apitime.New(behind)
+		w.operatorClock = apitime.New(behind)
 		w.start()
 	}
 	for _, phase := range phases {

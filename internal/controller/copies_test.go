@@ -150,7 +150,7 @@ func TestServiceAccountKeysStay(t *testing.T) {
 // TestServiceAccountKeysOfOthers uses a Secret that is there already as it is, if it holds a pair.
 func TestServiceAccountKeysOfOthers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.RSA, Size: 2048})
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func TestRequestsPerCredential(t *testing.T) {
 	w := standard(t)
 	w.settled()
 	const n = 20
-	f := &fleet{world: w}
+	f := &fleet{env: w}
 	before, visits := requests(t), f.visitsOf("nodecredential")
 	for i := range n {
 		w.create(newKubelet(fmt.Sprintf("cost%d", i)))
@@ -215,24 +215,24 @@ func TestCacheHoldsOnlyOurs(t *testing.T) {
 func TestCacheHoldsNoKey(t *testing.T) {
 	w := standard(t)
 	w.settled()
-	var held strings.Builder
+	var cached strings.Builder
 	var secrets corev1.SecretList
 	if err := w.mgr.GetCache().List(t.Context(), &secrets); err != nil {
 		t.Fatal(err)
 	}
 	for i := range secrets.Items {
 		for key, value := range secrets.Items[i].Data {
-			held.WriteString(key)
-			held.Write(value)
+			cached.WriteString(key)
+			cached.Write(value)
 		}
 	}
-	if !strings.Contains(held.String(), "BEGIN CERTIFICATE") {
+	if !strings.Contains(cached.String(), "BEGIN CERTIFICATE") {
 		t.Fatal("the cache holds no certificate: this test sees nothing")
 	}
 	for _, name := range []string{"node1-tls", "k8s-master-tls", "node1-kubeconfig"} {
 		key := w.secret(name).Data["tls.key"]
 		for _, form := range []string{strings.Split(string(key), "\n")[1], base64.StdEncoding.EncodeToString(key)[:60]} {
-			if strings.Contains(held.String(), form) {
+			if strings.Contains(cached.String(), form) {
 				t.Errorf("the cache holds the key of Secret %s", name)
 			}
 		}

@@ -55,7 +55,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 }
 
 // dieAtNextWrite lets the operator's next write of an object of this test pass, and everything after it fail.
-func (w *world) dieAtNextWrite() {
+func (w *env) dieAtNextWrite() {
 	w.dead.Store(false)
 	dead := &w.dead
 	f := func(r *http.Request) int {
@@ -71,11 +71,11 @@ func (w *world) dieAtNextWrite() {
 }
 
 // idle waits until the operator has died, or has nothing left to do.
-func (w *world) idle() bool {
+func (w *env) idle() bool {
 	w.t.Helper()
 	idle := w.rest()
 	w.soon(20*time.Millisecond, "the operator dies or is idle", func() error {
-		if w.dead.Load() && w.flying.Load() == 0 { // and the answer to its last write was seen
+		if w.dead.Load() && w.mgr.Requests.Open() == 0 { // and the answer to its last write was seen
 			return nil
 		}
 		return idle()

@@ -17,7 +17,7 @@ import (
 const week = 7 * 24 * time.Hour
 
 // rebound writes other identities into a CA's Secret, as if it had been another object's.
-func (w *world) rebound(ca string, change func(*authority.Record)) {
+func (w *env) rebound(ca string, change func(*authority.Record)) {
 	w.t.Helper()
 	w.eventually("write the CA's Secret", func() error {
 		was := w.record(ca)
@@ -29,7 +29,7 @@ func (w *world) rebound(ca string, change func(*authority.Record)) {
 }
 
 // marked waits until the keys of a CA are marked as those of a deleted one, or are not any more.
-func (w *world) marked(ca string, want bool) {
+func (w *env) marked(ca string, want bool) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("marked: %v", want), func() error {
 		if r := w.record(ca); r.Deleted.IsZero() == want {
@@ -45,7 +45,7 @@ func forDeletion(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.Delet
 // one of the same name takes the CA up.
 func TestDeletedCA(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s", forDeletion), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("node1", &v1alpha1.NodeCredential{})
 	w.ready("k8s", &v1alpha1.ClusterCA{})
@@ -103,7 +103,7 @@ func TestDeletedCA(t *testing.T) {
 // TestBackInTime creates a ClusterCA again after the seven days, before an operator came to destroy its keys.
 func TestBackInTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s", forDeletion))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	was := w.root("k8s")
@@ -123,13 +123,13 @@ func TestBackInTime(t *testing.T) {
 // TestAbsence lets ClusterCAs go in ways that are no deletion: their keys stay for ever.
 func TestAbsence(t *testing.T) {
 	t.Parallel()
-	for name, goes := range map[string]func(w *world){
-		"deletionPolicy Retain": func(w *world) {
+	for name, goes := range map[string]func(w *env){
+		"deletionPolicy Retain": func(w *env) {
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
 			w.ready("k8s", &v1alpha1.ClusterCA{})
 			w.delete(w.clusterCA("k8s"))
 		},
-		"with an owner reference": func(w *world) {
+		"with an owner reference": func(w *env) {
 			cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}
 			w.create(cm)
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
@@ -138,25 +138,25 @@ func TestAbsence(t *testing.T) {
 			w.settled()
 			w.delete(w.clusterCA("k8s"))
 		},
-		"the namespace is going": func(w *world) {
+		"the namespace is going": func(w *env) {
 			w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
 			w.delete(w.clusterCA("k8s"))
 		},
-		"the namespace is another one": func(w *world) {
+		"the namespace is another one": func(w *env) {
 			w.rebound("k8s", func(r *authority.Record) { r.NamespaceUID = "another" })
 			w.delete(w.clusterCA("k8s"))
 		},
-		"the CRD is another one": func(w *world) {
+		"the CRD is another one": func(w *env) {
 			w.rebound("k8s", func(r *authority.Record) { r.CRDUID = "another" })
 			w.delete(w.clusterCA("k8s"))
 		},
-		"the ledger is another object's": func(w *world) {
+		"the ledger is another object's": func(w *env) {
 			w.rebound("k8s", func(r *authority.Record) { r.UID = types.UID("another") })
 			w.stop() // its own reconciler would bind it
 			w.delete(w.clusterCA("k8s"))
 			w.start()
 		},
-		"no operator runs": func(w *world) {
+		"no operator runs": func(w *env) {
 			w.stop()
 			w.delete(w.clusterCA("k8s"))
 			w.start()
@@ -164,7 +164,7 @@ func TestAbsence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			w.create(newCA("k8s", forDeletion))
 			w.ready("k8s", &v1alpha1.ClusterCA{})
 			w.settled()

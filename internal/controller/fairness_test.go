@@ -21,8 +21,8 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// landlord is an operator for all namespaces, on a control plane of its own, that can be held up.
-type landlord struct {
+// clusterOperator is an operator for all namespaces, on a control plane of its own, that can be held up.
+type clusterOperator struct {
 	t      *testing.T
 	api    client.Client
 	keys   atomic.Int64  // RSA keys that were made
@@ -33,26 +33,26 @@ type landlord struct {
 	released chan struct{} // nil: nothing is held up
 }
 
-func newLandlord(t *testing.T) *landlord {
-	env, err := testenv.StartEmpty()
+func newClusterOperator(t *testing.T) *clusterOperator {
+	plane, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
+		if err := plane.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	installed, err := env.Install(t.Context())
+	installed, err := plane.Install(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := testenv.Client(env.Config)
+	api, err := testenv.Client(plane.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &landlord{t: t, api: api, oneKey: make(chan struct{})}
-	installed.Config.Wrap(func(next http.RoundTripper) http.RoundTripper { return tolled{next, l} })
+	l := &clusterOperator{t: t, api: api, oneKey: make(chan struct{})}
+	installed.Config.Wrap(func(next http.RoundTripper) http.RoundTripper { return delayed{next, l} })
 	installed.Options.Poll, installed.Options.RSAKeys = time.Second, l.rsa()
 	_, stop := testenv.RunOperator(t, installed.Config, installed.Options)
 	t.Cleanup(func() {
@@ -64,7 +64,7 @@ func newLandlord(t *testing.T) *landlord {
 }
 
 // rsa makes RSA keys when the test lets them, one by one. Which key it is makes no difference.
-func (l *landlord) rsa() pki.KeySource {
+func (l *clusterOperator) rsa() pki.KeySource {
 	var once sync.Once
 	var key pki.PrivateKey
 	var err error
@@ -76,34 +76,34 @@ func (l *landlord) rsa() pki.KeySource {
 	}
 }
 
-// tolled holds up, while that is asked for, what each reconciliation that issues begins with: the look at the CA.
-type tolled struct {
+// delayed holds up, while that is asked for, what each reconciliation that issues begins with: the look at the CA.
+type delayed struct {
 	next http.RoundTripper
-	l    *landlord
+	l    *clusterOperator
 }
 
-func (t tolled) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t delayed) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.l.mu.Lock()
-	held := t.l.released
+	released := t.l.released
 	path := r.URL.Path
 	if namespace, of, ok := strings.Cut(strings.TrimPrefix(path, "/api/v1/namespaces/"), "/"); ok && strings.HasPrefix(of, "secrets") &&
 		(r.Method == http.MethodPost || r.Method == http.MethodPatch) {
 		t.l.written = append(t.l.written, namespace)
 	}
 	t.l.mu.Unlock()
-	if held != nil && r.Method == http.MethodGet && strings.Contains(path, "/secrets/ca.") {
-		<-held
+	if released != nil && r.Method == http.MethodGet && strings.Contains(path, "/secrets/ca.") {
+		<-released
 	}
 	return t.next.RoundTrip(r)
 }
 
-func (l *landlord) hold() {
+func (l *clusterOperator) hold() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.released, l.written = make(chan struct{}), nil
 }
 
-func (l *landlord) release() {
+func (l *clusterOperator) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.released != nil {
@@ -113,14 +113,14 @@ func (l *landlord) release() {
 }
 
 // ahead is how many writes into another namespace came before the first into this one.
-func (l *landlord) ahead(namespace string) int {
+func (l *clusterOperator) ahead(namespace string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Index(l.written, namespace)
 }
 
 // eventually waits for something.
-func (l *landlord) eventually(what string, check func() bool) {
+func (l *clusterOperator) eventually(what string, check func() bool) {
 	l.t.Helper()
 	testenv.EventuallyEvery(l.t, 20*time.Millisecond, what, func() error {
 		if !check() {
@@ -130,7 +130,7 @@ func (l *landlord) eventually(what string, check func() bool) {
 	})
 }
 
-func (l *landlord) create(o client.Object) {
+func (l *clusterOperator) create(o client.Object) {
 	l.t.Helper()
 	if err := l.api.Create(l.t.Context(), o); err != nil {
 		l.t.Fatal(err)
@@ -138,7 +138,7 @@ func (l *landlord) create(o client.Object) {
 }
 
 // tenant makes a namespace with a CA.
-func (l *landlord) tenant(name string) {
+func (l *clusterOperator) tenant(name string) {
 	l.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	ca := newCA("k8s")
 	ca.Namespace = name
@@ -146,7 +146,7 @@ func (l *landlord) tenant(name string) {
 	l.ready(ca)
 }
 
-func (l *landlord) isReady(o v1alpha1.Object) bool {
+func (l *clusterOperator) isReady(o v1alpha1.Object) bool {
 	if err := l.api.Get(l.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 		l.t.Fatal(err)
 	}
@@ -155,13 +155,13 @@ func (l *landlord) isReady(o v1alpha1.Object) bool {
 	})
 }
 
-func (l *landlord) ready(o v1alpha1.Object) {
+func (l *clusterOperator) ready(o v1alpha1.Object) {
 	l.t.Helper()
 	l.eventually(o.GetName()+" is ready", func() bool { return l.isReady(o) })
 }
 
 // pending waits until an object says that it waits for its key.
-func (l *landlord) pending(o v1alpha1.Object) {
+func (l *clusterOperator) pending(o v1alpha1.Object) {
 	l.t.Helper()
 	l.eventually(o.GetName()+" waits for a key", func() bool {
 		return !l.isReady(o) && slices.ContainsFunc(*o.StatusConditions(), func(c metav1.Condition) bool {
@@ -184,7 +184,7 @@ const crowd, workers = 200, 4
 // TestNobodyWaitsForACrowd makes very much work in one namespace at once. What is new in another is served after a number of
 // others that does not depend on how many they are.
 func TestNobodyWaitsForACrowd(t *testing.T) {
-	l := newLandlord(t)
+	l := newClusterOperator(t)
 	l.tenant("crowd")
 	l.tenant("small")
 	members := make([]*v1alpha1.NodeCredential, crowd)
@@ -199,7 +199,7 @@ func TestNobodyWaitsForACrowd(t *testing.T) {
 	t.Run("of RSA keys", func(t *testing.T) { l.rsaKeys(t) })
 }
 
-func (l *landlord) edited(t *testing.T, members []*v1alpha1.NodeCredential) {
+func (l *clusterOperator) edited(t *testing.T, members []*v1alpha1.NodeCredential) {
 	before := waiting(t)
 	l.hold()
 	defer l.release()
@@ -223,7 +223,7 @@ func (l *landlord) edited(t *testing.T, members []*v1alpha1.NodeCredential) {
 	}
 }
 
-func (l *landlord) rsaKeys(t *testing.T) {
+func (l *clusterOperator) rsaKeys(t *testing.T) {
 	for i := range 40 {
 		ca := newCA(fmt.Sprint("rsa", i), func(ca *v1alpha1.ClusterCA) { ca.Spec.PrivateKey = rsa2048 })
 		ca.Namespace = "crowd"

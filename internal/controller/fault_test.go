@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,21 +18,15 @@ import (
 // faulty lets requests of the operator fail.
 type faulty struct {
 	next http.RoundTripper
-	w    *world
+	w    *env
 }
 
 func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
-	if watch := r.URL.Query().Get("watch") == "true"; !watch {
-		f.w.requests.Add(1)
-		f.w.flying.Add(1)
-		defer f.w.flying.Add(-1)
-	}
 	if r.Method != http.MethodGet {
 		f.w.writes.line(r.Method, r.URL.Path)
 	}
 	if fault := f.w.fault.Load(); fault != nil {
 		if code := (*fault)(r); code != 0 {
-			f.w.lostRace(code)
 			return &http.Response{
 				StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 				Header: http.Header{}, Body: io.NopCloser(strings.NewReader("injected")), Request: r,
@@ -45,9 +38,6 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 		sent = r.WithContext(context.WithoutCancel(r.Context()))
 	}
 	resp, err := f.next.RoundTrip(sent)
-	if err == nil {
-		f.w.lostRace(resp.StatusCode)
-	}
 	if h := f.w.hosts.Load(); err == nil && h != nil {
 		err = h.saw(r, resp)
 	}
@@ -60,16 +50,9 @@ func (f faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// lostRace takes note of a write that was refused because somebody else wrote first.
-func (w *world) lostRace(code int) {
-	if code == http.StatusConflict {
-		w.lost.Store(new(time.Now()))
-	}
-}
-
 // failing lets every request of a method whose path ends in a suffix fail, until the returned function is called. No
 // method: every write, and of statuses too.
-func (w *world) failing(method, suffix string, code int) (heal func()) {
+func (w *env) failing(method, suffix string, code int) (heal func()) {
 	f := func(r *http.Request) int {
 		switch {
 		case method == "" && r.Method != http.MethodGet && (strings.HasSuffix(r.URL.Path, suffix) || strings.HasSuffix(r.URL.Path, "/status")):
@@ -128,7 +111,7 @@ func TestFailingWrites(t *testing.T) {
 // TestServersCAComesLast has an API server of another CA than the client's, which appears after everything else.
 func TestServersCAComesLast(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "clients"}}
 	}), newKubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" }))

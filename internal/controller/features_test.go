@@ -129,10 +129,10 @@ func TestTheSameKey(t *testing.T) {
 	}
 }
 
-// underRoot is a world with an intermediate CA, below a root, and what that has issued.
-func underRoot(t *testing.T) *world {
+// underRoot is an env with an intermediate CA, below a root, and what that has issued.
+func underRoot(t *testing.T) *env {
 	t.Helper()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("root"), newCA("k8s", func(c *v1alpha1.ClusterCA) {
 		c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
 	}), newServer("k8s-master"), newKubelet("node1"))

@@ -15,14 +15,14 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// fleet is a world with many credentials.
+// fleet is an env with many credentials.
 type fleet struct {
-	*world
+	*env
 	leaves int // the credentials and the API server's
 }
 
 func newFleet(t testing.TB, n int, limit string) *fleet {
-	f := &fleet{world: newWorld(t), leaves: n + 1}
+	f := &fleet{env: newEnv(t), leaves: n + 1}
 	f.create(newCA("k8s", func(c *v1alpha1.ClusterCA) {
 		c.Spec.Rotation.MaxUnavailable = new(intstr.Parse(limit))
 	}))
@@ -51,7 +51,7 @@ func (f *fleet) issue() {
 
 // rotate edits the CA and moves the clock on until its replacement is complete.
 func (f *fleet) rotate() {
-	edit(f.world, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
+	edit(f.env, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(50000) })
 	visits := 0.0
 	f.within(40*time.Minute, func() bool {
 		if f.rotated() && f.issuedBy(2) == f.leaves {
@@ -114,7 +114,7 @@ func isReady(o client.Object) bool {
 // idle says whether no object has waited or been worked on for a moment.
 func (f *fleet) idle() bool {
 	for range 5 {
-		if running, _ := f.progress.Visits(); running > 0 {
+		if running, _ := f.mgr.Progress.Visits(); running > 0 {
 			return false
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -30,7 +30,6 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/home"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/visits"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -67,8 +66,8 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// world is one test's namespace on the real API server, and an operator for it.
-type world struct {
+// env is one test's namespace on the real API server, and an operator for it.
+type env struct {
 	t  testing.TB
 	ns string
 	// authority is the namespace of ledgers and keys.
@@ -77,9 +76,10 @@ type world struct {
 	installed testenv.Installation
 	api       client.Client // not cached
 	clock     *testingclock.FakePassiveClock
-	tells     clock.PassiveClock // to the operator, where it is set
-	mgr       ctrl.Manager
-	stop      func()
+	// operatorClock, where it is set, is the operator's instead of clock.
+	operatorClock clock.PassiveClock
+	mgr           *testenv.Operator
+	stop          func()
 	// fault, where it is set, says which of the operator's requests fail, and with what status code.
 	fault atomic.Pointer[func(*http.Request) int]
 	// late, where it is set, is called with each request before the operator gets the answer.
@@ -88,32 +88,26 @@ type world struct {
 	hosts atomic.Pointer[hosts]
 	// dead says that the operator was cut off.
 	dead atomic.Bool
-	// ice, where it is set, keeps what happens from the operator's caches.
-	ice atomic.Pointer[ice]
-	// requests counts what the operator asked of the API server, and flying what it has no answer to yet.
-	requests, flying atomic.Int64
-	// lost is when the operator last lost a race for a write, after which it waits for a second and tries again.
-	lost atomic.Pointer[time.Time]
+	// frozen, where it is set, keeps what happens from the operator's caches.
+	frozen atomic.Pointer[frozenCache]
 	// writes are those of its requests that are no reads.
 	writes syncBuffer
 	// others are further operators for the same namespace, whose clocks are ahead by so much.
-	others []*world
+	others []*env
 	ahead  time.Duration
 	// beside are further operators that are waited for, and go on when the others are restarted.
-	beside []*world
-	// progress tells of the reconciliations since the operator started.
-	progress *visits.Progress
+	beside []*env
 }
 
-// newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
+// newEnv makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
 // is created is older than what the operator does later.
-func newWorld(t testing.TB) *world {
+func newEnv(t testing.TB) *env {
 	t.Helper()
-	return newWorldOf(t, "")
+	return newEnvOf(t, "")
 }
 
-// newWorldOf is newWorld with an authority namespace that is there already.
-func newWorldOf(t testing.TB, keys string) *world {
+// newEnvOf is newEnv with an authority namespace that is there already.
+func newEnvOf(t testing.TB, keys string) *env {
 	t.Helper()
 	api, err := testenv.Client(cfg)
 	if err != nil {
@@ -123,14 +117,14 @@ func newWorldOf(t testing.TB, keys string) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
+	w := &env{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
 }
 
 // install gives the operator its rights, and its authority namespace, whatever that holds.
-func (w *world) install() {
+func (w *env) install() {
 	w.t.Helper()
 	var err error
 	if w.installed, err = shared.InstallFor(w.t.Context(), w.ns, w.authority); err == nil {
@@ -142,18 +136,17 @@ func (w *world) install() {
 }
 
 // start runs the operator until stop is called.
-func (w *world) start() {
+func (w *env) start() {
 	w.t.Helper()
 	if w.installed.Options.Namespace != w.ns {
 		w.install()
 	}
-	w.progress = &visits.Progress{}
 	own := rest.CopyConfig(w.installed.Config)
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
 	o := w.installed.Options
-	o.Clock, o.Poll, o.Progress = w.clock, time.Second, w.progress
-	if w.tells != nil {
-		o.Clock = w.tells
+	o.Clock, o.Poll = w.clock, time.Second
+	if w.operatorClock != nil {
+		o.Clock = w.operatorClock
 	}
 	op, err := testenv.StartOperator(own, o)
 	if err != nil {
@@ -168,9 +161,9 @@ func (w *world) start() {
 }
 
 // restartAt stops every operator, sets its clock and starts another: every object is then visited.
-func (w *world) restartAt(at time.Time) {
+func (w *env) restartAt(at time.Time) {
 	w.t.Helper()
-	all := append([]*world{w}, w.others...)
+	all := append([]*env{w}, w.others...)
 	for _, o := range all {
 		o.stop()
 	}
@@ -180,7 +173,7 @@ func (w *world) restartAt(at time.Time) {
 	}
 }
 
-func (w *world) create(objects ...client.Object) {
+func (w *env) create(objects ...client.Object) {
 	w.t.Helper()
 	for _, o := range objects {
 		o.SetNamespace(w.ns)
@@ -190,27 +183,27 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
-func (w *world) get(name string, o client.Object) {
+func (w *env) get(name string, o client.Object) {
 	w.t.Helper()
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
 		w.t.Fatalf("get %T %s: %v", o, name, err)
 	}
 }
 
-func (w *world) secret(name string) *corev1.Secret {
+func (w *env) secret(name string) *corev1.Secret {
 	w.t.Helper()
 	var s corev1.Secret
 	w.get(name, &s)
 	return &s
 }
 
-func (w *world) missing(name string, o client.Object) bool {
+func (w *env) missing(name string, o client.Object) bool {
 	w.t.Helper()
 	return apierrors.IsNotFound(w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o))
 }
 
 // edit changes an object, and tries again when the operator was faster.
-func edit[T client.Object](w *world, name string, o T, change func(T)) {
+func edit[T client.Object](w *env, name string, o T, change func(T)) {
 	w.t.Helper()
 	o.SetNamespace(w.ns)
 	o.SetName(name)
@@ -218,14 +211,14 @@ func edit[T client.Object](w *world, name string, o T, change func(T)) {
 }
 
 // condition waits for a condition of an object, on its present generation.
-func (w *world) condition(name string, o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+func (w *env) condition(name string, o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.t.Helper()
 	o.SetNamespace(w.ns)
 	o.SetName(name)
 	return testenv.Condition(w.t, w.api, o.(v1alpha1.Object), kind, status, reason)
 }
 
-func (w *world) ready(name string, o client.Object) {
+func (w *env) ready(name string, o client.Object) {
 	w.t.Helper()
 	w.condition(name, o, v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
 }
@@ -238,7 +231,7 @@ func conditionsOf(o client.Object) []metav1.Condition {
 }
 
 // pair reads a Secret's certificate and key, which must belong together.
-func (w *world) pair(secret string) pki.Leaf {
+func (w *env) pair(secret string) pki.Leaf {
 	w.t.Helper()
 	s := w.secret(secret)
 	p, err := pki.ParseLeaf(s.Data["tls.crt"], s.Data["tls.key"])
@@ -260,7 +253,7 @@ func differs(got, want []byte) error {
 	return nil
 }
 
-func (w *world) delete(o client.Object) {
+func (w *env) delete(o client.Object) {
 	w.t.Helper()
 	if err := w.api.Delete(w.t.Context(), o); err != nil {
 		w.t.Fatalf("delete %T %s: %v", o, o.GetName(), err)
@@ -268,10 +261,10 @@ func (w *world) delete(o client.Object) {
 }
 
 // store reads and writes the authority namespace, as whoever administers the PKI can.
-func (w *world) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
+func (w *env) store() *authority.Store { return authority.New(w.authority, w.api, nil) }
 
 // record is what the authority namespace says of a CA.
-func (w *world) record(ca string) *authority.Record {
+func (w *env) record(ca string) *authority.Record {
 	w.t.Helper()
 	r, err := w.store().Live(w.t.Context(), w.ns, ca)
 	if err != nil || r == nil {
@@ -281,7 +274,7 @@ func (w *world) record(ca string) *authority.Record {
 }
 
 // authoritySecret is the Secret of a CA in the authority namespace.
-func (w *world) authoritySecret(ca string) *corev1.Secret {
+func (w *env) authoritySecret(ca string) *corev1.Secret {
 	w.t.Helper()
 	var s corev1.Secret
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: authority.SecretName(w.ns, ca)}, &s); err != nil {
@@ -291,7 +284,7 @@ func (w *world) authoritySecret(ca string) *corev1.Secret {
 }
 
 // root is the certificate of a CA's active key.
-func (w *world) root(ca string) *x509.Certificate {
+func (w *env) root(ca string) *x509.Certificate {
 	w.t.Helper()
 	pair, err := w.record(ca).Active()
 	if err != nil {
@@ -303,7 +296,7 @@ func (w *world) root(ca string) *x509.Certificate {
 func typeName(o client.Object) string { return fmt.Sprintf("%T", o) }
 
 // list reads all objects of a kind.
-func (w *world) list(into client.ObjectList) {
+func (w *env) list(into client.ObjectList) {
 	w.t.Helper()
 	if err := w.api.List(w.t.Context(), into, client.InNamespace(w.ns)); err != nil {
 		w.t.Fatal(err)
@@ -311,7 +304,7 @@ func (w *world) list(into client.ObjectList) {
 }
 
 // versions are the resource versions of all that an operator could write in the namespace.
-func (w *world) versions() map[string]string {
+func (w *env) versions() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	for _, list := range []client.ObjectList{

@@ -33,7 +33,7 @@ func hostRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
 }
 
 // hostKey makes a key as a host does, and its request.
-func (w *world) hostKey(mods ...func(*pki.CertificateSpec)) (pki.PrivateKey, string) {
+func (w *env) hostKey(mods ...func(*pki.CertificateSpec)) (pki.PrivateKey, string) {
 	w.t.Helper()
 	r := hostRequest(mods...)
 	key, err := pki.GenerateKey(r.Key)
@@ -58,7 +58,7 @@ func onHost(request string) func(*v1alpha1.NodeCredential) {
 }
 
 // submit writes a request into a credential's Lease, as an agent does.
-func (w *world) submit(credential, request string) {
+func (w *env) submit(credential, request string) {
 	w.t.Helper()
 	edit(w, credential+"-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { l.Annotations[v1alpha1.CSRAnnotation] = request })
 }
@@ -74,7 +74,7 @@ func foreignLease(name, request string) *coordinationv1.Lease {
 }
 
 // isFor waits until node1's certificate is for a key, and its kubeconfig holds that certificate.
-func (w *world) isFor(key pki.PrivateKey) pki.Leaf {
+func (w *env) isFor(key pki.PrivateKey) pki.Leaf {
 	w.t.Helper()
 	var pair pki.Leaf
 	w.eventually("there is a certificate for the host's key", func() error {
@@ -94,7 +94,7 @@ func (w *world) isFor(key pki.PrivateKey) pki.Leaf {
 }
 
 // holdsNoKey looks through everything that an operator may write: only the CAs' and the API servers' Secrets hold keys.
-func (w *world) holdsNoKey() {
+func (w *env) holdsNoKey() {
 	w.t.Helper()
 	var secrets corev1.SecretList
 	w.list(&secrets)
@@ -123,7 +123,7 @@ func (w *world) holdsNoKey() {
 // holds a key, not even one that somebody puts there.
 func TestKeyOnHost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(csr)))
 	var c v1alpha1.NodeCredential
@@ -187,7 +187,7 @@ func TestKeyOnHost(t *testing.T) {
 // TestKeyOnHostByLease waits for the agent's request, takes it only from the credential's own Lease, and prefers the spec's.
 func TestKeyOnHostByLease(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), foreignLease("node1-tls", csr), newKubelet("node1", onHost("")))
 	var c v1alpha1.NodeCredential
@@ -235,7 +235,7 @@ func TestKeyOnHostByLease(t *testing.T) {
 // TestRefusedRequestsKeepTheCertificate submits what must not be signed, each way that a host can.
 func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	key, good := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(good)))
 	w.ready("node1", &v1alpha1.NodeCredential{})
@@ -276,7 +276,7 @@ func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
 }
 
 // refuses waits until node1's request is refused, and stays usable.
-func (w *world) refuses(from, want string) {
+func (w *env) refuses(from, want string) {
 	w.t.Helper()
 	w.eventually("refused: "+want, func() error {
 		var c v1alpha1.NodeCredential
@@ -290,7 +290,7 @@ func (w *world) refuses(from, want string) {
 }
 
 // saysNothingOf looks for the lines of a key where people read.
-func (w *world) saysNothingOf(key []byte) {
+func (w *env) saysNothingOf(key []byte) {
 	w.t.Helper()
 	var c v1alpha1.NodeCredential
 	var events eventsv1.EventList
@@ -364,7 +364,7 @@ func TestKeySourceChange(t *testing.T) {
 // TestRotationKeepsTheHostsKey replaces the CA: at no time may a host or the API server refuse the other.
 func TestRotationKeepsTheHostsKey(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost(csr)))
 	w.ready("node1", &v1alpha1.NodeCredential{})

@@ -68,7 +68,7 @@ type version struct {
 }
 
 // observe lets hosts follow from now on. What is there is in use.
-func (w *world) observe() *hosts {
+func (w *env) observe() *hosts {
 	w.t.Helper()
 	h := &hosts{
 		t: w.t, ns: w.ns, authority: w.authority, api: w.api, clock: w.clock, takes: 10 * time.Minute,
@@ -223,11 +223,11 @@ func (h *hosts) ledger(s *corev1.Secret) {
 	for _, g := range l.Published() {
 		roots = append(roots, r.CAs[g.Number].Anchor())
 	}
-	held := fingerprints(pki.EncodeCertificates(roots...))
-	if other, ok := h.bundles[ca][l.BundleRevision]; ok && other != held {
+	bundle := fingerprints(pki.EncodeCertificates(roots...))
+	if other, ok := h.bundles[ca][l.BundleRevision]; ok && other != bundle {
 		h.report("ClusterCA %s: revision %d stands for two bundles", ca, l.BundleRevision)
 	}
-	h.bundles[ca][l.BundleRevision] = held
+	h.bundles[ca][l.BundleRevision] = bundle
 }
 
 // fingerprints are those of a bundle, in order of size, because the order of a bundle means nothing.

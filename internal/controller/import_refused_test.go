@@ -20,7 +20,7 @@ import (
 // TestImportNamed does not begin with another CA than the spec names.
 func TestImportNamed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
 	w.create(importedCA("k8s", "corporate", func(c *v1alpha1.ClusterCA) { c.Spec.Source.Import.CertificateSHA256 = strings.Repeat("0", 64) }))
@@ -35,13 +35,13 @@ func TestImportNamed(t *testing.T) {
 // TestKeyInUse imports a key that another CA has, of the same namespace and of another one, which is not named.
 func TestKeyInUse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
 	w.create(importedCA("k8s", "corporate"))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	w.create(importedCA("second", "corporate"))
-	refused := func(w *world) string {
+	refused := func(w *env) string {
 		t.Helper()
 		message := w.condition("second", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonKeyInUse).Message
 		if r, err := w.store().Live(t.Context(), w.ns, "second"); r != nil || err != nil {
@@ -52,7 +52,7 @@ func TestKeyInUse(t *testing.T) {
 	if got := refused(w); !strings.Contains(got, `ClusterCA "k8s"`) {
 		t.Errorf("the message is %q", got)
 	}
-	other := newWorldOf(t, w.authority)
+	other := newEnvOf(t, w.authority)
 	other.put(pair)
 	other.create(importedCA("second", "corporate"))
 	if got := refused(other); strings.Contains(got, "k8s") || strings.Contains(got, w.ns) {
@@ -98,7 +98,7 @@ func TestImportOfOurs(t *testing.T) {
 // says what to change, and what was in use signs on.
 func TestImportRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	importing(t, w.foreign("corporate"), w)
 	before := w.ledger("k8s")
 	for text, spoil := range map[string]func(*corev1.Secret){
@@ -138,7 +138,7 @@ func TestImportRefused(t *testing.T) {
 
 // TestKeyImportedTwiceAtOnce has two ClusterCAs import one key at the same time: each looks before the other one has stored it.
 func TestKeyImportedTwiceAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.put(w.foreign("corporate"))
 	var asked atomic.Int32
 	meet := func(r *http.Request) int {

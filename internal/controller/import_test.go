@@ -21,7 +21,7 @@ import (
 )
 
 // foreign is a CA that somebody else made.
-func (w *world) foreign(name string) pki.CA {
+func (w *env) foreign(name string) pki.CA {
 	w.t.Helper()
 	pair, err := pki.SelfSign(w.clock.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 50000 * time.Hour,
@@ -33,7 +33,7 @@ func (w *world) foreign(name string) pki.CA {
 }
 
 // again signs a root's certificate once more with its own key.
-func (w *world) again(root pki.CA, mods ...func(*x509.Certificate)) pki.CA {
+func (w *env) again(root pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	w.t.Helper()
 	if len(mods) > 0 {
 		root.Cert = w.signedBy(nil, root, mods...)
@@ -42,14 +42,14 @@ func (w *world) again(root pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 }
 
 // below is a CA of the name and key of another one, signed by a third.
-func (w *world) below(root, ca pki.CA, mods ...func(*x509.Certificate)) pki.CA {
+func (w *env) below(root, ca pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	w.t.Helper()
 	ca.Cert, ca.Root = w.signedBy(&root, ca, mods...), root.Cert
 	return ca
 }
 
 // signedBy is a certificate of a CA's name and key, by another one or, if that is nil, by itself.
-func (w *world) signedBy(by *pki.CA, ca pki.CA, mods ...func(*x509.Certificate)) *x509.Certificate {
+func (w *env) signedBy(by *pki.CA, ca pki.CA, mods ...func(*x509.Certificate)) *x509.Certificate {
 	w.t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(w.clock.Now().UnixNano()), Subject: ca.Cert.Subject, NotBefore: ca.Cert.NotBefore, NotAfter: ca.Cert.NotAfter.Add(-time.Hour),
@@ -74,7 +74,7 @@ func (w *world) signedBy(by *pki.CA, ca pki.CA, mods ...func(*x509.Certificate))
 }
 
 // put writes a CA into the Secret from which it is imported.
-func (w *world) put(pair pki.CA) {
+func (w *env) put(pair pki.CA) {
 	w.t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(pair.Key.Signer())
 	if err != nil {
@@ -93,8 +93,8 @@ func (w *world) put(pair pki.CA) {
 	edit(w, "corporate", &corev1.Secret{}, func(s *corev1.Secret) { s.Data = data })
 }
 
-// importing is a world whose CA is imported.
-func importing(t *testing.T, pair pki.CA, w *world) *world {
+// importing is an env whose CA is imported.
+func importing(t *testing.T, pair pki.CA, w *env) *env {
 	t.Helper()
 	w.put(pair)
 	w.create(importedCA("k8s", "corporate"), newServer("k8s-master"), newKubelet("node1"))
@@ -106,7 +106,7 @@ func importing(t *testing.T, pair pki.CA, w *world) *world {
 }
 
 // names lets the spec name the certificate of a CA that stands in the import Secret.
-func (w *world) names(pair pki.CA, mods ...func(*v1alpha1.ClusterCA)) {
+func (w *env) names(pair pki.CA, mods ...func(*v1alpha1.ClusterCA)) {
 	w.t.Helper()
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.Source.Import.CertificateSHA256 = pki.FingerprintOf(pair.Cert)
@@ -125,7 +125,7 @@ func TestImportProlonged(t *testing.T) {
 	for name, below := range map[string]bool{"a root": false, "below a root": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			root, was := w.foreign("root"), w.foreign("corporate")
 			again := func(mods ...func(*x509.Certificate)) pki.CA {
 				if below {
@@ -154,29 +154,29 @@ func TestImportReplaced(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		next   func(*world, pki.CA) pki.CA
+		next   func(*env, pki.CA) pki.CA
 		phases []plan.Phase
 	}{
-		{"another key", func(w *world, _ pki.CA) pki.CA { return w.foreign("corporate 2") }, phases},
-		{"the same key with earlier dates", func(w *world, was pki.CA) pki.CA {
+		{"another key", func(w *env, _ pki.CA) pki.CA { return w.foreign("corporate 2") }, phases},
+		{"the same key with earlier dates", func(w *env, was pki.CA) pki.CA {
 			return w.again(was, func(*x509.Certificate) {})
 		}, phases[2:]},
-		{"the same key, constrained", func(w *world, was pki.CA) pki.CA {
+		{"the same key, constrained", func(w *env, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.MaxPathLenZero = true })
 		}, phases[2:]},
-		{"the same key under another name", func(w *world, was pki.CA) pki.CA {
+		{"the same key under another name", func(w *env, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "corporate 2"} })
 		}, phases},
-		{"the same key with another identifier", func(w *world, was pki.CA) pki.CA {
+		{"the same key with another identifier", func(w *env, was pki.CA) pki.CA {
 			return w.again(was, later, func(c *x509.Certificate) { c.SubjectKeyId = []byte("another identifier") })
 		}, phases},
-		{"the same key under another root", func(w *world, was pki.CA) pki.CA {
+		{"the same key under another root", func(w *env, was pki.CA) pki.CA {
 			return w.below(w.foreign("root 2"), was, later)
 		}, phases},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			was := w.foreign("corporate")
 			if strings.Contains(c.name, "another root") {
 				was = w.below(w.foreign("root"), was)
@@ -200,7 +200,7 @@ func TestImportReplaced(t *testing.T) {
 }
 
 // rotationWaitsFor says that a rotation of the imported CA waits for an edit by a person.
-func (w *world) rotationWaitsFor(text string) {
+func (w *env) rotationWaitsFor(text string) {
 	w.t.Helper()
 	w.eventually("a rotation waits", func() error {
 		c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonImportChanged)
@@ -214,7 +214,7 @@ func (w *world) rotationWaitsFor(text string) {
 // TestImportTriggered changes the trigger alone: an imported CA is not rotated by that, and the message names the edit.
 func TestImportTriggered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	was := w.foreign("corporate")
 	importing(t, was, w)
 	before := w.ledger("k8s")
@@ -253,7 +253,7 @@ func TestImportedIsCrossSigned(t *testing.T) {
 	for _, signing := range []v1alpha1.CrossSigning{"", v1alpha1.CrossSigningDisabled} {
 		t.Run(string(signing), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newEnv(t)
 			importing(t, w.foreign("corporate"), w)
 			asleep := w.bundle("node1-tls", "ca.crt")
 			next := w.foreign("corporate 2")

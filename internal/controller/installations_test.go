@@ -17,9 +17,9 @@ import (
 )
 
 // besideIt starts another installation, with an authority namespace of its own, for the namespace of this one.
-func (w *world) besideIt(keys string) *world {
+func (w *env) besideIt(keys string) *env {
 	w.t.Helper()
-	o := newWorldOf(w.t, keys)
+	o := newEnvOf(w.t, keys)
 	o.stop()
 	o.ns = w.ns
 	o.start()
@@ -27,7 +27,7 @@ func (w *world) besideIt(keys string) *world {
 }
 
 // quiet waits until nobody has written anything in the namespace for a while.
-func (w *world) quiet() {
+func (w *env) quiet() {
 	w.t.Helper()
 	was, since := w.versions(), time.Now()
 	w.eventually("all comes to rest", func() error {
@@ -42,7 +42,7 @@ func (w *world) quiet() {
 }
 
 // atRest waits until all is quiet, and ready then.
-func (w *world) atRest() {
+func (w *env) atRest() {
 	w.t.Helper()
 	w.quiet()
 	for name, o := range map[string]client.Object{
@@ -58,7 +58,7 @@ func (w *world) atRest() {
 // TestTwoInstallationsComeToRest has two operators, each with an authority namespace of its own, in one namespace: the one whose
 // authority namespace the status names serves it, and the other one leaves it alone, before and after an edit.
 func TestTwoInstallationsComeToRest(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.besideIt("")
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
 	w.atRest()
@@ -68,7 +68,7 @@ func TestTwoInstallationsComeToRest(t *testing.T) {
 }
 
 // copied makes another authority namespace, with a copy of all that this one holds.
-func (w *world) copied() string {
+func (w *env) copied() string {
 	w.t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "copied-"}}
 	if err := w.api.Create(w.t.Context(), ns); err != nil {
@@ -131,7 +131,7 @@ func TestCopiedAuthorityNamespace(t *testing.T) {
 func TestTwoInstallationsDisagree(t *testing.T) {
 	t.Run("a CA that neither has, and that was there before", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newEnv(t)
 		o := w.besideIt("")
 		w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "b1"} }), newKubelet("node1"))
 		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
@@ -155,9 +155,9 @@ func TestTwoInstallationsDisagree(t *testing.T) {
 	})
 	t.Run("the authority namespace of each was made anew", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
+		w := newEnv(t)
 		o := w.besideIt("")
-		for _, of := range []*world{w, o} {
+		for _, of := range []*env{w, o} {
 			of.stop()
 			taken := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: of.installed.Options.OwnNamespace, Name: "clusterpki-namespaces"}}
 			if err := w.api.Patch(t.Context(), taken, client.RawPatch(types.MergePatchType, []byte(`{"data":{"`+of.authority+`":"another"}}`))); err != nil {
@@ -176,7 +176,7 @@ func TestTwoInstallationsDisagree(t *testing.T) {
 // TestSaidAgain: what was cured, and is there again, is said again.
 func TestSaidAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newKubelet("node1"))
 	for range 2 {
 		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "node1-tls", Labels: map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}}}

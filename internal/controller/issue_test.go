@@ -14,9 +14,9 @@ import (
 )
 
 // standard applies a CA, an API server and a kubelet, and waits until all are Ready.
-func standard(t *testing.T) *world {
+func standard(t *testing.T) *env {
 	t.Helper()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
@@ -117,7 +117,7 @@ func TestNodeCredential(t *testing.T) {
 
 func TestServiceAccountKeysAreTheirOwn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
 	}))

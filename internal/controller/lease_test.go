@@ -22,8 +22,8 @@ import (
 
 func byAgent(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent }
 
-// says lets the agent of a host speak in its Lease, by a clock that is off by so much.
-func (w *world) says(lease string, off time.Duration, r ack.Report) {
+// reports lets the agent of a host report in its Lease, by a clock that is off by so much.
+func (w *env) reports(lease string, off time.Duration, r ack.Report) {
 	w.t.Helper()
 	text, err := r.Text()
 	if err != nil {
@@ -40,7 +40,7 @@ func (w *world) says(lease string, off time.Duration, r ack.Report) {
 }
 
 // hostOf is the host whose agent writes a Lease.
-func (w *world) hostOf(l *coordinationv1.Lease) string {
+func (w *env) hostOf(l *coordinationv1.Lease) string {
 	w.t.Helper()
 	kind, name, _ := strings.Cut(l.Annotations[v1alpha1.OwnerAnnotation], "/")
 	if kind == "APIServerCertificate" {
@@ -59,14 +59,14 @@ func TestAnotherHostsAgent(t *testing.T) {
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
 	w.ready("node2", &v1alpha1.NodeCredential{})
-	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
+	w.reports("node2-tls", 0, ack.Report{Verified: w.contents("node2-tls", "node2-kubeconfig")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node3" })
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
 }
 
 // breathes lets an agent renew its Lease and say nothing new.
-func (w *world) breathes(lease string) {
+func (w *env) breathes(lease string) {
 	w.t.Helper()
 	now := w.clock.Now()
 	edit(w, lease, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { l.Spec.RenewTime = &metav1.MicroTime{Time: now} })
@@ -82,8 +82,8 @@ func (w *world) breathes(lease string) {
 	})
 }
 
-// held is what Secrets hold, as an agent reports it.
-func (w *world) held(tls string, others ...string) *ack.State {
+// contents is what Secrets hold, as an agent reports it.
+func (w *env) contents(tls string, others ...string) *ack.State {
 	w.t.Helper()
 	var more []*corev1.Secret
 	for _, name := range others {
@@ -96,7 +96,7 @@ func (w *world) held(tls string, others ...string) *ack.State {
 	return &s
 }
 
-func (w *world) lease(name string) *coordinationv1.Lease {
+func (w *env) lease(name string) *coordinationv1.Lease {
 	w.t.Helper()
 	var l coordinationv1.Lease
 	w.get(name, &l)
@@ -136,7 +136,7 @@ func TestLease(t *testing.T) {
 		t.Error(diff, l.Annotations)
 	}
 
-	w.says("node2-tls", 0, ack.Report{Problem: "none"})
+	w.reports("node2-tls", 0, ack.Report{Problem: "none"})
 	said := w.lease("node2-tls")
 	delete(want, v1alpha1.ManagedByLabel) // nothing selects by it, so it is not repaired
 	edit(w, "node2-tls", l, func(l *coordinationv1.Lease) {
@@ -159,7 +159,7 @@ func TestLease(t *testing.T) {
 }
 
 // withoutLease lets no agent deliver to node2 any more: its Lease goes, and what was said of the agent.
-func (w *world) withoutLease() {
+func (w *env) withoutLease() {
 	w.t.Helper()
 	var owner v1alpha1.NodeCredential
 	edit(w, "node2", &owner, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted })
@@ -204,7 +204,7 @@ func TestLeaseChangesHands(t *testing.T) {
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	w.create(newKubelet("node3", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" }))
 	w.ready("node3", &v1alpha1.NodeCredential{})
-	w.says("shared", 0, ack.Report{Verified: w.held("shared", "node3-kubeconfig")})
+	w.reports("shared", 0, ack.Report{Verified: w.contents("shared", "node3-kubeconfig")})
 	w.condition("node3", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "shared" })
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
@@ -241,18 +241,18 @@ func TestTrustAcknowledged(t *testing.T) {
 	}
 	no, yes := metav1.ConditionFalse, metav1.ConditionTrue
 	is(no, v1alpha1.ReasonLeaseExpired, `no agent has reported through Lease "node2-tls" yet`)
-	all := w.held("node2-tls", "node2-kubeconfig")
-	w.says("node2-tls", 0, ack.Report{})
+	all := w.contents("node2-tls", "node2-kubeconfig")
+	w.reports("node2-tls", 0, ack.Report{})
 	is(no, v1alpha1.ReasonNotInstalled, `not installed yet what is in Secret "node2-tls" and Secret "node2-kubeconfig"`)
-	w.says("node2-tls", 0, ack.Report{Installed: all})
+	w.reports("node2-tls", 0, ack.Report{Installed: all})
 	is(no, v1alpha1.ReasonNotInUse, "has not seen it in use yet")
-	w.says("node2-tls", 0, ack.Report{Installed: all, Verified: all})
+	w.reports("node2-tls", 0, ack.Report{Installed: all, Verified: all})
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
-	w.says("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start"})
+	w.reports("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start"})
 	is(no, v1alpha1.ReasonAgentProblem, "kubelet does not start")
-	w.says("node2-tls", 16*time.Minute, ack.Report{Verified: all})
+	w.reports("node2-tls", 16*time.Minute, ack.Report{Verified: all})
 	is(no, v1alpha1.ReasonLeaseExpired, "a time that lies far ahead")
-	w.says("node2-tls", 0, ack.Report{Verified: all})
+	w.reports("node2-tls", 0, ack.Report{Verified: all})
 	is(yes, v1alpha1.ReasonInUse, "")
 
 	w.settled()
@@ -266,7 +266,7 @@ func TestTrustAcknowledged(t *testing.T) {
 		return nil
 	})
 	is(no, v1alpha1.ReasonNotInstalled, "")
-	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
+	w.reports("node2-tls", 0, ack.Report{Verified: w.contents("node2-tls", "node2-kubeconfig")})
 	is(yes, v1alpha1.ReasonInUse, "")
 	w.later(15*time.Minute - time.Second)
 	is(yes, v1alpha1.ReasonInUse, "")
@@ -285,7 +285,7 @@ func TestTrustAcknowledged(t *testing.T) {
 }
 
 // acknowledgments are the kinds of events that tell of an object's agent.
-func (w *world) acknowledgments(name string) []string {
+func (w *env) acknowledgments(name string) []string {
 	w.t.Helper()
 	var list eventsv1.EventList
 	w.list(&list)
@@ -305,22 +305,22 @@ func TestHeartbeat(t *testing.T) {
 	w := standard(t)
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
-	w.says("node2-tls", 0, ack.Report{Verified: w.held("node2-tls", "node2-kubeconfig")})
+	w.reports("node2-tls", 0, ack.Report{Verified: w.contents("node2-tls", "node2-kubeconfig")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	w.settled()
-	_, before := w.progress.Visits()
+	_, before := w.mgr.Progress.Visits()
 	for range 5 {
 		w.clock.SetTime(w.clock.Now().Add(5 * time.Minute))
 		w.breathes("node2-tls")
 	}
 	w.settled()
-	if _, visits := w.progress.Visits(); visits != before {
+	if _, visits := w.mgr.Progress.Visits(); visits != before {
 		t.Errorf("there were %d reconciliations", visits-before)
 	}
 	w.clock.SetTime(w.clock.Now().Add(15 * time.Minute))
 	w.breathes("node2-tls")
 	w.eventually("the return of the agent is noticed", func() error {
-		if _, visits := w.progress.Visits(); visits == before {
+		if _, visits := w.mgr.Progress.Visits(); visits == before {
 			return errors.New("it was not")
 		}
 		return nil

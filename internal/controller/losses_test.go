@@ -14,8 +14,8 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// rotating is a world of an API server and two credentials that is observed, and whose CA is about to be replaced.
-func rotating(t *testing.T) *world {
+// rotating is an env of an API server and two credentials that is observed, and whose CA is about to be replaced.
+func rotating(t *testing.T) *env {
 	t.Helper()
 	w := standard(t)
 	w.create(newKubelet("node2", func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node2" }))
@@ -94,7 +94,7 @@ func TestAuthoritySecretDeleted(t *testing.T) {
 }
 
 // loseKey takes a key out of a CA's Secret, as somebody with rights there could, and returns what brings it back.
-func (w *world) loseKey(ca string, number int32) (restore func()) {
+func (w *env) loseKey(ca string, number int32) (restore func()) {
 	w.t.Helper()
 	s := w.authoritySecret(ca)
 	name := fmt.Sprintf("g%d.key", number)
@@ -118,10 +118,10 @@ func TestActiveKeyLost(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		phase plan.Phase
-		cure  func(w *world, restore func())
+		cure  func(w *env, restore func())
 	}{
-		{"restored", plan.DistributingTrust, func(_ *world, restore func()) { restore() }},
-		{"rotated", plan.Reissuing, func(w *world, _ func()) {
+		{"restored", plan.DistributingTrust, func(_ *env, restore func()) { restore() }},
+		{"rotated", plan.Reissuing, func(w *env, _ func()) {
 			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "lost" })
 		}},
 	} {
@@ -170,7 +170,7 @@ func TestClockJumps(t *testing.T) {
 }
 
 // patient sets the time after which what was written counts as in use, for every object.
-func (w *world) patient(delay string) {
+func (w *env) patient(delay string) {
 	w.t.Helper()
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"delivery":{"propagationDelay":"`+delay+`"}}}`))
 	for _, o := range []client.Object{&v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{}} {

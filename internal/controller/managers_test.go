@@ -19,9 +19,9 @@ import (
 )
 
 // another starts a second operator for the same namespace, without any election, whose clock is ahead by so much.
-func (w *world) another(ahead time.Duration) *world {
+func (w *env) another(ahead time.Duration) *env {
 	w.t.Helper()
-	o := &world{t: w.t, ns: w.ns, authority: w.authority, installed: w.installed, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
+	o := &env{t: w.t, ns: w.ns, authority: w.authority, installed: w.installed, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
 	if ahead != 0 {
 		o.clock = testingclock.NewFakePassiveClock(w.clock.Now().Add(ahead))
 	}
@@ -31,20 +31,20 @@ func (w *world) another(ahead time.Duration) *world {
 	return o
 }
 
-// ice keeps events of some resources from an operator's caches.
-type ice struct {
+// frozenCache keeps events of some resources from an operator's caches.
+type frozenCache struct {
 	resources []string
-	melted    chan struct{}
+	thawed    chan struct{}
 }
 
 // freeze keeps all events of some resources from the operator's caches until thaw is called. It goes on with
 // everything else.
-func (w *world) freeze(resources ...string) (thaw func()) {
-	i := &ice{resources, make(chan struct{})}
-	w.ice.Store(i)
+func (w *env) freeze(resources ...string) (thaw func()) {
+	i := &frozenCache{resources, make(chan struct{})}
+	w.frozen.Store(i)
 	return func() {
-		w.ice.Store(nil)
-		close(i.melted)
+		w.frozen.Store(nil)
+		close(i.thawed)
 	}
 }
 
@@ -52,14 +52,14 @@ func (w *world) freeze(resources ...string) (thaw func()) {
 type watched struct {
 	io.ReadCloser
 	r *http.Request
-	w *world
+	w *env
 }
 
 func (s watched) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
-	if i := s.w.ice.Load(); i != nil && slices.ContainsFunc(i.resources, func(r string) bool { return strings.HasSuffix(s.r.URL.Path, "/"+r) }) {
+	if i := s.w.frozen.Load(); i != nil && slices.ContainsFunc(i.resources, func(r string) bool { return strings.HasSuffix(s.r.URL.Path, "/"+r) }) {
 		select {
-		case <-i.melted:
+		case <-i.thawed:
 		case <-s.r.Context().Done():
 		}
 	}
@@ -83,7 +83,7 @@ func TestTwoManagers(t *testing.T) {
 }
 
 // newcomer creates a credential that is named after a phase.
-func (w *world) newcomer(p plan.Phase) string {
+func (w *env) newcomer(p plan.Phase) string {
 	w.t.Helper()
 	name := strings.ToLower(string(p))
 	w.create(newKubelet(name, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = name }))
@@ -140,7 +140,7 @@ func TestStaleManager(t *testing.T) {
 			heal()
 			thaw()
 			w.newcomer("thawed")
-			w.beside = []*world{stale}
+			w.beside = []*env{stale}
 			w.settled()
 			w.whole("k8s")
 		})
@@ -179,7 +179,7 @@ func TestOvertaken(t *testing.T) {
 			w.walk("k8s", func(p plan.Phase) {
 				if p == plan.WithdrawingTrust { // the old key is there still
 					close(release)
-					w.beside = []*world{slow}
+					w.beside = []*env{slow}
 				}
 			})
 			w.whole("k8s")
@@ -218,14 +218,14 @@ func TestOvertakenCopy(t *testing.T) {
 	w.replaced("k8s", func(p plan.Phase) {
 		if p == plan.Reissuing { // the copy is the new key's
 			close(release)
-			w.beside = []*world{slow}
+			w.beside = []*env{slow}
 		}
 	})
 }
 
 // holdBack keeps the operator's next answers to a request of a method, whose path ends in a suffix, from it, from the
 // nth on, until release is closed. holds is closed once there is one.
-func (w *world) holdBack(method, suffix string, nth int32) (holds <-chan struct{}, release chan<- struct{}) {
+func (w *env) holdBack(method, suffix string, nth int32) (holds <-chan struct{}, release chan<- struct{}) {
 	reached, released := make(chan struct{}), make(chan struct{})
 	var n atomic.Int32
 	f := func(r *http.Request) {

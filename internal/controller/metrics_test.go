@@ -25,7 +25,7 @@ import (
 )
 
 // scraper is a ServiceAccount with a token, which may get the metrics if it is allowed.
-func (w *world) scraper(name string, allowed bool) string {
+func (w *env) scraper(name string, allowed bool) string {
 	w.t.Helper()
 	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: name}}
 	w.create(sa)
@@ -80,7 +80,7 @@ func freeAddress(t *testing.T) string {
 // TestMetricsAreServed tells those who may know, and nobody else, of what the operator did. As in the tests below, one manager
 // of the process can tell at a time.
 func TestMetricsAreServed(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	address := freeAddress(t)
 	o := w.installed.Options
@@ -131,7 +131,7 @@ func TestMetricsCertificate(t *testing.T) {
 	if _, err := controller.New(t.Context(), cfg, o); err == nil || !strings.Contains(err.Error(), "tls.crt") {
 		t.Errorf("without a certificate it says %v", err)
 	}
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newServer("k8s-master"))
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 	w.stop()
@@ -156,7 +156,7 @@ func TestMetricsCertificate(t *testing.T) {
 
 // TestMetricsOnce refuses to tell of everything twice, and can tell again after a stop.
 func TestMetricsOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	w.create(newCA("k8s"))
 	start := func() (stop func()) {

@@ -16,7 +16,7 @@ import (
 
 func TestMissingIssuerHeals(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newKubelet("node1"))
 	c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
 	if !strings.Contains(c.Message, `ClusterCA "k8s" does not exist`) {
@@ -37,7 +37,7 @@ func TestMissingIssuerHeals(t *testing.T) {
 // TestForeignSecret puts Secrets that are nobody's in the way: they must stay as they are.
 func TestForeignSecret(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	foreign := func(name string) *corev1.Secret {
 		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{"mine": []byte("precious")}}
 	}
@@ -141,7 +141,7 @@ func TestStalledSpecKeepsTheCertificate(t *testing.T) {
 // TestServerNamedLikeItsCA is the seed's CA, whose common name is the API server's host.
 func TestServerNamedLikeItsCA(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Subject.CommonName = "k8s-master" }), newServer("k8s-master"))
 	c := w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSubjectEqualsIssuer)
 	if !strings.Contains(c.Message, "give the CA or this certificate another common name") {
@@ -152,7 +152,7 @@ func TestServerNamedLikeItsCA(t *testing.T) {
 // TestChangingTheCARefReissues moves a credential to another CA that the API server trusts.
 func TestChangingTheCARefReissues(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
 	}), newKubelet("node1"))

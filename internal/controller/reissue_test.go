@@ -63,7 +63,7 @@ func TestSpecChangeReissues(t *testing.T) {
 // TestOrderOfSANsDoesNotMatter reorders lists: nothing may be issued. Adding one to them issues.
 func TestOrderOfSANsDoesNotMatter(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.DNSNames = []string{"b.example.com", "a.example.com"}
 		c.Spec.IPAddresses = []string{"10.1.10.238", "fd00::1"}
@@ -150,7 +150,7 @@ func TestExpiryShows(t *testing.T) {
 // TestLeafIsCappedByItsCA asks for a leaf that would outlive its CA.
 func TestLeafIsCappedByItsCA(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(24) }), newServer("k8s-master"),
 		newKubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })) // nobody answers
 	var c v1alpha1.NodeCredential

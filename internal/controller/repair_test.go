@@ -93,7 +93,7 @@ func TestForeignKeyInKubeconfig(t *testing.T) {
 // namespace does not notice.
 func TestLabelStripped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	policy := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": map[string]any{"name": w.ns},
 		"spec": map[string]any{
@@ -226,12 +226,12 @@ func TestTrustIsRepaired(t *testing.T) {
 // the object says so.
 func TestForgedClaim(t *testing.T) {
 	t.Parallel()
-	forge := map[string]func(w *world, s *corev1.Secret){
-		"removed": func(_ *world, s *corev1.Secret) { delete(s.Annotations, v1alpha1.ClaimAnnotation) },
-		"changed": func(_ *world, s *corev1.Secret) {
+	forge := map[string]func(w *env, s *corev1.Secret){
+		"removed": func(_ *env, s *corev1.Secret) { delete(s.Annotations, v1alpha1.ClaimAnnotation) },
+		"changed": func(_ *env, s *corev1.Secret) {
 			s.Annotations[v1alpha1.ClaimAnnotation] = strings.Replace(s.Annotations[v1alpha1.ClaimAnnotation], `"changed":"20`, `"changed":"19`, 1)
 		},
-		"copied": func(w *world, s *corev1.Secret) {
+		"copied": func(w *env, s *corev1.Secret) {
 			s.Annotations[v1alpha1.ClaimAnnotation] = w.secret("k8s-master-tls").Annotations[v1alpha1.ClaimAnnotation]
 		},
 	}

@@ -20,14 +20,14 @@ import (
 
 // delivered lets the operator write what it has to, and moves the clock past the propagation delay and the longest write:
 // what is in the Secrets is then in use everywhere.
-func (w *world) delivered() {
+func (w *env) delivered() {
 	w.t.Helper()
 	w.settled()
 	w.clock.SetTime(w.clock.Now().Add(13 * time.Minute))
 }
 
 // phase waits until a rotation is in a phase; "" is none.
-func (w *world) phase(ca string, want v1alpha1.Phase) *v1alpha1.ClusterCA {
+func (w *env) phase(ca string, want v1alpha1.Phase) *v1alpha1.ClusterCA {
 	w.t.Helper()
 	var c v1alpha1.ClusterCA
 	w.eventually("phase "+string(want), func() error {
@@ -50,7 +50,7 @@ func pendingOf(ca *v1alpha1.ClusterCA) []string {
 }
 
 // bundle is the trust bundle that a Secret or the trust ConfigMap holds.
-func (w *world) bundle(secret, key string) []*x509.Certificate {
+func (w *env) bundle(secret, key string) []*x509.Certificate {
 	w.t.Helper()
 	certs, err := pki.ParseCertificates(w.secret(secret).Data[key])
 	if err != nil {
@@ -60,7 +60,7 @@ func (w *world) bundle(secret, key string) []*x509.Certificate {
 }
 
 // published waits until every Secret holds so many CAs.
-func (w *world) published(credential string, n int) {
+func (w *env) published(credential string, n int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("%d CAs are published", n), func() error {
 		for _, b := range [][]*x509.Certificate{
@@ -76,7 +76,7 @@ func (w *world) published(credential string, n int) {
 }
 
 // verified checks that every party accepts the certificate of every other, as their Secrets stand.
-func (w *world) verified(credentials ...string) error {
+func (w *env) verified(credentials ...string) error {
 	now := w.clock.Now()
 	server := w.pair("k8s-master-tls")
 	for _, c := range credentials {
@@ -320,7 +320,7 @@ func TestEmergency(t *testing.T) {
 }
 
 // event waits for an event of a reason.
-func (w *world) event(reason string) eventsv1.Event {
+func (w *env) event(reason string) eventsv1.Event {
 	w.t.Helper()
 	var found eventsv1.Event
 	w.eventually("event "+reason, func() error {

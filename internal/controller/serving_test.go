@@ -18,12 +18,12 @@ import (
 
 // replica is a process that serves what it last read from a Secret, as kube-apiserver does.
 type replica struct {
-	w       *world
+	w       *env
 	address string
 	config  atomic.Pointer[tls.Config]
 }
 
-func (w *world) replica() *replica {
+func (w *env) replica() *replica {
 	w.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 // TestStopBeforeItHasStarted stops an operator that waits for what it may not read.
 func TestStopBeforeItHasStarted(t *testing.T) {
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	op, stop := testenv.RunOperator(t, testenv.As(cfg, w.ns, "nobody"), w.installed.Options)
 	select {

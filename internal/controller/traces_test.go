@@ -18,7 +18,7 @@ import (
 )
 
 // status writes a status as an operator did that is gone.
-func (w *world) status(o client.Object, status string) {
+func (w *env) status(o client.Object, status string) {
 	w.t.Helper()
 	if err := w.api.Status().Patch(w.t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"status":`+status+`}`))); err != nil {
 		w.t.Fatal(err)
@@ -30,7 +30,7 @@ var certificate = `{"certificate":{"serialNumber":"01","secretName":"x","sha256F
 	`"notBefore":"2026-01-01T00:00:00Z","notAfter":"2027-01-01T00:00:00Z"}}`
 
 // traces leave, of a CA that was, one trace each.
-func (w *world) traces() map[string]func(*v1alpha1.ClusterCA) {
+func (w *env) traces() map[string]func(*v1alpha1.ClusterCA) {
 	return map[string]func(*v1alpha1.ClusterCA){
 		"generations": func(c *v1alpha1.ClusterCA) {
 			w.create(c)
@@ -79,7 +79,7 @@ func (w *world) traces() map[string]func(*v1alpha1.ClusterCA) {
 // TestAuthorityMissing has, of a CA without a Secret in the authority namespace, one trace each: no other CA is made.
 func TestAuthorityMissing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	traces := w.traces()
 	for name, leave := range traces {
@@ -114,7 +114,7 @@ func TestAuthorityMissing(t *testing.T) {
 }
 
 // keepBelow keeps a CA that another one has signed.
-func (w *world) keepBelow(name, parent string) {
+func (w *env) keepBelow(name, parent string) {
 	w.t.Helper()
 	pair, err := pki.SelfSign(w.clock.Now(), pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: name}, Validity: time.Hour, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
@@ -132,7 +132,7 @@ func (w *world) keepBelow(name, parent string) {
 	}
 }
 
-func (w *world) authorityUID() string {
+func (w *env) authorityUID() string {
 	w.t.Helper()
 	var ns corev1.Namespace
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Name: w.authority}, &ns); err != nil {
@@ -145,15 +145,15 @@ func (w *world) authorityUID() string {
 // CA, and the other one none, not even once the first is gone.
 func TestTwoInstallations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.stop()
 	w.start()
-	other := newWorld(t)
+	other := newEnv(t)
 	other.stop()
 	other.ns = w.ns
 	other.start()
 	w.create(newCA("k8s"))
-	has := func(o *world) bool {
+	has := func(o *env) bool {
 		r, err := o.store().Live(t.Context(), w.ns, "k8s")
 		return err == nil && r != nil
 	}
@@ -187,7 +187,7 @@ func TestTwoInstallations(t *testing.T) {
 // TestAuthorityRetained has the CA of another namespace of this name: it is given to nobody, and none is made in its place.
 func TestAuthorityRetained(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	w.settled()

@@ -17,7 +17,7 @@ import (
 )
 
 // triggers sets rotation.trigger and rotation.emergencyTrigger.
-func (w *world) triggers(trigger, emergency string) {
+func (w *env) triggers(trigger, emergency string) {
 	w.t.Helper()
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
 		c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = trigger, emergency
@@ -25,7 +25,7 @@ func (w *world) triggers(trigger, emergency string) {
 }
 
 // nothingFollows says that the CA is not being rotated once the operator has looked at everything.
-func (w *world) nothingFollows() {
+func (w *env) nothingFollows() {
 	w.t.Helper()
 	before := w.ledger("k8s").Revision
 	w.later(13 * time.Minute)
@@ -150,7 +150,7 @@ func TestMaxGenerations(t *testing.T) {
 // TestLeft moves a credential to another CA: the one that it leaves waits until what was issued before is out of use.
 func TestLeft(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "clients"}}
 	}), newKubelet("node1"))
@@ -181,7 +181,7 @@ func TestLeft(t *testing.T) {
 // for those that may not be there yet.
 func TestStatusIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newEnv(t)
 	w.restartAt(time.Now().Add(time.Minute))
 	manual := func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Mode, c.Spec.HostName = v1alpha1.DeliveryManual, strings.Repeat("h", 50)
@@ -220,7 +220,7 @@ func TestStatusIsBounded(t *testing.T) {
 }
 
 // restoreOlder deletes the Secret of a CA and restores it from a backup, which says that the phase began so much earlier.
-func (w *world) restoreOlder(ca string, by time.Duration) {
+func (w *env) restoreOlder(ca string, by time.Duration) {
 	w.t.Helper()
 	since := w.ledger(ca).Since
 	kept := w.authoritySecret(ca)

@@ -15,7 +15,7 @@ import (
 
 // later lets time pass while no operator runs: none of its writes is cut in two by the clock. Another one then does
 // what there is to do.
-func (w *world) later(d time.Duration) {
+func (w *env) later(d time.Duration) {
 	w.t.Helper()
 	w.settled()
 	w.restartAt(w.clock.Now().Add(d))
@@ -23,7 +23,7 @@ func (w *world) later(d time.Duration) {
 }
 
 // ledger reads a CA's ledger, the only truth about where its rotation stands.
-func (w *world) ledger(ca string) plan.Ledger {
+func (w *env) ledger(ca string) plan.Ledger {
 	w.t.Helper()
 	return w.record(ca).Ledger
 }
@@ -33,15 +33,15 @@ var phases = []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.Withdrawi
 
 // walk lets a CA's replacement go on to its end, and does something when it is first in each phase. It returns the
 // phases in their order.
-func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
+func (w *env) walk(ca string, at func(plan.Phase)) []plan.Phase {
 	w.t.Helper()
-	var existing []plan.Phase
+	var passed []plan.Phase
 	still := 0
 	for range 60 {
 		w.settled()
 		phase := w.ledger(ca).Phase()
-		if phase != plan.Completed && !slices.Contains(existing, phase) {
-			existing = append(existing, phase)
+		if phase != plan.Completed && !slices.Contains(passed, phase) {
+			passed = append(passed, phase)
 			if at != nil {
 				at(phase)
 				w.settled()
@@ -51,7 +51,7 @@ func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 			still = 0
 		}
 		if still == 3 {
-			return existing
+			return passed
 		}
 		w.later(13 * time.Minute)
 	}
@@ -59,7 +59,7 @@ func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 	return nil
 }
 
-func (w *world) clusterCA(name string) *v1alpha1.ClusterCA {
+func (w *env) clusterCA(name string) *v1alpha1.ClusterCA {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
 	w.get(name, &ca)
@@ -67,17 +67,17 @@ func (w *world) clusterCA(name string) *v1alpha1.ClusterCA {
 }
 
 // replaced lets a replacement go on to its end, and says what is wrong with that.
-func (w *world) replaced(ca string, at func(plan.Phase)) {
+func (w *env) replaced(ca string, at func(plan.Phase)) {
 	w.t.Helper()
-	existing := w.walk(ca, at)
-	if !slices.Equal(existing, phases) {
-		w.t.Errorf("the phases were %v", existing)
+	passed := w.walk(ca, at)
+	if !slices.Equal(passed, phases) {
+		w.t.Errorf("the phases were %v", passed)
 	}
 	w.whole(ca)
 }
 
 // whole says whether a CA has one generation, that of its spec, and nothing else is left of any.
-func (w *world) whole(ca string) {
+func (w *env) whole(ca string) {
 	w.t.Helper()
 	l := w.ledger(ca)
 	if len(l.Generations) != 1 || l.Phase() != plan.Completed {
@@ -89,13 +89,13 @@ func (w *world) whole(ca string) {
 }
 
 // validity edits the field that replaces a CA.
-func (w *world) validity(ca string, n int) {
+func (w *env) validity(ca string, n int) {
 	w.t.Helper()
 	edit(w, ca, &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Validity = hours(n) })
 }
 
 // serials are those of all certificates that were issued to consumers, by Secret.
-func (w *world) serials() map[string]string {
+func (w *env) serials() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	var secrets corev1.SecretList

@@ -16,7 +16,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
@@ -113,12 +112,11 @@ func (c *cluster) established() {
 }
 
 // run runs the operator as the release's ServiceAccount until it is stopped.
-func (c *cluster) run(namespace string) (stop func()) {
+func (c *cluster) run(namespace string) (o *testenv.Operator, stop func()) {
 	c.t.Helper()
-	_, stop = testenv.RunOperator(c.t, testenv.As(c.Config, system, "clusterpki"), controller.Options{
+	return testenv.RunOperator(c.t, testenv.As(c.Config, system, "clusterpki"), controller.Options{
 		Namespace: namespace, OwnNamespace: system, LeaderElect: true, LeaderElectionNamespace: system,
 	})
-	return stop
 }
 
 // kinds are clusterpki's.
@@ -216,36 +214,7 @@ func (c *cluster) same(before, after map[string]any) {
 // idle runs the operator until it has looked at every object and has nothing more to do.
 func (c *cluster) idle(namespace string) {
 	c.t.Helper()
-	objects := 0
-	for _, kind := range kinds() {
-		objects += len(c.list(v1alpha1.GroupVersion, kind, namespace))
-	}
-	before := c.metric("controller_runtime_reconcile_total")
-	stop := c.run(namespace)
-	defer stop()
-	testenv.Eventually(c.t, "the operator is idle", func() error {
-		looks := c.metric("controller_runtime_reconcile_total") - before
-		if looks < float64(objects) || c.metric("workqueue_depth") > 0 || c.metric("controller_runtime_active_workers") > 0 {
-			return fmt.Errorf("%v looks at %d objects", looks, objects)
-		}
-		return nil
-	})
-}
-
-// metric sums one of controller-runtime's.
-func (c *cluster) metric(name string) float64 {
-	c.t.Helper()
-	families, err := metrics.Registry.Gather()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	sum := 0.0
-	for _, f := range families {
-		if f.GetName() == name {
-			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	return sum
+	o, stop := c.run(namespace)
+	o.Idle(c.t, c.api, namespace)
+	stop()
 }

@@ -3,6 +3,7 @@ package testenv
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -10,19 +11,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // Operator is the operator, running in this process.
 type Operator struct {
 	manager.Manager
-	cancel context.CancelFunc
-	ended  chan struct{}
-	err    error // how it ended, once ended is closed
+	Progress *visits.Progress // of its reconciliations
+	Requests *Requests
+	cancel   context.CancelFunc
+	ended    chan struct{}
+	err      error // how it ended, once ended is closed
 }
 
 // StartOperator runs the operator until it is stopped, with the rights of a connection: those that manifests give it, where it is an
 // Installation's. Before it starts, more may be added to it.
 func StartOperator(cfg *rest.Config, o controller.Options, more ...func(manager.Manager) error) (*Operator, error) {
+	op := &Operator{Progress: &visits.Progress{}, Requests: &Requests{}, ended: make(chan struct{})}
+	cfg = rest.CopyConfig(cfg)
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{op.Requests, next} })
+	o.Progress = op.Progress
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, o)
 	for i := 0; err == nil && i < len(more); i++ {
@@ -32,7 +40,7 @@ func StartOperator(cfg *rest.Config, o controller.Options, more ...func(manager.
 		cancel()
 		return nil, fmt.Errorf("set the operator up: %w", err)
 	}
-	op := &Operator{Manager: mgr, cancel: cancel, ended: make(chan struct{})}
+	op.Manager, op.cancel = mgr, cancel
 	go func() {
 		defer close(op.ended)
 		op.err = mgr.Start(ctx)
