@@ -74,7 +74,7 @@ func (r *clusterCAs) finish(ctx context.Context, o *v1alpha1.ClusterCA, st ca.St
 	before := o.DeepCopy()
 	rep := report{
 		err: err, known: err == nil || stall.Is(err), unusable: errors.New("no CA that can sign is published"),
-		here: r.home.Serves(o) != nil || stall.Is(err) && !r.home.Owns(o), named: o.Status.Authority.NamespaceUID,
+		here: r.home.Serves(o) != nil || stall.Is(err) && st.Record == nil && !r.home.Owns(o), named: o.Status.Authority.NamespaceUID,
 	}
 	out := outcome{reason: plan.SecretMissing}
 	if st.Record != nil && !st.Record.Tombstone() {

@@ -189,3 +189,20 @@ func TestSaidAgain(t *testing.T) {
 		w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
 	}
 }
+
+// TestStatusForged has somebody who may write statuses hide what is wrong with a CA, and take its installation's name out, twice: what
+// the operator found is there again each time.
+func TestStatusForged(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	w.loseKey("k8s", 1)
+	for range 2 {
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
+		w.settled()
+		w.status(w.clusterCA("k8s"), `{"authority":null,"conditions":[]}`)
+	}
+	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCAKeyMissing)
+	if got := w.clusterCA("k8s").Status.Authority.NamespaceUID; got != w.authorityUID() {
+		t.Errorf("the status names the authority namespace %q", got)
+	}
+}
