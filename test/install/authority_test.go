@@ -71,47 +71,6 @@ func TestUninstall(t *testing.T) {
 	}
 }
 
-// TestAnotherAuthorityNamespace changes --authority-namespace: that is no reason to make other CAs.
-func TestAnotherAuthorityNamespace(t *testing.T) {
-	t.Parallel()
-	c := issuedCluster(t)
-	keys, products := c.keys(home), c.products("prod")
-
-	const other = "another-authority"
-	c.namespace(other)
-	stop := c.run(controller.Options{AuthorityNamespace: other})
-	c.stalled("prod", v1alpha1.ReasonAuthorityMissing)
-	stop()
-	c.same(keys, c.keys(home))
-	c.same(products, c.products("prod"))
-	for name := range c.keys(other) {
-		if name != authority.SealSecretName+"/key" {
-			t.Errorf("another CA was made: %s", name)
-		}
-	}
-
-	c.run(controller.Options{}) // back again
-	c.ready("prod")
-	c.settled("prod")
-	c.same(products, c.products("prod"))
-}
-
-// TestCoincidingNamespaces has the operator refuse to start where two of its namespaces are one.
-func TestCoincidingNamespaces(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	for want, o := range map[string]controller.Options{
-		"is the one that the operator runs in: choose another one by --authority-namespace": {AuthorityNamespace: system},
-		"is the one that is served: choose another one by --authority-namespace":            {Namespace: "prod", AuthorityNamespace: "prod"},
-		"whoever may run pods there has its rights; serve another one":                      {Namespace: system},
-	} {
-		o.OwnNamespace = system
-		if _, err := controller.New(t.Context(), c.asOperator(), o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %s", o, err, want)
-		}
-	}
-}
-
 // TestPlantedAuthorityNamespace has somebody make the authority namespace first, with a right to read there.
 func TestPlantedAuthorityNamespace(t *testing.T) {
 	t.Parallel()

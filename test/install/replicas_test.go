@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -58,8 +59,9 @@ func (c *cluster) replica(o controller.Options) *replica {
 	r := &replica{cluster: c, probes: probes, done: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	o.OwnNamespace, o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = system, true, system, r.probes
-	mgr, err := controller.New(ctx, c.asOperator(), o)
+	o.OwnNamespace = cmp.Or(o.OwnNamespace, system)
+	o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = true, o.OwnNamespace, r.probes
+	mgr, err := controller.New(ctx, testenv.As(c.cfg, o.OwnNamespace, "clusterpki"), o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
