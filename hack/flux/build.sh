@@ -22,7 +22,7 @@ if [ ! -d "$out/crds" ]; then
   sources=$(go mod download -json "github.com/fluxcd/source-controller@$api" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
   rm -rf "$out/.crds.partial"
   mkdir "$out/.crds.partial"
-  install -m 644 "$own"/config/crd/bases/*.yaml "$sources/config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml" "$out/.crds.partial"
+  install -m 644 "$own"/config/crd/bases/*.yaml "$sources"/config/crd/bases/*.yaml "$out/.crds.partial"
   mv "$out/.crds.partial" "$out/crds"
 fi
 printf '%s\n' "$out"
