@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,11 +18,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 const system = "clusterpki-system"
@@ -106,16 +107,15 @@ func (p part) withoutStays() []*unstructured.Unstructured { return p.objects[:le
 // operate runs the operator as its ServiceAccount.
 func (c *cluster) operate() (stop func()) {
 	c.t.Helper()
-	cfg, err := clientcmd.LoadFromFile(c.kubeconfig)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, user := range cfg.AuthInfos {
-		user.Impersonate = "system:serviceaccount:" + system + ":clusterpki"
-		user.ImpersonateGroups = []string{"system:serviceaccounts", "system:authenticated"}
+	own, err := os.ReadFile(c.kubeconfig)
+	if err == nil {
+		own, err = testenv.KubeconfigAs(own, system, "clusterpki")
 	}
 	path := filepath.Join(c.t.TempDir(), "operator")
-	if err := clientcmd.WriteToFile(*cfg, path); err != nil {
+	if err == nil {
+		err = os.WriteFile(path, own, 0o600)
+	}
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	return c.start("operator", []string{"KUBECONFIG=" + path}, clusterpki(), "manager", "--health-probe-bind-address=0",
