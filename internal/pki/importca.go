@@ -84,7 +84,8 @@ func checkStrength(cert *x509.Certificate) error {
 	case spec.Algorithm == RSA && spec.Size < 2048:
 		return fmt.Errorf("has a weak key, %s: use 2048 bits or more", spec)
 	case spec.Algorithm == RSA && spec.Size > maxRSABits:
-		return fmt.Errorf("has a key of %d bits, and programs written in Go, as Kubernetes is, refuse RSA keys of more than %d bits: use a shorter one", spec.Size, maxRSABits)
+		return fmt.Errorf("has a key of %d bits, and programs written in Go, as Kubernetes is, refuse RSA keys of more than %d bits: "+
+			"use a shorter one", spec.Size, maxRSABits)
 	case spec.Algorithm == ECDSA && spec.Size < 256:
 		return fmt.Errorf("has a weak key, %s: use P-256, P-384 or P-521", spec)
 	}
