@@ -142,19 +142,31 @@ func (a *app) refresh() {
 	}
 }
 
+// refreshing lets Argo CD look now, and then every few seconds: what comes while it is looking is lost.
+func (a *app) refreshing() (again func()) {
+	a.t.Helper()
+	a.refresh()
+	asked := time.Now()
+	return func() {
+		a.t.Helper()
+		if time.Since(asked) > 5*time.Second {
+			a.refresh()
+			asked = time.Now()
+		}
+	}
+}
+
 // settles waits until a revision is synchronized and the Application is of a health. It fails if anything was out of
 // sync after the operation of that revision had succeeded.
 func (a *app) settles(revision, health string) {
 	a.t.Helper()
 	mark := a.mark()
-	a.refresh()
-	asked := time.Now()
+	again := a.refreshing()
 	a.eventually(fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
 		said := a.since(mark)
 		last := said[len(said)-1]
-		if last.revision != revision && time.Since(asked) > 5*time.Second { // one that comes while Argo CD is looking is lost
-			a.refresh()
-			asked = time.Now()
+		if last.revision != revision {
+			again()
 		}
 		if last.sync != "Synced" || last.health != health || last.revision != revision || last.operation != "Succeeded" {
 			return fmt.Errorf("it is %s", last)
@@ -167,17 +179,13 @@ func (a *app) settles(revision, health string) {
 // synchronizes waits until the operation of a revision has succeeded. What that leaves alone may be out of sync.
 func (a *app) synchronizes(revision string) {
 	a.t.Helper()
-	a.refresh()
-	asked := time.Now()
+	again := a.refreshing()
 	a.eventually(fmt.Sprintf("%.7s is synchronized", revision), func() error {
 		said := a.since(a.mark())
 		if len(said) > 0 && said[0].synced == revision && said[0].operation == "Succeeded" {
 			return nil
 		}
-		if time.Since(asked) > 5*time.Second {
-			a.refresh()
-			asked = time.Now()
-		}
+		again()
 		return fmt.Errorf("it is %v", said)
 	})
 }

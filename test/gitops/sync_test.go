@@ -164,6 +164,7 @@ func (a *app) rotateCA(g git, ca, hand *unstructured.Unstructured) {
 	set(a.t, ca, "43800h", "spec", "validity")
 	a.settles(g.commit(ca), "Progressing")
 	var revision string
+	again := a.refreshing()
 	a.eventually("the CA is rotated", func() error {
 		var now v1alpha1.ClusterCA
 		if err := a.api.Get(a.t.Context(), client.ObjectKey{Namespace: "prod", Name: ca.GetName()}, &now); err != nil {
@@ -179,8 +180,9 @@ func (a *app) rotateCA(g git, ca, hand *unstructured.Unstructured) {
 		if old, _, _ := unstructured.NestedMap(hand.Object, "spec", "delivery", "acknowledged"); !cmp.Equal(old, said) {
 			set(a.t, hand, said, "spec", "delivery", "acknowledged")
 			revision = g.commit(hand)
-			a.refresh()
+			again = a.refreshing()
 		}
+		again()
 		return fmt.Errorf("it is %s: %+v", now.Status.Rotation.Phase, now.Status.Rotation.Pending)
 	})
 	a.settles(revision, "Healthy")

@@ -65,6 +65,8 @@ func TestUninstall(t *testing.T) {
 				tool.bring(operator)
 				stop = c.operate()
 				c.initialize()
+				stop() // started again, it looks at once; by itself it does so within a minute
+				stop = c.operate()
 				c.issued()
 				c.same("the authority namespace", keys, c.authorities())
 				c.same("what was issued", products, c.products())

@@ -3,7 +3,6 @@ package install_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -93,15 +92,18 @@ func TestPlantedAuthorityNamespace(t *testing.T) {
 	r.stop()
 }
 
-// clusterpki runs a command as the cluster's administrator.
-func (c *cluster) clusterpki(args ...string) {
+// clusterpki runs a command as the cluster's administrator, and returns what it said.
+func (c *cluster) clusterpki(args ...string) string {
 	c.t.Helper()
+	var out strings.Builder
 	root := cli.New()
-	root.SetOut(io.Discard)
+	root.SetOut(&out)
+	root.SetErr(&out)
 	root.SetArgs(append(args, "--kubeconfig", c.kubeconfig))
 	if err := root.ExecuteContext(c.t.Context()); err != nil {
-		c.t.Fatalf("clusterpki %s: %v", strings.Join(args, " "), err)
+		c.t.Fatalf("clusterpki %s: %v\n%s", strings.Join(args, " "), err, &out)
 	}
+	return out.String()
 }
 
 // emptied does what Kubernetes' controllers do for a namespace that is deleted.

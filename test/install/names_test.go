@@ -3,6 +3,8 @@ package install_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,9 @@ import (
 
 // long is a name of so many characters.
 func long(of string, characters int) string { return of + strings.Repeat("x", characters-len(of)) }
+
+// longHost is that of a kubelet: its common name has 64 characters.
+var longHost = long("k8s-node1", 52)
 
 // TestLongestNames has every name as long as the API lets it be, through a life: issued, rotated, delivered by an agent, deleted.
 func TestLongestNames(t *testing.T) {
@@ -58,6 +63,11 @@ func TestLongestNames(t *testing.T) {
 	credential, lease := long("node", 200), long("node-tls", 253)
 	c.kubectl("patch", "nodecredential", credential, "--namespace="+ns, "--type=merge", "-p", `{"spec":{"delivery":{"mode":"Agent"}}}`)
 	c.kubectl("wait", "--namespace="+ns, "--for=create", "--timeout=60s", "lease/"+lease)
+	manifests := filepath.Join(t.TempDir(), "agent.yaml")
+	if err := os.WriteFile(manifests, []byte(c.clusterpki("agent", "manifests", "--namespace="+ns, "--host="+longHost)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.kubectl("apply", "-f", manifests)
 	c.kubectl("delete", "nodecredential", credential, "--namespace="+ns)
 	c.kubectl("delete", "apiservercertificate", long("master", 200), "--namespace="+ns)
 	c.kubectl("delete", "clusterca", root, sub, "--namespace="+ns)
@@ -73,7 +83,6 @@ func TestLongestNames(t *testing.T) {
 // longest are a root, a CA below it, an API server and a credential, whose names are the longest that the API takes.
 func longest(root, sub string) []client.Object {
 	delivery := given.Soon(v1alpha1.DeliveryMounted)
-	host := long("k8s-node1", 52)
 	return []client.Object{
 		given.CA(root, func(ca *v1alpha1.ClusterCA) {
 			ca.Spec.Subject.CommonName, ca.Spec.SecretName = long("root", 54), long("root-copy", 253)
@@ -89,7 +98,7 @@ func longest(root, sub string) []client.Object {
 			s.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: long("sa", 253)}
 		}),
 		given.Kubelet(long("node", 200), func(n *v1alpha1.NodeCredential) {
-			n.Spec.CARef.Name, n.Spec.APIServerRef.Name, n.Spec.HostName, n.Spec.Delivery = sub, long("master", 200), host, delivery
+			n.Spec.CARef.Name, n.Spec.APIServerRef.Name, n.Spec.HostName, n.Spec.Delivery = sub, long("master", 200), longHost, delivery
 			n.Spec.SecretName, n.Spec.Kubeconfig.SecretName = long("node-tls", 253), long("node-kubeconfig", 253)
 		}),
 	}
