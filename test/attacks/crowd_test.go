@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,11 +19,15 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// longKey is an RSA key of 32768 bits, and a certificate of it, with its signer's. It is a right one, of 32 primes: two primes of
-// half the size take minutes to find.
-func longKey(t *testing.T) (certPEM, keyPEM []byte) {
+// longKey is an RSA key of 32768 bits. It is a right one, of 32 primes: two primes of half the size take minutes to find.
+var longKey = sync.OnceValues(func() (*rsa.PrivateKey, error) {
+	return rsa.GenerateMultiPrimeKey(rand.Reader, 32, 32768) //nolint:staticcheck // the only quick way to a key of that size
+})
+
+// longPair is a certificate of that key, with its signer's, and the key.
+func longPair(t *testing.T) (certPEM, keyPEM []byte) {
 	t.Helper()
-	key, err := rsa.GenerateMultiPrimeKey(rand.Reader, 32, 32768) //nolint:staticcheck // the only quick way to a key of that size
+	key, err := longKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +48,7 @@ func longKey(t *testing.T) (certPEM, keyPEM []byte) {
 // importLongKey imports it into more CAs than there are workers, and as the key of a CA above one that has a short key. Each says
 // what is wrong, and meanwhile somebody else's CA is made.
 func importLongKey(v *victim, mallory client.Client) {
-	long, longPEM := longKey(v.t)
+	long, longPEM := longPair(v.t)
 	_, shortPEM, shortKey := evil(v.t)
 	secret := func(name string, certPEM, keyPEM []byte) {
 		v.must(mallory.Create(v.t.Context(), &corev1.Secret{
