@@ -42,10 +42,11 @@ func newCluster(t *testing.T, crds ...string) *cluster {
 		t.Fatal(err)
 	}
 	env := &envtest.Environment{
-		BinaryAssetsDirectory: programs,
-		CRDDirectoryPaths:     crds,
-		ErrorIfCRDPathMissing: true,
-		CRDInstallOptions:     envtest.CRDInstallOptions{MaxTime: time.Minute},
+		BinaryAssetsDirectory:    programs,
+		CRDDirectoryPaths:        crds,
+		ErrorIfCRDPathMissing:    true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: time.Minute},
+		ControlPlaneStartTimeout: 2 * time.Minute, // a busy machine takes longer than envtest's 20 seconds
 	}
 	cfg, err := env.Start()
 	if err != nil {
