@@ -88,6 +88,7 @@ func TestPlantedAuthorityNamespace(t *testing.T) {
 	}
 	c.clusterpki("authority", "init")
 	r.ready()
+	r = r.again(controller.Options{})
 	c.ready("prod")
 	r.stop()
 }
