@@ -2,18 +2,6 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// The bounds of what is written into a status. The limits of the CRD are these; longer lists and texts are cut.
-const (
-	// MaxPending is how many pending consumers a status names.
-	MaxPending = 20
-	// MaxGenerations is how many keys a CA can have at one time.
-	MaxGenerations = 8
-	// MaxStatusText bounds a text about one pending consumer, in characters.
-	MaxStatusText = 512
-	// MaxConditionMessage bounds the message of a condition, in characters (metav1.Condition).
-	MaxConditionMessage = 32768
-)
-
 // Phase names where the rotation of a CA stands.
 type Phase string
 

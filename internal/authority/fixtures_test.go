@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func root(t testing.TB, name string) pki.CA {
 
 func below(t testing.TB, name string, parent pki.CA) pki.CA {
 	t.Helper()
-	ca, err := pki.SignCA(start, spec(name), parent)
+	ca, err := pki.SignCA(pki.GenerateKey, start, spec(name), parent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ func withNext(r *authority.Record, ca pki.CA) *authority.Record {
 	number := r.Ledger.NextNumber()
 	g := generation(number, ca)
 	g.SpecHash = "b"
-	next.Ledger, _ = r.Ledger.Enter(start, g, plan.Want{SpecHash: "b"})
+	next.Ledger, _ = r.Ledger.Enter(start, g, plan.DesiredLedger{SpecHash: "b"})
 	next.CAs[number] = ca
 	return next
 }
@@ -110,4 +111,10 @@ func reveal(t testing.TB, ca pki.CA) []byte {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// isInvariant says whether an error is that an invariant would be broken.
+func isInvariant(err error) bool {
+	_, ok := errors.AsType[*authority.InvariantError](err)
+	return ok
 }

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -101,10 +100,4 @@ func checkKeys(was, next *Record) error {
 		}
 	}
 	return nil
-}
-
-// IsInvariant says whether an error is an InvariantError.
-func IsInvariant(err error) bool {
-	_, ok := errors.AsType[*InvariantError](err)
-	return ok
 }

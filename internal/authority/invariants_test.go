@@ -23,12 +23,12 @@ func leaving(t *testing.T) (s *authority.Store, was, next *authority.Record) {
 		t.Fatal(err)
 	}
 	next = was.Next()
-	next.Ledger, _ = was.Ledger.Step(start, plan.Want{SpecHash: "a"}, plan.Observation{})
+	next.Ledger, _ = was.Ledger.Step(start, plan.DesiredLedger{SpecHash: "a"}, plan.Observation{})
 	if was, err = s.Commit(ctx, was, next); err != nil {
 		t.Fatal(err)
 	}
 	next = was.Next()
-	next.Ledger, _ = was.Ledger.Step(start, plan.Want{SpecHash: "a"}, plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true}}})
+	next.Ledger, _ = was.Ledger.Step(start, plan.DesiredLedger{SpecHash: "a"}, plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true}}})
 	return s, was, next
 }
 
@@ -86,7 +86,7 @@ func TestInvariants(t *testing.T) {
 	} {
 		s, was, next := tc.write(t)
 		tc.mod(next)
-		if _, err := s.Commit(ctx, was, next); !authority.IsInvariant(err) || !strings.Contains(err.Error(), tc.want) {
+		if _, err := s.Commit(ctx, was, next); !isInvariant(err) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if now, err := s.Live(ctx, "prod", "k8s"); err != nil || now.Version != was.Version {
@@ -112,7 +112,7 @@ func TestInvariantsOfANewCA(t *testing.T) {
 		s, _ := newStore()
 		r := newRecord(root(t, "k8s"))
 		mod(r)
-		if _, err := s.Create(ctx, r); !authority.IsInvariant(err) || !strings.Contains(err.Error(), name) {
+		if _, err := s.Create(ctx, r); !isInvariant(err) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -85,9 +85,9 @@ func (r *Record) Active() (pki.CA, error) {
 // document is what a CA's Secret holds beside certificates and keys.
 type document struct {
 	Identity
-	Deleted time.Time   `json:"deleted,omitzero"`
-	Copies  []Copy      `json:"copies,omitempty"`
-	Ledger  plan.Ledger `json:"ledger"`
+	Deleted time.Time       `json:"deleted,omitzero"`
+	Copies  []Copy          `json:"copies,omitempty"`
+	Ledger  json.RawMessage `json:"ledger"`
 }
 
 const documentKey = "ledger.json"
@@ -107,19 +107,20 @@ func Decode(s *corev1.Secret) (*Record, error) {
 	if err := json.Unmarshal(s.Data[documentKey], &d); err != nil {
 		return nil, fmt.Errorf("Secret %q: malformed %s: %w", s.Name, documentKey, err) //nolint:staticcheck // a kind's name
 	}
-	if err := d.Ledger.Check(); err != nil {
+	ledger, err := plan.ParseLedger(d.Ledger)
+	if err != nil {
 		return nil, fmt.Errorf("Secret %q: %w", s.Name, err) //nolint:staticcheck // a kind's name
 	}
 	if SecretName(d.Namespace, d.Name) != s.Name {
 		return nil, fmt.Errorf("Secret %q is that of ClusterCA %s/%s: it was copied", s.Name, d.Namespace, d.Name) //nolint:staticcheck // a kind's name
 	}
 	r := &Record{
-		Identity: d.Identity, Ledger: d.Ledger, Deleted: d.Deleted, Copies: d.Copies,
+		Identity: d.Identity, Ledger: ledger, Deleted: d.Deleted, Copies: d.Copies,
 		CAs: map[int32]pki.CA{}, Err: map[int32]error{},
 		Created: s.CreationTimestamp.Time, Version: s.ResourceVersion, uid: s.UID, stored: s.Data,
 	}
 	_, r.WithoutKeys = s.Annotations[withoutKeysAnnotation]
-	for _, g := range d.Ledger.Generations {
+	for _, g := range ledger.Generations {
 		ca, err := decodeCA(s, g)
 		r.CAs[g.Number] = ca
 		if r.WithoutKeys && errors.Is(err, ErrKeyMissing) {
@@ -174,9 +175,13 @@ var ErrKeyMissing = errors.New("it is not there")
 
 // encode is the data of a record's Secret. What is stored of a generation already is copied as it is.
 func (r *Record) encode() (map[string][]byte, error) {
-	text, err := json.Marshal(document{Identity: r.Identity, Deleted: r.Deleted, Copies: r.Copies, Ledger: r.Ledger})
+	ledger, err := json.Marshal(r.Ledger)
 	if err != nil {
 		return nil, fmt.Errorf("encode the ledger: %w", err)
+	}
+	text, err := json.Marshal(document{Identity: r.Identity, Deleted: r.Deleted, Copies: r.Copies, Ledger: ledger})
+	if err != nil {
+		return nil, fmt.Errorf("encode what is stored of a CA: %w", err)
 	}
 	data := map[string][]byte{documentKey: text}
 	for _, g := range r.Ledger.Generations {

@@ -115,7 +115,8 @@ func TestDamage(t *testing.T) {
 		"cross-signed ones are none":    {func(s *corev1.Secret) { s.Data["g1-crosssigned.crt"] = []byte("x") }, "", "g1-crosssigned.crt", true},
 		"no ledger":                     {func(s *corev1.Secret) { delete(s.Data, "ledger.json") }, "malformed ledger.json", "", false},
 		"a ledger cut short":            {func(s *corev1.Secret) { s.Data["ledger.json"] = s.Data["ledger.json"][:20] }, "malformed ledger.json", "", false},
-		"an empty ledger":               {func(s *corev1.Secret) { s.Data["ledger.json"] = []byte("{}") }, "no revision", "", false},
+		"an empty ledger":               {func(s *corev1.Secret) { s.Data["ledger.json"] = []byte("{}") }, "malformed ledger", "", false},
+		"a ledger of nothing":           {func(s *corev1.Secret) { s.Data["ledger.json"] = []byte(`{"ledger":{}}`) }, "no revision", "", false},
 		"copied under another name":     {func(s *corev1.Secret) { s.Name = "ca.prod.evil" }, "it was copied", "", false},
 		"copied to another namespace's": {func(s *corev1.Secret) { s.Name = "ca.test.k8s" }, "it was copied", "", false},
 	} {

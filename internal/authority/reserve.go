@@ -31,8 +31,8 @@ type Reservation struct {
 }
 
 // reservationLasts is for how long nobody else may have a key that was reserved, although no CA holds it yet: whoever reserved it
-// stores the CA within that time, or begins anew.
-const reservationLasts = plan.LongestWrite
+// stores the CA within plan.LongestWrite, or begins anew. Twice that, because a write that was sent may still be on its way then.
+const reservationLasts = 2 * plan.LongestWrite
 
 // Reserve reserves a key for a CA. Where it is another one's, ok is false, and nothing is written. now is the earliest that it may be, and
 // latest the latest. Whoever has reserved a key still has to look whether a CA holds it: one that was restored has reserved none.

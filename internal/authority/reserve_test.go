@@ -15,6 +15,7 @@ import (
 func TestReserve(t *testing.T) {
 	s := authority.New(home, fake.NewClientBuilder().Build(), nil)
 	key := root(t, "k8s").Cert.PublicKey
+	const lasts = 2 * plan.LongestWrite
 	begin := start
 	for _, tc := range []struct {
 		name string
@@ -22,11 +23,11 @@ func TestReserve(t *testing.T) {
 		ok   bool
 	}{
 		{"a", 0, true},
-		{"b", plan.LongestWrite - time.Second, false},
-		{"a", plan.LongestWrite - time.Second, true},
-		{"b", plan.LongestWrite, false},
-		{"b", 2*plan.LongestWrite - time.Second, true},
-		{"a", 2 * plan.LongestWrite, false},
+		{"b", lasts - time.Second, false},
+		{"a", lasts - time.Second, true},
+		{"b", lasts, false},
+		{"b", 2*lasts - time.Second, true},
+		{"a", 2 * lasts, false},
 	} {
 		now := begin.Add(tc.at)
 		by, ok, err := s.Reserve(t.Context(), "prod", tc.name, key, now, now)
@@ -37,7 +38,7 @@ func TestReserve(t *testing.T) {
 	if _, ok, err := s.Reserve(t.Context(), "prod", "c", root(t, "other").Cert.PublicKey, begin, begin); err != nil || !ok {
 		t.Errorf("another key: %v, %v", ok, err)
 	}
-	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(2*plan.LongestWrite), begin); err != nil || ok {
+	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(2*lasts), begin); err != nil || ok {
 		t.Errorf("one of the same name in another namespace: %v, %v", ok, err)
 	}
 }

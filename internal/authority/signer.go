@@ -51,7 +51,7 @@ func (k storedKey) SignCA(ctx context.Context, now time.Time, spec pki.Certifica
 	if err := wanted(ctx, spec.Subject.CommonName); err != nil {
 		return pki.CA{}, err
 	}
-	return pki.SignCAWith(keys, now, spec, k.ca)
+	return pki.SignCA(keys, now, spec, k.ca)
 }
 
 // Renew implements Signer.

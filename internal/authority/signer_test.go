@@ -20,7 +20,7 @@ func stepped(t *testing.T, s *authority.Store, r *authority.Record, until func(p
 		}
 		next := r.Next()
 		var did plan.Transition
-		if next.Ledger, did = r.Ledger.Step(at, plan.Want{SpecHash: "b"}, plan.Observation{}); did == plan.Nothing {
+		if next.Ledger, did = r.Ledger.Step(at, plan.DesiredLedger{SpecHash: "b"}, plan.Observation{}); did == plan.Nothing {
 			continue
 		}
 		var err error

@@ -52,16 +52,26 @@ func (s *Store) Cached(ctx context.Context, namespace, name string) (*Record, er
 
 // CachedIn are the CAs of a user's namespace, without their keys, as the cache has them. Those that cannot be read are left out.
 func (s *Store) CachedIn(ctx context.Context, namespace string) ([]*Record, error) {
+	return s.cached(ctx, client.MatchingFields{NamespaceIndex: namespace})
+}
+
+// CachedAll are the CAs of all namespaces, as CachedIn.
+func (s *Store) CachedAll(ctx context.Context) ([]*Record, error) { return s.cached(ctx) }
+
+func (s *Store) cached(ctx context.Context, opts ...client.ListOption) ([]*Record, error) {
 	var list corev1.SecretList
 	if s.cache == nil {
 		return nil, errors.New("this store has no cache")
 	}
-	of := client.MatchingFields{NamespaceIndex: namespace}
-	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), of, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list the CAs of namespace %q: %w", namespace, err)
+	opts = append(opts, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy)
+	if err := s.cache.List(ctx, &list, opts...); err != nil {
+		return nil, fmt.Errorf("list the CAs: %w", err)
 	}
 	var out []*Record
 	for i := range list.Items {
+		if list.Items[i].Type != SecretType {
+			continue
+		}
 		if r, err := s.parsed.decode(&list.Items[i]); err == nil {
 			out = append(out, r)
 		}
@@ -131,9 +141,9 @@ func unreadable(err error) error {
 // List reads all CAs with their keys from the API server. Secrets that cannot be read are told by their names.
 func (s *Store) List(ctx context.Context) (records []*Record, damaged map[string]error, err error) {
 	damaged = map[string]error{}
-	var list corev1.SecretList
 	opts := client.ListOptions{Namespace: s.namespace, Limit: 100}
 	for {
+		var list corev1.SecretList
 		if err := s.live.List(ctx, &list, &opts); err != nil {
 			return nil, nil, fmt.Errorf("list the CAs: %w", err)
 		}

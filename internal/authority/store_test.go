@@ -94,7 +94,7 @@ func TestADeletedKeyLeaves(t *testing.T) {
 	observed := plan.Observation{Consumers: []plan.Consumer{{RelyingParty: true, Trusts: true, HasLeaf: true, Leaf: 2, Issued: 2}}}
 	for r.Ledger.Phase() != plan.Completed {
 		next := r.Next()
-		next.Ledger, _ = r.Ledger.Step(start.Add(time.Hour), plan.Want{SpecHash: "b"}, observed)
+		next.Ledger, _ = r.Ledger.Step(start.Add(time.Hour), plan.DesiredLedger{SpecHash: "b"}, observed)
 		if r, err = s.Commit(ctx, r, next); err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestAnotherCAAfterATombstone(t *testing.T) {
 	s, c, r := created(t, root(t, "k8s"))
 	gone := r.Next()
 	gone.Ledger, gone.CAs, gone.Err = r.Ledger.Tombstone(), nil, nil
-	if _, err := s.Commit(ctx, r, gone); !authority.IsInvariant(err) {
+	if _, err := s.Commit(ctx, r, gone); !isInvariant(err) {
 		t.Errorf("one that is not marked: %v", err)
 	}
 	marked := r.Next()
@@ -136,7 +136,7 @@ func TestAnotherCAAfterATombstone(t *testing.T) {
 		next.Ledger = plan.Begin(start, r.Ledger, generation(number, ca))
 		next.Ledger.Last = max(number, r.Ledger.Last)
 		next.CAs = map[int32]pki.CA{number: ca}
-		if _, err := s.Commit(ctx, r, next); (err == nil) != ok || !ok && !authority.IsInvariant(err) {
+		if _, err := s.Commit(ctx, r, next); (err == nil) != ok || !ok && !isInvariant(err) {
 			t.Errorf("generation %d after it: %v", number, err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestCached(t *testing.T) {
 	if _, err := s.Cached(ctx, "prod", "x"); !isUnreadable(err) {
 		t.Errorf("a damaged one: %v", err)
 	}
-	if _, err := s.Commit(ctx, one, one.Next()); !authority.IsInvariant(err) || !strings.Contains(err.Error(), "cache") {
+	if _, err := s.Commit(ctx, one, one.Next()); !isInvariant(err) || !strings.Contains(err.Error(), "cache") {
 		t.Errorf("written from the cache: %v", err)
 	}
 	if len(secret(t, c).Data["g1.key"]) == 0 {

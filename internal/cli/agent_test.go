@@ -19,6 +19,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // withHost is a fixture in which there is a credential of a host, issued by nobody.
@@ -90,6 +91,7 @@ func (w *fixture) identity() string {
 
 // TestAgentMistakes makes the mistakes that people make before an agent runs, and reads what it says.
 func TestAgentMistakes(t *testing.T) {
+	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	good, err := os.ReadFile(w.hostConfig("/nonexistent"))
 	if err != nil {
@@ -149,6 +151,7 @@ func TestAgentMistakes(t *testing.T) {
 
 // TestAgentWithoutKubeconfig starts the agent before its kubeconfig is there: it says so, waits, and takes it.
 func TestAgentWithoutKubeconfig(t *testing.T) {
+	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	c := start(t, "agent", "--config", w.hostConfig(kubeconfig))
@@ -171,6 +174,7 @@ func TestAgentWithoutKubeconfig(t *testing.T) {
 
 // TestAgentWithoutRole starts the agent with an identity that may do nothing.
 func TestAgentWithoutRole(t *testing.T) {
+	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
 	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: apply what`)
@@ -179,6 +183,7 @@ func TestAgentWithoutRole(t *testing.T) {
 
 // TestAgentNotAsked starts the agent of a host whose object does not say that there is one.
 func TestAgentNotAsked(t *testing.T) {
+	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryMounted)
 	out, err := w.run("agent", "config", "--host", "k8s-node1")
 	if want := "note: set delivery.mode: Agent, or the rotation of a CA does not ask this agent: NodeCredential k8s-node1-kubelet-serving"; err != nil ||
@@ -190,7 +195,7 @@ func TestAgentNotAsked(t *testing.T) {
 	if err := w.api.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-node1-kubelet-serving-tls"}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "report", func() error {
+	testenv.Eventually(t, "report", func() error {
 		var l coordinationv1.Lease
 		if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "k8s-node1-kubelet-serving-tls"}, &l); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/home"
 )
 
 const authorityLong = `Shows and changes what the authority namespace holds: of each CA, one Secret with its keys and all that
@@ -118,12 +119,12 @@ func (a authorities) owners(ctx context.Context, r *authority.Record) (owners, e
 	if err != nil {
 		return owners{}, err
 	}
-	home, err := a.namespace(ctx, a.store.Namespace())
+	keys, err := a.namespace(ctx, a.store.Namespace())
 	if err != nil {
 		return owners{}, err
 	}
 	object, err := a.object(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name})
-	return owners{namespace, object, home}, err
+	return owners{namespace, object, keys}, err
 }
 
 // errNotNamed refuses an argument that does not say which CA.
@@ -167,7 +168,7 @@ func newAuthorityInit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := controller.Init(c.Context(), api, own, f.home); err != nil {
+			if err := home.Init(c.Context(), api, own, f.home); err != nil {
 				return fmt.Errorf("authority init: %w", err)
 			}
 			fmt.Fprintf(c.OutOrStdout(), "namespace %s holds the keys of the operator in namespace %s\n", f.home, own)

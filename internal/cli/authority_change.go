@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/ca"
 )
 
 const authorityReleaseLong = `Gives CAs to the namespaces that have their names now. A namespace that was made anew, perhaps by somebody
@@ -247,5 +247,5 @@ func (a authorities) empty(ctx context.Context, r *authority.Record) (*authority
 			return nil, err
 		}
 	}
-	return controller.Destroy(ctx, a.store, r)
+	return ca.Destroy(ctx, a.store, r)
 }

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/ca"
 )
 
 // owners are the UIDs of a CA's namespace, its ClusterCA and the authority namespace as they are now; "" is one that is not there.
@@ -35,7 +35,7 @@ func stateOf(r *authority.Record, now owners) (state, detail string) {
 	case now.namespace != "" && now.namespace != r.NamespaceUID:
 		return authorityRetained, "its namespace was made anew: no ClusterCA there gets it until it is released"
 	case !r.Deleted.IsZero() && now.object == "":
-		return authorityDeleted, "its ClusterCA was deleted: the keys are destroyed after " + r.Deleted.Add(controller.DestroyAfter).UTC().Format(time.RFC3339)
+		return authorityDeleted, "its ClusterCA was deleted: the keys are destroyed after " + r.Deleted.Add(ca.DestroyAfter).UTC().Format(time.RFC3339)
 	case now.namespace == "":
 		return authorityOrphaned, "its namespace is not there"
 	case now.object == "":

@@ -167,6 +167,7 @@ func TestNoKubeconfig(t *testing.T) {
 
 // TestNotInstalled asks a cluster that has no custom resources of clusterpki.
 func TestNotInstalled(t *testing.T) {
+	t.Parallel()
 	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)

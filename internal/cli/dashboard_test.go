@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"clusterpki.io/operator/test/testenv"
 )
 
 var linkLine = regexp.MustCompile(`Open (http://127\.0\.0\.1:\d+/login\?code=\w+)`)
@@ -48,7 +50,7 @@ func TestDashboard(t *testing.T) {
 	c.prints("Open http://127.0.0.1:")
 	first := c.links()[0]
 	var body string
-	eventually(t, "show the page", func() error {
+	testenv.Eventually(t, "show the page", func() error {
 		links := c.links()
 		code := 0
 		if code, body = c.open(links[len(links)-1]); code != http.StatusOK {

@@ -25,53 +25,43 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
 var (
-	cfg  *rest.Config
-	user []byte // the kubeconfig of somebody who may read no Secret
+	shared *testenv.ControlPlane
+	cfg    *rest.Config
+	user   []byte // the kubeconfig of somebody who may read no Secret
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
+func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	env, err := testenv.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	os.Exit(testenv.Main(m, testenv.Start, prepare))
+}
+
+func prepare(ctx context.Context, c *testenv.ControlPlane) error {
+	if err := testenv.Parallel(8); err != nil { // the slow ones wait
+		return err
 	}
-	cfg = env.Config
-	code := 1
-	if err := addUser(env); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	} else {
-		code = m.Run()
-	}
-	if err := env.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	shared, cfg = c, c.Config
+	return addUser(ctx)
 }
 
 // addUser makes the user that every command runs as. It may read no Secret: a command that did would fail.
-func addUser(env *envtest.Environment) error {
-	u, err := env.AddUser(envtest.User{Name: "jane"}, nil)
+func addUser(ctx context.Context) error {
+	u, err := shared.AddUser(envtest.User{Name: "jane"}, nil)
 	if err != nil {
 		return err
 	}
 	if user, err = u.KubeConfig(); err != nil {
 		return err
 	}
-	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(cfg)
 	if err != nil {
 		return err
 	}
 	reads := []string{"get", "list", "watch"}
-	if err := addViewers(api, reads); err != nil {
+	if err := addViewers(ctx, api, reads); err != nil {
 		return err
 	}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Rules: []rbacv1.PolicyRule{
@@ -79,10 +69,10 @@ func addUser(env *envtest.Environment) error {
 		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas"}, Verbs: []string{"patch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: reads},
 	}}
-	if err := api.Create(context.Background(), role); err != nil {
+	if err := api.Create(ctx, role); err != nil {
 		return err
 	}
-	return api.Create(context.Background(), &rbacv1.ClusterRoleBinding{
+	return api.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "jane"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "jane"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "jane"}},
@@ -90,15 +80,15 @@ func addUser(env *envtest.Environment) error {
 }
 
 // addViewers makes a group that may read all but Secrets.
-func addViewers(api client.Client, reads []string) error {
+func addViewers(ctx context.Context, api client.Client, reads []string) error {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "viewers"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{"clusterpki.io", "coordination.k8s.io"}, Resources: []string{"*"}, Verbs: reads},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: reads},
 	}}
-	if err := api.Create(context.Background(), role); err != nil {
+	if err := api.Create(ctx, role); err != nil {
 		return err
 	}
-	return api.Create(context.Background(), &rbacv1.ClusterRoleBinding{
+	return api.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "viewers"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "viewers"},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "viewers"}},
@@ -116,7 +106,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,26 +262,12 @@ func (c *command) end() error {
 // prints waits until the command has printed a text.
 func (c *command) prints(text string) {
 	c.t.Helper()
-	eventually(c.t, "print "+text, func() error {
+	testenv.Eventually(c.t, "print "+text, func() error {
 		if out := c.out.String(); !strings.Contains(out, text) {
 			return fmt.Errorf("it printed\n%s", out)
 		}
 		return nil
 	})
-}
-
-// eventually waits until check answers nil.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	var err error
-	for time.Now().Before(deadline) {
-		if err = check(); err == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("%s: %v", what, err)
 }
 
 func (w *fixture) create(o client.Object) {
@@ -302,26 +278,16 @@ func (w *fixture) create(o client.Object) {
 	}
 }
 
-// operate runs the operator, with an authority namespace of its own, until the test ends.
-func (w *fixture) operate(o controller.Options) {
+// operate runs the operator, under the rights of its manifests and with an authority namespace of its own, until the test ends; poll
+// may be 0 for the default.
+func (w *fixture) operate(poll time.Duration) {
 	w.t.Helper()
-	o.Namespace, o.AuthorityNamespace = w.ns, w.ns+"-authority"
-	if err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: o.AuthorityNamespace}}); err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(w.t.Context())
-	mgr, err := controller.New(ctx, cfg, o)
+	installed, err := shared.InstallFor(w.t.Context(), w.ns, w.ns+"-authority")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	w.t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			w.t.Error(err)
-		}
-	})
+	installed.Options.Poll = poll
+	testenv.RunOperator(w.t, installed.Config, installed.Options)
 }
 
 func (w *fixture) ca() *v1alpha1.ClusterCA {

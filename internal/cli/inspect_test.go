@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,52 +9,35 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/inspect"
+	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // issued is a fixture in which the real operator has issued a small cluster's PKI, and the kubeconfig of an admin.
 func issued(t *testing.T) (w *fixture, admin string) {
 	t.Helper()
 	w = newFixture(t)
-	w.operate(controller.Options{MetricsAddress: "0", ProbeAddress: "0", Workers: 2})
-	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
-	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
-		ServiceAccountKeys: &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"},
-	}})
-	w.create(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1-kubelet"}, Spec: v1alpha1.NodeCredentialSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"}, HostName: "k8s-node1",
-		Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{}, Delivery: v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent},
-	}})
+	w.operate(0)
+	w.create(given.CA("k8s"))
+	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
+	}))
+	w.create(given.Kubelet("node1-kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent }))
 	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
 	w.ready(&v1alpha1.NodeCredential{}, "node1-kubelet")
 	return w, adminKubeconfig(t, cfg.Host)
 }
 
-func (w *fixture) ready(o client.Object, name string) {
+func (w *fixture) ready(o v1alpha1.Object, name string) {
 	w.t.Helper()
-	eventually(w.t, name+" is Ready", func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
-			return err
-		}
-		var conditions []metav1.Condition
-		switch o := o.(type) {
-		case *v1alpha1.APIServerCertificate:
-			conditions = o.Status.Conditions
-		case *v1alpha1.NodeCredential:
-			conditions = o.Status.Conditions
-		}
-		if !meta.IsStatusConditionTrue(conditions, v1alpha1.ReadyCondition) {
-			return fmt.Errorf("%+v", conditions)
-		}
-		return nil
-	})
+	o.SetNamespace(w.ns)
+	o.SetName(name)
+	testenv.Ready(w.t, w.api, o)
 }
 
 // as runs a command with another kubeconfig.
@@ -98,6 +80,7 @@ func (w *fixture) keysOf() []string {
 
 // TestInspectReal looks at what the real operator issued, in every way.
 func TestInspectReal(t *testing.T) {
+	t.Parallel()
 	w, admin := issued(t)
 	secrets := w.keysOf()
 	var list corev1.SecretList

@@ -51,6 +51,7 @@ func (k *kubectl) run(args ...string) (stdout, stderr string, code int) {
 
 // TestKubectl uses the plugin through the real kubectl, as people do.
 func TestKubectl(t *testing.T) {
+	t.Parallel()
 	w := steady(t)
 	node := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1"}}
 	node.Spec.CARef.Name, node.Spec.HostName, node.Spec.Role = "k8s", "k8s-node1", "Kubelet"

@@ -14,6 +14,7 @@ import (
 
 // TestOutputForPrograms holds the names of what each command prints for programs, and that JSON and YAML are the same.
 func TestOutputForPrograms(t *testing.T) {
+	t.Parallel()
 	w, admin := issued(t)
 	for name, c := range map[string]struct {
 		args []string

@@ -104,16 +104,16 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		return fmt.Errorf("rotate: %w", noCA(objects, name, namespace))
 	}
 	now := clock.RealClock{}.Now()
-	want := f.trigger
-	if f.apply && want == "" {
-		want = rotate.TriggerAt(now)
+	desired := f.trigger
+	if f.apply && desired == "" {
+		desired = rotate.TriggerAt(now)
 	}
-	switch set := want != "" && want == ca.Spec.Rotation.Trigger; {
+	switch set := desired != "" && desired == ca.Spec.Rotation.Trigger; {
 	case set && (f.apply || !f.watch):
-		return fmt.Errorf("rotate: spec.rotation.trigger is %q already: choose another one", want)
+		return fmt.Errorf("rotate: spec.rotation.trigger is %q already: choose another one", desired)
 	case !set:
-		plan := rotate.NewPlan(now, ca, objects, orNow(want, now))
-		if err := planned(c, api, f, plan, want, now); err != nil {
+		plan := rotate.NewPlan(now, ca, objects, orNow(desired, now))
+		if err := planned(c, api, f, plan, desired, now); err != nil {
 			return err
 		}
 		if !f.watch {
@@ -121,7 +121,7 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 		}
 		fmt.Fprintln(c.OutOrStdout())
 	}
-	return newFollower(ca, objects, want, c.OutOrStdout()).follow(c.Context(), api, f.timeout)
+	return newFollower(ca, objects, desired, c.OutOrStdout()).follow(c.Context(), api, f.timeout)
 }
 
 func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
@@ -135,14 +135,14 @@ func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
 
 // planned shows the plan and, where that is asked for, sets the trigger: people see first what will happen, and
 // programs what has happened.
-func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, want string, now time.Time) error {
+func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, desired string, now time.Time) error {
 	if !f.output.data() {
 		if err := printPlan(c, f, p, now); err != nil {
 			return err
 		}
 	}
 	if f.apply {
-		if err := apply(c.Context(), api, p.CA, want, f.force); err != nil {
+		if err := apply(c.Context(), api, p.CA, desired, f.force); err != nil {
 			return fmt.Errorf("rotate: %w", err)
 		}
 	}
@@ -150,7 +150,7 @@ func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, 
 	case f.output.data():
 		return printPlan(c, f, p, now)
 	case f.apply:
-		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.trigger is now %q.\n", want)
+		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.trigger is now %q.\n", desired)
 	}
 	return nil
 }

@@ -12,8 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestRotateChangesNothing prints a change that the API server takes, and makes none.
@@ -132,6 +133,7 @@ func TestRotateApplyRefuses(t *testing.T) {
 
 // TestRotateWatch follows a rotation through its phases, and does not take for its end what looks like it.
 func TestRotateWatch(t *testing.T) {
+	t.Parallel()
 	w := steady(t)
 	c := w.begin("rotate", "k8s", "--apply", "--trigger", "r2", "--watch")
 	c.prints("waiting for the operator") // the CA is Ready, and nothing is under way
@@ -160,6 +162,7 @@ func TestRotateWatch(t *testing.T) {
 
 // TestRotateWatchEnds has the ends other than completion.
 func TestRotateWatchEnds(t *testing.T) {
+	t.Parallel()
 	t.Run("Ctrl-C", func(t *testing.T) {
 		w := steady(t)
 		c := w.begin("rotate", "k8s", "--watch")
@@ -219,18 +222,13 @@ func TestRotateWatchEnds(t *testing.T) {
 
 // TestRotateWithOperator rotates a CA with the operator at work.
 func TestRotateWithOperator(t *testing.T) {
+	t.Parallel()
 	w := newFixture(t)
-	w.operate(controller.Options{Poll: time.Second})
-	atOnce := v1alpha1.DeliverySpec{PropagationDelay: metav1.Duration{Duration: time.Second}}
-	w.create(&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}})
-	w.create(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"}, Spec: v1alpha1.APIServerCertificateSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", Endpoint: "https://k8s-master:6443", Delivery: atOnce,
-	}})
-	w.create(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: "node1-kubelet"}, Spec: v1alpha1.NodeCredentialSpec{
-		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-node1", Role: "Kubelet", Delivery: atOnce,
-		APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"}, Kubeconfig: &v1alpha1.KubeconfigSpec{},
-	}})
-	eventually(t, "all is well", func() error { _, err := w.run("status"); return err })
+	w.operate(time.Second)
+	w.create(given.CA("k8s"))
+	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) }))
+	w.create(given.Kubelet("node1-kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted) }))
+	testenv.Eventually(t, "all is well", func() error { _, err := w.run("status"); return err })
 
 	c := w.begin("rotate", "k8s", "--apply", "--watch")
 	if err := c.end(); err != nil {

@@ -14,6 +14,7 @@ import (
 
 // TestStatus looks at a CA that is well, and at one of whose credentials the operator has not seen.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	w := steady(t)
 	out, err := w.run("status")
 	if err != nil || !strings.Contains(out, "ClusterCA/k8s  Ready") {

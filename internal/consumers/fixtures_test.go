@@ -43,7 +43,7 @@ func spec(name string) pki.CertificateSpec {
 func root(name string) pki.CA { return must(pki.SelfSign(now, spec(name))) }
 
 func below(name string, parent pki.CA) pki.CA {
-	return must(pki.SignCA(now, spec(name), parent))
+	return must(pki.SignCA(pki.GenerateKey, now, spec(name), parent))
 }
 
 // leaf is a certificate that a CA signed.

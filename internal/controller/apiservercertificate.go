@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
@@ -32,7 +33,7 @@ const (
 type apiServerCertificates struct {
 	base
 	observer serverObserver
-	seen     <-chan event.GenericEvent // of what the observer observes
+	existing <-chan event.GenericEvent // of what the observer observes
 }
 
 // Reconcile brings one APIServerCertificate's Secrets to what its spec asks for.
@@ -67,30 +68,30 @@ type serverView struct {
 // reconcile makes the Secrets of an API server. An error of the Lease keeps nothing from being issued.
 func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APIServerCertificate) (serverView, error) {
 	v := serverView{asked: leaf.Request{Owner: c, Secret: c.TLSSecretName(), CA: c.Spec.CARef.Name}}
-	v.asked.Desired, v.asked.Invalid = desiredAPIServer(c)
+	v.asked.Desired, v.asked.Invalid = desired.APIServer(c)
 	if v.asked.Invalid == nil {
-		v.asked.Invalid = endpointCovered(c)
+		v.asked.Invalid = desired.EndpointCovered(c)
 	}
-	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
 	if err != nil {
 		return v, err
 	}
-	v.hasClientBundle = seen != nil && len(seen.Data[clientBundleKey]) > 0
+	v.hasClientBundle = existing != nil && len(existing.Data[clientBundleKey]) > 0
 	if v.asked.Keeper, err = r.keeper(ctx, c.Namespace); err != nil {
 		return v, err
 	}
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
-	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, seen).Revisions())
+	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
-	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || isStall(err)) {
+	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
+	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || stall.Is(err)) {
 		again := v.leaf.Observed != nil && !v.leaf.Issued
 		saErr := r.reconcileServiceAccountKeys(ctx, v.asked, *c.Spec.ServiceAccountKeys, again)
 		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
@@ -112,8 +113,8 @@ type clientBundles struct {
 }
 
 // bundles renders what the API server verifies its clients with.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, held map[string]int64) (clientBundles, error) {
-	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), held)
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, contained map[string]int64) (clientBundles, error) {
+	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -122,7 +123,7 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 		out.absent = []string{headerBundleKey}
 		return out, nil
 	}
-	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, held)
+	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, contained)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -135,10 +136,10 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, held map[string]int64) (leaf.Issuer, error) {
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (leaf.Issuer, error) {
 	out := leaf.Issuer{Revisions: map[string]int64{}}
 	for _, name := range names {
-		iss, err := r.leaves.Read(ctx, namespace, name, held)
+		iss, err := r.leaves.Read(ctx, namespace, name, contained)
 		if err != nil {
 			return leaf.Issuer{}, err
 		}
@@ -154,7 +155,7 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 	}
 	var err error
 	if out.Bundle, err = pki.Bundle(out.Roots); err != nil {
-		return leaf.Issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+		return leaf.Issuer{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
 	return out, nil
 }
@@ -167,38 +168,38 @@ var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
 // The Secret bears no owner reference, and stays when the object goes. One that somebody else made is used, as it is, only where
 // the spec says so: whoever may create Secrets could plant one.
 func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf.Request, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
-	name, existing := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
+	name, given := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
 	namespace := l.Owner.GetNamespace()
-	seen, err := r.secrets.Live(ctx, namespace, name)
+	existing, err := r.secrets.Live(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case seen == nil && existing:
-		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
+	case existing == nil && given:
+		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
 			"Secret %q, which is to hold the service account keys that exist, is not there: create it with the keys sa.key and sa.pub", name)
-	case seen == nil:
+	case existing == nil:
 		if err := awaitKeys(l.Owner, name); err != nil {
 			return err
 		}
 		return r.makeServiceAccountKeys(ctx, l, name, again)
-	case !existing:
-		if _, ours := l.Keeper.ClaimOf(seen); !ours {
-			return stalled(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if its "+
-				"service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
+	case !given:
+		if _, ours := l.Keeper.ClaimOf(existing); !ours {
+			return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if "+
+				"its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 	}
-	key, err := pki.ParsePrivateKey(seen.Data[saPrivateKey])
-	if err == nil && len(seen.Data[saPublicKey]) == 0 {
+	key, err := pki.ParsePrivateKey(existing.Data[saPrivateKey])
+	if err == nil && len(existing.Data[saPublicKey]) == 0 {
 		err = fmt.Errorf("%s is missing", saPublicKey)
 	}
 	if err != nil {
-		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid,
+		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
 			"Secret %q holds no readable %s and %s (%v): restore it from a backup, "+
 				"or delete the Secret to have new keys made, which ends every token signed so far", name, saPrivateKey, saPublicKey, err)
 	}
 	if spec := pki.SpecOf(key.Public()); spec.Algorithm == pki.Ed25519 {
-		return stalled(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: use RSA or ECDSA", name)
+		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: use RSA or ECDSA", name)
 	}
 	return nil
 }
@@ -220,7 +221,7 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 		ObjectMeta: metav1.ObjectMeta{Namespace: l.Owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
 		Data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
 	}
-	if err := owned.Create(ctx, l.Keeper, leaf.OwnerOf(l.Owner), s, owned.Marks{}); err != nil {
+	if err := owned.Create(ctx, l.Keeper, l.Owner, s, owned.Marks{}); err != nil {
 		return err
 	}
 	kind := corev1.EventTypeNormal
@@ -234,10 +235,10 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 
 // awaitKeys keeps a restored APIServerCertificate from getting other service account keys.
 func awaitKeys(o client.Object, secret string) error {
-	if !restored(o) {
+	if !desired.Restored(o) {
 		return nil
 	}
-	return stalled(v1alpha1.ReasonRestoreIncomplete,
+	return stall.Because(v1alpha1.ReasonRestoreIncomplete,
 		"this object was restored, and Secret %q, which is to hold its service account keys, is not there: restore it too. "+
 			"If they are asked for the first time, or to have new keys made, which ends every token signed so far, remove its label %s and its annotation %s",
 		secret, v1alpha1.VeleroRestoreLabel, v1alpha1.RestoredAnnotation)
@@ -252,7 +253,7 @@ func awaitsRestore(err error) bool {
 // finish writes the status and says when to look again.
 func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServerCertificate, v serverView, err error) (ctrl.Result, error) {
 	l, st, clients := v.asked, v.leaf, v.clients
-	rep := r.leafReport(l, st, err)
+	rep := r.leafReport(ctx, l, st, err)
 	if clients.Bundle == nil && st.Issuer.Reason == v1alpha1.ReasonIssuerAvailable {
 		rep.issuer = &clients
 		if rep.unusable == nil && !v.hasClientBundle {

@@ -14,54 +14,40 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/home"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/stall"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // base is what every reconciler here needs.
 type base struct {
-	client client.Client // reads objects of ours from the cache, which may lag: see wrote
-	live   client.Reader // reads from the API server
-	events events.EventRecorder
-	counts *metrics.Counts // of what happens
-	clock  apitime.Timekeeper
-	poll   time.Duration    // how often an open gate is looked at
-	store  *authority.Store // what decides: ledgers and keys
-	home   *home            // the authority namespace
-	wrote  *owned.Writes    // what the cache does not have yet
-	// secrets reads what the operator made.
-	secrets owned.Secrets
+	client  client.Client // reads objects of ours from the cache, which may lag: see wrote
+	live    client.Reader // reads from the API server
+	events  events.EventRecorder
+	counts  *metrics.Counts // of what happens
+	clock   apitime.Timekeeper
+	poll    time.Duration    // how often an open gate is looked at
+	store   *authority.Store // what decides: ledgers and keys
+	home    *home.Home       // the authority namespace
+	wrote   *owned.Writes    // what the cache does not have yet
+	secrets owned.Secrets    // what the operator made
 	leaves  *leaf.Maker
 	keys    keys
-	told    *told // to objects that another installation serves
+	said    *said // of objects that another installation may serve
 	// progress tells whether reconciliations come to an end.
-	progress *progress
+	progress *visits.Progress
 }
 
 // zeroTime is no time.
 var zeroTime time.Time
 
-// authorityReady says, as a stall, why an object cannot be served: the authority namespace cannot be used, or the object
-// stands in a namespace that is not for objects.
-func (b *base) authorityReady(ctx context.Context, namespace string) error {
-	if b.home.reserved(namespace) {
-		return stalled(v1alpha1.ReasonNamespaceReserved, "namespace %q is the operator's own or the authority's: move this object to another one", namespace)
-	}
-	if err := b.home.ensure(ctx); err != nil {
-		return stalled(v1alpha1.ReasonAuthorityNotReady, "%v", err)
-	}
-	return nil
-}
-
-// authorityUID is the UID of the authority namespace, once it is ready.
-func (b *base) authorityUID() string { return b.home.uid() }
-
 // keeper writes what the operator makes in users' namespaces.
 func (b *base) keeper(ctx context.Context, namespace string) (*owned.Keeper, error) {
-	if err := b.authorityReady(ctx, namespace); err != nil {
+	if err := b.home.Ready(ctx, namespace); err != nil {
 		return nil, err
 	}
 	seal, err := b.store.Seal(ctx)
@@ -70,8 +56,6 @@ func (b *base) keeper(ctx context.Context, namespace string) (*owned.Keeper, err
 	}
 	return &owned.Keeper{Client: b.client, Seal: seal, Holds: b.holds}, nil
 }
-
-func isStall(err error) bool { return stall.Is(err) }
 
 const (
 	// raceDelay is how soon to read again after losing a race for a write.
@@ -85,10 +69,10 @@ const (
 // object keeps its timer, which returning an error would drop: its certificate still expires. What is tried again keeps the
 // class that it came in; what is looked at when its time has come is repair.
 func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
-	if lostRace(err) {
+	if owned.LostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
-	isStalled := isStall(err)
+	isStalled := stall.Is(err)
 	if err != nil && !isStalled {
 		return ctrl.Result{}, err
 	}
@@ -108,11 +92,6 @@ func sooner(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// lostRace says whether somebody else wrote first: what was decided is void, and no news for a status.
-func lostRace(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || errors.Is(err, owned.ErrBehind)
 }
 
 // get reads the object to reconcile; found is false when it is gone or going, or with an error.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // holds says whether an object of a UID exists and names a product: what was made for it then stays with it. Service account keys
@@ -21,7 +22,7 @@ func (b *base) holds(ctx context.Context, product client.Object, kind string, ui
 	}
 	for _, k := range v1alpha1.Kinds() {
 		list := k.NewList()
-		err := b.client.List(ctx, list, client.InNamespace(product.GetNamespace()), client.MatchingFields{secretIndex: product.GetName()})
+		err := b.client.List(ctx, list, client.InNamespace(product.GetNamespace()), client.MatchingFields{visits.SecretIndex: product.GetName()})
 		if err != nil {
 			return "", false, fmt.Errorf("look up who names %s %q: %w", kind, product.GetName(), err)
 		}

@@ -6,135 +6,107 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/ca"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // clusterCAs reconciles ClusterCAs.
 type clusterCAs struct {
 	base
-	observer serverObserver
-	reader   *consumers.Reader
+	cas *ca.Maker
+}
+
+// cas makes what brings CAs to what their ClusterCAs ask for.
+func (b *base) cas(servers serverObserver) *ca.Maker {
+	return &ca.Maker{
+		Client: b.client, Live: b.live, Clock: b.clock, Home: b.home, Store: b.store, Issuers: b.leaves.Issuers, Secrets: b.secrets, Wrote: b.wrote,
+		Keys: b.keys, Reader: &consumers.Reader{}, Keeper: b.keeper,
+		Serving: func(c *v1alpha1.APIServerCertificate) consumers.Serving {
+			return observed{servers.Observation(probeKey(client.ObjectKeyFromObject(c)))}
+		},
+	}
 }
 
 // Reconcile brings one ClusterCA to what its spec asks for. Its first key is made once; another one takes its place in the
 // phases of the ledger.
 func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	var ca v1alpha1.ClusterCA
-	if found, err := r.get(ctx, req, &ca); !found {
+	var o v1alpha1.ClusterCA
+	if found, err := r.get(ctx, req, &o); !found {
 		return skipped(err)
 	}
-	view, err := r.reconcile(ctx, &ca)
-	return r.finish(ctx, &ca, view, err)
+	st, err := r.cas.Reconcile(ctx, &o)
+	r.announceStep(&o, st.Step)
+	return r.finish(ctx, &o, st, err)
 }
 
-// caView is how a ClusterCA stands at the end of a reconciliation, as far as that is known.
-type caView struct {
-	record  *authority.Record // nil: there is none
-	bundle  []byte            // that is published
-	digest  string
-	renewal time.Time // when the active CA is due for rotation; zero: never by itself
-	step    step
-	created bool // the first key was made in this reconciliation
-}
-
-// reconcile reads what the authority namespace says, or makes the first key; makes the step of the ledger that is due; and
-// publishes what follows. An error of one part keeps no other part from being done.
-func (r *clusterCAs) reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (caView, error) {
-	record, created, err := r.record(ctx, ca)
-	if err != nil {
-		return caView{}, err
+// announceStep says what a step of the ledger did.
+func (r *clusterCAs) announceStep(o *v1alpha1.ClusterCA, s ca.Step) {
+	if s.Transition == plan.Nothing {
+		return
 	}
-	view := caView{record: record, created: created}
-	want, wantErr := r.want(ctx, ca, record)
-	if wantErr != nil && !isStall(wantErr) {
-		return view, wantErr
+	if s.To.Rotation != nil && len(s.To.Generations) > len(s.From.Generations) {
+		r.counts.Issued(o.Kind(), string(s.To.Rotation.Cause))
 	}
-	view.renewal = want.renewal
-	view.step, err = r.advance(ctx, ca, record, want)
-	view.record = view.step.record
-	if lostRace(err) {
-		return view, err
+	if s.NotCrossSigned != nil {
+		r.events.Eventf(o, nil, corev1.EventTypeWarning, v1alpha1.ReasonNotCrossSigned, "Rotate",
+			"The new CA is not cross-signed by the old one: %v", s.NotCrossSigned)
 	}
-	own := *view.record // others may have been given the same one
-	view.record = &own
-	var published error
-	view.bundle, view.digest, published = r.publish(ctx, ca, view.record)
-	_, keyErr := view.record.Active()
-	return view, firstOf(err, keyMissing(view.record, keyErr), wantErr, published)
-}
-
-// firstOf is the error that says most: the first that is a stall, else the first.
-func firstOf(errs ...error) error {
-	var first error
-	for _, err := range errs {
-		if isStall(err) {
-			return err
-		}
-		if first == nil {
-			first = err
-		}
+	kind := corev1.EventTypeNormal
+	if emergencyOf(s.To) && (s.Transition == plan.Supersede || s.Transition == plan.Withdraw) {
+		kind = corev1.EventTypeWarning
 	}
-	return first
-}
-
-// keyMissing says what to do about an active key that is not there.
-func keyMissing(record *authority.Record, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, authority.ErrKeyMissing):
-		return stalled(v1alpha1.ReasonCAKeyMissing, "%v: restore Secret %q of the authority namespace from a backup, or change spec.rotation.trigger to "+
-			"have the CA rotated; nothing is signed until then, and no other CA is made in its place by itself",
-			err, authority.SecretName(record.Namespace, record.Name))
-	default:
-		return stalled(v1alpha1.ReasonCAKeyInvalid, "%v: restore Secret %q of the authority namespace from a backup",
-			err, authority.SecretName(record.Namespace, record.Name))
+	if s.Transition != plan.Admit && s.Transition != plan.Arrive {
+		r.events.Eventf(o, nil, kind, string(s.Transition), "Rotate", "%s", transitionNote(s))
 	}
 }
 
 // finish writes the status and says when to look again.
-func (r *clusterCAs) finish(ctx context.Context, ca *v1alpha1.ClusterCA, view caView, err error) (ctrl.Result, error) {
+func (r *clusterCAs) finish(ctx context.Context, o *v1alpha1.ClusterCA, st ca.State, err error) (ctrl.Result, error) {
 	now := r.clock.Now()
-	before := ca.DeepCopy()
-	rep := report{err: err, known: err == nil || isStall(err), unusable: errors.New("no CA that can sign is published"), elsewhere: r.ours(ca) != nil}
+	before := o.DeepCopy()
+	rep := report{
+		err: err, known: err == nil || stall.Is(err), unusable: errors.New("no CA that can sign is published"),
+		here: r.home.Serves(o) != nil || stall.Is(err) && !r.home.Owns(o), named: o.Status.Authority.NamespaceUID,
+	}
 	out := outcome{reason: plan.SecretMissing}
-	if view.record != nil && !view.record.Tombstone() {
-		r.reportCA(ca, view, now, &rep, &out)
-		reportRotation(ca, view, now, &rep)
-		if phase := view.record.Ledger.Phase(); view.step.moved {
+	if st.Record != nil && !st.Record.Tombstone() {
+		r.reportCA(o, st, now, &rep, &out)
+		reportRotation(o, st, now, &rep)
+		if phase := st.Record.Ledger.Phase(); st.Moved() {
 			out.nextCheck = now.Add(time.Second)
 		} else if phase != plan.Completed {
 			out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 		}
 	}
-	if ca.Spec.Source.IsImport() { // its Secret is not in the cache
+	if o.Spec.Source.IsImport() { // its Secret is not in the cache
 		out.nextCheck = sooner(out.nextCheck, now.Add(stalledDelay))
 	}
-	if view.step.held != "" {
-		rep.reason, rep.waiting = view.step.heldReason, view.step.held
+	if st.Waits != "" {
+		rep.reason, rep.waiting = st.WaitsReason, st.Waits
 		out.nextCheck = sooner(out.nextCheck, now.Add(r.poll))
 	}
-	out.issued = view.created
-	return r.conclude(ctx, before, ca, rep, out)
+	out.issued = st.Created
+	return r.conclude(ctx, before, o, rep, out)
 }
 
 // reportCA describes the active CA and what is published.
-func (r *clusterCAs) reportCA(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *report, out *outcome) {
-	active, _ := view.record.Ledger.Active()
-	pair, err := view.record.Active()
-	ca.Status.Generations = generationStatuses(view.record.Ledger)
-	ca.Status.Revision = max(ca.Status.Revision, view.record.Ledger.Last)
-	ca.Status.Authority.NamespaceUID = r.authorityUID()
-	if view.digest != "" {
-		ca.Status.Trust = v1alpha1.TrustStatus{
-			ConfigMapName: ca.TrustConfigMapName(), BundleRevision: max(1, view.record.Ledger.BundleRevision), BundleSHA256: view.digest,
+func (r *clusterCAs) reportCA(o *v1alpha1.ClusterCA, st ca.State, now time.Time, rep *report, out *outcome) {
+	active, _ := st.Record.Ledger.Active()
+	pair, err := st.Record.Active()
+	o.Status.Generations = generationStatuses(st.Record.Ledger)
+	o.Status.Revision = max(o.Status.Revision, st.Record.Ledger.Last)
+	o.Status.Authority.NamespaceUID = r.home.UID()
+	if st.Digest != "" {
+		o.Status.Trust = v1alpha1.TrustStatus{
+			ConfigMapName: o.TrustConfigMapName(), BundleRevision: max(1, st.Record.Ledger.BundleRevision), BundleSHA256: st.Digest,
 		}
 	}
 	if err != nil {
@@ -146,39 +118,30 @@ func (r *clusterCAs) reportCA(ca *v1alpha1.ClusterCA, view caView, now time.Time
 		rep.unusable = errors.New("the CA has expired: every certificate that it signed is refused")
 	default:
 		out.nextCheck = pair.Cert.NotAfter
-		if now.Before(view.renewal) {
-			out.nextCheck = view.renewal
+		if now.Before(st.Renewal) {
+			out.nextCheck = st.Renewal
 		}
 	}
-	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, ca.TrustConfigMapName())
-	rep.warnings = append(rep.warnings, rotationPending(ca, view, now)...)
-	ca.Status.Certificate = certificateStatus("", pair.Cert, view.renewal, active.Number)
+	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, o.TrustConfigMapName())
+	rep.warnings = append(rep.warnings, rotationPending(o, st, now)...)
+	o.Status.Certificate = certificateStatus("", pair.Cert, st.Renewal, active.Number)
 }
 
 // rotationPending says, as a condition, that a CA should be rotated and only a person can do that.
-func rotationPending(ca *v1alpha1.ClusterCA, view caView, now time.Time) []metav1.Condition {
-	active, _ := view.record.Ledger.Active()
+func rotationPending(o *v1alpha1.ClusterCA, st ca.State, now time.Time) []metav1.Condition {
+	active, _ := st.Record.Ledger.Active()
 	c := metav1.Condition{Type: v1alpha1.RotationPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue}
 	switch {
-	case !ca.Spec.Source.IsImport():
+	case !o.Spec.Source.IsImport():
 		return nil
-	case view.step.unnamed != "":
+	case st.Unnamed != "":
 		c.Reason = v1alpha1.ReasonImportChanged
-		c.Message = view.step.unnamed
-	case view.renewal.IsZero() || now.Before(view.renewal):
+		c.Message = st.Unnamed
+	case st.Renewal.IsZero() || now.Before(st.Renewal):
 		return nil
 	default:
 		c.Message = fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q, and the SHA-256 of its "+
-			"certificate into spec.source.import.certificateSHA256", active.Number, ca.Spec.Source.Import.SecretRef.Name)
+			"certificate into spec.source.import.certificateSHA256", active.Number, o.Spec.Source.Import.SecretRef.Name)
 	}
 	return []metav1.Condition{c}
-}
-
-// bundleOf renders what a CA publishes.
-func bundleOf(certs []certificate) (bundle []byte, digest string, err error) {
-	bundle, err = pki.Bundle(certs)
-	if err != nil {
-		return nil, "", fmt.Errorf("render the trust bundle: %w", err)
-	}
-	return bundle, pki.BundleDigest(certs), nil
 }

@@ -1,7 +1,7 @@
 package controller_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,12 +13,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -36,34 +34,31 @@ type landlord struct {
 }
 
 func newLandlord(t *testing.T) *landlord {
-	env, err := testenv.Start()
+	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
-	api, err := client.New(env.Config, client.Options{Scheme: controller.Scheme()})
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	installed, err := env.Install(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := testenv.Client(env.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &landlord{t: t, api: api, oneKey: make(chan struct{})}
-	cfg := rest.CopyConfig(env.Config)
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return tolled{next, l} })
-	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Poll: time.Second, RSAKeys: l.rsa()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
+	installed.Config.Wrap(func(next http.RoundTripper) http.RoundTripper { return tolled{next, l} })
+	installed.Options.Poll, installed.Options.RSAKeys = time.Second, l.rsa()
+	_, stop := testenv.RunOperator(t, installed.Config, installed.Options)
 	t.Cleanup(func() {
 		l.release()
-		cancel()
 		close(l.oneKey)
-		if err := <-done; err != nil {
-			t.Errorf("the operator ended: %v", err)
-		}
-		if err := env.Stop(); err != nil {
-			t.Error(err)
-		}
+		stop()
 	})
 	return l
 }
@@ -124,14 +119,15 @@ func (l *landlord) ahead(namespace string) int {
 	return slices.Index(l.written, namespace)
 }
 
-// eventually waits for something that takes as long as it takes.
+// eventually waits for something.
 func (l *landlord) eventually(what string, check func() bool) {
 	l.t.Helper()
-	for end := time.Now().Add(4 * time.Minute); !check(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			l.t.Fatalf("never: %s", what)
+	testenv.EventuallyEvery(l.t, 20*time.Millisecond, what, func() error {
+		if !check() {
+			return errors.New("not yet")
 		}
-	}
+		return nil
+	})
 }
 
 func (l *landlord) create(o client.Object) {

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -27,37 +28,25 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/home"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/visits"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
 var (
-	cfg  *rest.Config
-	logs syncBuffer
+	shared *testenv.ControlPlane
+	cfg    *rest.Config
+	logs   syncBuffer
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if err := testenv.Parallel(8); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
+func TestMain(m *testing.M) {
 	ctrl.SetLogger(funcr.New(func(prefix, args string) { logs.line(prefix, args) }, funcr.Options{Verbosity: 1}))
-	env, err := testenv.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	cfg = env.Config
-	code := m.Run()
-	if err := env.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(testenv.Main(m, testenv.Start, func(_ context.Context, c *testenv.ControlPlane) error {
+		shared, cfg = c, c.Config
+		return testenv.Parallel(8)
+	}))
 }
 
 // syncBuffer collects what the operator logs.
@@ -84,6 +73,8 @@ type world struct {
 	ns string
 	// authority is the namespace of ledgers and keys.
 	authority string
+	// installed is what its manifests give the operator.
+	installed testenv.Installation
 	api       client.Client // not cached
 	clock     *testingclock.FakePassiveClock
 	tells     clock.PassiveClock // to the operator, where it is set
@@ -111,7 +102,7 @@ type world struct {
 	// beside are further operators that are waited for, and go on when the others are restarted.
 	beside []*world
 	// progress tells of the reconciliations since the operator started.
-	progress *controller.Progress
+	progress *visits.Progress
 }
 
 // newWorld makes a namespace and starts an operator for it. Its clock stands, and ahead of the API server's: what
@@ -124,7 +115,7 @@ func newWorld(t testing.TB) *world {
 // newWorldOf is newWorld with an authority namespace that is there already.
 func newWorldOf(t testing.TB, keys string) *world {
 	t.Helper()
-	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,41 +123,46 @@ func newWorldOf(t testing.TB, keys string) *world {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	if keys == "" {
-		keys = ns.Name + "-authority"
-		if err := api.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: keys}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w := &world{t: t, ns: ns.Name, authority: keys, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
+	w := &world{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
 }
 
-// start runs the operator until stop is called.
-func (w *world) start() {
+// install gives the operator its rights, and its authority namespace, whatever that holds.
+func (w *world) install() {
 	w.t.Helper()
-	w.progress = &controller.Progress{}
-	ctx, cancel := context.WithCancel(context.Background())
-	own := rest.CopyConfig(cfg)
-	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
-	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Clock: w.clock, Poll: time.Second}
-	if w.tells != nil {
-		o.Clock = w.tells
+	var err error
+	if w.installed, err = shared.InstallFor(w.t.Context(), w.ns, w.authority); err == nil {
+		err = home.Init(w.t.Context(), w.api, w.installed.Options.OwnNamespace, w.authority)
 	}
-	mgr, err := controller.New(ctx, own, o.Into(w.progress))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.mgr = mgr
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
+}
+
+// start runs the operator until stop is called.
+func (w *world) start() {
+	w.t.Helper()
+	if w.installed.Options.Namespace != w.ns {
+		w.install()
+	}
+	w.progress = &visits.Progress{}
+	own := rest.CopyConfig(w.installed.Config)
+	own.Wrap(func(next http.RoundTripper) http.RoundTripper { return faulty{next, w} })
+	o := w.installed.Options
+	o.Clock, o.Poll, o.Progress = w.clock, time.Second, w.progress
+	if w.tells != nil {
+		o.Clock = w.tells
+	}
+	op, err := testenv.StartOperator(own, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mgr = op
 	w.stop = func() {
-		w.stop = func() {}
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Errorf("the operator ended: %v", err)
+		if err := op.Stop(); err != nil {
+			w.t.Error(err)
 		}
 	}
 }
@@ -216,31 +212,17 @@ func (w *world) missing(name string, o client.Object) bool {
 // edit changes an object, and tries again when the operator was faster.
 func edit[T client.Object](w *world, name string, o T, change func(T)) {
 	w.t.Helper()
-	w.eventually("edit "+name, func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
-			return err
-		}
-		change(o)
-		return w.api.Update(w.t.Context(), o)
-	})
+	o.SetNamespace(w.ns)
+	o.SetName(name)
+	testenv.Edit(w.t, w.api, o, change)
 }
 
 // condition waits for a condition of an object, on its present generation.
 func (w *world) condition(name string, o client.Object, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.t.Helper()
-	var found metav1.Condition
-	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
-			return err
-		}
-		c := meta.FindStatusCondition(conditionsOf(o), kind)
-		if c == nil || c.Status != status || reason != "" && c.Reason != reason || c.ObservedGeneration != o.GetGeneration() {
-			return fmt.Errorf("conditions are %+v", conditionsOf(o))
-		}
-		found = *c
-		return nil
-	})
-	return found
+	o.SetNamespace(w.ns)
+	o.SetName(name)
+	return testenv.Condition(w.t, w.api, o.(v1alpha1.Object), kind, status, reason)
 }
 
 func (w *world) ready(name string, o client.Object) {

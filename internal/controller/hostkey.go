@@ -12,6 +12,7 @@ import (
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
 )
 
 // keySource says where a credential's key is.
@@ -23,15 +24,15 @@ type keySource struct {
 }
 
 // findKey says where the credential's key is and, where that is its host, for which key the host asks for a certificate.
-// seen is the Secret that is there: one of the other type is kept as it is, with its key or without.
-func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, seen *corev1.Secret) (keySource, error) {
+// existing is the Secret that is there: one of the other type is kept as it is, with its key or without.
+func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, existing *corev1.Secret) (keySource, error) {
 	onHost := c.Spec.KeySource == v1alpha1.KeySourceHost
 	k := keySource{external: onHost, onHost: onHost, invalid: l.Invalid}
-	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); seen != nil && seen.Type != want {
-		k.external = !owned.Holds(seen, corev1.TLSPrivateKeyKey)
+	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); existing != nil && existing.Type != want {
+		k.external = !owned.Holds(existing, corev1.TLSPrivateKeyKey)
 		if k.invalid == nil {
-			k.invalid = stalled(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and keySource '%s' needs one of type %s; a Secret's type never "+
-				"changes: choose another secretName, or delete the Secret", seen.Name, seen.Type, c.Spec.KeySource, want)
+			k.invalid = stall.Because(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and keySource '%s' needs one of type %s; a Secret's type "+
+				"never changes: choose another secretName, or delete the Secret", existing.Name, existing.Type, c.Spec.KeySource, want)
 		}
 	}
 	if k.invalid != nil || !onHost {
@@ -39,7 +40,7 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	}
 	var err error
 	k.public, err = r.hostKey(ctx, c, l)
-	if isStall(err) {
+	if stall.Is(err) {
 		k.invalid, err = err, nil
 	}
 	return k, err
@@ -56,7 +57,7 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		err = l.Desired.Spec.Refuses(csr)
 	}
 	if err != nil {
-		return nil, stalled(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
+		return nil, stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
 	}
 	return csr.PublicKey, nil
 }
@@ -68,7 +69,7 @@ func (r *nodeCredentials) csr(ctx context.Context, c *v1alpha1.NodeCredential, l
 		return c.Spec.Request, "spec.request", nil
 	}
 	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
-	if err != nil || lease == nil || !l.Keeper.Mine(leaf.OwnerOf(c), lease) {
+	if err != nil || lease == nil || !l.Keeper.Mine(c, lease) {
 		return "", "", err
 	}
 	return lease.Annotations[v1alpha1.CSRAnnotation], fmt.Sprintf("the request in Lease %q", lease.Name), nil

@@ -15,27 +15,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/test/testenv"
 )
 
-// eventually waits until check answers nil. The bound is generous: it says that something never
-// happens, not how fast it is.
+// eventually waits until check answers nil.
 func (w *world) eventually(what string, check func() error) {
 	w.t.Helper()
-	w.soon(50*time.Millisecond, what, check)
+	testenv.Eventually(w.t, what, check)
 }
 
 // soon is eventually, for checks that may be made more often.
 func (w *world) soon(every time.Duration, what string, check func() error) {
 	w.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	var err error
-	for time.Now().Before(deadline) {
-		if err = check(); err == nil {
-			return
-		}
-		time.Sleep(every)
-	}
-	w.t.Fatalf("%s: %v", what, err)
+	testenv.EventuallyEvery(w.t, every, what, check)
 }
 
 // settled waits until every operator has visited every object and has nothing left to do.

@@ -12,6 +12,7 @@ import (
 	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/queue"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // What keys of an object are for.
@@ -52,9 +53,9 @@ func (k keys) forget(kind string, name types.NamespacedName) {
 
 // keysReady brings a visit to each object of a kind whose key is there.
 func (b *base) keysReady(kind string) source.Source {
-	return source.Func(func(_ context.Context, q requestQueue) error {
+	return source.Func(func(_ context.Context, q visits.Queue) error {
 		b.keys.Notify(kind, func(o keypool.Owner) {
-			enqueue(q, queue.Urgent, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}})
+			visits.Enqueue(q, queue.Urgent, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}})
 		})
 		return nil
 	})

@@ -53,47 +53,47 @@ func (b *base) reportOf(d delivery, lease *coordinationv1.Lease) reported {
 // reported there. Where no agent delivers, there is none. An error keeps nothing from being issued: what is returned with
 // one holds.
 func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
-	seen, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
+	existing, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
 		return b.reportOf(d, nil), err
 	}
-	mine := seen != nil && d.keeper.Mine(leaf.OwnerOf(d.owner), seen)
+	mine := existing != nil && d.keeper.Mine(d.owner, existing)
 	if d.spec.Mode != v1alpha1.DeliveryAgent {
 		if mine {
-			err = b.deleteLease(ctx, seen)
+			err = b.deleteLease(ctx, existing)
 		}
 		return b.reportOf(d, nil), err
 	}
-	if seen != nil && !mine {
-		if err := d.keeper.Check(ctx, leaf.OwnerOf(d.owner), seen); err != nil {
+	if existing != nil && !mine {
+		if err := d.keeper.Check(ctx, d.owner, existing); err != nil {
 			return b.reportOf(d, nil), leaf.Conflict(err)
 		}
-		if err := b.deleteLease(ctx, seen); err != nil { // what the agent of another object reported is of another certificate
+		if err := b.deleteLease(ctx, existing); err != nil { // what the agent of another object reported is of another certificate
 			return b.reportOf(d, nil), err
 		}
-		seen = nil
+		existing = nil
 	}
-	ensured, err := b.ensureLease(ctx, d, seen)
+	ensured, err := b.ensureLease(ctx, d, existing)
 	if err != nil {
-		return b.reportOf(d, seen), err
+		return b.reportOf(d, existing), err
 	}
 	return b.reportOf(d, ensured), nil
 }
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
-func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	after := d.spec.LeaseDuration.Duration
 	if after <= 0 {
 		after = defaultLeaseDuration
 	}
 	seconds := int32(after / time.Second) // admission bounds it to a week
 	marks := owned.Marks{Controlled: true}
-	if seen != nil {
-		next := seen.DeepCopy()
+	if existing != nil {
+		next := existing.DeepCopy()
 		next.Spec.LeaseDurationSeconds = &seconds
-		err := owned.Update(ctx, d.keeper, leaf.OwnerOf(d.owner), seen, next, marks)
-		if err == nil && next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+		err := owned.Update(ctx, d.keeper, d.owner, existing, next, marks)
+		if err == nil && next.ResourceVersion != existing.ResourceVersion { // it differed, and was written
 			b.wrote.Updated(owned.LeaseKind, next)
 		}
 		return next, err
@@ -102,7 +102,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, seen *coordinationv1
 		ObjectMeta: metav1.ObjectMeta{Namespace: d.owner.GetNamespace(), Name: d.lease},
 		Spec:       coordinationv1.LeaseSpec{LeaseDurationSeconds: &seconds},
 	}
-	if err := owned.Create(ctx, d.keeper, leaf.OwnerOf(d.owner), next, marks); err != nil {
+	if err := owned.Create(ctx, d.keeper, d.owner, next, marks); err != nil {
 		return nil, b.unexpectedLease(ctx, d, err)
 	}
 	b.wrote.Created(owned.LeaseKind, next)
@@ -121,7 +121,7 @@ func (b *base) unexpectedLease(ctx context.Context, d delivery, lost error) erro
 	if there == nil {
 		return lost
 	}
-	if err := leaf.Conflict(d.keeper.Check(ctx, leaf.OwnerOf(d.owner), there)); err != nil {
+	if err := leaf.Conflict(d.keeper.Check(ctx, d.owner, there)); err != nil {
 		return err
 	}
 	if _, err := b.ensureLease(ctx, d, there); err != nil {
@@ -166,15 +166,15 @@ func (b *base) acknowledged(ctx context.Context, namespace string, h reported, s
 		c.Message = report.Problem
 		return []metav1.Condition{c}, nil
 	}
-	held, names, err := b.contents(ctx, namespace, secrets)
+	contents, names, err := b.contents(ctx, namespace, secrets)
 	switch {
 	case err != nil:
 		return nil, err
-	case held == nil:
+	case contents == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "not everything is issued that the agent is to install"
-	case h.acknowledgment.Agent.Covers(*held):
+	case h.acknowledgment.Agent.Covers(*contents):
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonInUse, "the agent has seen in use what is in "+names
-	case report.Installed.Covers(*held):
+	case report.Installed.Covers(*contents):
 		c.Reason, c.Message = v1alpha1.ReasonNotInUse, "the agent has installed what is in "+names+", and has not seen it in use yet"
 	default:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "the agent has not installed yet what is in "+names
@@ -183,7 +183,7 @@ func (b *base) acknowledged(ctx context.Context, namespace string, h reported, s
 }
 
 // contents are what Secrets hold together, nil where one is not there or cannot be read, and how they are called.
-func (b *base) contents(ctx context.Context, namespace string, secrets []string) (held *ack.State, names string, err error) {
+func (b *base) contents(ctx context.Context, namespace string, secrets []string) (contents *ack.State, names string, err error) {
 	var all []*corev1.Secret
 	var called []string
 	for _, name := range secrets {

@@ -10,7 +10,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -25,13 +24,13 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/home"
 	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // Options are the settings of the manager. The zero value runs it for all namespaces, without leader
@@ -58,8 +57,9 @@ type Options struct {
 	// RSAKeys is where RSA keys come from; nil: they are generated.
 	RSAKeys pki.KeySource
 	// Clock tells the time; nil: the API server's, as its answers show it.
-	Clock    clock.PassiveClock
-	progress *progress // nil: one of its own
+	Clock clock.PassiveClock
+	// Progress shows how many reconciliations are under way, and have ended; nil: it is not shown.
+	Progress *visits.Progress
 }
 
 // Scheme knows Kubernetes' own kinds and clusterpki's.
@@ -111,7 +111,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		return nil, err
 	}
 	kept := (&owned.Cache{}).Transform
-	ours := cache.ByObject{Label: managedSelector, Transform: kept}
+	ours := cache.ByObject{Label: owned.Selector, Transform: kept}
 	cacheOptions := cache.Options{DefaultTransform: kept, ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
 		&corev1.ConfigMap{}:     ours,
@@ -148,7 +148,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
-	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := visits.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
 	if err := setup(ctx, mgr, o, counts); err != nil {
@@ -156,9 +156,6 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	}
 	return stoppable{mgr, end}, nil
 }
-
-// managedSelector selects what the operator made.
-var managedSelector = labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: v1alpha1.ManagedValue})
 
 // newAuthorities is a cache of the authority namespace, without keys.
 func newAuthorities(ctx context.Context, mgr ctrl.Manager, namespace string) (cache.Cache, error) {
@@ -192,7 +189,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err != nil {
 		return fmt.Errorf("set up the client of the authority namespace: %w", err)
 	}
-	prober, seen := newProber(counts.Attempted)
+	prober, existing := newProber(counts.Attempted)
 	if err := addMetrics(mgr, o, counts, prober); err != nil {
 		return err
 	}
@@ -201,40 +198,41 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	keys := keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
 	times := apitime.Of(o.Clock)
-	home := &home{
-		client: direct, namespace: o.AuthorityNamespace, own: o.OwnNamespace, serves: o.Namespace,
-		prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
+	keysHome := &home.Home{
+		Client: direct, Namespace: o.AuthorityNamespace, Own: o.OwnNamespace, Served: o.Namespace,
+		Prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 	}
 	b := base{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(),
 		events: boundedEvents{mgr.GetEventRecorder("clusterpki")}, counts: counts, clock: times, poll: cmp.Or(o.Poll, gatePoll),
-		store: store, home: home, wrote: wrote, secrets: secrets,
+		store: store, home: keysHome, wrote: wrote, secrets: secrets,
 		leaves: &leaf.Maker{
-			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: home.uid}, Secrets: secrets, Keys: keys,
+			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: keysHome.UID}, Secrets: secrets, Keys: keys,
 		},
-		keys: keys, told: &told{},
-		progress: cmp.Or(o.progress, &progress{}),
+		keys: keys, said: &said{},
+		progress: cmp.Or(o.Progress, &visits.Progress{}),
 	}
 	for what, r := range map[string]manager.Runnable{"the look at the authority namespace": b.home, "the pool of keys": keys, "the prober": prober} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("add %s: %w", what, err)
 		}
 	}
-	if err := (&deletions{b}).setup(mgr, authorities); err != nil {
+	cas := b.cas(prober)
+	if err := (&deletions{cas, b.progress}).setup(mgr, authorities); err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
-		v1alpha1.KindClusterCA:            &clusterCAs{b, prober, &consumers.Reader{}},
-		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, seen},
-		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &settledVisits{}},
+		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, existing},
+		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits.Settled{}},
 	})
 	if err != nil {
 		return err
 	}
-	if err := mgr.AddHealthzCheck("progress", b.progress.check); err != nil {
+	if err := mgr.AddHealthzCheck("progress", b.progress.Check); err != nil {
 		return fmt.Errorf("add the health check: %w", err)
 	}
-	if err := mgr.AddReadyzCheck("authority-namespace", b.home.check); err != nil {
+	if err := mgr.AddReadyzCheck("authority-namespace", b.home.Check); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
 	return nil
@@ -256,8 +254,9 @@ func setupKinds(ctx context.Context, mgr ctrl.Manager, o Options, authorities ca
 
 const (
 	defaultWorkers = 4
-	// reconciliationTimeout ends a reconciliation: none can hold up another namespace's for ever.
-	reconciliationTimeout = plan.LongestWrite
+	// gatePoll is how often an open gate is looked at by default: at a fixed interval, because consumers acknowledge by the
+	// passing of time.
+	gatePoll = 5 * time.Second
 )
 
 func orNone(address string) string {

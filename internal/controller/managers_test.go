@@ -21,7 +21,7 @@ import (
 // another starts a second operator for the same namespace, without any election, whose clock is ahead by so much.
 func (w *world) another(ahead time.Duration) *world {
 	w.t.Helper()
-	o := &world{t: w.t, ns: w.ns, authority: w.authority, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
+	o := &world{t: w.t, ns: w.ns, authority: w.authority, installed: w.installed, api: w.api, clock: w.clock, stop: func() {}, ahead: ahead}
 	if ahead != 0 {
 		o.clock = testingclock.NewFakePassiveClock(w.clock.Now().Add(ahead))
 	}

@@ -1,7 +1,6 @@
 package controller_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -84,19 +83,9 @@ func TestMetricsAreServed(t *testing.T) {
 	w := newWorld(t)
 	w.stop()
 	address := freeAddress(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: address, MetricsSecure: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
+	o := w.installed.Options
+	o.MetricsAddress, o.MetricsSecure = address, true
+	testenv.RunOperator(t, w.installed.Config, o)
 	w.create(newCA("k8s"))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	may, mayNot := w.scraper("prometheus", true), w.scraper("nobody", false)
@@ -152,20 +141,8 @@ func TestMetricsCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	o.Namespace, o.AuthorityNamespace = w.ns, w.authority
-	mgr, err := controller.New(ctx, cfg, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
+	o.Namespace, o.AuthorityNamespace, o.OwnNamespace = w.ns, w.authority, w.installed.Options.OwnNamespace
+	testenv.RunOperator(t, w.installed.Config, o)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.Data["ca.crt"])
 	w.eventually("it shows that certificate", func() error {
@@ -182,15 +159,11 @@ func TestMetricsOnce(t *testing.T) {
 	w := newWorld(t)
 	w.stop()
 	w.create(newCA("k8s"))
-	start := func() (stop func() error) {
-		ctx, cancel := context.WithCancel(t.Context())
-		mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: freeAddress(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() { done <- mgr.Start(ctx) }()
-		return func() error { cancel(); return <-done }
+	start := func() (stop func()) {
+		o := w.installed.Options
+		o.MetricsAddress = freeAddress(t)
+		_, stop = testenv.RunOperator(t, w.installed.Config, o)
+		return stop
 	}
 	told := func() {
 		w.eventually("the metrics are told of", func() error {
@@ -203,19 +176,18 @@ func TestMetricsOnce(t *testing.T) {
 	}
 	stop := start()
 	told()
-	mgr, err := controller.New(t.Context(), cfg, controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, MetricsAddress: freeAddress(t)})
+	o := w.installed.Options
+	o.MetricsAddress = freeAddress(t)
+	second, err := testenv.StartOperator(w.installed.Config, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mgr.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "another manager of this process") {
+	<-second.Ended()
+	if err := second.Stop(); err == nil || !strings.Contains(err.Error(), "another manager of this process") {
 		t.Errorf("the second ends with %v", err)
 	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
+	stop()
 	stop = start()
 	told()
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
+	stop()
 }

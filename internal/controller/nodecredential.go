@@ -17,9 +17,12 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/stall"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
@@ -36,27 +39,27 @@ import (
 // nodeCredentials reconciles NodeCredentials.
 type nodeCredentials struct {
 	base
-	settled *settledVisits
+	settled *visits.Settled
 }
 
 // Reconcile brings one NodeCredential's Secrets to what its spec asks for.
 func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var c v1alpha1.NodeCredential
 	if found, err := r.get(ctx, req, &c); !found {
-		r.settled.note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
+		r.settled.Note(req.NamespacedName, [sha256.Size]byte{}, false, zeroTime)
 		return skipped(err)
 	}
 	inputs, unknown := r.inputs(ctx, &c)
 	if errors.Is(unknown, owned.ErrBehind) {
 		return r.result(unknown, zeroTime)
 	}
-	if result, same := r.settled.unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
+	if result, same := r.settled.Unchanged(req.NamespacedName, inputs, r.clock.Now()); same && unknown == nil {
 		return result, nil
 	}
 	view, err := r.reconcile(ctx, &c)
 	result, failed := r.finish(ctx, &c, view, err)
-	settled, until := settledAfter(&c, r.clock.Now(), result, firstOf(err, failed, unknown))
-	r.settled.note(req.NamespacedName, inputs, settled, until)
+	settled, until := visits.SettledAfter(&c, r.clock.Now(), result, stall.First(err, failed, unknown))
+	r.settled.Note(req.NamespacedName, inputs, settled, until)
 	return result, failed
 }
 
@@ -71,8 +74,8 @@ type credentialView struct {
 // reconcile makes the credential's Secrets. An error of the Lease keeps nothing from being issued.
 func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredential) (credentialView, error) {
 	v := credentialView{asked: leaf.Request{Owner: c, Secret: c.TLSSecretName(), CA: c.Spec.CARef.Name}}
-	v.asked.Desired, v.asked.Invalid = desiredCredential(c)
-	seen, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
+	v.asked.Desired, v.asked.Invalid = desired.Credential(c)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, v.asked.Secret)
 	if err != nil {
 		return v, err
 	}
@@ -84,13 +87,13 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	key, err := r.findKey(ctx, c, v.asked, seen)
+	key, err := r.findKey(ctx, c, v.asked, existing)
 	v.asked.ExternalKey, v.asked.Desired.KeyOnHost, v.asked.Desired.HostKey, v.asked.Invalid = key.external, key.onHost, key.public, key.invalid
 	if err != nil {
 		return v, err
 	}
-	v.leaf, err = r.leaves.Make(ctx, v.asked, seen)
-	if c.Spec.Kubeconfig != nil && (err == nil || isStall(err)) && v.leaf.Readable() {
+	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
+	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() {
 		var kerr error
 		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, v.asked, v.leaf); err == nil {
 			err = kerr
@@ -114,20 +117,20 @@ type kubeconfigState struct {
 // reconcileKubeconfig renders the kubeconfig Secret from the leaf as it is. The key is never touched.
 func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State) (kubeconfigState, error) {
 	name := c.KubeconfigSecretName()
-	seen, err := r.secrets.Cached(ctx, c.Namespace, name)
+	existing, err := r.secrets.Cached(ctx, c.Namespace, name)
 	if err != nil {
 		return kubeconfigState{}, err
 	}
-	if seen != nil {
-		if err := l.Keeper.Check(ctx, leaf.OwnerOf(c), seen); err != nil {
+	if existing != nil {
+		if err := l.Keeper.Check(ctx, c, existing); err != nil {
 			return kubeconfigState{}, leaf.Conflict(err)
 		}
 	}
-	k := kubeconfigState{known: true, exists: seen != nil}
-	if seen != nil {
-		k.stored = seen.Data[corev1.TLSCertKey]
+	k := kubeconfigState{known: true, exists: existing != nil}
+	if existing != nil {
+		k.stored = existing.Data[corev1.TLSCertKey]
 	}
-	api, server, err := r.server(ctx, c, st, leaf.ClaimOf(l.Keeper, seen), &k)
+	api, server, err := r.server(ctx, c, st, leaf.ClaimOf(l.Keeper, existing), &k)
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
@@ -135,7 +138,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil {
 		return k, err
 	}
-	if err = r.leaves.Write(ctx, l, seen, w); err == nil {
+	if err = r.leaves.Write(ctx, l, existing, w); err == nil {
 		k.exists, k.stored = true, w.Data[corev1.TLSCertKey]
 	}
 	return k, err
@@ -143,11 +146,11 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 
 // server returns the API server that a credential is for, and the CA that signs for it. A nil bundle means that they are not to be had now, and k says why.
 func (r *nodeCredentials) server(
-	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, held consumers.Claim, k *kubeconfigState,
+	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, claim consumers.Claim, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, leaf.Issuer, error) {
 	var api v1alpha1.APIServerCertificate
 	if c.Spec.APIServerRef == nil {
-		return api, leaf.Issuer{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
+		return api, leaf.Issuer{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
 	}
 	err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
 	if apierrors.IsNotFound(err) {
@@ -158,15 +161,15 @@ func (r *nodeCredentials) server(
 		return api, leaf.Issuer{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
 	}
 	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
-		return api, leaf.Issuer{}, stalled(v1alpha1.ReasonClientCANotTrusted,
+		return api, leaf.Issuer{}, stall.Because(v1alpha1.ReasonClientCANotTrusted,
 			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
 	}
-	if err := endpointCovered(&api); err != nil {
+	if err := desired.EndpointCovered(&api); err != nil {
 		return api, leaf.Issuer{}, err
 	}
 	iss := st.Issuer // where it issued, read just now
 	if !st.Issued || api.Spec.CARef.Name != c.Spec.CARef.Name {
-		if iss, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, held.Revisions()); err != nil {
+		if iss, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, claim.Revisions()); err != nil {
 			return api, leaf.Issuer{}, err
 		}
 	}
@@ -182,9 +185,9 @@ func (r *nodeCredentials) kubeconfigSecret(
 	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer,
 ) (leaf.Product, error) {
 	cert := st.Observed.Leaf.CertPEM()
-	files, err := filesKubeconfig(c, endpoint)
+	files, err := desired.FilesKubeconfig(c, endpoint)
 	if err != nil {
-		return leaf.Product{}, stalled(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+		return leaf.Product{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
 	}
 	out := leaf.Product{
 		Name: c.KubeconfigSecretName(), Type: corev1.SecretTypeOpaque,
@@ -196,7 +199,7 @@ func (r *nodeCredentials) kubeconfigSecret(
 		return out, nil
 	}
 	placeholder := []byte(rand.Text()) // nobody's text holds it
-	text, err := embeddedKubeconfig(c, endpoint, server.Bundle, cert, placeholder)
+	text, err := desired.EmbeddedKubeconfig(c, endpoint, server.Bundle, cert, placeholder)
 	if err != nil {
 		return leaf.Product{}, err
 	}
@@ -208,7 +211,7 @@ func (r *nodeCredentials) kubeconfigSecret(
 			if err != nil {
 				return nil, err
 			}
-			return embeddedKubeconfig(c, endpoint, server.Bundle, cert, value)
+			return desired.EmbeddedKubeconfig(c, endpoint, server.Bundle, cert, value)
 		}},
 	}
 	return out, nil
@@ -237,7 +240,7 @@ func (k kubeconfigState) outdated(st leaf.State) bool {
 // finish writes the status and says when to look again.
 func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, v credentialView, err error) (ctrl.Result, error) {
 	l, st, k := v.asked, v.leaf, v.kubeconfig
-	rep := r.leafReport(l, st, err)
+	rep := r.leafReport(ctx, l, st, err)
 	awaitRequest(c, st, &rep)
 	if c.Spec.Kubeconfig != nil {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.Secret, c.KubeconfigSecretName())

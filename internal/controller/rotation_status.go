@@ -8,19 +8,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ca"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // transitionNote is the text of a transition's event.
-func transitionNote(t plan.Transition, was, now plan.Ledger, asked []plan.Consumer) string {
+func transitionNote(s ca.Step) string {
+	was, now, asked := s.From, s.To, s.Asked
 	r := plan.Rotation{}
 	if rotation := now.Rotation; rotation != nil {
 		r = *rotation
 	} else if now.LastRotation != nil {
 		r = *now.LastRotation
 	}
-	switch t {
+	switch s.Transition {
 	case plan.Publish:
 		return fmt.Sprintf("Another CA is wanted (%s): generation %d is published beside generation %d, which signs until every relying party trusts both",
 			r.Cause, r.To, r.From)
@@ -45,7 +48,7 @@ func transitionNote(t plan.Transition, was, now plan.Ledger, asked []plan.Consum
 	case plan.Renew:
 		return fmt.Sprintf("Generation %d is the same key as generation %d, with new dates: no certificate is re-issued", r.To, r.From)
 	default:
-		return string(t)
+		return string(s.Transition)
 	}
 }
 
@@ -70,10 +73,10 @@ func names(pending []plan.Consumer) string {
 }
 
 // reportRotation puts the rotation under way, and the last one, into the status and the conditions.
-func reportRotation(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *report) {
-	l := view.record.Ledger
-	ca.Status.Rotation = rotationStatus(l, view.step.gate)
-	ca.Status.LastRotation = lastRotationStatus(l.LastRotation)
+func reportRotation(o *v1alpha1.ClusterCA, st ca.State, now time.Time, rep *report) {
+	l := st.Record.Ledger
+	o.Status.Rotation = rotationStatus(l, st.Gate)
+	o.Status.LastRotation = lastRotationStatus(l.LastRotation)
 	phase := l.Phase()
 	if phase == plan.Completed {
 		return
@@ -81,7 +84,7 @@ func reportRotation(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *rep
 	rep.warnings = append(rep.warnings, metav1.Condition{
 		Type: v1alpha1.RotatingCondition, Status: metav1.ConditionTrue, Reason: string(phase), Message: phaseNote(l),
 	})
-	g := view.step.gate
+	g := st.Gate
 	if g.Phase != phase { // it has just begun, and is looked at in a moment
 		return
 	}
@@ -96,13 +99,15 @@ func reportRotation(ca *v1alpha1.ClusterCA, view caView, now time.Time, rep *rep
 				pending,
 		})
 	}
-	if !g.Open() && now.Sub(l.Since) > ca.Spec.Rotation.ProgressDeadline.Duration {
+	if !g.Open() && now.Sub(l.Since) > o.Spec.Rotation.ProgressDeadline.Duration {
 		rep.warnings = append(rep.warnings, metav1.Condition{
 			Type: v1alpha1.RotationBlockedCondition, Status: metav1.ConditionTrue, Reason: string(phase),
 			Message: "the phase has waited for longer than spec.rotation.progressDeadline, and skips nobody; it waits for " + pending,
 		})
 	}
 }
+
+func emergencyOf(l plan.Ledger) bool { return l.Rotation != nil && l.Rotation.Emergency }
 
 // phaseNote says what the present phase waits for.
 func phaseNote(l plan.Ledger) string {
@@ -135,16 +140,14 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 		return s
 	}
 	count := len(g.Pending)
-	for _, c := range g.Pending[:min(count, v1alpha1.MaxPending)] {
+	for _, c := range g.Pending[:min(count, limits.Items(v1alpha1.KindClusterCA, "rotation", "pending"))] {
 		s.Pending = append(s.Pending, pendingStatus(c, l))
 	}
 	if g.Settling {
 		count++
-		if len(s.Pending) < v1alpha1.MaxPending {
-			s.Pending = append(s.Pending, v1alpha1.PendingConsumer{
-				Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
-			})
-		}
+		s.Pending = append(s.Pending, v1alpha1.PendingConsumer{
+			Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
+		})
 	}
 	s.Acknowledged, s.Required, s.PendingCount = count32(g.Acknowledged), count32(g.Required), count32(count)
 	return s
@@ -163,7 +166,7 @@ func pendingStatus(c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
 	}
 	return v1alpha1.PendingConsumer{
 		Kind: c.Kind, Name: c.Name, Host: c.Host, Reason: c.Reason, Since: metav1.NewTime(since.UTC().Truncate(time.Second)),
-		Edit: cut(consumers.Edit(c), v1alpha1.MaxStatusText),
+		Edit: consumers.Edit(c),
 	}
 }
 
@@ -207,7 +210,7 @@ func lastRotationStatus(r *plan.Rotation) v1alpha1.LastRotationStatus {
 // generationStatuses lists the ledger's generations for people.
 func generationStatuses(l plan.Ledger) []v1alpha1.GenerationStatus {
 	out := make([]v1alpha1.GenerationStatus, 0, len(l.Generations))
-	for _, g := range l.Generations[:min(len(l.Generations), v1alpha1.MaxGenerations)] {
+	for _, g := range l.Generations {
 		s := v1alpha1.GenerationStatus{Number: g.Number, State: v1alpha1.GenerationState(g.State), SHA256Fingerprint: g.SHA256, Trigger: g.Trigger}
 		if !g.NotAfter.IsZero() {
 			s.NotAfter = metav1.NewTime(g.NotAfter)
@@ -226,12 +229,3 @@ func yes(b bool) *bool {
 }
 
 func count32(n int) *int32 { return new(int32(n)) } //nolint:gosec // counts of objects
-
-// cut shortens a text to so many characters.
-func cut(text string, limit int) string {
-	runes := []rune(text)
-	if len(runes) <= limit {
-		return text
-	}
-	return string(runes[:limit-3]) + "..."
-}

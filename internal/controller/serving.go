@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,13 +48,13 @@ func (r *apiServerCertificates) watch(c *v1alpha1.APIServerCertificate) {
 }
 
 // serving says, as a condition, whether what was observed of an API server is what its Secret holds.
-func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st leaf.State, clients []certificate) []metav1.Condition {
+func (r *apiServerCertificates) serving(c *v1alpha1.APIServerCertificate, st leaf.State, clients []*x509.Certificate) []metav1.Condition {
 	if c.Spec.Probe == nil || !st.Readable() {
 		return nil
 	}
 	observation := r.observer.Observation(probeKey(client.ObjectKeyFromObject(c)))
 	out := metav1.Condition{Type: v1alpha1.ServingCondition, Status: metav1.ConditionFalse}
-	unknown := slices.IndexFunc(clients, func(ca certificate) bool { return !observation.Trusts(ca) })
+	unknown := slices.IndexFunc(clients, func(ca *x509.Certificate) bool { return !observation.Trusts(ca) })
 	switch {
 	case !observation.Settled:
 		out.Reason, out.Message = unsettledReason(observation), strings.Join(observation.Problems, "; ")

@@ -2,11 +2,11 @@ package controller
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +16,8 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/limits"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/stall"
@@ -31,8 +33,9 @@ type report struct {
 	waiting  string             // what the object waits for while it is usable
 	reason   string             // of waiting, where that is not issuer's; it then also says what an unusable object waits for
 	warnings []metav1.Condition // further conditions that are True now
-	// elsewhere says that another installation serves the object.
-	elsewhere bool
+	// here says that it holds for this installation of the operator, and another one may serve the object: that of the UID named, if any.
+	here  bool
+	named string
 }
 
 // conditions is the whole of an object's conditions: those that are not in it are removed.
@@ -103,7 +106,6 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 		next = append([]metav1.Condition{ready}, next...)
 	}
 	for _, c := range next {
-		c.Message = cut(c.Message, v1alpha1.MaxConditionMessage)
 		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
 		if was := meta.FindStatusCondition(old, c.Type); was != nil && was.Status == c.Status {
@@ -114,14 +116,11 @@ func settle(now time.Time, generation int64, old, next []metav1.Condition) []met
 	return out
 }
 
-// maxSerial bounds a serial number in a status, in characters. RFC 5280 §4.1.2.2 allows 40; somebody else's may have more.
-const maxSerial = 64
-
 // certificateStatus describes a certificate for people.
-func certificateStatus(secret string, cert certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
+func certificateStatus(secret string, cert *x509.Certificate, renewal time.Time, generation int32) v1alpha1.CertificateStatus {
 	s := v1alpha1.CertificateStatus{
 		SecretName:        secret,
-		SerialNumber:      cut(pki.SerialOf(cert), maxSerial),
+		SerialNumber:      pki.SerialOf(cert),
 		NotBefore:         metav1.NewTime(cert.NotBefore),
 		NotAfter:          metav1.NewTime(cert.NotAfter),
 		IssuerGeneration:  generation,
@@ -134,10 +133,17 @@ func certificateStatus(secret string, cert certificate, renewal time.Time, gener
 }
 
 // leafReport makes the report of a leaf; the caller adds what its kind has beside it.
-func (b *base) leafReport(l leaf.Request, st leaf.State, err error) report {
-	r := report{err: err, known: err == nil || st.Observed != nil || isStall(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
-	if isElsewhere(err) { // whether it is usable, the other installation says
-		r.known, r.elsewhere = false, true
+func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, err error) report {
+	r := report{err: err, known: err == nil || st.Observed != nil || stall.Is(err), unusable: b.leaves.Usable(st), issuer: &st.Issuer}
+	if stall.IsHere(err) { // whether it is usable, the other installation says
+		r.known = false
+	}
+	if stall.Is(err) {
+		ca, err := b.issuer(ctx, l.Owner.GetNamespace(), l.CA)
+		r.here = err != nil || ca == nil || !b.home.Owns(ca)
+		if ca != nil {
+			r.named = ca.Status.Authority.NamespaceUID
+		}
 	}
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
 	if st.Decision.Reason == plan.RestoreIncomplete {
@@ -181,20 +187,14 @@ func leafCertificate(l leaf.Request, st leaf.State, was v1alpha1.CertificateStat
 
 // patchStatus writes the status once, if it changed.
 func (b *base) patchStatus(ctx context.Context, before, after v1alpha1.Object) error {
-	if equality.Semantic.DeepEqual(before, after) {
-		return nil
-	}
-	// Under the resourceVersion that was read: from a cache that lags, fields that were just removed would seem unchanged.
-	err := b.client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	switch {
-	case err == nil:
+	written, err := limits.PatchStatus(ctx, b.client, before, after)
+	if written {
 		b.wrote.Updated(after.Kind(), after)
-		return nil
-	case apierrors.IsNotFound(err): // it was deleted in the meantime
-		return nil
-	default:
-		return fmt.Errorf("patch status: %w", err)
 	}
+	if apierrors.IsNotFound(err) { // it was deleted in the meantime
+		return nil
+	}
+	return err
 }
 
 // outcome is what a reconciliation did, and when its answer changes by itself.
@@ -211,14 +211,14 @@ func leafOutcome(st leaf.State, agent reported, now time.Time) outcome {
 
 // conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
-	if rep.elsewhere {
-		return b.concludeElsewhere(ctx, before, rep, o)
+	if rep.here {
+		return b.sayHere(ctx, before, rep, o)
 	}
 	if o.issued { // the status and the log say it: an event is for what a person should see
 		b.counts.Issued(after.Kind(), string(o.reason))
 	}
 	rep.awaitKey()
-	if lostRace(rep.err) {
+	if owned.LostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}
 	conds := after.StatusConditions()
@@ -228,6 +228,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
+	b.said.forget(after.GetUID())
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -175,10 +177,12 @@ func TestLeft(t *testing.T) {
 	})
 }
 
-// TestStatusIsBounded lets a rotation wait for more consumers, of longer names, than a status has room for.
+// TestStatusIsBounded lets a rotation wait for more consumers, of longer names, than a status has room for; and after a restore
+// for those that may not be there yet.
 func TestStatusIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.restartAt(time.Now().Add(time.Minute))
 	manual := func(c *v1alpha1.NodeCredential) {
 		c.Spec.Delivery.Mode, c.Spec.HostName = v1alpha1.DeliveryManual, strings.Repeat("h", 50)
 	}
@@ -192,18 +196,20 @@ func TestStatusIsBounded(t *testing.T) {
 		w.ready(fmt.Sprintf("%0200d", i), &v1alpha1.NodeCredential{})
 	}
 	w.triggers(strings.Repeat("t", 128), "")
-	w.phase("k8s", v1alpha1.PhaseDistributingTrust)
-	w.delivered()
 	named := func(phase v1alpha1.Phase, count int32) {
 		t.Helper()
 		w.eventually("all are waited for", func() error {
 			r := w.phase("k8s", phase).Status.Rotation
-			if len(r.Pending) != v1alpha1.MaxPending || r.PendingCount == nil || *r.PendingCount != count {
+			if len(r.Pending) != limits.Items(v1alpha1.KindClusterCA, "rotation", "pending") || r.PendingCount == nil || *r.PendingCount != count {
 				return fmt.Errorf("the rotation is %+v", r)
 			}
 			return nil
 		})
 	}
+	named(v1alpha1.PhaseDistributingTrust, n+1) // k8s-master too, which is not there yet
+	w.restoreOlder("k8s", time.Hour)
+	named(v1alpha1.PhaseDistributingTrust, n+2)
+	w.delivered()
 	named(v1alpha1.PhaseDistributingTrust, n)
 	w.clock.SetTime(w.clock.Now().Add(73 * time.Hour))
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationBlockedCondition, metav1.ConditionTrue, "DistributingTrust")
@@ -211,4 +217,22 @@ func TestStatusIsBounded(t *testing.T) {
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RedeliveryRequiredCondition, metav1.ConditionTrue, v1alpha1.ReasonEmergency)
 	named(v1alpha1.PhaseWithdrawingTrust, n+1)
 	w.event("Supersede")
+}
+
+// restoreOlder deletes the Secret of a CA and restores it from a backup, which says that the phase began so much earlier.
+func (w *world) restoreOlder(ca string, by time.Duration) {
+	w.t.Helper()
+	since := w.ledger(ca).Since
+	kept := w.authoritySecret(ca)
+	w.delete(kept)
+	w.condition(ca, &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+	kept.ResourceVersion, kept.UID = "", ""
+	text := func(at time.Time) []byte { return []byte(`"since":"` + at.Format(time.RFC3339) + `"`) }
+	was := kept.Data["ledger.json"]
+	if kept.Data["ledger.json"] = bytes.Replace(was, text(since), text(since.Add(-by)), 1); bytes.Equal(kept.Data["ledger.json"], was) {
+		w.t.Fatalf("the ledger does not say when the phase began: %s", was)
+	}
+	if err := w.api.Create(w.t.Context(), kept); err != nil {
+		w.t.Fatal(err)
+	}
 }

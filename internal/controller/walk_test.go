@@ -35,13 +35,13 @@ var phases = []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.Withdrawi
 // phases in their order.
 func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 	w.t.Helper()
-	var seen []plan.Phase
+	var existing []plan.Phase
 	still := 0
 	for range 60 {
 		w.settled()
 		phase := w.ledger(ca).Phase()
-		if phase != plan.Completed && !slices.Contains(seen, phase) {
-			seen = append(seen, phase)
+		if phase != plan.Completed && !slices.Contains(existing, phase) {
+			existing = append(existing, phase)
 			if at != nil {
 				at(phase)
 				w.settled()
@@ -51,7 +51,7 @@ func (w *world) walk(ca string, at func(plan.Phase)) []plan.Phase {
 			still = 0
 		}
 		if still == 3 {
-			return seen
+			return existing
 		}
 		w.later(13 * time.Minute)
 	}
@@ -69,9 +69,9 @@ func (w *world) clusterCA(name string) *v1alpha1.ClusterCA {
 // replaced lets a replacement go on to its end, and says what is wrong with that.
 func (w *world) replaced(ca string, at func(plan.Phase)) {
 	w.t.Helper()
-	seen := w.walk(ca, at)
-	if !slices.Equal(seen, phases) {
-		w.t.Errorf("the phases were %v", seen)
+	existing := w.walk(ca, at)
+	if !slices.Equal(existing, phases) {
+		w.t.Errorf("the phases were %v", existing)
 	}
 	w.whole(ca)
 }

@@ -145,7 +145,7 @@ func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) 
 		return fmt.Errorf("the samples give host %s an identity of role Agent, which the management cluster does not know", h.Name)
 	}
 	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}
-	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil {
+	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil { //nolint:forbidigo // a token, and no status
 		return fmt.Errorf("get a token for %s: %w", account.Name, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
@@ -200,10 +200,10 @@ func (d *demo) installed(ctx context.Context) error {
 	if err := d.management.client.List(ctx, &leases, client.InNamespace(namespace)); err != nil {
 		return fmt.Errorf("list the Leases: %w", err)
 	}
-	want, have := 0, 0
+	desired, have := 0, 0
 	for _, o := range d.objects {
 		if o.GetKind() != "ClusterCA" {
-			want++
+			desired++
 		}
 	}
 	var problems []string
@@ -216,8 +216,8 @@ func (d *demo) installed(ctx context.Context) error {
 			problems = append(problems, leases.Items[i].Name+": "+report.Problem)
 		}
 	}
-	if have < want {
-		return errors.Join(d.rotation.agents.failed(), fmt.Errorf("agents have installed %d of %d:\n  %s", have, want, strings.Join(problems, "\n  ")))
+	if have < desired {
+		return errors.Join(d.rotation.agents.failed(), fmt.Errorf("agents have installed %d of %d:\n  %s", have, desired, strings.Join(problems, "\n  ")))
 	}
 	d.say("%d agents have installed everything that was issued for their hosts, %d certificates", len(d.rotation.agents.running), have)
 	return nil

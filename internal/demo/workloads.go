@@ -99,7 +99,7 @@ func nodeUnready(ctx context.Context, c client.Client, name string) (string, err
 }
 
 // podsRunning says how many pods are missing, and which are not ready.
-func podsRunning(ctx context.Context, c client.Client, want int) error {
+func podsRunning(ctx context.Context, c client.Client, desired int) error {
 	var pods corev1.PodList
 	if err := c.List(ctx, &pods, client.InNamespace("default")); err != nil {
 		return fmt.Errorf("list pods: %w", err)
@@ -115,8 +115,8 @@ func podsRunning(ctx context.Context, c client.Client, want int) error {
 			missing = append(missing, fmt.Sprintf("%s is %s on %q", p.Name, p.Status.Phase, p.Spec.NodeName))
 		}
 	}
-	if len(pods.Items) < want || len(missing) > 0 {
-		return fmt.Errorf("%d of %d pods are there; not running: %s", len(pods.Items), want, strings.Join(missing, ", "))
+	if len(pods.Items) < desired || len(missing) > 0 {
+		return fmt.Errorf("%d of %d pods are there; not running: %s", len(pods.Items), desired, strings.Join(missing, ", "))
 	}
 	return nil
 }

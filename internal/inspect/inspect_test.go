@@ -327,7 +327,7 @@ func TestOwner(t *testing.T) {
 // TestSigner names the generation that signed, and none where another did.
 func TestSigner(t *testing.T) {
 	ca, leaf, other := pairs(t)
-	above, err := pki.SignCA(now, request("k8s-sub"), ca)
+	above, err := pki.SignCA(pki.GenerateKey, now, request("k8s-sub"), ca)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (w *world) goesOn(until func(plan.Ledger) bool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	want, next := plan.Want{SpecHash: "b"}, r.Next()
+	want, next := plan.DesiredLedger{SpecHash: "b"}, r.Next()
 	next.Ledger, _ = r.Ledger.Enter(now, plan.Generation{
 		Number: 2, SpecHash: "b", SHA256: pki.FingerprintOf(ca.Cert), Anchor: pki.IdentityOf(ca.Cert), Root: true,
 	}, want)

@@ -54,22 +54,22 @@ type Issuers struct {
 // Read reads what a ClusterCA publishes, and the certificate of its active key, from the cache. Where nothing of the CA is
 // held yet, or the cache is behind what is, the API server itself is asked: nobody begins with, or goes back to, a bundle
 // that is outdated.
-func (r Issuers) Read(ctx context.Context, namespace, name string, held map[string]int64) (Issuer, error) {
+func (r Issuers) Read(ctx context.Context, namespace, name string, contained map[string]int64) (Issuer, error) {
 	from := RecordReader(r.Store.Cached)
-	if _, known := held[name]; !known {
+	if _, known := contained[name]; !known {
 		from = r.Store.Live
 	}
 	iss, err := r.read(ctx, from, namespace, name)
 	for ca, revision := range iss.Revisions {
-		if err == nil && revision < held[ca] {
+		if err == nil && revision < contained[ca] {
 			iss, err = r.Live(ctx, namespace, name)
 			break
 		}
 	}
-	if revision, known := iss.Revisions[name]; known && revision < held[name] {
+	if revision, known := iss.Revisions[name]; known && revision < contained[name] {
 		return notReady(v1alpha1.ReasonLedgerOutdated, "ClusterCA %q: its ledger (revision %d) is older than what was issued from it already (revision %d), "+
 			"as after a restore: restore a newer Secret %q of the authority namespace",
-			name, revision, held[name], authority.SecretName(namespace, name)), err
+			name, revision, contained[name], authority.SecretName(namespace, name)), err
 	}
 	return iss, err
 }

@@ -42,8 +42,8 @@ func (r Request) SecretType() corev1.SecretType {
 	return corev1.SecretTypeTLS
 }
 
-// Held is what a Secret holds.
-type Held struct {
+// Contents are what a Secret holds.
+type Contents struct {
 	Observed *plan.Observed      // nil: there is no Secret
 	Key      owned.Digest        // of its private key; nil: it holds none
 	Roots    []*x509.Certificate // the trust anchors that stand beside the certificate
@@ -52,7 +52,7 @@ type Held struct {
 
 // State is how a leaf stands at the end of a visit.
 type State struct {
-	Held
+	Contents
 	Issuer   Issuer
 	Decision plan.Decision
 	Issued   bool // in this visit
@@ -69,32 +69,32 @@ type Maker struct {
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
-// otherwise. The state it returns is valid even with an error. seen is the Secret as the cache has it (owned.Noted): r.Bundles
+// otherwise. The state it returns is valid even with an error. existing is the Secret as the cache has it (owned.Noted): r.Bundles
 // were rendered to go into that one and no later one, which may hold younger ones.
-func (m *Maker) Make(ctx context.Context, r Request, seen *corev1.Secret) (State, error) {
-	issuer, err := m.Read(ctx, r.Owner.GetNamespace(), r.CA, ClaimOf(r.Keeper, seen).Revisions())
+func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (State, error) {
+	issuer, err := m.Read(ctx, r.Owner.GetNamespace(), r.CA, ClaimOf(r.Keeper, existing).Revisions())
 	if err != nil {
 		return State{}, err
 	}
-	held, err := hold(ctx, r, seen)
+	contents, err := contentsOf(ctx, r, existing)
 	if err != nil {
 		return State{Issuer: issuer}, err
 	}
-	st := m.decide(r, issuer, held)
+	st := m.decide(r, issuer, contents)
 	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
 		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
 			return st, err
 		}
-		st = m.decide(r, issuer, held)
+		st = m.decide(r, issuer, contents)
 		if st.Decision.Action != plan.Issue {
 			return st, nil // it is visited again when the cache has it too
 		}
 	}
 	if st.Decision.Action == plan.Issue {
-		return m.issue(ctx, r, st, seen)
+		return m.issue(ctx, r, st, existing)
 	}
 	if st.Readable() {
-		err = m.Write(ctx, r, seen, r.product(st, nil))
+		err = m.Write(ctx, r, existing, r.product(st, nil))
 	}
 	if err == nil {
 		err = r.Invalid
@@ -103,30 +103,30 @@ func (m *Maker) Make(ctx context.Context, r Request, seen *corev1.Secret) (State
 }
 
 // hold reads what a Secret holds, if it may be written.
-func hold(ctx context.Context, r Request, seen *corev1.Secret) (Held, error) {
-	if seen == nil {
-		return Held{}, nil
+func contentsOf(ctx context.Context, r Request, existing *corev1.Secret) (Contents, error) {
+	if existing == nil {
+		return Contents{}, nil
 	}
-	if err := r.Keeper.Check(ctx, OwnerOf(r.Owner), seen); err != nil {
-		return Held{}, Conflict(err)
+	if err := r.Keeper.Check(ctx, r.Owner, existing); err != nil {
+		return Contents{}, Conflict(err)
 	}
-	h := Held{Claim: ClaimOf(r.Keeper, seen)}
+	h := Contents{Claim: ClaimOf(r.Keeper, existing)}
 	o := plan.Observed{SpecHash: h.Claim.SpecHash}
-	o.Leaf, o.Err = pki.ParseLeafCertificate(seen.Data[corev1.TLSCertKey])
+	o.Leaf, o.Err = pki.ParseLeafCertificate(existing.Data[corev1.TLSCertKey])
 	if o.Err == nil && !r.ExternalKey {
-		o.Err = owned.KeyProblem(seen)
-		h.Key = owned.NotedDigest(seen, corev1.TLSPrivateKeyKey)
+		o.Err = owned.KeyProblem(existing)
+		h.Key = owned.NotedDigest(existing, corev1.TLSPrivateKeyKey)
 	}
 	h.Observed = &o
-	if roots, err := pki.ParseCertificates(seen.Data[consumers.BundleKey]); err == nil {
+	if roots, err := pki.ParseCertificates(existing.Data[consumers.BundleKey]); err == nil {
 		h.Roots = roots
 	}
 	return h, nil
 }
 
 // decide says what to do about what is held, as things stand with the CA.
-func (m *Maker) decide(r Request, issuer Issuer, held Held) State {
-	st := State{Held: held, Issuer: issuer, Decision: plan.Decision{Action: plan.Keep}}
+func (m *Maker) decide(r Request, issuer Issuer, contents Contents) State {
+	st := State{Contents: contents, Issuer: issuer, Decision: plan.Decision{Action: plan.Keep}}
 	if r.Invalid != nil { // it is said once what is there has been looked after
 		return st
 	}
@@ -135,15 +135,15 @@ func (m *Maker) decide(r Request, issuer Issuer, held Held) State {
 	if !issuer.Ledger.Admits(d.Seed) {
 		d.Accepted = issuer.Roots
 	}
-	st.Decision = plan.Decide(m.Clock.Now(), d, held.Observed)
-	if st.Readable() && issuer.CA != nil && held.Observed.Leaf.IssuedBy(*issuer.CA) {
+	st.Decision = plan.Decide(m.Clock.Now(), d, contents.Observed)
+	if st.Readable() && issuer.CA != nil && contents.Observed.Leaf.IssuedBy(*issuer.CA) {
 		st.Claim.Issuer, st.Claim.Generation = r.CA, issuer.Generation
 	}
 	return st
 }
 
 // issue has a certificate signed, for a new key unless that is on the host, and stores it in one write.
-func (m *Maker) issue(ctx context.Context, r Request, st State, seen *corev1.Secret) (State, error) {
+func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1.Secret) (State, error) {
 	if err := Refused(st.Issuer.CA.MayIssue(r.Desired.Spec)); err != nil { // before a key is spent on it
 		return st, err
 	}
@@ -174,7 +174,7 @@ func (m *Maker) issue(ctx context.Context, r Request, st State, seen *corev1.Sec
 	if !r.ExternalKey {
 		next.Key = owned.DigestOf(text)
 	}
-	if err := m.Write(ctx, r, seen, r.product(next, text)); err != nil {
+	if err := m.Write(ctx, r, existing, r.product(next, text)); err != nil {
 		return st, err
 	}
 	d := r.Desired

@@ -224,8 +224,8 @@ func TestMakeRefuses(t *testing.T) {
 	if err := w.api.Create(ctx, foreign); err != nil {
 		t.Fatal(err)
 	}
-	for name, seen := range map[string]*corev1.Secret{"that the cache knows": foreign, "that the cache does not know": nil} {
-		if st, err := w.Make(ctx, w.request(), seen); reasonOf(err) != v1alpha1.ReasonSecretConflict || st.Issued {
+	for name, existing := range map[string]*corev1.Secret{"that the cache knows": foreign, "that the cache does not know": nil} {
+		if st, err := w.Make(ctx, w.request(), existing); reasonOf(err) != v1alpha1.ReasonSecretConflict || st.Issued {
 			t.Errorf("somebody else's Secret %s: %v", name, err)
 		}
 	}

@@ -55,33 +55,33 @@ func (r Request) product(st State, key []byte) Product {
 // resourceVersion of what was read. Either failure means to read and decide again.
 func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Product) error {
 	was := ClaimOf(r.Keeper, noted)
-	seen := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
+	existing := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: r.Owner.GetNamespace(), Name: p.Name}, Type: p.Type}
 	if noted != nil {
-		seen = owned.Plain(noted)
+		existing = owned.Plain(noted)
 	}
-	next := seen.DeepCopy()
+	next := existing.DeepCopy()
 	claim, changed := p.render(next, was)
-	if err := p.renderPrivate(ctx, noted, seen, next); err != nil {
+	if err := p.renderPrivate(ctx, noted, existing, next); err != nil {
 		return err
 	}
 	settled := true
 	if noted != nil {
-		changed = changed || was.Contents != consumers.ContentsDigest(seen.Data) // somebody else has changed it
+		changed = changed || was.Contents != consumers.ContentsDigest(existing.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
-		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(seen, r.Keeper.Seal), m.Clock.Now())
+		settled = r.Acknowledgment.Manual == nil && r.Acknowledgment.Settled((&consumers.Reader{}).Read(existing, r.Keeper.Seal), m.Clock.Now())
 	}
 	marks := owned.Marks{Claim: claim.After(was, m.Clock.Latest(), changed, settled), Controlled: true}
 	if noted == nil {
-		if err := owned.Create(ctx, r.Keeper, OwnerOf(r.Owner), next, marks); err != nil {
+		if err := owned.Create(ctx, r.Keeper, r.Owner, next, marks); err != nil {
 			return m.unexpected(ctx, r, p.Name, err)
 		}
 		m.Secrets.Wrote.Created(owned.SecretKind, next)
 		return labelled(next)
 	}
-	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), seen, next, marks); err != nil {
+	if err := owned.Update(ctx, r.Keeper, r.Owner, existing, next, marks); err != nil {
 		return err
 	}
-	if next.ResourceVersion != seen.ResourceVersion { // it differed, and was written
+	if next.ResourceVersion != existing.ResourceVersion { // it differed, and was written
 		m.Secrets.Wrote.Updated(owned.SecretKind, next)
 	}
 	return nil
@@ -116,9 +116,9 @@ func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consume
 	return claim, changed
 }
 
-// renderPrivate enters what differs of that of which only digests were noted. For a key that must go, something stands in seen:
+// renderPrivate enters what differs of that of which only digests were noted. For a key that must go, something stands in existing:
 // the patch takes away what is there and not in next.
-func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Secret) error {
+func (p Product) renderPrivate(ctx context.Context, noted, existing, next *corev1.Secret) error {
 	is := func(key string) owned.Digest {
 		if noted == nil {
 			return nil
@@ -147,7 +147,7 @@ func (p Product) renderPrivate(ctx context.Context, noted, seen, next *corev1.Se
 	}
 	for _, key := range p.Absent {
 		if is(key) != nil {
-			seen.Data[key] = []byte{}
+			existing.Data[key] = []byte{}
 		}
 	}
 	return nil
@@ -189,11 +189,11 @@ func (m *Maker) unexpected(ctx context.Context, r Request, name string, lost err
 	if there == nil {
 		return lost
 	}
-	if err := Conflict(r.Keeper.Check(ctx, OwnerOf(r.Owner), there)); err != nil {
+	if err := Conflict(r.Keeper.Check(ctx, r.Owner, there)); err != nil {
 		return err
 	}
 	next, marks := there.DeepCopy(), owned.Marks{Claim: ClaimOf(r.Keeper, there), Controlled: true}
-	if err := owned.Update(ctx, r.Keeper, OwnerOf(r.Owner), there, next, marks); err != nil {
+	if err := owned.Update(ctx, r.Keeper, r.Owner, there, next, marks); err != nil {
 		return err
 	}
 	if err := labelled(next); err != nil {
@@ -223,9 +223,6 @@ func ClaimOf(k *owned.Keeper, s *corev1.Secret) consumers.Claim {
 	}
 	return c
 }
-
-// OwnerOf is an object as the owner of what is made for it.
-func OwnerOf(o v1alpha1.Object) owned.Owner { return owned.Owner{Kind: o.Kind(), Object: o} }
 
 // Conflict makes a stall of a product that is somebody else's.
 func Conflict(err error) error {

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,17 +32,8 @@ type Product interface {
 	client.Object
 }
 
-// Owner is the object that a product is made for.
-type Owner struct {
-	Kind   string
-	Object client.Object
-}
-
-// Text is how OwnerAnnotation names an owner. It is for people, and finds the owner when a product changes; it proves nothing.
-func (o Owner) Text() string { return Text(o.Kind, o.Object.GetName()) }
-
-// Text is how OwnerAnnotation names an object.
-func Text(kind, name string) string { return kind + "/" + name }
+// Selector selects products by their label.
+var Selector = labels.SelectorFromSet(labels.Set{v1alpha1.ManagedLabel: v1alpha1.ManagedValue})
 
 // Marks are what a product bears beside its contents.
 type Marks struct {
@@ -88,20 +80,20 @@ func (k *Keeper) ClaimOf(o client.Object) (c consumers.Claim, ok bool) {
 }
 
 // Mine says whether a product was made for an object.
-func (k *Keeper) Mine(owner Owner, o client.Object) bool {
+func (k *Keeper) Mine(owner v1alpha1.Object, o client.Object) bool {
 	c, ok := k.ClaimOf(o)
-	return ok && c.UID == owner.Object.GetUID()
+	return ok && c.UID == owner.GetUID()
 }
 
 // Check says, as a ConflictError, why a product that is there must not be written for an owner. nil: it was made for it, or
 // for an object that is gone or does not name it any more.
-func (k *Keeper) Check(ctx context.Context, owner Owner, o client.Object) error {
+func (k *Keeper) Check(ctx context.Context, owner v1alpha1.Object, o client.Object) error {
 	c, ok := k.ClaimOf(o)
 	switch {
 	case !ok:
 		return &ConflictError{fmt.Sprintf("%s %q exists, and the operator did not make it, so it is left alone: delete it, or choose another name in the spec",
 			kindOf(o), o.GetName())}
-	case c.UID == owner.Object.GetUID():
+	case c.UID == owner.GetUID():
 		return nil
 	}
 	holder, holds, err := k.Holds(ctx, o, kindOf(o), c.UID)
@@ -112,7 +104,7 @@ func (k *Keeper) Check(ctx context.Context, owner Owner, o client.Object) error 
 }
 
 // Create makes a product. It fails with AlreadyExists where one of the name is there.
-func Create[T Product](ctx context.Context, k *Keeper, owner Owner, product T, m Marks) error {
+func Create[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, product T, m Marks) error {
 	k.mark(product, owner, m)
 	if err := k.Client.Create(ctx, product); err != nil {
 		return fmt.Errorf("create %s %q: %w", kindOf(product), product.GetName(), err)
@@ -120,14 +112,14 @@ func Create[T Product](ctx context.Context, k *Keeper, owner Owner, product T, m
 	return nil
 }
 
-// Update writes what differs between next and seen, as it was read: what a cache has left out stays as it is. It fails with a
+// Update writes what differs between next and existing, as it was read: what a cache has left out stays as it is. It fails with a
 // conflict if anybody wrote in between.
-func Update[T Product](ctx context.Context, k *Keeper, owner Owner, seen, next T, m Marks) error {
+func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, existing, next T, m Marks) error {
 	k.mark(next, owner, m)
-	if equal(seen, next) {
+	if equal(existing, next) {
 		return nil
 	}
-	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(seen, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
 	}
 	return nil
@@ -150,17 +142,17 @@ func equal(a, b client.Object) bool {
 
 // mark puts the marks of an owner on a product. Nothing is copied from the owner's own labels and annotations: a GitOps
 // tool would then take the product for one of its own, and prune it.
-func (k *Keeper) mark(o client.Object, owner Owner, m Marks) {
-	labels := orEmpty(o.GetLabels())
-	labels[v1alpha1.ManagedLabel] = v1alpha1.ManagedValue
+func (k *Keeper) mark(o client.Object, owner v1alpha1.Object, m Marks) {
+	own := orEmpty(o.GetLabels())
+	own[v1alpha1.ManagedLabel] = v1alpha1.ManagedValue
 	if o.GetResourceVersion() == "" { // for information: whoever changes it later may
-		labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
+		own[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
 	}
-	labels[v1alpha1.OwnerKindLabel] = owner.Kind
-	o.SetLabels(labels)
+	own[v1alpha1.OwnerKindLabel] = owner.Kind()
+	o.SetLabels(own)
 	annotations := orEmpty(o.GetAnnotations())
-	annotations[v1alpha1.OwnerAnnotation] = owner.Text()
-	m.Claim.UID = owner.Object.GetUID()
+	annotations[v1alpha1.OwnerAnnotation] = owner.Kind() + "/" + owner.GetName() // for people, and to find the owner when a product changes; it proves nothing
+	m.Claim.UID = owner.GetUID()
 	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())
 	o.SetAnnotations(annotations)
 	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m.Controlled))
@@ -174,17 +166,17 @@ func orEmpty(in map[string]string) map[string]string {
 }
 
 // references are those of others, and that of the owner where it controls the product.
-func references(old []metav1.OwnerReference, owner Owner, controlled bool) []metav1.OwnerReference {
+func references(old []metav1.OwnerReference, owner v1alpha1.Object, controlled bool) []metav1.OwnerReference {
 	var out []metav1.OwnerReference
 	for _, r := range old {
-		if !ptr.Deref(r.Controller, false) && r.UID != owner.Object.GetUID() {
+		if !ptr.Deref(r.Controller, false) && r.UID != owner.GetUID() {
 			out = append(out, r)
 		}
 	}
 	if controlled {
 		out = append(out, metav1.OwnerReference{
-			APIVersion: v1alpha1.GroupVersion.String(), Kind: owner.Kind,
-			Name: owner.Object.GetName(), UID: owner.Object.GetUID(), Controller: new(true),
+			APIVersion: v1alpha1.GroupVersion.String(), Kind: owner.Kind(),
+			Name: owner.GetName(), UID: owner.GetUID(), Controller: new(true),
 		})
 	}
 	return out

@@ -56,10 +56,10 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-func owner(name string) owned.Owner {
-	return owned.Owner{Kind: "NodeCredential", Object: &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{
+func owner(name string) v1alpha1.Object {
+	return &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Namespace: "prod", UID: types.UID("uid-" + name), Labels: map[string]string{"argocd.argoproj.io/instance": "app"},
-	}}}
+	}}
 }
 
 func secret(name string) *corev1.Secret {
@@ -147,7 +147,7 @@ func TestCheck(t *testing.T) {
 	copied := s.DeepCopy()
 	copied.Name = "b"
 	for name, tc := range map[string]struct {
-		owner  owned.Owner
+		owner  v1alpha1.Object
 		object client.Object
 		living bool
 		want   string

@@ -17,25 +17,13 @@ type CA struct {
 	// Root is the root above an intermediate CA: nil for a root, and where it is not known.
 	Root *x509.Certificate
 	// CrossSigned lead from a CA's root on to older roots: what CrossSign made, then the ChainBelow of the CA that
-	// signed it. Whatever the CA signs carries them, for trusters that have only an older root. They shorten
+	// signed it. Whatever the CA signs carries them, for relying parties that have only an older root. They shorten
 	// no life: who trusts the CA's own root does without them, also once they have expired.
 	CrossSigned []*x509.Certificate
 }
 
-// ParseCA reads a CA's certificate chain, its own certificate first, and its private key. What stands above the chain is
-// stored apart: Root and CrossSigned stay empty.
-func ParseCA(certPEM, keyPEM []byte) (CA, error) {
-	ca, err := ParseCACertificate(certPEM)
-	if err != nil {
-		return CA{}, err
-	}
-	if ca.Key, err = parseKeyOf(ca.Cert, keyPEM); err != nil {
-		return CA{}, err
-	}
-	return ca, nil
-}
-
-// ParseCACertificate reads as ParseCA does, without the key.
+// ParseCACertificate reads a CA's certificate chain, its own certificate first. What stands above the chain is stored apart: Root and
+// CrossSigned stay empty.
 func ParseCACertificate(certPEM []byte) (CA, error) {
 	chain, err := ParseCertificates(certPEM)
 	if err != nil {

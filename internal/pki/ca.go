@@ -28,15 +28,10 @@ func SelfSignWith(keys KeySource, now time.Time, r CertificateSpec) (CA, error) 
 	return CA{Cert: cert, Key: key}, nil
 }
 
-// SignCA makes an intermediate CA with a new key, signed by parent. Its life is cut to what the parent's chain
-// has left. It sets no path length of its own: the lengths above it hold for what it signs too. Refused are a
+// SignCA makes an intermediate CA, signed by parent, with a key from keys, which is asked for once nothing else is in the way. Its
+// life is cut to what the parent's chain has left. It sets no path length of its own: the lengths above it hold for what it signs too. Refused are a
 // parent that may not sign a CA, and the name of a parent CA (SubjectEqualsIssuerError).
-func SignCA(now time.Time, r CertificateSpec, parent CA) (CA, error) {
-	return SignCAWith(GenerateKey, now, r, parent)
-}
-
-// SignCAWith is SignCA with a key from elsewhere, which is asked for once nothing else is in the way.
-func SignCAWith(keys KeySource, now time.Time, r CertificateSpec, parent CA) (CA, error) {
+func SignCA(keys KeySource, now time.Time, r CertificateSpec, parent CA) (CA, error) {
 	if err := maySignCA(now, parent); err != nil {
 		return CA{}, err
 	}

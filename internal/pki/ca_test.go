@@ -79,7 +79,7 @@ func TestRenewRoot(t *testing.T) {
 
 func TestRenewRootRefuses(t *testing.T) {
 	root, other := selfSign(t, caRequest()), selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
+	middle := must(pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	bare := root
 	bare.Cert = clone(root.Cert)
 	bare.Cert.SubjectKeyId = nil
@@ -108,12 +108,12 @@ func TestSignCA(t *testing.T) {
 	ask := func(name string, validity time.Duration) pki.CertificateSpec {
 		return caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName, r.Validity, r.Key = name, validity, ecdsa384 })
 	}
-	upper := must(pki.SignCA(now, ask("upper", 500*day), root))
-	lower := must(pki.SignCA(now, ask("lower", 5000*day), upper))
+	upper := must(pki.SignCA(pki.GenerateKey, now, ask("upper", 500*day), root))
+	lower := must(pki.SignCA(pki.GenerateKey, now, ask("lower", 5000*day), upper))
 	short := upper
 	short.Root = clone(root.Cert) // as an imported one may be: it ends before what it signed
 	short.Root.NotAfter = now.UTC().Add(50 * day).Truncate(time.Second)
-	belowShort := must(pki.SignCA(now, ask("below short", 5000*day), short))
+	belowShort := must(pki.SignCA(pki.GenerateKey, now, ask("below short", 5000*day), short))
 	for _, tc := range []struct {
 		ca, parent pki.CA
 		chain      []*x509.Certificate
@@ -149,8 +149,8 @@ func cannotSignCAs(t *testing.T) map[string]pki.CA {
 	root := selfSign(t, caRequest())
 	leaf := issue(t, leafRequest(), root)
 	one := foreignCA(t, pathLen(1))
-	belowOne := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), one))
-	expiredRoot := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
+	belowOne := must(pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), one))
+	expiredRoot := must(pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	expiredRoot.Root = clone(root.Cert)
 	expiredRoot.Root.NotAfter = now.Add(-time.Second)
 	return map[string]pki.CA{
@@ -167,14 +167,14 @@ func cannotSignCAs(t *testing.T) map[string]pki.CA {
 func TestSignCARefuses(t *testing.T) {
 	ask := caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "intermediate" })
 	for want, parent := range cannotSignCAs(t) {
-		if ca, err := pki.SignCA(now, ask, parent); err == nil || !strings.Contains(err.Error(), want) || ca.Cert != nil {
+		if ca, err := pki.SignCA(pki.GenerateKey, now, ask, parent); err == nil || !strings.Contains(err.Error(), want) || ca.Cert != nil {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
 	root := selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, ask, root))
+	middle := must(pki.SignCA(pki.GenerateKey, now, ask, root))
 	for name, r := range map[string]pki.CertificateSpec{"its parent": ask, "its root": caRequest()} {
-		if _, err := pki.SignCA(now, r, middle); !errors.As(err, new(*pki.SubjectEqualsIssuerError)) {
+		if _, err := pki.SignCA(pki.GenerateKey, now, r, middle); !errors.As(err, new(*pki.SubjectEqualsIssuerError)) {
 			t.Errorf("an intermediate with the name of %s: %v", name, err)
 		}
 	}
@@ -184,14 +184,14 @@ func TestSignCARefuses(t *testing.T) {
 	} {
 		r := ask
 		mod(&r)
-		if _, err := pki.SignCA(now, r, root); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := pki.SignCA(pki.GenerateKey, now, r, root); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
-	if _, err := pki.SignCA(now, ask, pki.CA{Cert: root.Cert, Key: middle.Key}); err == nil {
+	if _, err := pki.SignCA(pki.GenerateKey, now, ask, pki.CA{Cert: root.Cert, Key: middle.Key}); err == nil {
 		t.Error("signed with a key that is not the parent's")
 	}
-	if _, err := pki.SignCA(now, ask, foreignCA(t, pathLen(1))); err != nil {
+	if _, err := pki.SignCA(pki.GenerateKey, now, ask, foreignCA(t, pathLen(1))); err != nil {
 		t.Errorf("a path length of 1 allows one CA: %v", err)
 	}
 }
@@ -199,7 +199,7 @@ func TestSignCARefuses(t *testing.T) {
 func TestCrossSign(t *testing.T) {
 	end := func(d time.Duration) time.Time { return now.UTC().Add(d).Truncate(time.Second) }
 	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Validity = 700 * day }))
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName, r.Validity = "middle", 600*day }), root))
+	middle := must(pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName, r.Validity = "middle", 600*day }), root))
 	later := foreignCA(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-time.Minute), now.Add(900*day) })
 	for name, tc := range map[string]struct {
 		of         *x509.Certificate
@@ -238,7 +238,7 @@ func TestCrossSign(t *testing.T) {
 // A cross-signed certificate by an intermediate brings the way from there to the root.
 func TestCrossSignByAnIntermediate(t *testing.T) {
 	root := selfSign(t, caRequest())
-	middle := must(pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
+	middle := must(pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "middle" }), root))
 	young := (&cast{t: t}).crossSigned(foreignCA(t), middle)
 	leaf := issue(t, leafRequest(), young)
 	check(t, "truster of the old root", true, leaf, root.Cert)

@@ -88,7 +88,7 @@ func TestOpenSSLsRootIsTakenOver(t *testing.T) {
 		crossSigned.CrossSigned = []*x509.Certificate{must(pki.CrossSign(at, ours.Cert, root))}
 		taken := root
 		taken.CrossSigned = []*x509.Certificate{must(pki.CrossSign(at, root.Cert, ours))}
-		middle := must(pki.SignCA(at, caRequest(), root))
+		middle := must(pki.SignCA(pki.GenerateKey, at, caRequest(), root))
 		later := at.Add(2 * time.Hour)
 		for what, tc := range map[string]struct {
 			issuer       pki.CA

@@ -33,7 +33,7 @@ func TestProlongs(t *testing.T) {
 	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	other := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	ca := selfSign(t, caRequest())
-	mid, err := pki.SignCA(now, caRequest(func(r *pki.CertificateSpec) { r.Validity = 100 * day }), root)
+	mid, err := pki.SignCA(pki.GenerateKey, now, caRequest(func(r *pki.CertificateSpec) { r.Validity = 100 * day }), root)
 	if err != nil {
 		t.Fatal(err)
 	}

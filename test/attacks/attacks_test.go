@@ -17,6 +17,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // attack is what an attacker with the rights that it names does to a namespace.
@@ -147,7 +148,7 @@ func replaceConfigMap(v *victim, mallory client.Client) {
 // published waits until the ConfigMap holds what the authority says, and nothing else.
 func (v *victim) published() {
 	v.t.Helper()
-	v.eventually("the bundle is published", func() error {
+	testenv.Eventually(v.t, "the bundle is published", func() error {
 		var cm corev1.ConfigMap
 		if err := v.get(&cm, "k8s-trust"); err != nil {
 			return err
@@ -216,7 +217,7 @@ func replaceContents(v *victim, mallory client.Client) {
 		s := v.secret("k8s-master-tls")
 		maps.Copy(s.Data, change)
 		v.must(ignoreConflict(mallory.Update(v.t.Context(), s)))
-		v.eventually("it is repaired", func() error {
+		testenv.Eventually(v.t, "it is repaired", func() error {
 			now := v.secret("k8s-master-tls").Data
 			for _, key := range []string{"ca.crt", "client-ca.crt"} {
 				if !bytes.Equal(now[key], before.Data[key]) {
@@ -244,7 +245,7 @@ func forgeClaim(v *victim, mallory client.Client) {
 	v.edit(&v1alpha1.ClusterCA{}, "k8s", func(o client.Object) { o.(*v1alpha1.ClusterCA).Spec.Rotation.Trigger = "first" })
 	v.phase(v1alpha1.PhaseDistributingTrust)
 	began := time.Now()
-	v.eventually("both CAs are there", func() error {
+	testenv.Eventually(v.t, "both CAs are there", func() error {
 		if bytes.Count(v.secret("node1-tls").Data["ca.crt"], []byte("BEGIN")) != 2 {
 			return errMissing
 		}
@@ -280,7 +281,7 @@ func forgeClaim(v *victim, mallory client.Client) {
 
 func (v *victim) phase(want v1alpha1.Phase) {
 	v.t.Helper()
-	v.eventually("phase "+string(want), func() error {
+	testenv.Eventually(v.t, "phase "+string(want), func() error {
 		var ca v1alpha1.ClusterCA
 		v.must(v.get(&ca, "k8s"))
 		if ca.Status.Rotation.Phase != want {
@@ -292,7 +293,7 @@ func (v *victim) phase(want v1alpha1.Phase) {
 
 func (v *victim) completed(trigger string) {
 	v.t.Helper()
-	v.eventually("the rotation completes", func() error {
+	testenv.Eventually(v.t, "the rotation completes", func() error {
 		var ca v1alpha1.ClusterCA
 		v.must(v.get(&ca, "k8s"))
 		if last := ca.Status.LastRotation; last.Trigger != trigger || last.Result != v1alpha1.RotationCompleted || ca.Status.Rotation.Phase != "" {

@@ -6,9 +6,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // ignoreConflict lets an attacker lose a race against the operator's repair: he tries again.
@@ -38,9 +38,9 @@ func TestTogether(t *testing.T) {
 // TestOperatorDeletesNoSecret asks the API server whether the operator could: no verb of its role lets it.
 func TestOperatorDeletesNoSecret(t *testing.T) {
 	v := newVictim(t)
-	own, err := client.New(impersonated(operator), client.Options{Scheme: controller.Scheme()})
+	own, err := testenv.Client(testenv.As(cfg, testenv.System, "clusterpki"))
 	v.must(err)
-	for _, ns := range []string{v.ns, controller.DefaultAuthorityNamespace, system} {
+	for _, ns := range []string{v.ns, controller.DefaultAuthorityNamespace, testenv.System} {
 		err := own.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "any"}})
 		if !isForbidden(err) {
 			t.Errorf("in namespace %s: %v", ns, err)

@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -24,6 +23,7 @@ import (
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // victim is the namespace of a production cluster's PKI.
@@ -83,18 +83,9 @@ func (v *victim) attacker(rules ...rbacv1.PolicyRule) client.Client {
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name + "-" + v.ns}},
 	}
 	v.create(role, binding)
-	c, err := client.New(impersonated(name+"-"+v.ns), client.Options{Scheme: controller.Scheme()})
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	c, err := testenv.Client(testenv.AsUser(cfg, name+"-"+v.ns))
+	v.must(err)
 	return c
-}
-
-// impersonated is the API server as a user sees it.
-func impersonated(user string) *rest.Config {
-	own := rest.CopyConfig(cfg)
-	own.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
-	return own
 }
 
 // newcomer names a node that was not there.
@@ -188,13 +179,9 @@ func (v *victim) certificate(secret string) *x509.Certificate {
 
 func (v *victim) edit(o client.Object, name string, change func(client.Object)) {
 	v.t.Helper()
-	v.eventually("edit "+name, func() error {
-		if err := v.get(o, name); err != nil {
-			return err
-		}
-		change(o)
-		return admin.Update(v.t.Context(), o)
-	})
+	o.SetNamespace(v.ns)
+	o.SetName(name)
+	testenv.Edit(v.t, admin, o, change)
 }
 
 // look lets the operator visit an object now, and not within the minute.
@@ -203,34 +190,17 @@ func (v *victim) look(o client.Object, name string) {
 	v.edit(o, name, func(o client.Object) { o.SetAnnotations(map[string]string{"look": time.Now().String()}) })
 }
 
-func (v *victim) eventually(what string, check func() error) {
-	v.t.Helper()
-	var err error
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	v.t.Fatalf("%s: %v", what, err)
-}
-
 func (v *victim) ready(o v1alpha1.Object, name string) {
 	v.t.Helper()
-	v.eventually(name+" is Ready", func() error {
-		if err := v.get(o, name); err != nil {
-			return err
-		}
-		if !meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.ReadyCondition) {
-			return fmt.Errorf("%+v", *o.StatusConditions())
-		}
-		return nil
-	})
+	o.SetNamespace(v.ns)
+	o.SetName(name)
+	testenv.Ready(v.t, admin, o)
 }
 
 // told waits until an object says what is wrong, and answers in which words.
 func (v *victim) told(o v1alpha1.Object, name, condition, reason string) (message string) {
 	v.t.Helper()
-	v.eventually(fmt.Sprintf("%s says %s", name, reason), func() error {
+	testenv.Eventually(v.t, fmt.Sprintf("%s says %s", name, reason), func() error {
 		if err := v.get(o, name); err != nil {
 			return err
 		}

@@ -3,8 +3,6 @@ package bench_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -35,26 +32,26 @@ func newPlane(t testing.TB) (p *plane, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &plane{t: t, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	p = &plane{t: t}
 	stop = sync.OnceFunc(func() {
 		if err := env.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Cleanup(stop)
-	if err := os.WriteFile(p.kubeconfig, env.KubeConfig, 0o600); err != nil {
+	if p.kubeconfig, err = env.KubeconfigFile(); err != nil {
 		t.Fatal(err)
 	}
 	own := rest.CopyConfig(env.Config)
 	own.QPS = -1
-	if p.api, err = client.NewWithWatch(own, client.Options{Scheme: controller.Scheme()}); err != nil {
+	if p.api, err = testenv.Client(own); err != nil {
 		t.Fatal(err)
 	}
 	p.apiServer, p.etcd = childNamed(t, "kube-apiserver"), childNamed(t, "etcd")
 	return p, stop
 }
 
-// within waits until something is so.
+// within waits until something is so. It is not testenv.Eventually, because a mass of objects takes longer than anything there.
 func (p *plane) within(limit time.Duration, what string, done func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(limit); !done(); time.Sleep(100 * time.Millisecond) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // fixture is what the dashboard shows.
@@ -36,7 +36,7 @@ func (w fixture) fill(ctx context.Context) error {
 			return fmt.Errorf("create %s: %w", o.GetName(), err)
 		}
 	}
-	return until(ctx, func() error {
+	return testenv.Wait(ctx, func() error {
 		var list v1alpha1.NodeCredentialList
 		if err := w.api.List(ctx, &list, client.InNamespace("prod")); err != nil {
 			return err
@@ -121,21 +121,4 @@ func (w fixture) user(ctx context.Context, name, namespace string) (string, erro
 // revoke ends a user's tokens.
 func (w fixture) revoke(ctx context.Context, name string) error {
 	return w.api.Delete(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}})
-}
-
-// until waits until check answers nil.
-func until(ctx context.Context, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -17,11 +17,7 @@ import (
 	"sync"
 	"syscall"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
-
 	"clusterpki.io/operator/internal/cli"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -51,14 +47,14 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { said(err) }()
-	kubeconfig, err := administrator(env, dir)
+	kubeconfig, err := env.KubeconfigFile()
 	if err != nil {
 		return err
 	}
 	if err := os.Setenv("KUBECONFIG", kubeconfig); err != nil {
 		return err
 	}
-	api, err := client.New(env.Config, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(env.Config)
 	if err != nil {
 		return err
 	}
@@ -120,12 +116,6 @@ func quiet(file string) (func(error), error) {
 	}, nil
 }
 
-// administrator writes a kubeconfig of the cluster's administrator.
-func administrator(env *envtest.Environment, dir string) (string, error) {
-	file := filepath.Join(dir, "kubeconfig")
-	return file, os.WriteFile(file, env.KubeConfig, 0o600)
-}
-
 // lines are what a command has printed so far.
 type lines struct {
 	mu   sync.Mutex
@@ -171,7 +161,7 @@ func (w fixture) control(ctx context.Context, prints *lines) (string, error) {
 	handle("POST /edit", func(r *http.Request) (string, error) { return "", w.edit(r.Context(), r.FormValue("validity")) })
 	handle("GET /link", func(r *http.Request) (string, error) {
 		var link string
-		return link, until(r.Context(), func() error {
+		return link, testenv.Wait(r.Context(), func() error {
 			if link = prints.last("Open"); link == "" {
 				return errors.New("clusterpki dashboard has not printed a link")
 			}

@@ -1,15 +1,10 @@
 package chart_test
 
 import (
-	"bytes"
-	"context"
+	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
@@ -38,10 +33,9 @@ func TestMain(m *testing.M) {
 
 // cluster is a control plane without anything of clusterpki.
 type cluster struct {
+	*testenv.Plane
 	t          *testing.T
-	cfg        *rest.Config
 	api        client.Client
-	kubectlBin string
 	kubeconfig string
 
 	mu     sync.Mutex
@@ -51,21 +45,18 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	env := pool.Borrow(t)
-	c := &cluster{
-		t: t, cfg: env.Config,
-		kubectlBin: filepath.Join(env.BinaryAssetsDirectory, "kubectl"), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
+	kubeconfig, err := env.KubeconfigFile()
+	if err != nil {
+		t.Fatal(err)
 	}
+	c := &cluster{Plane: env, t: t, kubeconfig: kubeconfig}
 	mine := rest.CopyConfig(env.Config)
 	mine.WarningHandler = c
 	scheme := controller.Scheme()
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	var err error
 	if c.api, err = client.New(mine, client.Options{Scheme: scheme}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -89,15 +80,11 @@ func (c *cluster) warnings() []string {
 // kubectl runs kubectl in the repository's root and returns what it said.
 func (c *cluster) kubectl(args ...string) string {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.kubectlBin, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
-	cmd.Dir = testenv.Root()
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, _, err := c.Kubectl(c.t.Context(), args...)
 	if err != nil {
-		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+		c.t.Fatal(err)
 	}
-	return string(out)
+	return out
 }
 
 func (c *cluster) namespace(name string) {
@@ -128,26 +115,9 @@ func (c *cluster) established() {
 // run runs the operator as the release's ServiceAccount until it is stopped.
 func (c *cluster) run(namespace string) (stop func()) {
 	c.t.Helper()
-	cfg := testenv.As(c.cfg, system, "clusterpki")
-	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{
+	_, stop = testenv.RunOperator(c.t, testenv.As(c.Config, system, "clusterpki"), controller.Options{
 		Namespace: namespace, OwnNamespace: system, LeaderElect: true, LeaderElectionNamespace: system,
 	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				c.t.Errorf("the operator ended: %v", err)
-			}
-		})
-	}
-	c.t.Cleanup(stop)
 	return stop
 }
 
@@ -167,9 +137,8 @@ func (c *cluster) list(gv schema.GroupVersion, kind, namespace string, o ...clie
 // ready waits until every object of clusterpki in a namespace is Ready, and nothing is under way.
 func (c *cluster) ready(namespace string) {
 	c.t.Helper()
-	var waiting []string
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		waiting = nil
+	testenv.Eventually(c.t, "all is Ready in "+namespace, func() error {
+		var waiting []string
 		for _, kind := range kinds() {
 			for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
 				if !settled(&o) {
@@ -177,11 +146,11 @@ func (c *cluster) ready(namespace string) {
 				}
 			}
 		}
-		if len(waiting) == 0 {
-			return
+		if len(waiting) > 0 {
+			return fmt.Errorf("not Ready are %v", waiting)
 		}
-	}
-	c.t.Fatalf("not Ready after two minutes: %v", waiting)
+		return nil
+	})
 }
 
 func settled(o *unstructured.Unstructured) bool {
@@ -254,13 +223,13 @@ func (c *cluster) idle(namespace string) {
 	before := c.metric("controller_runtime_reconcile_total")
 	stop := c.run(namespace)
 	defer stop()
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	testenv.Eventually(c.t, "the operator is idle", func() error {
 		looks := c.metric("controller_runtime_reconcile_total") - before
-		if looks >= float64(objects) && c.metric("workqueue_depth") == 0 && c.metric("controller_runtime_active_workers") == 0 {
-			return
+		if looks < float64(objects) || c.metric("workqueue_depth") > 0 || c.metric("controller_runtime_active_workers") > 0 {
+			return fmt.Errorf("%v looks at %d objects", looks, objects)
 		}
-	}
-	c.t.Fatalf("the operator is busy after two minutes: %v looks at %d objects", c.metric("controller_runtime_reconcile_total")-before, objects)
+		return nil
+	})
 }
 
 // metric sums one of controller-runtime's.

@@ -32,7 +32,7 @@ func TestPage(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "bash", "-euc", block[1])
 		cmd.Dir = testenv.Root()
 		home := t.TempDir()
-		cmd.Env = append(os.Environ(), "PATH="+bin+":"+filepath.Dir(c.kubectlBin)+":"+os.Getenv("PATH"), "KUBECONFIG="+c.kubeconfig,
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+c.BinaryAssetsDirectory+":"+os.Getenv("PATH"), "KUBECONFIG="+c.kubeconfig,
 			"HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, block[1], out)

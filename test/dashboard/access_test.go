@@ -21,6 +21,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/dashboard"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestWho says who sees what, by a token in the header.
@@ -252,7 +253,7 @@ func TestFlood(t *testing.T) {
 	}
 	revoke(t, "flooded")
 	// The API server itself goes on knowing a token for some seconds.
-	if err := until(t.Context(), func() error {
+	if err := testenv.Wait(t.Context(), func() error {
 		stopped.SetTime(stopped.Now().Add(dashboard.DefaultRecheck))
 		if _, err := access.Admit(t.Context(), good, nil); err == nil {
 			return errors.New("a revoked token is let in")
@@ -302,7 +303,7 @@ func TestListening(t *testing.T) {
 	browser := &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	token := user(t, "secure", "")
 	var response *http.Response
-	if err := until(t.Context(), func() error {
+	if err := testenv.Wait(t.Context(), func() error {
 		response, err = browser.PostForm(base+"/login", map[string][]string{"token": {token}})
 		return err
 	}); err != nil {

@@ -25,9 +25,9 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/dashboard"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
@@ -44,75 +44,31 @@ var shared struct {
 	page    *httptest.Server
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
+func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	env, err := testenv.Start()
+	os.Exit(testenv.Main(m, testenv.StartEmpty, start))
+}
+
+func start(ctx context.Context, c *testenv.ControlPlane) (err error) {
+	shared.config = c.Config
+	if shared.api, err = testenv.Client(c.Config); err != nil {
+		return err
+	}
+	installed, err := c.Install(ctx)
 	if err != nil {
-		return fail(err)
-	}
-	defer env.Stop()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel() // before the API server, which waits for its clients to go
-	shared.config = env.Config
-	if err := start(ctx); err != nil {
-		return fail(err)
-	}
-	return m.Run()
-}
-
-func fail(err error) int {
-	fmt.Fprintln(os.Stderr, err)
-	return 1
-}
-
-func start(ctx context.Context) (err error) {
-	if shared.api, err = client.New(shared.config, client.Options{Scheme: controller.Scheme()}); err != nil {
 		return err
 	}
 	shared.counter = &counter{}
-	counted := rest.CopyConfig(shared.config)
-	counted.Wrap(func(next http.RoundTripper) http.RoundTripper { return shared.counter.on(next) })
-	mgr, err := controller.New(ctx, counted, controller.Options{})
+	installed.Config.Wrap(func(next http.RoundTripper) http.RoundTripper { return shared.counter.on(next) })
+	operator, err := testenv.StartOperator(installed.Config, installed.Options, addDashboard)
 	if err != nil {
 		return err
 	}
-	access, err := dashboard.NewReviews(mgr.GetConfig(), mgr.GetHTTPClient(), clock.RealClock{}, recheck)
-	if err != nil {
+	c.Finally(operator.Stop)
+	if err := fill(ctx); err != nil {
 		return err
 	}
-	server, err := dashboard.New(mgr.GetCache(), dashboard.Options{
-		Address: "127.0.0.1:0", Access: access, Recheck: recheck,
-		Clock: clock.RealClock{}, Log: logr.Discard(),
-	})
-	if err != nil {
-		return err
-	}
-	if err := mgr.Add(server); err != nil { // it listens too; the tests ask its handler over a server of their own
-		return err
-	}
-	shared.page = httptest.NewServer(server.Handler())
-	go mgr.Start(ctx)
-	for _, name := range []string{"prod", "staging", "empty"} {
-		if err := shared.api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			return err
-		}
-	}
-	for _, namespace := range []string{"prod", "staging"} {
-		meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-		for _, o := range []client.Object{
-			&v1alpha1.ClusterCA{ObjectMeta: meta(namespace + "-ca")},
-			&v1alpha1.NodeCredential{ObjectMeta: meta(namespace + "-kubelet"), Spec: v1alpha1.NodeCredentialSpec{
-				CARef: v1alpha1.CAReference{Name: namespace + "-ca"}, HostName: "node1", Role: "EtcdClient", Delivery: given.Soon(v1alpha1.DeliveryMounted),
-			}},
-		} {
-			if err := shared.api.Create(ctx, o); err != nil {
-				return err
-			}
-		}
-	}
-	return until(ctx, func() error {
+	return testenv.Wait(ctx, func() error {
 		var all v1alpha1.NodeCredentialList
 		if err := shared.api.List(ctx, &all); err != nil {
 			return err
@@ -126,21 +82,44 @@ func start(ctx context.Context) (err error) {
 	})
 }
 
-// until waits until check answers nil.
-func until(ctx context.Context, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
+// addDashboard has an operator serve the dashboard; the tests ask its handler over a server of their own.
+func addDashboard(mgr manager.Manager) error {
+	access, err := dashboard.NewReviews(mgr.GetConfig(), mgr.GetHTTPClient(), clock.RealClock{}, recheck)
+	if err != nil {
+		return err
+	}
+	server, err := dashboard.New(mgr.GetCache(), dashboard.Options{
+		Address: "127.0.0.1:0", Access: access, Recheck: recheck,
+		Clock: clock.RealClock{}, Log: logr.Discard(),
+	})
+	if err != nil {
+		return err
+	}
+	shared.page = httptest.NewServer(server.Handler())
+	return mgr.Add(server)
+}
+
+// fill makes what the dashboard shows.
+func fill(ctx context.Context) error {
+	for _, name := range []string{"prod", "staging", "empty"} {
+		if err := shared.api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
 			return err
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	for _, namespace := range []string{"prod", "staging"} {
+		ca := given.CA(namespace + "-ca")
+		credential := given.Kubelet(namespace+"-kubelet", func(c *v1alpha1.NodeCredential) {
+			c.Spec.CARef.Name, c.Spec.Role, c.Spec.Delivery = ca.Name, "EtcdClient", given.Soon(v1alpha1.DeliveryMounted)
+			c.Spec.APIServerRef, c.Spec.Kubeconfig = nil, nil
+		})
+		for _, o := range []client.Object{ca, credential} {
+			o.SetNamespace(namespace)
+			if err := shared.api.Create(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // counter counts the requests to the API server, by method and the last part of the path.

@@ -34,18 +34,13 @@ func prepare(ctx context.Context, p *testenv.Plane, script string) error {
 		return err
 	}
 	p.OnStop(s.stop)
-	config, err := os.CreateTemp("", "kubeconfig-")
+	config, err := p.KubeconfigFile()
 	if err != nil {
-		return fmt.Errorf("write a kubeconfig: %w", err)
-	}
-	defer os.Remove(config.Name())
-	_, err = config.Write(p.KubeConfig)
-	if err = errors.Join(err, config.Close()); err != nil {
-		return fmt.Errorf("write a kubeconfig: %w", err)
+		return err
 	}
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+config.Name(), "PATH="+binaries+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "PATH="+binaries+":"+os.Getenv("PATH"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("before a page begins: %w\n%s", err, out)
 	}
@@ -62,9 +57,9 @@ type standIn struct {
 }
 
 func newStandIn(p *testenv.Plane) (*standIn, error) {
-	api, err := client.New(p.Config, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(p.Config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the control plane: %w", err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &standIn{cfg: p.Config, api: api, cancel: cancel, done: make(chan error, 1)}
@@ -79,14 +74,16 @@ func (s *standIn) stop() error {
 }
 
 func (s *standIn) run(ctx context.Context) error {
-	operators := map[string]chan error{}
+	operators := map[string]*testenv.Operator{}
 	for ctx.Err() == nil {
 		var list appsv1.DeploymentList
 		if err := s.api.List(ctx, &list); err == nil {
 			for i := range list.Items {
 				d := &list.Items[i]
 				if operators[d.Namespace] == nil && d.Spec.Template.Spec.ServiceAccountName == "clusterpki" {
-					operators[d.Namespace] = s.operator(ctx, d)
+					if o, err := s.operator(d); err == nil { // else the kinds are not served yet
+						operators[d.Namespace] = o
+					}
 				}
 				s.available(ctx, d)
 			}
@@ -97,36 +94,21 @@ func (s *standIn) run(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for namespace, done := range operators {
-		if err := <-done; err != nil {
-			errs = append(errs, fmt.Errorf("the operator in %s ended: %w", namespace, err))
-		}
+	for _, o := range operators {
+		errs = append(errs, o.Stop())
 	}
 	return errors.Join(errs...)
 }
 
 // operator runs what a Deployment describes.
-func (s *standIn) operator(ctx context.Context, d *appsv1.Deployment) chan error {
+func (s *standIn) operator(d *appsv1.Deployment) (*testenv.Operator, error) {
 	o := controller.Options{Poll: time.Second, OwnNamespace: d.Namespace}
 	for _, arg := range d.Spec.Template.Spec.Containers[0].Args {
 		if value, ok := strings.CutPrefix(arg, "--namespace="); ok {
 			o.Namespace = value
 		}
 	}
-	cfg := testenv.As(s.cfg, d.Namespace, d.Spec.Template.Spec.ServiceAccountName)
-	done := make(chan error, 1)
-	go func() {
-		for ctx.Err() == nil {
-			mgr, err := controller.New(ctx, cfg, o)
-			if err == nil {
-				done <- mgr.Start(ctx)
-				return
-			}
-			time.Sleep(200 * time.Millisecond) // the kinds may not be served yet
-		}
-		done <- nil
-	}()
-	return done
+	return testenv.StartOperator(testenv.As(s.cfg, d.Namespace, d.Spec.Template.Spec.ServiceAccountName), o)
 }
 
 func (s *standIn) available(ctx context.Context, d *appsv1.Deployment) {

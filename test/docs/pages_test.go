@@ -35,6 +35,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if err := testenv.Parallel(4); err != nil { // pages wait for the operator, and each has a control plane
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if binaries, err = testenv.Binaries(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -19,6 +19,7 @@ import (
 
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // proxy stands in front of a server, and can be taken away or lead elsewhere.
@@ -110,7 +111,7 @@ func (i issued) through(p *proxy) issued {
 // logged waits until the agent has said something.
 func (h *host) logged(words ...string) {
 	h.t.Helper()
-	eventually(h.t, "the log", func() error {
+	testenv.Eventually(h.t, "the log", func() error {
 		for _, w := range words {
 			if !strings.Contains(h.logs.String(), w) {
 				return fmt.Errorf("it does not hold %q", w)
@@ -172,8 +173,7 @@ func TestAgentWithoutItsManagementCluster(t *testing.T) {
 	h.has(third)
 }
 
-// TestAgentWithoutItsAPIServer keeps what works while nobody can say whether what is new does, and takes what is new when
-// what is there is of no use any more.
+// TestAgentWithoutItsAPIServer keeps what works while nobody can say whether what is new does.
 func TestAgentWithoutItsAPIServer(t *testing.T) {
 	t.Parallel()
 	h := byHand(t)
@@ -191,16 +191,25 @@ func TestAgentWithoutItsAPIServer(t *testing.T) {
 	h.shows(first)
 	way.leadTo(server)
 	h.has(second)
+}
 
+// TestAgentWithoutItsAPIServerForLong takes what is new, though nobody can say whether it works, when what is there is of no use any
+// more.
+func TestAgentWithoutItsAPIServerForLong(t *testing.T) {
+	t.Parallel()
+	h := byHand(t)
+	server := hostPort(t, shared.endpoint)
+	way := newProxy(t, server)
 	r := kubeletRequest()
 	r.Validity = pki.MinValidity
 	short := issueBy(t, longLived(t), time.Now().Add(40*time.Second-r.Validity), r).through(way)
 	h.put(short)
+	h.run(agent.Options{})
 	h.has(short)
 	way.down()
 	last := good(t).through(way)
 	h.put(last)
-	eventually(t, "the last one is installed, though nobody can be asked", func() error {
+	testenv.Eventually(t, "the last one is installed, though nobody can be asked", func() error {
 		if got := h.report(handLease).Installed; got == nil || got.SerialNumber != last.serial {
 			return fmt.Errorf("installed is %+v", got)
 		}

@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 const (
@@ -131,7 +132,7 @@ func (h *host) putSecret(name string, data map[string][]byte) {
 // has waits until the host's files are of a certificate, and that is reported as in use.
 func (h *host) has(i issued) {
 	h.t.Helper()
-	eventually(h.t, "certificate "+i.serial+" is in use", func() error {
+	testenv.Eventually(h.t, "certificate "+i.serial+" is in use", func() error {
 		if r := h.report(handLease); r.Problem != "" || r.Verified == nil || r.Verified.SerialNumber != i.serial {
 			return fmt.Errorf("the Lease says installed %+v, verified %+v, problem %q", r.Installed, r.Verified, r.Problem)
 		}

@@ -32,6 +32,7 @@ import (
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // agentEnv has this program run as an agent with the configuration that it names, and dieEnv die before a step.
@@ -44,7 +45,8 @@ const (
 func runAgent(file string) int {
 	c, err := agent.ReadConfig(file)
 	if err != nil {
-		return fail(err)
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	o := agent.Options{Clock: clock.RealClock{}, Log: funcr.New(func(_, args string) { fmt.Fprintln(os.Stderr, args) }, funcr.Options{})}
 	if step := os.Getenv(dieEnv); step != "" {
@@ -52,7 +54,8 @@ func runAgent(file string) int {
 	}
 	a, err := agent.New(c, o)
 	if err != nil {
-		return fail(err)
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -206,18 +209,10 @@ func (h *host) report(lease string) ack.Report {
 	return ack.Of(&l)
 }
 
-// eventually polls.
-func eventually(t *testing.T, what string, ask func() error) {
-	t.Helper()
-	if err := poll(t.Context(), ask); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
 // inUse waits until the agent reports what is in a credential's Secrets as in use, and no problem.
 func (h *host) inUse(lease string) {
 	h.t.Helper()
-	eventually(h.t, lease+" is in use", func() error {
+	testenv.Eventually(h.t, lease+" is in use", func() error {
 		var s corev1.Secret
 		if err := shared.management.Get(h.t.Context(), client.ObjectKey{Namespace: h.config.Namespace, Name: lease}, &s); err != nil {
 			return err
@@ -236,7 +231,7 @@ func (h *host) inUse(lease string) {
 // complains waits until the agent reports a problem with all of some words.
 func (h *host) complains(lease string, words ...string) {
 	h.t.Helper()
-	eventually(h.t, "a problem with "+strings.Join(words, ", "), func() error {
+	testenv.Eventually(h.t, "a problem with "+strings.Join(words, ", "), func() error {
 		got := h.report(lease).Problem
 		for _, w := range words {
 			if !strings.Contains(got, w) {

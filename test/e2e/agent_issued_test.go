@@ -26,6 +26,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // newCredential is a credential of the samples' cluster, delivered by an agent.
@@ -106,7 +107,7 @@ func (h *host) allowed() *rest.Config {
 // acknowledged waits until a credential's TrustAcknowledged has a reason.
 func acknowledged(t *testing.T, name, reason string) {
 	t.Helper()
-	eventually(t, name+" is "+reason, func() error {
+	testenv.Eventually(t, name+" is "+reason, func() error {
 		var c v1alpha1.NodeCredential
 		if err := shared.management.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &c); err != nil {
 			return err
@@ -131,6 +132,7 @@ func secretOf(t *testing.T, name string) *corev1.Secret {
 // TestAgentKeepsAHostCurrent takes a host from nothing through a re-issue and a silence, with an agent that is a process
 // of its own and has the ServiceAccount of its manifests.
 func TestAgentKeepsAHostCurrent(t *testing.T) {
+	t.Parallel()
 	kubelet, proxy := newCredential("k8s-agent1", "kubelet", "Kubelet"), newCredential("k8s-agent1", "proxy", "KubeProxy")
 	h := byOperator(t, "k8s-agent1", kubelet, proxy)
 	process := h.process()
@@ -178,13 +180,13 @@ func TestAgentKeepsAHostCurrent(t *testing.T) {
 // reissued waits until a file is another one, and in use.
 func (h *host) reissued(name string, before []byte, c *v1alpha1.NodeCredential) {
 	h.t.Helper()
-	eventually(h.t, name+" is another one", func() error {
+	testenv.Eventually(h.t, name+" is another one", func() error {
 		if bytes.Equal(h.read(name), before) {
 			return errors.New("it is the one of before")
 		}
 		return nil
 	})
-	eventually(h.t, "what is issued is installed", func() error {
+	testenv.Eventually(h.t, "what is issued is installed", func() error {
 		if !bytes.Equal(h.read(name), secretOf(h.t, c.TLSSecretName()).Data["tls.crt"]) {
 			return errors.New("it is not")
 		}
@@ -196,7 +198,7 @@ func (h *host) reissued(name string, before []byte, c *v1alpha1.NodeCredential) 
 
 func (h *host) edit(c *v1alpha1.NodeCredential, change func(*v1alpha1.NodeCredential)) {
 	h.t.Helper()
-	eventually(h.t, "edit "+c.Name, func() error {
+	testenv.Eventually(h.t, "edit "+c.Name, func() error {
 		if err := shared.management.Get(h.t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
 			return err
 		}
@@ -217,6 +219,7 @@ func (h *host) as(file string) client.Client {
 
 // TestAgentKeepsTheKeyOnTheHost has the host make the key: it works from the host's files and is nowhere else.
 func TestAgentKeepsTheKeyOnTheHost(t *testing.T) {
+	t.Parallel()
 	kubelet := newCredential("k8s-agent2", "kubelet", "Kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.KeySource = v1alpha1.KeySourceHost })
 	h := byOperator(t, "k8s-agent2", kubelet)
 	stop := h.run(agent.Options{})

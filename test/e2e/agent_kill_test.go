@@ -16,75 +16,99 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/test/testenv"
 )
 
-// TestAgentKilledAtAnyMoment kills an agent again and again while its Secrets change all the time: a reader sees whole
+// kills are how often TestAgentKilledAtAnyMoment kills an agent, on so many hosts side by side: it waits most of the time.
+const kills, killedHosts = 204, 6
+
+// TestAgentKilledAtAnyMoment kills agents again and again while their Secrets change all the time: a reader sees whole
 // pairs, every file and the right modes throughout, and in the end the agent has caught up.
 func TestAgentKilledAtAnyMoment(t *testing.T) {
-	h := byHand(t)
-	h.config.Quiet = metav1.Duration{Duration: time.Millisecond}
-	h.put(good(t))
-	stop := h.run(agent.Options{})
-	h.inUse(handLease)
-	stop()
+	t.Parallel()
+	var reads, writes, installed atomic.Int64
+	t.Run("hosts", func(t *testing.T) {
+		for n := range killedHosts {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				h := byHand(t)
+				h.config.Quiet = metav1.Duration{Duration: time.Millisecond}
+				h.put(good(t))
+				stop := h.run(agent.Options{})
+				h.inUse(handLease)
+				stop()
+				done := h.busy(&reads, &writes)
+				installed.Add(int64(h.killed(n*kills/killedHosts, (n+1)*kills/killedHosts)))
+				done()
+				last := good(t)
+				h.put(last)
+				h.run(agent.Options{})
+				h.has(last)
+				h.wantTidy()
+			})
+		}
+	})
+	t.Logf("%d kills, %d writes of the Secrets, %d reads, %d certificates seen after a kill", kills, writes.Load(), reads.Load(), installed.Load())
+	if writes.Load() < kills/4 || reads.Load() < kills || installed.Load() < 10 {
+		t.Error("that is too little to say anything")
+	}
+}
+
+// busy reads the host's files and writes its Secrets all the time, until done is called, and counts that.
+func (h *host) busy(reads, writes *atomic.Int64) (done func()) {
+	h.t.Helper()
 	versions := make([]issued, 20)
 	for i := range versions {
-		versions[i] = good(t)
+		versions[i] = good(h.t)
 	}
-	done, busy := make(chan struct{}), sync.WaitGroup{}
-	reads, writes := 0, 0
-	until := func(do func()) func() {
-		return func() {
-			for !t.Failed() {
+	ended, both := make(chan struct{}), sync.WaitGroup{}
+	until := func(do func(i int)) {
+		both.Go(func() {
+			for i := 0; !h.t.Failed(); i++ {
 				select {
-				case <-done:
+				case <-ended:
 					return
 				default:
-					do()
+					do(i)
 				}
 			}
-		}
+		})
 	}
-	busy.Go(until(func() { h.readWhole(); reads++; time.Sleep(time.Millisecond) }))
-	busy.Go(until(func() { h.put(versions[writes%len(versions)]); writes++; time.Sleep(100 * time.Millisecond) }))
-	const kills = 204
+	until(func(int) { h.readWhole(); reads.Add(1); time.Sleep(time.Millisecond) })
+	until(func(i int) { h.put(versions[i%len(versions)]); writes.Add(1); time.Sleep(100 * time.Millisecond) })
+	return func() { close(ended); both.Wait() }
+}
+
+// killed starts the agent and kills it, after a time that is another one each time, and says how many certificates it has left.
+func (h *host) killed(from, to int) (certificates int) {
+	h.t.Helper()
 	installed := map[string]bool{}
-	for i := 0; i < kills && !t.Failed(); i++ {
+	for i := from; i < to && !h.t.Failed(); i++ {
 		after := time.Duration(i*977%300) * time.Millisecond
 		if i%12 == 0 {
 			after += time.Second // far enough to sweep and to verify
 		}
 		cmd := h.process()
 		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+			h.t.Fatal(err)
 		}
-		h.waitStarted(i + 1)
+		h.waitStarted(i - from + 1)
 		time.Sleep(after)
 		if err := cmd.Process.Kill(); err != nil {
-			t.Errorf("it had ended: %v", err)
+			h.t.Errorf("it had ended: %v", err)
 		}
 		if err := wasKilled(cmd.Wait()); err != nil {
-			t.Error(err)
+			h.t.Error(err)
 		}
 		installed[string(h.read("pki/kubelet-client.crt"))] = true
 	}
-	close(done)
-	busy.Wait()
-	last := good(t)
-	h.put(last)
-	h.run(agent.Options{})
-	h.has(last)
-	h.wantTidy()
-	t.Logf("%d kills, %d writes of the Secrets, %d reads, %d certificates seen after a kill", kills, writes, reads, len(installed))
-	if writes < kills/4 || reads < kills || len(installed) < 10 {
-		t.Error("that is too little to say anything")
-	}
+	return len(installed)
 }
 
 // waitStarted waits until the agent was started so many times.
 func (h *host) waitStarted(n int) {
 	h.t.Helper()
-	eventually(h.t, "the agent begins", func() error {
+	testenv.EventuallyEvery(h.t, 10*time.Millisecond, "the agent begins", func() error {
 		if got := strings.Count(h.logs.String(), `"msg"="Started"`); got < n+1 { // once within this process
 			return fmt.Errorf("it has begun %d times", got)
 		}
@@ -124,7 +148,7 @@ func (h *host) readWhole() {
 // wantTidy waits until nothing of what was cut short is left.
 func (h *host) wantTidy() {
 	h.t.Helper()
-	eventually(h.t, "nothing is left over", func() error {
+	testenv.Eventually(h.t, "nothing is left over", func() error {
 		entries, err := os.ReadDir(h.config.Directory)
 		if err != nil {
 			return err
@@ -145,10 +169,11 @@ func (h *host) wantTidy() {
 // TestAgentKilledAtEachStep kills an agent at each step that one change takes on the disk, records and all. The next one
 // finishes: the files are the new ones, what reads them was reloaded with them there, and it is in use.
 func TestAgentKilledAtEachStep(t *testing.T) {
+	t.Parallel()
 	var last atomic.Int64
 	for batch := 0; last.Load() == 0 && !t.Failed(); batch++ {
 		t.Run(fmt.Sprint("batch ", batch), func(t *testing.T) {
-			for n := batch*16 + 1; n <= batch*16+16; n++ {
+			for n := batch*32 + 1; n <= batch*32+32; n++ {
 				t.Run(fmt.Sprint(n), func(t *testing.T) {
 					t.Parallel()
 					if !killedAt(t, n) && (last.Load() == 0 || int64(n) < last.Load()) {
@@ -183,7 +208,7 @@ func killedAt(t *testing.T, step int) (killed bool) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	eventually(t, "it is killed or done", func() error {
+	testenv.Eventually(t, "it is killed or done", func() error {
 		select {
 		case err := <-ended:
 			killed = true

@@ -18,6 +18,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // request is one request of an agent's identity.
@@ -157,7 +158,7 @@ func TestAgentMayDoNothingElse(t *testing.T) {
 	user := newCredential("k8s-agent5", "kubelet", "Kubelet")
 	hostUser := byOperator(t, "k8s-agent5", user, newCredential("k8s-agent5", "agent", "Agent"))
 	for _, name := range []string{own.LeaseName(), user.LeaseName(), other.LeaseName()} {
-		eventually(t, "there is Lease "+name, func() error { return gets(&coordinationv1.Lease{}, namespace, name)(t.Context(), shared.management) })
+		testenv.Eventually(t, "there is Lease "+name, func() error { return gets(&coordinationv1.Lease{}, namespace, name)(t.Context(), shared.management) })
 	}
 	for name, c := range map[string]struct {
 		as  *rest.Config
@@ -210,6 +211,6 @@ func mayKeepItsOwn(t *testing.T, as client.WithWatch, own *v1alpha1.NodeCredenti
 			return c.Update(ctx, &l)
 		},
 	} {
-		eventually(t, what, func() error { return do(t.Context(), as) })
+		testenv.Eventually(t, what, func() error { return do(t.Context(), as) })
 	}
 }

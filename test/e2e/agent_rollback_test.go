@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // reloadsWith has the kubelet reloaded by a script, after a line that says with which certificate. isBad asks for one.
@@ -28,7 +29,7 @@ func (h *host) reloadedWith(want ...issued) {
 	for _, i := range want {
 		lines += "serial=" + i.serial + "\n"
 	}
-	eventually(h.t, "reloads", func() error {
+	testenv.Eventually(h.t, "reloads", func() error {
 		text, err := os.ReadFile(h.reloads())
 		if err == nil && string(text) != lines {
 			err = fmt.Errorf("they were with %q, and should be with %q", text, lines)

@@ -22,6 +22,7 @@ import (
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // whoami asks the API server for the user and groups that it sees.
@@ -167,7 +168,7 @@ func TestAuthorization(t *testing.T) {
 // allowed tries until the authorizer knows of the bindings that were just made.
 func allowed(t *testing.T, as client.Client, do func(*testing.T, client.Client) error) error {
 	t.Helper()
-	return poll(t.Context(), func() error { return do(t, as) })
+	return testenv.Wait(t.Context(), func() error { return do(t, as) })
 }
 
 func identity(t *testing.T, cn string, groups ...string) client.Client {
@@ -211,7 +212,7 @@ func TestSeedBindings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := poll(t.Context(), func() error {
+	if err := testenv.Wait(t.Context(), func() error {
 		if !apierrors.IsForbidden(listPods(t, master)) || !apierrors.IsForbidden(listSlices(t, node)) {
 			return errors.New("the bindings are gone, and still they work")
 		}
@@ -285,7 +286,7 @@ func TestAPIServerKubeletClient(t *testing.T) {
 	if got := whoami(t, c); got.Username != "kube-apiserver-kubelet-client" || len(got.Groups) != 1 {
 		t.Errorf("it is %s in %v", got.Username, got.Groups)
 	}
-	if err := poll(t.Context(), func() error {
+	if err := testenv.Wait(t.Context(), func() error {
 		r := authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy"},
 		}}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -50,65 +49,47 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(agentEnv); file != "" {
 		os.Exit(runAgent(file))
 	}
-	os.Exit(run(m))
+	os.Exit(testenv.Main(m, testenv.StartEmpty, prepare))
 }
 
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "clusterpki-e2e-")
-	if err != nil {
-		return fail(err)
+// prepare has the operator issue the samples, and starts the cluster that they are of.
+func prepare(ctx context.Context, c *testenv.ControlPlane) (err error) {
+	if err := testenv.Parallel(16); err != nil { // they wait most of the time
+		return err
 	}
-	defer os.RemoveAll(dir)
-	env, err := testenv.Start()
-	if err != nil {
-		return fail(err)
+	shared.config = c.Config
+	if shared.management, err = testenv.Client(c.Config); err != nil {
+		return err
 	}
-	defer env.Stop()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel() // before the API server, which waits for its clients to go
-	if err := startOperator(ctx, env.Config); err != nil {
-		return fail(err)
-	}
-	if err := applySamples(ctx); err != nil {
-		return fail(err)
-	}
-	if err := exportHosts(ctx, dir); err != nil {
-		return fail(err)
-	}
-	binaries, err := testenv.Binaries()
-	if err != nil {
-		return fail(err)
-	}
-	runner := target.Runner{Binaries: process.Binaries{Directory: binaries}, Data: filepath.Join(dir, "data"), Logs: filepath.Join(dir, "logs")}
-	for _, d := range []string{runner.Data, runner.Logs} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return fail(err)
-		}
-	}
-	defer runner.Stop()
-	if err := startTarget(ctx, &runner); err != nil {
-		return fail(err)
-	}
-	if err := testenv.Parallel(8); err != nil {
-		return fail(err)
-	}
-	return m.Run()
-}
-
-func fail(err error) int {
-	fmt.Fprintln(os.Stderr, err)
-	return 1
-}
-
-func startOperator(ctx context.Context, cfg *rest.Config) error {
-	mgr, err := controller.New(ctx, cfg, controller.Options{})
+	installed, err := c.Install(ctx)
 	if err != nil {
 		return err
 	}
-	go mgr.Start(ctx)
-	shared.config = cfg
-	shared.management, err = client.NewWithWatch(cfg, client.Options{Scheme: controller.Scheme()})
-	return err
+	operator, err := testenv.StartOperator(installed.Config, installed.Options)
+	if err != nil {
+		return err
+	}
+	c.Finally(operator.Stop)
+	if err := applySamples(ctx); err != nil {
+		return err
+	}
+	dir, err := c.TempDir()
+	if err != nil {
+		return err
+	}
+	if err := exportHosts(ctx, dir); err != nil {
+		return err
+	}
+	runner := &target.Runner{
+		Binaries: process.Binaries{Directory: c.BinaryAssetsDirectory}, Data: filepath.Join(dir, "data"), Logs: filepath.Join(dir, "logs"),
+	}
+	for _, d := range []string{runner.Data, runner.Logs} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return err
+		}
+	}
+	c.Finally(func() error { runner.Stop(); return nil })
+	return startTarget(ctx, runner)
 }
 
 // applySamples applies config/samples with the API server moved to a loopback address, and the seed's
@@ -172,7 +153,7 @@ func toLoopback(o *unstructured.Unstructured) error {
 
 // exportHosts waits until every credential is Ready and writes each host's files.
 func exportHosts(ctx context.Context, dir string) error {
-	if err := poll(ctx, func() error { return allReady(ctx) }); err != nil {
+	if err := testenv.Wait(ctx, func() error { _, err := testenv.AllReady(ctx, shared.management, namespace); return err }); err != nil {
 		return err
 	}
 	shared.hosts = map[string]target.Host{}
@@ -190,19 +171,6 @@ func exportHosts(ctx context.Context, dir string) error {
 			return err
 		}
 		shared.hosts[name] = target.Host{Name: name, Directory: out}
-	}
-	return nil
-}
-
-func allReady(ctx context.Context) error {
-	var list v1alpha1.NodeCredentialList
-	if err := shared.management.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return err
-	}
-	for _, c := range list.Items {
-		if !meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition) {
-			return fmt.Errorf("NodeCredential %s is not Ready: %+v", c.Name, c.Status.Conditions)
-		}
 	}
 	return nil
 }

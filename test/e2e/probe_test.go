@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/probe"
+	"clusterpki.io/operator/test/testenv"
 )
 
 var probed = probe.Key{Namespace: namespace, Name: "k8s-master"}
@@ -81,7 +82,7 @@ func settlesOnFiles(t *testing.T, p *probe.Prober) probe.Observation {
 	}
 	slices.SortFunc(want, bytes.Compare)
 	var seen probe.Observation
-	if err := poll(t.Context(), func() error {
+	if err := testenv.Wait(t.Context(), func() error {
 		if seen = p.Observation(probed); !seen.Serves(leaf) || !slices.EqualFunc(seen.ClientCAs, want, bytes.Equal) {
 			return fmt.Errorf("the probe sees %+v, not %s and %q", seen, pki.FingerprintOf(leaf), want)
 		}

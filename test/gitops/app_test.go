@@ -162,7 +162,7 @@ func (a *app) settles(revision, health string) {
 	a.t.Helper()
 	mark := a.mark()
 	again := a.refreshing()
-	a.eventually(fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
+	testenv.Eventually(a.t, fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
 		said := a.since(mark)
 		last := said[len(said)-1]
 		if last.revision != revision {
@@ -180,7 +180,7 @@ func (a *app) settles(revision, health string) {
 func (a *app) synchronizes(revision string) {
 	a.t.Helper()
 	again := a.refreshing()
-	a.eventually(fmt.Sprintf("%.7s is synchronized", revision), func() error {
+	testenv.Eventually(a.t, fmt.Sprintf("%.7s is synchronized", revision), func() error {
 		said := a.since(a.mark())
 		if len(said) > 0 && said[0].synced == revision && said[0].operation == "Succeeded" {
 			return nil
@@ -212,17 +212,6 @@ func (a *app) neverOutOfSync(mark int, revision string) {
 			a.t.Errorf("after %.7s was synchronized: %s", revision, s)
 		}
 	}
-}
-
-func (c *cluster) eventually(what string, check func() error) {
-	c.t.Helper()
-	var err error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	c.t.Fatalf("%s: %v", what, err)
 }
 
 // argo is Argo CD as a tool that installs: a repository and an Application for each part.

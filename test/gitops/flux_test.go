@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"clusterpki.io/operator/test/testenv"
 )
 
 // flux is Flux's kustomize-controller. The source-controller, which would fetch a repository, is played here: it only says where
@@ -155,7 +157,7 @@ func (f *flux) cascade(p part) {
 // applies waits until the Kustomization of a part is Ready with a revision.
 func (f *flux) applies(p part, revision string) {
 	f.t.Helper()
-	f.eventually(fmt.Sprintf("Kustomization %s is Ready with %s", p.name, revision), func() error {
+	testenv.Eventually(f.t, fmt.Sprintf("Kustomization %s is Ready with %s", p.name, revision), func() error {
 		u := kustomization(p.name)
 		if err := f.api.Get(f.t.Context(), client.ObjectKeyFromObject(u), u); err != nil {
 			return err

@@ -4,7 +4,6 @@
 package gitops_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,12 +11,10 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -25,7 +22,6 @@ import (
 type cluster struct {
 	t          *testing.T
 	api        client.WithWatch
-	cfg        *rest.Config
 	kubeconfig string
 	programs   string // the folder of Kubernetes' programs
 }
@@ -41,14 +37,7 @@ func newCluster(t *testing.T, crds ...string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &envtest.Environment{
-		BinaryAssetsDirectory:    programs,
-		CRDDirectoryPaths:        crds,
-		ErrorIfCRDPathMissing:    true,
-		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: time.Minute},
-		ControlPlaneStartTimeout: 2 * time.Minute, // a busy machine takes longer than envtest's 20 seconds
-	}
-	cfg, err := env.Start()
+	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,14 +46,18 @@ func newCluster(t *testing.T, crds ...string) *cluster {
 			t.Error(err)
 		}
 	})
-	api, err := client.NewWithWatch(cfg, client.Options{Scheme: controller.Scheme()})
+	if _, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: crds, MaxTime: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	api, err := testenv.Client(env.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, api: api, cfg: cfg, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), programs: programs}
-	if err := os.WriteFile(c.kubeconfig, env.KubeConfig, 0o600); err != nil {
+	kubeconfig, err := env.KubeconfigFile()
+	if err != nil {
 		t.Fatal(err)
 	}
+	c := &cluster{t: t, api: api, kubeconfig: kubeconfig, programs: programs}
 	c.startCollector()
 	return c
 }

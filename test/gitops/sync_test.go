@@ -125,7 +125,7 @@ func (a *app) reissue(g git, u *unstructured.Unstructured) {
 	was := a.serial(u)
 	set(a.t, u, "4380h", "spec", "validity")
 	a.settles(g.commit(u), "Healthy")
-	a.eventually("another certificate", func() error {
+	testenv.Eventually(a.t, "another certificate", func() error {
 		if a.serial(u) == was {
 			return errors.New("it is the same")
 		}
@@ -141,7 +141,7 @@ func (a *app) heal(u *unstructured.Unstructured) {
 	if err := a.api.Update(a.t.Context(), l); err != nil {
 		a.t.Fatal(err)
 	}
-	a.eventually("spec.validity is as in Git again", func() error {
+	testenv.Eventually(a.t, "spec.validity is as in Git again", func() error {
 		if got := text(a.live(u), "spec", "validity"); got != "4380h" {
 			return fmt.Errorf("it is %s", got)
 		}
@@ -165,7 +165,7 @@ func (a *app) rotateCA(g git, ca, hand *unstructured.Unstructured) {
 	a.settles(g.commit(ca), "Progressing")
 	var revision string
 	again := a.refreshing()
-	a.eventually("the CA is rotated", func() error {
+	testenv.Eventually(a.t, "the CA is rotated", func() error {
 		var now v1alpha1.ClusterCA
 		if err := a.api.Get(a.t.Context(), client.ObjectKey{Namespace: "prod", Name: ca.GetName()}, &now); err != nil {
 			return err
@@ -196,7 +196,7 @@ func (a *app) prune(g git, u *unstructured.Unstructured) {
 	a.t.Helper()
 	a.settles(g.remove(u), "Healthy")
 	for _, name := range []string{"-tls", "-kubeconfig"} {
-		a.eventually(u.GetName()+name+" is gone", func() error {
+		testenv.Eventually(a.t, u.GetName()+name+" is gone", func() error {
 			err := a.api.Get(a.t.Context(), client.ObjectKey{Namespace: "prod", Name: u.GetName() + name}, &corev1.Secret{})
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -211,7 +211,7 @@ func (a *app) delete() {
 	a.t.Helper()
 	a.remove()
 	kept := regexp.MustCompile(`^(Secret (k8s-sa|ca\.prod\.(k8s|front-proxy|etcd))|ConfigMap (k8s|front-proxy|etcd)-trust)$`)
-	a.eventually("only what deletionPolicy keeps is left", func() error {
+	testenv.Eventually(a.t, "only what deletionPolicy keeps is left", func() error {
 		var left, other []string
 		for what := range a.generated() {
 			if kept.MatchString(what) {

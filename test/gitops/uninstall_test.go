@@ -149,7 +149,7 @@ func (c *cluster) runsPods() {
 // initialize says that the authority namespace is the operator's, as docs/install.md has it done after an uninstall.
 func (c *cluster) initialize() {
 	c.t.Helper()
-	c.eventually("the operator waits for `clusterpki authority init`", func() error {
+	testenv.Eventually(c.t, "the operator waits for `clusterpki authority init`", func() error {
 		var ca v1alpha1.ClusterCA
 		if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: "prod", Name: "k8s"}, &ca); err != nil {
 			return err
@@ -168,7 +168,7 @@ func (c *cluster) initialize() {
 // issued waits until all of prod is Ready, and nothing is wrong with it.
 func (c *cluster) issued() {
 	c.t.Helper()
-	c.eventually("everything is issued", func() error {
+	testenv.Eventually(c.t, "everything is issued", func() error {
 		var waiting []string
 		n := 0
 		for _, k := range v1alpha1.Kinds() {
@@ -207,7 +207,7 @@ func (c *cluster) gone(o client.Object, namespace, name string) {
 	if name == "stays" {
 		return
 	}
-	c.eventually(fmt.Sprintf("%T %s is gone", o, name), func() error {
+	testenv.Eventually(c.t, fmt.Sprintf("%T %s is gone", o, name), func() error {
 		err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o)
 		if apierrors.IsNotFound(err) {
 			return nil

@@ -3,13 +3,12 @@
 package health_test
 
 import (
+	"context"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
 	"github.com/go-logr/logr"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"clusterpki.io/operator/test/testenv"
@@ -18,22 +17,9 @@ import (
 // update writes what the tests compare with: the health scripts' test data, and config/argocd/argocd-cm.yaml.
 var update = flag.Bool("update", false, "write config/argocd anew")
 
-var cfg *rest.Config
+var shared *testenv.ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
+func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	env, err := testenv.Start()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	cfg = env.Config
-	code := m.Run()
-	if err := env.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(testenv.Main(m, testenv.Start, func(_ context.Context, c *testenv.ControlPlane) error { shared = c; return nil }))
 }

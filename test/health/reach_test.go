@@ -1,7 +1,6 @@
 package health_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
-	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // fixture is a namespace of its own, and an operator for it whose clock stands.
@@ -27,7 +26,9 @@ type fixture struct {
 	ns    string
 	api   client.Client
 	clock *testingclock.FakePassiveClock
-	stop  func()
+	// operator is what its manifests give the operator.
+	operator testenv.Installation
+	stop     func()
 }
 
 // reach brings an object into a state.
@@ -72,7 +73,7 @@ func reach(t *testing.T, s state) *unstructured.Unstructured {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	api, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	api, err := testenv.Client(shared.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,32 +81,20 @@ func newFixture(t *testing.T) *fixture {
 	if err := api.Create(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
-	authorities := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name + "-authority"}} // the operator's default for this namespace
-	if err := api.Create(t.Context(), authorities); err != nil {
+	operator, err := shared.InstallFor(t.Context(), ns.Name, ns.Name+"-authority")
+	if err != nil {
 		t.Fatal(err)
 	}
-	w := &fixture{t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), stop: func() {}}
-	t.Cleanup(func() { w.stop() })
+	w := &fixture{
+		t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), operator: operator, stop: func() {},
+	}
+	w.operator.Options.Clock, w.operator.Options.Poll = w.clock, time.Second
 	return w
 }
 
 func (w *fixture) start() {
 	w.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, cfg, controller.Options{Namespace: w.ns, Clock: w.clock, Poll: time.Second})
-	if err != nil {
-		cancel()
-		w.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	w.stop = func() {
-		w.stop = func() {}
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Errorf("the operator ended: %v", err)
-		}
-	}
+	_, w.stop = testenv.RunOperator(w.t, w.operator.Config, w.operator.Options)
 }
 
 // create makes all objects of a state's manifest and returns the one that the state is of.
@@ -138,21 +127,20 @@ func (w *fixture) get(u *unstructured.Unstructured) {
 	}
 }
 
-// until waits for a condition of an object: its type, status and reason. The bound says that it never comes, not how
-// fast it does.
+// until waits for a condition of an object: its type, status and reason.
 func (w *fixture) until(u *unstructured.Unstructured, condition string) {
 	w.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	testenv.Eventually(w.t, u.GetKind()+" "+u.GetName()+" comes to "+condition, func() error {
 		w.get(u)
 		conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 		for _, c := range conditions {
 			m, _ := c.(map[string]any)
 			if fmt.Sprint(m["type"], " ", m["status"], " ", m["reason"]) == condition && m["observedGeneration"] == u.GetGeneration() {
-				return
+				return nil
 			}
 		}
-	}
-	w.t.Fatalf("%s %s never came to %q: %v", u.GetKind(), u.GetName(), condition, u.Object["status"])
+		return fmt.Errorf("its status is %v", u.Object["status"])
+	})
 }
 
 // reports lets the agent of a host say what its problem is.
@@ -163,19 +151,9 @@ func (w *fixture) reports(lease, problem string) {
 		w.t.Fatal(err)
 	}
 	host := "k8s-node1"
-	var l coordinationv1.Lease
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: lease}, &l)
-		if err == nil {
-			l.Annotations[v1alpha1.ReportAnnotation] = text
-			l.Spec.HolderIdentity, l.Spec.RenewTime = &host, &metav1.MicroTime{Time: w.clock.Now()}
-			err = w.api.Update(w.t.Context(), &l)
-		}
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatal(err)
-		}
-	}
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: lease}}
+	testenv.Edit(w.t, w.api, l, func(l *coordinationv1.Lease) {
+		l.Annotations[v1alpha1.ReportAnnotation] = text
+		l.Spec.HolderIdentity, l.Spec.RenewTime = &host, &metav1.MicroTime{Time: w.clock.Now()}
+	})
 }

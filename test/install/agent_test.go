@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -264,24 +264,23 @@ func (h *host) acknowledges() {
 		"k8s-node1-kube-proxy":      v1alpha1.ReasonAgentProblem,
 		"k8s-node2-kubelet":         "", // nobody has asked for an agent there
 	}
-	var got, said map[string]string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		got, said = map[string]string{}, map[string]string{}
+	testenv.Eventually(h.t, "the host acknowledges what it can", func() error {
+		got, said := map[string]string{}, map[string]string{}
 		for name := range want {
 			var n v1alpha1.NodeCredential
 			if err := h.api.Get(h.t.Context(), client.ObjectKey{Namespace: "prod", Name: name}, &n); err != nil {
-				h.t.Fatal(err)
+				return err
 			}
 			got[name] = ""
 			if c := meta.FindStatusCondition(n.Status.Conditions, v1alpha1.TrustAcknowledgedCondition); c != nil {
 				got[name], said[name] = c.Reason, c.Message
 			}
 		}
-		if maps.Equal(got, want) && strings.Contains(said["k8s-node1-kubelet"], "the API server cannot be reached") {
-			return
+		if !maps.Equal(got, want) || !strings.Contains(said["k8s-node1-kubelet"], "the API server cannot be reached") {
+			return fmt.Errorf("TrustAcknowledged has the reasons %v, want %v: %v", got, want, said)
 		}
-	}
-	h.t.Errorf("TrustAcknowledged has the reasons %v, want %v: %v", got, want, said)
+		return nil
+	})
 }
 
 // checkPermissions tries what the manifests allow, and what they don't.

@@ -1,12 +1,10 @@
 package install_test
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +16,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/cli"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // issuedCluster is a cluster in which the operator has issued the samples, and has ended.
@@ -165,9 +164,9 @@ func (c *cluster) same(before, after map[string]string) {
 // stalled waits until every ClusterCA of a namespace is Stalled with a reason.
 func (c *cluster) stalled(namespace, reason string) {
 	c.t.Helper()
-	c.eventually(func(ctx context.Context) error {
+	testenv.Eventually(c.t, "every CA is stalled by "+reason, func() error {
 		var list v1alpha1.ClusterCAList
-		if err := c.api.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		if err := c.api.List(c.t.Context(), &list, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 		for _, ca := range list.Items {
@@ -183,9 +182,9 @@ func (c *cluster) stalled(namespace, reason string) {
 // settled waits until every ClusterCA of a namespace is Ready, and nothing is under way.
 func (c *cluster) settled(namespace string) {
 	c.t.Helper()
-	c.eventually(func(ctx context.Context) error {
+	testenv.Eventually(c.t, "every CA is Ready", func() error {
 		var list v1alpha1.ClusterCAList
-		if err := c.api.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		if err := c.api.List(c.t.Context(), &list, client.InNamespace(namespace)); err != nil {
 			return err
 		}
 		for _, ca := range list.Items {
@@ -195,16 +194,4 @@ func (c *cluster) settled(namespace string) {
 		}
 		return nil
 	})
-}
-
-// eventually waits until check answers nil.
-func (c *cluster) eventually(check func(context.Context) error) {
-	c.t.Helper()
-	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if err = check(c.t.Context()); err == nil {
-			return
-		}
-	}
-	c.t.Fatal(err)
 }

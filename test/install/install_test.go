@@ -3,35 +3,27 @@
 package install_test
 
 import (
-	"bytes"
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
 const (
-	system   = "clusterpki-system"
+	system   = testenv.System
 	home     = "clusterpki-authority"
 	operator = "system:serviceaccount:" + system + ":clusterpki"
 )
@@ -46,8 +38,8 @@ func TestMain(m *testing.M) {
 
 // cluster is a control plane without anything of clusterpki.
 type cluster struct {
+	*testenv.Plane
 	t          *testing.T
-	cfg        *rest.Config
 	api        client.Client
 	kubectlBin string
 	kubeconfig string
@@ -55,33 +47,29 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	env := pool.Borrow(t)
-	api, err := client.New(env.Config, client.Options{Scheme: controller.Scheme()})
+	plane := pool.Borrow(t)
+	api, err := testenv.Client(plane.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, env.KubeConfig, 0o600); err != nil {
+	kubeconfig, err := plane.KubeconfigFile()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{t: t, cfg: env.Config, api: api, kubectlBin: filepath.Join(env.BinaryAssetsDirectory, "kubectl"), kubeconfig: path}
+	return &cluster{Plane: plane, t: t, api: api, kubectlBin: filepath.Join(plane.BinaryAssetsDirectory, "kubectl"), kubeconfig: kubeconfig}
 }
 
 // kubectl runs kubectl in the repository's root and returns what it said.
 func (c *cluster) kubectl(args ...string) string {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.kubectlBin, append([]string{"--kubeconfig", c.kubeconfig}, args...)...)
-	cmd.Dir = testenv.Root()
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, warning, err := c.Kubectl(c.t.Context(), args...)
 	if err != nil {
-		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+		c.t.Fatal(err)
 	}
-	if stderr.Len() > 0 { // a warning of the API server, such as of a deprecated field
-		c.t.Errorf("kubectl %s warns: %s", strings.Join(args, " "), stderr.String())
+	if warning != "" { // of the API server, such as of a deprecated field
+		c.t.Errorf("kubectl %s warns: %s", strings.Join(args, " "), warning)
 	}
-	return string(out)
+	return out
 }
 
 // allowed asks the API server whether a user may do something.
@@ -100,57 +88,23 @@ func (c *cluster) allowed(user, verb, group, resource, namespace string) bool {
 	return review.Status.Allowed
 }
 
-// asOperator is how the operator reaches the API server: as the service account that the manifests made.
-func (c *cluster) asOperator() *rest.Config {
-	return testenv.As(c.cfg, system, "clusterpki")
-}
-
-// run runs the operator as that service account, elected leader, until it is stopped or the test ends.
+// run runs the operator as the service account that the manifests made, elected leader, until it is stopped or the test ends.
 func (c *cluster) run(o controller.Options) (stop func()) {
 	c.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	o.OwnNamespace, o.LeaderElect, o.LeaderElectionNamespace = system, true, system
-	mgr, err := controller.New(ctx, c.asOperator(), o)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				c.t.Errorf("the operator ended: %v", err)
-			}
-		})
-	}
-	c.t.Cleanup(stop)
+	_, stop = testenv.RunOperator(c.t, c.Installed().Config, o)
 	return stop
 }
 
-// ready waits until every credential in a namespace is Ready, and returns how many there are. What is stalled is looked at again
-// after a minute.
-func (c *cluster) ready(namespace string) int {
+// ready waits until every object of clusterpki in a namespace is Ready, and returns how many there are. What is stalled is looked at
+// again after a minute.
+func (c *cluster) ready(namespace string) (n int) {
 	c.t.Helper()
-	var waiting []string
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		var list v1alpha1.NodeCredentialList
-		if err := c.api.List(c.t.Context(), &list, client.InNamespace(namespace)); err != nil {
-			c.t.Fatal(err)
-		}
-		waiting = nil
-		for _, n := range list.Items {
-			if !meta.IsStatusConditionTrue(n.Status.Conditions, v1alpha1.ReadyCondition) {
-				waiting = append(waiting, fmt.Sprintf("%s: %v", n.Name, n.Status.Conditions))
-			}
-		}
-		if len(waiting) == 0 {
-			return len(list.Items)
-		}
-	}
-	c.t.Fatalf("not Ready after two minutes:\n%s", strings.Join(waiting, "\n"))
-	return 0
+	testenv.Eventually(c.t, "all is Ready in "+namespace, func() (err error) {
+		n, err = testenv.AllReady(c.t.Context(), c.api, namespace)
+		return err
+	})
+	return n
 }
 
 func (c *cluster) namespace(name string) {

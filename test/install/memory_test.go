@@ -15,11 +15,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -52,9 +50,7 @@ func TestMemory(t *testing.T) {
 // fill makes ConfigMaps as large as the API server takes them.
 func (c *cluster) fill(namespace string) {
 	c.t.Helper()
-	cfg := rest.CopyConfig(c.cfg)
-	cfg.QPS, cfg.Impersonate = -1, rest.ImpersonationConfig{UserName: "mallory", Groups: []string{"system:authenticated"}}
-	mallory, err := client.New(cfg, client.Options{Scheme: controller.Scheme()})
+	mallory, err := testenv.Client(testenv.AsUser(c.Config, "mallory"))
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package install_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // long is a name of so many characters.
@@ -107,9 +107,9 @@ func longest(root, sub string) []client.Object {
 // rotated waits until a CA's rotation is over.
 func (c *cluster) rotated(namespace, name string) {
 	c.t.Helper()
-	c.eventually(func(ctx context.Context) error {
+	testenv.Eventually(c.t, name+" is rotated", func() error {
 		var ca v1alpha1.ClusterCA
-		if err := c.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca); err != nil {
+		if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &ca); err != nil {
 			return err
 		}
 		if ca.Status.LastRotation.Result != v1alpha1.RotationCompleted || ca.Status.Rotation.Phase != "" {
@@ -123,8 +123,8 @@ func (c *cluster) rotated(namespace, name string) {
 func (c *cluster) marked(namespace, name string) {
 	c.t.Helper()
 	store := authority.New(home, c.api, nil)
-	c.eventually(func(ctx context.Context) error {
-		r, err := store.Live(ctx, namespace, name)
+	testenv.Eventually(c.t, name+" is marked", func() error {
+		r, err := store.Live(c.t.Context(), namespace, name)
 		if err != nil {
 			return err
 		}

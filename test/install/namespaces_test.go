@@ -1,7 +1,6 @@
 package install_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestAnotherAuthorityNamespace changes --authority-namespace: that is no reason to make other CAs. What is made meanwhile
@@ -166,9 +166,9 @@ func (c *cluster) everything(namespace string) map[string]string {
 // observed waits until a ClusterCA's status is of its spec.
 func (c *cluster) observed(namespace, name string) {
 	c.t.Helper()
-	c.eventually(func(ctx context.Context) error {
+	testenv.Eventually(c.t, name+" is observed", func() error {
 		var ca v1alpha1.ClusterCA
-		if err := c.api.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca); err != nil {
+		if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &ca); err != nil {
 			return err
 		}
 		if ca.Status.ObservedGeneration != ca.Generation {
@@ -188,7 +188,7 @@ func TestCoincidingNamespaces(t *testing.T) {
 		"whoever may run pods there has its rights; serve another one":                      {Namespace: system},
 	} {
 		o.OwnNamespace = system
-		if _, err := controller.New(t.Context(), c.asOperator(), o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := controller.New(t.Context(), c.Installed().Config, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", o, err, want)
 		}
 	}

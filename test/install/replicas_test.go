@@ -2,14 +2,14 @@ package install_test
 
 import (
 	"cmp"
-	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/internal/controller"
@@ -45,8 +45,7 @@ func TestReplicas(t *testing.T) {
 type replica struct {
 	*cluster
 	probes string
-	cancel context.CancelFunc
-	done   chan error
+	stop   func()
 }
 
 // replica starts an operator as the manifests' ServiceAccount.
@@ -56,18 +55,10 @@ func (c *cluster) replica(o controller.Options) *replica {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	r := &replica{cluster: c, probes: probes, done: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
 	o.OwnNamespace = cmp.Or(o.OwnNamespace, system)
-	o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = true, o.OwnNamespace, r.probes
-	mgr, err := controller.New(ctx, testenv.As(c.cfg, o.OwnNamespace, "clusterpki"), o)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	go func() { r.done <- mgr.Start(ctx) }()
-	c.t.Cleanup(cancel)
-	return r
+	o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = true, o.OwnNamespace, probes
+	_, stop := testenv.RunOperator(c.t, testenv.As(c.Config, o.OwnNamespace, "clusterpki"), o)
+	return &replica{cluster: c, probes: probes, stop: stop}
 }
 
 // ready waits until the replica says what its Deployment's readiness probe asks.
@@ -85,47 +76,37 @@ func (r *replica) says(why string) {
 // probed waits until a probe answers with a text.
 func (r *replica) probed(path, want string) {
 	r.t.Helper()
-	last := ""
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	testenv.Eventually(r.t, path+" says "+want, func() error {
 		req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.probes+path, http.NoBody)
 		if err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			last = err.Error()
-			continue
+			return err
 		}
+		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if last = string(body); err == nil && strings.Contains(last, want) && (resp.StatusCode == http.StatusOK) == (want == "ok") {
-			return
+		if err != nil || !strings.Contains(string(body), want) || (resp.StatusCode == http.StatusOK) != (want == "ok") {
+			return fmt.Errorf("it says %q: %w", body, err)
 		}
-	}
-	r.t.Fatalf("%s does not say %q after a minute, but %q", path, want, last)
-}
-
-func (r *replica) stop() {
-	r.t.Helper()
-	r.cancel()
-	if err := <-r.done; err != nil {
-		r.t.Errorf("a replica ended: %v", err)
-	}
+		return nil
+	})
 }
 
 // leader waits until the Lease has a holder other than one, and returns it.
 func (c *cluster) leader(other string) string {
 	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	var leader string
+	testenv.Eventually(c.t, "another than "+other+" leads", func() error {
 		var lease coordinationv1.Lease
-		err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: system, Name: "clusterpki.io"}, &lease)
-		if client.IgnoreNotFound(err) != nil {
-			c.t.Fatal(err)
+		if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: system, Name: "clusterpki.io"}, &lease); err != nil {
+			return err
 		}
-		if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" && *holder != other {
-			return *holder
+		if leader = ptr.Deref(lease.Spec.HolderIdentity, ""); leader == "" || leader == other {
+			return fmt.Errorf("%q does", leader)
 		}
-	}
-	c.t.Fatalf("nobody but %q leads after a minute", other)
-	return ""
+		return nil
+	})
+	return leader
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -20,10 +17,7 @@ import (
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/teststorage"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -99,23 +93,22 @@ func (s *store) ask(q query) promql.Vector {
 // rotated, and scrapes it.
 func expose(t *testing.T) model.Vector {
 	t.Helper()
-	env, err := testenv.Start()
+	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- operate(ctx, env.Config, address) }()
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 		if err := env.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
+	installed, err := env.Install(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	installed.Options.MetricsAddress = address
+	testenv.RunOperator(t, installed.Config, installed.Options)
 	bringAbout(t, env)
 	for t.Context().Err() == nil {
 		scraped, err := scrape(t.Context(), address)
@@ -129,21 +122,12 @@ func expose(t *testing.T) model.Vector {
 }
 
 // bringAbout lets there be something to tell of.
-func bringAbout(t *testing.T, env *envtest.Environment) {
+func bringAbout(t *testing.T, env *testenv.ControlPlane) {
 	t.Helper()
-	dir, err := testenv.Binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, env.KubeConfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	kubectl := func(args ...string) {
 		t.Helper()
-		c := exec.CommandContext(t.Context(), filepath.Join(dir, "kubectl"), append([]string{"--kubeconfig", path, "-n", "prod"}, args...)...)
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+		if _, _, err := env.Kubectl(t.Context(), append([]string{"-n", "prod"}, args...)...); err != nil {
+			t.Fatal(err)
 		}
 	}
 	patch := func(kind, name, spec string) {
@@ -171,14 +155,6 @@ func complete(scraped model.Vector) bool {
 		}
 	}
 	return there["clusterpki_rotation_acknowledgments_pending"] && there["clusterpki_probe_success"] && there["clusterpki_agent_report_timestamp_seconds"]
-}
-
-func operate(ctx context.Context, cfg *rest.Config, address string) error {
-	mgr, err := controller.New(ctx, cfg, controller.Options{MetricsAddress: address})
-	if err != nil {
-		return fmt.Errorf("set the operator up: %w", err)
-	}
-	return mgr.Start(ctx)
 }
 
 func freeAddress(t *testing.T) string {

@@ -58,8 +58,7 @@ func TestSecondInstallation(t *testing.T) {
 	want := first.contents()
 	stop()
 
-	second := &fixture{management, t, first.ns, "the-second-authority"}
-	second.createNamespaces()
+	second := newFixtureOn(t, management, first.ns, "the-second-authority")
 	stop = second.operate(nil)
 	second.stalled("k8s", v1alpha1.ReasonAuthorityMissing)
 	second.settled()
@@ -92,7 +91,7 @@ func TestCRDsDeleted(t *testing.T) {
 	before, keys := w.contents(), w.keys()
 	t.Cleanup(w.installCRDs) // other tests need them too
 	w.deleteCRDs()
-	w.eventually("what goes with its object is gone", func() error {
+	testenv.Eventually(w.t, "what goes with its object is gone", func() error {
 		if !w.missing("mounted-tls", &corev1.Secret{}) || !w.missing("k8s-trust", &corev1.ConfigMap{}) {
 			return fmt.Errorf("it is still there")
 		}
@@ -105,7 +104,7 @@ func TestCRDsDeleted(t *testing.T) {
 
 	w.installCRDs()
 	for _, o := range objects() {
-		w.eventually("the API server knows the kind again", func() error {
+		testenv.Eventually(w.t, "the API server knows the kind again", func() error {
 			o.SetNamespace(w.ns)
 			return w.api.Create(t.Context(), o)
 		})
@@ -128,7 +127,7 @@ func crds() envtest.CRDInstallOptions {
 
 func (w *fixture) installCRDs() {
 	w.t.Helper()
-	if _, err := envtest.InstallCRDs(w.cfg, crds()); err != nil {
+	if _, err := envtest.InstallCRDs(w.Config, crds()); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -140,14 +139,14 @@ func (w *fixture) deleteCRDs() {
 	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
 		w.t.Fatal(err)
 	}
-	api, err := client.New(w.cfg, client.Options{Scheme: scheme})
+	api, err := client.New(w.Config, client.Options{Scheme: scheme})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := envtest.UninstallCRDs(w.cfg, crds()); err != nil {
+	if err := envtest.UninstallCRDs(w.Config, crds()); err != nil {
 		w.t.Fatal(err)
 	}
-	w.eventually("the definitions are gone", func() error {
+	testenv.Eventually(w.t, "the definitions are gone", func() error {
 		var list apiextensionsv1.CustomResourceDefinitionList
 		if err := api.List(w.t.Context(), &list); err != nil || len(list.Items) > 0 {
 			return fmt.Errorf("%d are still there: %w", len(list.Items), err)

@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // standing is a CA with an API server and a mounted client, and an operator whose clock the test moves.
@@ -22,7 +23,7 @@ func standing(t *testing.T, ns string, at time.Time) (w *fixture, clock *testing
 	clock = testingclock.NewFakePassiveClock(at)
 	stop = w.operate(clock)
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
-	w.eventually("the Secrets are there", func() error {
+	testenv.Eventually(w.t, "the Secrets are there", func() error {
 		return w.api.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "mounted-kubeconfig"}, &corev1.Secret{})
 	})
 	w.settled()

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,22 +32,34 @@ type fixture struct {
 	*cluster
 	t             *testing.T
 	ns, authority string
+	installed     testenv.Installation
 }
 
 func newFixture(t *testing.T, ns string) *fixture {
 	t.Helper()
-	w := &fixture{management, t, ns, ns + "-authority"}
+	return newFixtureOn(t, management, ns, ns+"-authority")
+}
+
+func newFixtureOn(t *testing.T, c *cluster, ns, keys string) *fixture {
+	t.Helper()
+	w := &fixture{cluster: c, t: t, ns: ns, authority: keys}
 	w.createNamespaces()
 	return w
 }
 
+// createNamespaces makes the namespaces that are not there, and says, as docs/backup.md has it after a loss, that the authority's is
+// the one.
 func (w *fixture) createNamespaces() {
 	w.t.Helper()
-	for _, name := range []string{w.ns, w.authority} {
-		err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-		if client.IgnoreAlreadyExists(err) != nil {
-			w.t.Fatal(err)
-		}
+	err := w.api.Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})
+	if client.IgnoreAlreadyExists(err) != nil {
+		w.t.Fatal(err)
+	}
+	if w.installed, err = w.InstallFor(w.t.Context(), w.ns, w.authority); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.clusterpki(io.Discard, "authority", "init", "--operator-namespace", w.installed.Options.OwnNamespace); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -62,7 +72,7 @@ func (w *fixture) deleteNamespaces(names ...string) {
 		}
 	}
 	for _, name := range names {
-		w.eventually("namespace "+name+" is gone", func() error {
+		testenv.Eventually(w.t, "namespace "+name+" is gone", func() error {
 			err := w.api.Get(w.t.Context(), client.ObjectKey{Name: name}, &corev1.Namespace{})
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -140,14 +150,8 @@ func (w *fixture) clusterpki(out io.Writer, args ...string) error {
 // kubectl runs kubectl in the repository's root.
 func (w *fixture) kubectl(args ...string) {
 	w.t.Helper()
-	dir, err := testenv.Binaries()
-	if err != nil {
+	if _, _, err := w.Kubectl(w.t.Context(), append([]string{"-n", w.ns}, args...)...); err != nil {
 		w.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(w.t.Context(), filepath.Join(dir, "kubectl"), append([]string{"--kubeconfig", w.file, "-n", w.ns}, args...)...)
-	cmd.Dir = testenv.Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -176,38 +180,19 @@ func (w *fixture) missing(name string, o client.Object) bool {
 // edit changes an object, and tries again when the operator was faster.
 func edit[T client.Object](w *fixture, name string, o T, change func(T)) {
 	w.t.Helper()
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
-			return err
-		}
-		change(o)
-		return w.api.Update(w.t.Context(), o)
-	})
-	if err != nil {
-		w.t.Fatalf("edit %s: %v", name, err)
-	}
-}
-
-// eventually waits until check answers nil. The bound says that something never happens, not how fast it is.
-func (w *fixture) eventually(what string, check func() error) {
-	w.t.Helper()
-	var err error
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	w.t.Fatalf("%s: %v", what, err)
+	o.SetNamespace(w.ns)
+	o.SetName(name)
+	testenv.Edit(w.t, w.api, o, change)
 }
 
 // resources are all custom resources.
-func (w *fixture) resources() []client.Object {
+func (w *fixture) resources() []v1alpha1.Object {
 	w.t.Helper()
-	var out []client.Object
-	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
-		out = append(out, w.list(list)...)
+	all, err := testenv.Objects(w.t.Context(), w.api, w.ns)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return out
+	return all
 }
 
 func (w *fixture) list(list client.ObjectList) []client.Object {
@@ -226,61 +211,32 @@ func (w *fixture) list(list client.ObjectList) []client.Object {
 	return out
 }
 
-func conditionsOf(o client.Object) []metav1.Condition {
-	switch c := o.(type) {
-	case *v1alpha1.ClusterCA:
-		return c.Status.Conditions
-	case *v1alpha1.APIServerCertificate:
-		return c.Status.Conditions
-	case *v1alpha1.NodeCredential:
-		return c.Status.Conditions
-	default:
-		return nil
-	}
-}
-
 // ready waits until every custom resource is, and returns how many there are.
-func (w *fixture) ready() int {
+func (w *fixture) ready() (n int) {
 	w.t.Helper()
-	n := 0
-	w.eventually("everything is Ready", func() error {
-		var waiting []string
-		all := w.resources()
-		for _, o := range all {
-			c := meta.FindStatusCondition(conditionsOf(o), v1alpha1.ReadyCondition)
-			if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != o.GetGeneration() {
-				waiting = append(waiting, fmt.Sprintf("%T %s: %+v", o, o.GetName(), conditionsOf(o)))
-			}
-		}
-		if n = len(all); len(waiting) > 0 {
-			return fmt.Errorf("%d are not: %s", len(waiting), strings.Join(waiting, "\n"))
-		}
-		return nil
+	testenv.Eventually(w.t, "everything is Ready", func() (err error) {
+		n, err = testenv.AllReady(w.t.Context(), w.api, w.ns)
+		return err
 	})
 	return n
 }
 
 // condition waits for a condition of an object.
-func (w *fixture) condition(o client.Object, name, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+func (w *fixture) condition(o v1alpha1.Object, name, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
 	w.t.Helper()
-	var found metav1.Condition
-	w.eventually(fmt.Sprintf("%s: %s=%s/%s", name, kind, status, reason), func() error {
-		w.get(name, o)
-		c := meta.FindStatusCondition(conditionsOf(o), kind)
-		if c == nil || c.Status != status || reason != "" && c.Reason != reason {
-			return fmt.Errorf("conditions are %+v", conditionsOf(o))
-		}
-		found = *c
-		return nil
-	})
-	return found
+	o.SetNamespace(w.ns)
+	o.SetName(name)
+	return testenv.Condition(w.t, w.api, o, kind, status, reason)
 }
 
 // versions are the resource versions of all that the operator writes.
 func (w *fixture) versions() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
-	all := w.resources()
+	var all []client.Object
+	for _, o := range w.resources() {
+		all = append(all, o)
+	}
 	for _, list := range []client.ObjectList{&corev1.SecretList{}, &corev1.ConfigMapList{}, &coordinationv1.LeaseList{}} {
 		all = append(all, w.list(list)...)
 	}
@@ -301,8 +257,8 @@ func (w *fixture) versions() map[string]string {
 func (w *fixture) settled() {
 	w.t.Helper()
 	last, still := w.versions(), 0
-	w.eventually("the operator has nothing left to do", func() error {
-		time.Sleep(200 * time.Millisecond)
+	testenv.Eventually(w.t, "the operator has nothing left to do", func() error {
+		time.Sleep(100 * time.Millisecond) // one look of the operator at what it waits for
 		now := w.versions()
 		if still++; !maps.Equal(now, last) || !w.visited() {
 			last, still = now, 0
@@ -317,8 +273,8 @@ func (w *fixture) settled() {
 // visited says whether the status of every object is that of its present generation.
 func (w *fixture) visited() bool {
 	w.t.Helper()
-	return !slices.ContainsFunc(w.resources(), func(o client.Object) bool {
-		c := meta.FindStatusCondition(conditionsOf(o), v1alpha1.ReadyCondition)
+	return !slices.ContainsFunc(w.resources(), func(o v1alpha1.Object) bool {
+		c := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.ReadyCondition)
 		return c == nil || c.ObservedGeneration != o.GetGeneration()
 	})
 }

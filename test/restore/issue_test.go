@@ -13,6 +13,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // newCA and the others are delivered fast, so that a rotation goes on in real time.
@@ -89,7 +90,7 @@ func (w *fixture) ask(credential string) {
 		w.t.Fatal(err)
 	}
 	name := credential + "-tls"
-	w.eventually("there is a Lease", func() error {
+	testenv.Eventually(w.t, "there is a Lease", func() error {
 		return w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, &coordinationv1.Lease{})
 	})
 	edit(w, name, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
@@ -98,31 +99,38 @@ func (w *fixture) ask(credential string) {
 	})
 }
 
-// prod is held by the one test that uses the namespace.
-var prod sync.Mutex
-
 // saved is what was issued there once for all tests, as several tools back it up.
 var saved struct {
+	sync.Mutex
 	velero, backup dump
 	archive        []byte
 	contents       map[string]string
 }
 
-// issued issues everything in namespace prod, once, and backs it up. What it returns is the fixture after a loss: the namespaces
-// were deleted with all that was in them, and made anew. Until it ends, the test has the namespace to itself.
+// issued issues everything in namespace prod, once, and backs it up. What it returns is a fixture after a loss, on one of two control
+// planes: there are its namespaces, and they are empty. Until it ends, the test has that namespace prod to itself.
 func issued(t *testing.T) *fixture {
 	t.Helper()
-	prod.Lock()
-	t.Cleanup(prod.Unlock)
-	w := newFixture(t, "prod")
-	if saved.contents == nil {
-		stop := w.operate(nil)
-		w.issueEverything()
-		stop()
-		saved.velero, saved.contents = w.velero(), w.contents()
-		saved.archive = w.backup()
-		saved.backup = parse(t, saved.archive)
-	}
+	c := <-prods
+	t.Cleanup(func() { prods <- c })
+	w := newFixtureOn(t, c, "prod", "prod-authority")
+	w.saveEverything()
 	w.lose()
 	return w
+}
+
+// saveEverything does so unless another test has.
+func (w *fixture) saveEverything() {
+	w.t.Helper()
+	saved.Lock()
+	defer saved.Unlock()
+	if saved.contents != nil {
+		return
+	}
+	stop := w.operate(nil)
+	w.issueEverything()
+	stop()
+	saved.velero, saved.contents = w.velero(), w.contents()
+	saved.archive = w.backup()
+	saved.backup = parse(w.t, saved.archive)
 }

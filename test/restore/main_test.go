@@ -3,7 +3,6 @@
 package restore_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,27 +11,26 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/client-go/rest"
 	testingclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/test/testenv"
 )
 
 // cluster is a control plane with clusterpki's kinds.
 type cluster struct {
-	cfg  *rest.Config
+	*testenv.ControlPlane
 	api  client.Client // not cached
-	env  *envtest.Environment
-	file string // a kubeconfig
+	file string        // a kubeconfig
 }
 
-// management is where everything happens.
-var management *cluster
+// Two control planes, in each of which one test at a time uses namespace prod. All other tests share the first one.
+var (
+	management *cluster
+	prods      = make(chan *cluster, 2)
+)
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
@@ -44,40 +42,34 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// run is not testenv.Main: there are two control planes.
 func run(m *testing.M) (code int, err error) {
 	if err := testenv.Parallel(16); err != nil { // half of them wait for namespace prod
 		return 0, err
 	}
-	dir, err := os.MkdirTemp("", "clusterpki-restore-")
-	if err != nil {
-		return 0, err
+	for range cap(prods) {
+		c, err := newCluster()
+		if err != nil {
+			return 0, err
+		}
+		defer func() { err = errors.Join(err, c.Stop()) }()
+		management = c
+		prods <- c
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if management, err = newCluster(filepath.Join(dir, "kubeconfig")); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, management.env.Stop()) }()
-	collector, err := collectGarbage(management, filepath.Join(dir, "kube-controller-manager.log"))
-	if err != nil {
-		return 0, err
-	}
-	defer collector.Stop(5 * time.Second)
-	if code = m.Run(); collector.Failed() != nil {
-		tail, _ := process.Tail(collector.Log(), 20)
-		return code, fmt.Errorf("%w\n%s", collector.Failed(), tail)
-	}
-	return code, nil
+	return m.Run(), nil
 }
 
-func newCluster(file string) (*cluster, error) {
+func newCluster() (*cluster, error) {
 	env, err := testenv.Start()
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{cfg: env.Config, env: env, file: file}
-	err = os.WriteFile(file, env.KubeConfig, 0o600)
+	c := &cluster{ControlPlane: env}
+	if c.file, err = env.KubeconfigFile(); err == nil {
+		c.api, err = testenv.Client(env.Config)
+	}
 	if err == nil {
-		c.api, err = client.New(env.Config, client.Options{Scheme: controller.Scheme()})
+		err = c.collectGarbage()
 	}
 	if err != nil {
 		return nil, errors.Join(err, env.Stop())
@@ -86,46 +78,45 @@ func newCluster(file string) (*cluster, error) {
 }
 
 // collectGarbage runs kube-controller-manager for what deletes.
-func collectGarbage(c *cluster, log string) (*process.Process, error) {
-	dir, err := testenv.Binaries("kube-controller-manager")
+func (c *cluster) collectGarbage() error {
+	programs, err := testenv.Binaries("kube-controller-manager")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return process.Start(process.Spec{
-		Name: "kube-controller-manager", Path: filepath.Join(dir, "kube-controller-manager"), Log: log,
+	dir, err := c.TempDir()
+	if err != nil {
+		return err
+	}
+	collector, err := process.Start(process.Spec{
+		Name: "kube-controller-manager", Path: filepath.Join(programs, "kube-controller-manager"), Log: filepath.Join(dir, "log"),
 		Args: []string{
 			"--kubeconfig=" + c.file, "--controllers=garbage-collector-controller,namespace-controller", "--leader-elect=false", "--secure-port=0",
 			"--kube-api-qps=500", "--kube-api-burst=500",
 		},
 	})
+	if err != nil {
+		return err
+	}
+	c.Finally(func() error {
+		if failed := collector.Failed(); failed != nil {
+			tail, _ := process.Tail(collector.Log(), 20)
+			return fmt.Errorf("%w\n%s", failed, tail)
+		}
+		collector.Stop(5 * time.Second)
+		return nil
+	})
+	return nil
 }
 
-// operate runs the operator for a namespace until the function that it returns is called, or the test ends.
+// operate runs the operator for a namespace, under the rights of its manifests, until the function that it returns is called, or the
+// test ends.
 func (w *fixture) operate(clock *testingclock.FakePassiveClock) (stop func()) {
 	w.t.Helper()
-	o := controller.Options{Namespace: w.ns, AuthorityNamespace: w.authority, Poll: 200 * time.Millisecond}
+	o := w.installed.Options
+	o.Poll = 100 * time.Millisecond
 	if clock != nil {
 		o.Clock = clock
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	mgr, err := controller.New(ctx, w.cfg, o)
-	if err != nil {
-		cancel()
-		w.t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			w.t.Errorf("the operator ended: %v", err)
-		}
-	}
-	w.t.Cleanup(stop)
+	_, stop = testenv.RunOperator(w.t, w.installed.Config, o)
 	return stop
 }

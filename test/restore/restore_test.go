@@ -19,6 +19,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // certificateAuthorities are those of issueEverything.
@@ -35,7 +36,7 @@ func (w *fixture) swept() {
 		&corev1.Secret{ObjectMeta: orphan}, &corev1.ConfigMap{ObjectMeta: orphan}, &coordinationv1.Lease{ObjectMeta: orphan},
 	} {
 		w.create(o)
-		w.eventually(fmt.Sprintf("the garbage collector deletes %T", o), func() error {
+		testenv.Eventually(w.t, fmt.Sprintf("the garbage collector deletes %T", o), func() error {
 			if !w.missing("orphan", o) {
 				return fmt.Errorf("it is still there")
 			}
@@ -67,7 +68,7 @@ func (w *fixture) owned() {
 	w.t.Helper()
 	uids := map[string]string{}
 	for _, o := range w.resources() {
-		uids[o.(v1alpha1.Object).Kind()+"/"+o.GetName()] = string(o.GetUID())
+		uids[o.Kind()+"/"+o.GetName()] = string(o.GetUID())
 	}
 	for _, o := range w.list(&corev1.SecretList{}) {
 		ref := metav1.GetControllerOf(o)
@@ -315,7 +316,7 @@ func TestKeysAskedLater(t *testing.T) {
 		t.Errorf("Ready names what does not exist: %q", c.Message)
 	}
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { delete(c.Annotations, v1alpha1.RestoredAnnotation) })
-	w.eventually("service account keys are made", func() error {
+	testenv.Eventually(w.t, "service account keys are made", func() error {
 		if w.missing("k8s-sa", &corev1.Secret{}) {
 			return fmt.Errorf("they are not")
 		}

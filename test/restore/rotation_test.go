@@ -19,6 +19,7 @@ import (
 	"clusterpki.io/operator/internal/backup"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // clients are delivered in every way.
@@ -58,7 +59,7 @@ func rotatingUntil(t *testing.T, phase plan.Phase) *fixture {
 	w.acknowledge(time.Now())
 	w.settled()
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2" })
-	w.eventually("the rotation is in phase "+string(phase), func() error {
+	testenv.Eventually(w.t, "the rotation is in phase "+string(phase), func() error {
 		now := w.ledger("k8s").Phase()
 		if now == phase {
 			return nil
@@ -235,7 +236,7 @@ func (w *fixture) unheard(h *hosts, clock *testingclock.FakePassiveClock, was pl
 func (w *fixture) awaited() {
 	w.t.Helper()
 	var ca v1alpha1.ClusterCA
-	w.eventually("the agent and the person are waited for", func() error {
+	testenv.Eventually(w.t, "the agent and the person are waited for", func() error {
 		w.get("k8s", &ca)
 		awaits := func(name, reason string) bool {
 			return slices.ContainsFunc(ca.Status.Rotation.Pending, func(p v1alpha1.PendingConsumer) bool {
@@ -267,7 +268,7 @@ func TestRotatedTooEarly(t *testing.T) {
 		t.Errorf("it says %q in phase %s", c.Message, w.ledger("k8s").Phase())
 	}
 	rotate("compromised", "compromised")
-	w.eventually("a compromised key is rotated at once", func() error {
+	testenv.Eventually(w.t, "a compromised key is rotated at once", func() error {
 		if active, _ := w.ledger("k8s").Active(); active.Number < 2 {
 			return fmt.Errorf("generation %d is active", active.Number)
 		}

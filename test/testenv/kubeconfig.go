@@ -14,7 +14,7 @@ func KubeconfigAs(kubeconfig []byte, namespace, account string) ([]byte, error) 
 	}
 	for _, user := range cfg.AuthInfos {
 		user.Impersonate = "system:serviceaccount:" + namespace + ":" + account
-		user.ImpersonateGroups = []string{"system:serviceaccounts", "system:authenticated"}
+		user.ImpersonateGroups = []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}
 	}
 	text, err := clientcmd.Write(*cfg)
 	if err != nil {

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
 // Pool lends control planes to tests, each to one test at a time. Whoever borrows one finds it as Prepare left it: what the
@@ -27,7 +24,7 @@ type Pool struct {
 
 // Plane is a control plane of a pool.
 type Plane struct {
-	*envtest.Environment
+	*ControlPlane
 	objects           *objects
 	started, prepared snapshot
 	stop              []func() error
@@ -35,9 +32,6 @@ type Plane struct {
 
 // OnStop hands over what ends something that Prepare has started.
 func (p *Plane) OnStop(stop func() error) { p.stop = append(p.stop, stop) }
-
-// patience is how long wiping and preparing may take.
-const patience = 3 * time.Minute
 
 // Borrow lends a control plane until the test ends.
 func (p *Pool) Borrow(t *testing.T) *Plane {
@@ -81,12 +75,12 @@ func (p *Pool) take() *Plane {
 }
 
 func (p *Pool) start(ctx context.Context) (*Plane, error) {
-	env, err := StartEmpty()
+	empty, err := StartEmpty()
 	if err != nil {
 		return nil, err
 	}
-	plane := &Plane{Environment: env}
-	if plane.objects, err = newObjects(env.Config); err == nil {
+	plane := &Plane{ControlPlane: empty}
+	if plane.objects, err = newObjects(empty.Config); err == nil {
 		plane.started, err = plane.objects.settled(ctx)
 	}
 	if err == nil {

@@ -33,6 +33,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(startOnly) != "" {
+		onlyStart()
+	}
 	code := Run(m, pool)
 	if running != 0 {
 		fmt.Fprintln(os.Stderr, running, "are running yet")

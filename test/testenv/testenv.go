@@ -2,6 +2,7 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,9 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -57,56 +58,127 @@ func Parallel(tests int) error {
 	return nil
 }
 
-// Start runs a control plane with clusterpki's CRDs installed; the caller stops it. Flags are those
-// of kube-apiserver, as in "enable-admission-plugins=NodeRestriction".
-func Start(flags ...string) (*envtest.Environment, error) {
-	env, err := environment(flags)
+// ControlPlane is a real etcd and kube-apiserver.
+type ControlPlane struct {
+	*envtest.Environment
+	dir     string         // of what the methods need
+	finally []func() error // see Finally
+	stopped chan struct{}  // closed by Stop
+}
+
+// Main starts a control plane that all tests of a package share, prepares it, and runs them; for its TestMain.
+func Main(m *testing.M, start func() (*ControlPlane, error), prepare func(context.Context, *ControlPlane) error) int {
+	c, err := start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := 1
+	if err = prepare(context.Background(), c); err == nil {
+		code = m.Run()
+	}
+	if err := errors.Join(err, c.Stop()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// Start runs a control plane with clusterpki's CRDs installed; the caller stops it.
+func Start() (*ControlPlane, error) {
+	c, err := newControlPlane()
 	if err != nil {
 		return nil, err
 	}
-	env.CRDDirectoryPaths = []string{filepath.Join(Root(), "config", "crd", "bases")}
-	env.ErrorIfCRDPathMissing = true
-	return env, start(env)
+	c.CRDDirectoryPaths = []string{filepath.Join(Root(), "config", "crd", "bases")}
+	c.ErrorIfCRDPathMissing = true
+	return c, c.start()
 }
 
 // StartEmpty runs one without anything of clusterpki.
-func StartEmpty(flags ...string) (*envtest.Environment, error) {
-	env, err := environment(flags)
+func StartEmpty() (*ControlPlane, error) {
+	c, err := newControlPlane()
 	if err != nil {
 		return nil, err
 	}
-	return env, start(env)
+	return c, c.start()
 }
 
-func environment(flags []string) (*envtest.Environment, error) {
-	dir, err := Binaries()
+func newControlPlane() (*ControlPlane, error) {
+	programs, err := Binaries()
 	if err != nil {
 		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "clusterpki-testenv-")
+	if err != nil {
+		return nil, fmt.Errorf("start the control plane: %w", err)
 	}
 	// A busy machine takes longer than envtest's 20 seconds; to begin anew makes it busier.
-	env := &envtest.Environment{BinaryAssetsDirectory: dir, ControlPlaneStartTimeout: 2 * time.Minute}
-	for _, f := range flags {
-		name, value, _ := strings.Cut(f, "=")
-		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	env := &envtest.Environment{BinaryAssetsDirectory: programs, ControlPlaneStartTimeout: 2 * time.Minute}
+	c := &ControlPlane{Environment: env, dir: dir, stopped: make(chan struct{})}
+	etcd, err := c.child("etcd")
+	if err != nil {
+		return nil, err
 	}
-	return env, nil
+	env.ControlPlane.Etcd = &envtest.Etcd{Path: etcd}
+	env.ControlPlane.GetAPIServer().Path, err = c.child("kube-apiserver")
+	return c, err
 }
 
-func start(env *envtest.Environment) error {
-	if _, err := env.Start(); err != nil {
+// child is a program that ends with this process, however that ends: envtest gives each program a process group of its own,
+// which an interrupt at the terminal does not reach, and whoever is killed stops nothing. It needs setpriv of util-linux;
+// where there is none, as on macOS, what an interrupted test has started stays.
+func (c *ControlPlane) child(program string) (string, error) {
+	path := filepath.Join(c.BinaryAssetsDirectory, program)
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		return path, nil //nolint:nilerr // see above
+	}
+	script := filepath.Join(c.dir, program)
+	text := fmt.Sprintf("#!/bin/sh\nexec '%s' --pdeathsig KILL -- '%s' \"$@\"\n", setpriv, path)
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		return "", fmt.Errorf("start the control plane: %w", err)
+	}
+	return script, nil
+}
+
+func (c *ControlPlane) start() error {
+	started := make(chan error)
+	go func() {
+		// Linux tells a child of the end of the *thread* that started it, so the thread must stay.
+		runtime.LockOSThread()
+		_, err := c.Start()
+		started <- err
+		<-c.stopped
+	}()
+	if err := <-started; err != nil {
 		// A start that failed half-way leaves its processes running.
-		return errors.Join(fmt.Errorf("start the control plane: %w", err), env.Stop())
+		return errors.Join(fmt.Errorf("start the control plane: %w", err), c.Stop())
 	}
 	return nil
 }
 
-// As is somebody's connection as a ServiceAccount, with its permissions and no more.
-func As(cfg *rest.Config, namespace, account string) *rest.Config {
-	out := rest.CopyConfig(cfg)
-	out.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:" + namespace + ":" + account, Groups: []string{"system:serviceaccounts", "system:authenticated"},
+// Finally hands over what ends something that uses the control plane: Stop calls it first, the last one before the others.
+func (c *ControlPlane) Finally(end func() error) { c.finally = append(c.finally, end) }
+
+// Stop ends its programs, and removes its data.
+func (c *ControlPlane) Stop() error {
+	var errs []error
+	for _, end := range slices.Backward(c.finally) {
+		errs = append(errs, end())
 	}
-	return out
+	errs = append(errs, c.Environment.Stop(), os.RemoveAll(c.dir))
+	close(c.stopped)
+	return errors.Join(errs...)
+}
+
+// TempDir is a directory that is removed when the control plane is stopped.
+func (c *ControlPlane) TempDir() (string, error) {
+	dir, err := os.MkdirTemp(c.dir, "")
+	if err != nil {
+		return "", fmt.Errorf("make a directory: %w", err)
+	}
+	return dir, nil
 }
 
 // FreeAddress is an address of this machine that nobody listens on.

@@ -9,7 +9,7 @@ import (
 
 // begun is a rotor that a change of trigger to "t" has taken so far, with a consumer that does nothing from then on.
 func begun(t *testing.T, last plan.Transition) *rotor {
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.want.Trigger = "t"
 	if last != plan.Nothing {
 		r.until(last)
@@ -24,40 +24,40 @@ func TestOnlyATriggerMakesAnEmergency(t *testing.T) {
 	const began = plan.Nothing
 	for name, tc := range map[string]struct {
 		after plan.Transition
-		want  plan.Want
+		want  plan.DesiredLedger
 		yes   bool
 	}{
-		"the same text":                                 {began, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
-		"another text":                                  {began, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, false},
-		"emergencyTrigger alone":                        {began, plan.Want{SpecHash: "a", EmergencyTrigger: "t"}, false},
-		"two empty texts":                               {began, plan.Want{SpecHash: "b"}, false},
-		"an edit of the spec with it":                   {began, plan.Want{SpecHash: "b", Trigger: "t", EmergencyTrigger: "t"}, true},
-		"by age":                                        {began, plan.Want{SpecHash: "a", EmergencyTrigger: "t", Due: plan.CARenewalDue}, false},
-		"by age, and a former text":                     {plan.DeleteKey, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t", Due: plan.CARenewalDue}, false},
-		"another spec, and a former text":               {plan.DeleteKey, plan.Want{SpecHash: "b", Trigger: "t", EmergencyTrigger: "t"}, false},
-		"while trust is distributed":                    {plan.Publish, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
-		"while leaves are re-issued":                    {plan.Switch, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
-		"while trust is withdrawn":                      {plan.Withdraw, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
-		"under way, and the trigger is removed":         {plan.Switch, plan.Want{SpecHash: "a", EmergencyTrigger: "t"}, true},
-		"under way, and another text":                   {plan.Switch, plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, false},
-		"the parent has withdrawn it":                   {began, plan.Want{SpecHash: "a", Due: plan.ParentRotated, Distrusted: true}, true},
-		"the parent was rotated, and nothing withdrawn": {began, plan.Want{SpecHash: "a", Due: plan.ParentRotated, EmergencyTrigger: "t"}, false},
+		"the same text":                                 {began, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
+		"another text":                                  {began, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, false},
+		"emergencyTrigger alone":                        {began, plan.DesiredLedger{SpecHash: "a", EmergencyTrigger: "t"}, false},
+		"two empty texts":                               {began, plan.DesiredLedger{SpecHash: "b"}, false},
+		"an edit of the spec with it":                   {began, plan.DesiredLedger{SpecHash: "b", Trigger: "t", EmergencyTrigger: "t"}, true},
+		"by age":                                        {began, plan.DesiredLedger{SpecHash: "a", EmergencyTrigger: "t", Due: plan.CARenewalDue}, false},
+		"by age, and a former text":                     {plan.DeleteKey, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t", Due: plan.CARenewalDue}, false},
+		"another spec, and a former text":               {plan.DeleteKey, plan.DesiredLedger{SpecHash: "b", Trigger: "t", EmergencyTrigger: "t"}, false},
+		"while trust is distributed":                    {plan.Publish, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
+		"while leaves are re-issued":                    {plan.Switch, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
+		"while trust is withdrawn":                      {plan.Withdraw, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "t"}, true},
+		"under way, and the trigger is removed":         {plan.Switch, plan.DesiredLedger{SpecHash: "a", EmergencyTrigger: "t"}, true},
+		"under way, and another text":                   {plan.Switch, plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, false},
+		"the parent has withdrawn it":                   {began, plan.DesiredLedger{SpecHash: "a", Due: plan.ParentRotated, Distrusted: true}, true},
+		"the parent was rotated, and nothing withdrawn": {began, plan.DesiredLedger{SpecHash: "a", Due: plan.ParentRotated, EmergencyTrigger: "t"}, false},
 	} {
 		if got := begun(t, tc.after).l.IsEmergency(tc.want); got != tc.yes {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.want.SpecHash, r.want.Trigger = "b", ""
 	r.until(plan.Switch)
-	if r.l.IsEmergency(plan.Want{SpecHash: "b", EmergencyTrigger: "t"}) {
+	if r.l.IsEmergency(plan.DesiredLedger{SpecHash: "b", EmergencyTrigger: "t"}) {
 		t.Error("emergencyTrigger makes an emergency of a rotation that another edit started")
 	}
 	rolled := begun(t, plan.Publish)
 	rolled.want.Trigger = ""
 	rolled.until(plan.Rollback)
-	if rolled.l.IsEmergency(plan.Want{SpecHash: "a", EmergencyTrigger: "t"}) {
+	if rolled.l.IsEmergency(plan.DesiredLedger{SpecHash: "a", EmergencyTrigger: "t"}) {
 		t.Error("emergencyTrigger makes an emergency of a rotation that is rolled back")
 	}
 }
@@ -106,10 +106,10 @@ func TestSupersedeInEachPhase(t *testing.T) {
 
 // TestAnotherEditWaitsForAnEmergency: it is no emergency itself, whatever emergencyTrigger still says.
 func TestAnotherEditWaitsForAnEmergency(t *testing.T) {
-	for name, edit := range map[string]func(*plan.Want){
-		"another spec":    func(w *plan.Want) { w.SpecHash = "b" },
-		"by age":          func(w *plan.Want) { w.Due = plan.CARenewalDue },
-		"another trigger": func(w *plan.Want) { w.Trigger = "later" },
+	for name, edit := range map[string]func(*plan.DesiredLedger){
+		"another spec":    func(w *plan.DesiredLedger) { w.SpecHash = "b" },
+		"by age":          func(w *plan.DesiredLedger) { w.Due = plan.CARenewalDue },
+		"another trigger": func(w *plan.DesiredLedger) { w.Trigger = "later" },
 	} {
 		r := begun(t, plan.Nothing)
 		r.want.EmergencyTrigger = "t"
@@ -131,20 +131,20 @@ func TestAnotherEditWaitsForAnEmergency(t *testing.T) {
 func TestHold(t *testing.T) {
 	for name, tc := range map[string]struct {
 		after plan.Transition
-		edit  func(*plan.Want)
+		edit  func(*plan.DesiredLedger)
 		step  plan.Transition
 	}{
-		"no key is made":                 {plan.Nothing, func(*plan.Want) {}, plan.Nothing},
-		"none in an emergency":           {plan.Nothing, func(w *plan.Want) { w.EmergencyTrigger = "t" }, plan.Nothing},
-		"what is trusted begins to sign": {plan.Publish, func(*plan.Want) {}, plan.Switch},
-		"it does not supersede":          {plan.Publish, func(w *plan.Want) { w.EmergencyTrigger = "t" }, plan.Switch},
-		"it is not rolled back":          {plan.Publish, func(w *plan.Want) { w.Trigger = "" }, plan.Nothing},
-		"nor outgrown":                   {plan.Publish, func(w *plan.Want) { w.Outgrown = true }, plan.Nothing},
-		"nothing is withdrawn":           {plan.Admit, func(*plan.Want) {}, plan.Nothing},
-		"not in an emergency":            {plan.Admit, func(w *plan.Want) { w.EmergencyTrigger = "t" }, plan.Nothing},
-		"no key is deleted":              {plan.Withdraw, func(*plan.Want) {}, plan.Nothing},
+		"no key is made":                 {plan.Nothing, func(*plan.DesiredLedger) {}, plan.Nothing},
+		"none in an emergency":           {plan.Nothing, func(w *plan.DesiredLedger) { w.EmergencyTrigger = "t" }, plan.Nothing},
+		"what is trusted begins to sign": {plan.Publish, func(*plan.DesiredLedger) {}, plan.Switch},
+		"it does not supersede":          {plan.Publish, func(w *plan.DesiredLedger) { w.EmergencyTrigger = "t" }, plan.Switch},
+		"it is not rolled back":          {plan.Publish, func(w *plan.DesiredLedger) { w.Trigger = "" }, plan.Nothing},
+		"nor outgrown":                   {plan.Publish, func(w *plan.DesiredLedger) { w.Outgrown = true }, plan.Nothing},
+		"nothing is withdrawn":           {plan.Admit, func(*plan.DesiredLedger) {}, plan.Nothing},
+		"not in an emergency":            {plan.Admit, func(w *plan.DesiredLedger) { w.EmergencyTrigger = "t" }, plan.Nothing},
+		"no key is deleted":              {plan.Withdraw, func(*plan.DesiredLedger) {}, plan.Nothing},
 	} {
-		r := newRotor(t, plan.Want{SpecHash: "a"})
+		r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 		r.want.Trigger = "t"
 		switch tc.after {
 		case plan.Nothing:
@@ -168,7 +168,7 @@ func TestHold(t *testing.T) {
 
 // TestMaxGenerations: an ordinary rotation waits until no key is out of the bundle, an emergency one drops the oldest key that is out of the bundle.
 func TestMaxGenerations(t *testing.T) {
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.stuck = true
 	emergency := func(trigger string) {
 		r.want.Trigger, r.want.EmergencyTrigger = trigger, trigger
@@ -180,7 +180,7 @@ func TestMaxGenerations(t *testing.T) {
 	if len(r.l.Generations) != plan.MaxGenerations {
 		t.Fatalf("there are %d generations", len(r.l.Generations))
 	}
-	ordinary := plan.Want{SpecHash: "b", Trigger: "8", EmergencyTrigger: "8"}
+	ordinary := plan.DesiredLedger{SpecHash: "b", Trigger: "8", EmergencyTrigger: "8"}
 	if _, step := r.l.Step(r.now, ordinary, seen(consumer("c"))); step != plan.Nothing {
 		t.Errorf("a rotation that is no emergency does not wait until the keys are gone: %s", step)
 	}
@@ -192,7 +192,7 @@ func TestMaxGenerations(t *testing.T) {
 
 // TestRenew: the same key with other dates has no overlap, and is no emergency.
 func TestRenew(t *testing.T) {
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.l.Generations[0].Root, r.l.Generations[0].Anchor = true, "x"
 	r.mod = func(g *plan.Generation) { g.Root, g.Anchor = true, "x" }
 	r.want.Due = plan.CARenewalDue
@@ -222,7 +222,7 @@ func TestRenew(t *testing.T) {
 
 // TestStepTimes: what a step stores of a moment is never earlier than that.
 func TestStepTimes(t *testing.T) {
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.now = r.now.Add(300 * time.Millisecond)
 	r.want.SpecHash = "b"
 	r.run()

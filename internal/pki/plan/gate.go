@@ -87,14 +87,16 @@ type gates struct {
 var allGates = gates{true, true, true}
 
 // GateOf is the gate of the present phase.
-func (l Ledger) GateOf(now time.Time, seen Observation) Gate { return l.gate(now, seen, allGates) }
+func (l Ledger) GateOf(now time.Time, observation Observation) Gate {
+	return l.gate(now, observation, allGates)
+}
 
-func (l Ledger) gate(now time.Time, seen Observation, on gates) Gate {
+func (l Ledger) gate(now time.Time, observation Observation, on gates) Gate {
 	g := Gate{Phase: l.Phase()}
 	if g.Phase == Completed {
 		return g
 	}
-	for _, c := range seen.Consumers {
+	for _, c := range observation.Consumers {
 		asked, right := l.question(g.Phase, c)
 		if !asked {
 			continue
@@ -106,7 +108,7 @@ func (l Ledger) gate(now time.Time, seen Observation, on gates) Gate {
 		g.ask(c, ok || !on.asks(g.Phase))
 	}
 	slices.SortFunc(g.Pending, func(a, b Consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
-	g.Settling = l.settling(now, seen, g)
+	g.Settling = l.settling(now, observation, g)
 	return g
 }
 
@@ -125,17 +127,17 @@ func (on gates) asks(p Phase) bool {
 
 // settling says whether consumers may yet appear: nobody is there, or the ledger is older than the object that holds it,
 // and so was restored together with them.
-func (l Ledger) settling(now time.Time, seen Observation, g Gate) bool {
-	if seen.Created.After(l.Since) {
-		return !l.Restored(now, seen).IsZero()
+func (l Ledger) settling(now time.Time, observation Observation, g Gate) bool {
+	if observation.Created.After(l.Since) {
+		return !l.Restored(now, observation).IsZero()
 	}
 	return g.Required == 0 && now.Before(l.Since.Add(Settling))
 }
 
 // Restored is until when consumers may be missing because the ledger was restored just now, with them or before them; zero: it
 // was not. It is older than the object that holds it.
-func (l Ledger) Restored(now time.Time, seen Observation) time.Time {
-	if until := seen.Created.Add(Settling); seen.Created.After(l.Since) && now.Before(until) {
+func (l Ledger) Restored(now time.Time, observation Observation) time.Time {
+	if until := observation.Created.Add(Settling); observation.Created.After(l.Since) && now.Before(until) {
 		return until
 	}
 	return time.Time{}
@@ -196,9 +198,9 @@ func (l Ledger) inUse(now time.Time, c Consumer) bool {
 // arrive records when the mounted Secrets that the phase, or the wave, waits for are seen to hold what they should, or that
 // one of them no longer does: the delay begins anew. One that came, or was made anew, after that moment has a delay of its
 // own, and starts no other's anew.
-func (l Ledger) arrive(now time.Time, seen Observation) (Ledger, Transition) {
+func (l Ledger) arrive(now time.Time, observation Observation) (Ledger, Transition) {
 	phase, mounted, right := l.Phase(), false, true
-	for _, c := range seen.Consumers {
+	for _, c := range observation.Consumers {
 		asked, ok := l.question(phase, c)
 		if !asked || !c.Mounted || phase == Reissuing && !l.Admits(c.Seed) {
 			continue
@@ -211,7 +213,7 @@ func (l Ledger) arrive(now time.Time, seen Observation) (Ledger, Transition) {
 	}
 	l.Revision++
 	if right {
-		l.Arrival = second(seen.stored(now))
+		l.Arrival = second(observation.stored(now))
 	} else {
 		l.Arrival, l.Settled = time.Time{}, 0
 	}
@@ -227,14 +229,14 @@ func (l Ledger) Admits(seed uint32) bool { return l.in(Retiring) == nil || uint6
 
 // reissue lets as many further leaves be re-issued as may be on their way at one time. The next wave does not begin
 // while mounted Secrets of this one are on their way: the delay would begin anew for them.
-func (l Ledger) reissue(now time.Time, limit int, seen Observation) (Ledger, Transition) {
-	gate := l.gate(now, seen, allGates)
+func (l Ledger) reissue(now time.Time, limit int, observation Observation) (Ledger, Transition) {
+	gate := l.gate(now, observation, allGates)
 	pending := func(c Consumer) bool {
 		return slices.ContainsFunc(gate.Pending, func(p Consumer) bool { return p.Kind == c.Kind && p.Name == c.Name })
 	}
 	active, _ := l.Active()
 	flying, waiting, mounted := 0, []uint32{}, false
-	for _, c := range seen.Consumers {
+	for _, c := range observation.Consumers {
 		switch {
 		case !c.HasLeaf || c.Orphaned || !pending(c):
 		case l.Admits(c.Seed) || c.Issued == active.Number && !c.Mounted:
@@ -246,7 +248,7 @@ func (l Ledger) reissue(now time.Time, limit int, seen Observation) (Ledger, Tra
 	}
 	wave := l.nextWave(limit-flying, limit <= 0, waiting)
 	if mounted || wave == l.Wave {
-		return l.arrive(now, seen)
+		return l.arrive(now, observation)
 	}
 	l.Revision++
 	l.Settled, l.Wave, l.Arrival = l.Wave, wave, time.Time{}

@@ -179,16 +179,16 @@ func TestStoredIsTheLatest(t *testing.T) {
 		return o
 	}
 	right, wrong := consumer("a"), consumer("a", func(c *plan.Consumer) { c.Trusts = false })
-	b := plan.Want{SpecHash: "b"}
+	b := plan.DesiredLedger{SpecHash: "b"}
 	for name, tc := range map[string]struct {
 		ledger plan.Ledger
-		want   plan.Want
+		want   plan.DesiredLedger
 		seen   plan.Observation
 		step   plan.Transition
 	}{
 		"arrived":     {ledger(plan.Active, plan.Trusted), b, loose(consumer("a", mounted(0))), plan.Arrive},
 		"switched":    {ledger(plan.Active, plan.Trusted), b, loose(right), plan.Switch},
-		"rolled back": {ledger(plan.Active, plan.Trusted), plan.Want{SpecHash: "a"}, loose(wrong), plan.Rollback},
+		"rolled back": {ledger(plan.Active, plan.Trusted), plan.DesiredLedger{SpecHash: "a"}, loose(wrong), plan.Rollback},
 		"withdrawn":   {ledger(plan.Retiring, plan.Active), b, loose(consumer("a", leaf(2, 2))), plan.Withdraw},
 		"deleted":     {ledger(plan.Withdrawn, plan.Active), b, loose(right), plan.DeleteKey},
 	} {
@@ -228,7 +228,7 @@ func TestArrive(t *testing.T) {
 		"one changed as all were seen, and is wrong": {arrived, seen(consumer("a", mounted(time.Minute), wrong)), plan.Arrive, time.Time{}},
 	} {
 		now := at(2*time.Minute - 500*time.Millisecond) // rounded up
-		next, step := tc.ledger.Step(now, plan.Want{SpecHash: "b"}, tc.seen)
+		next, step := tc.ledger.Step(now, plan.DesiredLedger{SpecHash: "b"}, tc.seen)
 		if step != tc.step || !next.Arrival.Equal(tc.arrival) {
 			t.Errorf("%s: %q, arrival %v", name, step, next.Arrival)
 		}

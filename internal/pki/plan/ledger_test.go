@@ -156,19 +156,19 @@ func TestNumbersGoOn(t *testing.T) {
 	if !l.Since.Equal(at(time.Second)) {
 		t.Errorf("a fraction of a second is rounded to %v", l.Since)
 	}
-	l, _ = l.Enter(start, plan.Generation{Number: l.NextNumber(), SpecHash: "b"}, plan.Want{SpecHash: "b", Trigger: "t1"})
+	l, _ = l.Enter(start, plan.Generation{Number: l.NextNumber(), SpecHash: "b"}, plan.DesiredLedger{SpecHash: "b", Trigger: "t1"})
 	gone := l.Tombstone()
 	if err := gone.Check(); err != nil || gone.Revision != 3 || len(gone.Generations) != 0 || gone.NextNumber() != 3 {
 		t.Fatalf("%+v, %v", gone, err)
 	}
-	if _, tr := gone.Step(start, plan.Want{SpecHash: "c", Trigger: "t2"}, plan.Observation{}); tr != plan.Nothing {
+	if _, tr := gone.Step(start, plan.DesiredLedger{SpecHash: "c", Trigger: "t2"}, plan.Observation{}); tr != plan.Nothing {
 		t.Errorf("a tombstone makes the step %q", tr)
 	}
 	again := plan.Begin(start, gone, plan.Generation{Number: gone.NextNumber(), SpecHash: "b"})
 	if err := again.Check(); err != nil || again.Revision != 4 || again.Last != 3 || again.Names(1) || !again.Names(3) {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	if c := again.CauseOf(plan.Want{SpecHash: "b", Trigger: "t1"}); c != "" {
+	if c := again.CauseOf(plan.DesiredLedger{SpecHash: "b", Trigger: "t1"}); c != "" {
 		t.Errorf("a trigger of the CA that was destroyed starts a rotation: %s", c)
 	}
 }
@@ -203,7 +203,7 @@ func FuzzParseLedger(f *testing.F) {
 			t.Fatalf("%s comes back as %+v, %v", once, back, err)
 		}
 		before := string(once)
-		_, _ = l.Step(at(day), plan.Want{SpecHash: "x", MaxUnavailable: 1}, plan.Observation{Consumers: []plan.Consumer{{Kind: "k", HasLeaf: true}}})
+		_, _ = l.Step(at(day), plan.DesiredLedger{SpecHash: "x", MaxUnavailable: 1}, plan.Observation{Consumers: []plan.Consumer{{Kind: "k", HasLeaf: true}}})
 		if string(stored(t, l)) != before {
 			t.Fatal("a step changes the ledger that it was made from")
 		}

@@ -15,7 +15,7 @@ import (
 type model struct {
 	now    time.Time
 	ledger Ledger
-	want   Want
+	want   DesiredLedger
 	erased map[int32]bool // generations whose key is deleted
 	hosts  []*modelHost
 	born   int
@@ -47,12 +47,12 @@ type modelTrust struct {
 type modelView struct {
 	ledger Ledger
 	seen   Observation
-	want   Want
+	want   DesiredLedger
 	at     time.Time
 }
 
 func newModel(on gates) *model {
-	m := &model{now: time.Unix(1_000_000_000, 0), erased: map[int32]bool{}, want: Want{SpecHash: "a", MaxUnavailable: 1}, on: on}
+	m := &model{now: time.Unix(1_000_000_000, 0), erased: map[int32]bool{}, want: DesiredLedger{SpecHash: "a", MaxUnavailable: 1}, on: on}
 	m.ledger = Begin(m.now, Ledger{}, Generation{Number: 1, SpecHash: "a"})
 	for range 3 {
 		m.birth()

@@ -95,8 +95,8 @@ func (r *Rotation) entered(now time.Time, p Phase) *Rotation {
 	return &next
 }
 
-// Want is what a CA's spec asks of its generations.
-type Want struct {
+// DesiredLedger is what a CA's spec asks of its generations.
+type DesiredLedger struct {
 	SpecHash         string
 	Trigger          string // rotation.trigger: a new text asks for a new generation; none and a former one ask for nothing
 	EmergencyTrigger string // the rotation that this text started goes without overlap
@@ -113,7 +113,7 @@ type Want struct {
 }
 
 // CauseOf is why the active generation is not what is wanted; "" where it is.
-func (l Ledger) CauseOf(w Want) Cause {
+func (l Ledger) CauseOf(w DesiredLedger) Cause {
 	active, _ := l.Active()
 	switch {
 	case l.news(w.Trigger) != "":
@@ -156,17 +156,17 @@ func digest(text string) string {
 
 // IsEmergency says whether the rotation that is under way, or is to begin, goes without overlap: a change of the trigger
 // started it, and emergencyTrigger equals that text.
-func (l Ledger) IsEmergency(w Want) bool {
+func (l Ledger) IsEmergency(w DesiredLedger) bool {
 	r := l.Rotation
 	return l.begins(w) || w.EmergencyTrigger != "" && r != nil && r.Result == "" && r.Cause == TriggerChanged && r.Trigger == w.EmergencyTrigger
 }
 
 // begins says whether the rotation that is to begin goes without overlap, whatever the one under way does.
-func (l Ledger) begins(w Want) bool {
+func (l Ledger) begins(w DesiredLedger) bool {
 	return w.Distrusted || w.EmergencyTrigger != "" && l.news(w.Trigger) == w.EmergencyTrigger
 }
 
 // answers says whether a generation that is not active yet is what the spec asks for.
-func (l Ledger) answers(g Generation, w Want) bool {
+func (l Ledger) answers(g Generation, w DesiredLedger) bool {
 	return g.SpecHash == w.SpecHash && g.Trigger == l.news(w.Trigger)
 }

@@ -15,7 +15,7 @@ import (
 type rotor struct {
 	t     *testing.T
 	l     plan.Ledger
-	want  plan.Want
+	want  plan.DesiredLedger
 	now   time.Time
 	steps []plan.Transition
 	// stuck: the only consumer does nothing.
@@ -23,7 +23,7 @@ type rotor struct {
 	mod   func(*plan.Generation) // of the next one
 }
 
-func newRotor(t *testing.T, want plan.Want) *rotor {
+func newRotor(t *testing.T, want plan.DesiredLedger) *rotor {
 	want.MaxUnavailable = 1
 	return &rotor{t: t, l: plan.Begin(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: want.SpecHash, Trigger: want.Trigger}), want: want, now: at(0)}
 }
@@ -94,7 +94,7 @@ func (r *rotor) until(last plan.Transition) {
 }
 
 func TestARotation(t *testing.T) {
-	r := newRotor(t, plan.Want{SpecHash: "a"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 	r.run()
 	r.expect()
 	r.want.SpecHash = "b"
@@ -115,7 +115,7 @@ func TestARotation(t *testing.T) {
 
 // TestFormerTriggersStartNothing: what was taken past the switch counts no more, what was rolled back does.
 func TestFormerTriggersStartNothing(t *testing.T) {
-	r := newRotor(t, plan.Want{SpecHash: "a", Trigger: "t0"})
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a", Trigger: "t0"})
 	rotates := func(trigger string, want bool) {
 		t.Helper()
 		r.want.Trigger = trigger
@@ -158,7 +158,7 @@ func TestTriggersAreBounded(t *testing.T) {
 	}
 	l = plan.Begin(at(0), l, plan.Generation{Number: l.NextNumber(), SpecHash: "a"})
 	for i, want := range map[int]plan.Cause{0: plan.TriggerChanged, 1: plan.TriggerChanged, 2: "", 1001: ""} {
-		if got := l.CauseOf(plan.Want{SpecHash: "a", Trigger: fmt.Sprint("secret ", i)}); got != want {
+		if got := l.CauseOf(plan.DesiredLedger{SpecHash: "a", Trigger: fmt.Sprint("secret ", i)}); got != want {
 			t.Errorf("trigger %d is the cause %q", i, got)
 		}
 	}
@@ -167,17 +167,17 @@ func TestTriggersAreBounded(t *testing.T) {
 func TestCauseOf(t *testing.T) {
 	l := plan.Begin(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t"})
 	for name, tc := range map[string]struct {
-		want  plan.Want
+		want  plan.DesiredLedger
 		cause plan.Cause
 	}{
-		"nothing":                   {plan.Want{SpecHash: "a", Trigger: "t"}, ""},
-		"no trigger any more":       {plan.Want{SpecHash: "a"}, ""},
-		"another spec":              {plan.Want{SpecHash: "b", Trigger: "t"}, plan.SpecChanged},
-		"another trigger":           {plan.Want{SpecHash: "a", Trigger: "u"}, plan.TriggerChanged},
-		"all":                       {plan.Want{SpecHash: "b", Trigger: "u", Due: plan.CARenewalDue}, plan.TriggerChanged},
-		"due":                       {plan.Want{SpecHash: "a", Due: plan.CARenewalDue}, plan.CARenewalDue},
-		"due, and another spec":     {plan.Want{SpecHash: "b", Due: plan.ParentRotated}, plan.SpecChanged},
-		"an emergencyTrigger alone": {plan.Want{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, ""},
+		"nothing":                   {plan.DesiredLedger{SpecHash: "a", Trigger: "t"}, ""},
+		"no trigger any more":       {plan.DesiredLedger{SpecHash: "a"}, ""},
+		"another spec":              {plan.DesiredLedger{SpecHash: "b", Trigger: "t"}, plan.SpecChanged},
+		"another trigger":           {plan.DesiredLedger{SpecHash: "a", Trigger: "u"}, plan.TriggerChanged},
+		"all":                       {plan.DesiredLedger{SpecHash: "b", Trigger: "u", Due: plan.CARenewalDue}, plan.TriggerChanged},
+		"due":                       {plan.DesiredLedger{SpecHash: "a", Due: plan.CARenewalDue}, plan.CARenewalDue},
+		"due, and another spec":     {plan.DesiredLedger{SpecHash: "b", Due: plan.ParentRotated}, plan.SpecChanged},
+		"an emergencyTrigger alone": {plan.DesiredLedger{SpecHash: "a", Trigger: "t", EmergencyTrigger: "u"}, ""},
 	} {
 		if got := l.CauseOf(tc.want); got != tc.cause {
 			t.Errorf("%s: %q", name, got)
@@ -217,7 +217,7 @@ func TestLastRotation(t *testing.T) {
 		}, plan.Superseded, []plan.Phase{plan.DistributingTrust, plan.Reissuing, plan.WithdrawingTrust}},
 	}
 	for name, tc := range ends {
-		r := newRotor(t, plan.Want{SpecHash: "a"})
+		r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
 		r.want.SpecHash = "b"
 		tc.do(r)
 		r.run()

@@ -25,65 +25,65 @@ const (
 
 // Step returns the ledger after the one transition that is due now, or Nothing. For NewKey the caller has to make the
 // generation and to enter it by Enter; every other transition is the returned ledger.
-func (l Ledger) Step(now time.Time, w Want, seen Observation) (Ledger, Transition) {
-	return l.step(now, w, seen, allGates)
+func (l Ledger) Step(now time.Time, w DesiredLedger, observation Observation) (Ledger, Transition) {
+	return l.step(now, w, observation, allGates)
 }
 
-func (l Ledger) step(now time.Time, w Want, seen Observation, on gates) (Ledger, Transition) {
+func (l Ledger) step(now time.Time, w DesiredLedger, observation Observation, on gates) (Ledger, Transition) {
 	if len(l.Generations) == 0 {
 		return l, Nothing
 	}
 	if next := l.in(Trusted); next != nil {
-		return l.advance(now, *next, w, seen, on)
+		return l.advance(now, *next, w, observation, on)
 	}
-	open, at := l.gate(now, seen, on).Open(), seen.stored(now)
+	open, at := l.gate(now, observation, on).Open(), observation.stored(now)
 	if l.in(Retiring) != nil {
 		if (open || l.IsEmergency(w)) && !w.Hold {
 			return l.withdraw(at, !open), Withdraw
 		}
-		return l.reissue(now, w.MaxUnavailable, seen)
+		return l.reissue(now, w.MaxUnavailable, observation)
 	}
 	if l.in(Withdrawn) != nil {
 		switch {
 		case open && !w.Hold:
 			return l.deleteKeys(at), DeleteKey
 		case !l.begins(w): // another edit, made during an emergency, waits as well
-			return l.arrive(now, seen)
+			return l.arrive(now, observation)
 		}
 	}
-	return l.begin(now, w, seen)
+	return l.begin(now, w, observation)
 }
 
 // begin is the step of a CA whose active key is the only one that is trusted.
-func (l Ledger) begin(now time.Time, w Want, seen Observation) (Ledger, Transition) {
+func (l Ledger) begin(now time.Time, w DesiredLedger, observation Observation) (Ledger, Transition) {
 	switch {
-	case l.CauseOf(w) != "" && !w.Hold && (l.begins(w) || l.Restored(now, seen).IsZero()): // its number may be given already
+	case l.CauseOf(w) != "" && !w.Hold && (l.begins(w) || l.Restored(now, observation).IsZero()): // its number may be given already
 		return l, NewKey
 	default:
-		return l.arrive(now, seen)
+		return l.arrive(now, observation)
 	}
 }
 
 // advance is the step of a generation that is not active yet.
-func (l Ledger) advance(now time.Time, next Generation, w Want, seen Observation, on gates) (Ledger, Transition) {
-	unwanted, at := !l.answers(next, w) || w.Outgrown, seen.stored(now)
+func (l Ledger) advance(now time.Time, next Generation, w DesiredLedger, observation Observation, on gates) (Ledger, Transition) {
+	unwanted, at := !l.answers(next, w) || w.Outgrown, observation.stored(now)
 	switch {
 	case unwanted && w.Hold: // it may be what signs already
-		return l.arrive(now, seen)
+		return l.arrive(now, observation)
 	case unwanted:
 		return l.rollback(at, next.Number), Rollback
 	case l.IsEmergency(w) && !w.Hold:
 		return l.supersede(at, next.Number), Supersede
-	case l.gate(now, seen, on).Open():
+	case l.gate(now, observation, on).Open():
 		return l.switchTo(at, next.Number), Switch
 	default:
-		return l.arrive(now, seen)
+		return l.arrive(now, observation)
 	}
 }
 
 // Enter adds a generation whose key was just made and says how: beside the active one, in its place or as the same one
 // with other dates. Key and ledger are stored in one write.
-func (l Ledger) Enter(now time.Time, g Generation, w Want) (Ledger, Transition) {
+func (l Ledger) Enter(now time.Time, g Generation, w DesiredLedger) (Ledger, Transition) {
 	active, _ := l.Active()
 	cause, emergency := l.CauseOf(w), l.begins(w)
 	l = l.ended(now, Superseded)

@@ -43,7 +43,7 @@ func TestWaves(t *testing.T) {
 	} {
 		l := ledger(plan.Retiring, plan.Active)
 		l.Wave, l.Settled = tc.wave, tc.settled
-		next, step := l.Step(at(delay), plan.Want{SpecHash: "b", MaxUnavailable: tc.limit}, tc.seen)
+		next, step := l.Step(at(delay), plan.DesiredLedger{SpecHash: "b", MaxUnavailable: tc.limit}, tc.seen)
 		if step != tc.step || next.Wave != tc.want {
 			t.Errorf("%s: %q, wave %d", name, step, next.Wave)
 		}
@@ -81,7 +81,7 @@ func TestMountedWavesEnd(t *testing.T) {
 				cs[i].Mounted = false
 			}
 		}
-		l, now, want := ledger(plan.Retiring, plan.Active), at(0), plan.Want{SpecHash: "b", MaxUnavailable: limit}
+		l, now, want := ledger(plan.Retiring, plan.Active), at(0), plan.DesiredLedger{SpecHash: "b", MaxUnavailable: limit}
 		for range 2000 {
 			for i := range cs {
 				c := &cs[i]

@@ -1,0 +1,162 @@
+package ca
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// trusted is the generation that is to be active next; nil where there is none.
+func trusted(record *authority.Record) *plan.Generation {
+	i := slices.IndexFunc(record.Ledger.Generations, func(g plan.Generation) bool { return g.State == plan.Trusted })
+	if i < 0 {
+		return nil
+	}
+	return &record.Ledger.Generations[i]
+}
+
+// importHash begins the spec hash of an imported CA.
+const importHash = "import:"
+
+// wasImported says whether somebody else made the key of a generation.
+func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
+
+// targetImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
+// by themselves only where they are the same CA with later dates, and another key only where the spec names its certificate.
+func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
+	active, begun := record.Ledger.Active()
+	w.SpecHash = active.SpecHash
+	pair, err := m.imported(ctx, ca)
+	if err != nil {
+		w.Trigger, w.Hold = "", true // nobody takes back by breaking a Secret what the spec asks for
+		return w, err
+	}
+	sum := pki.FingerprintOf(pair.Cert)
+	named := ca.Spec.Source.Import.CertificateSHA256
+	w.imported = &pair
+	switch next := trusted(record); {
+	case next != nil && next.SHA256 == named: // it was taken over, and is what the spec asks for, whatever the Secret holds now
+		w.SpecHash, w.imported = next.SpecHash, nil
+		return w, nil
+	case !begun && named != "" && named != sum:
+		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %s: "+
+			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, sum, named)
+	case begun && active.SHA256 == sum && wasImported(active):
+		return triggerAlone(ca, record, w), nil
+	case begun && named != sum && (!wasImported(active) || !pki.Prolongs(record.CAs[active.Number], pair)):
+		w.Trigger = ""
+		w.unnamed = fmt.Sprintf("Secret %q holds another CA than before, %q, which decides nothing: to rotate to it, set "+
+			"spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, pair.Cert.Subject, sum)
+		return w, nil
+	}
+	w.SpecHash = importHash + sum
+	return w, nil
+}
+
+// triggerAlone asks for nothing: an imported CA is rotated by another one.
+func triggerAlone(ca *v1alpha1.ClusterCA, record *authority.Record, w target) target {
+	if record.Ledger.CauseOf(w.DesiredLedger) == plan.TriggerChanged {
+		w.unnamed = fmt.Sprintf("rotation.trigger was changed, and an imported CA is rotated by another one: put it into Secret %q, and the SHA-256 of "+
+			"its certificate into spec.source.import.certificateSHA256", ca.Spec.Source.Import.SecretRef.Name)
+		w.Trigger = ""
+	}
+	return w
+}
+
+// The bounds of what is read of an import Secret before it is parsed.
+const (
+	maxImportCertificates = 64 << 10
+	maxImportKey          = 8 << 10 // an RSA key of 8192 bits has 6.4 KiB
+)
+
+// imported reads a CA that somebody else made, from the API server itself: the cache holds no Secrets of others.
+func (m *Maker) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.CA, error) {
+	name := ca.Spec.Source.Import.SecretRef.Name
+	refuse := func(format string, args ...any) (pki.CA, error) {
+		return pki.CA{}, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q, from which the CA is to be imported, "+format, append([]any{name}, args...)...)
+	}
+	var s corev1.Secret
+	err := m.Live.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: name}, &s)
+	switch {
+	case apierrors.IsNotFound(err):
+		return refuse("does not exist: create it with the keys tls.crt and tls.key")
+	case err != nil:
+		return pki.CA{}, fmt.Errorf("read Secret %q: %w", name, err)
+	case s.Annotations[v1alpha1.ClaimAnnotation] != "":
+		return refuse("was made by the operator: import a CA that was made elsewhere")
+	case len(s.Data[corev1.TLSCertKey]) > maxImportCertificates:
+		return refuse("has a tls.crt of more than %d KiB: leave only the CA's certificate and those above it there", maxImportCertificates>>10)
+	case len(s.Data[corev1.TLSPrivateKeyKey]) > maxImportKey:
+		return refuse("has a tls.key of more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", maxImportKey>>10)
+	}
+	pair, err := pki.CheckCA(m.Clock.Now(), s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	if err != nil {
+		return refuse("cannot be used: %v", err)
+	}
+	return pair, nil
+}
+
+// reserve makes sure that no other CA has, or is about to have, a key. The cache is asked first: who asks for a key that is in use
+// asks again and again. Of two that ask at the same time, only one has reserved it when it looks for the last time, at the API
+// server itself.
+func (m *Maker) reserve(ctx context.Context, ca *v1alpha1.ClusterCA, pair pki.CA) error {
+	cached, err := m.Store.CachedAll(ctx)
+	if err != nil {
+		return err
+	}
+	if err := keyInUse(ca, pair, cached); err != nil {
+		return err
+	}
+	by, ok, err := m.Store.Reserve(ctx, ca.Namespace, ca.Name, pair.Cert.PublicKey, m.Clock.Now(), m.Clock.Latest())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return inUseBy(ca, by.Namespace, by.Name)
+	}
+	stored, damaged, err := m.Store.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(damaged) > 0 {
+		return stall.Because(v1alpha1.ReasonLedgerUnreadable, "%d Secrets of the authority namespace cannot be read, and one of them may hold the key that "+
+			"is to be imported: whoever administers the PKI finds them by `clusterpki authority list`, and restores them from a backup", len(damaged))
+	}
+	return keyInUse(ca, pair, stored)
+}
+
+// keyInUse refuses a key that another CA has: the two would be one, with two ledgers.
+func keyInUse(ca *v1alpha1.ClusterCA, pair pki.CA, records []*authority.Record) error {
+	for _, other := range records {
+		if other.Namespace == ca.Namespace && other.Name == ca.Name {
+			continue
+		}
+		for _, theirs := range other.CAs {
+			if theirs.Cert != nil && pki.SamePublicKey(theirs.Cert.PublicKey, pair.Cert.PublicKey) {
+				return inUseBy(ca, other.Namespace, other.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// inUseBy names the CA that has a key, if that is in the same namespace.
+func inUseBy(ca *v1alpha1.ClusterCA, namespace, name string) error {
+	whose := "another ClusterCA, of another namespace,"
+	if namespace == ca.Namespace {
+		whose = fmt.Sprintf("ClusterCA %q", name)
+	}
+	return stall.Because(v1alpha1.ReasonKeyInUse, "%s has this key already: a key belongs to one ClusterCA; let those that need the CA name that one", whose)
+}

@@ -1,0 +1,94 @@
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/leaf"
+)
+
+// inputs are a digest of all that a visit to a credential is made from, by what the caches say of its version: the object, its
+// Secrets and its Lease, the API server that it names, the CAs, and the key of seals.
+func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential) ([sha256.Size]byte, error) {
+	keeper, err := r.keeper(ctx, c.Namespace)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	texts := []string{string(c.UID), c.ResourceVersion}
+	for _, name := range c.SecretNames() {
+		s, err := r.secrets.Cached(ctx, c.Namespace, name)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		if s != nil {
+			texts = append(texts, string(s.UID), s.ResourceVersion)
+		}
+	}
+	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if lease != nil {
+		texts = append(texts, "lease", string(lease.UID), lease.ResourceVersion)
+	}
+	cas := c.CANames()
+	if c.Spec.APIServerRef != nil {
+		var api v1alpha1.APIServerCertificate
+		err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
+		if client.IgnoreNotFound(err) != nil {
+			return [sha256.Size]byte{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
+		}
+		texts = append(texts, "server", string(api.UID), fmt.Sprint(api.Generation))
+		cas = append(cas, api.Spec.CARef.Name)
+	}
+	for _, name := range cas {
+		of, err := r.inputsOfCA(ctx, c.Namespace, name)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		texts = append(texts, of...)
+	}
+	return sha256.Sum256([]byte(keeper.Seal.Of(texts...))), nil
+}
+
+// inputsOfCA say which CA there is of a name, and what those above it publish.
+func (r *nodeCredentials) inputsOfCA(ctx context.Context, namespace, name string) ([]string, error) {
+	if name == "" {
+		return nil, nil
+	}
+	var ca v1alpha1.ClusterCA
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
+	if apierrors.IsNotFound(err) {
+		return []string{"no CA", name}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read ClusterCA %q: %w", name, err)
+	}
+	texts := []string{"CA", name, string(ca.UID), ca.Status.Authority.NamespaceUID}
+	record, err := r.store.Cached(ctx, namespace, name)
+	if err != nil || record == nil {
+		return texts, err
+	}
+	known, err := leaf.Authorities(ctx, r.store.Cached, record)
+	if err != nil {
+		return nil, err
+	}
+	texts = append(texts, string(record.UID), record.Version)
+	for _, above := range slices.Sorted(maps.Keys(known)) {
+		parent, err := r.store.Cached(ctx, namespace, above)
+		if err != nil {
+			return nil, err
+		}
+		if parent != nil {
+			texts = append(texts, above, string(parent.UID), parent.Version)
+		}
+	}
+	return texts, nil
+}

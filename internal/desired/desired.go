@@ -1,0 +1,196 @@
+// Package desired translates specs into the values that the pure packages decide upon. It alone does. An error is a stall: a
+// spec that only an edit by a person can cure.
+package desired
+
+import (
+	"path"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/stall"
+)
+
+func keySpec(s v1alpha1.PrivateKeySpec) pki.KeySpec {
+	return pki.KeySpec{Algorithm: pki.Algorithm(s.Algorithm), Size: int(s.Size)}
+}
+
+// CA is the CA that a ClusterCA asks for.
+func CA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
+	name := ca.Spec.Subject.CommonName
+	if name == "" {
+		name = ca.Name
+	}
+	return plan.DesiredCA{
+		Spec: pki.CertificateSpec{
+			Subject:  pki.Subject{CommonName: name, Organizations: ca.Spec.Subject.Organizations},
+			Key:      keySpec(ca.Spec.PrivateKey),
+			Validity: ca.Spec.Validity.Duration,
+		},
+		RenewBefore: orZero(ca.Spec.RenewBefore),
+		Seed:        Seed(ca),
+	}
+}
+
+// orZero is an optional duration; zero stands for the default of package plan.
+func orZero(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.Duration
+}
+
+// APIServer is the serving certificate that an APIServerCertificate asks for.
+func APIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
+	sans, err := apiServerSANs(c)
+	if err != nil {
+		return plan.Desired{}, err
+	}
+	d := plan.Desired{
+		Spec: pki.CertificateSpec{
+			Subject:  pki.Subject{CommonName: c.Spec.HostName},
+			SANs:     sans,
+			Usages:   []pki.Usage{pki.ServerAuth},
+			Key:      keySpec(c.Spec.PrivateKey),
+			Validity: c.Spec.Validity.Duration,
+		},
+		RenewBefore: orZero(c.Spec.RenewBefore),
+		Seed:        Seed(c),
+		Awaits:      awaits(c),
+	}
+	return d, Valid(d.Spec)
+}
+
+func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
+	sans, err := pki.APIServerSANs(pki.APIServerInput{
+		HostName:      c.Spec.HostName,
+		ClusterDomain: c.Spec.ClusterDomain,
+		ServiceCIDRs:  c.Spec.ServiceCIDRs,
+		DNSNames:      c.Spec.DNSNames,
+		IPAddresses:   c.Spec.IPAddresses,
+	})
+	if err != nil {
+		return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	return sans, nil
+}
+
+// EndpointCovered refuses an endpoint whose host the serving certificate does not name: every client
+// would refuse the server.
+func EndpointCovered(c *v1alpha1.APIServerCertificate) error {
+	sans, err := apiServerSANs(c)
+	if err != nil {
+		return err
+	}
+	host, err := pki.EndpointHost(c.Spec.Endpoint)
+	if err != nil {
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
+	}
+	if !sans.Covers(host) {
+		return stall.Because(v1alpha1.ReasonEndpointNotCovered,
+			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: "+
+				"add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
+			host, c.Name, sans)
+	}
+	return nil
+}
+
+// Credential is the client certificate that a NodeCredential asks for.
+func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
+	role, err := roleOf(c)
+	if err != nil {
+		return plan.Desired{}, err
+	}
+	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
+	if role.HostSAN {
+		names = append([]string{c.Spec.HostName}, names...)
+	}
+	if role.LoopbackSANs {
+		names = append([]string{"localhost"}, names...)
+		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
+	}
+	sans, err := pki.NewSANs(names, addresses)
+	if err != nil {
+		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	d := plan.Desired{
+		Spec: pki.CertificateSpec{
+			Subject:  pki.Subject{CommonName: role.CommonNameFor(c.Spec.HostName), Organizations: role.Organizations},
+			SANs:     sans,
+			Usages:   role.Usages,
+			Key:      keySpec(c.Spec.PrivateKey),
+			Validity: c.Spec.Validity.Duration,
+		},
+		RenewBefore: orZero(c.Spec.RenewBefore),
+		Seed:        Seed(c),
+		Awaits:      awaits(c),
+	}
+	return d, Valid(d.Spec)
+}
+
+func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {
+	if c.Spec.Role != v1alpha1.RoleCustom {
+		role, ok := pki.LookupRole(string(c.Spec.Role))
+		if !ok {
+			return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.role %q is not known to this version of the operator", c.Spec.Role)
+		}
+		return role, nil
+	}
+	if c.Spec.Custom == nil {
+		return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.custom must be set for role 'Custom'")
+	}
+	role, err := pki.CustomRole(c.Spec.Custom.CommonName, c.Spec.Custom.Organizations, usages(c.Spec.Custom.Usages))
+	if err != nil {
+		return pki.Role{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.custom: %v", err)
+	}
+	return role, nil
+}
+
+func usages(in []v1alpha1.KeyUsage) []pki.Usage {
+	out := make([]pki.Usage, 0, len(in))
+	for _, u := range in {
+		out = append(out, pki.Usage(u))
+	}
+	return out
+}
+
+// Valid refuses what cannot be issued.
+func Valid(s pki.CertificateSpec) error {
+	if err := s.Validate(); err != nil {
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
+	}
+	return nil
+}
+
+// EmbeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
+func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
+	p := kubeconfigParams(c, endpoint)
+	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
+	text, err := kubeconfig.Render(p)
+	if err != nil {
+		return nil, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.kubeconfig: %v", err)
+	}
+	return text, nil
+}
+
+// FilesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
+func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
+	p, dir := kubeconfigParams(c, endpoint), c.Spec.Kubeconfig.Directory
+	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
+	p.CA = kubeconfig.Material{Path: path.Join(dir, hostfiles.CA)}
+	p.Certificate = kubeconfig.Material{Path: at.Certificate}
+	p.Key = kubeconfig.Material{Path: at.Key}
+	return kubeconfig.Render(p)
+}
+
+func kubeconfigParams(c *v1alpha1.NodeCredential, endpoint string) kubeconfig.Params {
+	k := c.Spec.Kubeconfig
+	return kubeconfig.Params{
+		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+	}
+}

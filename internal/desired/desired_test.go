@@ -1,0 +1,53 @@
+package desired
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// TestEndpointCovered has the case that admission refuses already, for objects that admission did not see.
+func TestEndpointCovered(t *testing.T) {
+	for _, c := range []struct {
+		endpoint string
+		covered  bool
+	}{
+		{"https://k8s-master:6443", true}, {"https://10.1.10.238:6443", true}, {"https://10.96.0.1", true},
+		{"https://[::1]:6443", true}, {"https://api.example.com", true},
+		{"https://a.api.example.com", false}, {"https://k8s-master2:6443", false}, {"https://10.1.10.239:6443", false},
+	} {
+		server := v1alpha1.APIServerCertificate{
+			ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"},
+			Spec: v1alpha1.APIServerCertificateSpec{
+				HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12"},
+				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint,
+			},
+		}
+		err := EndpointCovered(&server)
+		if c.covered != (err == nil) {
+			t.Errorf("%s: %v", c.endpoint, err)
+		}
+		if err == nil {
+			continue
+		}
+		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonEndpointNotCovered || !strings.Contains(st.Message, "add it to its dnsNames or ipAddresses") {
+			t.Errorf("%s: the message is %v", c.endpoint, err)
+		}
+	}
+}
+
+// TestReservedIdentities has the names that admission refuses already.
+func TestReservedIdentities(t *testing.T) {
+	for _, custom := range []v1alpha1.CustomIdentity{
+		{CommonName: "system:node:k8s-node1"}, {CommonName: "system:admin"}, {CommonName: "x", Organizations: []string{"system:masters"}},
+	} {
+		_, err := Credential(&v1alpha1.NodeCredential{Spec: v1alpha1.NodeCredentialSpec{Role: v1alpha1.RoleCustom, Custom: &custom}})
+		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec {
+			t.Errorf("%+v: %v", custom, err)
+		}
+	}
+}
