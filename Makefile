@@ -90,12 +90,12 @@ test-others:
 	  go test $(TIMED) -shuffle=on -p=$(P) -timeout=40m $$others
 
 .PHONY: test-gitops
-test-gitops: build ## Let a real Argo CD synchronize the samples (Argo CD is built once, which takes long; needs redis-server).
+test-gitops: build ## Let a real Argo CD and a real Flux install and uninstall (both are built once, which takes long; needs redis-server).
 	@hack/redis.sh
-	$(say) "Argo CD, and Kubernetes' programs (built once)"
-	@argocd=$$(hack/argocd/build.sh) && assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && \
+	$(say) "Argo CD, Flux, and Kubernetes' programs (built once)"
+	@argocd=$$(hack/argocd/build.sh) && flux=$$(hack/flux/build.sh) && assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && \
 	  (cd test/gitops && go test -c -o ../../bin/gitops.test .) && cd test/gitops && \
-	  ARGOCD=$$argocd KUBEBUILDER_ASSETS=$$assets ../../hack/loopback.sh ../../bin/gitops.test -test.v -test.timeout=30m
+	  ARGOCD=$$argocd FLUX=$$flux KUBEBUILDER_ASSETS=$$assets ../../hack/loopback.sh ../../bin/gitops.test -test.v -test.timeout=30m
 
 .PHONY: test-unit
 test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.

@@ -74,12 +74,18 @@ func checkCA(now time.Time, cert *x509.Certificate, below int) error {
 	return nil
 }
 
+// maxRSABits is the longest RSA key that crypto/tls takes in a chain. It bounds how long a signature takes to be verified, too.
+const maxRSABits = 8192
+
 func checkStrength(cert *x509.Certificate) error {
 	switch spec := SpecOf(cert.PublicKey); {
 	case spec == KeySpec{}:
 		return errors.New("has a kind of key that this operator does not know: use RSA, ECDSA or Ed25519")
 	case spec.Algorithm == RSA && spec.Size < 2048:
 		return fmt.Errorf("has a weak key, %s: use 2048 bits or more", spec)
+	case spec.Algorithm == RSA && spec.Size > maxRSABits:
+		return fmt.Errorf("has a key of %d bits, and programs written in Go, as Kubernetes is, refuse RSA keys of more than %d bits: "+
+			"use a shorter one", spec.Size, maxRSABits)
 	case spec.Algorithm == ECDSA && spec.Size < 256:
 		return fmt.Errorf("has a weak key, %s: use P-256, P-384 or P-521", spec)
 	}

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,8 @@ func TestCheckCARefuses(t *testing.T) {
 	leaf := pki.CA{Cert: issued.Cert, Key: issued.Key} // as somebody could take it for one
 	key := func(p pki.CA) []byte { return reveal(t, p.Key) }
 	weakRSA := must(rsa.GenerateKey(rand.Reader, 1024))
+	modulus := new(big.Int).SetBit(big.NewInt(1), 9215, 1)
+	long := pki.CA{Cert: sign(t, foreignTemplate("long"), root.Cert, &rsa.PublicKey{N: modulus, E: 65537}, root.Key.Signer())}
 	weakEC := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	rsaKey := keyOf(t, rsa2048)
 	encode := func(cas ...pki.CA) (out []byte) {
@@ -152,6 +155,7 @@ func TestCheckCARefuses(t *testing.T) {
 		"not yet valid":          {with(func(c *x509.Certificate) { c.NotBefore = now.Add(day) }), rsaPEM, "is not valid before 2026-03-15T14:09:26Z"},
 		"no SKI":                 {with(noSKI), rsaPEM, "has no subject key identifier, by which OpenSSL tells CAs apart: make one with subjectKeyIdentifier=hash"},
 		"RSA 1024":               {foreignWithKey(t, weakRSA), block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weakRSA)), "weak key, RSA-1024: use 2048 bits or more"},
+		"RSA 9216":               {encode(lower, long, root), key(lower), `"CN=long,OU=PKI,C=DE", has a key of 9216 bits, and programs written in Go`},
 		"P-224":                  {foreignWithKey(t, weakEC), block("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(weakEC))), "weak key, ECDSA-224: use P-256"},
 		"SHA-1":                  {with(func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }), rsaPEM, "is signed with SHA1-RSA, which verifiers refuse: have it signed again with SHA-256"},
 		"name constraints":       {with(func(c *x509.Certificate) { c.PermittedDNSDomains = []string{"example.com"} }), rsaPEM, "has name constraints"},

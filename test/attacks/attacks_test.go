@@ -40,6 +40,7 @@ var attacks = []attack{
 	{name: "an older object names another's Secret", rights: editObjects, do: takeOver},
 	{name: "an object names what is the CA's", rights: createObjects, do: nameTheCAs},
 	{name: "another CA's key is imported", rights: importCAs, do: importForeign},
+	{name: "an RSA key of 32768 bits is imported", rights: importCAs, do: importLongKey},
 	{name: "the authority namespace is reached for", rights: everything, do: reachForAuthority},
 }
 

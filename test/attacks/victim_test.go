@@ -197,8 +197,8 @@ func (v *victim) ready(o v1alpha1.Object, name string) {
 	testenv.Ready(v.t, admin, o)
 }
 
-// told waits until an object says what is wrong.
-func (v *victim) told(o v1alpha1.Object, name, condition, reason string) {
+// told waits until an object says what is wrong, and answers in which words.
+func (v *victim) told(o v1alpha1.Object, name, condition, reason string) (message string) {
 	v.t.Helper()
 	testenv.Eventually(v.t, fmt.Sprintf("%s says %s", name, reason), func() error {
 		if err := v.get(o, name); err != nil {
@@ -208,8 +208,10 @@ func (v *victim) told(o v1alpha1.Object, name, condition, reason string) {
 		if c == nil || c.Reason != reason || c.Message == "" {
 			return fmt.Errorf("%+v", *o.StatusConditions())
 		}
+		message = c.Message
 		return nil
 	})
+	return message
 }
 
 // witness sees everything that any Secret of the namespace ever holds, for however short a time.

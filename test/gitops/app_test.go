@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -45,24 +45,31 @@ func application() *unstructured.Unstructured {
 	return u
 }
 
-// create makes the Application that docs/argocd.md shows, of another repository.
-func (c *cluster) create(g git) *app {
+// documented is an object of a kind and name that a page shows.
+func (c *cluster) documented(page, kind, name string) *unstructured.Unstructured {
 	c.t.Helper()
-	page, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "argocd.md"))
+	text, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", page))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	u := application()
-	for _, block := range regexp.MustCompile("(?s)```yaml unserved\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
-		if strings.Contains(block[1], "kind: Application\n") {
-			if err := yaml.UnmarshalStrict([]byte(block[1]), &u.Object); err != nil {
-				c.t.Fatal(err)
-			}
+	for _, block := range regexp.MustCompile("(?s)```yaml unserved\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		u := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict([]byte(block[1]), &u.Object); err != nil {
+			c.t.Fatal(err)
+		}
+		if u.GetKind() == kind && u.GetName() == name {
+			return u
 		}
 	}
-	if err := unstructured.SetNestedField(u.Object, g.url(), "spec", "source", "repoURL"); err != nil {
-		c.t.Fatal(err)
-	}
+	c.t.Fatalf("docs/%s shows no %s %s", page, kind, name)
+	return nil
+}
+
+// create makes an Application that docs/argocd.md shows, of another repository.
+func (c *cluster) create(name string, g git) *app {
+	c.t.Helper()
+	u := c.documented("argocd.md", "Application", name)
+	set(c.t, u, g.url(), "spec", "source", "repoURL")
 	a := &app{cluster: c, key: client.ObjectKeyFromObject(u)}
 	list := &unstructured.UnstructuredList{}
 	list.SetAPIVersion("argoproj.io/v1alpha1")
@@ -73,7 +80,7 @@ func (c *cluster) create(g git) *app {
 	}
 	go func() {
 		for event := range w.ResultChan() {
-			if u, ok := event.Object.(*unstructured.Unstructured); ok {
+			if u, ok := event.Object.(*unstructured.Unstructured); ok && u.GetName() == a.key.Name {
 				a.hear(u)
 			}
 		}
@@ -135,19 +142,31 @@ func (a *app) refresh() {
 	}
 }
 
+// refreshing lets Argo CD look now, and then every few seconds: what comes while it is looking is lost.
+func (a *app) refreshing() (again func()) {
+	a.t.Helper()
+	a.refresh()
+	asked := time.Now()
+	return func() {
+		a.t.Helper()
+		if time.Since(asked) > 5*time.Second {
+			a.refresh()
+			asked = time.Now()
+		}
+	}
+}
+
 // settles waits until a revision is synchronized and the Application is of a health. It fails if anything was out of
 // sync after the operation of that revision had succeeded.
 func (a *app) settles(revision, health string) {
 	a.t.Helper()
 	mark := a.mark()
-	a.refresh()
-	asked := time.Now()
+	again := a.refreshing()
 	testenv.Eventually(a.t, fmt.Sprintf("%.7s is Synced and %s", revision, health), func() error {
 		said := a.since(mark)
 		last := said[len(said)-1]
-		if last.revision != revision && time.Since(asked) > 5*time.Second { // one that comes while Argo CD is looking is lost
-			a.refresh()
-			asked = time.Now()
+		if last.revision != revision {
+			again()
 		}
 		if last.sync != "Synced" || last.health != health || last.revision != revision || last.operation != "Succeeded" {
 			return fmt.Errorf("it is %s", last)
@@ -155,6 +174,32 @@ func (a *app) settles(revision, health string) {
 		return nil
 	})
 	a.neverOutOfSync(mark, revision)
+}
+
+// synchronizes waits until the operation of a revision has succeeded. What that leaves alone may be out of sync.
+func (a *app) synchronizes(revision string) {
+	a.t.Helper()
+	again := a.refreshing()
+	testenv.Eventually(a.t, fmt.Sprintf("%.7s is synchronized", revision), func() error {
+		said := a.since(a.mark())
+		if len(said) > 0 && said[0].synced == revision && said[0].operation == "Succeeded" {
+			return nil
+		}
+		again()
+		return fmt.Errorf("it is %v", said)
+	})
+}
+
+// remove deletes the Application, and waits until it is gone with all that it had brought.
+func (a *app) remove() {
+	a.t.Helper()
+	u := application()
+	u.SetNamespace(a.key.Namespace)
+	u.SetName(a.key.Name)
+	if err := a.api.Delete(a.t.Context(), u); err != nil {
+		a.t.Fatal(err)
+	}
+	a.gone(u, a.key.Namespace, a.key.Name)
 }
 
 // neverOutOfSync fails if an Application was out of sync although a revision had been synchronized.
@@ -167,4 +212,43 @@ func (a *app) neverOutOfSync(mark int, revision string) {
 			a.t.Errorf("after %.7s was synchronized: %s", revision, s)
 		}
 	}
+}
+
+// argo is Argo CD as a tool that installs: a repository and an Application for each part.
+type argo struct {
+	*cluster
+	gits map[string]git
+	apps map[string]*app
+}
+
+func withArgoCD(t *testing.T) (*cluster, tool) {
+	t.Helper()
+	c := newCluster(t, filepath.Join(argoCD(t), "crds"))
+	c.startArgoCD(nil)
+	return c, &argo{c, map[string]git{}, map[string]*app{}}
+}
+
+func (a *argo) bring(p part) {
+	a.t.Helper()
+	g, ok := a.gits[p.name]
+	if !ok {
+		g = newGit(a.t, p.folder)
+		a.gits[p.name] = g
+	}
+	revision := g.commit(p.objects...)
+	if a.apps[p.name] == nil {
+		a.apps[p.name] = a.create(p.name, g)
+	}
+	a.apps[p.name].synchronizes(revision)
+}
+
+func (a *argo) prune(p part) {
+	a.t.Helper()
+	a.apps[p.name].synchronizes(a.gits[p.name].remove(p.withoutStays()...))
+}
+
+func (a *argo) cascade(p part) {
+	a.t.Helper()
+	a.apps[p.name].remove()
+	delete(a.apps, p.name)
 }

@@ -1,7 +1,6 @@
 package gitops_test
 
 import (
-	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -20,8 +19,9 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// start runs a program until the test ends. What it says is shown if the test fails.
-func (c *cluster) start(name string, env []string, program string, args ...string) {
+// start runs a program until it is stopped or the test ends. What it says is shown if the test fails. One that ends by itself
+// fails the test, unless it is stopped afterwards.
+func (c *cluster) start(name string, env []string, program string, args ...string) (stop func()) {
 	c.t.Helper()
 	log, err := os.Create(filepath.Join(c.t.TempDir(), "log"))
 	if err != nil {
@@ -35,30 +35,47 @@ func (c *cluster) start(name string, env []string, program string, args ...strin
 		c.t.Fatalf("start %s: %v", name, err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() { ended <- cmd.Wait(); close(ended) }()
+	stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	}
 	c.t.Cleanup(func() {
 		select {
-		case err := <-ended:
-			c.t.Errorf("%s ended early: %v", name, err)
-		default:
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			select {
-			case <-ended:
-			case <-time.After(20 * time.Second):
-				_ = cmd.Process.Kill()
-				<-ended
+		case err, itself := <-ended:
+			if itself {
+				c.t.Errorf("%s ended early: %v", name, err)
 			}
+		default:
+			stop()
 		}
 		if text, err := os.ReadFile(log.Name()); err == nil && c.t.Failed() {
 			c.t.Logf("%s said:\n%s", name, text[max(0, len(text)-6000):])
 		}
 	})
+	return stop
+}
+
+// argoCD is the folder of Argo CD.
+func argoCD(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("ARGOCD")
+	if dir == "" {
+		t.Fatal("ARGOCD names no folder: run `make test-gitops`, which builds Argo CD with hack/argocd/build.sh")
+	}
+	return dir
 }
 
 // startArgoCD runs Redis, Argo CD's repository server and its application controller, as its own manifests configure
 // them, apart from what makes them quick: no pods, no TLS between them, and all on the loopback interface.
 func (c *cluster) startArgoCD(settings map[string]string) {
 	c.t.Helper()
+	argocd := argoCD(c.t)
 	var cm corev1.ConfigMap
 	text, err := os.ReadFile(filepath.Join(testenv.Root(), "config", "argocd", "argocd-cm.yaml"))
 	if err != nil {
@@ -88,13 +105,13 @@ func (c *cluster) startArgoCD(settings map[string]string) {
 	dir := c.t.TempDir()
 	env := []string{
 		"HOME=" + dir, "TMPDIR=" + dir, "ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false",
-		"ARGOCD_TLS_DATA_PATH=" + dir, "ARGOCD_SSH_DATA_PATH=" + dir, "PATH=" + c.argocd + ":" + os.Getenv("PATH"),
+		"ARGOCD_TLS_DATA_PATH=" + dir, "ARGOCD_SSH_DATA_PATH=" + dir, "PATH=" + argocd + ":" + os.Getenv("PATH"),
 	}
 	c.start("redis", nil, "redis-server", "--bind", "127.0.0.1", "--port", redis, "--save", "", "--appendonly", "no", "--dir", dir)
-	c.start("argocd-repo-server", append(env, "ARGOCD_BINARY_NAME=argocd-repo-server"), filepath.Join(c.argocd, "argocd"),
+	c.start("argocd-repo-server", append(env, "ARGOCD_BINARY_NAME=argocd-repo-server"), filepath.Join(argocd, "argocd"),
 		"--address=127.0.0.1", "--port="+repo, "--metrics-address=127.0.0.1", "--metrics-port="+port(c.t), "--disable-tls", "--client-ca-path=",
 		"--redis=127.0.0.1:"+redis, "--loglevel=warn")
-	c.start("argocd-application-controller", append(env, "ARGOCD_BINARY_NAME=argocd-application-controller"), filepath.Join(c.argocd, "argocd"),
+	c.start("argocd-application-controller", append(env, "ARGOCD_BINARY_NAME=argocd-application-controller"), filepath.Join(argocd, "argocd"),
 		"--kubeconfig="+c.kubeconfig, "--namespace=argocd", "--repo-server=127.0.0.1:"+repo, "--repo-server-plaintext",
 		"--redis=127.0.0.1:"+redis, "--metrics-port="+port(c.t), "--self-heal-timeout-seconds=1", "--loglevel=warn")
 }
@@ -110,15 +127,15 @@ func port(t *testing.T) string {
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
-// git is a repository of manifests, one file an object.
+// git is a repository of manifests, one file an object, in one folder.
 type git struct {
-	t   *testing.T
-	dir string
+	t           *testing.T
+	dir, folder string
 }
 
-func newGit(t *testing.T) git {
+func newGit(t *testing.T, folder string) git {
 	t.Helper()
-	g := git{t, t.TempDir()}
+	g := git{t, t.TempDir(), folder}
 	g.run("init", "--quiet", "--initial-branch=main")
 	return g
 }
@@ -135,7 +152,7 @@ func (g git) run(args ...string) {
 	}
 }
 
-// commit writes objects, removes files of others, and answers the revision.
+// commit writes objects and answers the revision.
 func (g git) commit(objects ...*unstructured.Unstructured) string {
 	g.t.Helper()
 	for _, o := range objects {
@@ -143,7 +160,7 @@ func (g git) commit(objects ...*unstructured.Unstructured) string {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		path := filepath.Join(g.dir, file(o))
+		path := filepath.Join(g.dir, g.file(o))
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			g.t.Fatal(err)
 		}
@@ -152,14 +169,16 @@ func (g git) commit(objects ...*unstructured.Unstructured) string {
 		}
 	}
 	g.run("add", "--all")
-	g.run("commit", "--quiet", "--message=a change")
+	g.run("commit", "--quiet", "--allow-empty", "--message=a change")
 	return g.head()
 }
 
-// remove deletes an object's file, and answers the revision.
-func (g git) remove(o *unstructured.Unstructured) string {
+// remove deletes the files of objects, and answers the revision.
+func (g git) remove(objects ...*unstructured.Unstructured) string {
 	g.t.Helper()
-	g.run("rm", "--quiet", file(o))
+	for _, o := range objects {
+		g.run("rm", "--quiet", g.file(o))
+	}
 	g.run("commit", "--quiet", "--message=a removal")
 	return g.head()
 }
@@ -173,6 +192,4 @@ func (g git) head() string {
 	return string(out[:len(out)-1])
 }
 
-func file(o *unstructured.Unstructured) string {
-	return filepath.Join("prod", "pki", fmt.Sprintf("%s-%s.yaml", o.GetKind(), o.GetName()))
-}
+func (g git) file(o *unstructured.Unstructured) string { return part{folder: g.folder}.file(o) }

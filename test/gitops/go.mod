@@ -1,4 +1,4 @@
-// clusterpki under a real Argo CD, as a module of its own: `make test` does not wait for Argo CD to be built.
+// clusterpki under a real Argo CD and a real Flux, as a module of its own: `make test` does not wait for these to be built.
 module clusterpki.io/operator/test/gitops
 
 go 1.26.0

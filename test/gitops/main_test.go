@@ -1,9 +1,9 @@
 // Package gitops_test lets a real Argo CD synchronize the samples from a Git repository into a real API server, on which
-// the operator runs, and watches what Argo CD says all the time. `make test-gitops` builds what it needs.
+// the operator runs, and watches what Argo CD says all the time. It uninstalls the operator by Argo CD and by Flux, and installs
+// it again. `make test-gitops` builds what it needs.
 package gitops_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,27 +18,26 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// cluster is a control plane with Argo CD and the operator.
+// cluster is a control plane.
 type cluster struct {
 	t          *testing.T
 	api        client.WithWatch
 	kubeconfig string
 	programs   string // the folder of Kubernetes' programs
-	argocd     string // the folder of Argo CD
 }
 
-func newCluster(t *testing.T, settings map[string]string) *cluster {
+// ourCRDs is the folder of clusterpki's kinds.
+func ourCRDs() string { return filepath.Join(testenv.Root(), "config", "crd", "bases") }
+
+// newCluster starts a control plane with the CustomResourceDefinitions of some folders.
+func newCluster(t *testing.T, crds ...string) *cluster {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	argocd := os.Getenv("ARGOCD")
-	if argocd == "" {
-		t.Fatal("ARGOCD names no folder: run `make test-gitops`, which builds Argo CD with hack/argocd/build.sh")
-	}
-	programs, err := testenv.Binaries()
+	programs, err := testenv.Binaries("kube-controller-manager")
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := testenv.Start()
+	env, err := testenv.StartEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +46,7 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 			t.Error(err)
 		}
 	})
-	if _, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{filepath.Join(argocd, "crds")}, MaxTime: time.Minute}); err != nil {
+	if _, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: crds, MaxTime: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	api, err := testenv.Client(env.Config)
@@ -58,20 +57,12 @@ func newCluster(t *testing.T, settings map[string]string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, api: api, kubeconfig: kubeconfig, programs: programs, argocd: argocd}
+	c := &cluster{t: t, api: api, kubeconfig: kubeconfig, programs: programs}
 	c.startCollector()
-	c.startOperator()
-	c.startArgoCD(settings)
 	return c
 }
 
-// startOperator runs the operator until the test ends: the program itself, as no other suite does, with an administrator's rights.
-func (c *cluster) startOperator() {
-	c.t.Helper()
-	c.start("operator", nil, filepath.Join(testenv.Root(), "bin", "clusterpki"), "manager", "--health-probe-bind-address=0")
-}
-
-// startCollector runs Kubernetes' garbage collector: Argo CD deletes in the foreground, and waits for it.
+// startCollector runs Kubernetes' garbage collector: Argo CD deletes in the foreground, and waits for it. It empties namespaces too.
 func (c *cluster) startCollector() {
 	c.t.Helper()
 	c.start("kube-controller-manager", nil, filepath.Join(c.programs, "kube-controller-manager"), "--kubeconfig="+c.kubeconfig,

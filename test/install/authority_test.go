@@ -2,7 +2,6 @@ package install_test
 
 import (
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -70,47 +69,6 @@ func TestUninstall(t *testing.T) {
 	}
 }
 
-// TestAnotherAuthorityNamespace changes --authority-namespace: that is no reason to make other CAs.
-func TestAnotherAuthorityNamespace(t *testing.T) {
-	t.Parallel()
-	c := issuedCluster(t)
-	keys, products := c.keys(home), c.products("prod")
-
-	const other = "another-authority"
-	c.namespace(other)
-	stop := c.run(controller.Options{AuthorityNamespace: other})
-	c.stalled("prod", v1alpha1.ReasonAuthorityMissing)
-	stop()
-	c.same(keys, c.keys(home))
-	c.same(products, c.products("prod"))
-	for name := range c.keys(other) {
-		if name != authority.SealSecretName+"/key" {
-			t.Errorf("another CA was made: %s", name)
-		}
-	}
-
-	c.run(controller.Options{}) // back again
-	c.ready("prod")
-	c.settled("prod")
-	c.same(products, c.products("prod"))
-}
-
-// TestCoincidingNamespaces has the operator refuse to start where two of its namespaces are one.
-func TestCoincidingNamespaces(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t)
-	for want, o := range map[string]controller.Options{
-		"is the one that the operator runs in: choose another one by --authority-namespace": {AuthorityNamespace: system},
-		"is the one that is served: choose another one by --authority-namespace":            {Namespace: "prod", AuthorityNamespace: "prod"},
-		"whoever may run pods there has its rights; serve another one":                      {Namespace: system},
-	} {
-		o.OwnNamespace = system
-		if _, err := controller.New(t.Context(), c.Installed().Config, o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %s", o, err, want)
-		}
-	}
-}
-
 // TestPlantedAuthorityNamespace has somebody make the authority namespace first, with a right to read there.
 func TestPlantedAuthorityNamespace(t *testing.T) {
 	t.Parallel()
@@ -129,19 +87,23 @@ func TestPlantedAuthorityNamespace(t *testing.T) {
 	}
 	c.clusterpki("authority", "init")
 	r.ready()
+	r = r.again(controller.Options{})
 	c.ready("prod")
 	r.stop()
 }
 
-// clusterpki runs a command as the cluster's administrator.
-func (c *cluster) clusterpki(args ...string) {
+// clusterpki runs a command as the cluster's administrator, and returns what it said.
+func (c *cluster) clusterpki(args ...string) string {
 	c.t.Helper()
+	var out strings.Builder
 	root := cli.New()
-	root.SetOut(io.Discard)
+	root.SetOut(&out)
+	root.SetErr(&out)
 	root.SetArgs(append(args, "--kubeconfig", c.kubeconfig))
 	if err := root.ExecuteContext(c.t.Context()); err != nil {
-		c.t.Fatalf("clusterpki %s: %v", strings.Join(args, " "), err)
+		c.t.Fatalf("clusterpki %s: %v\n%s", strings.Join(args, " "), err, &out)
 	}
+	return out.String()
 }
 
 // emptied does what Kubernetes' controllers do for a namespace that is deleted.

@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -54,8 +55,9 @@ func (c *cluster) replica(o controller.Options) *replica {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	o.OwnNamespace, o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = system, true, system, probes
-	_, stop := testenv.RunOperator(c.t, c.Installed().Config, o)
+	o.OwnNamespace = cmp.Or(o.OwnNamespace, system)
+	o.LeaderElect, o.LeaderElectionNamespace, o.ProbeAddress = true, o.OwnNamespace, probes
+	_, stop := testenv.RunOperator(c.t, testenv.As(c.Config, o.OwnNamespace, "clusterpki"), o)
 	return &replica{cluster: c, probes: probes, stop: stop}
 }
 
