@@ -136,12 +136,17 @@ func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 	if err != nil {
 		return err
 	}
-	another, ours := consumers.Claim{}, false
-	if s != nil {
-		another, ours = keeper.ClaimOf(s)
+	mine := s != nil && s.UID == c.UID
+	if mine {
+		if _, ours := keeper.ClaimOf(s); ours { // by an object that names it now
+			err := keeper.Check(ctx, ca, s)
+			if err != nil && !owned.IsConflict(err) {
+				return err
+			}
+			mine = err == nil
+		}
 	}
-	taken := ours && another.UID != ca.UID // by an object that names it now
-	if s != nil && s.UID == c.UID && !taken {
+	if mine {
 		s.Data = map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}}
 		if err := m.Client.Update(ctx, s); err != nil {
 			return fmt.Errorf("empty Secret %q: %w", c.Name, err)

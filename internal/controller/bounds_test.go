@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/config/crd"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -78,12 +78,12 @@ type schema map[string]any
 
 func crdOf(t *testing.T, kind string) schema {
 	t.Helper()
-	for _, path := range config.CRDs() {
-		text, err := config.Files.ReadFile(path)
+	for _, path := range crd.Paths() {
+		text, err := crd.Files.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var crd struct {
+		var definition struct {
 			Spec struct {
 				Names    struct{ Kind string }
 				Versions []struct {
@@ -91,11 +91,11 @@ func crdOf(t *testing.T, kind string) schema {
 				}
 			}
 		}
-		if err := yaml.Unmarshal(text, &crd); err != nil {
+		if err := yaml.Unmarshal(text, &definition); err != nil {
 			t.Fatal(err)
 		}
-		if crd.Spec.Names.Kind == kind {
-			return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+		if definition.Spec.Names.Kind == kind {
+			return definition.Spec.Versions[0].Schema.OpenAPIV3Schema
 		}
 	}
 	t.Fatalf("there is no CRD of kind %s", kind)

@@ -106,6 +106,31 @@ func TestCopyIsNotHandedOn(t *testing.T) {
 	}
 }
 
+// TestCopyOfOneThatIsGone deletes a ClusterCA that had a copy, without the copy, and creates it again without asking for one: the key does
+// not stay there.
+func TestCopyOfOneThatIsGone(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
+	w.eventually("it is made", func() error {
+		if w.missing("copy", &corev1.Secret{}) || len(w.secret("copy").Data["tls.key"]) == 0 {
+			return errors.New("it is not there")
+		}
+		return nil
+	})
+	w.settled()
+	w.delete(w.clusterCA("k8s"))
+	w.settled()
+	w.create(newCA("k8s"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.eventually("it is emptied", func() error {
+		if len(w.secret("copy").Data["tls.key"]) > 0 {
+			return errors.New("it holds the key")
+		}
+		return nil
+	})
+}
+
 // TestServiceAccountKeysStay damages and deletes around the service account keys: they are never rewritten, and survive the
 // object that they were made for.
 func TestServiceAccountKeysStay(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/config/crd"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/target"
@@ -90,7 +90,7 @@ func managementAddress(free func(string, int) bool) (address string, port int, e
 
 // installCRDs creates the kinds and waits until they are served.
 func (m *management) installCRDs(ctx context.Context) error {
-	crds, err := loadManifests(config.Files, config.CRDs())
+	crds, err := loadManifests(crd.Files, crd.Paths())
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/config/crd"
 )
 
 func repositorySamples(t *testing.T) samples {
@@ -99,7 +100,7 @@ func TestMove(t *testing.T) {
 }
 
 func TestEmbeddedManifests(t *testing.T) {
-	if _, err := loadManifests(config.Files, config.CRDs()); err != nil {
+	if _, err := loadManifests(crd.Files, crd.Paths()); err != nil {
 		t.Error(err)
 	}
 	objects, err := loadManifests(config.Files, config.TargetRBAC())

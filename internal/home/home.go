@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // Home is the authority namespace. It is made at the first start where the operator may do that, and taken only if nobody
@@ -31,10 +32,18 @@ type Home struct {
 	// Prepare makes what stands there before the first CA; nil: nothing.
 	Prepare func(context.Context) error
 
-	mu     sync.Mutex
-	id     string // once it is ready
-	err    error  // why it was not, when it was looked at last
-	looked time.Time
+	once    sync.Once
+	looking chan struct{} // holds one, while somebody asks the API server
+
+	mu   sync.Mutex // of what follows, and of no request
+	last finding
+}
+
+// finding is what was found when the namespace was looked at.
+type finding struct {
+	uid string // once it is ready
+	err error  // why it was not
+	at  time.Time
 }
 
 // Reserved says whether a namespace is not for objects: who may run pods there could read the operator's token.
@@ -42,25 +51,48 @@ func (h *Home) Reserved(namespace string) bool { return namespace == h.Namespace
 
 // UID is the UID of the authority namespace, "" until it is ready.
 func (h *Home) UID() string {
+	return h.found().uid
+}
+
+func (h *Home) found() finding {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.id
+	return h.last
 }
 
 // Command for a person, where the operator may not make the namespace.
 const applyAuthority = "kubectl apply -k config/authority"
 
-// Ensure makes sure, once, that the namespace is there and the operator's alone. The error says what to do.
+// Ensure makes sure, once, that the namespace is there and the operator's alone. The error says what to do. Who comes while another
+// looks does not wait for that longer than for its own context.
 func (h *Home) Ensure(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.id != "" {
+	if h.found().uid != "" {
 		return nil
 	}
-	if h.err != nil && time.Since(h.looked) < again { //nolint:forbidigo // how long ago; thousands of objects may wait for one namespace
-		return h.err
+	done, err := h.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	last := h.found()
+	if last.uid != "" {
+		return nil
+	}
+	if last.err != nil && time.Since(last.at) < again { //nolint:forbidigo // how long ago; thousands of objects may wait for one namespace
+		return last.err
 	}
 	return h.look(ctx)
+}
+
+// turn waits until nobody else looks.
+func (h *Home) turn(ctx context.Context) (done func(), err error) {
+	h.once.Do(func() { h.looking = make(chan struct{}, 1) })
+	select {
+	case h.looking <- struct{}{}:
+		return func() { <-h.looking }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a look at the authority namespace %q: %w", h.Namespace, ctx.Err())
+	}
 }
 
 // Check is the readiness probe: `/readyz/authority-namespace` says why the namespace cannot be used.
@@ -109,19 +141,26 @@ func (h *Home) NeedLeaderElection() bool { return false }
 
 // lookAgain is Ensure, whatever was found before.
 func (h *Home) lookAgain(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, plan.LongestWrite)
+	defer cancel()
+	done, err := h.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return h.look(ctx)
 }
 
 // look keeps what it finds. That the API server did not answer says nothing about a namespace that was ready.
 func (h *Home) look(ctx context.Context) error {
-	id, err := h.settle(ctx)
-	if _, unfit := errors.AsType[*unfitError](err); err != nil && !unfit && (h.id != "" || ctx.Err() != nil) {
+	uid, err := h.settle(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, unfit := errors.AsType[*unfitError](err); err != nil && !unfit && (h.last.uid != "" || ctx.Err() != nil) {
 		return err
 	}
-	h.tell(ctx, err)
-	h.id, h.err, h.looked = id, err, time.Now() //nolint:forbidigo // how long ago, not what time it is
+	h.log(ctx, err)
+	h.last = finding{uid, err, time.Now()} //nolint:forbidigo // how long ago, not what time it is
 	return err
 }
 
@@ -132,13 +171,13 @@ func (e *unfitError) Error() string { return e.text }
 
 func unfit(format string, args ...any) error { return &unfitError{fmt.Sprintf(format, args...)} }
 
-// tell logs what has changed.
-func (h *Home) tell(ctx context.Context, err error) {
+// log says what has changed.
+func (h *Home) log(ctx context.Context, err error) {
 	logger := log.FromContext(ctx).WithValues("authorityNamespace", h.Namespace)
 	switch {
-	case err == nil && h.id == "":
+	case err == nil && h.last.uid == "":
 		logger.Info("The authority namespace is ready")
-	case err != nil && (h.err == nil || h.err.Error() != err.Error()):
+	case err != nil && (h.last.err == nil || h.last.err.Error() != err.Error()):
 		logger.Info("The authority namespace is not ready", "reason", err.Error())
 	}
 }

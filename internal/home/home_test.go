@@ -1,6 +1,9 @@
 package home
 
 import (
+	"context"
+	"errors"
+
 	"k8s.io/client-go/kubernetes/scheme"
 
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
@@ -88,7 +92,7 @@ func TestInit(t *testing.T) {
 	if err := Init(t.Context(), c, ownNamespace, keysNamespace); err != nil {
 		t.Fatal(err)
 	}
-	h.looked = time.Time{} // a negative answer is kept for a second
+	h.last.at = time.Time{} // a negative answer is kept for a second
 	if err := h.Ensure(t.Context()); err != nil || h.UID() != "b" {
 		t.Errorf("UID %q: %v", h.UID(), err)
 	}
@@ -96,7 +100,7 @@ func TestInit(t *testing.T) {
 
 // TestNamespaceReserved refuses objects in the namespaces that are not for them.
 func TestNamespaceReserved(t *testing.T) {
-	h := &Home{Namespace: keysNamespace, Own: ownNamespace, id: "a"}
+	h := &Home{Namespace: keysNamespace, Own: ownNamespace, last: finding{uid: "a"}}
 	for ns, want := range map[string]string{keysNamespace: v1alpha1.ReasonNamespaceReserved, ownNamespace: v1alpha1.ReasonNamespaceReserved, "prod": ""} {
 		got := ""
 		if st, ok := stall.Of(h.Ready(t.Context(), ns)); ok {
@@ -104,6 +108,30 @@ func TestNamespaceReserved(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: the reason is %q", ns, got)
+		}
+	}
+}
+
+// TestSlowAnswer has the API server not answer a look at a namespace that is ready: nobody waits for it. Where it is not ready yet, nobody
+// waits longer than his own time.
+func TestSlowAnswer(t *testing.T) {
+	asked, block := make(chan struct{}, 1), make(chan struct{})
+	defer close(block)
+	slow := interceptor.NewClient(fake.NewClientBuilder().Build(), interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			asked <- struct{}{}
+			<-block
+			return errors.New("no answer")
+		},
+	})
+	for uid, want := range map[string]error{"a": nil, "": context.Canceled} {
+		h := &Home{Client: slow, Namespace: keysNamespace, Own: ownNamespace, last: finding{uid: uid}}
+		go func() { _ = h.lookAgain(context.Background()) }()
+		<-asked
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := h.Ensure(ctx); !errors.Is(err, want) || h.UID() != uid {
+			t.Errorf("UID %q: %v", uid, err)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/config/crd"
 )
 
 func schemaOf(t *testing.T, kind string) *schema {
@@ -138,12 +138,12 @@ func TestKeywords(t *testing.T) {
 func rawStatuses(t *testing.T) map[string]map[string]any {
 	t.Helper()
 	out := map[string]map[string]any{}
-	for _, path := range config.CRDs() {
-		text, err := config.Files.ReadFile(path)
+	for _, path := range crd.Paths() {
+		text, err := crd.Files.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var crd struct {
+		var definition struct {
 			Spec struct {
 				Names    struct{ Kind string }
 				Versions []struct {
@@ -155,10 +155,10 @@ func rawStatuses(t *testing.T) map[string]map[string]any {
 				}
 			}
 		}
-		if err := yaml.Unmarshal(text, &crd); err != nil {
+		if err := yaml.Unmarshal(text, &definition); err != nil {
 			t.Fatal(err)
 		}
-		out[crd.Spec.Names.Kind] = crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties.Status
+		out[definition.Spec.Names.Kind] = definition.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties.Status
 	}
 	if len(out) != len(v1alpha1.Kinds()) {
 		t.Fatalf("there are %d CRDs", len(out))

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/config/crd"
 )
 
 // PatchStatus writes the status of after, where it is another than that of before, and says whether it did. What the CRD does
@@ -99,12 +99,12 @@ func Items(kind string, path ...string) int {
 // statuses are what the CRDs admit as the status of each kind. They are read once.
 var statuses = sync.OnceValues(func() (map[string]*schema, error) {
 	out := map[string]*schema{}
-	for _, path := range config.CRDs() {
-		text, err := config.Files.ReadFile(path)
+	for _, path := range crd.Paths() {
+		text, err := crd.Files.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read a CRD of this program: %w", err)
 		}
-		var crd struct {
+		var definition struct {
 			Spec struct {
 				Names    struct{ Kind string }
 				Versions []struct {
@@ -115,12 +115,12 @@ var statuses = sync.OnceValues(func() (map[string]*schema, error) {
 				}
 			}
 		}
-		if err := yaml.Unmarshal(text, &crd); err != nil {
+		if err := yaml.Unmarshal(text, &definition); err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		for _, version := range crd.Spec.Versions {
+		for _, version := range definition.Spec.Versions {
 			if version.Name == v1alpha1.GroupVersion.Version {
-				out[crd.Spec.Names.Kind] = version.Schema.OpenAPIV3Schema.Properties.Status
+				out[definition.Spec.Names.Kind] = version.Schema.OpenAPIV3Schema.Properties.Status
 			}
 		}
 	}
