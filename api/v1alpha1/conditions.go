@@ -67,6 +67,8 @@ const (
 	ReasonKeyInUse = "KeyInUse"
 	// ReasonImportChanged surfaces when the Secret of an imported CA holds another one than the spec names.
 	ReasonImportChanged = "ImportChanged"
+	// ReasonImportUnchanged surfaces when rotation.trigger of an imported CA was changed, and its Secret holds the same CA as before.
+	ReasonImportUnchanged = "ImportUnchanged"
 	// ReasonRestoreIncomplete surfaces when an object was restored from a backup, and what was made for it was not.
 	ReasonRestoreIncomplete = "RestoreIncomplete"
 	// ReasonNotCrossSigned surfaces, as an event, when a new CA cannot be cross-signed by the old one.

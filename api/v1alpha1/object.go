@@ -27,6 +27,10 @@ type Object interface {
 	// CANames are the ClusterCAs that it depends on: a leaf on those that sign for it or that it trusts, a ClusterCA on its
 	// parent.
 	CANames() []string
+	// SignerName is the ClusterCA that signs for it; "" where it signs for itself.
+	SignerName() string
+	// IssuedCertificate is what its status says of its certificate.
+	IssuedCertificate() CertificateStatus
 }
 
 // Kind implements Object.
@@ -55,3 +59,21 @@ func (c *NodeCredential) StatusConditions() *[]metav1.Condition { return &c.Stat
 
 // ObservedGeneration implements Object.
 func (c *NodeCredential) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// SignerName implements Object.
+func (c *ClusterCA) SignerName() string { return c.ParentName() }
+
+// SignerName implements Object.
+func (c *APIServerCertificate) SignerName() string { return c.Spec.CARef.Name }
+
+// SignerName implements Object.
+func (c *NodeCredential) SignerName() string { return c.Spec.CARef.Name }
+
+// IssuedCertificate implements Object.
+func (c *ClusterCA) IssuedCertificate() CertificateStatus { return c.Status.Certificate }
+
+// IssuedCertificate implements Object.
+func (c *APIServerCertificate) IssuedCertificate() CertificateStatus { return c.Status.Certificate }
+
+// IssuedCertificate implements Object.
+func (c *NodeCredential) IssuedCertificate() CertificateStatus { return c.Status.Certificate }

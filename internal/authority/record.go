@@ -214,6 +214,12 @@ func (r *Record) encode() (map[string][]byte, error) {
 	return data, nil
 }
 
+// Storable says why a record is too large to be stored.
+func (r *Record) Storable() error {
+	_, err := r.encode()
+	return err
+}
+
 // withinBounds refuses a generation that is larger than a store of eight of them can hold.
 func withinBounds(ca pki.CA, data map[string][]byte) error {
 	size := 0

@@ -35,10 +35,16 @@ func TestReserve(t *testing.T) {
 			t.Errorf("%s after %v: %v, %+v, %v", tc.name, tc.at, ok, by, err)
 		}
 	}
+	if _, ok, err := s.Reserve(t.Context(), "prod", "d", key, begin.Add(-lasts), begin.Add(-lasts)); err != nil || !ok {
+		t.Errorf("one since a time that lies ahead: %v, %v", ok, err)
+	}
+	if _, ok, err := s.Reserve(t.Context(), "prod", "b", key, begin.Add(3*lasts), begin.Add(3*lasts)); err != nil || !ok {
+		t.Errorf("b later: %v, %v", ok, err)
+	}
 	if _, ok, err := s.Reserve(t.Context(), "prod", "c", root(t, "other").Cert.PublicKey, begin, begin); err != nil || !ok {
 		t.Errorf("another key: %v, %v", ok, err)
 	}
-	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(2*lasts), begin); err != nil || ok {
+	if _, ok, err := s.Reserve(t.Context(), "other", "b", key, begin.Add(3*lasts), begin.Add(3*lasts)); err != nil || ok {
 		t.Errorf("one of the same name in another namespace: %v, %v", ok, err)
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -18,7 +18,7 @@ import (
 // resourceVersion that was read; whoever loses that race decides again from what is there then.
 func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w target) (State, error) {
 	record := st.Record
-	o, err := m.observe(ctx, m.Client, record, w.DesiredLedger)
+	o, err := m.cached(ctx, record, w.DesiredLedger)
 	if err != nil {
 		return st, err
 	}
@@ -31,8 +31,9 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 	_, t := record.Ledger.Step(now, desired, o.Observation)
 	until := record.Ledger.Restored(now, o.Observation)
 	if t == plan.Nothing && st.Waits == "" && !until.IsZero() && record.Ledger.CauseOf(w.DesiredLedger) != "" {
-		st.Waits = fmt.Sprintf("a rotation is due, and this CA was restored less than ten minutes ago: its consumers may still be missing, and it begins at %s",
-			until.UTC().Format(time.RFC3339))
+		st.Waits = fmt.Sprintf("a rotation is due, and this CA was restored less than %.0f minutes ago: its consumers may still be missing, and it "+
+			"begins at %s",
+			plan.Settling.Minutes(), until.UTC().Format(time.RFC3339))
 		st.WaitsReason = v1alpha1.ReasonRestoreIncomplete
 		return st, nil
 	}
@@ -43,7 +44,7 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 	if err := m.current(ctx, ca); err != nil {
 		return st, err
 	}
-	if o, err = m.observe(ctx, m.Live, record, w.DesiredLedger); err != nil {
+	if o, err = m.live(ctx, record, w.DesiredLedger, o); err != nil {
 		return st, err
 	}
 	o.Latest = m.Clock.Latest() // since then at the latest, all of it is as it was read
@@ -73,6 +74,10 @@ func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authori
 		s.To, s.Transition = was.Ledger.Enter(m.Clock.Latest(), made.generation, w.DesiredLedger)
 		s.NotCrossSigned = made.notCrossSigned
 		next.CAs[made.generation.Number] = made.pair
+		next.Ledger = s.To
+		if err := m.mayTake(ctx, ca, next, w); err != nil {
+			return nil, s, err
+		}
 	}
 	next.Ledger = s.To
 	stored, err := m.Store.Commit(ctx, was, next)
@@ -94,12 +99,7 @@ func withLimits(ca *v1alpha1.ClusterCA, w plan.DesiredLedger, o observation) pla
 			leaves++
 		}
 	}
-	if limit := ca.Spec.Rotation.MaxUnavailable; limit != nil {
-		n, err := intstr.GetScaledValueFromIntOrPercent(limit, leaves, true)
-		if err == nil { // admission sees to it
-			w.MaxUnavailable = max(1, n)
-		}
-	}
+	w.MaxUnavailable = consumers.MaxUnavailable(ca.Spec.Rotation.MaxUnavailable, leaves)
 	w.Hold = w.Hold || o.newer != ""
 	return w
 }

@@ -49,7 +49,7 @@ func (m *Maker) Reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (State, e
 	if aimErr != nil && !stall.Is(aimErr) {
 		return st, aimErr
 	}
-	st.Renewal, st.Unnamed = aim.renewal, aim.unnamed
+	st.Renewal, st.Undecided = aim.renewal, aim.undecided
 	st, err = m.advance(ctx, ca, st, aim)
 	if owned.LostRace(err) {
 		return st, err

@@ -110,7 +110,7 @@ func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *au
 	}
 	next := existing.DeepCopy()
 	next.Data = data
-	return owned.Update(ctx, keeper, ca, existing, next, owned.Marks{Claim: claim, Controlled: true})
+	return leaf.Conflict(owned.Update(ctx, keeper, ca, existing, next, owned.Marks{Claim: claim, Controlled: true}))
 }
 
 // newest says, as a lost race, where the ledger is another by now: whoever changed it may have filled the copy before it was
@@ -148,7 +148,12 @@ func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 	}
 	if mine {
 		s.Data = map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}}
-		if err := m.Client.Update(ctx, s); err != nil {
+		err := m.Client.Update(ctx, s)
+		if apierrors.IsInvalid(err) {
+			return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+
+				"emptied: delete it: %v", c.Name, err)
+		}
+		if err != nil {
 			return fmt.Errorf("empty Secret %q: %w", c.Name, err)
 		}
 	}

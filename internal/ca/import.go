@@ -57,8 +57,8 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		return triggerAlone(ca, record, w), nil
 	case begun && named != sum && (!wasImported(active) || !pki.Prolongs(record.CAs[active.Number], pair)):
 		w.Trigger = ""
-		w.unnamed = fmt.Sprintf("Secret %q holds another CA than before, %q, which decides nothing: to rotate to it, set "+
-			"spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, pair.Cert.Subject, sum)
+		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, %q, which decides nothing: to rotate to "+
+			"it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, pair.Cert.Subject, sum)}
 		return w, nil
 	}
 	w.SpecHash = importHash + sum
@@ -68,8 +68,8 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 // triggerAlone asks for nothing: an imported CA is rotated by another one.
 func triggerAlone(ca *v1alpha1.ClusterCA, record *authority.Record, w target) target {
 	if record.Ledger.CauseOf(w.DesiredLedger) == plan.TriggerChanged {
-		w.unnamed = fmt.Sprintf("rotation.trigger was changed, and an imported CA is rotated by another one: put it into Secret %q, and the SHA-256 of "+
-			"its certificate into spec.source.import.certificateSHA256", ca.Spec.Source.Import.SecretRef.Name)
+		w.undecided = Undecided{v1alpha1.ReasonImportUnchanged, fmt.Sprintf("rotation.trigger was changed, and an imported CA is rotated by another one: "+
+			"put it into Secret %q, and the SHA-256 of its certificate into spec.source.import.certificateSHA256", ca.Spec.Source.Import.SecretRef.Name)}
 		w.Trigger = ""
 	}
 	return w
@@ -106,6 +106,17 @@ func (m *Maker) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.CA, e
 		return refuse("cannot be used: %v", err)
 	}
 	return pair, nil
+}
+
+// mayTake refuses a key that is to be taken over, where it could not be stored, or is another CA's. It is asked last: a reservation stays.
+func (m *Maker) mayTake(ctx context.Context, ca *v1alpha1.ClusterCA, next *authority.Record, w target) error {
+	if w.imported == nil {
+		return nil
+	}
+	if err := next.Storable(); err != nil {
+		return tooLarge(err)
+	}
+	return m.reserve(ctx, ca, *w.imported)
 }
 
 // reserve makes sure that no other CA has, or is about to have, a key. The cache is asked first: who asks for a key that is in use

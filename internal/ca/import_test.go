@@ -2,6 +2,8 @@ package ca
 
 import (
 	"context"
+	"crypto/x509"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,4 +88,31 @@ func stored(pair pki.CA) *authority.Record {
 	next.Ledger = plan.Begin(time.Time{}, plan.Ledger{}, generation)
 	next.CAs = map[int32]pki.CA{1: pair}
 	return next
+}
+
+// TestLargeImportReservesNothing: what is too large to be stored leaves nothing in the authority namespace.
+func TestLargeImportReservesNothing(t *testing.T) {
+	noon := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	pair, err := pki.SelfSign(noon, pki.CertificateSpec{Subject: pki.Subject{CommonName: "k8s"}, Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := fake.NewClientBuilder().Build()
+	m := &Maker{Store: authority.New(keysNamespace, live, live), Clock: apitime.Of(testingclock.NewFakePassiveClock(noon))}
+	next := stored(pair)
+	large := next.CAs[1]
+	large.Chain = slices.Repeat([]*x509.Certificate{pair.Cert}, authority.MaxChain+1)
+	next.CAs[1] = large
+	err = m.mayTake(t.Context(), given.CA("k8s"), next, target{imported: &large})
+	if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonImportInvalid {
+		t.Errorf("the error is %v", err)
+	}
+	var all corev1.SecretList
+	if err := live.List(t.Context(), &all); err != nil || len(all.Items) > 0 {
+		t.Errorf("%d Secrets are there: %v", len(all.Items), err)
+	}
+	next.CAs[1] = pair
+	if err := m.mayTake(t.Context(), given.CA("k8s"), next, target{imported: &pair}); err != nil {
+		t.Error(err)
+	}
 }

@@ -55,7 +55,7 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 	d := desired.CA(ca)
 	switch {
 	case w.imported != nil:
-		return *w.imported, m.reserve(ctx, ca, *w.imported)
+		return *w.imported, nil
 	case ca.Spec.Source.IsImport():
 		return pki.CA{}, errors.New("the CA to import was not read")
 	case ca.ParentName() != "" && w.parent.Signer == nil:

@@ -5,8 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -23,20 +28,38 @@ import (
 type observation struct {
 	plan.Observation
 	newer string // what says that the ledger is behind what was issued from it; "" where nothing does
+	large bool   // some of what was read is large
 }
 
-// observe reads who depends on a CA and what is known of each, from the cache or from the API server itself. Where no
-// rotation is under way or about to begin, nobody is asked.
-func (m *Maker) observe(ctx context.Context, from client.Reader, record *authority.Record, w plan.DesiredLedger) (observation, error) {
+// cached is what the cache says of a CA.
+func (m *Maker) cached(ctx context.Context, record *authority.Record, w plan.DesiredLedger) (observation, error) {
+	return m.observe(ctx, &scan{from: m.Client, namespace: record.Namespace}, record, w)
+}
+
+// live is what the API server itself says of a CA, of which the cache has been asked before.
+func (m *Maker) live(ctx context.Context, record *authority.Record, w plan.DesiredLedger, before observation) (observation, error) {
+	return m.observe(ctx, liveScan(m.Live, record.Namespace, before.large), record, w)
+}
+
+func liveScan(api client.Reader, namespace string, large bool) *scan {
+	s := &scan{from: api, namespace: namespace, limit: perPage}
+	if large {
+		s.limit = perLargePage
+	}
+	return s
+}
+
+// observe reads who depends on a CA and what is known of each. Where no rotation is under way or about to begin, nobody is asked.
+func (m *Maker) observe(ctx context.Context, s *scan, record *authority.Record, w plan.DesiredLedger) (observation, error) {
 	out := observation{Observation: plan.Observation{Created: record.Created}}
 	if record.Ledger.Phase() == plan.Completed && record.Ledger.CauseOf(w) == "" {
 		return out, nil
 	}
-	in, err := m.gather(ctx, from, record)
+	in, err := m.gather(ctx, s, record)
 	if err != nil {
 		return out, err
 	}
-	out.Consumers = in.Of(record.Name)
+	out.Consumers, out.large = in.Of(record.Name), s.large
 	for _, p := range in.Products {
 		if newer(p, record) {
 			out.newer = fmt.Sprintf("Secret %q was written from a newer ledger of this CA than there is (revision %d), as after a restore: "+
@@ -59,29 +82,43 @@ func newer(p consumers.Product, record *authority.Record) bool {
 	return p.Claim.Revisions()[record.Name] > max(1, l.BundleRevision) || p.Claim.Issuer == record.Name && (issued || p.Claim.Generation > l.Last)
 }
 
-// What is read at a time from the API server itself. Most Secrets have 5 to 10 KiB, and somebody could make them of 1 MiB each; other
-// objects are bounded by admission, but for 256 KiB of annotations.
+// How many objects are read at a time from the API server itself. Somebody could make them of more than 1 MiB each: where the cache knows
+// of one that is large, or has not been asked, fewer are.
 const (
-	secretsPerPage = 25
-	objectsPerPage = 100
+	perPage      = 100
+	perLargePage = 20
 )
 
-// pages reads what stands in a namespace, page by page where a page has a limit.
-func pages[T any, L interface {
-	*T
-	client.ObjectList
-}](ctx context.Context, from client.Reader, opts client.ListOptions, use func(L)) error {
+// scan reads what stands in a namespace, from a cache or, page by page, from the API server itself.
+type scan struct {
+	from      client.Reader
+	namespace string
+	limit     int64 // of a page; 0: a cache is read
+	large     bool  // a cache has left out a part of an object that was read, because it is large
+}
+
+// pages reads a list, each page into an empty one: decoding into one that was used may keep some of what was there.
+func pages[L client.ObjectList](ctx context.Context, s *scan, empty func() L, selector labels.Selector, use func(L)) error {
+	opts := client.ListOptions{Namespace: s.namespace, LabelSelector: selector, Limit: s.limit, UnsafeDisableDeepCopy: new(true)}
 	for {
-		list := L(new(T)) // decoding into one that was used may keep some of what was there
-		if err := from.List(ctx, list, &opts); err != nil {
-			return fmt.Errorf("list the consumers of the CA: %w", err)
+		list := empty()
+		if err := s.from.List(ctx, list, &opts); err != nil {
+			return fmt.Errorf("list what stands in namespace %q: %w", s.namespace, err)
 		}
 		use(list)
-		if opts.Continue = list.GetContinue(); opts.Limit == 0 || opts.Continue == "" {
+		//nolint:errcheck // it fails on what is no list, and the function never does
+		_ = meta.EachListItem(list, func(item runtime.Object) error {
+			o, ok := item.(metav1.Object)
+			s.large = s.large || ok && owned.IsCut(o)
+			return nil
+		})
+		if opts.Continue = list.GetContinue(); s.limit == 0 || opts.Continue == "" {
 			return nil
 		}
 	}
 }
+
+func newList[T any]() *T { return new(T) }
 
 // joined joins pages. There is one alone where a cache is read, and it is not copied.
 func joined[T any](before, page []T) []T {
@@ -91,18 +128,9 @@ func joined[T any](before, page []T) []T {
 	return append(before, page...)
 }
 
-// in are the options to list what stands in a namespace.
-func (m *Maker) in(namespace string, from client.Reader, perPage int64) client.ListOptions {
-	opts := client.ListOptions{Namespace: namespace, UnsafeDisableDeepCopy: new(true)}
-	if from == m.Live {
-		opts.Limit = perPage
-	}
-	return opts
-}
-
 // gather reads everything in a namespace that says who depends on its CAs. The record is the CA's own, read live; those of
 // others come from the cache, which may lag: a consumer of an intermediate CA then counts as pending for a moment longer.
-func (m *Maker) gather(ctx context.Context, from client.Reader, record *authority.Record) (consumers.Inputs, error) {
+func (m *Maker) gather(ctx context.Context, s *scan, record *authority.Record) (consumers.Inputs, error) {
 	keeper, err := m.Keeper(ctx, record.Namespace)
 	if err != nil {
 		return consumers.Inputs{}, err
@@ -111,12 +139,11 @@ func (m *Maker) gather(ctx context.Context, from client.Reader, record *authorit
 		Leases: map[consumers.LeaseKey]*coordinationv1.Lease{}, Authorities: consumers.Authorities{}, Seed: desired.Seed, Now: m.Clock.Now(),
 		Serving: m.Serving,
 	}
-	objects := m.in(record.Namespace, from, objectsPerPage)
 	err = stall.First(
-		pages(ctx, from, objects, func(l *v1alpha1.ClusterCAList) { in.CAs = joined(in.CAs, l.Items) }),
-		pages(ctx, from, objects, func(l *v1alpha1.APIServerCertificateList) { in.Servers = joined(in.Servers, l.Items) }),
-		pages(ctx, from, objects, func(l *v1alpha1.NodeCredentialList) { in.Credentials = joined(in.Credentials, l.Items) }),
-		m.products(ctx, from, record.Namespace, keeper, &in),
+		pages(ctx, s, newList[v1alpha1.ClusterCAList], nil, func(l *v1alpha1.ClusterCAList) { in.CAs = joined(in.CAs, l.Items) }),
+		pages(ctx, s, newList[v1alpha1.APIServerCertificateList], nil, func(l *v1alpha1.APIServerCertificateList) { in.Servers = joined(in.Servers, l.Items) }),
+		pages(ctx, s, newList[v1alpha1.NodeCredentialList], nil, func(l *v1alpha1.NodeCredentialList) { in.Credentials = joined(in.Credentials, l.Items) }),
+		m.products(ctx, s, keeper, &in),
 	)
 	if err != nil {
 		return consumers.Inputs{}, err
@@ -132,10 +159,8 @@ func (m *Maker) gather(ctx context.Context, from client.Reader, record *authorit
 }
 
 // products reads what the operator made: of Secrets, only what gates look at is kept, and of Leases those of agents.
-func (m *Maker) products(ctx context.Context, from client.Reader, namespace string, keeper *owned.Keeper, in *consumers.Inputs) error {
-	secrets, leases := m.in(namespace, from, secretsPerPage), m.in(namespace, from, objectsPerPage)
-	secrets.LabelSelector, leases.LabelSelector = owned.Selector, owned.Selector
-	err := pages(ctx, from, secrets, func(l *corev1.SecretList) {
+func (m *Maker) products(ctx context.Context, s *scan, keeper *owned.Keeper, in *consumers.Inputs) error {
+	err := pages(ctx, s, newList[corev1.SecretList], owned.Selector, func(l *corev1.SecretList) {
 		for i := range l.Items {
 			in.Products = append(in.Products, m.Reader.Read(&l.Items[i], keeper.Seal))
 		}
@@ -143,7 +168,7 @@ func (m *Maker) products(ctx context.Context, from client.Reader, namespace stri
 	if err != nil {
 		return err
 	}
-	return pages(ctx, from, leases, func(l *coordinationv1.LeaseList) {
+	return pages(ctx, s, newList[coordinationv1.LeaseList], owned.Selector, func(l *coordinationv1.LeaseList) {
 		for i := range l.Items {
 			if claim, ours := keeper.ClaimOf(&l.Items[i]); ours {
 				in.Leases[consumers.LeaseKey{Owner: claim.UID, Name: l.Items[i].Name}] = &l.Items[i]

@@ -74,7 +74,7 @@ func (m *Maker) publishTrust(ctx context.Context, ca *v1alpha1.ClusterCA, bundle
 	}
 	next := existing.DeepCopy()
 	next.Data = map[string]string{consumers.BundleKey: string(bundle)}
-	return owned.Update(ctx, keeper, ca, existing, next, marks)
+	return leaf.Conflict(owned.Update(ctx, keeper, ca, existing, next, marks))
 }
 
 // trustConfigMap reads what is published, from the API server itself; nil where nothing is.

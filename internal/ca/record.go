@@ -79,6 +79,9 @@ func (m *Maker) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tombstone
 	}
 	next.Ledger = plan.Begin(m.Clock.Latest(), was.Ledger, made.generation)
 	next.CAs = map[int32]pki.CA{made.generation.Number: made.pair}
+	if err := m.mayTake(ctx, ca, next, aim); err != nil {
+		return nil, err
+	}
 	if tombstone != nil {
 		next, err = m.Store.Commit(ctx, tombstone, next)
 	} else {

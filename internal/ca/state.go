@@ -17,8 +17,8 @@ type State struct {
 	Step    Step              // that was made; no transition: none was
 	// Waits says why a step that is due is not made, with its reason; "" where none waits.
 	Waits, WaitsReason string
-	// Unnamed says why the contents of the import Secret, or a trigger, decide nothing.
-	Unnamed string
+	// Undecided says why the contents of the import Secret, or a trigger, decide nothing.
+	Undecided Undecided
 }
 
 // Step is a transition of a CA's ledger that was made.
@@ -32,3 +32,6 @@ type Step struct {
 
 // Moved says whether a step was made.
 func (s State) Moved() bool { return s.Step.Transition != plan.Nothing }
+
+// Undecided is what a person has to do before something that was changed decides anything; the zero value: nothing.
+type Undecided struct{ Reason, Message string }

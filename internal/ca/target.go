@@ -17,10 +17,10 @@ import (
 // target is what the spec asks of the ledger, and what a new key would be made from.
 type target struct {
 	plan.DesiredLedger
-	renewal  time.Time   // when the active CA is due for rotation; zero: never by itself
-	parent   leaf.Issuer // that signs an intermediate CA
-	imported *pki.CA     // that is to be taken over
-	unnamed  string      // why the contents of the import Secret, or a trigger, decide nothing
+	renewal   time.Time   // when the active CA is due for rotation; zero: never by itself
+	parent    leaf.Issuer // that signs an intermediate CA
+	imported  *pki.CA     // that is to be taken over
+	undecided Undecided   // by what was changed, until a person does more
 }
 
 // targetOf is what the spec asks for. Where the source cannot be read now, what is there is as it should be, and the error says what

@@ -6,7 +6,10 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
@@ -55,27 +58,11 @@ func (m *Maker) noTraces(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 // ConfigMap of any object, whose claim names it. That covers bundles of clients, of the front proxy, and in kubeconfigs. The seal
 // of a claim is not asked: it may have been lost with the CA, and a forged one can only hold this CA up.
 func (m *Maker) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
-	trace := ""
-	signed := func(o v1alpha1.Object, issuer string, c v1alpha1.CertificateStatus) {
-		if issuer == ca.Name && c.SerialNumber != "" && trace == "" {
-			trace = fmt.Sprintf("%s %q has a certificate", o.Kind(), o.GetName())
+	for _, k := range v1alpha1.Kinds() {
+		trace, err := m.signed(ctx, k, ca)
+		if err != nil || trace != "" {
+			return trace, err
 		}
-	}
-	objects := m.in(ca.Namespace, m.Live, objectsPerPage)
-	err := pages(ctx, m.Live, objects, func(l *v1alpha1.APIServerCertificateList) {
-		for i := range l.Items {
-			signed(&l.Items[i], l.Items[i].Spec.CARef.Name, l.Items[i].Status.Certificate)
-		}
-	})
-	if err == nil {
-		err = pages(ctx, m.Live, objects, func(l *v1alpha1.NodeCredentialList) {
-			for i := range l.Items {
-				signed(&l.Items[i], l.Items[i].Spec.CARef.Name, l.Items[i].Status.Certificate)
-			}
-		})
-	}
-	if err != nil || trace != "" {
-		return trace, err
 	}
 	kept, err := m.Store.CachedIn(ctx, ca.Namespace)
 	if err != nil {
@@ -95,23 +82,38 @@ func (m *Maker) madeFrom(ctx context.Context, ca *v1alpha1.ClusterCA) (string, e
 	return "", nil
 }
 
+// carefully reads what stands beside a CA, whatever its size.
+func (m *Maker) carefully(ca *v1alpha1.ClusterCA) *scan {
+	return liveScan(m.Live, ca.Namespace, true)
+}
+
+// signed finds an object of a kind for which the CA has signed; "" where there is none.
+func (m *Maker) signed(ctx context.Context, kind v1alpha1.KindInfo, ca *v1alpha1.ClusterCA) (trace string, err error) {
+	err = pages(ctx, m.carefully(ca), kind.NewList, nil, func(l client.ObjectList) {
+		//nolint:errcheck // it fails on what is no list, and the function never does
+		_ = meta.EachListItem(l, func(item runtime.Object) error {
+			if o, ours := item.(v1alpha1.Object); ours && o.SignerName() == ca.Name && o.IssuedCertificate().SerialNumber != "" {
+				trace = fmt.Sprintf("%s %q has a certificate", o.Kind(), o.GetName())
+			}
+			return nil
+		})
+	})
+	return trace, err
+}
+
 // claimed finds an object of a kind whose claim says that it was made from the CA; "" where there is none.
 func (m *Maker) claimed(ctx context.Context, kind string, ca *v1alpha1.ClusterCA) (trace string, err error) {
-	opts := m.in(ca.Namespace, m.Live, objectsPerPage)
-	opts.LabelSelector = owned.Selector
-	for {
-		var list metav1.PartialObjectMetadataList
-		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind + "List"))
-		if err := m.Live.List(ctx, &list, &opts); err != nil {
-			return "", fmt.Errorf("look for what was made from the CA: %w", err)
-		}
-		for i := range list.Items {
-			if slices.Contains(consumers.Unsealed(list.Items[i].Annotations).CAs(), ca.Name) {
-				return fmt.Sprintf("%s %q was made from it", kind, list.Items[i].Name), nil
+	list := func() *metav1.PartialObjectMetadataList {
+		l := &metav1.PartialObjectMetadataList{}
+		l.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind + "List"))
+		return l
+	}
+	err = pages(ctx, m.carefully(ca), list, owned.Selector, func(l *metav1.PartialObjectMetadataList) {
+		for i := range l.Items {
+			if slices.Contains(consumers.Unsealed(l.Items[i].Annotations).CAs(), ca.Name) {
+				trace = fmt.Sprintf("%s %q was made from it", kind, l.Items[i].Name)
 			}
 		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return "", nil
-		}
-	}
+	})
+	return trace, err
 }

@@ -44,10 +44,11 @@ type Product struct {
 type Reader struct {
 	mu     sync.Mutex
 	parsed map[[sha256.Size]byte][]*x509.Certificate
+	size   int // in bytes, of what was parsed
 }
 
-// maxParsed bounds what a Reader remembers; it then begins anew.
-const maxParsed = 50_000
+// maxParsed bounds what a Reader remembers, in bytes of what was parsed; it then begins anew.
+const maxParsed = 64 << 20
 
 // maxBundle bounds a text that is parsed at all, in bytes.
 const maxBundle = 1 << 20
@@ -57,8 +58,12 @@ const kindSecret = "Secret"
 
 // Read reads a Secret. What cannot be read is not there.
 func (r *Reader) Read(s *corev1.Secret, seal Sealer) Product {
+	claim, claimed := ParseClaim(seal, s.Annotations, kindSecret, s.Namespace, s.Name)
+	if !claimed { // the operator did not make it: what it holds is nobody's
+		return Product{Name: s.Name, UID: s.UID, Created: s.CreationTimestamp.Time}
+	}
 	p := r.read(s)
-	p.Claim, p.Claimed = ParseClaim(seal, s.Annotations, kindSecret, s.Namespace, s.Name)
+	p.Claim, p.Claimed = claim, true
 	return p
 }
 
@@ -98,10 +103,11 @@ func (r *Reader) certificates(text []byte) []*x509.Certificate {
 	if err != nil {
 		certs = nil
 	}
-	if r.parsed == nil || len(r.parsed) >= maxParsed {
-		r.parsed = map[[sha256.Size]byte][]*x509.Certificate{}
+	if r.parsed == nil || r.size+len(text) > maxParsed {
+		r.parsed, r.size = map[[sha256.Size]byte][]*x509.Certificate{}, 0
 	}
 	r.parsed[sum] = certs
+	r.size += len(text)
 	return certs
 }
 

@@ -24,8 +24,8 @@ import (
 
 // TestEnums compares what a ledger can hold with what the CRD admits of it in a status: anything else would be cut or left out.
 func TestEnums(t *testing.T) {
-	crd := crdOf(t, v1alpha1.KindClusterCA)
-	status, trigger := crd.at("status"), crd.at("spec", "rotation", "trigger").number("maxLength")
+	definition := crdOf(t, v1alpha1.KindClusterCA)
+	status, trigger := definition.at("status"), definition.at("spec", "rotation", "trigger").number("maxLength")
 	rotation, last := status.at("rotation"), status.at("lastRotation")
 	causes, phases := texts(plan.RotationCauses), texts(plan.Phases[:len(plan.Phases)-1]) // a status has none once it is completed
 	results := []plan.Result{plan.Succeeded, plan.RolledBack, plan.Superseded}

@@ -73,7 +73,7 @@ func (r *clusterCAs) finish(ctx context.Context, o *v1alpha1.ClusterCA, st ca.St
 	now := r.clock.Now()
 	before := o.DeepCopy()
 	rep := report{
-		err: err, known: err == nil || stall.Is(err), unusable: errors.New("no CA that can sign is published"),
+		err: err, known: err == nil || stall.Is(err) || st.Record != nil, unusable: errors.New("no CA that can sign is published"),
 		here: r.home.Serves(o) != nil || stall.Is(err) && st.Record == nil && !r.home.Owns(o), named: o.Status.Authority.NamespaceUID,
 	}
 	out := outcome{reason: plan.SecretMissing}
@@ -134,9 +134,8 @@ func rotationPending(o *v1alpha1.ClusterCA, st ca.State, now time.Time) []metav1
 	switch {
 	case !o.Spec.Source.IsImport():
 		return nil
-	case st.Unnamed != "":
-		c.Reason = v1alpha1.ReasonImportChanged
-		c.Message = st.Unnamed
+	case st.Undecided.Reason != "":
+		c.Reason, c.Message = st.Undecided.Reason, st.Undecided.Message
 	case st.Renewal.IsZero() || now.Before(st.Renewal):
 		return nil
 	default:

@@ -185,7 +185,7 @@ func TestImportReplaced(t *testing.T) {
 			before, next := w.ledger("k8s"), c.next(w, was)
 			w.put(next)
 			w.later(13 * time.Minute)
-			w.rotationWaitsFor("source.import.certificateSHA256 to " + pki.FingerprintOf(next.Cert))
+			w.rotationWaitsFor(v1alpha1.ReasonImportChanged, "source.import.certificateSHA256 to "+pki.FingerprintOf(next.Cert))
 			if now := w.ledger("k8s"); now.Revision != before.Revision {
 				t.Errorf("the ledger is %+v", now)
 			}
@@ -200,10 +200,10 @@ func TestImportReplaced(t *testing.T) {
 }
 
 // rotationWaitsFor says that a rotation of the imported CA waits for an edit by a person.
-func (w *env) rotationWaitsFor(text string) {
+func (w *env) rotationWaitsFor(reason, text string) {
 	w.t.Helper()
 	w.eventually("a rotation waits", func() error {
-		c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonImportChanged)
+		c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationPendingCondition, metav1.ConditionTrue, reason)
 		if !strings.Contains(c.Message, text) {
 			return fmt.Errorf("the message is %q", c.Message)
 		}
@@ -222,11 +222,11 @@ func TestImportTriggered(t *testing.T) {
 		c.Spec.Rotation.Trigger, c.Spec.Rotation.EmergencyTrigger = "leaked", "leaked"
 	}
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, trigger)
-	w.rotationWaitsFor("spec.source.import.certificateSHA256")
+	w.rotationWaitsFor(v1alpha1.ReasonImportUnchanged, "spec.source.import.certificateSHA256")
 	next := w.foreign("corporate 2")
 	w.put(next)
 	w.later(13 * time.Minute)
-	w.rotationWaitsFor("source.import.certificateSHA256 to " + pki.FingerprintOf(next.Cert))
+	w.rotationWaitsFor(v1alpha1.ReasonImportChanged, "source.import.certificateSHA256 to "+pki.FingerprintOf(next.Cert))
 	if now := w.ledger("k8s"); now.Revision != before.Revision {
 		t.Errorf("the ledger is %+v", now)
 	}

@@ -2,10 +2,12 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +48,7 @@ func (b *base) servedElsewhere(ctx context.Context, namespace, name string) erro
 }
 
 // sayHere is the end of a reconciliation whose answer holds for this installation: of the status, only the conditions are written, and
-// each answer once for a generation of the object and an installation that is named. A restart of the operator begins anew.
+// each answer once an hour for a generation of the object and an installation that is named. A restart of the operator begins anew.
 func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	after, ok := before.DeepCopyObject().(v1alpha1.Object)
 	if !ok || owned.LostRace(rep.err) {
@@ -56,14 +58,14 @@ func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, 
 	old := *conds
 	*conds = settle(b.clock.Now(), after.GetGeneration(), old, conditions(rep))
 	*after.ObservedGeneration() = after.GetGeneration()
-	text := rep.named + " " + answerOf(*conds)
-	if b.said.knows(after, text) {
+	text := sha256.Sum256([]byte(rep.named + " " + answerOf(*conds)))
+	if b.said.knows(after, text, b.clock.Now()) {
 		return b.result(rep.err, o.nextCheck)
 	}
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
-	b.said.note(after, text)
+	b.said.note(after, text, b.clock.Now())
 	b.announceStalled(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
 }
@@ -83,44 +85,59 @@ func answerOf(conds []metav1.Condition) string {
 // said is what this operator has said of objects that another installation may serve.
 type said struct {
 	mu sync.Mutex
-	of map[types.UID]answers
+	of map[object]answers
 }
 
+type object struct {
+	kind string
+	types.NamespacedName
+}
+
+func objectOf(o v1alpha1.Object) object { return object{o.Kind(), client.ObjectKeyFromObject(o)} }
+
+// answers are what was said of one generation of an object, and when.
 type answers struct {
+	uid        types.UID
 	generation int64
-	texts      map[string]bool
+	at         map[[sha256.Size]byte]time.Time
 }
 
 const (
-	// maxSaid bounds of how many objects is remembered what was said. Beyond that it begins anew.
-	maxSaid = 100_000
-	// maxAnswers bounds how much is said of one generation of an object. Beyond that it is left alone.
+	// saidAgain is after what time the same is said again: somebody may have written over it who does not serve the object.
+	saidAgain = time.Hour
+	// maxAnswers bounds how much is said of one generation of an object in that time.
 	maxAnswers = 8
 )
 
-func (s *said) knows(o client.Object, text string) bool {
+func (s *said) knows(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.of[o.GetUID()]
-	return was.generation == o.GetGeneration() && (was.texts[text] || len(was.texts) >= maxAnswers)
+	was := s.of[objectOf(o)]
+	if was.uid != o.GetUID() || was.generation != o.GetGeneration() {
+		return false
+	}
+	maps.DeleteFunc(was.at, func(_ [sha256.Size]byte, at time.Time) bool { return now.Sub(at) >= saidAgain })
+	_, known := was.at[text]
+	return known || len(was.at) >= maxAnswers
 }
 
-func (s *said) note(o client.Object, text string) {
+func (s *said) note(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == nil || len(s.of) >= maxSaid {
-		s.of = map[types.UID]answers{}
+	if s.of == nil {
+		s.of = map[object]answers{}
 	}
-	now := answers{o.GetGeneration(), map[string]bool{text: true}}
-	if was := s.of[o.GetUID()]; was.generation == now.generation {
-		maps.Copy(now.texts, was.texts)
+	was := s.of[objectOf(o)]
+	if was.uid != o.GetUID() || was.generation != o.GetGeneration() {
+		was = answers{o.GetUID(), o.GetGeneration(), map[[sha256.Size]byte]time.Time{}}
 	}
-	s.of[o.GetUID()] = now
+	was.at[text] = now
+	s.of[objectOf(o)] = was
 }
 
-// forget begins anew for an object that this installation serves.
-func (s *said) forget(uid types.UID) {
+// forget begins anew for an object that this installation serves, or that is gone.
+func (s *said) forget(kind string, name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.of, uid)
+	delete(s.of, object{kind, name})
 }

@@ -206,3 +206,26 @@ func TestStatusForged(t *testing.T) {
 		t.Errorf("the status names the authority namespace %q", got)
 	}
 }
+
+// TestSaidAnHourLater has somebody who may write statuses hide that a CA is not served here: it is said again after an hour.
+func TestSaidAnHourLater(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	w.settled()
+	good := *w.clusterCA("k8s").StatusConditions()
+	w.status(w.clusterCA("k8s"), `{"authority":{"namespaceUID":"elsewhere"}}`)
+	stalled := func() {
+		w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+	}
+	stalled()
+	w.quiet()
+	ca := w.clusterCA("k8s")
+	ca.Status.Conditions = good
+	if err := w.api.Status().Update(t.Context(), ca); err != nil {
+		t.Fatal(err)
+	}
+	w.quiet()
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Labels = map[string]string{"a": "b"} })
+	stalled()
+}

@@ -228,7 +228,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
-	b.said.forget(after.GetUID())
+	b.said.forget(after.Kind(), client.ObjectKeyFromObject(after))
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)

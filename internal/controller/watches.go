@@ -47,7 +47,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 	on := visits.Dependents{Cache: r.client, Clock: r.clock}
 	ofCA := on.Of(list, visits.CAIndex)
 	own := visits.New(v1alpha1.KindAPIServerCertificate, r, r.wrote, r.clock)
-	empty := func() client.Object { return &v1alpha1.APIServerCertificate{} }
+	empty := func() v1alpha1.Object { return &v1alpha1.APIServerCertificate{} }
 	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindAPIServerCertificate)).
 		Watches(empty(), own.Own()).
 		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).
@@ -66,7 +66,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 	on := visits.Dependents{Cache: r.client, Clock: r.clock}
 	ofCA, ofServer := on.Of(list, visits.CAIndex), on.ThroughServers()
 	own := visits.New(v1alpha1.KindNodeCredential, r, r.wrote, r.clock)
-	empty := func() client.Object { return &v1alpha1.NodeCredential{} }
+	empty := func() v1alpha1.Object { return &v1alpha1.NodeCredential{} }
 	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindNodeCredential)).
 		Watches(empty(), own.Own()).
 		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).

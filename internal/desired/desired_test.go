@@ -8,6 +8,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/stall"
+	"clusterpki.io/operator/test/given"
 )
 
 // TestEndpointCovered has the case that admission refuses already, for objects that admission did not see.
@@ -48,6 +49,21 @@ func TestReservedIdentities(t *testing.T) {
 		_, err := Credential(&v1alpha1.NodeCredential{Spec: v1alpha1.NodeCredentialSpec{Role: v1alpha1.RoleCustom, Custom: &custom}})
 		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec {
 			t.Errorf("%+v: %v", custom, err)
+		}
+	}
+}
+
+// TestOneSecretForTwo: two Secrets of one object cannot be one, also where a default is the name of one of them.
+func TestOneSecretForTwo(t *testing.T) {
+	credential := given.Kubelet("node9")
+	credential.Spec.Kubeconfig.SecretName = "node9-tls"
+	_, err := Credential(credential)
+	server := given.Server("k8s-master")
+	server.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: server.TLSSecretName()}
+	_, other := APIServer(server)
+	for _, err := range []error{err, other} {
+		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec || !strings.Contains(st.Message, "would hold both") {
+			t.Errorf("the error is %v", err)
 		}
 	}
 }

@@ -275,7 +275,7 @@ func (h *Home) isEmpty(ctx context.Context) error {
 	}
 	for _, s := range list.Items {
 		ours := s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Type == authority.KeySecretType
-		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") {
+		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") || strings.HasPrefix(s.Name, "key.") {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.Namespace)
 		}

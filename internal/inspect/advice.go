@@ -26,6 +26,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
 	v1alpha1.ReasonImportChanged: "if the new key is right, name its certificate in source.import.certificateSHA256; else " +
 		"put the former one back into the Secret",
+	v1alpha1.ReasonImportUnchanged:          "put another CA into the Secret, and name its certificate in source.import.certificateSHA256",
 	v1alpha1.ReasonLabelStripped:            "exempt what bears the label clusterpki.io/managed from the policy or webhook that takes it off",
 	v1alpha1.ReasonSecretConflict:           "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
 	v1alpha1.ReasonSubjectEqualsIssuer:      "give the ClusterCA another subject.commonName, or the object another host name",

@@ -102,7 +102,7 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	return st, err
 }
 
-// hold reads what a Secret holds, if it may be written.
+// contentsOf reads what a Secret holds, if it may be written.
 func contentsOf(ctx context.Context, r Request, existing *corev1.Secret) (Contents, error) {
 	if existing == nil {
 		return Contents{}, nil

@@ -79,7 +79,7 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 		return labelled(next)
 	}
 	if err := owned.Update(ctx, r.Keeper, r.Owner, existing, next, marks); err != nil {
-		return err
+		return Conflict(err)
 	}
 	if next.ResourceVersion != existing.ResourceVersion { // it differed, and was written
 		m.Secrets.Wrote.Updated(owned.SecretKind, next)
@@ -194,7 +194,7 @@ func (m *Maker) unexpected(ctx context.Context, r Request, name string, lost err
 	}
 	next, marks := there.DeepCopy(), owned.Marks{Claim: ClaimOf(r.Keeper, there), Controlled: true}
 	if err := owned.Update(ctx, r.Keeper, r.Owner, there, next, marks); err != nil {
-		return err
+		return Conflict(err)
 	}
 	if err := labelled(next); err != nil {
 		return err

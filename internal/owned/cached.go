@@ -6,8 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 
@@ -173,24 +171,27 @@ func boundMetadata(m metav1.Object) {
 	annotations[cutAnnotation] = "true"
 	m.SetAnnotations(annotations)
 	m.SetLabels(bounded(m.GetLabels()))
-	m.SetOwnerReferences(first(m.GetOwnerReferences()))
-	m.SetFinalizers(first(m.GetFinalizers()))
+	m.SetOwnerReferences(nil)
+	m.SetFinalizers(nil)
 }
 
-// bounded are the operator's own texts, as far as they are not too large themselves.
+// read are the names of the annotations and labels that the operator reads, in the order in which they are kept.
+var read = []string{
+	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.RestoredAnnotation,
+	v1alpha1.VeleroRestoreLabel, v1alpha1.CSRAnnotation, v1alpha1.ReportAnnotation,
+}
+
+// bounded are the texts that the operator reads, as far as they are not too large themselves: what others add displaces none of them.
 func bounded(texts map[string]string) map[string]string {
 	out, left := map[string]string{}, maxMetadata/2
-	for _, key := range slices.Sorted(maps.Keys(texts)) {
-		size := len(key) + len(texts[key])
-		if strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") && size <= left {
-			out[key], left = texts[key], left-size
+	for _, key := range read {
+		value, there := texts[key]
+		if size := len(key) + len(value); there && size <= left {
+			out[key], left = value, left-size
 		}
 	}
 	return out
 }
-
-// first are the first few.
-func first[T any](of []T) []T { return of[:min(len(of), 16)] }
 
 // Transform is for cache.ByObject: it keeps, of what a cache is to hold, only what is read back.
 func (c *Cache) Transform(o any) (any, error) {
@@ -216,11 +217,24 @@ func (c *Cache) Transform(o any) (any, error) {
 	case *coordinationv1.Lease:
 		o.ManagedFields = nil
 		boundMetadata(o)
+		boundSpec(&o.Spec)
 	case metav1.Object: // of ours: what others keep there for themselves is of no use here
 		o.SetManagedFields(nil)
 		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)
+		boundMetadata(o)
 	}
 	return o, nil
+}
+
+// maxHolder bounds, in bytes, the name of a Lease's holder: a longer one is no host's.
+const maxHolder = 512
+
+// boundSpec leaves out of a Lease what no agent writes.
+func boundSpec(s *coordinationv1.LeaseSpec) {
+	s.Strategy, s.PreferredHolder = nil, nil
+	if s.HolderIdentity != nil && len(*s.HolderIdentity) > maxHolder {
+		s.HolderIdentity = new(strings.Clone((*s.HolderIdentity)[:maxHolder]))
+	}
 }
 
 // bound leaves the data of a Secret out where it is too large, and shares it where it is not.

@@ -3,6 +3,7 @@ package owned_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/owned"
@@ -170,6 +172,38 @@ func TestMetadataIsBounded(t *testing.T) {
 		m := out.(metav1.Object)
 		if got := m.GetAnnotations(); !owned.IsCut(m) || len(got) != 3 || got[v1alpha1.ClaimAnnotation] != "claim" || len(m.GetOwnerReferences()) > 16 {
 			t.Errorf("%T keeps %d annotations and %d owners", o, len(got), len(m.GetOwnerReferences()))
+		}
+	}
+}
+
+// TestBoundedMetadata: whatever others write on an object, little of it is kept, and what the operator reads is.
+func TestBoundedMetadata(t *testing.T) {
+	big := strings.Repeat("x", 1400<<10)
+	meta := metav1.ObjectMeta{
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: big, Name: "x", UID: "x"}}, Finalizers: []string{big},
+		Labels: map[string]string{v1alpha1.VeleroRestoreLabel: "b"},
+		Annotations: map[string]string{
+			"clusterpki.io/a": strings.Repeat("x", 32<<10-40), "x": big, v1alpha1.OwnerAnnotation: "NodeCredential/node1", v1alpha1.ClaimAnnotation: "claim",
+		},
+	}
+	for name, o := range map[string]client.Object{
+		"Secret": &corev1.Secret{ObjectMeta: meta}, "ConfigMap": &corev1.ConfigMap{ObjectMeta: meta}, "NodeCredential": &v1alpha1.NodeCredential{ObjectMeta: meta},
+		"Lease": &coordinationv1.Lease{ObjectMeta: meta, Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: &big, PreferredHolder: &big, Strategy: new(coordinationv1.CoordinatedLeaseStrategy(big)),
+		}},
+	} {
+		out, err := (&owned.Cache{}).Transform(o.DeepCopyObject())
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, ok := out.(client.Object)
+		text, err := json.Marshal(out)
+		if err != nil || !ok || len(text) > 80<<10 {
+			t.Errorf("%s: %d bytes are kept: %v", name, len(text), err)
+			continue
+		}
+		if a := kept.GetAnnotations(); a[v1alpha1.OwnerAnnotation] != "NodeCredential/node1" || a[v1alpha1.ClaimAnnotation] != "claim" || kept.GetLabels()[v1alpha1.VeleroRestoreLabel] != "b" {
+			t.Errorf("%s: kept are %v and %v", name, kept.GetLabels(), len(a))
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -119,7 +120,11 @@ func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, ex
 	if equal(existing, next) {
 		return nil
 	}
-	if err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsInvalid(err) {
+		return &ConflictError{fmt.Sprintf("%s %q cannot be changed: delete it, and it is made again: %v", kindOf(next), next.GetName(), err)}
+	}
+	if err != nil {
 		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
 	}
 	return nil

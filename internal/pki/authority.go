@@ -46,7 +46,7 @@ func (c CA) Verify(now time.Time, roots []*x509.Certificate) error {
 	return verify(now, c.Cert, c.Chain, roots)
 }
 
-// Anchor is what a truster of a CA has to hold, and all that it has to hold: the CA's own certificate if it is a
+// Anchor is what a relying party of a CA has to hold, and all that it has to hold: the CA's own certificate if it is a
 // root, else the root above it, nil if that is not known or there is no CA. An intermediate is no anchor: Go would take it for one,
 // OpenSSL would not (error 2). So who trusts an intermediate CA trusts all that its root has signed: CAs
 // whose clients must be kept apart need roots of their own.

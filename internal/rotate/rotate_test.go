@@ -12,10 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/rotate"
 	"clusterpki.io/operator/internal/status"
-	"clusterpki.io/operator/internal/timeline"
 )
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -114,7 +113,7 @@ func TestPlans(t *testing.T) {
 		least   time.Duration
 		warning string
 	}{
-		"without consumers": {none: true, phases: "DistributingTrust Reissuing WithdrawingTrust", least: 3 * timeline.Settling},
+		"without consumers": {none: true, phases: "DistributingTrust Reissuing WithdrawingTrust", least: 3 * consumers.Settling},
 		"emergency": {
 			mod:    func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.EmergencyTrigger = "x" },
 			phases: "WithdrawingTrust", least: 10 * time.Minute, warning: "distrusted at once",
@@ -165,13 +164,6 @@ func TestPlans(t *testing.T) {
 				t.Errorf("the warnings are %q", p.Warnings)
 			}
 		})
-	}
-}
-
-// TestSettling: what is shown is what the operator waits for.
-func TestSettling(t *testing.T) {
-	if timeline.Settling != plan.Settling {
-		t.Errorf("%s is shown, and it is %s", timeline.Settling, plan.Settling)
 	}
 }
 

@@ -9,18 +9,14 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 )
 
-const (
-	// KindUnknown stands, among the pending, for consumers that may not be there yet.
-	KindUnknown = "Unknown"
-	// Settling is how long a phase lasts at least that no consumer is known for: their objects may not be there yet.
-	Settling = 10 * time.Minute
-)
+// KindUnknown stands, among the pending, for consumers that may not be there yet.
+const KindUnknown = "Unknown"
 
 // Least is how long a phase takes at least; asked are those that it waits for, and wave is how many of them may be
 // on their way at one time. What a person, an agent or another rotation takes only makes it longer.
 func Least(phase v1alpha1.Phase, asked []consumers.Dependent, wave int) time.Duration {
 	if len(asked) == 0 {
-		return Settling
+		return consumers.Settling
 	}
 	if phase == v1alpha1.PhaseReissuing {
 		return inWaves(asked, wave)
@@ -30,14 +26,10 @@ func Least(phase v1alpha1.Phase, asked []consumers.Dependent, wave int) time.Dur
 
 // WaveOf is how many of n certificates may be re-issued and not yet acknowledged at one time.
 func WaveOf(limit *intstr.IntOrString, n int) int {
-	if limit == nil {
-		return max(1, n)
+	if wave := consumers.MaxUnavailable(limit, n); wave > 0 {
+		return max(1, min(wave, n))
 	}
-	wave, err := intstr.GetScaledValueFromIntOrPercent(limit, n, true)
-	if err != nil { // admission sees to it
-		return max(1, n)
-	}
-	return max(1, min(wave, n))
+	return max(1, n)
 }
 
 func longest(all []consumers.Dependent) time.Duration {

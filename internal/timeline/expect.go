@@ -63,7 +63,7 @@ func (e estimator) active(s Step) Expectation {
 			end = latest(end, e.now.Add(longest(asked)))
 		case p.Since.IsZero():
 		case p.Kind == KindUnknown:
-			end = latest(end, p.Since.Add(Settling))
+			end = latest(end, p.Since.Add(consumers.Settling))
 		case c != nil:
 			end = latest(end, p.Since.Add(delayOf(*c)))
 		}

@@ -22,15 +22,11 @@ import (
 // pressing says whether an object has no certificate yet, or one that is overdue: then nothing that concerns it is a mere part
 // of a mass.
 func pressing(o client.Object, now time.Time) bool {
-	var c v1alpha1.CertificateStatus
-	switch o := o.(type) {
-	case *v1alpha1.ClusterCA:
-		c = o.Status.Certificate
-	case *v1alpha1.APIServerCertificate:
-		c = o.Status.Certificate
-	case *v1alpha1.NodeCredential:
-		c = o.Status.Certificate
+	ours, ok := o.(v1alpha1.Object)
+	if !ok {
+		return false
 	}
+	c := ours.IssuedCertificate()
 	due := c.RenewalTime.Time
 	if due.IsZero() {
 		due = c.NotAfter.Time
@@ -87,26 +83,14 @@ func PlaceOfCA(r reconcile.Request) queue.Place {
 }
 
 // PlaceOfLeaf is the place of a leaf in the queue: it belongs to the CA that signs it, as far as a cache knows that.
-func PlaceOfLeaf(ctx context.Context, cache client.Reader, empty func() client.Object) func(reconcile.Request) queue.Place {
+func PlaceOfLeaf(ctx context.Context, cache client.Reader, empty func() v1alpha1.Object) func(reconcile.Request) queue.Place {
 	return func(r reconcile.Request) queue.Place {
 		place := queue.Place{Namespace: r.Namespace}
 		o := empty()
 		if cache.Get(ctx, r.NamespacedName, o, client.UnsafeDisableDeepCopy) == nil {
-			place.CA = signerOf(o)
+			place.CA = o.SignerName()
 		}
 		return place
-	}
-}
-
-// signerOf is the name of the ClusterCA that signs a leaf.
-func signerOf(o client.Object) string {
-	switch c := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		return c.Spec.CARef.Name
-	case *v1alpha1.NodeCredential:
-		return c.Spec.CARef.Name
-	default:
-		return ""
 	}
 }
 

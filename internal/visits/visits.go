@@ -162,7 +162,7 @@ func (v *Visits) Products(made string) Handler {
 				return // its owner is visited by itself
 			}
 			if ownerName(e.ObjectOld, v.kind) != ownerName(e.ObjectNew, v.kind) {
-				of(e.ObjectOld, queue.Repair, q)
+				of(gone(e.ObjectOld), queue.Repair, q) // whoever wrote it: its owner loses it
 			}
 			class := queue.Repair
 			if asks(e.ObjectOld) != asks(e.ObjectNew) {
@@ -174,7 +174,7 @@ func (v *Visits) Products(made string) Handler {
 	}
 }
 
-// gone is an object that was deleted: in no version that this operator wrote. A relist tells of it in the last one that was known.
+// gone is an object that was deleted, or taken from its owner: in no version that this operator wrote. A relist tells of it in the last one that was known.
 func gone(o client.Object) client.Object {
 	out, ok := o.DeepCopyObject().(client.Object)
 	if !ok {

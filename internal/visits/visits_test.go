@@ -228,3 +228,21 @@ func (o *office) dependsOn(c *v1alpha1.NodeCredential) {
 	}
 	All(find).Generic(context.Background(), event.GenericEvent{}, o.queue)
 }
+
+// TestTakenFromItsOwner has somebody change a Secret, and take off or change the annotation that says whose it is, between the operator's
+// write and the end of its visit: the owner is visited.
+func TestTakenFromItsOwner(t *testing.T) {
+	for _, other := range []string{"", "NodeCredential/other"} {
+		o := newOffice(t)
+		o.visit(t, "node", func() {
+			o.wrote.Updated(owned.SecretKind, productOf("tls", "12"))
+			o.updated(productOf("tls", "11"), productOf("tls", "12"))
+			changed := productOf("tls", "13")
+			changed.Annotations[v1alpha1.OwnerAnnotation] = other
+			o.updated(productOf("tls", "12"), changed)
+		})
+		if got := o.next(); !slices.Contains(got, "node repair") {
+			t.Errorf("owner %q: visits are %v", other, got)
+		}
+	}
+}
