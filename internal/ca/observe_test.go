@@ -24,7 +24,7 @@ func TestLargeObjectsAreReadInSmallPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := &scan{from: fake.NewClientBuilder().WithObjects(cached.(client.Object)).Build(), namespace: "prod"} //nolint:errcheck // it is one
+		before := &scan{from: fake.NewClientBuilder().WithObjects(cached.(client.Object)).Build(), namespace: "prod"}
 		if err := pages(t.Context(), before, newList[corev1.SecretList], nil, func(*corev1.SecretList) {}); err != nil {
 			t.Fatal(err)
 		}

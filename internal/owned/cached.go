@@ -198,7 +198,7 @@ func (c *Cache) Transform(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Secret:
 		out := Noted(o)
-		c.bound(out)
+		c.bound(out, sizeOf(o))
 		boundMetadata(out)
 		return out, nil
 	case *corev1.ConfigMap:
@@ -237,13 +237,17 @@ func boundSpec(s *coordinationv1.LeaseSpec) {
 	}
 }
 
-// bound leaves the data of a Secret out where it is too large, and shares it where it is not.
-func (c *Cache) bound(s *corev1.Secret) {
+func sizeOf(s *corev1.Secret) int {
 	size := 0
 	for _, value := range s.Data {
 		size += len(value)
 	}
-	if size > maxCached {
+	return size
+}
+
+// bound leaves the data of a Secret out where that of the stored one is too large, and shares it where it is not.
+func (c *Cache) bound(s *corev1.Secret, stored int) {
+	if stored > maxCached {
 		metav1.SetMetaDataAnnotation(&s.ObjectMeta, cutAnnotation, "true")
 		s.Data = map[string][]byte{notedNote: {}}
 		return
