@@ -41,6 +41,8 @@ func rewriteLabels(v *victim, mallory client.Client) {
 	end()
 	for name, o := range objects {
 		v.look(o, name)
+	}
+	for name, o := range objects {
 		v.ready(o, name)
 		testenv.Eventually(v.t, name+" has its Secret back", func() error {
 			if s := v.secret(name + "-tls"); s.Labels[v1alpha1.ManagedLabel] != v1alpha1.ManagedValue {
