@@ -31,10 +31,13 @@ func rewriteLabels(v *victim, mallory client.Client) {
 		v.create(ca, asc, node)
 		objects[asc.Name], objects[node.Name] = &v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{}
 	}
-	other := newVictim(v.t) // while the operator is busy with those
 	for name, o := range objects {
 		v.told(o, name, v1alpha1.StalledCondition, v1alpha1.ReasonLabelStripped)
 	}
+	for name, o := range objects {
+		v.look(o, name) // the operator reads what it wrote
+	}
+	other := newVictim(v.t)
 	other.joins()
 	other.rotates()
 

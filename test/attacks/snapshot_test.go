@@ -54,7 +54,7 @@ func (v *victim) unharmed() {
 	v.usesNothingPlanted()
 	for _, before := range v.unrelated {
 		if now := v.secret(before.Name); !same(*now, *before) {
-			v.t.Errorf("Secret %s of somebody else was touched: it is %v", before.Name, now.ObjectMeta)
+			v.t.Errorf("Secret %s of somebody else was touched: it is %s, and was %s", before.Name, version(*now), version(*before))
 		}
 	}
 }
@@ -68,8 +68,8 @@ func (v *victim) asBefore() {
 		if !there {
 			v.t.Errorf("%s is gone from the authority namespace", name)
 		} else if !same(after, before) {
-			v.t.Errorf("%s of the authority namespace was written:\n%v\n%s\nbefore:\n%v\n%s", name,
-				after.ObjectMeta, after.Data["ledger.json"], before.ObjectMeta, before.Data["ledger.json"])
+			v.t.Errorf("%s of the authority namespace was written: %s\n%s\nbefore: %s\n%s", name,
+				version(after), after.Data["ledger.json"], version(before), before.Data["ledger.json"])
 		}
 	}
 }
@@ -78,3 +78,5 @@ func (v *victim) asBefore() {
 func same(a, b corev1.Secret) bool {
 	return a.UID == b.UID && a.ResourceVersion == b.ResourceVersion && a.Type == b.Type && maps.EqualFunc(a.Data, b.Data, bytes.Equal)
 }
+
+func version(s corev1.Secret) string { return string(s.UID) + "@" + s.ResourceVersion }
