@@ -49,7 +49,8 @@ func longPair(t *testing.T) (certPEM, keyPEM []byte) {
 // what is wrong, and meanwhile somebody else's CA is made.
 func importLongKey(v *victim, mallory client.Client) {
 	long, longPEM := longPair(v.t)
-	_, shortPEM, shortKey := evil(v.t)
+	v.plants(long, longPEM)
+	_, shortPEM, shortKey := v.evil()
 	secret := func(name string, certPEM, keyPEM []byte) {
 		v.must(mallory.Create(v.t.Context(), &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v.ns, Name: name}, Type: corev1.SecretTypeTLS,

@@ -94,7 +94,7 @@ func importForeign(v *victim, mallory client.Client) {
 	v.create(own, imported("adopted", "own"))
 	v.ready(&v1alpha1.ClusterCA{}, "adopted")
 	before := v.authority("adopted")
-	_, certPEM, keyPEM = evil(v.t)
+	_, certPEM, keyPEM = v.evil()
 	own.Data = map[string][]byte{"tls.crt": certPEM, "tls.key": keyPEM}
 	v.must(mallory.Update(v.t.Context(), own))
 	v.edit(&v1alpha1.ClusterCA{}, "adopted", func(o client.Object) {
@@ -122,7 +122,7 @@ func reachForAuthority(v *victim, mallory client.Client) {
 // plantServiceAccountKey makes the Secret of service account keys before the operator does: whoever has its key would sign
 // tokens of everybody.
 func plantServiceAccountKey(v *victim, mallory client.Client) {
-	_, certPEM, keyPEM := evil(v.t)
+	_, certPEM, keyPEM := v.evil()
 	planted := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.ns, Name: "tokens"}, Data: map[string][]byte{"sa.key": keyPEM, "sa.pub": certPEM},
 	}

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -19,11 +20,14 @@ func ignoreConflict(err error) error {
 	return err
 }
 
-// TestTogether lets all of them happen to one namespace, one after another: what decides is byte for byte as before, and the CA
-// can be rotated.
+// TestTogether lets all of them happen to one namespace, one after another: what decides, about any CA of any namespace, is byte
+// for byte as before, and the CA can be rotated. No other test runs meanwhile, which would rotate its own.
 func TestTogether(t *testing.T) {
-	t.Parallel()
 	v := newVictim(t)
+	v.create(clusterCA("bystander"))
+	v.ready(&v1alpha1.ClusterCA{}, "bystander")
+	newVictim(t) // in another namespace
+	v.before = v.everywhere()
 	for _, rotates := range []bool{false, true} { // what rotates the CA comes last
 		for _, a := range attacks {
 			if a.rotates == rotates {

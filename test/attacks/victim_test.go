@@ -1,13 +1,9 @@
 package attacks_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,8 +26,11 @@ import (
 type victim struct {
 	t  *testing.T
 	ns string
-	// before is what decides, byte for byte, when the attack began.
-	before map[string][]byte
+	// before is what decides, as it was when the attack began.
+	before snapshot
+	// planted is what attackers brought, and unrelated what nobody may touch.
+	planted   []planted
+	unrelated []*corev1.Secret
 	// attackers and nodes count those that were made.
 	attackers, nodes int
 }
@@ -44,7 +43,7 @@ func newVictim(t *testing.T) *victim {
 	v.ready(&v1alpha1.ClusterCA{}, "k8s")
 	v.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
 	v.ready(&v1alpha1.NodeCredential{}, "node1")
-	v.before = v.authority("k8s")
+	v.before = v.decides()
 	return v
 }
 
@@ -128,18 +127,8 @@ func (v *victim) authority(ca string) map[string][]byte {
 	return s.Data
 }
 
-// unharmed waits for as long as the operator takes to act upon anything, and says whether what decides is byte for byte as
-// before.
-func (v *victim) unharmed() {
-	v.t.Helper()
-	time.Sleep(1500 * time.Millisecond)
-	if after := v.authority("k8s"); !maps.EqualFunc(after, v.before, bytes.Equal) {
-		v.t.Errorf("what decides about the CA was changed:\n%s\nbefore:\n%s", after["ledger.json"], v.before["ledger.json"])
-	}
-}
-
 // rotates edits one field, and waits until the CA is another one and everything is of it: nothing that was done stands in the
-// way.
+// way, and nothing that was planted is used.
 func (v *victim) rotates() {
 	v.t.Helper()
 	old := v.root()
@@ -148,6 +137,20 @@ func (v *victim) rotates() {
 	if root := v.root(); root.Equal(old) || !pki.SignedBy(v.certificate("k8s-master-tls"), root) || !pki.SignedBy(v.certificate("node1-tls"), root) {
 		v.t.Error("not everything is of the new CA")
 	}
+	v.rotated()
+	v.asBefore()
+	v.usesNothingPlanted()
+}
+
+// application makes the TLS Secret of an application that has nothing to do with the CA: nobody may touch it.
+func (v *victim) application(name string) {
+	v.t.Helper()
+	_, certPEM, keyPEM := evil(v.t)
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": certPEM, "tls.key": keyPEM},
+	}
+	v.create(s)
+	v.unrelated = append(v.unrelated, s)
 }
 
 func (v *victim) root() *x509.Certificate {
@@ -212,46 +215,6 @@ func (v *victim) told(o v1alpha1.Object, name, condition, reason string) (messag
 		return nil
 	})
 	return message
-}
-
-// witness sees everything that any Secret of the namespace ever holds, for however short a time.
-type witness struct {
-	mu   sync.Mutex
-	seen [][]byte
-	stop func()
-}
-
-func (v *victim) watch() *witness {
-	v.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	stream, err := admin.Watch(ctx, &corev1.SecretList{}, client.InNamespace(v.ns))
-	v.must(err)
-	w := &witness{stop: cancel}
-	go func() {
-		for e := range stream.ResultChan() {
-			if s, ok := e.Object.(*corev1.Secret); ok {
-				w.mu.Lock()
-				for _, value := range s.Data {
-					w.seen = append(w.seen, value)
-				}
-				w.mu.Unlock()
-			}
-		}
-	}()
-	v.t.Cleanup(cancel)
-	return w
-}
-
-// saw says whether a text ever stood in a Secret.
-func (w *witness) saw(text []byte) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.seen {
-		if bytes.Contains(s, text) {
-			return true
-		}
-	}
-	return false
 }
 
 // evil is a CA of the attacker's.

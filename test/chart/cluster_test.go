@@ -119,9 +119,6 @@ func (c *cluster) run(namespace string) (o *testenv.Operator, stop func()) {
 	})
 }
 
-// kinds are clusterpki's.
-func kinds() []string { return []string{"ClusterCA", "APIServerCertificate", "NodeCredential"} }
-
 func (c *cluster) list(gv schema.GroupVersion, kind, namespace string, o ...client.ListOption) []unstructured.Unstructured {
 	c.t.Helper()
 	var list unstructured.UnstructuredList
@@ -137,7 +134,7 @@ func (c *cluster) ready(namespace string) {
 	c.t.Helper()
 	testenv.Eventually(c.t, "all is Ready in "+namespace, func() error {
 		var waiting []string
-		for _, kind := range kinds() {
+		for _, kind := range v1alpha1.KindNames() {
 			for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
 				if !settled(&o) {
 					waiting = append(waiting, kind+" "+o.GetName())
@@ -183,7 +180,7 @@ func (c *cluster) holds(namespace string) map[string]any {
 			out[kind+" "+o.GetName()] = o.GetResourceVersion()
 		}
 	}
-	for _, kind := range kinds() {
+	for _, kind := range v1alpha1.KindNames() {
 		for _, o := range c.list(v1alpha1.GroupVersion, kind, namespace) {
 			out[kind+" "+o.GetName()] = map[string]any{"generation": o.GetGeneration(), "uid": string(o.GetUID()), "spec": o.Object["spec"]}
 		}

@@ -226,7 +226,8 @@ func (a *app) delete() {
 		}
 		return nil
 	})
-	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
+	for _, k := range v1alpha1.Kinds() {
+		list := k.NewList()
 		if err := a.api.List(a.t.Context(), list); err != nil || meta.LenList(list) > 0 {
 			a.t.Errorf("%T: %d are left: %v", list, meta.LenList(list), err)
 		}

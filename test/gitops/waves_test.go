@@ -23,8 +23,8 @@ type waves struct {
 func (c *cluster) watchWaves() *waves {
 	c.t.Helper()
 	w := &waves{cluster: c, ready: map[string]int64{}, created: map[string]int64{}}
-	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
-		events, err := c.api.Watch(c.t.Context(), list)
+	for _, k := range v1alpha1.Kinds() {
+		events, err := c.api.Watch(c.t.Context(), k.NewList())
 		if err != nil {
 			c.t.Fatal(err)
 		}

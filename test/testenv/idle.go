@@ -99,11 +99,14 @@ func (o *Operator) Idleness(ctx context.Context, api client.Reader, namespace st
 
 // behind says what the operator's cache does not have yet: the event of it is on its way, and brings a visit.
 func (o *Operator) behind(ctx context.Context, api client.Reader, namespace string) error {
-	for _, list := range []func() client.ObjectList{
-		func() client.ObjectList { return &v1alpha1.ClusterCAList{} }, func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} },
-		func() client.ObjectList { return &v1alpha1.NodeCredentialList{} }, func() client.ObjectList { return &corev1.SecretList{} },
-		func() client.ObjectList { return &corev1.ConfigMapList{} }, func() client.ObjectList { return &coordinationv1.LeaseList{} },
-	} {
+	lists := []func() client.ObjectList{
+		func() client.ObjectList { return &corev1.SecretList{} }, func() client.ObjectList { return &corev1.ConfigMapList{} },
+		func() client.ObjectList { return &coordinationv1.LeaseList{} },
+	}
+	for _, k := range v1alpha1.Kinds() {
+		lists = append(lists, k.NewList)
+	}
+	for _, list := range lists {
 		live, err := versions(ctx, api, namespace, list())
 		if err != nil {
 			return err

@@ -111,7 +111,8 @@ func AllReady(ctx context.Context, api client.Reader, namespace string) (int, er
 // Objects are those of clusterpki in a namespace, of every kind.
 func Objects(ctx context.Context, api client.Reader, namespace string) ([]v1alpha1.Object, error) {
 	var out []v1alpha1.Object
-	for _, list := range []client.ObjectList{&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{}} {
+	for _, k := range v1alpha1.Kinds() {
+		list := k.NewList()
 		if err := api.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return nil, fmt.Errorf("list the objects of clusterpki: %w", err)
 		}
