@@ -63,7 +63,7 @@ func generation(number int32, ca pki.CA) plan.Generation {
 func newRecord(ca pki.CA) *authority.Record {
 	return &authority.Record{
 		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "uid", HomeUID: "home"},
-		Ledger:   plan.Begin(start, plan.Ledger{}, generation(1, ca)),
+		Ledger:   plan.Bootstrap(start, plan.Ledger{}, generation(1, ca)),
 		CAs:      map[int32]pki.CA{1: ca},
 	}
 }

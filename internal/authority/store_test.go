@@ -133,7 +133,7 @@ func TestAnotherCAAfterATombstone(t *testing.T) {
 	}
 	for number, ok := range map[int32]bool{1: false, 2: true} {
 		next, ca := r.Next(), root(t, "k8s")
-		next.Ledger = plan.Begin(start, r.Ledger, generation(number, ca))
+		next.Ledger = plan.Bootstrap(start, r.Ledger, generation(number, ca))
 		next.Ledger.Last = max(number, r.Ledger.Last)
 		next.CAs = map[int32]pki.CA{number: ca}
 		if _, err := s.Commit(ctx, r, next); (err == nil) != ok || !ok && !isInvariant(err) {

@@ -87,7 +87,7 @@ func (m *Maker) uid(ctx context.Context, group, kind, name string) (*metav1.Part
 func (m *Maker) enter(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 	own := m.Home.UID()
 	if ca.Status.Authority.NamespaceUID == own {
-		return m.current(ctx, ca)
+		return m.ensureFresh(ctx, ca)
 	}
 	before := ca.DeepCopy()
 	ca.Status.Authority.NamespaceUID = own
@@ -98,9 +98,9 @@ func (m *Maker) enter(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 	return nil
 }
 
-// current says, as a lost race, where the API server has another spec than a decision was made from. That the ledger is the
+// ensureFresh says, as a lost race, where the API server has another spec than a decision was made from. That the ledger is the
 // same is what its resourceVersion is for.
-func (m *Maker) current(ctx context.Context, ca *v1alpha1.ClusterCA) error {
+func (m *Maker) ensureFresh(ctx context.Context, ca *v1alpha1.ClusterCA) error {
 	var now v1alpha1.ClusterCA
 	if err := m.Live.Get(ctx, client.ObjectKeyFromObject(ca), &now); err != nil {
 		return fmt.Errorf("read the ClusterCA again: %w", err)

@@ -85,7 +85,7 @@ func stored(pair pki.CA) *authority.Record {
 	next := (&authority.Record{}).Next()
 	next.Identity = authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "n", UID: "u", HomeUID: "h"}
 	generation := plan.Generation{Number: 1, SpecHash: "a", SHA256: pki.FingerprintOf(pair.Cert)}
-	next.Ledger = plan.Begin(time.Time{}, plan.Ledger{}, generation)
+	next.Ledger = plan.Bootstrap(time.Time{}, plan.Ledger{}, generation)
 	next.CAs = map[int32]pki.CA{1: pair}
 	return next
 }

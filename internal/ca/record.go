@@ -77,7 +77,7 @@ func (m *Maker) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tombstone
 	if err != nil {
 		return nil, err
 	}
-	next.Ledger = plan.Begin(m.Clock.Latest(), was.Ledger, made.generation)
+	next.Ledger = plan.Bootstrap(m.Clock.Latest(), was.Ledger, made.generation)
 	next.CAs = map[int32]pki.CA{made.generation.Number: made.pair}
 	if err := m.mayTake(ctx, ca, next, aim); err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (v *vault) keep(name string, change func(*authority.Record)) *authority.Rec
 	g := plan.Generation{Number: 1, SHA256: pki.FingerprintOf(pair.Cert), NotAfter: pair.Cert.NotAfter}
 	r := &authority.Record{
 		Identity: authority.Identity{Namespace: v.ns, Name: name, NamespaceUID: v.uid(), UID: "gone", HomeUID: v.uidOf(v.home)},
-		Ledger:   plan.Begin(time.Now(), plan.Ledger{}, g), CAs: map[int32]pki.CA{1: pair},
+		Ledger:   plan.Bootstrap(time.Now(), plan.Ledger{}, g), CAs: map[int32]pki.CA{1: pair},
 	}
 	change(r)
 	if r, err = v.store.Create(v.t.Context(), r); err != nil {

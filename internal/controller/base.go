@@ -25,19 +25,19 @@ import (
 
 // base is what every reconciler here needs.
 type base struct {
-	client  client.Client // reads objects of ours from the cache, which may lag: see wrote
-	live    client.Reader // reads from the API server
-	events  events.EventRecorder
-	counts  *metrics.Counts // of what happens
-	clock   apitime.Timekeeper
-	poll    time.Duration    // how often an open gate is looked at
-	store   *authority.Store // what decides: ledgers and keys
-	home    *home.Home       // the authority namespace
-	wrote   *owned.Writes    // what the cache does not have yet
-	secrets owned.Secrets    // what the operator made
-	leaves  *leaf.Maker
-	keys    keys
-	said    *said // of objects that another installation may serve
+	client    client.Client // reads objects of ours from the cache, which may lag: see wrote
+	live      client.Reader // reads from the API server
+	events    events.EventRecorder
+	counts    *metrics.Counts // of what happens
+	clock     apitime.Timekeeper
+	poll      time.Duration    // how often an open gate is looked at
+	store     *authority.Store // what decides: ledgers and keys
+	home      *home.Home       // the authority namespace
+	wrote     *owned.Writes    // what the cache does not have yet
+	secrets   owned.Secrets    // what the operator made
+	leaves    *leaf.Maker
+	keys      keys
+	announced *announced // of objects that another installation may serve
 	// progress tells whether reconciliations come to an end.
 	progress *visits.Progress
 }
@@ -100,7 +100,7 @@ func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (fo
 	if apierrors.IsNotFound(err) {
 		b.wrote.Forget(o.Kind(), req.NamespacedName)
 		b.keys.forget(o.Kind(), req.NamespacedName)
-		b.said.forget(o.Kind(), req.NamespacedName)
+		b.announced.forget(o.Kind(), req.NamespacedName)
 		return false, nil
 	}
 	if err != nil {

@@ -47,9 +47,9 @@ func (b *base) servedElsewhere(ctx context.Context, namespace, name string) erro
 	return stall.Here(v1alpha1.ReasonAuthorityMissing, "another installation of the operator serves ClusterCA %q: see its condition Stalled", name)
 }
 
-// sayHere is the end of a reconciliation whose answer holds for this installation: of the status, only the conditions are written, and
+// concludeHere is the end of a reconciliation whose answer holds for this installation: of the status, only the conditions are written, and
 // each answer once an hour for a generation of the object and an installation that is named. A restart of the operator begins anew.
-func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
+func (b *base) concludeHere(ctx context.Context, before v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	after, ok := before.DeepCopyObject().(v1alpha1.Object)
 	if !ok || owned.LostRace(rep.err) {
 		return b.result(rep.err, zeroTime)
@@ -58,20 +58,20 @@ func (b *base) sayHere(ctx context.Context, before v1alpha1.Object, rep report, 
 	old := *conds
 	*conds = settle(b.clock.Now(), after.GetGeneration(), old, conditions(rep))
 	*after.ObservedGeneration() = after.GetGeneration()
-	text := sha256.Sum256([]byte(rep.named + " " + answerOf(*conds)))
-	if b.said.knows(after, text, b.clock.Now()) {
+	text := sha256.Sum256([]byte(rep.named + " " + summaryOf(*conds)))
+	if b.announced.knows(after, text, b.clock.Now()) {
 		return b.result(rep.err, o.nextCheck)
 	}
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
-	b.said.note(after, text, b.clock.Now())
+	b.announced.note(after, text, b.clock.Now())
 	b.announceStalled(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)
 }
 
-// answerOf is what conditions say, without messages that may differ from one time to the next.
-func answerOf(conds []metav1.Condition) string {
+// summaryOf is what conditions say, without messages that may differ from one time to the next.
+func summaryOf(conds []metav1.Condition) string {
 	var b strings.Builder
 	for _, c := range conds {
 		fmt.Fprintf(&b, "%s=%s/%s ", c.Type, c.Status, c.Reason)
@@ -82,10 +82,10 @@ func answerOf(conds []metav1.Condition) string {
 	return b.String()
 }
 
-// said is what this operator has said of objects that another installation may serve.
-type said struct {
+// announced is what this operator has said of objects that another installation may serve.
+type announced struct {
 	mu sync.Mutex
-	of map[object]answers
+	of map[object]announcements
 }
 
 type object struct {
@@ -95,48 +95,48 @@ type object struct {
 
 func objectOf(o v1alpha1.Object) object { return object{o.Kind(), client.ObjectKeyFromObject(o)} }
 
-// answers are what was said of one generation of an object, and when.
-type answers struct {
+// announcements are what was said of one generation of an object, and when.
+type announcements struct {
 	uid        types.UID
 	generation int64
 	at         map[[sha256.Size]byte]time.Time
 }
 
 const (
-	// saidAgain is after what time the same is said again: somebody may have written over it who does not serve the object.
-	saidAgain = time.Hour
-	// maxAnswers bounds how much is said of one generation of an object in that time.
-	maxAnswers = 8
+	// announcedAgain is after what time the same is said again: somebody may have written over it who does not serve the object.
+	announcedAgain = time.Hour
+	// maxAnnouncements bounds how much is said of one generation of an object in that time.
+	maxAnnouncements = 8
 )
 
-func (s *said) knows(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) bool {
+func (s *announced) knows(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was := s.of[objectOf(o)]
 	if was.uid != o.GetUID() || was.generation != o.GetGeneration() {
 		return false
 	}
-	maps.DeleteFunc(was.at, func(_ [sha256.Size]byte, at time.Time) bool { return now.Sub(at) >= saidAgain })
+	maps.DeleteFunc(was.at, func(_ [sha256.Size]byte, at time.Time) bool { return now.Sub(at) >= announcedAgain })
 	_, known := was.at[text]
-	return known || len(was.at) >= maxAnswers
+	return known || len(was.at) >= maxAnnouncements
 }
 
-func (s *said) note(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) {
+func (s *announced) note(o v1alpha1.Object, text [sha256.Size]byte, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.of == nil {
-		s.of = map[object]answers{}
+		s.of = map[object]announcements{}
 	}
 	was := s.of[objectOf(o)]
 	if was.uid != o.GetUID() || was.generation != o.GetGeneration() {
-		was = answers{o.GetUID(), o.GetGeneration(), map[[sha256.Size]byte]time.Time{}}
+		was = announcements{o.GetUID(), o.GetGeneration(), map[[sha256.Size]byte]time.Time{}}
 	}
 	was.at[text] = now
 	s.of[objectOf(o)] = was
 }
 
 // forget begins anew for an object that this installation serves, or that is gone.
-func (s *said) forget(kind string, name types.NamespacedName) {
+func (s *announced) forget(kind string, name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.of, object{kind, name})

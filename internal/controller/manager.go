@@ -209,7 +209,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		leaves: &leaf.Maker{
 			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: keysHome.UID}, Secrets: secrets, Keys: keys,
 		},
-		keys: keys, said: &said{},
+		keys: keys, announced: &announced{},
 		progress: cmp.Or(o.Progress, &visits.Progress{}),
 	}
 	for what, r := range map[string]manager.Runnable{"the look at the authority namespace": b.home, "the pool of keys": keys, "the prober": prober} {

@@ -212,7 +212,7 @@ func leafOutcome(st leaf.State, agent reported, now time.Time) outcome {
 // conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.
 func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep report, o outcome) (ctrl.Result, error) {
 	if rep.here {
-		return b.sayHere(ctx, before, rep, o)
+		return b.concludeHere(ctx, before, rep, o)
 	}
 	if o.issued { // the status and the log say it: an event is for what a person should see
 		b.counts.Issued(after.Kind(), string(o.reason))
@@ -228,7 +228,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if err := b.patchStatus(ctx, before, after); err != nil {
 		return b.result(err, zeroTime)
 	}
-	b.said.forget(after.Kind(), client.ObjectKeyFromObject(after))
+	b.announced.forget(after.Kind(), client.ObjectKeyFromObject(after))
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
 	return b.result(rep.err, o.nextCheck)

@@ -125,7 +125,7 @@ func (w *env) keepBelow(name, parent string) {
 	g := plan.Generation{Number: 1, SHA256: pki.FingerprintOf(pair.Cert), NotAfter: pair.Cert.NotAfter, Parent: plan.Parent{Name: parent, Generation: 1}}
 	r := &authority.Record{
 		Identity: authority.Identity{Namespace: w.ns, Name: name, NamespaceUID: "n", UID: "u", HomeUID: types.UID(w.authorityUID())},
-		Ledger:   plan.Begin(w.clock.Now(), plan.Ledger{}, g), CAs: map[int32]pki.CA{1: pair},
+		Ledger:   plan.Bootstrap(w.clock.Now(), plan.Ledger{}, g), CAs: map[int32]pki.CA{1: pair},
 	}
 	if _, err := w.store().Create(w.t.Context(), r); err != nil {
 		w.t.Fatal(err)

@@ -114,7 +114,7 @@ func (w *world) begin(store *authority.Store) {
 	}
 	_, err = store.Create(ctx, &authority.Record{
 		Identity: authority.Identity{Namespace: "prod", Name: "k8s", NamespaceUID: "ns", CRDUID: "crd", UID: "ca", HomeUID: "home"},
-		Ledger: plan.Begin(now, plan.Ledger{}, plan.Generation{
+		Ledger: plan.Bootstrap(now, plan.Ledger{}, plan.Generation{
 			Number: 1, SpecHash: "a", SHA256: pki.FingerprintOf(ca.Cert), Anchor: pki.IdentityOf(ca.Cert), Root: true,
 		}),
 		CAs: map[int32]pki.CA{1: ca},

@@ -117,8 +117,8 @@ func (l Ledger) Check() error {
 	return nil
 }
 
-// Begin is the ledger of a CA whose first key was just made: g is active. After a tombstone, was is that: the numbers go on.
-func Begin(now time.Time, was Ledger, g Generation) Ledger {
+// Bootstrap is the ledger of a CA whose first key was just made: g is active. After a tombstone, was is that: the numbers go on.
+func Bootstrap(now time.Time, was Ledger, g Generation) Ledger {
 	l := Ledger{Revision: was.Revision + 1, BundleRevision: was.Revision + 1, Last: g.Number, Since: second(now), Triggers: was.Triggers}
 	g.State = Active
 	l.Generations = []Generation{g}

@@ -149,7 +149,7 @@ func TestPublished(t *testing.T) {
 
 // TestNumbersGoOn through the life of a CA, its end and the next CA of its name. So do revisions and former triggers.
 func TestNumbersGoOn(t *testing.T) {
-	l := plan.Begin(start, plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t1"})
+	l := plan.Bootstrap(start, plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t1"})
 	if err := l.Check(); err != nil || l.Revision != 1 || l.BundleRevision != 1 || l.Last != 1 || l.NextNumber() != 2 {
 		t.Fatalf("%+v, %v", l, err)
 	}
@@ -164,7 +164,7 @@ func TestNumbersGoOn(t *testing.T) {
 	if _, tr := gone.Step(start, plan.DesiredLedger{SpecHash: "c", Trigger: "t2"}, plan.Observation{}); tr != plan.Nothing {
 		t.Errorf("a tombstone makes the step %q", tr)
 	}
-	again := plan.Begin(start, gone, plan.Generation{Number: gone.NextNumber(), SpecHash: "b"})
+	again := plan.Bootstrap(start, gone, plan.Generation{Number: gone.NextNumber(), SpecHash: "b"})
 	if err := again.Check(); err != nil || again.Revision != 4 || again.Last != 3 || again.Names(1) || !again.Names(3) {
 		t.Fatalf("%+v, %v", again, err)
 	}

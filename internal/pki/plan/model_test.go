@@ -53,7 +53,7 @@ type modelView struct {
 
 func newModel(on gates) *model {
 	m := &model{now: time.Unix(1_000_000_000, 0), erased: map[int32]bool{}, want: DesiredLedger{SpecHash: "a", MaxUnavailable: 1}, on: on}
-	m.ledger = Begin(m.now, Ledger{}, Generation{Number: 1, SpecHash: "a"})
+	m.ledger = Bootstrap(m.now, Ledger{}, Generation{Number: 1, SpecHash: "a"})
 	for range 3 {
 		m.birth()
 	}

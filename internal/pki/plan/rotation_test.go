@@ -25,7 +25,7 @@ type rotor struct {
 
 func newRotor(t *testing.T, want plan.DesiredLedger) *rotor {
 	want.MaxUnavailable = 1
-	return &rotor{t: t, l: plan.Begin(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: want.SpecHash, Trigger: want.Trigger}), want: want, now: at(0)}
+	return &rotor{t: t, l: plan.Bootstrap(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: want.SpecHash, Trigger: want.Trigger}), want: want, now: at(0)}
 }
 
 // step makes one step, and says which.
@@ -151,12 +151,12 @@ func TestFormerTriggersStartNothing(t *testing.T) {
 func TestTriggersAreBounded(t *testing.T) {
 	l := plan.Ledger{}
 	for i := range 1002 {
-		l = plan.Begin(at(0), l, plan.Generation{Number: l.NextNumber(), Trigger: fmt.Sprint("secret ", i)}).Tombstone()
+		l = plan.Bootstrap(at(0), l, plan.Generation{Number: l.NextNumber(), Trigger: fmt.Sprint("secret ", i)}).Tombstone()
 	}
 	if len(l.Triggers) != 1000 || len(l.Triggers[0]) != 32 {
 		t.Fatalf("%d are kept, such as %q", len(l.Triggers), l.Triggers[0])
 	}
-	l = plan.Begin(at(0), l, plan.Generation{Number: l.NextNumber(), SpecHash: "a"})
+	l = plan.Bootstrap(at(0), l, plan.Generation{Number: l.NextNumber(), SpecHash: "a"})
 	for i, want := range map[int]plan.Cause{0: plan.TriggerChanged, 1: plan.TriggerChanged, 2: "", 1001: ""} {
 		if got := l.CauseOf(plan.DesiredLedger{SpecHash: "a", Trigger: fmt.Sprint("secret ", i)}); got != want {
 			t.Errorf("trigger %d is the cause %q", i, got)
@@ -165,7 +165,7 @@ func TestTriggersAreBounded(t *testing.T) {
 }
 
 func TestCauseOf(t *testing.T) {
-	l := plan.Begin(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t"})
+	l := plan.Bootstrap(at(0), plan.Ledger{}, plan.Generation{Number: 1, SpecHash: "a", Trigger: "t"})
 	for name, tc := range map[string]struct {
 		want  plan.DesiredLedger
 		cause plan.Cause
