@@ -54,10 +54,8 @@ func (m *Maker) Reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (State, e
 	if owned.LostRace(err) {
 		return st, err
 	}
-	own := *st.Record // others may have been given the same one
-	st.Record = &own
 	var published error
-	st.Digest, published = m.publish(ctx, ca, st.Record)
+	st.Record, st.Digest, published = m.publish(ctx, ca, st.Record)
 	_, keyErr := st.Record.Active()
 	return st, stall.First(err, keyMissing(st.Record, keyErr), aimErr, published)
 }

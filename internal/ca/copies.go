@@ -21,45 +21,47 @@ import (
 )
 
 // publishCopies writes the copy of the active key that spec.secretName asks for, and empties those that it asked for before.
-func (m *Maker) publishCopies(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) error {
+// What is returned is the record with the copies that there are.
+func (m *Maker) publishCopies(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*authority.Record, error) {
 	for _, c := range record.Copies {
 		if c.Name != ca.Spec.SecretName {
-			if err := m.emptyCopy(ctx, ca, record, c); err != nil {
-				return err
+			var err error
+			if record, err = m.emptyCopy(ctx, ca, record, c); err != nil {
+				return record, err
 			}
 		}
 	}
 	if ca.Spec.SecretName == "" {
-		return nil
+		return record, nil
 	}
 	pair, err := record.Active()
 	if err != nil {
-		return nil //nolint:nilerr // it is told as what is wrong with the CA
+		return record, nil //nolint:nilerr // it is told as what is wrong with the CA
 	}
 	key, err := pair.Key.Reveal()
 	if err != nil {
-		return err
+		return record, err
 	}
 	// Exactly one certificate: kube-controller-manager ends if it finds two.
 	data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(pair.Cert), corev1.TLSPrivateKeyKey: key}
-	existing, err := m.ensureCopy(ctx, ca, record)
+	record, existing, err := m.ensureCopy(ctx, ca, record)
 	if err != nil {
-		return err
+		return record, err
 	}
-	return m.fillCopy(ctx, ca, record, existing, data)
+	return record, m.fillCopy(ctx, ca, record, existing, data)
 }
 
 // ensureCopy makes the Secret of a copy, empty, and records it before anything is put there: whoever made one of that name
 // first does not get the key.
-func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*corev1.Secret, error) {
+func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*authority.Record, *corev1.Secret, error) {
 	keeper, err := m.Keeper(ctx, ca.Namespace)
 	if err != nil {
-		return nil, err
+		return record, nil, err
 	}
 	name := ca.Spec.SecretName
 	existing, err := m.Secrets.Live(ctx, ca.Namespace, name)
 	if err != nil {
-		return nil, err
+		return record, nil, err
 	}
 	if existing == nil {
 		existing = &corev1.Secret{
@@ -67,29 +69,28 @@ func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *
 			Data: map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}},
 		}
 		if err := owned.Create(ctx, keeper, ca, existing, owned.Marks{Controlled: true}); err != nil {
-			return nil, err
+			return record, nil, err
 		}
 	}
 	if err := keeper.Check(ctx, ca, existing); err != nil {
-		return nil, leaf.Conflict(err)
+		return record, nil, leaf.Conflict(err)
 	}
 	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == name && c.UID == existing.UID })
 	filled := len(existing.Data[corev1.TLSPrivateKeyKey]) > 0 || len(existing.Data[corev1.TLSCertKey]) > 0
 	switch {
 	case recorded: // even where it was made for a ClusterCA of this name that is gone
-		return existing, nil
+		return record, existing, nil
 	case filled || !keeper.Mine(ca, existing):
-		return nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: delete it, or "+
-			"choose another spec.secretName", name)
+		return record, nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: "+
+			"delete it, or choose another spec.secretName", name)
 	}
 	next := record.Next()
 	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == name }), authority.Copy{Name: name, UID: existing.UID})
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
-		return nil, err
+		return record, nil, err
 	}
-	*record = *stored
-	return existing, nil
+	return stored, existing, nil
 }
 
 // fillCopy puts the active pair into the Secret of a copy, if it holds another one.
@@ -127,21 +128,21 @@ func (m *Maker) newest(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 }
 
 // emptyCopy takes the key out of a copy that is not asked for any more: the one that was recorded, and no other of its name.
-func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, c authority.Copy) error {
+func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, c authority.Copy) (*authority.Record, error) {
 	s, err := m.Secrets.Live(ctx, ca.Namespace, c.Name)
 	if err != nil {
-		return err
+		return record, err
 	}
 	keeper, err := m.Keeper(ctx, ca.Namespace)
 	if err != nil {
-		return err
+		return record, err
 	}
 	mine := s != nil && s.UID == c.UID
 	if mine {
 		if _, ours := keeper.ClaimOf(s); ours { // by an object that names it now
 			err := keeper.Check(ctx, ca, s)
 			if err != nil && !owned.IsConflict(err) {
-				return err
+				return record, err
 			}
 			mine = err == nil
 		}
@@ -150,19 +151,18 @@ func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 		s.Data = map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}}
 		err := m.Client.Update(ctx, s)
 		if apierrors.IsInvalid(err) {
-			return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+
+			return record, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+
 				"emptied: delete it: %v", c.Name, err)
 		}
 		if err != nil {
-			return fmt.Errorf("empty Secret %q: %w", c.Name, err)
+			return record, fmt.Errorf("empty Secret %q: %w", c.Name, err)
 		}
 	}
 	next := record.Next()
 	next.Copies = slices.DeleteFunc(next.Copies, func(o authority.Copy) bool { return o == c })
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
-		return err
+		return record, err
 	}
-	*record = *stored
-	return nil
+	return stored, nil
 }

@@ -21,20 +21,22 @@ import (
 
 // publish writes what follows from a CA's ledger into the user's namespace: the ConfigMap of its trust bundle, and the copies
 // of its active key that are asked for. Neither is ever read as truth.
-func (m *Maker) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (digest string, err error) {
+func (m *Maker) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (stored *authority.Record, digest string, err error) {
 	known, err := leaf.Authorities(ctx, m.Store.Cached, record)
 	if err != nil {
-		return "", err
+		return record, "", err
 	}
 	certs := known.Bundle(ca.Name)
 	if len(certs) == 0 {
-		return "", stall.Because(v1alpha1.ReasonParentNotReady, "the trust anchors of the parent CA %q are not known", ca.ParentName())
+		return record, "", stall.Because(v1alpha1.ReasonParentNotReady, "the trust anchors of the parent CA %q are not known", ca.ParentName())
 	}
 	bundle, err := pki.Bundle(certs)
 	if err != nil {
-		return "", fmt.Errorf("render the trust bundle: %w", err)
+		return record, "", fmt.Errorf("render the trust bundle: %w", err)
 	}
-	return pki.BundleDigest(certs), errors.Join(m.publishTrust(ctx, ca, bundle, known), m.publishCopies(ctx, ca, record))
+	trust := m.publishTrust(ctx, ca, bundle, known)
+	stored, err = m.publishCopies(ctx, ca, record)
+	return stored, pki.BundleDigest(certs), errors.Join(trust, err)
 }
 
 // publishTrust writes the ConfigMap of the trust bundle, where it differs.

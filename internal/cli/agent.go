@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
@@ -82,8 +83,7 @@ func runAgent(c *cobra.Command, file string) error {
 // agentLog writes text: people read it in the journal of the host.
 func agentLog(w io.Writer) logr.Logger {
 	log := zap.New(zap.WriteTo(w), zap.UseDevMode(false), zap.ConsoleEncoder())
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
+	setLibraryLoggers(log)
 	return log
 }
 
@@ -193,4 +193,14 @@ func printYAML(w io.Writer, o any) error {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
+}
+
+var libraryLoggers sync.Once
+
+// setLibraryLoggers sets, once, where the libraries log: they have one logger for the process.
+func setLibraryLoggers(log logr.Logger) {
+	libraryLoggers.Do(func() {
+		ctrl.SetLogger(log)
+		klog.SetLogger(log)
+	})
 }

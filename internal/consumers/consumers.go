@@ -90,7 +90,7 @@ func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment
 		p, there := r.mine(o.GetUID(), u.Secret)
 		a.ask(u, p, there)
 		if there && !slices.ContainsFunc(uses[:i], func(o Use) bool { return o.Secret == u.Secret }) {
-			a.remains(p, uses)
+			a.orphaned(p, uses)
 		}
 	}
 	if c.Reason == "" {
@@ -200,9 +200,9 @@ func (a *collector) later(changed time.Time) {
 	}
 }
 
-// remains is about what a Secret of the object holds of the CA although its spec does not ask for it any more, or what it
+// orphaned is about what a Secret of the object holds of the CA although its spec does not ask for it any more, or what it
 // held before and may still be in use.
-func (a *collector) remains(p Product, uses []Use) {
+func (a *collector) orphaned(p Product, uses []Use) {
 	asksLeaf := slices.ContainsFunc(uses, func(u Use) bool {
 		return u.Secret == p.Name && u.presents(a.ca)
 	})
@@ -210,7 +210,7 @@ func (a *collector) remains(p Product, uses []Use) {
 		return u.Secret == p.Name && u.trusts(a.relies) >= 0
 	})
 	left := slices.Contains(p.Claim.Left, a.ca) && !a.settled(p, uses)
-	if !asksTrust && (left || a.foreign(p, uses)) {
+	if !asksTrust && (left || a.excess(p, uses)) {
 		a.consumer.RelyingParty, a.consumer.Trusts = true, a.consumer.Trusts && left && a.reported.Mounted
 		a.later(p.changed(a.Now))
 	}
@@ -233,8 +233,8 @@ func (a *collector) remainingLeaf(p Product, left bool) {
 	a.later(p.changed(a.Now))
 }
 
-// foreign says whether a Secret holds anchors of the CA that no bundle which is asked for should hold.
-func (a *collector) foreign(p Product, uses []Use) bool {
+// excess says whether a Secret holds anchors of the CA that no bundle which is asked for should hold.
+func (a *collector) excess(p Product, uses []Use) bool {
 	var due []*x509.Certificate
 	for _, u := range uses {
 		if u.Secret == p.Name && u.Key != corev1.TLSCertKey {

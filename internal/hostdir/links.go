@@ -81,7 +81,7 @@ func (d *Dir) prepare() error {
 	if err := d.mkdirAll(d.path); err != nil {
 		return err
 	}
-	return d.sweep(isDraft)
+	return d.collect(isDraft)
 }
 
 func (d *Dir) mkdirAll(dir string) error {
@@ -103,8 +103,8 @@ func (d *Dir) mkdirAll(dir string) error {
 	return d.sys.SyncDir(filepath.Dir(dir))
 }
 
-// sweep removes the names in the directory that are to go.
-func (d *Dir) sweep(goes func(name string) bool) error {
+// collect removes the names in the directory that are to go.
+func (d *Dir) collect(goes func(name string) bool) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", d.path, err)

@@ -29,13 +29,13 @@ func (d *Dir) settle() error {
 		return err
 	}
 	if id == "" {
-		return d.sweep(isDraft)
+		return d.collect(isDraft)
 	}
 	previous, err := d.previous(id)
 	if err != nil {
 		return err
 	}
-	if err := d.sweepBut(id, previous); err != nil { // first, for the room
+	if err := d.collectBut(id, previous); err != nil { // first, for the room
 		return err
 	}
 	if err := d.removeAll(d.at(id, nextLink)); err != nil {
@@ -49,7 +49,7 @@ func (d *Dir) settle() error {
 	if err := d.keepTaken(); err != nil {
 		return err
 	}
-	if err := d.sweepBut(id, previous); err != nil {
+	if err := d.collectBut(id, previous); err != nil {
 		return err
 	}
 	c, err := d.read(id)
@@ -62,9 +62,9 @@ func (d *Dir) settle() error {
 	return d.sys.SyncDir(d.path)
 }
 
-// sweepBut removes all sets but two, and drafts.
-func (d *Dir) sweepBut(current, previous string) error {
-	return d.sweep(func(name string) bool {
+// collectBut removes all sets but two, and drafts.
+func (d *Dir) collectBut(current, previous string) error {
+	return d.collect(func(name string) bool {
 		switch name {
 		case current, previous:
 			return false

@@ -27,9 +27,9 @@ func (i *items[T]) want(item T, class Class) {
 	i.wanted[item] = class
 }
 
-// heard takes the class that an item was added in. There is none where that has been read already, by a visit that began since:
+// takeClass takes the class that an item was added in. There is none where that has been read already, by a visit that began since:
 // then it is urgent, in doubt.
-func (i *items[T]) heard(item T) (Class, bool) {
+func (i *items[T]) takeClass(item T) (Class, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	class, ok := i.wanted[item]
@@ -39,13 +39,13 @@ func (i *items[T]) heard(item T) (Class, bool) {
 
 // Push implements workqueue.Queue.
 func (i *items[T]) Push(item T) {
-	class, _ := i.heard(item)
+	class, _ := i.takeClass(item)
 	i.order.push(item, class, i.place(item))
 }
 
 // Touch implements workqueue.Queue: an item that waits was added again.
 func (i *items[T]) Touch(item T) {
-	if class, ok := i.heard(item); ok {
+	if class, ok := i.takeClass(item); ok {
 		i.order.raise(item, class)
 	}
 }
