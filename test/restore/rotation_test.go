@@ -264,7 +264,7 @@ func TestRotatedTooEarly(t *testing.T) {
 	}
 	rotate("wanted", "")
 	c := w.condition(&v1alpha1.ClusterCA{}, "k8s", v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
-	if !strings.Contains(c.Message, "ten minutes") || w.ledger("k8s").Phase() != plan.Completed {
+	if !strings.Contains(c.Message, "10 minutes") || w.ledger("k8s").Phase() != plan.Completed {
 		t.Errorf("it says %q in phase %s", c.Message, w.ledger("k8s").Phase())
 	}
 	rotate("compromised", "compromised")
