@@ -77,10 +77,9 @@ func TestCopyOfTheKey(t *testing.T) {
 	}
 }
 
-// TestCopyIsNotHandedOn makes, in place of the copy, a Secret of the same name: it does not get the key, with or without the
-// marks of the one that was there.
-func TestCopyIsNotHandedOn(t *testing.T) {
-	t.Parallel()
+// withCopy is a standard environment whose CA has a copy of its key in Secret "copy".
+func withCopy(t *testing.T) *env {
+	t.Helper()
 	w := standard(t)
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
 	w.eventually("it is made", func() error {
@@ -90,6 +89,14 @@ func TestCopyIsNotHandedOn(t *testing.T) {
 		return nil
 	})
 	w.settled()
+	return w
+}
+
+// TestCopyIsNotHandedOn makes, in place of the copy, a Secret of the same name: it does not get the key, with or without the
+// marks of the one that was there.
+func TestCopyIsNotHandedOn(t *testing.T) {
+	t.Parallel()
+	w := withCopy(t)
 	was := w.secret("copy")
 	w.stop()
 	w.delete(was)
@@ -110,15 +117,7 @@ func TestCopyIsNotHandedOn(t *testing.T) {
 // not stay there.
 func TestCopyOfOneThatIsGone(t *testing.T) {
 	t.Parallel()
-	w := standard(t)
-	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy" })
-	w.eventually("it is made", func() error {
-		if w.missing("copy", &corev1.Secret{}) || len(w.secret("copy").Data["tls.key"]) == 0 {
-			return errors.New("it is not there")
-		}
-		return nil
-	})
-	w.settled()
+	w := withCopy(t)
 	w.delete(w.clusterCA("k8s"))
 	w.settled()
 	w.create(newCA("k8s"))

@@ -119,3 +119,16 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// startOnly has this program do nothing but start a control plane.
+const startOnly = "TESTENV_START_ONLY"
+
+// onlyStart says when it has.
+func onlyStart() {
+	if _, err := StartEmpty(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("started")
+	select {}
+}

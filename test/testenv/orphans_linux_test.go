@@ -7,30 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
-// startOnly has this program do nothing but start a control plane.
-const startOnly = "TESTENV_START_ONLY"
-
-// onlyStart says when it has.
-func onlyStart() {
-	if _, err := StartEmpty(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	fmt.Println("started")
-	select {}
-}
-
-// TestNoOrphans kills a program that has started a control plane: etcd and kube-apiserver end too.
+// TestNoOrphans kills a program that has started a control plane: etcd and kube-apiserver end too. Only Linux tells children of the
+// end of their parent.
 func TestNoOrphans(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux tells children of the end of their parent")
-	}
 	self, err := os.Executable()
 	must(t, err)
 	parent := exec.CommandContext(t.Context(), self)
