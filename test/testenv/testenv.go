@@ -96,10 +96,16 @@ func Start() (*ControlPlane, error) {
 }
 
 // StartEmpty runs one without anything of clusterpki.
-func StartEmpty() (*ControlPlane, error) {
+func StartEmpty() (*ControlPlane, error) { return StartWith(nil) }
+
+// StartWith is StartEmpty with flags of kube-apiserver, by name and value.
+func StartWith(flags map[string]string) (*ControlPlane, error) {
 	c, err := newControlPlane()
 	if err != nil {
 		return nil, err
+	}
+	for name, value := range flags {
+		c.ControlPlane.GetAPIServer().Configure().Set(name, value)
 	}
 	return c, c.start()
 }
