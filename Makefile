@@ -121,7 +121,7 @@ test-browser: ## Look at the dashboard in headless Chromium (about 2 minutes; ne
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api cmd internal | while IFS=: read -r file _ func; do \
 	  printf '== %s in %s\n' "$${func#func }" "$$(dirname "$$file")"; \
-	  go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) "./$$(dirname "$$file")" </dev/null; \
+	  go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1s "./$$(dirname "$$file")" </dev/null; \
 	done
 
 # BENCH selects benchmarks by their names; BENCHFLAGS are those of test/bench, such as `-credentials=500 -rounds=1`.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 )
@@ -161,6 +160,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// lineEnds are what ends a line of a stream of events (HTML Living Standard, 9.2.5): a text of others could begin an event of its own.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // stream writes server-sent events.
 type stream struct {
 	w        http.ResponseWriter
@@ -174,7 +176,7 @@ func (s stream) send(event, data string) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "event: %s\n", event)
-	for line := range slices.Values(strings.Split(data, "\n")) {
+	for line := range strings.SplitSeq(lineEnds.Replace(data), "\n") {
 		fmt.Fprintf(&b, "data: %s\n", line)
 	}
 	b.WriteString("\n")

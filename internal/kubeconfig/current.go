@@ -3,6 +3,7 @@ package kubeconfig
 import (
 	"fmt"
 
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -16,10 +17,18 @@ type Current struct {
 	HasUser bool
 }
 
+// parse reads a kubeconfig as client-go does: a field of other capitals is none.
+func parse(text []byte) (f file, err error) {
+	if text, err = yaml.YAMLToJSON(text); err == nil {
+		err = json.UnmarshalCaseSensitivePreserveInts(text, &f)
+	}
+	return f, err
+}
+
 // ParseCurrent reads a kubeconfig; it is an error if there is no current context, or not the cluster that it names.
 func ParseCurrent(text []byte) (Current, error) {
-	var f file
-	if err := yaml.Unmarshal(text, &f); err != nil {
+	f, err := parse(text)
+	if err != nil {
 		return Current{}, fmt.Errorf("malformed: %w", err)
 	}
 	for _, c := range f.Contexts {
