@@ -18,18 +18,23 @@ type Current struct {
 }
 
 // parse reads a kubeconfig as client-go does: a field of other capitals is none.
-func parse(text []byte) (f file, err error) {
-	if text, err = yaml.YAMLToJSON(text); err == nil {
+func parse(text []byte) (file, error) {
+	var f file
+	text, err := yaml.YAMLToJSON(text)
+	if err == nil {
 		err = json.UnmarshalCaseSensitivePreserveInts(text, &f)
 	}
-	return f, err
+	if err != nil {
+		return file{}, fmt.Errorf("malformed: %w", err)
+	}
+	return f, nil
 }
 
 // ParseCurrent reads a kubeconfig; it is an error if there is no current context, or not the cluster that it names.
 func ParseCurrent(text []byte) (Current, error) {
 	f, err := parse(text)
 	if err != nil {
-		return Current{}, fmt.Errorf("malformed: %w", err)
+		return Current{}, err
 	}
 	for _, c := range f.Contexts {
 		if c.Name != f.CurrentContext {
