@@ -80,13 +80,13 @@ type APIServerCertificateSpec struct {
 	// +optional
 	RequestHeaderCARef *CAReference `json:"requestHeaderCARef,omitempty"`
 
-	// hostName is the API server's host: the certificate's common name and a DNS SAN.
+	// hostName is the API server's host: the certificate's common name and a DNS SAN, or an IP SAN where it is an IPv4 address.
 	// Changing it re-issues the certificate.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a host name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['aggregator', 'front-proxy-client', 'kube-apiserver-etcd-client', 'kube-apiserver-kubelet-client', 'kube-etcd-healthcheck-client', 'kubelet-bootstrap', 'kubernetes-admin', 'kubernetes-super-admin'])",message="must not be the name of an identity that something in a cluster trusts, such as 'front-proxy-client': the certificate would be that identity"
 	HostName string `json:"hostName,omitempty"`
 
 	// clusterDomain is the cluster's DNS domain. With it the SANs kubernetes, kubernetes.default,

@@ -60,8 +60,8 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 		return pki.CA{}, errors.New("the CA to import was not read")
 	case ca.ParentName() != "" && w.parent.Signer == nil:
 		return pki.CA{}, errors.New("the parent CA cannot sign")
-	case desired.Valid(d.Spec) != nil:
-		return pki.CA{}, desired.Valid(d.Spec)
+	case desired.ValidCA(d.Spec) != nil:
+		return pki.CA{}, desired.ValidCA(d.Spec)
 	case ca.ParentName() != "":
 		pair, err := w.parent.Signer.SignCA(ctx, m.Clock.Now(), d.GenerationSpec(number), m.key(ctx, ca))
 		return pair, leaf.Refused(err)

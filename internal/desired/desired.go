@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"fmt"
 	"path"
 	"time"
 
@@ -35,6 +36,16 @@ func CA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 		RenewBefore: orZero(ca.Spec.RenewBefore),
 		Seed:        Seed(ca),
 	}
+}
+
+// ValidCA refuses a CA that is to be made, and cannot be, or not under that name.
+func ValidCA(s pki.CertificateSpec) error {
+	for _, name := range append([]string{s.Subject.CommonName}, s.Subject.Organizations...) {
+		if err := pki.CheckOwnName(name); err != nil {
+			return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.subject: %v", err)
+		}
+	}
+	return Valid(s)
 }
 
 // orZero is an optional duration; zero stands for the default of package plan.
@@ -82,6 +93,11 @@ func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
 	if err != nil {
 		return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
+	for _, name := range c.Spec.DNSNames {
+		if err := pki.CheckOwnName(name); err != nil {
+			return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.dnsNames: %v", err)
+		}
+	}
 	return sans, nil
 }
 
@@ -115,15 +131,7 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 	if err != nil {
 		return plan.Desired{}, err
 	}
-	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
-	if role.HostSAN {
-		names = append([]string{c.Spec.HostName}, names...)
-	}
-	if role.LoopbackSANs {
-		names = append([]string{"localhost"}, names...)
-		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
-	}
-	sans, err := pki.NewSANs(names, addresses)
+	sans, err := credentialSANs(c, role)
 	if err != nil {
 		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
@@ -140,6 +148,33 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 		Awaits:      awaits(c),
 	}
 	return d, Valid(d.Spec)
+}
+
+// credentialSANs are the names under which a credential's host serves, if it does. None may be one that something in a cluster trusts
+// for what it is called.
+func credentialSANs(c *v1alpha1.NodeCredential, role pki.Role) (pki.SANs, error) {
+	err := pki.CheckHostName(c.Spec.HostName)
+	if err == nil {
+		err = pki.CheckCredentialName(c.Spec.HostName)
+	}
+	if err != nil {
+		return pki.SANs{}, fmt.Errorf("spec.hostName: %w", err)
+	}
+	for _, name := range c.Spec.DNSNames {
+		if err := pki.CheckCredentialName(name); err != nil {
+			return pki.SANs{}, fmt.Errorf("spec.dnsNames: %w", err)
+		}
+	}
+	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
+	if role.LoopbackSANs {
+		names = append([]string{"localhost"}, names...)
+		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
+	}
+	sans, err := pki.NewSANs(names, addresses)
+	if err != nil || !role.HostSAN {
+		return sans, err
+	}
+	return sans.WithHost(c.Spec.HostName)
 }
 
 func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {

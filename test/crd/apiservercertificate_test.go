@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -17,7 +18,8 @@ spec:
 
 const (
 	ipNotName   = "must be a DNS name: an IP address belongs in ipAddresses"
-	ipNotHost   = "must be a host name: an IP address belongs in ipAddresses"
+	badHost     = "must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is"
+	identity    = "must not be the name of an identity that something in a cluster trusts"
 	badName     = "must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label"
 	badIP       = "must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
 	badCIDR     = "must be an IPv4 or IPv6 network such as '10.96.0.0/12'"
@@ -115,12 +117,20 @@ func refusedItem(path, message, item string) testCase {
 // hostCases are those of spec.hostName.
 func hostCases(with []edit) map[string]testCase {
 	cases := map[string]testCase{}
-	for bad, message := range map[string]string{
-		"K8s-Master": badName, "k8s_master": badName, "-k8s": badName, "k8s-": badName, "k8s..master": badName, "münchen": badName,
-		"k8s-master.": badName, "*.example.org": badName, "k8s master": badName, "k8s-master:6443": badName,
-		"10.1.10.238": ipNotHost, "2001:db8::1": ipNotHost, "010.001.010.238": ipNotHost, "10.1.10.999": ipNotHost,
+	for _, bad := range []string{
+		"K8s-Master", "k8s_master", "-k8s", "k8s-", "k8s..master", "münchen", "k8s-master.", "*.example.org", "k8s master", "k8s-master:6443", "2001:db8::1",
+		"k8s-master\n", " k8s-master", "k8s\u200bmaster", "k8s\u0430",
 	} {
-		cases["hostName "+bad] = refusedWith(with, "spec.hostName", bad, message)
+		cases[fmt.Sprintf("hostName %q", bad)] = refusedWith(with, "spec.hostName", bad, badHost)
+	}
+	for _, taken := range []string{
+		"aggregator", "front-proxy-client", "kube-apiserver-etcd-client", "kube-apiserver-kubelet-client", "kube-etcd-healthcheck-client",
+		"kubelet-bootstrap", "kubernetes-admin", "kubernetes-super-admin",
+	} {
+		cases["hostName "+taken] = refusedWith(with, "spec.hostName", taken, identity)
+	}
+	for _, good := range []string{"10.0.10.2", "cn-hangzhou.192.168.0.12", "node.1", "10.1.10.999", "7"} {
+		cases["hostName "+good] = testCase{edits: append(set("spec.hostName", good), with...)}
 	}
 	cases["hostName of 65 bytes"] = refusedWith(with, "spec.hostName", strings.Repeat("x", 32)+"."+strings.Repeat("x", 32), "may not be more than 64 bytes")
 	return cases

@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -23,9 +24,14 @@ func TestClusterCA(t *testing.T) {
 		"as GitOps tools do": {edits: []edit{{"spec.subject", map[string]any{}}, {"spec.validity", "87600h0m0s"}}},
 
 		"reserved common name": refused("spec.subject.commonName", "system:ca", "must not begin with 'system:'"),
-		"empty common name":    refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
-		"long common name":     refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
-		"many bytes":           refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
+		"reserved group":       refusedItem("spec.subject.organizations", "must not begin with 'system:'", "system:masters"),
+		"a parent that cannot be": {edits: set("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "x "}}}),
+			want: "spec.source.parent.caRef.name: must be a valid name of an object"},
+		"an import that cannot be": {edits: set("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "x\n"}}}),
+			want: "spec.source.import.secretRef.name: must be a valid name of an object"},
+		"empty common name": refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
+		"long common name":  refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
+		"many bytes":        refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
 		"long name": {
 			edits: set("metadata.name", strings.Repeat("x", 55)),
 			want:  "spec.subject.commonName: metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",
@@ -83,6 +89,23 @@ func TestClusterCA(t *testing.T) {
 	})
 	runCases(t, k, validCA, durationCases())
 	runCases(t, k, validCA, keyCases())
+	runCases(t, k, validCA, textCases("spec.subject.commonName", func(name string) []edit { return set("spec.subject.commonName", name) }))
+	runCases(t, k, validCA, textCases("spec.subject.organizations[0]", func(name string) []edit { return set("spec.subject.organizations", list(name)) }))
+}
+
+// textCases are those of a name that stands in a certificate.
+func textCases(at string, with func(name string) []edit) map[string]testCase {
+	cases := map[string]testCase{}
+	for _, bad := range []string{
+		"jane\n", "jane\x00x", "jane\tx", " jane", "jane ", "jane  doe", "jane\u200b", "j\u0430ne", "jane\u202edoe", "jan\u0065\u0301", "ﬁna", "ſam",
+		"jane\u00a0doe", "jane\x7f", "ｊane",
+	} {
+		cases[fmt.Sprintf("%s %q", at, bad)] = testCase{edits: with(bad), want: at + ": must be printable ASCII characters and Latin letters such as 'é'"}
+	}
+	for _, good := range []string{"jane", "Jane Doe", "jane@example.org", "Zoë Müller", "Łódź", "Ops, Inc. (EMEA)", "ops:viewers"} {
+		cases[fmt.Sprintf("%s %q", at, good)] = testCase{edits: with(good)}
+	}
+	return cases
 }
 
 // deliveryCases are those of spec.delivery, the same in the kinds that an agent delivers.
