@@ -84,6 +84,8 @@ const (
 	// ReasonClientCANotTrusted surfaces when the API server does not authenticate clients of the
 	// credential's CA.
 	ReasonClientCANotTrusted = "ClientCANotTrusted"
+	// ReasonClientCAShared surfaces when the CA of an API server's front proxy has a key in common with one that signs its ordinary clients.
+	ReasonClientCAShared = "ClientCAShared"
 	// ReasonServiceAccountKeyInvalid surfaces when the Secret of the service account keys holds no readable key.
 	ReasonServiceAccountKeyInvalid = "ServiceAccountKeyInvalid"
 	// ReasonServiceAccountKeysGenerated surfaces, as an event, when service account keys are made.
