@@ -133,6 +133,11 @@ type ClusterCASpec struct {
 	// +optional
 	Source *CASource `json:"source,omitempty"`
 
+	// policy says what may be issued from this CA, and from the CAs below it. The operator holds to it whatever admission did.
+	// Absent: RBAC alone decides, but role 'Custom' may name no group. Changing it re-issues nothing.
+	// +optional
+	Policy *CAPolicy `json:"policy,omitempty"`
+
 	// secretName asks for a kubernetes.io/tls Secret with a copy of the active CA certificate and key, for programs
 	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
 	// bundle is apart. Absent: none is made. Changing it empties the old Secret.

@@ -92,6 +92,9 @@ const (
 	ReasonServiceAccountKeysGenerated = "ServiceAccountKeysGenerated"
 	// ReasonInvalidSpec surfaces when the spec asks for something that cannot be issued.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonPolicyDenied surfaces when spec.policy of the ClusterCA, or of one above it, does not allow what the spec asks for, or a
+	// certificate would do for an API server.
+	ReasonPolicyDenied = "PolicyDenied"
 	// ReasonNotUsable surfaces when the certificate cannot be used now; the message says why.
 	ReasonNotUsable = "NotUsable"
 	// ReasonRetrying surfaces when the API server refused or did not answer; the message says what.

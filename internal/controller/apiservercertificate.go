@@ -88,6 +88,12 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
+	if v.asked.Invalid == nil {
+		v.asked.Invalid = r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
+	}
+	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
+		return v, v.asked.Invalid
+	}
 	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {

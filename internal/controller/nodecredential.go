@@ -85,6 +85,12 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
+	if v.asked.Invalid == nil {
+		v.asked.Invalid = r.mayHave(ctx, c, v.asked)
+	}
+	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
+		return v, v.asked.Invalid
+	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	key, err := r.findKey(ctx, c, v.asked, existing)
