@@ -133,7 +133,7 @@ type ClusterCASpec struct {
 	// +optional
 	Source *CASource `json:"source,omitempty"`
 
-	// policy says what may be issued from this CA, and from the CAs below it. The operator holds to it whatever admission did.
+	// policy says what may be issued from this CA, and from its subordinate CAs. The operator holds to it whatever admission did.
 	// Absent: RBAC alone decides, but role 'Custom' may name no group. Changing it re-issues nothing.
 	// +optional
 	Policy *CAPolicy `json:"policy,omitempty"`

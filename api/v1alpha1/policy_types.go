@@ -27,7 +27,7 @@ type PrivateKeyRule struct {
 	MinSize int32 `json:"minSize,omitempty"`
 }
 
-// CAPolicy says what may be issued from a CA, and from every CA below it. Each field narrows; one that is absent allows everything, but
+// CAPolicy says what may be issued from a CA, and from every subordinate CA of it. Each field narrows; one that is absent allows everything, but
 // for customGroups. Nothing that exists is re-issued or revoked by a change: a certificate that is no longer
 // allowed stays in use until its end, is not renewed, and its object is Stalled with the reason PolicyDenied.
 type CAPolicy struct {

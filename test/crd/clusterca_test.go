@@ -93,6 +93,36 @@ func TestClusterCA(t *testing.T) {
 	runCases(t, k, validCA, textCases("spec.subject.organizations[0]", func(name string) []edit { return set("spec.subject.organizations", list(name)) }))
 }
 
+// TestPolicy has what may be said of what a CA may issue.
+func TestPolicy(t *testing.T) {
+	const reservedGroup = "must not begin with 'system:', 'kubeadm:' or 'clusterpki:', which are reserved"
+	runCases(t, load(t, "clustercas"), validCA, map[string]testCase{
+		"nothing": accepted("spec.policy", map[string]any{}),
+		"everything": accepted("spec.policy", map[string]any{
+			"roles": list("Kubelet", "APIServer", "CA"), "hosts": list("*.prod.example", "*", "k8s-*", "10.0.*.7"), "addresses": list("10.1.10.0/24", "fd00::/64"),
+			"sharedHosts": list("k8s-master", "10.0.0.1"), "maxValidity": "8760h", "customGroups": list("ops:viewers", "Ops, Zürich"),
+			"privateKeys": []any{map[string]any{"algorithm": "RSA", "minSize": int64(3072)}, map[string]any{"algorithm": "Ed25519"}},
+		}),
+		"no role":               refused("spec.policy.roles", list(), "spec.policy.roles in body should have at least 1 items"),
+		"unknown role":          {edits: set("spec.policy.roles", list("Node")), want: `spec.policy.roles[0]: supported values: "Kubelet"`},
+		"a host in upper case":  refusedItem("spec.policy.hosts", "must be a lower-case DNS name, in which '*'", "*.Prod"),
+		"a host with a blank":   refusedItem("spec.policy.hosts", "must be a lower-case DNS name, in which '*'", "a b"),
+		"an address":            refusedItem("spec.policy.addresses", "must be an IPv4 or IPv6 network", "10.1.10.7"),
+		"a pattern that shares": refusedItem("spec.policy.sharedHosts", "must be the hostName of an APIServerCertificate", "*"),
+		"too short a validity":  refused("spec.policy.maxValidity", "1m", "must be between 10 minutes and 100 years"),
+		"an algorithm twice": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "RSA"}, map[string]any{"algorithm": "RSA"}}), want: "spec.policy.privateKeys[1]: ",
+		},
+		"a size of Ed25519": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "Ed25519", "minSize": int64(256)}}),
+			want:  "spec.policy.privateKeys[0].minSize: minSize must be left out",
+		},
+		"the group of admins":   refusedItem("spec.policy.customGroups", reservedGroup, "system:masters"),
+		"another kubeadm group": refusedItem("spec.policy.customGroups", reservedGroup, "kubeadm:cluster-admins"),
+		"a group with a break":  refusedItem("spec.policy.customGroups", "must be printable ASCII characters and Latin letters", "ops\n"),
+	})
+}
+
 // textCases are those of a name that stands in a certificate.
 func textCases(at string, with func(name string) []edit) map[string]testCase {
 	cases := map[string]testCase{}
