@@ -176,6 +176,10 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+
 	// serviceAccountKeys asks for the key pair that signs service account tokens, apart from the
 	// serving key. Absent: none is made.
 	// +optional

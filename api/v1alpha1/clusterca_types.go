@@ -147,6 +147,10 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+
 	// delivery says how the Secret of secretName reaches whoever signs with it. The rotation of the CA waits for that.
 	// +optional
 	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}

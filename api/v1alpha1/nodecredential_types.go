@@ -235,6 +235,10 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+
 	// kubeconfig asks for a kubeconfig Secret. Absent: none is made.
 	// +optional
 	Kubeconfig *KubeconfigSpec `json:"kubeconfig,omitempty"`

@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -87,6 +88,34 @@ func TestNodeCredential(t *testing.T) {
 	runCases(t, k, validCredential, durationCases())
 	runCases(t, k, validCredential, keyCases())
 	runCases(t, k, validCredential, deliveryCases())
+}
+
+// TestSecretTemplate has the same field of each kind.
+func TestSecretTemplate(t *testing.T) {
+	many := map[string]any{}
+	for i := range 17 {
+		many[strings.Repeat("x", i+1)] = "y"
+	}
+	cases := map[string]testCase{
+		"labels":            accepted("spec.secretTemplate.labels", map[string]any{"team": "a", "example.org/x_y.z": "A.b_c-1", "cluster.x-k8s.io/cluster-name": "", "myclusterpki.io/x": "y"}),
+		"annotations":       accepted("spec.secretTemplate.annotations", map[string]any{"reflector.v1.k8s.emberstack.com/reflection-allowed": "true", "note": "any text\n"}),
+		"nothing":           accepted("spec.secretTemplate", map[string]any{}),
+		"too many":          refused("spec.secretTemplate.labels", many, "must have at most 16 items"),
+		"a long annotation": {edits: set("spec.secretTemplate.annotations", map[string]any{"x": strings.Repeat("y", 1025)}), want: "spec.secretTemplate.annotations.x: may not be more than 1024 bytes"},
+	}
+	for _, taken := range []string{"clusterpki.io/managed", "clusterpki.io/claim", "sub.clusterpki.io/x", "app.kubernetes.io/managed-by", "velero.io/restore-name"} {
+		cases["label "+taken] = refused("spec.secretTemplate.labels", map[string]any{taken: "x"}, "names of 'clusterpki.io'")
+	}
+	cases["annotation of ours"] = refused("spec.secretTemplate.annotations", map[string]any{"clusterpki.io/claim": "x"}, "must have valid names of annotations")
+	for _, bad := range []string{"", "-x", "x/", "X.org/x", "a b", "x\n", strings.Repeat("x", 64), strings.Repeat("x", 318)} {
+		cases[fmt.Sprintf("annotation %q", bad)] = refused("spec.secretTemplate.annotations", map[string]any{bad: "x"}, "must have valid names of annotations")
+	}
+	for _, bad := range []string{"a b", "-a", strings.Repeat("x", 64), "é"} {
+		cases[fmt.Sprintf("label's value %q", bad)] = refused("spec.secretTemplate.labels", map[string]any{"x": bad}, "must be valid labels")
+	}
+	runCases(t, load(t, "nodecredentials"), validCredential, cases)
+	runCases(t, load(t, "apiservercertificates"), validServer, cases)
+	runCases(t, load(t, "clustercas"), validCA, cases)
 }
 
 // TestKeySource is about keys that stay on hosts.
