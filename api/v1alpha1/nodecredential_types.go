@@ -78,12 +78,13 @@ type KubeconfigSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
-	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes.
+	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes. One of Windows is written with
+	// slashes, which Windows takes too: C:/k. It may hold blanks.
 	// +optional
 	// +kubebuilder:default=/etc/kubernetes
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^/([A-Za-z0-9._-]+/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z]:)?/([A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes' or 'C:/k'"
 	Directory string `json:"directory,omitempty"`
 
 	// clusterName is the name of the cluster entry. Cluster API needs it to be the Cluster's name.

@@ -140,7 +140,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
-	w, err := r.kubeconfigSecret(c, l, st, api.Spec.Endpoint, server)
+	w, err := r.kubeconfigSecret(c, l, st, desired.EndpointOf(&api), server)
 	if err != nil {
 		return k, err
 	}
@@ -188,7 +188,7 @@ func (r *nodeCredentials) server(
 // kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
 // it. The embedded form is compared with a placeholder in place of the key.
 func (r *nodeCredentials) kubeconfigSecret(
-	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer,
+	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint desired.Endpoint, server leaf.Issuer,
 ) (leaf.Product, error) {
 	cert := st.Observed.Leaf.CertPEM()
 	files, err := desired.FilesKubeconfig(c, endpoint)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -80,4 +81,30 @@ func TestSecretTemplate(t *testing.T) {
 	if n := bare.Load(); n != 0 {
 		t.Errorf("%d Secrets were created without the label", n)
 	}
+}
+
+// TestEndpoint: kubeconfigs name the path below which the API lies, and the name by which the server is verified; nothing is re-issued for that.
+func TestEndpoint(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	before := w.pair("node1-tls").Cert
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(s *v1alpha1.APIServerCertificate) {
+		s.Spec.Endpoint, s.Spec.TLSServerName = "https://203.0.113.7:6443/clusters/root:org", "kubernetes.default"
+	})
+	for _, key := range []string{"value", "kubeconfig.files"} {
+		w.eventually(key+" follows", func() error {
+			config, err := clientcmd.Load(w.secret("node1-kubeconfig").Data[key])
+			if err != nil {
+				return err
+			}
+			if c := config.Clusters["k8s-cluster"]; c.Server != "https://203.0.113.7:6443/clusters/root:org" || c.TLSServerName != "kubernetes.default" {
+				return fmt.Errorf("it leads to %q by %q", c.Server, c.TLSServerName)
+			}
+			return nil
+		})
+	}
+	if !w.pair("node1-tls").Cert.Equal(before) {
+		t.Error("the certificate was re-issued")
+	}
+	w.goesOn("k8s-master", &v1alpha1.APIServerCertificate{})
 }

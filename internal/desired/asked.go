@@ -56,7 +56,8 @@ func ServerOf(c *v1alpha1.APIServerCertificate) (policy.Server, error) {
 	}
 	host, err := pki.EndpointHost(c.Spec.Endpoint)
 	return policy.Server{
-		Name: c.Name, HostName: c.Spec.HostName, Own: addresses(append(slices.Clone(c.Spec.IPAddresses), c.Spec.HostName)), SANs: sans, Endpoint: host,
+		Name: c.Name, HostName: c.Spec.HostName, Own: addresses(append(slices.Clone(c.Spec.IPAddresses), c.Spec.HostName)), SANs: sans,
+		Endpoints: []string{host, c.Spec.TLSServerName},
 	}, err
 }
 

@@ -112,11 +112,14 @@ func EndpointCovered(c *v1alpha1.APIServerCertificate) error {
 	if err != nil {
 		return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
 	}
+	field := "the host of the endpoint"
+	if c.Spec.TLSServerName != "" {
+		host, field = c.Spec.TLSServerName, "the tlsServerName"
+	}
 	if !sans.Covers(host) {
 		return stall.Because(v1alpha1.ReasonEndpointNotCovered,
-			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: "+
-				"add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
-			host, c.Name, sans)
+			"no SAN covers %q, %s of APIServerCertificate %q: add it to its dnsNames or ipAddresses, change its endpoint, or set "+
+				"tlsServerName to a name that is covered; the SANs are %s", host, field, c.Name, sans)
 	}
 	return nil
 }
@@ -211,9 +214,17 @@ func Valid(s pki.CertificateSpec) error {
 	return nil
 }
 
+// Endpoint is how clients reach an API server, and by which name they verify it.
+type Endpoint struct{ URL, TLSServerName string }
+
+// EndpointOf is that of an APIServerCertificate.
+func EndpointOf(c *v1alpha1.APIServerCertificate) Endpoint {
+	return Endpoint{c.Spec.Endpoint, c.Spec.TLSServerName}
+}
+
 // EmbeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
-func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
-	p := kubeconfigParams(c, endpoint)
+func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, of Endpoint, ca, cert, key []byte) ([]byte, error) {
+	p := kubeconfigParams(c, of)
 	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
 	text, err := kubeconfig.Render(p)
 	if err != nil {
@@ -223,8 +234,8 @@ func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, k
 }
 
 // FilesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
-func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
-	p, dir := kubeconfigParams(c, endpoint), c.Spec.Kubeconfig.Directory
+func FilesKubeconfig(c *v1alpha1.NodeCredential, of Endpoint) ([]byte, error) {
+	p, dir := kubeconfigParams(c, of), c.Spec.Kubeconfig.Directory
 	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
 	p.CA = kubeconfig.Material{Path: path.Join(dir, hostfiles.CA)}
 	p.Certificate = kubeconfig.Material{Path: at.Certificate}
@@ -232,9 +243,9 @@ func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error
 	return kubeconfig.Render(p)
 }
 
-func kubeconfigParams(c *v1alpha1.NodeCredential, endpoint string) kubeconfig.Params {
+func kubeconfigParams(c *v1alpha1.NodeCredential, of Endpoint) kubeconfig.Params {
 	k := c.Spec.Kubeconfig
 	return kubeconfig.Params{
-		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 }

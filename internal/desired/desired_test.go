@@ -16,18 +16,19 @@ import (
 // TestEndpointCovered has the case that admission refuses already, for objects that admission did not see.
 func TestEndpointCovered(t *testing.T) {
 	for _, c := range []struct {
-		endpoint string
-		covered  bool
+		endpoint, name string
+		covered        bool
 	}{
-		{"https://k8s-master:6443", true}, {"https://10.1.10.238:6443", true}, {"https://10.96.0.1", true},
-		{"https://[::1]:6443", true}, {"https://api.example.com", true},
-		{"https://a.api.example.com", false}, {"https://k8s-master2:6443", false}, {"https://10.1.10.239:6443", false},
+		{"https://k8s-master:6443", "", true}, {"https://10.1.10.238:6443", "", true}, {"https://10.96.0.1", "", true},
+		{"https://[::1]:6443", "", true}, {"https://api.example.com/k8s/clusters/c-x", "", true}, {"https://203.0.113.7", "kubernetes.default", true},
+		{"https://a.api.example.com", "", false}, {"https://k8s-master2:6443", "", false}, {"https://10.1.10.239:6443", "", false},
+		{"https://k8s-master:6443", "k8s-master2", false},
 	} {
 		server := v1alpha1.APIServerCertificate{
 			ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"},
 			Spec: v1alpha1.APIServerCertificateSpec{
 				HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12"},
-				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint,
+				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint, TLSServerName: c.name,
 			},
 		}
 		err := EndpointCovered(&server)

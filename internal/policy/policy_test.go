@@ -115,7 +115,7 @@ func TestImitates(t *testing.T) {
 		return s
 	}
 	server := policy.Server{
-		Name: "k8s-master", HostName: "k8s-master", Own: []netip.Addr{netip.MustParseAddr("10.1.10.238")}, Serves: true, Endpoint: "api.prod.example",
+		Name: "k8s-master", HostName: "k8s-master", Own: []netip.Addr{netip.MustParseAddr("10.1.10.238")}, Serves: true, Endpoints: []string{"api.prod.example", ""},
 		SANs: sans("k8s-master", "vip.prod.example", "*.lb.example", "localhost", "kubernetes", "10.1.10.238", "10.96.0.1", "127.0.0.1", "::1"),
 	}
 	serving := func(host string, names ...string) policy.Serving {

@@ -16,7 +16,8 @@ type Server struct {
 	HostName string
 	Own      []netip.Addr // addresses of its host
 	SANs     pki.SANs
-	Endpoint string // host of it
+	// Endpoints are the hosts by which clients reach it, and the names by which they verify it; "" is none.
+	Endpoints []string
 	// Serves says that the CA, or one that is trusted with it, signs what the API server serves; Authenticates, that it takes its clients.
 	Serves, Authenticates bool
 }
@@ -63,7 +64,7 @@ func (s Server) names() []string {
 	for _, addr := range s.SANs.IPAddresses {
 		out = append(out, addr.String())
 	}
-	return append(out, s.Endpoint)
+	return append(out, s.Endpoints...)
 }
 
 func loopback(name string) bool {

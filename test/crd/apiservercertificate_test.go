@@ -25,7 +25,7 @@ const (
 	badCIDR     = "must be an IPv4 or IPv6 network such as '10.96.0.0/12'"
 	smallCIDR   = "must hold at least 8 addresses"
 	badProbe    = "must be a host and a port from 1 to 65535, such as '10.1.10.238:6443' or '[2001:db8::7]:6443'"
-	badEndpoint = "must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
+	badEndpoint = "must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none"
 	notCovered  = "spec.endpoint: no SAN covers the host of endpoint, so every client would refuse the server: add the host"
 )
 
@@ -173,6 +173,15 @@ func endpointCases() map[string]testCase {
 		"the service by name":    accepted("spec.endpoint", "https://kubernetes.default.svc.cluster.local"),
 		"the service by address": accepted("spec.endpoint", "https://10.96.0.1:443"),
 
+		"a path, as Rancher has it":  accepted("spec.endpoint", "https://k8s-master/k8s/clusters/c-x"),
+		"a path, as kcp has it":      accepted("spec.endpoint", "https://k8s-master:6443/clusters/root:org"),
+		"behind NAT":                 {edits: []edit{{"spec.endpoint", "https://203.0.113.7:6443"}, {"spec.tlsServerName", "kubernetes"}}},
+		"behind NAT, by address":     {edits: []edit{{"spec.endpoint", "https://lb.example.org"}, {"spec.tlsServerName", "127.0.0.1"}}},
+		"a name that is not covered": {edits: set("spec.tlsServerName", "lb.example.org"), want: notCovered},
+		"a wildcard to ask for": {
+			edits: []edit{{"spec.dnsNames", list("*.example.org")}, {"spec.tlsServerName", "*.example.org"}}, want: "spec.tlsServerName: must be a lower-case DNS name without a wildcard",
+		},
+
 		"another host":     {edits: set("spec.endpoint", "https://centos-master:6443"), want: notCovered},
 		"another address":  {edits: set("spec.endpoint", "https://10.1.10.238:6443"), want: notCovered},
 		"another IPv6":     {edits: set("spec.endpoint", "https://[2001:db8::1]"), want: notCovered},
@@ -187,7 +196,7 @@ func endpointCases() map[string]testCase {
 	}
 	for _, bad := range []string{
 		"k8s-master:6443", "k8s-master", "http://k8s-master:6443", "https://", "https://:6443", "https:///", "https://K8S-master:6443",
-		"https://k8s-master:6443/api", "https://k8s-master:6443?x=1", "https://k8s-master:6443#x", "https://admin:admin@k8s-master:6443",
+		"https://k8s-master:6443/a//b", "https://k8s-master:6443/a/../b", "https://k8s-master:6443/.", "https://k8s-master:6443/a%20b", "https://k8s-master:6443?x=1", "https://k8s-master:6443#x", "https://admin:admin@k8s-master:6443",
 		"https://k8s-master:0", "https://k8s-master:65536", "https://k8s-master:port", "https://k8s-master:99999999999", "ftp://x",
 	} {
 		cases["endpoint "+bad] = refused("spec.endpoint", bad, badEndpoint)
