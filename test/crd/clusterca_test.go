@@ -70,9 +70,12 @@ func TestClusterCA(t *testing.T) {
 			edits: []edit{{"spec.rotation.trigger", "leaked"}, {"spec.rotation.emergencyTrigger", "leaked"}, {"spec.rotation.keyPolicy", "Reuse"}},
 			want:  "spec.rotation.keyPolicy: an emergency rotation is for a key that is compromised",
 		},
-		"the longest trigger": accepted("spec.rotation.emergencyTrigger", strings.Repeat("x", 128)),
-		"too long a trigger":  refused("spec.rotation.emergencyTrigger", strings.Repeat("x", 129), "may not be more than 128"),
-		"an empty trigger":    refused("spec.rotation.emergencyTrigger", "", "spec.rotation.emergencyTrigger in body should be at least 1 chars long"),
+		"the longest trigger":       accepted("spec.rotation.emergencyTrigger", strings.Repeat("x", 128)),
+		"too long a trigger":        refused("spec.rotation.emergencyTrigger", strings.Repeat("x", 129), "may not be more than 128"),
+		"an empty trigger":          refused("spec.rotation.emergencyTrigger", "", "spec.rotation.emergencyTrigger in body should be at least 1 chars long"),
+		"any trigger":               accepted("spec.rotation.trigger", "утечка 2026-11"),
+		"a trigger with a break":    refused("spec.rotation.trigger", "leaked\n", "must not hold control characters, nor begin or end with a blank"),
+		"an emergency with a blank": refused("spec.rotation.emergencyTrigger", " leaked", "must not hold control characters, nor begin or end with a blank"),
 		"an imported key, kept": {
 			edits: []edit{
 				{"spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}},
