@@ -108,6 +108,7 @@ func untilItEnds(err error, st leaf.State, usable bool) error {
 		return err
 	}
 	told := *denied
-	told.Message += fmt.Sprintf(". The certificate that is there stays in use, is not renewed, and ends at %s", st.Observed.Leaf.Cert.NotAfter.UTC().Format(time.RFC3339))
+	end := st.Observed.Leaf.Cert.NotAfter.UTC().Format(time.RFC3339)
+	told.Message += fmt.Sprintf(". The certificate that is there stays in use, is not renewed, and ends at %s", end)
 	return &told
 }

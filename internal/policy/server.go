@@ -40,8 +40,9 @@ func Imitates(chain []Authority, servers []Server, s Serving) error {
 	}
 	for _, server := range servers {
 		if server.Authenticates && s.Client && s.Named && !slices.Contains(p.Roles, v1alpha1.PolicyRole(s.Role)) {
-			return stall.Because(v1alpha1.ReasonPolicyDenied, "spec.role '%s' makes the host %q a user of that name, and APIServerCertificate %q takes clients of ClusterCA %q: "+
-				"use a CA of etcd's own, or have whoever may change that policy list the role in spec.policy.roles, and the hosts in spec.policy.hosts, of the ClusterCA",
+			return stall.Because(v1alpha1.ReasonPolicyDenied, "spec.role '%s' makes the host %q a user of that name, and APIServerCertificate %q takes "+
+				"clients of ClusterCA %q: use a CA of etcd's own, or have whoever may change that policy list the role in spec.policy.roles, and the "+
+				"hosts in spec.policy.hosts, of the ClusterCA",
 				s.Role, s.HostName, server.Name, chain[0].Name)
 		}
 		if !server.Serves {
@@ -51,7 +52,8 @@ func Imitates(chain []Authority, servers []Server, s Serving) error {
 			if loopback(name) || !s.SANs.Covers(name) || server.shares(p, s, name) {
 				continue
 			}
-			return stall.Because(v1alpha1.ReasonPolicyDenied, "%s: the certificate would do for the API server of APIServerCertificate %q, which clients of ClusterCA %q know by %q. %s",
+			return stall.Because(v1alpha1.ReasonPolicyDenied,
+				"%s: the certificate would do for the API server of APIServerCertificate %q, which clients of ClusterCA %q know by %q. %s",
 				fieldOf(s, name), server.Name, chain[0].Name, name, server.wayOut(s, name))
 		}
 	}
@@ -85,7 +87,8 @@ func (s Server) shares(p *v1alpha1.CAPolicy, c Serving, name string) bool {
 
 func (s Server) wayOut(c Serving, name string) string {
 	if c.HostName == s.HostName && s.hasHost(name) {
-		return fmt.Sprintf("If both run on host %q, have whoever may change that policy list it in spec.policy.sharedHosts of the ClusterCA; or use another CA", s.HostName)
+		return fmt.Sprintf("If both run on host %q, have whoever may change that policy list it in spec.policy.sharedHosts of the ClusterCA; "+
+			"or use another CA", s.HostName)
 	}
 	return "Remove the name or address, or use another CA"
 }
