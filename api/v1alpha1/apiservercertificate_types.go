@@ -57,8 +57,9 @@ type ProbeSpec struct {
 // APIServerCertificateSpec is what one kube-apiserver, or a set of replicas, serves.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
+// +kubebuilder:validation:XValidation:rule="!isIP(self.hostName) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(self.hostName))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="!has(self.ipAddresses) || self.ipAddresses.all(i, !isIP(i) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(i)))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".ipAddresses"
-// +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || !self.endpoint.matches('^https://[^/?#@A-Z]+/?$') || [url(self.endpoint).getHostname()].all(h, size(h) == 0 || h in [self.hostName, 'localhost', '127.0.0.1', '::1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(h) ? (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(h))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(h)) : has(self.dnsNames) && (h in self.dnsNames || (h.indexOf('.') > 0 && '*' + h.substring(h.indexOf('.')) in self.dnsNames))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint",fieldPath=".endpoint"
+// +kubebuilder:validation:XValidation:rule="!isURL(self.endpoint) || !self.endpoint.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') || [has(self.tlsServerName) ? self.tlsServerName : url(self.endpoint).getHostname()].all(h, size(h) == 0 || h in [self.hostName, 'localhost', '127.0.0.1', '::1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', 'kubernetes.default.svc.' + self.clusterDomain] || (isIP(h) ? (has(self.ipAddresses) && self.ipAddresses.exists(i, isIP(i) && ip(i) == ip(h))) || self.serviceCIDRs.exists(c, isCIDR(c) && cidr(c).containsIP(h)) : has(self.dnsNames) && (h in self.dnsNames || (h.indexOf('.') > 0 && '*' + h.substring(h.indexOf('.')) in self.dnsNames))))",message="no SAN covers the host of endpoint, so every client would refuse the server: add the host to dnsNames or ipAddresses, change endpoint, or set tlsServerName to a name that is covered",fieldPath=".endpoint"
 // +kubebuilder:validation:XValidation:rule="!has(self.requestHeaderCARef) || (has(self.clientCARefs) ? self.clientCARefs.all(r, r.name != self.requestHeaderCARef.name) : self.requestHeaderCARef.name != self.caRef.name)",message="must not be one of the CAs that sign ordinary clients: the API server takes any of its certificates for the aggregation layer speaking for any user",fieldPath=".requestHeaderCARef"
 type APIServerCertificateSpec struct {
 	// caRef names the ClusterCA that signs the serving certificate. Changing it re-issues the certificate.
@@ -80,13 +81,13 @@ type APIServerCertificateSpec struct {
 	// +optional
 	RequestHeaderCARef *CAReference `json:"requestHeaderCARef,omitempty"`
 
-	// hostName is the API server's host: the certificate's common name and a DNS SAN.
+	// hostName is the API server's host: the certificate's common name and a DNS SAN, or an IP SAN where it is an IPv4 address.
 	// Changing it re-issues the certificate.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a host name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['aggregator', 'front-proxy-client', 'kube-apiserver-etcd-client', 'kube-apiserver-kubelet-client', 'kube-etcd-healthcheck-client', 'kubelet-bootstrap', 'kubernetes-admin', 'kubernetes-super-admin'])",message="must not be the name of an identity that something in a cluster trusts, such as 'front-proxy-client': the certificate would be that identity"
 	HostName string `json:"hostName,omitempty"`
 
 	// clusterDomain is the cluster's DNS domain. With it the SANs kubernetes, kubernetes.default,
@@ -135,13 +136,23 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
 	IPAddresses []string `json:"ipAddresses,omitempty"`
 
-	// endpoint is the https URL that kubeconfigs point to, such as https://k8s-master:6443. One of the
-	// SANs must cover its host. Changing it re-renders the kubeconfigs and re-issues nothing.
+	// endpoint is the https URL that kubeconfigs point to, such as https://k8s-master:6443. It may have a path, below which the API is, as
+	// Rancher and kcp have it. One of the SANs must cover its host, or tlsServerName. Changing it re-renders the kubeconfigs and re-issues
+	// nothing.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+/?$') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') && !self.matches('/[.][.]?(/|$)') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none, such as 'https://k8s-master:6443'"
 	Endpoint string `json:"endpoint,omitempty"`
+
+	// tlsServerName is the name or address by which kubeconfigs verify the server's certificate, and which they ask for in the handshake
+	// (`tls-server-name`). One of the SANs must cover it. Absent: the host of endpoint. It is for endpoints whose host no SAN has, such as
+	// an address behind NAT. Changing it re-renders the kubeconfigs and re-issues nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",message="must be a lower-case DNS name without a wildcard, or an IP address"
+	TLSServerName string `json:"tlsServerName,omitempty"`
 
 	// validity is how long the certificate is valid. Default: 8760h (a year). A certificate never outlives
 	// the CA that signs it. Changing it re-issues the certificate at once.
@@ -175,6 +186,10 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
+
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
 	// serviceAccountKeys asks for the key pair that signs service account tokens, apart from the
 	// serving key. Absent: none is made.

@@ -18,12 +18,13 @@ const (
 // CASubject is the distinguished name of a certificate authority.
 type CASubject struct {
 	// commonName of the CA. Default: the object's name. Generation 2 and later append ' g2', ' g3', …,
-	// so that every key has a name of its own. Changing it asks for a rotation of the CA.
+	// so that every key has a name of its own. It may not be, nor look like, an identity that a role has. Changing it asks for a rotation of the CA.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
 	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 54",message="must be at most 54 bytes long: X.509 allows 64, and ' g2', ' g3', … are appended"
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves for its own identities"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
 	CommonName string `json:"commonName,omitempty"`
 
 	// organizations are the O attributes of the CA's name. Changing them asks for a rotation of the CA.
@@ -32,6 +33,8 @@ type CASubject struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'"
+	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
 	Organizations []string `json:"organizations,omitempty"`
 }
 
@@ -62,6 +65,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'"
 	Name string `json:"name,omitempty"`
 }
 
@@ -129,6 +133,11 @@ type ClusterCASpec struct {
 	// +optional
 	Source *CASource `json:"source,omitempty"`
 
+	// policy says what may be issued from this CA, and from its subordinate CAs. The operator holds to it whatever admission did.
+	// Absent: RBAC alone decides, but role 'Custom' may name no group. Changing it re-issues nothing.
+	// +optional
+	Policy *CAPolicy `json:"policy,omitempty"`
+
 	// secretName asks for a kubernetes.io/tls Secret with a copy of the active CA certificate and key, for programs
 	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
 	// bundle is apart. Absent: none is made. Changing it empties the old Secret.
@@ -137,6 +146,10 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
+
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
 	// delivery says how the Secret of secretName reaches whoever signs with it. The rotation of the CA waits for that.
 	// +optional

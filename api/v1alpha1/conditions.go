@@ -84,12 +84,17 @@ const (
 	// ReasonClientCANotTrusted surfaces when the API server does not authenticate clients of the
 	// credential's CA.
 	ReasonClientCANotTrusted = "ClientCANotTrusted"
+	// ReasonClientCAShared surfaces when the CA of an API server's front proxy has a key in common with one that signs its ordinary clients.
+	ReasonClientCAShared = "ClientCAShared"
 	// ReasonServiceAccountKeyInvalid surfaces when the Secret of the service account keys holds no readable key.
 	ReasonServiceAccountKeyInvalid = "ServiceAccountKeyInvalid"
 	// ReasonServiceAccountKeysGenerated surfaces, as an event, when service account keys are made.
 	ReasonServiceAccountKeysGenerated = "ServiceAccountKeysGenerated"
 	// ReasonInvalidSpec surfaces when the spec asks for something that cannot be issued.
 	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonPolicyDenied surfaces when spec.policy of the ClusterCA, or of one above it, does not allow what the spec asks for, or a
+	// certificate would do for an API server.
+	ReasonPolicyDenied = "PolicyDenied"
 	// ReasonNotUsable surfaces when the certificate cannot be used now; the message says why.
 	ReasonNotUsable = "NotUsable"
 	// ReasonRetrying surfaces when the API server refused or did not answer; the message says what.

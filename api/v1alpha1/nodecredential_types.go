@@ -36,23 +36,25 @@ const (
 
 // CustomIdentity is an identity that is no row of the role table.
 type CustomIdentity struct {
-	// commonName is the user that the API server sees. It must not begin with 'system:': Kubernetes'
-	// own identities have roles of their own. Changing it re-issues the certificate.
+	// commonName is the user that the API server sees. It must not begin with 'system:', and neither be nor look like an identity that
+	// a role has. It holds printable ASCII characters, and Latin letters that look like no other. Changing it re-issues the certificate.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 64",message="must be at most 64 bytes long, the limit of X.509 (RFC 5280, ub-common-name)"
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
 	CommonName string `json:"commonName,omitempty"`
 
-	// organizations are the groups that the API server sees. None may begin with 'system:'; role
-	// 'SuperAdmin' is the way to ask for system:masters. Changing them re-issues the certificate.
+	// organizations are the groups that the API server sees: of those that the ClusterCA lists in spec.policy.customGroups. None may
+	// begin with 'system:'; role 'SuperAdmin' is the way to ask for system:masters. Changing them re-issues the certificate.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('system:')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'"
+	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
 	Organizations []string `json:"organizations,omitempty"`
 
 	// usages are the extended key usages: 'ClientAuth', 'ServerAuth' or both. Changing them re-issues
@@ -76,12 +78,13 @@ type KubeconfigSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
 
-	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes.
+	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes. One of Windows is written with
+	// slashes, which Windows takes too: C:/k. It may hold blanks.
 	// +optional
 	// +kubebuilder:default=/etc/kubernetes
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^/([A-Za-z0-9._-]+/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z]:)?/([A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes' or 'C:/k'"
 	Directory string `json:"directory,omitempty"`
 
 	// clusterName is the name of the cluster entry. Cluster API needs it to be the Cluster's name.
@@ -121,8 +124,8 @@ type KubeconfigSpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="(self.role == 'Custom') == has(self.custom)",message="custom must be set for role 'Custom', and only for it",fieldPath=".custom"
-// +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes",fieldPath=".hostName"
-// +kubebuilder:validation:XValidation:rule="self.role != 'Agent' || size(self.hostName) <= 47",message="hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>' may hold 64 bytes",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes. Let the kubelet register under a shorter name, by --hostname-override",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="self.role != 'Agent' || size(self.hostName) <= 47",message="hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>' may hold 64 bytes. Give the host a shorter name here and in the agent's configuration",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="!has(self.request) || (has(self.keySource) && self.keySource == 'Host')",message="request is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".request"
 // +kubebuilder:validation:XValidation:rule="!has(self.keySource) || self.keySource != 'Host' || has(self.request) || (has(self.delivery) && has(self.delivery.mode) && self.delivery.mode == 'Agent')",message="keySource 'Host' needs a request, or delivery.mode 'Agent', whose agent submits one",fieldPath=".keySource"
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ServerAuth' in self.custom.usages)) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
@@ -140,13 +143,14 @@ type NodeCredentialSpec struct {
 	APIServerRef *APIServerReference `json:"apiServerRef,omitempty"`
 
 	// hostName is the host that the credential is for: a Node's name for roles 'Kubelet' and
-	// 'KubeletServing', and what `clusterpki export --host` selects by. Changing it re-issues the certificate
+	// 'KubeletServing', and what `clusterpki export --host` selects by. It may be an IPv4 address, which is then an IP SAN where the
+	// role serves. It may not be, nor look like, an identity that a role has. Changing it re-issues the certificate
 	// where the role's identity or SANs hold the name.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a host name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')"
+	// +kubebuilder:validation:XValidation:rule="!(self in ['aggregator', 'front-proxy-client', 'kube-apiserver-etcd-client', 'kube-apiserver-kubelet-client', 'kube-etcd-healthcheck-client', 'kubelet-bootstrap', 'kubernetes-admin', 'kubernetes-super-admin'])",message="must not be the name of an identity that something in a cluster trusts, such as 'front-proxy-client': the certificate would be that identity"
 	HostName string `json:"hostName,omitempty"`
 
 	// role is the identity. Changing it re-issues the certificate.
@@ -231,6 +235,10 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
 	SecretName string `json:"secretName,omitempty"`
+
+	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.
+	// +optional
+	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
 	// kubeconfig asks for a kubeconfig Secret. Absent: none is made.
 	// +optional

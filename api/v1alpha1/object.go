@@ -29,6 +29,8 @@ type Object interface {
 	CANames() []string
 	// SignerName is the ClusterCA that signs for it; "" where it signs for itself.
 	SignerName() string
+	// Template is what the Secrets that are made for it bear beside what the operator needs.
+	Template() SecretTemplate
 	// IssuedCertificate is what its status says of its certificate.
 	IssuedCertificate() CertificateStatus
 }

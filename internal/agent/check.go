@@ -28,6 +28,7 @@ import (
 // access is how a credential gets to the API server.
 type access struct {
 	server        string // https URL
+	serverName    string // by which its certificate is verified; "": the host of server
 	ca, cert, key []byte // PEM
 }
 
@@ -62,7 +63,7 @@ func ask(ctx context.Context, a access, expected pki.Subject) error {
 	// Unlike Certificates this sends the certificate whatever CAs the server names, as client-go does.
 	show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &identity, nil }
 	client := &http.Client{Timeout: askTimeout, Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: a.serverName, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,
 	}}
 	question, err := json.Marshal(authenticationv1.SelfSubjectReview{
@@ -162,7 +163,7 @@ func accessOf(file string) (access, error) {
 	if !current.HasUser {
 		return access{}, fmt.Errorf("%s has no user %q", file, current.UserName)
 	}
-	a := access{server: current.Server}
+	a := access{server: current.Server, serverName: current.TLSServerName}
 	for path, into := range map[string]*[]byte{current.CA.Path: &a.ca, current.Certificate.Path: &a.cert, current.Key.Path: &a.key} {
 		if *into, err = os.ReadFile(path); err != nil { //nolint:gosec // what the kubeconfig names
 			return access{}, fmt.Errorf("%s: %w", filepath.Base(file), err)

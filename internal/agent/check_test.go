@@ -12,6 +12,23 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
+// TestAskByName: a kubeconfig may say by which name the server is verified.
+func TestAskByName(t *testing.T) {
+	now := at()
+	ca := newCA(t, now, "k8s-ca")
+	pair, key := issue(t, now, kubeletRequest(), ca)
+	a := access{server: apiServer(t, ca, ca, answerAs).URL, serverName: "another.example", ca: ca.CertPEM(), cert: pair.CertPEM(), key: key}
+	err := ask(t.Context(), a, kubeletRequest().Subject)
+	says(t, err, "another.example")
+	if !isWrong(err) {
+		t.Errorf("it is no bad news: %v", err)
+	}
+	a.serverName = "127.0.0.1"
+	if err := ask(t.Context(), a, kubeletRequest().Subject); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAsk asks API servers that answer in each way there is, and tells bad news from no news.
 func TestAsk(t *testing.T) {
 	now := at()

@@ -241,8 +241,8 @@ func accessIn(o object, files map[string]hostdir.File) (access, error) {
 		return access{}, wrong("the kubeconfig: %w", err)
 	}
 	return access{
-		server: current.Server,
-		ca:     files[hostfiles.CA].Data, cert: files[at.Certificate].Data, key: files[at.Key].Data,
+		server: current.Server, serverName: current.TLSServerName,
+		ca: files[hostfiles.CA].Data, cert: files[at.Certificate].Data, key: files[at.Key].Data,
 	}, nil
 }
 

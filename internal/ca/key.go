@@ -11,6 +11,7 @@ import (
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/policy"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -60,9 +61,12 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 		return pki.CA{}, errors.New("the CA to import was not read")
 	case ca.ParentName() != "" && w.parent.Signer == nil:
 		return pki.CA{}, errors.New("the parent CA cannot sign")
-	case desired.Valid(d.Spec) != nil:
-		return pki.CA{}, desired.Valid(d.Spec)
+	case desired.ValidCA(d.Spec) != nil:
+		return pki.CA{}, desired.ValidCA(d.Spec)
 	case ca.ParentName() != "":
+		if err := m.mayBeBelow(ctx, ca, d); err != nil {
+			return pki.CA{}, err
+		}
 		pair, err := w.parent.Signer.SignCA(ctx, m.Clock.Now(), d.GenerationSpec(number), m.key(ctx, ca))
 		return pair, leaf.Refused(err)
 	}
@@ -71,6 +75,15 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 		return active.Renew(ctx, m.Clock.Now(), d.Spec.Validity)
 	}
 	return pki.SelfSignWith(m.key(ctx, ca), m.Clock.Now(), d.GenerationSpec(number))
+}
+
+// mayBeBelow says why the parent CA, or one above it, may not sign a CA.
+func (m *Maker) mayBeBelow(ctx context.Context, ca *v1alpha1.ClusterCA, d plan.DesiredCA) error {
+	chain, err := m.Issuers.Policies(ctx, ca.Namespace, ca.ParentName())
+	if err != nil {
+		return err
+	}
+	return policy.Denied(chain, desired.AskedByCA(d))
 }
 
 // described completes a generation from its certificate.

@@ -40,9 +40,20 @@ type Claim struct {
 	Revision int32 `json:"revision,omitempty"`
 	// Contents is ContentsDigest of what the Secret was given: an older claim beside other contents says nothing of since when.
 	Contents string `json:"contents,omitempty"`
+	// Template names the labels and annotations that the object's template put there.
+	Template Template `json:"template,omitzero"`
 	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived.
 	Left []string `json:"left,omitempty"`
 }
+
+// Template names what a SecretTemplate put onto a Secret: only that is taken off again.
+type Template struct {
+	Labels      []string `json:"labels,omitempty"`
+	Annotations []string `json:"annotations,omitempty"`
+}
+
+// IsZero says whether it names nothing.
+func (t Template) IsZero() bool { return len(t.Labels) == 0 && len(t.Annotations) == 0 }
 
 // Text is the annotation for an object of a kind ('Secret', 'ConfigMap' or 'Lease'), namespace and name.
 func (c Claim) Text(s Sealer, kind, namespace, name string) string {

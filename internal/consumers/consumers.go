@@ -7,6 +7,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -95,6 +96,9 @@ func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment
 	}
 	if c.Reason == "" {
 		c.Reason, c.Since = reported.Reason, reported.Since
+	}
+	if stalled := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.StalledCondition); c.Reason == v1alpha1.PendingNotIssued && stalled != nil {
+		c.Reason, c.Since = stalled.Reason, stalled.LastTransitionTime.Time // for people: no gate looks at reasons
 	}
 	return c, c.RelyingParty || c.HasLeaf
 }

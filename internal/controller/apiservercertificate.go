@@ -2,8 +2,11 @@ package controller
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,6 +64,8 @@ type serverView struct {
 	hasClientBundle bool
 	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
 	keysAwaited bool
+	// refused says why a bundle of clients' CAs is not published.
+	refused error
 	// keysPending says that the service account keys are being made.
 	keysPending bool
 }
@@ -83,11 +88,18 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
+	if v.asked.Invalid == nil {
+		v.asked.Invalid = r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
+	}
+	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
+		return v, v.asked.Invalid
+	}
 	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err
 	}
+	v.refused = bundles.refused
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
@@ -99,10 +111,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 			err = saErr
 		}
 	}
-	if err == nil {
-		err = leaseErr
-	}
-	return v, err
+	return v, stall.First(err, v.refused, leaseErr)
 }
 
 // clientBundles are what an API server verifies its clients with.
@@ -110,6 +119,7 @@ type clientBundles struct {
 	rendered map[string]leaf.Rendered // by key of the Secret
 	absent   []string                 // keys that it must not hold
 	wanting  leaf.Issuer              // the CA that keeps one of them from being rendered, or ready
+	refused  error                    // why one of them is left as it is
 }
 
 // bundles renders what the API server verifies its clients with.
@@ -118,7 +128,7 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 	if err != nil {
 		return clientBundles{}, err
 	}
-	out := clientBundles{rendered: map[string]leaf.Rendered{clientBundleKey: clients.Rendered()}, wanting: clients}
+	out := clientBundles{rendered: map[string]leaf.Rendered{clientBundleKey: clients.Rendered()}, wanting: clients.Issuer}
 	if c.Spec.RequestHeaderCARef == nil {
 		out.absent = []string{headerBundleKey}
 		return out, nil
@@ -128,23 +138,61 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 		return clientBundles{}, err
 	}
 	out.rendered[headerBundleKey] = proxy.Rendered()
+	if out.refused = clients.apartFrom(proxy); out.refused != nil {
+		out.rendered[headerBundleKey] = leaf.Rendered{}
+	}
 	if clients.Bundle != nil && proxy.Bundle == nil {
-		out.wanting = proxy
+		out.wanting = proxy.Issuer
 	}
 	return out, nil
 }
 
+// joined are some CAs that are trusted together.
+type joined struct {
+	leaf.Issuer
+	keys map[string]*x509.Certificate // CA certificates by the digest of their key: whoever has one of the keys is trusted
+	of   map[string]string            // the ClusterCA that has it
+}
+
+// add enters the keys of a CA.
+func (j *joined) add(name string, iss leaf.Issuer) {
+	certs := slices.Clone(iss.Roots)
+	if iss.CA != nil {
+		certs = append(certs, iss.CA.Cert)
+		certs = append(certs, iss.CA.ChainBelow()...)
+	}
+	for _, cert := range certs {
+		id := string(cert.RawSubjectPublicKeyInfo)
+		j.keys[id], j.of[id] = cert, name
+	}
+}
+
+// apartFrom says, as a stall, where the CAs of ordinary clients have a key in common with that of the front proxy. By whatever name
+// they are called here, a client of one is then one of the other, and may speak for any user.
+func (j joined) apartFrom(proxy joined) error {
+	for _, id := range slices.Sorted(maps.Keys(j.keys)) {
+		if cert, common := proxy.keys[id]; common {
+			return stall.Because(v1alpha1.ReasonClientCAShared,
+				"ClusterCA %q, of spec.requestHeaderCARef, and ClusterCA %q, which signs ordinary clients, have a key in common, that of %q: the API "+
+					"server would take clients of the one for the aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root of its own; until then "+
+					"requestheader-ca.crt is not published",
+				proxy.of[id], j.of[id], cert.Subject.String())
+		}
+	}
+	return nil
+}
+
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (leaf.Issuer, error) {
-	out := leaf.Issuer{Revisions: map[string]int64{}}
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (joined, error) {
+	out := joined{Issuer: leaf.Issuer{Revisions: map[string]int64{}}, keys: map[string]*x509.Certificate{}, of: map[string]string{}}
 	for _, name := range names {
 		iss, err := r.leaves.Read(ctx, namespace, name, contained)
 		if err != nil {
-			return leaf.Issuer{}, err
+			return joined{}, err
 		}
 		if iss.Bundle == nil {
-			return iss, nil
+			return joined{Issuer: iss}, nil
 		}
 		for ca, revision := range iss.Revisions {
 			if was, ok := out.Revisions[ca]; !ok || revision < was {
@@ -152,10 +200,11 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 			}
 		}
 		out.Roots = append(out.Roots, iss.Roots...)
+		out.add(name, iss)
 	}
 	var err error
 	if out.Bundle, err = pki.Bundle(out.Roots); err != nil {
-		return leaf.Issuer{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
+		return joined{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 )
 
@@ -48,6 +50,13 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 		texts = append(texts, "server", string(api.UID), fmt.Sprint(api.Generation))
 		cas = append(cas, api.Spec.CARef.Name)
 	}
+	if desired.Serves(c) { // it may not do for an API server
+		all, names, err := r.inputsOfServers(ctx, c.Namespace)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		texts, cas = append(texts, all...), append(cas, names...)
+	}
 	for _, name := range cas {
 		of, err := r.inputsOfCA(ctx, c.Namespace, name)
 		if err != nil {
@@ -55,7 +64,32 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 		}
 		texts = append(texts, of...)
 	}
+	policies, err := r.leaves.Policies(ctx, c.Namespace, c.Spec.CARef.Name)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	text, err := json.Marshal(policies)
+	if err != nil {
+		return [sha256.Size]byte{}, fmt.Errorf("encode policies: %w", err)
+	}
+	texts = append(texts, string(text))
 	return sha256.Sum256([]byte(keeper.Seal.Of(texts...))), nil
+}
+
+// inputsOfServers say which API servers there are, and the CAs that they have to do with.
+func (r *nodeCredentials) inputsOfServers(ctx context.Context, namespace string) (texts, cas []string, err error) {
+	var all v1alpha1.APIServerCertificateList
+	if err := r.client.List(ctx, &all, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list APIServerCertificates: %w", err)
+	}
+	for i := range all.Items {
+		c := &all.Items[i]
+		texts = append(texts, fmt.Sprintf("%s/%d", c.UID, c.Generation))
+		cas = append(cas, c.CANames()...)
+	}
+	slices.Sort(texts) // a cache has no order
+	slices.Sort(cas)
+	return texts, slices.Compact(cas), nil
 }
 
 // inputsOfCA say which CA there is of a name, and what those above it publish.

@@ -85,6 +85,12 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
+	if v.asked.Invalid == nil {
+		v.asked.Invalid = r.mayHave(ctx, c, v.asked)
+	}
+	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
+		return v, v.asked.Invalid
+	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	key, err := r.findKey(ctx, c, v.asked, existing)
@@ -134,7 +140,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
-	w, err := r.kubeconfigSecret(c, l, st, api.Spec.Endpoint, server)
+	w, err := r.kubeconfigSecret(c, l, st, desired.EndpointOf(&api), server)
 	if err != nil {
 		return k, err
 	}
@@ -182,7 +188,7 @@ func (r *nodeCredentials) server(
 // kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
 // it. The embedded form is compared with a placeholder in place of the key.
 func (r *nodeCredentials) kubeconfigSecret(
-	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint string, server leaf.Issuer,
+	c *v1alpha1.NodeCredential, l leaf.Request, st leaf.State, endpoint desired.Endpoint, server leaf.Issuer,
 ) (leaf.Product, error) {
 	cert := st.Observed.Leaf.CertPEM()
 	files, err := desired.FilesKubeconfig(c, endpoint)

@@ -145,6 +145,7 @@ func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, er
 			r.named = ca.Status.Authority.NamespaceUID
 		}
 	}
+	r.err = untilItEnds(err, st, r.unusable == nil)
 	r.message = fmt.Sprintf("the certificate is in Secret %q", l.Secret)
 	if st.Decision.Reason == plan.RestoreIncomplete {
 		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.Decision.Message

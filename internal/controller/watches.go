@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/visits"
 )
@@ -54,6 +55,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
+		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Below(ofCA)), visits.AnotherPolicy).
 		WatchesRawSource(source.Channel(r.existing, own.Own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
 		WithOptions(visits.Options(o.Workers, visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
@@ -74,12 +76,20 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		WatchesRawSource(source.TypedKind(authorities, secretObject(),
 			visits.OfAuthority(visits.Concerned(on.Below(ofCA)), visits.Concerned(on.Below(ofServer))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
+		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Below(ofCA)), visits.AnotherPolicy).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofServer), visits.Another).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Of(list, visits.ServerIndex)), specChanged).
+		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindNodeCredential)).
 		WithOptions(visits.Options(o.Workers, visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindNodeCredential)
+}
+
+// serves says whether what a credential is for serves under names, which API servers' names may concern.
+func serves(o client.Object) bool {
+	c, ok := o.(*v1alpha1.NodeCredential)
+	return ok && desired.Serves(c)
 }
 
 // controllerName is how metrics and logs call the controller of a kind.

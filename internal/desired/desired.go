@@ -3,6 +3,7 @@
 package desired
 
 import (
+	"fmt"
 	"path"
 	"time"
 
@@ -35,6 +36,16 @@ func CA(ca *v1alpha1.ClusterCA) plan.DesiredCA {
 		RenewBefore: orZero(ca.Spec.RenewBefore),
 		Seed:        Seed(ca),
 	}
+}
+
+// ValidCA refuses a CA that is to be made, and cannot be, or not under that name.
+func ValidCA(s pki.CertificateSpec) error {
+	for _, name := range append([]string{s.Subject.CommonName}, s.Subject.Organizations...) {
+		if err := pki.CheckOwnName(name); err != nil {
+			return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.subject: %v", err)
+		}
+	}
+	return Valid(s)
 }
 
 // orZero is an optional duration; zero stands for the default of package plan.
@@ -82,6 +93,11 @@ func apiServerSANs(c *v1alpha1.APIServerCertificate) (pki.SANs, error) {
 	if err != nil {
 		return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
+	for _, name := range c.Spec.DNSNames {
+		if err := pki.CheckOwnName(name); err != nil {
+			return pki.SANs{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.dnsNames: %v", err)
+		}
+	}
 	return sans, nil
 }
 
@@ -96,11 +112,14 @@ func EndpointCovered(c *v1alpha1.APIServerCertificate) error {
 	if err != nil {
 		return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.endpoint: %v", err)
 	}
+	field := "the host of the endpoint"
+	if c.Spec.TLSServerName != "" {
+		host, field = c.Spec.TLSServerName, "the tlsServerName"
+	}
 	if !sans.Covers(host) {
 		return stall.Because(v1alpha1.ReasonEndpointNotCovered,
-			"no SAN covers %q, the host of the endpoint of APIServerCertificate %q: "+
-				"add it to its dnsNames or ipAddresses, or change its endpoint; the SANs are %s",
-			host, c.Name, sans)
+			"no SAN covers %q, %s of APIServerCertificate %q: add it to its dnsNames or ipAddresses, change its endpoint, or set "+
+				"tlsServerName to a name that is covered; the SANs are %s", host, field, c.Name, sans)
 	}
 	return nil
 }
@@ -115,15 +134,7 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 	if err != nil {
 		return plan.Desired{}, err
 	}
-	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
-	if role.HostSAN {
-		names = append([]string{c.Spec.HostName}, names...)
-	}
-	if role.LoopbackSANs {
-		names = append([]string{"localhost"}, names...)
-		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
-	}
-	sans, err := pki.NewSANs(names, addresses)
+	sans, err := credentialSANs(c, role)
 	if err != nil {
 		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec, "%v", err)
 	}
@@ -140,6 +151,33 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 		Awaits:      awaits(c),
 	}
 	return d, Valid(d.Spec)
+}
+
+// credentialSANs are the names under which a credential's host serves, if it does. None may be one that something in a cluster trusts
+// for what it is called.
+func credentialSANs(c *v1alpha1.NodeCredential, role pki.Role) (pki.SANs, error) {
+	err := pki.CheckHostName(c.Spec.HostName)
+	if err == nil {
+		err = pki.CheckCredentialName(c.Spec.HostName)
+	}
+	if err != nil {
+		return pki.SANs{}, fmt.Errorf("spec.hostName: %w", err)
+	}
+	for _, name := range c.Spec.DNSNames {
+		if err := pki.CheckCredentialName(name); err != nil {
+			return pki.SANs{}, fmt.Errorf("spec.dnsNames: %w", err)
+		}
+	}
+	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
+	if role.LoopbackSANs {
+		names = append([]string{"localhost"}, names...)
+		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)
+	}
+	sans, err := pki.NewSANs(names, addresses)
+	if err != nil || !role.HostSAN {
+		return sans, err
+	}
+	return sans.WithHost(c.Spec.HostName)
 }
 
 func roleOf(c *v1alpha1.NodeCredential) (pki.Role, error) {
@@ -176,9 +214,17 @@ func Valid(s pki.CertificateSpec) error {
 	return nil
 }
 
+// Endpoint is how clients reach an API server, and by which name they verify it.
+type Endpoint struct{ URL, TLSServerName string }
+
+// EndpointOf is that of an APIServerCertificate.
+func EndpointOf(c *v1alpha1.APIServerCertificate) Endpoint {
+	return Endpoint{c.Spec.Endpoint, c.Spec.TLSServerName}
+}
+
 // EmbeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.
-func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, key []byte) ([]byte, error) {
-	p := kubeconfigParams(c, endpoint)
+func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, of Endpoint, ca, cert, key []byte) ([]byte, error) {
+	p := kubeconfigParams(c, of)
 	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
 	text, err := kubeconfig.Render(p)
 	if err != nil {
@@ -188,8 +234,8 @@ func EmbeddedKubeconfig(c *v1alpha1.NodeCredential, endpoint string, ca, cert, k
 }
 
 // FilesKubeconfig is the form of a credential's kubeconfig that names the files below the directory on the host.
-func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error) {
-	p, dir := kubeconfigParams(c, endpoint), c.Spec.Kubeconfig.Directory
+func FilesKubeconfig(c *v1alpha1.NodeCredential, of Endpoint) ([]byte, error) {
+	p, dir := kubeconfigParams(c, of), c.Spec.Kubeconfig.Directory
 	at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Below(dir)
 	p.CA = kubeconfig.Material{Path: path.Join(dir, hostfiles.CA)}
 	p.Certificate = kubeconfig.Material{Path: at.Certificate}
@@ -197,9 +243,9 @@ func FilesKubeconfig(c *v1alpha1.NodeCredential, endpoint string) ([]byte, error
 	return kubeconfig.Render(p)
 }
 
-func kubeconfigParams(c *v1alpha1.NodeCredential, endpoint string) kubeconfig.Params {
+func kubeconfigParams(c *v1alpha1.NodeCredential, of Endpoint) kubeconfig.Params {
 	k := c.Spec.Kubeconfig
 	return kubeconfig.Params{
-		Server: endpoint, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 }

@@ -3,10 +3,12 @@ package desired
 import (
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
 	"clusterpki.io/operator/test/given"
 )
@@ -14,18 +16,19 @@ import (
 // TestEndpointCovered has the case that admission refuses already, for objects that admission did not see.
 func TestEndpointCovered(t *testing.T) {
 	for _, c := range []struct {
-		endpoint string
-		covered  bool
+		endpoint, name string
+		covered        bool
 	}{
-		{"https://k8s-master:6443", true}, {"https://10.1.10.238:6443", true}, {"https://10.96.0.1", true},
-		{"https://[::1]:6443", true}, {"https://api.example.com", true},
-		{"https://a.api.example.com", false}, {"https://k8s-master2:6443", false}, {"https://10.1.10.239:6443", false},
+		{"https://k8s-master:6443", "", true}, {"https://10.1.10.238:6443", "", true}, {"https://10.96.0.1", "", true},
+		{"https://[::1]:6443", "", true}, {"https://api.example.com/k8s/clusters/c-x", "", true}, {"https://203.0.113.7", "kubernetes.default", true},
+		{"https://a.api.example.com", "", false}, {"https://k8s-master2:6443", "", false}, {"https://10.1.10.239:6443", "", false},
+		{"https://k8s-master:6443", "k8s-master2", false},
 	} {
 		server := v1alpha1.APIServerCertificate{
 			ObjectMeta: metav1.ObjectMeta{Name: "k8s-master"},
 			Spec: v1alpha1.APIServerCertificateSpec{
 				HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12"},
-				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint,
+				DNSNames: []string{"*.example.com"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: c.endpoint, TLSServerName: c.name,
 			},
 		}
 		err := EndpointCovered(&server)
@@ -49,6 +52,43 @@ func TestReservedIdentities(t *testing.T) {
 		_, err := Credential(&v1alpha1.NodeCredential{Spec: v1alpha1.NodeCredentialSpec{Role: v1alpha1.RoleCustom, Custom: &custom}})
 		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec {
 			t.Errorf("%+v: %v", custom, err)
+		}
+	}
+}
+
+// TestHostNamesOfCredentials: a host may be called as a Node may, and not as an identity is.
+func TestHostNamesOfCredentials(t *testing.T) {
+	for _, r := range pki.Roles() {
+		for _, host := range []string{"front-proxy-client", "kube-apiserver-kubelet-client", "kube-apiserver-kube1et-client", "kubernetes", "k8s\n", "K8s", "aggregator"} {
+			c := given.Kubelet("x", func(c *v1alpha1.NodeCredential) { c.Spec.HostName, c.Spec.Role = host, v1alpha1.Role(r.Name) })
+			_, err := Credential(c)
+			if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec || !strings.Contains(st.Message, "spec.hostName: ") {
+				t.Errorf("%s of host %q: %v", r.Name, host, err)
+			}
+		}
+		c := given.Kubelet("x", func(c *v1alpha1.NodeCredential) {
+			c.Spec.HostName, c.Spec.Role, c.Spec.Validity.Duration = "10.0.10.2", v1alpha1.Role(r.Name), time.Hour
+			c.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: v1alpha1.ECDSA, Size: 256}
+		})
+		d, err := Credential(c)
+		if err != nil || d.Spec.SANs.Covers("10.0.10.2") != r.HostSAN || r.PerHost != strings.HasSuffix(d.Spec.Subject.CommonName, "10.0.10.2") {
+			t.Errorf("%s of a host that is called by its address: %+v, %v", r.Name, d.Spec, err)
+		}
+	}
+	server := given.Server("x", func(s *v1alpha1.APIServerCertificate) { s.Spec.DNSNames = []string{"front-proxy-client"} })
+	if _, err := APIServer(server); err == nil {
+		t.Error("an API server has the name of the front proxy")
+	}
+}
+
+// TestNamesOfCAs has what would stand in every certificate of a CA.
+func TestNamesOfCAs(t *testing.T) {
+	for _, subject := range []v1alpha1.CASubject{
+		{CommonName: "k8s\n"}, {CommonName: "front-proxy-client"}, {Organizations: []string{"system:masters"}}, {Organizations: []string{"Ops\u200b"}},
+	} {
+		ca := given.CA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Subject = subject })
+		if st, ok := stall.Of(ValidCA(CA(ca).Spec)); !ok || !strings.Contains(st.Message, "spec.subject: ") {
+			t.Errorf("%+v is a name of a CA", subject)
 		}
 	}
 }

@@ -35,14 +35,15 @@ func relocate(text []byte, dir string, at hostfiles.Files) ([]byte, error) {
 	}
 	host := at.Below(dir)
 	moved, err := kubeconfig.Render(kubeconfig.Params{
-		Server:      current.Server,
-		ClusterName: current.ClusterName,
-		ContextName: current.ContextName,
-		UserName:    current.UserName,
-		Namespace:   current.Namespace,
-		CA:          kubeconfig.Material{Path: hostfiles.Files{CA: hostfiles.CA}.Below(dir).CA},
-		Certificate: kubeconfig.Material{Path: host.Certificate},
-		Key:         kubeconfig.Material{Path: host.Key},
+		Server:        current.Server,
+		TLSServerName: current.TLSServerName,
+		ClusterName:   current.ClusterName,
+		ContextName:   current.ContextName,
+		UserName:      current.UserName,
+		Namespace:     current.Namespace,
+		CA:            kubeconfig.Material{Path: hostfiles.Files{CA: hostfiles.CA}.Below(dir).CA},
+		Certificate:   kubeconfig.Material{Path: host.Certificate},
+		Key:           kubeconfig.Material{Path: host.Key},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("render the kubeconfig: %w", err)

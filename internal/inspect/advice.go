@@ -32,6 +32,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonSubjectEqualsIssuer:      "give the ClusterCA another subject.commonName, or the object another host name",
 	v1alpha1.ReasonEndpointNotCovered:       "add the host of the endpoint to dnsNames or ipAddresses of the APIServerCertificate, or correct the endpoint",
 	v1alpha1.ReasonClientCANotTrusted:       "add the ClusterCA of the credential to clientCARefs of the APIServerCertificate",
+	v1alpha1.ReasonClientCAShared:           "name a ClusterCA with a root of its own in requestHeaderCARef",
+	v1alpha1.ReasonPolicyDenied:             "change the field that the message names, or have whoever may change spec.policy of that ClusterCA allow it",
 	v1alpha1.ReasonServiceAccountKeyInvalid: "restore the Secret of the service account keys, or delete it to have new keys made: all tokens are void then",
 	v1alpha1.ReasonInvalidSpec:              "correct the spec as the message says",
 	v1alpha1.ReasonNotUsable:                "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",

@@ -10,7 +10,7 @@ import (
 // Current is what the current context of a kubeconfig leads to.
 type Current struct {
 	ContextName, ClusterName, UserName, Namespace string
-	Server                                        string
+	Server, TLSServerName                         string
 	// CA, Certificate and Key are as the kubeconfig has them: paths or PEM, or neither.
 	CA, Certificate, Key Material
 	// HasUser says that there is the user that the context names.
@@ -50,7 +50,8 @@ func ParseCurrent(text []byte) (Current, error) {
 		}
 		for _, cluster := range f.Clusters {
 			if cluster.Name == out.ClusterName {
-				out.Server, out.CA = cluster.Cluster.Server, Material{PEM: cluster.Cluster.CAData, Path: cluster.Cluster.CA}
+				out.Server, out.TLSServerName = cluster.Cluster.Server, cluster.Cluster.TLSServerName
+				out.CA = Material{PEM: cluster.Cluster.CAData, Path: cluster.Cluster.CA}
 				return out, nil
 			}
 		}

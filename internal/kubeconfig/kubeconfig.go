@@ -10,14 +10,15 @@ import (
 // Params are the contents of a kubeconfig. Each of CA, Certificate and Key is given either as PEM
 // bytes, which are embedded, or as a path.
 type Params struct {
-	Server      string // https URL
-	ClusterName string
-	ContextName string
-	UserName    string
-	Namespace   string // "": none
-	CA          Material
-	Certificate Material
-	Key         Material
+	Server        string // https URL
+	TLSServerName string // by which its certificate is verified; "": the host of Server
+	ClusterName   string
+	ContextName   string
+	UserName      string
+	Namespace     string // "": none
+	CA            Material
+	Certificate   Material
+	Key           Material
 }
 
 // Material is PEM bytes or the path of a file that holds them. Clients reload a changed file, and
@@ -44,9 +45,10 @@ type namedCluster struct {
 }
 
 type cluster struct {
-	CA     string `json:"certificate-authority,omitempty"`
-	CAData []byte `json:"certificate-authority-data,omitempty"`
-	Server string `json:"server"`
+	CA            string `json:"certificate-authority,omitempty"`
+	CAData        []byte `json:"certificate-authority-data,omitempty"`
+	Server        string `json:"server"`
+	TLSServerName string `json:"tls-server-name,omitempty"`
 }
 
 type namedContext struct {
@@ -84,7 +86,7 @@ func Render(p Params) ([]byte, error) {
 			return nil, errors.New("each of CA, certificate and key must be either embedded or a path")
 		}
 	}
-	for _, text := range []string{p.Server, p.ClusterName, p.ContextName, p.UserName, p.Namespace, p.CA.Path, p.Certificate.Path, p.Key.Path} {
+	for _, text := range []string{p.Server, p.TLSServerName, p.ClusterName, p.ContextName, p.UserName, p.Namespace, p.CA.Path, p.Certificate.Path, p.Key.Path} {
 		if !utf8.ValidString(text) {
 			return nil, errors.New("a name, a path or the server is not UTF-8")
 		}

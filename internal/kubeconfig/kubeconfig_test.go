@@ -90,6 +90,21 @@ func TestRenderGolden(t *testing.T) {
 					ClientCertificate: "/etc/kubernetes/pki/kubelet-client.crt", ClientKey: "/etc/kubernetes/pki/kubelet-client.key",
 				}),
 		},
+		"path.conf": {
+			embedded(func(p *kubeconfig.Params) {
+				p.Server, p.TLSServerName = "https://203.0.113.7/clusters/root:org", "kubernetes.default"
+			}),
+			config("", clientcmdapi.Cluster{
+				Server: "https://203.0.113.7/clusters/root:org", TLSServerName: "kubernetes.default", CertificateAuthorityData: caPEM,
+			}, clientcmdapi.AuthInfo{ClientCertificateData: certPEM, ClientKeyData: keyPEM}),
+		},
+		"windows.conf": {
+			naming(func(p *kubeconfig.Params) {
+				p.CA.Path, p.Certificate.Path, p.Key.Path = "C:/Program Files/k/ca.crt", "C:/k/tls.crt", "C:/k/tls.key"
+			}),
+			config("", clientcmdapi.Cluster{Server: "https://k8s-master:6443", CertificateAuthority: "C:/Program Files/k/ca.crt"},
+				clientcmdapi.AuthInfo{ClientCertificate: "C:/k/tls.crt", ClientKey: "C:/k/tls.key"}),
+		},
 	} {
 		want, err := os.ReadFile("testdata/" + file)
 		if err != nil {

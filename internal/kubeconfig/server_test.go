@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,6 +127,24 @@ func TestBothFormsWorkOnAServer(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestServerName: client-go verifies the server by the name that the kubeconfig gives, whatever the host is called (rest.TLSClientConfig.ServerName).
+func TestServerName(t *testing.T) {
+	c := start(t)
+	p := c.credential("Admin", pki.KeySpec{Algorithm: pki.Ed25519})
+	p.Server, p.TLSServerName = p.Server+"/clusters/root:org", "k8s-master2"
+	if _, err := whoAmI(t, p); err == nil || !strings.Contains(err.Error(), "k8s-master2") {
+		t.Errorf("a server of another name is accepted: %v", err)
+	}
+	p.TLSServerName = "kubernetes.default"
+	if got, err := whoAmI(t, p); err != nil || got == "" {
+		t.Errorf("by a name of its certificate: %q, %v", got, err)
+	}
+	current, err := kubeconfig.ParseCurrent(render(t, p))
+	if err != nil || current.Server != p.Server || current.TLSServerName != p.TLSServerName {
+		t.Errorf("what is read back is %+v, %v", current, err)
 	}
 }
 

@@ -20,6 +20,9 @@ func (p Params) text() []byte {
 	w.line("- cluster:", "")
 	w.material("    certificate-authority", p.CA)
 	w.line("    server: ", scalar(p.Server))
+	if p.TLSServerName != "" {
+		w.line("    tls-server-name: ", scalar(p.TLSServerName))
+	}
 	w.line("  name: ", scalar(p.ClusterName))
 	w.line("contexts:", "")
 	w.line("- context:", "")

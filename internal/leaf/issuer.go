@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/policy"
 )
 
 // Issuer is a ClusterCA as its leaves see it. Its trust may be known although it cannot sign.
@@ -104,6 +106,24 @@ func (r Issuers) read(ctx context.Context, from RecordReader, namespace, name st
 		return Issuer{}, err
 	}
 	return r.issuer(record, known), nil
+}
+
+// Policies are a ClusterCA and those above it, as their specs say, with what each allows to be issued; none where there is no such CA.
+func (r Issuers) Policies(ctx context.Context, namespace, name string) ([]policy.Authority, error) {
+	var out []policy.Authority
+	for name != "" && len(out) < authority.MaxChain && !slices.ContainsFunc(out, func(a policy.Authority) bool { return a.Name == name }) {
+		var ca v1alpha1.ClusterCA
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
+		if apierrors.IsNotFound(err) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read ClusterCA %q: %w", name, err)
+		}
+		out = append(out, policy.Authority{Name: name, Policy: ca.Spec.Policy})
+		name = ca.ParentName()
+	}
+	return out, nil
 }
 
 // issuer is a CA by its record and those of the CAs above it.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -158,9 +159,34 @@ func (k *Keeper) mark(o client.Object, owner v1alpha1.Object, m Marks) {
 	annotations := orEmpty(o.GetAnnotations())
 	annotations[v1alpha1.OwnerAnnotation] = owner.Kind() + "/" + owner.GetName() // for people, and to find the owner when a product changes; it proves nothing
 	m.Claim.UID = owner.GetUID()
+	if _, isSecret := o.(*corev1.Secret); isSecret {
+		was, _ := k.ClaimOf(o)
+		t := owner.Template()
+		m.Claim.Template.Labels = dress(own, t.Labels, was.Template.Labels)
+		m.Claim.Template.Annotations = dress(annotations, t.Annotations, was.Template.Annotations)
+	}
 	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())
 	o.SetAnnotations(annotations)
 	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m.Controlled))
+}
+
+// dress puts the labels or annotations of a template onto a product, and takes off what a template put there and has no longer. Returned
+// is what to take off later. What the operator keeps for itself is left out, whatever admission did.
+func dress(texts map[string]string, template map[string]v1alpha1.TemplateText, was []string) []string {
+	for _, name := range was {
+		if _, still := template[name]; !still && !v1alpha1.Reserved(name) {
+			delete(texts, name)
+		}
+	}
+	var put []string
+	for name, value := range template {
+		if !v1alpha1.Reserved(name) {
+			texts[name] = string(value)
+			put = append(put, name)
+		}
+	}
+	slices.Sort(put)
+	return put
 }
 
 func orEmpty(in map[string]string) map[string]string {

@@ -120,6 +120,49 @@ func TestMarks(t *testing.T) {
 }
 
 // TestWhatIsEqualIsNotWritten, and what differs is written once.
+// TestTemplate: what a template names is put onto Secrets and taken off again; what others put there stays, and what is the operator's too.
+func TestTemplate(t *testing.T) {
+	f := newFixture(t)
+	of := func(labels, annotations map[string]v1alpha1.TemplateText) v1alpha1.Object {
+		return &v1alpha1.NodeCredential{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "n", UID: "n-uid"},
+			Spec:       v1alpha1.NodeCredentialSpec{SecretTemplate: &v1alpha1.SecretTemplate{Labels: labels, Annotations: annotations}},
+		}
+	}
+	first := of(map[string]v1alpha1.TemplateText{"team": "a", "gone": "x", "clusterpki.io/managed": "no"},
+		map[string]v1alpha1.TemplateText{"note": "1", "gone": "y", "clusterpki.io/claim": "forged", "clusterpki.io/owner": "forged"})
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "n-tls"}}
+	if err := owned.Create(ctx, f.Keeper, first, s, owned.Marks{}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Labels["team"] != "a" || s.Labels["gone"] != "x" || s.Annotations["note"] != "1" || s.Annotations["gone"] != "y" ||
+		s.Labels[v1alpha1.ManagedLabel] != v1alpha1.ManagedValue || !f.Mine(first, s) || s.Annotations[v1alpha1.OwnerAnnotation] != "NodeCredential/n" {
+		t.Errorf("it bears %v and %v", s.Labels, s.Annotations)
+	}
+	s.Labels["theirs"], s.Annotations["theirs"] = "z", "z"
+	if err := f.client.Update(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	next := s.DeepCopy()
+	second := of(map[string]v1alpha1.TemplateText{"team": "b"}, nil)
+	if err := owned.Update(ctx, f.Keeper, second, s, next, owned.Marks{}); err != nil {
+		t.Fatal(err)
+	}
+	_, label := next.Labels["gone"]
+	_, annotation := next.Annotations["gone"]
+	if label || annotation || next.Labels["team"] != "b" || next.Labels["theirs"] != "z" || next.Annotations["theirs"] != "z" || next.Annotations["note"] != "" {
+		t.Errorf("it bears %v and %v", next.Labels, next.Annotations)
+	}
+	writes := f.writes
+	if err := owned.Update(ctx, f.Keeper, second, next, next.DeepCopy(), owned.Marks{}); err != nil || f.writes != writes {
+		t.Errorf("it is written again: %v", err)
+	}
+	trust := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "n-trust"}}
+	if err := owned.Create(ctx, f.Keeper, second, trust, owned.Marks{}); err != nil || trust.Labels["team"] != "" {
+		t.Errorf("a ConfigMap bears %v: %v", trust.Labels, err)
+	}
+}
+
 func TestWhatIsEqualIsNotWritten(t *testing.T) {
 	f := newFixture(t)
 	marks := owned.Marks{Claim: consumers.Claim{Issuer: "k8s"}, Controlled: true}

@@ -3,7 +3,6 @@ package pki
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Usage is an extended key usage (RFC 5280 §4.2.1.12).
@@ -80,14 +79,14 @@ func (r Role) CommonNameFor(host string) string {
 	return r.CommonName
 }
 
-// reservedPrefix marks the users and groups that Kubernetes keeps for itself.
-const reservedPrefix = "system:"
-
-// CustomRole is an identity that is no row of the table. It cannot be one of Kubernetes' own.
+// CustomRole is an identity that is no row of the table. It cannot be one of Kubernetes' own, nor look like one.
 func CustomRole(commonName string, organizations []string, usages []Usage) (Role, error) {
-	for _, name := range append([]string{commonName}, organizations...) {
-		if strings.HasPrefix(name, reservedPrefix) {
-			return Role{}, fmt.Errorf("%q begins with %q, which Kubernetes reserves: use the role for that identity", name, reservedPrefix)
+	if err := CheckCredentialName(commonName); err != nil {
+		return Role{}, fmt.Errorf("commonName: %w", err)
+	}
+	for _, name := range organizations {
+		if err := CheckOwnName(name); err != nil {
+			return Role{}, fmt.Errorf("organizations: %w", err)
 		}
 	}
 	return Role{Name: "Custom", CommonName: commonName, Organizations: organizations, Usages: usages}, nil

@@ -46,11 +46,45 @@ func NewSANs(names, addresses []string) (SANs, error) {
 		}
 		s.IPAddresses = append(s.IPAddresses, addr)
 	}
+	return s.canonical(), nil
+}
+
+// canonical is s, sorted and without duplicates.
+func (s SANs) canonical() SANs {
 	slices.Sort(s.DNSNames)
 	s.DNSNames = slices.Compact(s.DNSNames)
 	slices.SortFunc(s.IPAddresses, netip.Addr.Compare)
 	s.IPAddresses = slices.Compact(s.IPAddresses)
-	return s, nil
+	return s
+}
+
+// hostName is what Kubernetes takes as the name of a Node (IsDNS1123Subdomain of k8s.io/apimachinery): an IPv4 address is one, and a
+// name may end in a number.
+var hostName = regexp.MustCompile(`^` + label + `(\.` + label + `)*$`)
+
+// CheckHostName says why a text cannot be the name of a host.
+func CheckHostName(host string) error {
+	if len(host) > 253 || !hostName.MatchString(host) {
+		return fmt.Errorf("%q is not a host name: use lower-case letters, digits, '-' and '.', as for the name of a Node", host)
+	}
+	return CheckOwnName(host)
+}
+
+// WithHost adds the name of a host: as an address where it is one.
+func (s SANs) WithHost(host string) (SANs, error) {
+	if err := CheckHostName(host); err != nil {
+		return SANs{}, err
+	}
+	s = SANs{slices.Clone(s.DNSNames), slices.Clone(s.IPAddresses)}
+	switch addr, err := netip.ParseAddr(host); {
+	case err == nil:
+		s.IPAddresses = append(s.IPAddresses, addr)
+	case strings.Trim(host, ".0123456789") == "" && strings.Contains(host, "."): // inet_aton(3) takes it for an address, Go for a name
+		return SANs{}, fmt.Errorf("%q is neither an IP address nor a name that nobody takes for one: write the address as in 10.0.10.2", host)
+	default:
+		s.DNSNames = append(s.DNSNames, host)
+	}
+	return s.canonical(), nil
 }
 
 // ParseIP reads an address strictly: no leading zeros, no zone; IPv4 mapped into IPv6 becomes IPv4.
@@ -91,13 +125,18 @@ type APIServerInput struct {
 	IPAddresses   []string
 }
 
+// serviceNames are those of the Service "kubernetes" in every cluster.
+var serviceNames = []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc"}
+
+// ServiceNames are the names of the Service "kubernetes" in every form that pods use.
+func ServiceNames(clusterDomain string) []string {
+	return append(slices.Clone(serviceNames), serviceNames[len(serviceNames)-1]+"."+clusterDomain)
+}
+
 // APIServerSANs returns every name by which clients reach a kube-apiserver: its own, those of the
 // Service "kubernetes" in every form that pods use, the loopback ones, and those given.
 func APIServerSANs(in APIServerInput) (SANs, error) {
-	service := "kubernetes.default.svc"
-	names := append([]string{
-		in.HostName, "localhost", "kubernetes", "kubernetes.default", service, service + "." + in.ClusterDomain,
-	}, in.DNSNames...)
+	names := slices.Concat([]string{"localhost"}, ServiceNames(in.ClusterDomain), in.DNSNames)
 	addresses := append([]string{"127.0.0.1", "::1"}, in.IPAddresses...)
 	var families [2]bool
 	for _, cidr := range in.ServiceCIDRs {
@@ -115,7 +154,11 @@ func APIServerSANs(in APIServerInput) (SANs, error) {
 		families[family] = true
 		addresses = append(addresses, first.String())
 	}
-	return NewSANs(names, addresses)
+	sans, err := NewSANs(names, addresses)
+	if err != nil {
+		return SANs{}, err
+	}
+	return sans.WithHost(in.HostName)
 }
 
 // Covers says whether a client that connects to host accepts a certificate with these SANs.

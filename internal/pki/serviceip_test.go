@@ -96,12 +96,14 @@ func TestAPIServerSANs(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+	if got, err := pki.APIServerSANs(in(func(i *pki.APIServerInput) { i.HostName = "10.0.0.1" })); err != nil || !got.Covers("10.0.0.1") || got.Covers("k8s-master") {
+		t.Errorf("known by its address alone: %v, %v", got, err)
+	}
 	for want, mod := range map[string]func(*pki.APIServerInput){
 		"one IP family":      func(i *pki.APIServerInput) { i.ServiceCIDRs = []string{"10.96.0.0/12", "10.112.0.0/12"} },
 		"of one IP family":   func(i *pki.APIServerInput) { i.ServiceCIDRs = []string{"fd00::/112", "fd01::/112"} },
 		"fewer than 8":       func(i *pki.APIServerInput) { i.ServiceCIDRs = []string{"10.96.0.0/30"} },
-		`"" is not a DNS`:    func(i *pki.APIServerInput) { i.HostName = "" },
-		`"10.0.0.1" is an`:   func(i *pki.APIServerInput) { i.HostName = "10.0.0.1" },
+		`"" is not a host`:   func(i *pki.APIServerInput) { i.HostName = "" },
 		`"K8S" is not a DNS`: func(i *pki.APIServerInput) { i.DNSNames = []string{"K8S"} },
 		"Cluster.Local":      func(i *pki.APIServerInput) { i.ClusterDomain = "Cluster.Local" },
 		"has a zone":         func(i *pki.APIServerInput) { i.IPAddresses = []string{"fe80::1%eth0"} },

@@ -60,8 +60,14 @@ func (r CertificateSpec) Validate() error {
 	if r.Subject.CommonName == "" {
 		return fmt.Errorf("the common name is empty: the API server takes the user from it")
 	}
+	for _, name := range append([]string{r.Subject.CommonName}, r.Subject.Organizations...) {
+		if err := CheckName(name); err != nil {
+			return err
+		}
+	}
 	if n := len(r.Subject.CommonName); n > MaxCommonNameBytes {
-		return fmt.Errorf("common name %q is %d bytes long: X.509 allows %d", r.Subject.CommonName, n, MaxCommonNameBytes)
+		return fmt.Errorf("common name %q is %d bytes long, and X.509 allows %d (RFC 5280, ub-common-name): use a shorter name; "+
+			"a kubelet takes one by --hostname-override, before its Node is made", r.Subject.CommonName, n, MaxCommonNameBytes)
 	}
 	if err := checkValidity(r.Validity); err != nil {
 		return err

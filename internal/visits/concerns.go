@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -27,6 +28,18 @@ var Another = builder.WithPredicates(predicate.Funcs{
 		was, ok := e.ObjectOld.(*v1alpha1.ClusterCA)
 		now, too := e.ObjectNew.(*v1alpha1.ClusterCA)
 		return !ok || !too || was.UID != now.UID || was.Status.Authority != now.Status.Authority
+	},
+})
+
+// AnotherPolicy passes a ClusterCA whose spec.policy changed. It goes for all that is issued below it too.
+var AnotherPolicy = builder.WithPredicates(predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*v1alpha1.ClusterCA)
+		now, too := e.ObjectNew.(*v1alpha1.ClusterCA)
+		return ok && too && !equality.Semantic.DeepEqual(was.Spec.Policy, now.Spec.Policy)
 	},
 })
 

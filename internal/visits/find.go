@@ -74,6 +74,18 @@ func (d Dependents) Of(list func() client.ObjectList, field string) Finder {
 	}
 }
 
+// Among finds those of a kind, in the namespace of an object, that a function picks.
+func (d Dependents) Among(list func() client.ObjectList, which func(client.Object) bool) Finder {
+	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []Dependent {
+		found := list()
+		if err := d.Cache.List(ctx, found, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+			log.FromContext(ctx).Error(err, "Could not list what depends on an object", "object", klog.KObj(o))
+			return nil
+		}
+		return d.in(found, func(o client.Object) bool { return which(o) && (keep == nil || keep(o)) })
+	}
+}
+
 // Below finds what depends on a CA, and on the CAs below it: their bundles are its.
 func (d Dependents) Below(find Finder) Finder {
 	return func(ctx context.Context, o client.Object, keep func(client.Object) bool) []Dependent {

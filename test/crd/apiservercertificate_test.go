@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -17,13 +18,14 @@ spec:
 
 const (
 	ipNotName   = "must be a DNS name: an IP address belongs in ipAddresses"
-	ipNotHost   = "must be a host name: an IP address belongs in ipAddresses"
+	badHost     = "must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is"
+	identity    = "must not be the name of an identity that something in a cluster trusts"
 	badName     = "must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label"
 	badIP       = "must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
 	badCIDR     = "must be an IPv4 or IPv6 network such as '10.96.0.0/12'"
 	smallCIDR   = "must hold at least 8 addresses"
 	badProbe    = "must be a host and a port from 1 to 65535, such as '10.1.10.238:6443' or '[2001:db8::7]:6443'"
-	badEndpoint = "must be an https URL of a lower-case host and a port from 1 to 65535 and nothing more, such as 'https://k8s-master:6443'"
+	badEndpoint = "must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none"
 	notCovered  = "spec.endpoint: no SAN covers the host of endpoint, so every client would refuse the server: add the host"
 )
 
@@ -73,20 +75,21 @@ func TestAPIServerCertificate(t *testing.T) {
 		"no host":          refusedWith(localEndpoint, "spec.hostName", "", "spec.hostName in body should be at least 1 chars long"),
 		"twice one client": refused("spec.clientCARefs", []any{}, "spec.clientCARefs in body should have at least 1 items"),
 
-		"malformed network":        refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0"),
-		"network out of range":     refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0/33"),
-		"network, leading zero":    refusedItem("spec.serviceCIDRs", badCIDR, "10.096.0.0/12"),
-		"too small, IPv4":          refusedItem("spec.serviceCIDRs", smallCIDR, "10.96.0.0/30"),
-		"too small, IPv6":          refusedItem("spec.serviceCIDRs", smallCIDR, "fd00::/126"),
-		"same family":              refused("spec.serviceCIDRs", list("10.96.0.0/12", "10.112.0.0/12"), "must not hold two networks of the same IP family"),
-		"same family, IPv6":        refused("spec.serviceCIDRs", list("fd00::/112", "fd01::/112"), "must not hold two networks of the same IP family"),
-		"three networks":           refused("spec.serviceCIDRs", list("10.96.0.0/12", "fd00::/112", "10.0.0.0/12"), "must have at most 2 items"),
-		"no network":               refused("spec.serviceCIDRs", []any{}, "spec.serviceCIDRs in body should have at least 1 items"),
-		"host in service network":  refused("spec.ipAddresses", list("10.96.0.1"), "no address of a host may lie within serviceCIDRs"),
-		"bad cluster domain":       refused("spec.clusterDomain", "Cluster.Local", "must be a lower-case DNS domain such as 'cluster.local'"),
-		"cluster domain, last dot": refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
-		"bad Secret name":          refused("spec.secretName", "TLS", "must be a valid Secret name"),
-		"bad service account name": refused("spec.serviceAccountKeys.secretName", "sa_keys", "must be a valid Secret name"),
+		"malformed network":         refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0"),
+		"network out of range":      refusedItem("spec.serviceCIDRs", badCIDR, "10.96.0.0/33"),
+		"network, leading zero":     refusedItem("spec.serviceCIDRs", badCIDR, "10.096.0.0/12"),
+		"too small, IPv4":           refusedItem("spec.serviceCIDRs", smallCIDR, "10.96.0.0/30"),
+		"too small, IPv6":           refusedItem("spec.serviceCIDRs", smallCIDR, "fd00::/126"),
+		"same family":               refused("spec.serviceCIDRs", list("10.96.0.0/12", "10.112.0.0/12"), "must not hold two networks of the same IP family"),
+		"same family, IPv6":         refused("spec.serviceCIDRs", list("fd00::/112", "fd01::/112"), "must not hold two networks of the same IP family"),
+		"three networks":            refused("spec.serviceCIDRs", list("10.96.0.0/12", "fd00::/112", "10.0.0.0/12"), "must have at most 2 items"),
+		"no network":                refused("spec.serviceCIDRs", []any{}, "spec.serviceCIDRs in body should have at least 1 items"),
+		"host by a service address": refusedWith(localEndpoint, "spec.hostName", "10.96.0.1", "no address of a host may lie within serviceCIDRs"),
+		"host in service network":   refused("spec.ipAddresses", list("10.96.0.1"), "no address of a host may lie within serviceCIDRs"),
+		"bad cluster domain":        refused("spec.clusterDomain", "Cluster.Local", "must be a lower-case DNS domain such as 'cluster.local'"),
+		"cluster domain, last dot":  refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
+		"bad Secret name":           refused("spec.secretName", "TLS", "must be a valid Secret name"),
+		"bad service account name":  refused("spec.serviceAccountKeys.secretName", "sa_keys", "must be a valid Secret name"),
 		"very long name": {
 			edits: set("metadata.name", strings.Repeat("x", 201)),
 			want:  "metadata: metadata.name must be 200 characters or fewer",
@@ -115,12 +118,20 @@ func refusedItem(path, message, item string) testCase {
 // hostCases are those of spec.hostName.
 func hostCases(with []edit) map[string]testCase {
 	cases := map[string]testCase{}
-	for bad, message := range map[string]string{
-		"K8s-Master": badName, "k8s_master": badName, "-k8s": badName, "k8s-": badName, "k8s..master": badName, "münchen": badName,
-		"k8s-master.": badName, "*.example.org": badName, "k8s master": badName, "k8s-master:6443": badName,
-		"10.1.10.238": ipNotHost, "2001:db8::1": ipNotHost, "010.001.010.238": ipNotHost, "10.1.10.999": ipNotHost,
+	for _, bad := range []string{
+		"K8s-Master", "k8s_master", "-k8s", "k8s-", "k8s..master", "münchen", "k8s-master.", "*.example.org", "k8s master", "k8s-master:6443", "2001:db8::1",
+		"k8s-master\n", " k8s-master", "k8s\u200bmaster", "k8s\u0430",
 	} {
-		cases["hostName "+bad] = refusedWith(with, "spec.hostName", bad, message)
+		cases[fmt.Sprintf("hostName %q", bad)] = refusedWith(with, "spec.hostName", bad, badHost)
+	}
+	for _, taken := range []string{
+		"aggregator", "front-proxy-client", "kube-apiserver-etcd-client", "kube-apiserver-kubelet-client", "kube-etcd-healthcheck-client",
+		"kubelet-bootstrap", "kubernetes-admin", "kubernetes-super-admin",
+	} {
+		cases["hostName "+taken] = refusedWith(with, "spec.hostName", taken, identity)
+	}
+	for _, good := range []string{"10.0.10.2", "cn-hangzhou.192.168.0.12", "node.1", "10.1.10.999", "7"} {
+		cases["hostName "+good] = testCase{edits: append(set("spec.hostName", good), with...)}
 	}
 	cases["hostName of 65 bytes"] = refusedWith(with, "spec.hostName", strings.Repeat("x", 32)+"."+strings.Repeat("x", 32), "may not be more than 64 bytes")
 	return cases
@@ -163,6 +174,15 @@ func endpointCases() map[string]testCase {
 		"the service by name":    accepted("spec.endpoint", "https://kubernetes.default.svc.cluster.local"),
 		"the service by address": accepted("spec.endpoint", "https://10.96.0.1:443"),
 
+		"a path, as Rancher has it":  accepted("spec.endpoint", "https://k8s-master/k8s/clusters/c-x"),
+		"a path, as kcp has it":      accepted("spec.endpoint", "https://k8s-master:6443/clusters/root:org"),
+		"behind NAT":                 {edits: []edit{{"spec.endpoint", "https://203.0.113.7:6443"}, {"spec.tlsServerName", "kubernetes"}}},
+		"behind NAT, by address":     {edits: []edit{{"spec.endpoint", "https://lb.example.org"}, {"spec.tlsServerName", "127.0.0.1"}}},
+		"a name that is not covered": {edits: set("spec.tlsServerName", "lb.example.org"), want: notCovered},
+		"a wildcard to ask for": {
+			edits: []edit{{"spec.dnsNames", list("*.example.org")}, {"spec.tlsServerName", "*.example.org"}}, want: "spec.tlsServerName: must be a lower-case DNS name without a wildcard",
+		},
+
 		"another host":     {edits: set("spec.endpoint", "https://centos-master:6443"), want: notCovered},
 		"another address":  {edits: set("spec.endpoint", "https://10.1.10.238:6443"), want: notCovered},
 		"another IPv6":     {edits: set("spec.endpoint", "https://[2001:db8::1]"), want: notCovered},
@@ -177,7 +197,7 @@ func endpointCases() map[string]testCase {
 	}
 	for _, bad := range []string{
 		"k8s-master:6443", "k8s-master", "http://k8s-master:6443", "https://", "https://:6443", "https:///", "https://K8S-master:6443",
-		"https://k8s-master:6443/api", "https://k8s-master:6443?x=1", "https://k8s-master:6443#x", "https://admin:admin@k8s-master:6443",
+		"https://k8s-master:6443/a//b", "https://k8s-master:6443/a/../b", "https://k8s-master:6443/.", "https://k8s-master:6443/a%20b", "https://k8s-master:6443?x=1", "https://k8s-master:6443#x", "https://admin:admin@k8s-master:6443",
 		"https://k8s-master:0", "https://k8s-master:65536", "https://k8s-master:port", "https://k8s-master:99999999999", "ftp://x",
 	} {
 		cases["endpoint "+bad] = refused("spec.endpoint", bad, badEndpoint)

@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -23,9 +24,14 @@ func TestClusterCA(t *testing.T) {
 		"as GitOps tools do": {edits: []edit{{"spec.subject", map[string]any{}}, {"spec.validity", "87600h0m0s"}}},
 
 		"reserved common name": refused("spec.subject.commonName", "system:ca", "must not begin with 'system:'"),
-		"empty common name":    refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
-		"long common name":     refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
-		"many bytes":           refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
+		"reserved group":       refusedItem("spec.subject.organizations", "must not begin with 'system:'", "system:masters"),
+		"a parent that cannot be": {edits: set("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "x "}}}),
+			want: "spec.source.parent.caRef.name: must be a valid name of an object"},
+		"an import that cannot be": {edits: set("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "x\n"}}}),
+			want: "spec.source.import.secretRef.name: must be a valid name of an object"},
+		"empty common name": refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
+		"long common name":  refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
+		"many bytes":        refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
 		"long name": {
 			edits: set("metadata.name", strings.Repeat("x", 55)),
 			want:  "spec.subject.commonName: metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",
@@ -64,9 +70,12 @@ func TestClusterCA(t *testing.T) {
 			edits: []edit{{"spec.rotation.trigger", "leaked"}, {"spec.rotation.emergencyTrigger", "leaked"}, {"spec.rotation.keyPolicy", "Reuse"}},
 			want:  "spec.rotation.keyPolicy: an emergency rotation is for a key that is compromised",
 		},
-		"the longest trigger": accepted("spec.rotation.emergencyTrigger", strings.Repeat("x", 128)),
-		"too long a trigger":  refused("spec.rotation.emergencyTrigger", strings.Repeat("x", 129), "may not be more than 128"),
-		"an empty trigger":    refused("spec.rotation.emergencyTrigger", "", "spec.rotation.emergencyTrigger in body should be at least 1 chars long"),
+		"the longest trigger":       accepted("spec.rotation.emergencyTrigger", strings.Repeat("x", 128)),
+		"too long a trigger":        refused("spec.rotation.emergencyTrigger", strings.Repeat("x", 129), "may not be more than 128"),
+		"an empty trigger":          refused("spec.rotation.emergencyTrigger", "", "spec.rotation.emergencyTrigger in body should be at least 1 chars long"),
+		"any trigger":               accepted("spec.rotation.trigger", "утечка 2026-11"),
+		"a trigger with a break":    refused("spec.rotation.trigger", "leaked\n", "must not hold control characters, nor begin or end with a blank"),
+		"an emergency with a blank": refused("spec.rotation.emergencyTrigger", " leaked", "must not hold control characters, nor begin or end with a blank"),
 		"an imported key, kept": {
 			edits: []edit{
 				{"spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}},
@@ -83,6 +92,53 @@ func TestClusterCA(t *testing.T) {
 	})
 	runCases(t, k, validCA, durationCases())
 	runCases(t, k, validCA, keyCases())
+	runCases(t, k, validCA, textCases("spec.subject.commonName", func(name string) []edit { return set("spec.subject.commonName", name) }))
+	runCases(t, k, validCA, textCases("spec.subject.organizations[0]", func(name string) []edit { return set("spec.subject.organizations", list(name)) }))
+}
+
+// TestPolicy has what may be said of what a CA may issue.
+func TestPolicy(t *testing.T) {
+	const reservedGroup = "must not begin with 'system:', 'kubeadm:' or 'clusterpki:', which are reserved"
+	runCases(t, load(t, "clustercas"), validCA, map[string]testCase{
+		"nothing": accepted("spec.policy", map[string]any{}),
+		"everything": accepted("spec.policy", map[string]any{
+			"roles": list("Kubelet", "APIServer", "CA"), "hosts": list("*.prod.example", "*", "k8s-*", "10.0.*.7"), "addresses": list("10.1.10.0/24", "fd00::/64"),
+			"sharedHosts": list("k8s-master", "10.0.0.1"), "maxValidity": "8760h", "customGroups": list("ops:viewers", "Ops, Zürich"),
+			"privateKeys": []any{map[string]any{"algorithm": "RSA", "minSize": int64(3072)}, map[string]any{"algorithm": "Ed25519"}},
+		}),
+		"no role":               refused("spec.policy.roles", list(), "spec.policy.roles in body should have at least 1 items"),
+		"unknown role":          {edits: set("spec.policy.roles", list("Node")), want: `spec.policy.roles[0]: supported values: "Kubelet"`},
+		"a host in upper case":  refusedItem("spec.policy.hosts", "must be a lower-case DNS name, in which '*'", "*.Prod"),
+		"a host with a blank":   refusedItem("spec.policy.hosts", "must be a lower-case DNS name, in which '*'", "a b"),
+		"an address":            refusedItem("spec.policy.addresses", "must be an IPv4 or IPv6 network", "10.1.10.7"),
+		"a pattern that shares": refusedItem("spec.policy.sharedHosts", "must be the hostName of an APIServerCertificate", "*"),
+		"too short a validity":  refused("spec.policy.maxValidity", "1m", "must be between 10 minutes and 100 years"),
+		"an algorithm twice": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "RSA"}, map[string]any{"algorithm": "RSA"}}), want: "spec.policy.privateKeys[1]: ",
+		},
+		"a size of Ed25519": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "Ed25519", "minSize": int64(256)}}),
+			want:  "spec.policy.privateKeys[0].minSize: minSize must be left out",
+		},
+		"the group of admins":   refusedItem("spec.policy.customGroups", reservedGroup, "system:masters"),
+		"another kubeadm group": refusedItem("spec.policy.customGroups", reservedGroup, "kubeadm:cluster-admins"),
+		"a group with a break":  refusedItem("spec.policy.customGroups", "must be printable ASCII characters and Latin letters", "ops\n"),
+	})
+}
+
+// textCases are those of a name that stands in a certificate.
+func textCases(at string, with func(name string) []edit) map[string]testCase {
+	cases := map[string]testCase{}
+	for _, bad := range []string{
+		"jane\n", "jane\x00x", "jane\tx", " jane", "jane ", "jane  doe", "jane\u200b", "j\u0430ne", "jane\u202edoe", "jan\u0065\u0301", "ﬁna", "ſam",
+		"jane\u00a0doe", "jane\x7f", "ｊane",
+	} {
+		cases[fmt.Sprintf("%s %q", at, bad)] = testCase{edits: with(bad), want: at + ": must be printable ASCII characters and Latin letters such as 'é'"}
+	}
+	for _, good := range []string{"jane", "Jane Doe", "jane@example.org", "Zoë Müller", "Łódź", "Ops, Inc. (EMEA)", "ops:viewers"} {
+		cases[fmt.Sprintf("%s %q", at, good)] = testCase{edits: with(good)}
+	}
+	return cases
 }
 
 // deliveryCases are those of spec.delivery, the same in the kinds that an agent delivers.

@@ -1,6 +1,7 @@
 package crd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -46,21 +47,26 @@ func TestNodeCredential(t *testing.T) {
 		}, serving...)},
 		"own Secrets": {edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "b"}}},
 
-		"no role":           {edits: set("spec.role", nil), want: "spec.role: "},
-		"unknown role":      refused("spec.role", "Master", `supported values: "Kubelet", "KubeProxy"`),
-		"long node name":    refused("spec.hostName", strings.Repeat("x", 53), "hostName must be at most 52 characters for this role"),
-		"SANs for a client": {edits: set("spec.dnsNames", list("a")), want: forServers},
-		"IPs for a client":  {edits: set("spec.ipAddresses", list("10.0.0.1")), want: forServers},
-		"no API server":     {edits: set("spec.apiServerRef", nil), want: "spec.apiServerRef: apiServerRef must be set where kubeconfig is"},
+		"a CA that cannot be":     refused("spec.caRef.name", "x ", "must be a valid name of an object"),
+		"a server that cannot be": refused("spec.apiServerRef.name", "X", "must be a valid name of an object"),
+		"no role":                 {edits: set("spec.role", nil), want: "spec.role: "},
+		"unknown role":            refused("spec.role", "Master", `supported values: "Kubelet", "KubeProxy"`),
+		"long node name":          refused("spec.hostName", strings.Repeat("x", 53), "hostName must be at most 52 characters for this role"),
+		"SANs for a client":       {edits: set("spec.dnsNames", list("a")), want: forServers},
+		"IPs for a client":        {edits: set("spec.ipAddresses", list("10.0.0.1")), want: forServers},
+		"no API server":           {edits: set("spec.apiServerRef", nil), want: "spec.apiServerRef: apiServerRef must be set where kubeconfig is"},
 		"one Secret for both": {
 			edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "a"}},
 			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
 		},
-		"relative directory":  refused("spec.kubeconfig.directory", "etc", "must be an absolute path of plain names"),
-		"climbing directory":  refused("spec.kubeconfig.directory", "/etc/../root", "must be an absolute path of plain names"),
-		"bad context":         refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
-		"bad Secret name":     refused("spec.secretName", "a_b", "must be a valid Secret name"),
-		"bad kubeconfig name": refused("spec.kubeconfig.secretName", "a/b", "must be a valid Secret name"),
+		"a directory of Windows": accepted("spec.kubeconfig.directory", "C:/Program Files/k"),
+		"backslashes":            refused("spec.kubeconfig.directory", `C:\k`, "must be an absolute path of plain names, such as '/etc/kubernetes' or 'C:/k'"),
+		"a drive alone":          refused("spec.kubeconfig.directory", "C:k", "must be an absolute path of plain names"),
+		"relative directory":     refused("spec.kubeconfig.directory", "etc", "must be an absolute path of plain names"),
+		"climbing directory":     refused("spec.kubeconfig.directory", "/etc/../root", "must be an absolute path of plain names"),
+		"bad context":            refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
+		"bad Secret name":        refused("spec.secretName", "a_b", "must be a valid Secret name"),
+		"bad kubeconfig name":    refused("spec.kubeconfig.secretName", "a/b", "must be a valid Secret name"),
 
 		"longest host of an agent": {edits: []edit{{"spec.hostName", strings.Repeat("x", 47)}, {"spec.role", "Agent"}}},
 		"long host of an agent": {
@@ -85,6 +91,34 @@ func TestNodeCredential(t *testing.T) {
 	runCases(t, k, validCredential, durationCases())
 	runCases(t, k, validCredential, keyCases())
 	runCases(t, k, validCredential, deliveryCases())
+}
+
+// TestSecretTemplate has the same field of each kind.
+func TestSecretTemplate(t *testing.T) {
+	many := map[string]any{}
+	for i := range 17 {
+		many[strings.Repeat("x", i+1)] = "y"
+	}
+	cases := map[string]testCase{
+		"labels":            accepted("spec.secretTemplate.labels", map[string]any{"team": "a", "example.org/x_y.z": "A.b_c-1", "cluster.x-k8s.io/cluster-name": "", "myclusterpki.io/x": "y"}),
+		"annotations":       accepted("spec.secretTemplate.annotations", map[string]any{"reflector.v1.k8s.emberstack.com/reflection-allowed": "true", "note": "any text\n"}),
+		"nothing":           accepted("spec.secretTemplate", map[string]any{}),
+		"too many":          refused("spec.secretTemplate.labels", many, "must have at most 16 items"),
+		"a long annotation": {edits: set("spec.secretTemplate.annotations", map[string]any{"x": strings.Repeat("y", 1025)}), want: "spec.secretTemplate.annotations.x: may not be more than 1024 bytes"},
+	}
+	for _, taken := range []string{"clusterpki.io/managed", "clusterpki.io/claim", "sub.clusterpki.io/x", "app.kubernetes.io/managed-by", "velero.io/restore-name"} {
+		cases["label "+taken] = refused("spec.secretTemplate.labels", map[string]any{taken: "x"}, "names of 'clusterpki.io'")
+	}
+	cases["annotation of ours"] = refused("spec.secretTemplate.annotations", map[string]any{"clusterpki.io/claim": "x"}, "must have valid names of annotations")
+	for _, bad := range []string{"", "-x", "x/", "X.org/x", "a b", "x\n", strings.Repeat("x", 64), strings.Repeat("x", 318)} {
+		cases[fmt.Sprintf("annotation %q", bad)] = refused("spec.secretTemplate.annotations", map[string]any{bad: "x"}, "must have valid names of annotations")
+	}
+	for _, bad := range []string{"a b", "-a", strings.Repeat("x", 64), "é"} {
+		cases[fmt.Sprintf("label's value %q", bad)] = refused("spec.secretTemplate.labels", map[string]any{"x": bad}, "must be valid labels")
+	}
+	runCases(t, load(t, "nodecredentials"), validCredential, cases)
+	runCases(t, load(t, "apiservercertificates"), validServer, cases)
+	runCases(t, load(t, "clustercas"), validCA, cases)
 }
 
 // TestKeySource is about keys that stay on hosts.
@@ -113,17 +147,20 @@ func TestCustomIdentity(t *testing.T) {
 		"a server": {edits: role(custom("web", nil, "ServerAuth"), edit{"spec.kubeconfig", nil}, edit{"spec.dnsNames", list("web.example")})},
 		"both":     {edits: role(custom("web", nil, "ServerAuth", "ClientAuth"), edit{"spec.ipAddresses", list("10.0.0.1")})},
 
-		"no identity":          {edits: role(), want: "spec.custom: custom must be set for role 'Custom', and only for it"},
-		"identity of a row":    {edits: []edit{custom("jane", nil, "ClientAuth")}, want: "spec.custom: custom must be set for role 'Custom', and only for it"},
-		"reserved user":        {edits: role(custom("system:admin", nil, "ClientAuth")), want: "spec.custom.commonName: " + reserved},
-		"reserved group":       {edits: role(custom("jane", list("a", "system:masters"), "ClientAuth")), want: "spec.custom.organizations[1]: " + reserved},
-		"name of 65 bytes":     {edits: role(custom(strings.Repeat("x", 65), nil, "ClientAuth")), want: "spec.custom.commonName: may not be more than 64 bytes"},
-		"65 bytes in 33 runes": {edits: role(custom(strings.Repeat("é", 33), nil, "ClientAuth")), want: "spec.custom.commonName: must be at most 64 bytes long"},
-		"no name":              {edits: role(custom("", nil, "ClientAuth")), want: "spec.custom.commonName: spec.custom.commonName in body should be at least 1 chars long"},
-		"empty group":          {edits: role(custom("jane", list(""), "ClientAuth")), want: "spec.custom.organizations[0]: spec.custom.organizations[0] in body should be at least 1 chars long"},
-		"no usage":             {edits: role(custom("jane", nil)), want: "spec.custom.usages: spec.custom.usages in body should have at least 1 items"},
-		"unknown usage":        {edits: role(custom("jane", nil, "CodeSigning")), want: `spec.custom.usages[0]: supported values: "ClientAuth", "ServerAuth"`},
-		"kubeconfig, server":   {edits: role(custom("web", nil, "ServerAuth")), want: forUsers},
-		"SANs, client":         {edits: role(custom("jane", nil, "ClientAuth"), edit{"spec.dnsNames", list("a")}), want: forServers},
+		"no identity":           {edits: role(), want: "spec.custom: custom must be set for role 'Custom', and only for it"},
+		"identity of a row":     {edits: []edit{custom("jane", nil, "ClientAuth")}, want: "spec.custom: custom must be set for role 'Custom', and only for it"},
+		"reserved user":         {edits: role(custom("system:admin", nil, "ClientAuth")), want: "spec.custom.commonName: " + reserved},
+		"reserved group":        {edits: role(custom("jane", list("a", "system:masters"), "ClientAuth")), want: "spec.custom.organizations[1]: " + reserved},
+		"name of 65 bytes":      {edits: role(custom(strings.Repeat("x", 65), nil, "ClientAuth")), want: "spec.custom.commonName: may not be more than 64 bytes"},
+		"65 bytes in 33 runes":  {edits: role(custom(strings.Repeat("é", 33), nil, "ClientAuth")), want: "spec.custom.commonName: must be at most 64 bytes long"},
+		"no name":               {edits: role(custom("", nil, "ClientAuth")), want: "spec.custom.commonName: spec.custom.commonName in body should be at least 1 chars long"},
+		"empty group":           {edits: role(custom("jane", list(""), "ClientAuth")), want: "spec.custom.organizations[0]: spec.custom.organizations[0] in body should be at least 1 chars long"},
+		"no usage":              {edits: role(custom("jane", nil)), want: "spec.custom.usages: spec.custom.usages in body should have at least 1 items"},
+		"unknown usage":         {edits: role(custom("jane", nil, "CodeSigning")), want: `spec.custom.usages[0]: supported values: "ClientAuth", "ServerAuth"`},
+		"kubeconfig, server":    {edits: role(custom("web", nil, "ServerAuth")), want: forUsers},
+		"another kubeadm group": {edits: role(custom("jane", list("kubeadm:cluster-admins"), "ClientAuth")), want: "spec.custom.organizations[0]: " + reserved},
+		"SANs, client":          {edits: role(custom("jane", nil, "ClientAuth"), edit{"spec.dnsNames", list("a")}), want: forServers},
 	})
+	runCases(t, k, validCredential, textCases("spec.custom.commonName", func(name string) []edit { return role(custom(name, nil, "ClientAuth")) }))
+	runCases(t, k, validCredential, textCases("spec.custom.organizations[0]", func(name string) []edit { return role(custom("jane", list(name), "ClientAuth")) }))
 }
