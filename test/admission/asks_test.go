@@ -43,7 +43,9 @@ func edits(kind, name, patch string) request {
 }
 
 func deletes(kind, name string) request {
-	return func(ctx context.Context, c client.Client) error { return c.Delete(ctx, object(kind, name), client.DryRunAll) }
+	return func(ctx context.Context, c client.Client) error {
+		return c.Delete(ctx, object(kind, name), client.DryRunAll)
+	}
 }
 
 func object(kind, name string) *unstructured.Unstructured {

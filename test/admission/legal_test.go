@@ -113,7 +113,9 @@ func TestManyClients(t *testing.T) {
 		server.Spec.ClientCARefs = append(server.Spec.ClientCARefs, v1alpha1.CAReference{Name: name})
 		rights = append(rights, right("trust on clustercas named "+name))
 	}
-	request := func(ctx context.Context, c client.Client) error { return c.Create(ctx, server.DeepCopy(), client.DryRunAll) }
+	request := func(ctx context.Context, c client.Client) error {
+		return c.Create(ctx, server.DeepCopy(), client.DryRunAll)
+	}
 	c := somebody(t, ns, "all", rights...)
 	eventually(t, "it is allowed", func() error { return request(t.Context(), c) }, allowed)
 	for i, missing := range rights {
@@ -168,7 +170,9 @@ func TestDeletion(t *testing.T) {
 			}
 			deleter := somebody(t, ns, "deleter", "issue on clustercas/ca named k8s")
 			for _, o := range ours(ns) {
-				eventually(t, "it is deleted", func() error { return client.IgnoreNotFound(deleter.Delete(t.Context(), o, client.PropagationPolicy(how))) }, allowed)
+				eventually(t, "it is deleted", func() error {
+					return client.IgnoreNotFound(deleter.Delete(t.Context(), o, client.PropagationPolicy(how)))
+				}, allowed)
 				gone(t, o)
 			}
 		})

@@ -12,7 +12,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -116,6 +115,7 @@ var minting = []string{"issue", "trust", "rotate", "approve", "acknowledge"}
 // TestShippedRoles looks at every ClusterRole that is installed: the PKI admin's holds issue for every role that there is, and no role
 // that joins one of Kubernetes' holds any of these verbs, nor does what Kubernetes' own roles become.
 func TestShippedRoles(t *testing.T) {
+	aggregated(t)
 	var all rbacv1.ClusterRoleList
 	if err := admin.List(t.Context(), &all); err != nil {
 		t.Fatal(err)
@@ -147,14 +147,4 @@ func TestShippedRoles(t *testing.T) {
 	if diff := cmp.Diff(want, issues); diff != "" {
 		t.Errorf("the PKI admin issues (-want +got):\n%s", diff)
 	}
-	var edit rbacv1.ClusterRole
-	testenv.Eventually(t, "edit has taken ours up", func() error {
-		if err := admin.Get(t.Context(), client.ObjectKey{Name: "edit"}, &edit); err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(edit.Rules, func(r rbacv1.PolicyRule) bool { return slices.Contains(r.APIGroups, v1alpha1.GroupVersion.Group) }) {
-			return errNotYet
-		}
-		return nil
-	})
 }
