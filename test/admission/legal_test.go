@@ -320,7 +320,7 @@ func TestFleet(t *testing.T) {
 	}
 	applied := 0
 	if err := meta.EachListItem(&all, func(o runtime.Object) error {
-		if c := o.(*v1alpha1.NodeCredential); c.Spec.Validity.Duration.Hours() == 4380 {
+		if c := o.(*v1alpha1.NodeCredential); c.Spec.Validity.Hours() == 4380 {
 			applied++
 		}
 		return nil

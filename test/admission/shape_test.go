@@ -25,7 +25,7 @@ func policy(t *testing.T, file string) admissionv1.ValidatingAdmissionPolicy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // it was read
+	defer f.Close()
 	var p admissionv1.ValidatingAdmissionPolicy
 	if err := utilyaml.NewYAMLOrJSONDecoder(f, 4096).Decode(&p); err != nil {
 		t.Fatal(err)
