@@ -2,7 +2,6 @@ package admission_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -247,7 +246,6 @@ func TestAsked(t *testing.T) {
 	if err := admin.Create(t.Context(), imported); err != nil {
 		t.Fatal(err)
 	}
-	later(t)
 	for i, a := range asked {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
@@ -324,28 +322,4 @@ func TestMessages(t *testing.T) {
 	eventually(t, want, func() error {
 		return creates(ca, "new", "{spec: {source: {import: {secretRef: {name: corporate}}}}}")(t.Context(), importer)
 	}, func(err error) bool { return err != nil && strings.HasSuffix(err.Error(), want) })
-}
-
-// later gives the kinds the fields that the policies know before they do.
-func later(t *testing.T) {
-	t.Helper()
-	for kind, fields := range map[string][]string{
-		"clustercas": {"", "rotation", "delivery"}, "apiservercertificates": {"delivery"}, "nodecredentials": {"delivery"},
-	} {
-		var patch []map[string]any
-		for _, field := range fields {
-			path := "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
-			if field != "" {
-				path += "/properties/" + field
-			}
-			patch = append(patch, map[string]any{"op": "add", "path": path + "/x-kubernetes-preserve-unknown-fields", "value": true})
-		}
-		text, err := json.Marshal(patch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := plane.Kubectl(t.Context(), "patch", "crd", kind+".clusterpki.io", "--type=json", "-p", string(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

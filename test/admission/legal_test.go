@@ -105,6 +105,10 @@ func TestManyClients(t *testing.T) {
 		s.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "sa", Source: v1alpha1.ServiceAccountKeysExisting}
 		s.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual, Acknowledged: &v1alpha1.AcknowledgedDelivery{SerialNumber: "01"}}
 	})
+	for i := range 31 { // as large as the CRD allows, which costs CEL the most
+		server.Spec.DNSNames = append(server.Spec.DNSNames, fmt.Sprintf("n%02d%s.example", i, strings.Repeat("."+strings.Repeat("x", 60), 3)))
+		server.Spec.IPAddresses = append(server.Spec.IPAddresses, fmt.Sprintf("10.1.1.%d", i+1))
+	}
 	rights := []right{
 		"issue on clustercas/apiserver named k8s", "trust on clustercas named front-proxy", "get on secrets named sa", "acknowledge on apiservercertificates named large",
 	}
