@@ -160,6 +160,10 @@ docs: $(TOOLS)/crd-ref-docs ## Generate docs/api.md, docs/cli.md and the tables 
 argocd-cm: ## Write config/argocd anew: the ConfigMap from the health scripts, and their test data from real objects.
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && cd test/health && KUBEBUILDER_ASSETS=$$assets go test -count=1 -run 'TestStates|TestConfigMap' -update .
 
+.PHONY: personas
+personas: ## Write the tables of docs/security.md, of who can do what, from what a real API server answers.
+	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && KUBEBUILDER_ASSETS=$$assets go test -count=1 ./test/admission -run=TestPersonas -update
+
 .PHONY: chart
 chart: ## Copy into the Helm chart what it shares with config/.
 	hack/chart.sh

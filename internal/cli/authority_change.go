@@ -26,8 +26,8 @@ leaves those whose own namespace was made anew since.
 Make sure that no other operator serves these CAs: two with one key, each with a ledger of its own, undo what the
 other one does.
 
-Make sure that the namespace is in the right hands: whoever may create objects in it can then have certificates
-of these CAs.
+Make sure that the namespace is in the right hands: whoever may have something issued in it can then have
+certificates of these CAs.
 
 `
 

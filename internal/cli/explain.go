@@ -50,12 +50,15 @@ func adviceFor(err error) string {
 		return "clusterpki's custom resources are not installed in this cluster: is --context right? To install them: kubectl apply -k config/crd"
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not know you: are the credentials of the kubeconfig still valid, and is --context right?"
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err) && !strings.Contains(err.Error(), denied):
 		return rightFor(err)
 	default:
 		return ""
 	}
 }
+
+// denied is what a policy of config/admission says besides the verb that is missing, and who has it: that is advice enough.
+const denied = "denied request: you need the verb "
 
 // refused is what an API server says of a request that it forbids.
 var refused = regexp.MustCompile(`cannot (\w+) resource "([\w/.]+)"`)
@@ -74,7 +77,7 @@ func rightFor(err error) string {
 	case verb == "", verb == "get", verb == "list", verb == "watch":
 		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
 	default:
-		return fmt.Sprintf("the ClusterRole view does not allow to %s: ask for edit or clusterpki-editor in that namespace", verb)
+		return fmt.Sprintf("the ClusterRole view does not allow to %s: ask for clusterpki-pki-admin in that namespace", verb)
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package attacks_test tries, on a real API server and against the operator under the rights that config/default gives it,
 // what somebody who may write this or that in a namespace can reach. Each attacker has a Role that grants what his test names,
-// and nothing else. The worst that any of them reaches is a message on an object of that namespace.
+// and nothing else; those that attack by objects have every verb of admission besides, see TestRefused. The worst that any of them reaches is a message on an object of that namespace.
 package attacks_test
 
 import (

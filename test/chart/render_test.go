@@ -73,6 +73,37 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestDenials has the policies name the roles of their release.
+func TestDenials(t *testing.T) {
+	rel, err := template("mine", "prod", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := objects(t, rel.Manifest)
+	for _, plural := range []string{"clustercas", "apiservercertificates", "nodecredentials"} {
+		policy, binding := all["ValidatingAdmissionPolicy /mine-clusterpki-"+plural], all["ValidatingAdmissionPolicyBinding /mine-clusterpki-"+plural]
+		if policy == nil || binding == nil {
+			t.Fatalf("there is no policy of %s, or no binding", plural)
+		}
+		shown, err := yaml.Marshal(policy.Object["spec"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(shown), "mine-clusterpki-", "mine-")
+		if !strings.Contains(text, "mine-pki-admin") || strings.Contains(text, "clusterpki-") {
+			t.Errorf("the policy of %s names roles that are not there:\n%s", plural, text)
+		}
+		if spec, _ := binding.Object["spec"].(map[string]any); spec["policyName"] != policy.GetName() {
+			t.Errorf("the binding of %s is of policy %v", plural, spec["policyName"])
+		}
+	}
+	for _, role := range []string{"editor", "node-operator", "pki-admin", "viewer"} {
+		if all["ClusterRole /mine-clusterpki-"+role] == nil {
+			t.Errorf("there is no role %s", role)
+		}
+	}
+}
+
 // TestRefused gives values that the schema does not allow.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
@@ -101,6 +132,7 @@ func TestRefused(t *testing.T) {
 		`dashboard: {enabled: true, port: 1}`:                     `additional properties 'port' not allowed`,
 		`dashboard: {enabled: true, secure: false}`:               `additional properties 'secure' not allowed`,
 		`networkPolicy: true`:                                     `networkPolicy`,
+		`rbac: {nodeOperatorCAs: []}`:                             `at '/rbac/nodeOperatorCAs': minItems`,
 	} {
 		var v values
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
@@ -160,6 +192,7 @@ func TestNotes(t *testing.T) {
 		`{scope: Namespace, namespace: staging}`: "kubectl create namespace clusterpki-system-authority",
 		`crds: {enabled: false}`:                 "upgrade them yourself",
 		`crds: {keep: false}`:                    "deletes the CustomResourceDefinitions",
+		`admission: {enabled: false}`:            "Nothing asks who may have which identity issued",
 	} {
 		var v values
 		if err := yaml.Unmarshal([]byte(text), &v); err != nil {

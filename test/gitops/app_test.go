@@ -224,7 +224,8 @@ type argo struct {
 func withArgoCD(t *testing.T) (*cluster, tool) {
 	t.Helper()
 	c := newCluster(t, filepath.Join(argoCD(t), "crds"))
-	c.startArgoCD(nil)
+	c.startArgoCD(map[string]string{"application.sync.impersonation.enabled": "true"})
+	c.impersonates()
 	return c, &argo{c, map[string]git{}, map[string]*app{}}
 }
 

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,9 +45,8 @@ func withFlux(t *testing.T) (*cluster, tool) {
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	f.url = server.URL
-	for _, name := range []string{"flux-system", "prod"} {
-		c.apply(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-	}
+	c.namespace("flux-system")
+	c.rights("flux.md")
 	repository := fluxObject("source.toolkit.fluxcd.io/v1", "GitRepository", "fleet")
 	set(t, repository, "https://git.example.org/fleet.git", "spec", "url")
 	set(t, repository, "10m", "spec", "interval")

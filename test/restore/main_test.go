@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -69,43 +67,12 @@ func newCluster() (*cluster, error) {
 		c.api, err = testenv.Client(env.Config)
 	}
 	if err == nil {
-		err = c.collectGarbage()
+		err = env.StartControllers("garbage-collector-controller", "namespace-controller")
 	}
 	if err != nil {
 		return nil, errors.Join(err, env.Stop())
 	}
 	return c, nil
-}
-
-// collectGarbage runs kube-controller-manager for what deletes.
-func (c *cluster) collectGarbage() error {
-	programs, err := testenv.Binaries("kube-controller-manager")
-	if err != nil {
-		return err
-	}
-	dir, err := c.TempDir()
-	if err != nil {
-		return err
-	}
-	collector, err := process.Start(process.Spec{
-		Name: "kube-controller-manager", Path: filepath.Join(programs, "kube-controller-manager"), Log: filepath.Join(dir, "log"),
-		Args: []string{
-			"--kubeconfig=" + c.file, "--controllers=garbage-collector-controller,namespace-controller", "--leader-elect=false", "--secure-port=0",
-			"--kube-api-qps=500", "--kube-api-burst=500",
-		},
-	})
-	if err != nil {
-		return err
-	}
-	c.Finally(func() error {
-		if failed := collector.Failed(); failed != nil {
-			tail, _ := process.Tail(collector.Log(), 20)
-			return fmt.Errorf("%w\n%s", failed, tail)
-		}
-		collector.Stop(5 * time.Second)
-		return nil
-	})
-	return nil
 }
 
 // operate runs the operator for a namespace, under the rights of its manifests, until the function that it returns is called, or the

@@ -44,15 +44,15 @@ func TestNoOrphans(t *testing.T) {
 	}
 }
 
-// process is what /proc says of one: its id, and its program.
-type process struct{ id, program string }
+// child is what /proc says of one: its id, and its program.
+type child struct{ id, program string }
 
 // childrenOf are the processes that another one has started.
-func childrenOf(t *testing.T, parent int) []process {
+func childrenOf(t *testing.T, parent int) []child {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	must(t, err)
-	var out []process
+	var out []child
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil { // it has ended meanwhile
@@ -61,15 +61,15 @@ func childrenOf(t *testing.T, parent int) []process {
 		id, rest, _ := strings.Cut(string(text), " (")
 		program, rest, _ := strings.Cut(rest, ") ")
 		if fields := strings.Fields(rest); fields[1] == fmt.Sprint(parent) {
-			out = append(out, process{id, program})
+			out = append(out, child{id, program})
 		}
 	}
 	return out
 }
 
 // alive are those of some processes that have not ended.
-func alive(all []process) []process {
-	var out []process
+func alive(all []child) []child {
+	var out []child
 	for _, p := range all {
 		text, err := os.ReadFile("/proc/" + p.id + "/stat")
 		if _, state, _ := strings.Cut(string(text), ") "); err == nil && !strings.HasPrefix(state, "Z") {

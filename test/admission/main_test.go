@@ -1,0 +1,126 @@
+// Package admission_test asks a real API server, on which config/default is installed and the operator runs, who may do what: each verb
+// that the policies of config/admission ask for, objects that everybody must be able to write, and every persona of docs/security.md.
+package admission_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// prod is the namespace of the samples.
+const prod = "prod"
+
+var (
+	cfg   *rest.Config
+	plane *testenv.ControlPlane
+	admin client.WithWatch // may do everything
+)
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	os.Exit(testenv.Main(m, testenv.StartEmpty, operate))
+}
+
+// operate installs the operator and the samples, and waits until the policies are in force and the samples are Ready.
+func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
+	if err := testenv.Parallel(8); err != nil {
+		return err
+	}
+	cfg, plane = c.Config, c
+	if admin, err = testenv.Client(cfg); err != nil {
+		return err
+	}
+	installed, err := c.Install(ctx)
+	if err != nil {
+		return err
+	}
+	if err := later(ctx, c); err != nil {
+		return err
+	}
+	installed.Options.Poll = 200 * time.Millisecond
+	operator, err := testenv.StartOperator(installed.Config, installed.Options)
+	if err != nil {
+		return err
+	}
+	c.Finally(operator.Stop)
+	if err := c.StartControllers("garbage-collector-controller", "namespace-controller", "clusterrole-aggregation-controller"); err != nil {
+		return err
+	}
+	if err := admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: prod}}); err != nil {
+		return err
+	}
+	if _, _, err := c.Kubectl(ctx, "apply", "-n", prod, "-k", "config/samples"); err != nil {
+		return err
+	}
+	return errors.Join(inForce(ctx), issued(ctx))
+}
+
+// inForce waits until each policy denies what it should.
+func inForce(ctx context.Context) error {
+	somebody, err := may(ctx, admin, prod, "somebody")
+	if err != nil {
+		return err
+	}
+	for _, o := range []client.Object{given.CA("new"), given.Server("new"), given.Kubelet("new")} {
+		o.SetNamespace(prod)
+		err := testenv.Wait(ctx, func() error {
+			if err := somebody.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll); !deniedByPolicy(err) {
+				return fmt.Errorf("nobody's %T is not denied: %w", o, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func issued(ctx context.Context) error {
+	return testenv.Wait(ctx, func() error {
+		n, err := testenv.AllReady(ctx, admin, prod)
+		if err == nil && n == 0 {
+			return errors.New("there is nothing")
+		}
+		return err
+	})
+}
+
+// later gives the kinds the fields that the policies know before they do.
+func later(ctx context.Context, c *testenv.ControlPlane) error {
+	for kind, fields := range map[string][]string{
+		"clustercas": {"", "rotation", "delivery"}, "apiservercertificates": {"delivery"}, "nodecredentials": {"delivery"},
+	} {
+		var patch []map[string]any
+		for _, field := range fields {
+			path := "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
+			if field != "" {
+				path += "/properties/" + field
+			}
+			patch = append(patch, map[string]any{"op": "add", "path": path + "/x-kubernetes-preserve-unknown-fields", "value": true})
+		}
+		text, err := json.Marshal(patch)
+		if err != nil {
+			return err
+		}
+		if _, _, err := c.Kubectl(ctx, "patch", "crd", kind+".clusterpki.io", "--type=json", "-p", string(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package admission_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
+)
+
+// persona is somebody whose rights are those of a role that is shipped, or of Kubernetes', or one right alone.
+type persona struct {
+	name string // as docs/security.md calls it
+	as   func(*testing.T) client.Client
+}
+
+// personas, in two tables: those with a whole role, and those with one right.
+var personas = [][]persona{
+	{
+		{"viewer", clusterRole("view", prod)},
+		{"admin of the namespace", clusterRole("admin", prod)},
+		{"node operator", clusterRole("clusterpki-node-operator", prod)},
+		{"PKI admin", clusterRole("clusterpki-pki-admin", prod)},
+		{"agent of k8s-node1", agentOf("k8s-node1")},
+		{"admin of another namespace", clusterRole("admin", "other")},
+		{"nobody", nobody},
+	},
+	{
+		{"writes NodeCredentials", alone(v1alpha1.GroupVersion.Group, "nodecredentials")},
+		{"writes ClusterCAs", alone(v1alpha1.GroupVersion.Group, "clustercas")},
+		{"writes APIServerCertificates", alone(v1alpha1.GroupVersion.Group, "apiservercertificates")},
+		{"writes ConfigMaps", alone("", "configmaps")},
+		{"writes Secrets", alone("", "secrets")},
+		{"writes Leases", alone(coordinationv1.GroupName, "leases")},
+	},
+}
+
+// clusterRole binds one in a namespace.
+func clusterRole(role, namespace string) func(*testing.T) client.Client {
+	return func(t *testing.T) client.Client {
+		t.Helper()
+		return must(bound(t.Context(), admin, namespace, "persona-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}))(t)
+	}
+}
+
+// alone lets somebody read and write objects of one kind in namespace prod.
+func alone(group, resource string) func(*testing.T) client.Client {
+	return func(t *testing.T) client.Client {
+		t.Helper()
+		return must(granted(t.Context(), admin, prod, "persona-"+resource, rbacv1.PolicyRule{
+			APIGroups: []string{group}, Resources: []string{resource},
+			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"},
+		}))(t)
+	}
+}
+
+// agentOf is what `clusterpki agent manifests` makes for a host.
+func agentOf(host string) func(*testing.T) client.Client {
+	return func(t *testing.T) client.Client {
+		t.Helper()
+		var servers v1alpha1.APIServerCertificateList
+		var credentials v1alpha1.NodeCredentialList
+		for _, list := range []client.ObjectList{&servers, &credentials} {
+			if err := admin.List(t.Context(), list, client.InNamespace(prod)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config, _, err := agent.ConfigFor(host, prod, servers.Items, credentials.Items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests, err := agent.Manifests(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		create(t, prod, manifests...)
+		return must(testenv.Client(testenv.As(cfg, prod, agent.AccountName(host))))(t)
+	}
+}
+
+func nobody(t *testing.T) client.Client {
+	t.Helper()
+	return must(testenv.Client(testenv.AsUser(cfg, "nobody")))(t)
+}
+
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+// action is something that somebody tries in namespace prod, and who can.
+type action struct {
+	name    string
+	request request
+	who     []string
+}
+
+const (
+	viewer, namespaceAdmin, nodeOperator, pkiAdmin, hostAgent = "viewer", "admin of the namespace", "node operator", "PKI admin", "agent of k8s-node1"
+	nodeWriter, caWriter, serverWriter                        = "writes NodeCredentials", "writes ClusterCAs", "writes APIServerCertificates"
+	mapWriter, secretWriter, leaseWriter                      = "writes ConfigMaps", "writes Secrets", "writes Leases"
+
+	kubeletTLS = "k8s-node1-kubelet-tls"
+)
+
+var actions = []action{
+	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
+	{"read the key of node1's kubelet", reads(prod, kubeletTLS), []string{namespaceAdmin, hostAgent, secretWriter}},
+	{"read the key of node2's kubelet", reads(prod, "k8s-node2-kubelet-tls"), []string{namespaceAdmin, secretWriter}},
+	{"read the key of a CA", reads("clusterpki-authority", "ca.prod.k8s"), nil},
+	{"have a certificate of role `Kubelet` issued by CA k8s", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: node9, role: Kubelet}}"), []string{nodeOperator, pkiAdmin}},
+	{"… by etcd's CA", creates(nodecred, "new", "{spec: {caRef: {name: etcd}, hostName: node9, role: Kubelet}}"), []string{pkiAdmin}},
+	{"… of role `SuperAdmin`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: h, role: SuperAdmin}}"), []string{pkiAdmin}},
+	{"… of role `Host`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: jane, role: Host}}"), []string{pkiAdmin}},
+	{"… of role `Custom`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: h, role: Custom, custom: {commonName: jane, usages: [ClientAuth]}}}"), []string{pkiAdmin}},
+	{"make a kubelet's credential an `Admin`", edits(nodecred, kubelet, "{spec: {role: Admin}}"), []string{pkiAdmin}},
+	{"have an API server's certificate issued", creates(asc, "new", newServer+"}}"), []string{pkiAdmin}},
+	{"have an API server accept another CA's clients", edits(asc, master, "{spec: {clientCARefs: [{name: k8s}, {name: etcd}]}}"), []string{pkiAdmin}},
+	{"make a CA", creates(ca, "new", "{spec: {}}"), []string{pkiAdmin}},
+	{"make a CA that CA k8s signs", creates(ca, "new", "{spec: {source: {parent: {caRef: {name: k8s}}}}}"), []string{pkiAdmin}},
+	{"import a CA", creates(ca, "new", "{spec: {source: {import: {secretRef: {name: mine}}}}}"), nil},
+	{"put one's own CA in the place of CA k8s", edits(ca, "k8s", "{spec: {source: {import: {secretRef: {name: mine}}}}}"), nil},
+	{"have CA k8s's key copied (`secretName`)", edits(ca, "k8s", "{spec: {secretName: mine}}"), []string{pkiAdmin}},
+	{"rotate CA k8s", edits(ca, "k8s", "{spec: {rotation: {trigger: x}}}"), []string{pkiAdmin}},
+	{"distrust CA k8s at once (`emergencyTrigger`)", edits(ca, "k8s", "{spec: {rotation: {trigger: x, emergencyTrigger: x}}}"), []string{pkiAdmin}},
+	{"let a phase of its rotation begin (`rotation.approved`)", edits(ca, "k8s", "{spec: {rotation: {approved: {withdrawal: k8s/x.g2}}}}"), []string{pkiAdmin}},
+	{"change what CA k8s may sign (`policy`)", edits(ca, "k8s", "{spec: {policy: {roles: [Kubelet]}}}"), []string{pkiAdmin}},
+	{"have CA k8s's keys destroyed with it (`deletionPolicy`)", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []string{pkiAdmin}},
+	{"delete CA k8s", deletes(ca, "k8s"), []string{pkiAdmin}},
+	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
+	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin}},
+	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
+	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
+	{"delete a NodeCredential", deletes(nodecred, kubelet), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
+	{"write the Secret of node1's kubelet", updates(&corev1.Secret{}, kubeletTLS), []string{namespaceAdmin, secretWriter}},
+	{"write the ConfigMap of CA k8s's trust bundle", updates(&corev1.ConfigMap{}, "k8s-trust"), []string{namespaceAdmin, mapWriter}},
+	{"write the Lease of node1's kubelet", updates(&coordinationv1.Lease{}, kubeletTLS), []string{namespaceAdmin, hostAgent, leaseWriter}},
+	{"give oneself the ClusterRole clusterpki-pki-admin", grants("clusterpki-pki-admin"), nil},
+}
+
+func lists(l client.ObjectList) request {
+	return func(ctx context.Context, c client.Client) error {
+		return c.List(ctx, l.DeepCopyObject().(client.ObjectList), client.InNamespace(prod))
+	}
+}
+
+func reads(namespace, secret string) request {
+	return func(ctx context.Context, c client.Client) error {
+		return c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secret}, &corev1.Secret{})
+	}
+}
+
+// updates writes an object that is there as it is.
+func updates(o client.Object, name string) request {
+	return func(ctx context.Context, c client.Client) error {
+		o := o.DeepCopyObject().(client.Object)
+		if err := admin.Get(ctx, client.ObjectKey{Namespace: prod, Name: name}, o); err != nil {
+			return fmt.Errorf("as the administrator: %w", err)
+		}
+		return c.Update(ctx, o, client.DryRunAll)
+	}
+}
+
+// grants binds a ClusterRole in namespace prod.
+func grants(role string) request {
+	return func(ctx context.Context, c client.Client) error {
+		return c.Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: prod, Name: "new"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "mallory"}},
+		}, client.DryRunAll)
+	}
+}
+
+// TestPersonas lets each persona try each action. Who can is said here, and the tables of docs/security.md are what the API server
+// answered: `make personas` writes them.
+func TestPersonas(t *testing.T) {
+	aggregated(t)
+	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
+	create(t, prod, given.Lease(prod, kubeletTLS, 60))
+	var tables [][][]string
+	cells := 0
+	for _, group := range personas {
+		rows := [][]string{{""}}
+		for _, a := range actions {
+			rows = append(rows, []string{a.name})
+		}
+		for _, p := range group {
+			c := p.as(t)
+			rows[0] = append(rows[0], p.name)
+			for i, a := range actions {
+				want, cell := slices.Contains(a.who, p.name), ""
+				eventually(t, fmt.Sprintf("%s: %s: allowed is %t", p.name, a.name, want), func() error { return a.request(t.Context(), c) },
+					func(err error) bool {
+						cell = answer(err)
+						return cell != "" && (cell == "yes") == want
+					})
+				rows[i+1] = append(rows[i+1], cell)
+				cells++
+			}
+		}
+		tables = append(tables, rows)
+	}
+	if cells < 80 {
+		t.Errorf("only %d cells", cells)
+	}
+	shown(t, tables)
+}
