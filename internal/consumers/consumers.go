@@ -84,7 +84,10 @@ func (r *reading) credential(c *v1alpha1.NodeCredential) {
 
 // object asks one object about every use that it should make of the CA, and about all that its Secrets hold.
 func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment, uses []Use) (c plan.Consumer, asked bool) {
-	c = plan.Consumer{Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay, Trusts: true}
+	c = plan.Consumer{
+		Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay,
+		AcceptsAssumed: reported.AcceptsAssumed, Trusts: true,
+	}
 	a := collector{reading: r, reported: reported, consumer: &c}
 	for i, u := range uses {
 		p, there := r.mine(o.GetUID(), u.Secret)
@@ -264,6 +267,7 @@ func (r *reading) probed(c *v1alpha1.APIServerCertificate, found *plan.Consumer)
 	case verifies && !r.agrees(observed, p):
 		reason = v1alpha1.ReasonMissingClientCA
 	}
+	found.Proved = reason == ""
 	if found.Denied = reason != ""; found.Denied && (found.Reason == "" || there) {
 		found.Reason = reason
 	}

@@ -7,9 +7,12 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
+// Approval is what approves the withdrawal of a rotation: the ID of that, at a ClusterCA.
+type Approval struct{ CA, ID string }
+
 // Edit is what a person can write, or do, so that a rotation that waits for a consumer goes on; "" where nothing but time
 // is missing.
-func Edit(c plan.Consumer) string {
+func Edit(c plan.Consumer, a Approval) string {
 	object := fmt.Sprintf("%s %q", c.Kind, c.Name)
 	switch c.Reason {
 	case v1alpha1.ReasonLeaseExpired:
@@ -17,8 +20,11 @@ func Edit(c plan.Consumer) string {
 	case v1alpha1.ReasonAgentProblem:
 		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:
-		return fmt.Sprintf("once it is in use, write serialNumber and, for each ClusterCA, status.trust.bundleSHA256 "+
-			"into spec.delivery.acknowledged of %s", object)
+		return fmt.Sprintf("once it is in use, run 'clusterpki acknowledge %s/%s' with the files of the host: it writes "+
+			"spec.delivery.acknowledged", c.Kind, c.Name)
+	case v1alpha1.ReasonAssumed:
+		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %q, or "+
+			"spec.delivery.acceptAssumed of %s to 'Always'", a.CA, a.ID, acceptedBy(c, a.CA))
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.PendingUnknownDelivery:
@@ -30,4 +36,12 @@ func Edit(c plan.Consumer) string {
 	default:
 		return ""
 	}
+}
+
+// acceptedBy is the object whose delivery a consumer is subject to: the copy of a CA's key is a Secret of the ClusterCA.
+func acceptedBy(c plan.Consumer, ca string) string {
+	if c.Kind == kindSecret {
+		return fmt.Sprintf("ClusterCA %q", ca)
+	}
+	return fmt.Sprintf("%s %q", c.Kind, c.Name)
 }

@@ -70,7 +70,7 @@ func (e estimator) active(s Step) Expectation {
 	}
 	if s.Phase == v1alpha1.PhaseReissuing && e.Counted {
 		wave := WaveOf(e.ca.Spec.Rotation.MaxUnavailable, int(e.Required))
-		after := wavesOf(int(e.Required-e.Acknowledged), wave) - 1 // waves that have yet to begin
+		after := wavesOf(int(e.Required-e.Acknowledged-e.Assumed), wave) - 1 // waves that have yet to begin
 		end = latest(end, e.now.Add(time.Duration(after)*longest(asked)))
 	}
 	return Expectation{At: end}
@@ -119,6 +119,9 @@ func (e estimator) past(phase v1alpha1.Phase) time.Duration {
 
 // whyUnknown is why nobody can say when a phase ends: it waits for a person, for an agent that is away, or for another rotation.
 func (e estimator) whyUnknown(s Step) string {
+	if e.WithdrawalPending {
+		return "the withdrawal waits until a person accepts what is only assumed"
+	}
 	for _, p := range e.Pending {
 		switch {
 		case p.Reason == v1alpha1.ReasonLeaseExpired:
