@@ -136,8 +136,14 @@ func (a *collector) ask(u Use, p Product, there bool) {
 // relies says whether who trusts a CA trusts the one that is asked about.
 func (r *reading) relies(on string) bool { return r.Authorities.Relies(on, r.ca) }
 
-// published is the digest of what a CA publishes.
-func (r *reading) published(ca string) string { return pki.BundleDigest(r.Authorities.Bundle(ca)) }
+// published is the digest of what a CA publishes; "" where that is not known: nobody can have that in use.
+func (r *reading) published(ca string) string {
+	bundle := r.Authorities.Bundle(ca)
+	if len(bundle) == 0 {
+		return ""
+	}
+	return pki.BundleDigest(bundle)
+}
 
 // present is about the certificate in a Secret, which should be the CA's.
 func (a *collector) present(p Product, changed time.Time) {

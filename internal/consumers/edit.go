@@ -20,11 +20,13 @@ func Edit(c plan.Consumer, a Approval) string {
 	case v1alpha1.ReasonAgentProblem:
 		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:
+		kind, name := deliveredBy(c, a.CA)
 		return fmt.Sprintf("once it is in use, run 'clusterpki acknowledge %s/%s' with the files of the host: it writes "+
-			"spec.delivery.acknowledged", c.Kind, c.Name)
+			"spec.delivery.acknowledged", kind, name)
 	case v1alpha1.ReasonAssumed:
+		kind, name := deliveredBy(c, a.CA)
 		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %q, or "+
-			"spec.delivery.acceptAssumed of %s to 'Always'", a.CA, a.ID, acceptedBy(c, a.CA))
+			"spec.delivery.acceptAssumed of %s %q to 'Always'", a.CA, a.ID, kind, name)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.PendingUnknownDelivery:
@@ -38,10 +40,10 @@ func Edit(c plan.Consumer, a Approval) string {
 	}
 }
 
-// acceptedBy is the object whose delivery a consumer is subject to: the copy of a CA's key is a Secret of the ClusterCA.
-func acceptedBy(c plan.Consumer, ca string) string {
+// deliveredBy is the object whose delivery a consumer is subject to: the copy of a CA's key is a Secret of the ClusterCA.
+func deliveredBy(c plan.Consumer, ca string) (kind, name string) {
 	if c.Kind == kindSecret {
-		return fmt.Sprintf("ClusterCA %q", ca)
+		return v1alpha1.KindClusterCA, ca
 	}
-	return fmt.Sprintf("%s %q", c.Kind, c.Name)
+	return c.Kind, c.Name
 }

@@ -235,6 +235,12 @@ func TestWhoAcceptsWhatIsAssumed(t *testing.T) {
 		`NodeCredential "n"`: {Kind: "NodeCredential", Name: "n", Reason: v1alpha1.ReasonAssumed},
 		`ClusterCA "k8s"`:    {Kind: "Secret", Name: "k8s-pair", Reason: v1alpha1.ReasonAssumed},
 	} {
+		byHand := c
+		byHand.Reason = v1alpha1.PendingNotAcknowledged
+		command := "clusterpki acknowledge " + strings.ReplaceAll(strings.ReplaceAll(object, `"`, ""), " ", "/") + "'"
+		if edit := consumers.Edit(byHand, consumers.Approval{CA: "k8s"}); !strings.Contains(edit, command) {
+			t.Errorf("%s: %q", object, edit)
+		}
 		edit := consumers.Edit(c, consumers.Approval{CA: "k8s", ID: "k8s/age.g2"})
 		for _, text := range []string{"spec.delivery.acceptAssumed of " + object, `spec.rotation.approved.withdrawal of ClusterCA "k8s" to "k8s/age.g2"`} {
 			if !strings.Contains(edit, text) {
