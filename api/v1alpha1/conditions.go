@@ -97,6 +97,8 @@ const (
 	ReasonNotUsable = "NotUsable"
 	// ReasonRetrying surfaces when the API server refused or did not answer; the message says what.
 	ReasonRetrying = "Retrying"
+	// ReasonWriteRefused surfaces when the API server refuses for good what the operator writes: a quota, a policy, a webhook.
+	ReasonWriteRefused = "WriteRefused"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
 	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be rotated.

@@ -35,6 +35,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonServiceAccountKeyInvalid: "restore the Secret of the service account keys, or delete it to have new keys made: all tokens are void then",
 	v1alpha1.ReasonInvalidSpec:              "correct the spec as the message says",
 	v1alpha1.ReasonNotUsable:                "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
+	v1alpha1.ReasonWriteRefused:             "change what refuses the write, as the message says: a quota, an admission policy or a webhook",
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name its certificate in " +
 		"source.import.certificateSHA256",

@@ -37,7 +37,7 @@ func allReasons() []string {
 		v1alpha1.ReasonRestoreIncomplete, v1alpha1.ReasonAuthorityMissing, v1alpha1.ReasonAuthorityRetained, v1alpha1.ReasonAuthorityNotReady,
 		v1alpha1.ReasonNamespaceReserved, v1alpha1.ReasonKeyInUse, v1alpha1.ReasonKeyPending, v1alpha1.ReasonImportChanged,
 		v1alpha1.ReasonImportUnchanged,
-		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed,
+		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
 	}
 	for _, r := range plan.Causes {
 		out = append(out, string(r))

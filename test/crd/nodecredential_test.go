@@ -56,6 +56,14 @@ func TestNodeCredential(t *testing.T) {
 			edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "a"}},
 			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
 		},
+		"the default of the other Secret": {
+			edits: []edit{{"metadata.name", "x"}, {"spec.kubeconfig.secretName", "x-tls"}},
+			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
+		},
+		"the default of the other Secret, turned round": {
+			edits: []edit{{"metadata.name", "x"}, {"spec.kubeconfig", map[string]any{}}, {"spec.secretName", "x-kubeconfig"}},
+			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
+		},
 		"relative directory":  refused("spec.kubeconfig.directory", "etc", "must be an absolute path of plain names"),
 		"climbing directory":  refused("spec.kubeconfig.directory", "/etc/../root", "must be an absolute path of plain names"),
 		"bad context":         refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
