@@ -255,6 +255,7 @@ type APIServerCertificateList struct {
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccountKeys) || self.spec.serviceAccountKeys.secretName != (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name + '-tls')",message="serviceAccountKeys.secretName must differ from the Secret of the certificate: secretName, by default '<name>-tls'",fieldPath=".spec.serviceAccountKeys.secretName"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit",fieldPath=".metadata"
 type APIServerCertificate struct {
 	metav1.TypeMeta `json:",inline"`

@@ -268,6 +268,7 @@ type ClusterCAList struct {
 // +kubebuilder:printcolumn:name="Active",type=integer,JSONPath=`.status.certificate.issuerGeneration`
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.rotation.phase`
 // +kubebuilder:printcolumn:name="Acknowledged",type=integer,JSONPath=`.status.rotation.acknowledged`
+// +kubebuilder:printcolumn:name="Assumed",type=integer,JSONPath=`.status.rotation.assumed`
 // +kubebuilder:printcolumn:name="Required",type=integer,JSONPath=`.status.rotation.required`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.status.trust.configMapName`

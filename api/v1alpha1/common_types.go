@@ -98,14 +98,25 @@ type CertificateStatus struct {
 type DeliveryMode string
 
 const (
-	// DeliveryMounted is for Secrets that pods mount, or that something carries to files as fast. It counts as
-	// arrived propagationDelay after it was written.
+	// DeliveryMounted is for Secrets that pods mount, or that something carries to files as fast. It is assumed to have
+	// arrived propagationDelay after it was written: see acceptAssumed.
 	DeliveryMounted DeliveryMode = "Mounted"
 	// DeliveryAgent is for files that `clusterpki agent` keeps on a host. It counts as arrived when the agent reports, in
 	// the Lease that the operator made for the object, that it is in use.
 	DeliveryAgent DeliveryMode = "Agent"
 	// DeliveryManual is for files that a person carries. It counts as arrived when 'acknowledged' says so.
 	DeliveryManual DeliveryMode = "Manual"
+)
+
+// AcceptAssumed says whether what is only assumed is enough for a CA to be withdrawn.
+// +kubebuilder:validation:Enum=Never;Always
+type AcceptAssumed string
+
+const (
+	// AcceptAssumedNever lets a rotation wait, before the old CA is withdrawn, for a person.
+	AcceptAssumedNever AcceptAssumed = "Never"
+	// AcceptAssumedAlways lets it go on.
+	AcceptAssumedAlways AcceptAssumed = "Always"
 )
 
 // DeliverySpec says how what is issued reaches its consumer. The rotation of a CA waits for it.
@@ -126,6 +137,14 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'"
 	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty,omitzero"`
 
+	// acceptAssumed is 'Never' or 'Always', for mode 'Mounted'. Default: Never. After propagationDelay it is assumed that what
+	// is mounted is in use; nobody has seen it. Where nothing but that is missing, a rotation stops before the old CA is
+	// withdrawn, while both are trusted: with 'Never' until rotation.approved of the ClusterCA names it. 'Always' is for
+	// processes that are known to read their files anew. An API server that spec.probe has seen needs neither.
+	// +optional
+	// +kubebuilder:default=Never
+	AcceptAssumed AcceptAssumed `json:"acceptAssumed,omitempty"`
+
 	// leaseDuration is, for mode 'Agent', how long the agent's Lease may go without being renewed. After that nothing that
 	// the agent has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
 	// times as often. Default: 15m.
@@ -137,7 +156,7 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
 	LeaseDuration metav1.Duration `json:"leaseDuration,omitempty,omitzero"`
 
-	// acknowledged says, for mode 'Manual', what is in use on the host.
+	// acknowledged says, for mode 'Manual', what is in use on the host. `clusterpki acknowledge` writes it, from the files there.
 	// +optional
 	Acknowledged *AcknowledgedDelivery `json:"acknowledged,omitempty"`
 }

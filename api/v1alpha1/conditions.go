@@ -29,6 +29,9 @@ const (
 	// RotationBlockedCondition surfaces when a phase of a rotation has waited for longer than
 	// spec.rotation.progressDeadline.
 	RotationBlockedCondition = "RotationBlocked"
+	// WithdrawalPendingCondition surfaces when nothing but assumptions is missing before the old CA of a rotation is withdrawn:
+	// a person has to accept them. Both CAs are trusted meanwhile, and that hurts nobody.
+	WithdrawalPendingCondition = "WithdrawalPending"
 	// ValidityCappedCondition surfaces when a certificate ends earlier than requested, together with its CA.
 	ValidityCappedCondition = "ValidityCapped"
 	// IdentityWarningCondition surfaces for an identity that weakens the cluster, such as role 'Host'.
@@ -99,6 +102,8 @@ const (
 	ReasonNotUsable = "NotUsable"
 	// ReasonRetrying surfaces when the API server refused or did not answer; the message says what.
 	ReasonRetrying = "Retrying"
+	// ReasonWriteRefused surfaces when the API server refuses for good what the operator writes: a quota, a policy, a webhook.
+	ReasonWriteRefused = "WriteRefused"
 	// ReasonCAExpiresFirst surfaces when a certificate was cut to the end of its CA.
 	ReasonCAExpiresFirst = "CAExpiresFirst"
 	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be rotated.
@@ -136,6 +141,8 @@ const (
 	ReasonRequestRefused = "RequestRefused"
 	// ReasonSecretTypeDiffers surfaces when a Secret would have to change its type, which Kubernetes does not allow.
 	ReasonSecretTypeDiffers = "SecretTypeDiffers"
+	// ReasonAssumed surfaces when consumers are only assumed to use what their mounted Secrets hold.
+	ReasonAssumed = "Assumed"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )

@@ -131,7 +131,6 @@ type KubeconfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ServerAuth' in self.custom.usages)) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || has(self.apiServerRef)",message="apiServerRef must be set where kubeconfig is: it gives the endpoint and the trust bundle",fieldPath=".apiServerRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || self.role in ['Kubelet', 'KubeProxy', 'ControllerManager', 'Scheduler', 'Admin', 'SuperAdmin', 'Agent', 'Host'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ClientAuth' in self.custom.usages))",message="kubeconfig is only for roles that are users of the API server: remove it for this role",fieldPath=".kubeconfig"
-// +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || !has(self.kubeconfig.secretName) || !has(self.secretName) || self.kubeconfig.secretName != self.secretName",message="kubeconfig.secretName must differ from secretName",fieldPath=".kubeconfig.secretName"
 type NodeCredentialSpec struct {
 	// caRef names the ClusterCA that signs the certificate. Changing it re-issues the certificate.
 	// +required
@@ -299,6 +298,7 @@ type NodeCredentialList struct {
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.kubeconfig) || (has(self.spec.kubeconfig.secretName) ? self.spec.kubeconfig.secretName : self.metadata.name + '-kubeconfig') != (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name + '-tls')",message="kubeconfig.secretName must differ from secretName; by default they are '<name>-kubeconfig' and '<name>-tls'",fieldPath=".spec.kubeconfig.secretName"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit",fieldPath=".metadata"
 type NodeCredential struct {
 	metav1.TypeMeta `json:",inline"`

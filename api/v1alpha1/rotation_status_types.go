@@ -74,6 +74,12 @@ const (
 
 // RotationStatus says how far the rotation of a CA is.
 type RotationStatus struct {
+	// id names the rotation, for spec.rotation.approved: '<name>/<trigger, or age>.g<generation to come>'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	ID string `json:"id,omitempty"`
+
 	// phase is what is being waited for: 'DistributingTrust', 'Reissuing' or 'WithdrawingTrust'.
 	// +optional
 	// +kubebuilder:validation:Enum=DistributingTrust;Reissuing;WithdrawingTrust
@@ -129,12 +135,18 @@ type RotationStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Acknowledged *int32 `json:"acknowledged,omitempty"`
 
+	// assumed is how many of them have acknowledged nothing, and count because delivery.propagationDelay has passed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Assumed *int32 `json:"assumed,omitempty"`
+
 	// required is how many consumers the phase requires.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Required *int32 `json:"required,omitempty"`
 
-	// pendingCount is how many of them have not acknowledged.
+	// pendingCount is how many of them the rotation waits for. Where nothing but assumptions is missing before the withdrawal,
+	// they are all those of whom something is only assumed.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	PendingCount *int32 `json:"pendingCount,omitempty"`
@@ -180,7 +192,7 @@ type PendingConsumer struct {
 	// edit is what a person can write, or do, to go on; absent where nothing but time is missing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:MaxLength=1024
 	Edit string `json:"edit,omitempty"`
 }
 

@@ -29,6 +29,17 @@ const (
 	CrossSigningOldSignsNew CrossSigning = "OldSignsNew"
 )
 
+// RotationApproval is what a person has approved of one rotation.
+type RotationApproval struct {
+	// withdrawal is status.rotation.id of the rotation whose old CA may be withdrawn although some consumers are only
+	// assumed not to need it any more: condition WithdrawalPending names them. Of any other rotation it says nothing.
+	// Changing it rotates nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Withdrawal string `json:"withdrawal,omitempty"`
+}
+
 // RotationSpec says when and how the CA is rotated.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.emergencyTrigger) || !has(self.trigger) || self.emergencyTrigger != self.trigger || !has(self.keyPolicy) || self.keyPolicy != 'Reuse'",message="an emergency rotation is for a key that is compromised, and cannot keep it: set keyPolicy to 'Replace'",fieldPath=".keyPolicy"
@@ -71,6 +82,10 @@ type RotationSpec struct {
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 1000000 : self.matches('^([1-9][0-9]?|100)%$')",message="must be a number from 1, or a percentage from '1%' to '100%'"
 	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+
+	// approved lets the rotation that it names go on where it stops for a person.
+	// +optional
+	Approved RotationApproval `json:"approved,omitempty,omitzero"`
 
 	// progressDeadline is how long a phase may wait for its consumers before condition RotationBlocked says so.
 	// Nothing is skipped then. Default: 72h.

@@ -24,7 +24,7 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 	}
 	now := m.Clock.Now()
 	st.Gate = record.Ledger.GateOf(now, o.Observation)
-	desired := withLimits(ca, w.DesiredLedger, o)
+	desired := withLimits(ca, record.Ledger, w.DesiredLedger, o)
 	if o.newer != "" {
 		st.Waits, st.WaitsReason = o.newer, v1alpha1.ReasonLedgerOutdated
 	}
@@ -49,7 +49,7 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 	}
 	o.Latest = m.Clock.Latest() // since then at the latest, all of it is as it was read
 	st.Gate = record.Ledger.GateOf(now, o.Observation)
-	desired = withLimits(ca, w.DesiredLedger, o)
+	desired = withLimits(ca, record.Ledger, w.DesiredLedger, o)
 	next, again := record.Ledger.Step(now, desired, o.Observation)
 	if again != t {
 		return st, nil
@@ -90,9 +90,15 @@ func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authori
 	return stored, s, nil
 }
 
-// withLimits adds to what the spec asks for how many leaves may be on their way at one time, and whether the ledger is behind
-// what was issued from it.
-func withLimits(ca *v1alpha1.ClusterCA, w plan.DesiredLedger, o observation) plan.DesiredLedger {
+// Approved says whether a person lets the old CA of the rotation under way be withdrawn, whatever is only assumed.
+func Approved(ca *v1alpha1.ClusterCA, l plan.Ledger) bool {
+	id := l.RotationID(ca.Name)
+	return id != "" && ca.Spec.Rotation.Approved.Withdrawal == id
+}
+
+// withLimits adds to what the spec asks for how many leaves may be on their way at one time, whether the ledger is behind
+// what was issued from it, and what a person has approved.
+func withLimits(ca *v1alpha1.ClusterCA, l plan.Ledger, w plan.DesiredLedger, o observation) plan.DesiredLedger {
 	leaves := 0
 	for _, c := range o.Consumers {
 		if c.HasLeaf && !c.Orphaned {
@@ -101,5 +107,6 @@ func withLimits(ca *v1alpha1.ClusterCA, w plan.DesiredLedger, o observation) pla
 	}
 	w.MaxUnavailable = consumers.MaxUnavailable(ca.Spec.Rotation.MaxUnavailable, leaves)
 	w.Hold = w.Hold || o.newer != ""
+	w.WithdrawalApproved = Approved(ca, l)
 	return w
 }

@@ -80,6 +80,8 @@ func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *
 	switch {
 	case recorded: // even where it was made for a ClusterCA of this name that is gone
 		return record, existing, nil
+	case existing.Type != corev1.SecretTypeTLS:
+		return record, nil, leaf.TypeDiffers(existing, corev1.SecretTypeTLS)
 	case filled || !keeper.Mine(ca, existing):
 		return record, nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: "+
 			"delete it, or choose another spec.secretName", name)

@@ -61,14 +61,23 @@ func (m *Maker) outgrown(d plan.DesiredCA, record *authority.Record) bool {
 func (m *Maker) targetBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	name := ca.ParentName()
 	active, begun := record.Ledger.Active()
-	parent, err := m.Issuers.Live(ctx, ca.Namespace, name)
+	circle, err := m.circle(ctx, ca)
 	if err != nil {
 		return w, err
+	}
+	var parent leaf.Issuer
+	if circle == nil {
+		if parent, err = m.Issuers.Live(ctx, ca.Namespace, name); err != nil {
+			return w, err
+		}
 	}
 	if parent.CA == nil {
 		w.Trigger, w.Hold = "", true // it counts once the parent can sign
 		if begun {
 			w.SpecHash = active.SpecHash
+		}
+		if circle != nil {
+			return w, circle
 		}
 		return w, stall.Because(v1alpha1.ReasonParentNotReady, "the parent CA cannot sign: %s", parent.Message)
 	}

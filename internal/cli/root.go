@@ -16,7 +16,7 @@ func New() *cobra.Command {
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newExport(), newAuthority(), newBackup(), newRestore(), newDashboard(),
+	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(), newDashboard(),
 		newAgent(), newVersion())
 	explainAll(root)
 	return root

@@ -21,6 +21,8 @@ type Acknowledgment struct {
 	// Mounted: what the Secrets hold counts as in use after Delay.
 	Mounted bool
 	Delay   time.Duration
+	// AcceptsAssumed: a person lets that count for the withdrawal of a CA.
+	AcceptsAssumed bool
 	// Agent is what an agent has verified, Manual what a person acknowledges; nil where another evidence counts.
 	Agent  *ack.State
 	Manual *v1alpha1.AcknowledgedDelivery
@@ -43,7 +45,7 @@ type Serving interface {
 func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host string, now time.Time) Acknowledgment {
 	switch d.Mode {
 	case v1alpha1.DeliveryMounted:
-		return Acknowledgment{Mounted: true, Delay: d.PropagationDelay.Duration}
+		return Acknowledgment{Mounted: true, Delay: d.PropagationDelay.Duration, AcceptsAssumed: d.AcceptAssumed == v1alpha1.AcceptAssumedAlways}
 	case v1alpha1.DeliveryManual:
 		return Acknowledgment{Manual: new(ptr.Deref(d.Acknowledged, v1alpha1.AcknowledgedDelivery{}))}
 	case v1alpha1.DeliveryAgent:

@@ -1,6 +1,7 @@
 package consumers_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -21,8 +22,10 @@ func TestAcknowledgmentOf(t *testing.T) {
 		since    time.Time
 	}{
 		"mounted":                      {mounted, lease("node1", 0, ack.Report{Verified: verified}), "", false, time.Time{}},
+		"an agent, for another mode":   {accepting(byAgent), lease("node1", 0, ack.Report{Verified: verified}), "", true, time.Time{}},
 		"acknowledged":                 {manual("1"), nil, "", false, time.Time{}},
 		"nothing acknowledged":         {v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual}, nil, "", false, time.Time{}},
+		"mounted, and accepted":        {accepting(mounted), nil, "", false, time.Time{}},
 		"an agent":                     {byAgent, lease("node1", 0, ack.Report{Verified: verified}), "", true, time.Time{}},
 		"an agent that only installed": {byAgent, lease("node1", 0, ack.Report{Installed: verified}), "", false, time.Time{}},
 		"an agent with a problem":      {byAgent, lease("node1", 0, ack.Report{Verified: verified, Problem: "disk full"}), v1alpha1.ReasonAgentProblem, true, time.Time{}},
@@ -35,7 +38,10 @@ func TestAcknowledgmentOf(t *testing.T) {
 		if got.Reason != tc.reason || got.Agent.Has("a/tls.crt", "x") != tc.agent || !got.Since.Equal(tc.since) {
 			t.Errorf("%s: %+v", name, got)
 		}
-		if got.Mounted != (name == "mounted") || (got.Manual != nil) != (tc.delivery.Mode == v1alpha1.DeliveryManual) || got.Mounted && got.Delay != 10*time.Minute {
+		if got.AcceptsAssumed != (tc.delivery.AcceptAssumed == v1alpha1.AcceptAssumedAlways && got.Mounted) {
+			t.Errorf("%s accepts what is assumed: %v", name, got.AcceptsAssumed)
+		}
+		if got.Mounted != strings.HasPrefix(name, "mounted") || (got.Manual != nil) != (tc.delivery.Mode == v1alpha1.DeliveryManual) || got.Mounted && got.Delay != 10*time.Minute {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

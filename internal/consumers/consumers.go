@@ -85,7 +85,10 @@ func (r *reading) credential(c *v1alpha1.NodeCredential) {
 
 // object asks one object about every use that it should make of the CA, and about all that its Secrets hold.
 func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment, uses []Use) (c plan.Consumer, asked bool) {
-	c = plan.Consumer{Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay, Trusts: true}
+	c = plan.Consumer{
+		Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay,
+		AcceptsAssumed: reported.AcceptsAssumed, Trusts: true,
+	}
 	a := collector{reading: r, reported: reported, consumer: &c}
 	for i, u := range uses {
 		p, there := r.mine(o.GetUID(), u.Secret)
@@ -137,8 +140,14 @@ func (a *collector) ask(u Use, p Product, there bool) {
 // relies says whether who trusts a CA trusts the one that is asked about.
 func (r *reading) relies(on string) bool { return r.Authorities.Relies(on, r.ca) }
 
-// published is the digest of what a CA publishes.
-func (r *reading) published(ca string) string { return pki.BundleDigest(r.Authorities.Bundle(ca)) }
+// published is the digest of what a CA publishes; "" where that is not known: nobody can have that in use.
+func (r *reading) published(ca string) string {
+	bundle := r.Authorities.Bundle(ca)
+	if len(bundle) == 0 {
+		return ""
+	}
+	return pki.BundleDigest(bundle)
+}
 
 // present is about the certificate in a Secret, which should be the CA's.
 func (a *collector) present(p Product, changed time.Time) {
@@ -268,6 +277,7 @@ func (r *reading) probed(c *v1alpha1.APIServerCertificate, found *plan.Consumer)
 	case verifies && !r.agrees(observed, p):
 		reason = v1alpha1.ReasonMissingClientCA
 	}
+	found.Proved = reason == ""
 	if found.Denied = reason != ""; found.Denied && (found.Reason == "" || there) {
 		found.Reason = reason
 	}

@@ -7,9 +7,12 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
+// Approval is what approves the withdrawal of a rotation: the ID of that, at a ClusterCA.
+type Approval struct{ CA, ID string }
+
 // Edit is what a person can write, or do, so that a rotation that waits for a consumer goes on; "" where nothing but time
 // is missing.
-func Edit(c plan.Consumer) string {
+func Edit(c plan.Consumer, a Approval) string {
 	object := fmt.Sprintf("%s %q", c.Kind, c.Name)
 	switch c.Reason {
 	case v1alpha1.ReasonLeaseExpired:
@@ -17,8 +20,13 @@ func Edit(c plan.Consumer) string {
 	case v1alpha1.ReasonAgentProblem:
 		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:
-		return fmt.Sprintf("once it is in use, write serialNumber and, for each ClusterCA, status.trust.bundleSHA256 "+
-			"into spec.delivery.acknowledged of %s", object)
+		kind, name := deliveredBy(c, a.CA)
+		return fmt.Sprintf("once it is in use, run 'clusterpki acknowledge %s/%s' with the files of the host: it writes "+
+			"spec.delivery.acknowledged", kind, name)
+	case v1alpha1.ReasonAssumed:
+		kind, name := deliveredBy(c, a.CA)
+		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %q, or "+
+			"spec.delivery.acceptAssumed of %s %q to 'Always'", a.CA, a.ID, kind, name)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.PendingUnknownDelivery:
@@ -35,4 +43,12 @@ func Edit(c plan.Consumer) string {
 	default:
 		return ""
 	}
+}
+
+// deliveredBy is the object whose delivery a consumer is subject to: the copy of a CA's key is a Secret of the ClusterCA.
+func deliveredBy(c plan.Consumer, ca string) (kind, name string) {
+	if c.Kind == kindSecret {
+		return v1alpha1.KindClusterCA, ca
+	}
+	return c.Kind, c.Name
 }

@@ -40,6 +40,12 @@ func spec(name string) pki.CertificateSpec {
 	return pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: 1000 * time.Hour}
 }
 
+// accepting is a delivery of which what is assumed is accepted.
+func accepting(d v1alpha1.DeliverySpec) v1alpha1.DeliverySpec {
+	d.AcceptAssumed = v1alpha1.AcceptAssumedAlways
+	return d
+}
+
 func root(name string) pki.CA { return must(pki.SelfSign(now, spec(name))) }
 
 func below(name string, parent pki.CA) pki.CA {

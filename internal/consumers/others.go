@@ -20,7 +20,8 @@ func (r *reading) copyOf(c *v1alpha1.ClusterCA) {
 	}
 	reported := AcknowledgmentOf(c.Spec.Delivery, nil, "", r.Now)
 	found := plan.Consumer{
-		Kind: kindSecret, Name: c.Spec.SecretName, HasLeaf: true, Mounted: reported.Mounted, Delay: reported.Delay, Changed: r.Now, Reason: reported.Reason,
+		Kind: kindSecret, Name: c.Spec.SecretName, HasLeaf: true, Mounted: reported.Mounted, Delay: reported.Delay,
+		AcceptsAssumed: reported.AcceptsAssumed, Changed: r.Now, Reason: reported.Reason,
 	}
 	if there {
 		found.Changed = p.changed(r.Now)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,8 +95,13 @@ func TestACopyOfTheKey(t *testing.T) {
 		ca := clusterCA("k8s", "")
 		ca.Spec.SecretName, ca.Spec.Delivery = "pair", tc.delivery
 		c, there := ask(t, consumers.Inputs{CAs: []v1alpha1.ClusterCA{ca}, Authorities: r.all, Products: tc.products}, "k8s")["Secret/pair"]
-		if !there || !c.HasLeaf || c.RelyingParty || c.Leaf != tc.leaf || c.Issued != tc.issued || c.Reason != tc.reason {
+		if !there || !c.HasLeaf || c.RelyingParty || c.Leaf != tc.leaf || c.Issued != tc.issued || c.Reason != tc.reason || c.AcceptsAssumed {
 			t.Errorf("%s: %v, %+v", name, there, c)
+		}
+		ca.Spec.Delivery = accepting(ca.Spec.Delivery)
+		c = ask(t, consumers.Inputs{CAs: []v1alpha1.ClusterCA{ca}, Authorities: r.all, Products: tc.products}, "k8s")["Secret/pair"]
+		if c.AcceptsAssumed != c.Mounted {
+			t.Errorf("%s, and accepted: %+v", name, c)
 		}
 	}
 }
@@ -166,15 +172,15 @@ func TestWhatAnAPIServerServesCounts(t *testing.T) {
 		api := server("api", "k8s", mounted)
 		in := consumers.Inputs{Servers: []v1alpha1.APIServerCertificate{api}, Authorities: tc.all, Products: []consumers.Product{tc.product}}
 		in.Serving = func(*v1alpha1.APIServerCertificate) consumers.Serving { return tc.serving }
-		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied {
+		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied || c.Proved {
 			t.Errorf("%s, and not probed: %+v", name, c)
 		}
 		in.Servers[0].Spec.Probe = &v1alpha1.ProbeSpec{}
-		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied != tc.denied || c.Reason != tc.reason {
+		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied != tc.denied || c.Proved == tc.denied || c.Reason != tc.reason {
 			t.Errorf("%s: %+v", name, c)
 		}
 		in.Serving = nil
-		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied {
+		if c := ask(t, in, "k8s")["APIServerCertificate/api"]; c.Denied || c.Proved {
 			t.Errorf("%s, and nobody has looked: %+v", name, c)
 		}
 	}
@@ -209,16 +215,37 @@ func TestEveryReasonHasAnEdit(t *testing.T) {
 		t.Fatalf("only %v are found", reasons)
 	}
 	reasons = append(reasons, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAgentProblem, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
-		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonNotInUse)
+		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonNotInUse, v1alpha1.ReasonAssumed)
 	waits := []string{v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.ReasonNotInUse,
 		v1alpha1.PendingNotIssued, v1alpha1.PendingNotRotated}
 	for _, reason := range reasons {
-		edit := consumers.Edit(plan.Consumer{Kind: "NodeCredential", Name: "n", Host: "node1", Reason: reason})
+		edit := consumers.Edit(plan.Consumer{Kind: "NodeCredential", Name: "n", Host: "node1", Reason: reason}, consumers.Approval{CA: "k8s", ID: "k8s/age.g2"})
 		if (edit == "") != slices.Contains(waits, reason) {
 			t.Errorf("%s: %q", reason, edit)
 		}
 	}
-	if plan.ReasonPropagating != v1alpha1.PendingPropagating {
-		t.Errorf("%s and %s are one reason", plan.ReasonPropagating, v1alpha1.PendingPropagating)
+	if plan.ReasonPropagating != v1alpha1.PendingPropagating || plan.ReasonAssumed != v1alpha1.ReasonAssumed {
+		t.Errorf("%s and %s are one reason, and %s and %s", plan.ReasonPropagating, v1alpha1.PendingPropagating, plan.ReasonAssumed, v1alpha1.ReasonAssumed)
+	}
+}
+
+// TestWhoAcceptsWhatIsAssumed: the edit names the object whose delivery that is, and the rotation.
+func TestWhoAcceptsWhatIsAssumed(t *testing.T) {
+	for object, c := range map[string]plan.Consumer{
+		`NodeCredential "n"`: {Kind: "NodeCredential", Name: "n", Reason: v1alpha1.ReasonAssumed},
+		`ClusterCA "k8s"`:    {Kind: "Secret", Name: "k8s-pair", Reason: v1alpha1.ReasonAssumed},
+	} {
+		byHand := c
+		byHand.Reason = v1alpha1.PendingNotAcknowledged
+		command := "clusterpki acknowledge " + strings.ReplaceAll(strings.ReplaceAll(object, `"`, ""), " ", "/") + "'"
+		if edit := consumers.Edit(byHand, consumers.Approval{CA: "k8s"}); !strings.Contains(edit, command) {
+			t.Errorf("%s: %q", object, edit)
+		}
+		edit := consumers.Edit(c, consumers.Approval{CA: "k8s", ID: "k8s/age.g2"})
+		for _, text := range []string{"spec.delivery.acceptAssumed of " + object, `spec.rotation.approved.withdrawal of ClusterCA "k8s" to "k8s/age.g2"`} {
+			if !strings.Contains(edit, text) {
+				t.Errorf("%s: %q", object, edit)
+			}
+		}
 	}
 }

@@ -97,7 +97,7 @@ func (s Specs) Of(ca string) []Dependent {
 	relies := s.relies(ca)
 	add := func(c plan.Consumer, d v1alpha1.DeliverySpec, probed bool, uses []Use) {
 		reported := AcknowledgmentOf(d, nil, c.Host, time.Time{})
-		c.Mounted, c.Delay = reported.Mounted, reported.Delay
+		c.Mounted, c.Delay, c.AcceptsAssumed, c.Proved = reported.Mounted, reported.Delay, reported.AcceptsAssumed, probed
 		for _, u := range uses {
 			c.HasLeaf = c.HasLeaf || u.presents(ca)
 			c.RelyingParty = c.RelyingParty || u.trusts(relies) >= 0

@@ -50,7 +50,7 @@ func (r *apiServerCertificates) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	r.watch(&c)
 	view, err := r.reconcile(ctx, &c)
-	return r.finish(ctx, &c, view, err)
+	return r.finish(ctx, &c, view, refused(err))
 }
 
 // serverView is how an APIServerCertificate stands at the end of a reconciliation, as far as that is known.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -68,7 +69,7 @@ const (
 // result turns the end of a reconciliation into what controller-runtime should do next. A stalled
 // object keeps its timer, which returning an error would drop: its certificate still expires. What is tried again keeps the
 // class that it came in; what is looked at when its time has come is repair.
-func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
+func (b *base) result(err error, nextCheck time.Time, conditions ...metav1.Condition) (ctrl.Result, error) {
 	if owned.LostRace(err) {
 		return ctrl.Result{RequeueAfter: raceDelay}, nil
 	}
@@ -80,8 +81,8 @@ func (b *base) result(err error, nextCheck time.Time) (ctrl.Result, error) {
 	if !nextCheck.IsZero() {
 		after = max(time.Second, nextCheck.Sub(b.clock.Now()))
 	}
-	if isStalled && (after == 0 || after > stalledDelay) {
-		after = stalledDelay
+	if delay := refusedDelay(b.clock.Now(), conditions); isStalled && (after == 0 || after > delay) {
+		after = delay
 	}
 	return ctrl.Result{RequeueAfter: after, Priority: queue.Repair.Priority()}, nil
 }

@@ -43,6 +43,7 @@ func (r *clusterCAs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return skipped(err)
 	}
 	st, err := r.cas.Reconcile(ctx, &o)
+	err = refused(err)
 	r.announceStep(&o, st.Step)
 	return r.finish(ctx, &o, st, err)
 }

@@ -31,8 +31,7 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); existing != nil && existing.Type != want {
 		k.external = !owned.Holds(existing, corev1.TLSPrivateKeyKey)
 		if k.invalid == nil {
-			k.invalid = stall.Because(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and keySource '%s' needs one of type %s; a Secret's type "+
-				"never changes: choose another secretName, or delete the Secret", existing.Name, existing.Type, c.Spec.KeySource, want)
+			k.invalid = leaf.TypeDiffers(existing, want)
 		}
 	}
 	if k.invalid != nil || !onHost {

@@ -57,6 +57,7 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return result, nil
 	}
 	view, err := r.reconcile(ctx, &c)
+	err = refused(err)
 	result, failed := r.finish(ctx, &c, view, err)
 	settled, until := visits.SettledAfter(&c, r.clock.Now(), result, stall.First(err, failed, unknown))
 	r.settled.Note(req.NamespacedName, inputs, settled, until)
@@ -146,6 +147,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	}
 	if err = r.leaves.Write(ctx, l, existing, w); err == nil {
 		k.exists, k.stored = true, w.Data[corev1.TLSCertKey]
+		err = leaf.TypeDiffers(existing, w.Type) // what is there has been looked after
 	}
 	return k, err
 }

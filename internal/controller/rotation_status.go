@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +29,14 @@ func transitionNote(s ca.Step) string {
 		return fmt.Sprintf("Another CA is wanted (%s): generation %d is published beside generation %d, which signs until every relying party trusts both",
 			r.Cause, r.To, r.From)
 	case plan.Switch:
-		return fmt.Sprintf("Every relying party trusts generation %d: it is active now, and every certificate is re-issued", r.To)
+		return fmt.Sprintf("Every relying party is known or assumed to trust generation %d: it is active now, and every certificate is re-issued", r.To)
 	case plan.Withdraw:
 		if r.Emergency && !emergencyOf(was) {
 			return fmt.Sprintf("Emergency: generation %d is no longer trusted, although certificates of it may be in use; "+
 				"its subjects stop working until new ones are delivered: %s", r.From, names(asked))
 		}
-		return fmt.Sprintf("Every certificate in use is of generation %d: generation %d is no longer trusted", r.To, r.From)
+		return fmt.Sprintf("Every certificate in use is of generation %d, as was acknowledged, or assumed and accepted by a person: generation %d is no longer trusted",
+			r.To, r.From)
 	case plan.DeleteKey:
 		if r.Result == plan.RolledBack {
 			return fmt.Sprintf("The rotation was rolled back: no relying party trusts generation %d any more, and its key was deleted", r.To)
@@ -75,7 +77,7 @@ func names(pending []plan.Consumer) string {
 // reportRotation puts the rotation under way, and the last one, into the status and the conditions.
 func reportRotation(o *v1alpha1.ClusterCA, st ca.State, now time.Time, rep *report) {
 	l := st.Record.Ledger
-	o.Status.Rotation = rotationStatus(l, st.Gate)
+	o.Status.Rotation = rotationStatus(o, l, st.Gate)
 	o.Status.LastRotation = lastRotationStatus(l.LastRotation)
 	phase := l.Phase()
 	if phase == plan.Completed {
@@ -87,6 +89,9 @@ func reportRotation(o *v1alpha1.ClusterCA, st ca.State, now time.Time, rep *repo
 	g := st.Gate
 	if g.Phase != phase { // it has just begun, and is looked at in a moment
 		return
+	}
+	if awaitsApproval(o, l, g) {
+		rep.warnings = append(rep.warnings, withdrawalPending(o, l, g))
 	}
 	pending := names(g.Pending)
 	if g.Settling {
@@ -107,6 +112,29 @@ func reportRotation(o *v1alpha1.ClusterCA, st ca.State, now time.Time, rep *repo
 	}
 }
 
+func awaitsApproval(o *v1alpha1.ClusterCA, l plan.Ledger, g plan.Gate) bool {
+	return g.AwaitsApproval(plan.DesiredLedger{WithdrawalApproved: ca.Approved(o, l)})
+}
+
+// withdrawalPending says, as a condition, that a person has to accept what is only assumed.
+func withdrawalPending(o *v1alpha1.ClusterCA, l plan.Ledger, g plan.Gate) metav1.Condition {
+	return metav1.Condition{
+		Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAssumed,
+		Message: fmt.Sprintf("every certificate is re-issued, and both CAs are trusted. Before generation %d is withdrawn, a person has to accept what is "+
+			"only assumed: that these use what their Secrets hold: %s. Once that is so, set spec.rotation.approved.withdrawal to %q, or "+
+			"spec.delivery.acceptAssumed of each of them to 'Always'", l.Rotation.From, unexplained(g.Unaccepted), l.RotationID(o.Name)),
+	}
+}
+
+// unexplained are the names of consumers that all have the same reason.
+func unexplained(of []plan.Consumer) string {
+	of = slices.Clone(of)
+	for i := range of {
+		of[i].Reason = ""
+	}
+	return names(of)
+}
+
 func emergencyOf(l plan.Ledger) bool { return l.Rotation != nil && l.Rotation.Emergency }
 
 // phaseNote says what the present phase waits for.
@@ -125,12 +153,12 @@ func phaseNote(l plan.Ledger) string {
 }
 
 // rotationStatus describes the rotation under way; nothing where there is none.
-func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
+func rotationStatus(o *v1alpha1.ClusterCA, l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 	phase := l.Phase()
 	if phase == plan.Completed {
 		return v1alpha1.RotationStatus{}
 	}
-	s := v1alpha1.RotationStatus{Phase: v1alpha1.Phase(phase)}
+	s := v1alpha1.RotationStatus{Phase: v1alpha1.Phase(phase), ID: l.RotationID(o.Name)}
 	if r := l.Rotation; r != nil {
 		s.Reason, s.Trigger, s.From, s.To = v1alpha1.RotationReason(r.Cause), r.Trigger, r.From, r.To
 		s.SameKey, s.Emergency, s.Result = yes(r.SameKey), yes(r.Emergency), v1alpha1.RotationResult(r.Result)
@@ -139,9 +167,13 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 	if g.Phase != phase {
 		return s
 	}
-	count := len(g.Pending)
-	for _, c := range g.Pending[:min(count, limits.Items(v1alpha1.KindClusterCA, "rotation", "pending"))] {
-		s.Pending = append(s.Pending, pendingStatus(c, l))
+	waits := g.Pending
+	if awaitsApproval(o, l, g) {
+		waits = g.Unaccepted
+	}
+	count := len(waits)
+	for _, c := range waits[:min(count, limits.Items(v1alpha1.KindClusterCA, "rotation", "pending"))] {
+		s.Pending = append(s.Pending, pendingStatus(o, c, l))
 	}
 	if g.Settling {
 		count++
@@ -149,11 +181,11 @@ func rotationStatus(l plan.Ledger, g plan.Gate) v1alpha1.RotationStatus {
 			Kind: "Unknown", Name: "consumers", Reason: v1alpha1.PendingSettling, Since: metav1.NewTime(l.Since),
 		})
 	}
-	s.Acknowledged, s.Required, s.PendingCount = count32(g.Acknowledged), count32(g.Required), count32(count)
+	s.Acknowledged, s.Assumed, s.Required, s.PendingCount = count32(g.Acknowledged), count32(g.Assumed), count32(g.Required), count32(count)
 	return s
 }
 
-func pendingStatus(c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
+func pendingStatus(o *v1alpha1.ClusterCA, c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
 	if c.Reason == "" {
 		c.Reason = v1alpha1.PendingNotIssued
 	}
@@ -166,7 +198,7 @@ func pendingStatus(c plan.Consumer, l plan.Ledger) v1alpha1.PendingConsumer {
 	}
 	return v1alpha1.PendingConsumer{
 		Kind: c.Kind, Name: c.Name, Host: c.Host, Reason: c.Reason, Since: metav1.NewTime(since.UTC().Truncate(time.Second)),
-		Edit: consumers.Edit(c),
+		Edit: consumers.Edit(c, consumers.Approval{CA: o.Name, ID: l.RotationID(o.Name)}),
 	}
 }
 

@@ -232,7 +232,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	b.announced.forget(after.Kind(), client.ObjectKeyFromObject(after))
 	b.announceStalled(after, old, *conds)
 	b.announceAgent(after, old, *conds)
-	return b.result(rep.err, o.nextCheck)
+	return b.result(rep.err, o.nextCheck, *conds...)
 }
 
 // announceStalled emits one event when an object stalls, or stalls for another reason.

@@ -30,8 +30,10 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"tone":    toneOf,
 	"asof":    func(now time.Time, v any) timed { return timed{now, v} },
 	"pending": timeline.NameOf,
-	"expect":  status.ExpectedText,
-	"step":    classOf,
+	// What is only assumed is no fault, whatever a person has to write.
+	"alarming": func(p v1alpha1.PendingConsumer) bool { return p.Edit != "" && p.Reason != v1alpha1.ReasonAssumed },
+	"expect":   status.ExpectedText,
+	"step":     classOf,
 }).ParseFS(files, "assets/*.html"))
 
 // timed is something to show as of a moment.

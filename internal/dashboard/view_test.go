@@ -98,6 +98,14 @@ func phases(active v1alpha1.Phase) []v1alpha1.PhaseStatus {
 	return out
 }
 
+// assumed is a rotation that waits for a person before the withdrawal.
+func assumed(c *v1alpha1.ClusterCA) {
+	c.Status.Rotation.ID, c.Status.Rotation.Assumed = "k8s/age.g2", new(int32(1))
+	c.Status.Conditions = append(c.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAssumed,
+	})
+}
+
 // over puts an end to the rotation of a CA.
 func over(result v1alpha1.RotationResult, end time.Duration) func(*v1alpha1.ClusterCA) {
 	return func(c *v1alpha1.ClusterCA) {
@@ -123,7 +131,9 @@ func fixture() status.Objects {
 		CAs: []v1alpha1.ClusterCA{
 			ca("prod", "k8s", phase(v1alpha1.PhaseReissuing, 2, 3, v1alpha1.PendingConsumer{
 				Kind: "NodeCredential", Name: "node1-kubelet", Host: "node1", Reason: "NotInUse", Since: after(-time.Minute), Edit: "restart the kubelet",
-			})), ca("prod", "front-proxy"), ca("staging", "k8s"),
+			})), ca("prod", "front-proxy"), ca("staging", "k8s", phase(v1alpha1.PhaseReissuing, 0, 1, v1alpha1.PendingConsumer{
+				Kind: "APIServerCertificate", Name: "master", Reason: "Assumed", Since: after(-time.Hour), Edit: "approve it",
+			}), assumed),
 		},
 		Servers: []v1alpha1.APIServerCertificate{server("prod", "master", "k8s"), server("staging", "master", "k8s")},
 		Credentials: []v1alpha1.NodeCredential{

@@ -146,11 +146,11 @@ func describe(now time.Time, ca *v1alpha1.ClusterCA) string {
 		phase = string(r.Phase())
 	}
 	text := fmt.Sprintf("%-17s (%s)", phase, strings.Join(generations, ", "))
-	if r.Counted {
-		text += fmt.Sprintf(" %d/%d acknowledged", r.Acknowledged, r.Required)
+	if tally := r.Tally(); tally != "" {
+		text += " " + tally
 	}
 	if len(r.Pending) > 0 {
-		text += ", waits for " + timeline.Describe(r.Pending[0])
+		text += ", waits for " + r.Describe(r.Pending[0])
 		if more := r.PendingCount - 1; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)
 		}

@@ -37,11 +37,13 @@ var byReason = map[string]string{
 	v1alpha1.ReasonServiceAccountKeyInvalid: "restore the Secret of the service account keys, or delete it to have new keys made: all tokens are void then",
 	v1alpha1.ReasonInvalidSpec:              "correct the spec as the message says",
 	v1alpha1.ReasonNotUsable:                "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
+	v1alpha1.ReasonWriteRefused:             "change what refuses the write, as the message says: a quota, an admission policy or a webhook",
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name its certificate in " +
 		"source.import.certificateSHA256",
 	v1alpha1.ReasonImportInvalid:    "put a CA certificate as tls.crt and its key as tls.key into the Secret that the spec names",
 	v1alpha1.ReasonParentNotReady:   "look at the parent CA: inspect clusterca/NAME says what it waits for",
+	v1alpha1.ReasonAssumed:          "see that the consumers use their new certificates, then approve: the message says what to write",
 	v1alpha1.ReasonEmergency:        "carry what was re-issued to the consumers that the message names",
 	v1alpha1.ReasonUnreachable:      "look whether the API server runs, whether spec.probe names its address, and whether a network policy is between",
 	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
@@ -72,7 +74,8 @@ var goodIf = map[string]metav1.ConditionStatus{
 	v1alpha1.ServingCondition: metav1.ConditionTrue, v1alpha1.TrustAcknowledgedCondition: metav1.ConditionTrue,
 	v1alpha1.StalledCondition: metav1.ConditionFalse, v1alpha1.ReconcilingCondition: metav1.ConditionFalse,
 	v1alpha1.RedeliveryRequiredCondition: metav1.ConditionFalse, v1alpha1.RotationBlockedCondition: metav1.ConditionFalse,
-	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
+	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.WithdrawalPendingCondition: metav1.ConditionFalse,
+	v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
 }
 
 // bad says whether a condition is bad news.

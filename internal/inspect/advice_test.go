@@ -45,6 +45,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"Ready", "True", "Issued", false}, {"Ready", "False", "SomethingNew", true}, {"Ready", "Unknown", "x", true}, {"Stalled", "True", "SecretConflict", true},
 		{"Serving", "False", "WrongCertificate", true}, {"Rotating", "True", "Reissuing", false}, {"RotationBlocked", "True", "Reissuing", true},
+		{"WithdrawalPending", "True", "Assumed", true}, {"WithdrawalPending", "False", "Assumed", false},
 	} {
 		if got := next(metav1.Condition{Type: c.kind, Status: metav1.ConditionStatus(c.status), Reason: c.reason}); (got != "") != c.advised {
 			t.Errorf("%+v: %q", c, got)

@@ -133,7 +133,7 @@ func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host str
 	known := consumers.AcknowledgmentOf(spec, b.lease, host, b.now)
 	switch {
 	case known.Mounted:
-		d.PropagationDelay = known.Delay.String()
+		d.PropagationDelay, d.AcceptAssumed = known.Delay.String(), string(spec.AcceptAssumed)
 		return d
 	case spec.Mode == v1alpha1.DeliveryManual:
 		d.Acknowledged = spec.Acknowledged

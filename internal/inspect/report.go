@@ -74,8 +74,10 @@ type Condition struct {
 // Delivery is how what is issued reaches its consumer, and what is known to have arrived.
 type Delivery struct {
 	Mode string `json:"mode"`
-	// PropagationDelay is, for mode 'Mounted', how long after it was written it counts as arrived.
+	// PropagationDelay is, for mode 'Mounted', how long after it was written it is assumed to be in use, and AcceptAssumed
+	// whether that is enough for the withdrawal of a CA.
 	PropagationDelay string `json:"propagationDelay,omitempty"`
+	AcceptAssumed    string `json:"acceptAssumed,omitempty"`
 	// Issued is what the Secrets hold now; absent where they were not read.
 	Issued *ack.State `json:"issued,omitempty"`
 	// Acknowledged is, for mode 'Manual', what delivery.acknowledged says.

@@ -173,7 +173,10 @@ func (p *printer) delivery(d Delivery) {
 	p.title("Delivery")
 	mode := d.Mode
 	if d.PropagationDelay != "" {
-		mode += ", counts as arrived " + d.PropagationDelay + " after it was written"
+		mode += ", assumed after " + delayText(d.PropagationDelay)
+	}
+	if d.AcceptAssumed != "" {
+		mode += "; acceptAssumed: " + d.AcceptAssumed
 	}
 	p.line(2, "mode", mode)
 	p.line(2, "issued", stateText(d.Issued))
@@ -200,6 +203,15 @@ func (p *printer) delivery(d Delivery) {
 	} else {
 		p.colored(2, "in use", status.Yellow, "not all that is issued, as far as is known")
 	}
+}
+
+// delayText is a duration as people write it: '10m'.
+func delayText(of string) string {
+	d, err := time.ParseDuration(of)
+	if err != nil {
+		return printable(of)
+	}
+	return status.HumanDuration(d)
 }
 
 // stateText is what Secrets hold, or what a host has.

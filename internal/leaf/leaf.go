@@ -34,6 +34,15 @@ type Request struct {
 	Keeper         *owned.Keeper
 }
 
+// TypeDiffers says, as a stall, that a Secret has another type than it should, which never changes; nil where it has not, or there is none.
+func TypeDiffers(existing *corev1.Secret, want corev1.SecretType) error {
+	if existing == nil || existing.Type == want {
+		return nil
+	}
+	return stall.Because(v1alpha1.ReasonSecretTypeDiffers, "Secret %q is of type %s, and should be of type %s; a Secret's type never changes: choose another "+
+		"secretName, or delete the Secret, and it is made again", existing.Name, existing.Type, want)
+}
+
 // SecretType is the type of the Secret. kubernetes.io/tls demands a key.
 func (r Request) SecretType() corev1.SecretType {
 	if r.ExternalKey {
@@ -72,6 +81,9 @@ type Maker struct {
 // otherwise. The state it returns is valid even with an error. existing is the Secret as the cache has it (owned.Noted): r.Bundles
 // were rendered to go into that one and no later one, which may hold younger ones.
 func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (State, error) {
+	if r.Invalid == nil {
+		r.Invalid = TypeDiffers(existing, r.SecretType())
+	}
 	issuer, err := m.Read(ctx, r.Owner.GetNamespace(), r.CA, ClaimOf(r.Keeper, existing).Revisions())
 	if err != nil {
 		return State{}, err

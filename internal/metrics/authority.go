@@ -26,7 +26,9 @@ var (
 	rotationProgressDeadline = describe("rotation_progress_deadline_seconds",
 		"How long a phase may last before the condition RotationBlocked says so.", "namespace", "name")
 	pendingAcks = describe("rotation_acknowledgments_pending",
-		"How many of those that the present phase waits for have not acknowledged.", "namespace", "name", "phase")
+		"How many the present phase waits for: they have not acknowledged, or are only assumed to have what a withdrawal needs.", "namespace", "name", "phase")
+	assumedAcks = describe("rotation_acknowledgments_assumed",
+		"How many have acknowledged nothing in the present phase, and count because a delay has passed.", "namespace", "name", "phase")
 	requiredAcks = describe("rotation_acknowledgments_required",
 		"How many have to acknowledge in the present phase.", "namespace", "name", "phase")
 )
@@ -71,6 +73,9 @@ func (s *scrape) rotation(ca *v1alpha1.ClusterCA) {
 	}
 	if r.Required != nil {
 		s.gauge(requiredAcks, float64(*r.Required), ca.Namespace, ca.Name, string(r.Phase))
+	}
+	if r.Assumed != nil {
+		s.gauge(assumedAcks, float64(*r.Assumed), ca.Namespace, ca.Name, string(r.Phase))
 	}
 	if r.PendingCount != nil {
 		s.gauge(pendingAcks, float64(*r.PendingCount), ca.Namespace, ca.Name, string(r.Phase))

@@ -56,7 +56,7 @@ func objects() []client.Object {
 				{Name: v1alpha1.PhaseDistributingTrust, State: v1alpha1.PhaseActive, StartTime: at(2)},
 				{Name: v1alpha1.PhaseReissuing, State: v1alpha1.PhasePending}, {Name: v1alpha1.PhaseWithdrawingTrust, State: v1alpha1.PhasePending},
 			},
-			Acknowledged: new(int32(3)), Required: new(int32(15)), PendingCount: new(int32(12)),
+			Acknowledged: new(int32(3)), Assumed: new(int32(2)), Required: new(int32(15)), PendingCount: new(int32(10)),
 		},
 	}
 	server := &v1alpha1.APIServerCertificate{ObjectMeta: meta("k8s-master")}

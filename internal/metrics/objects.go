@@ -71,7 +71,7 @@ func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
 		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, bundleRevision,
-		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, requiredAcks,
+		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, assumedAcks, requiredAcks,
 	} {
 		ch <- d
 	}

@@ -38,6 +38,7 @@ func allReasons() []string {
 		v1alpha1.ReasonNamespaceReserved, v1alpha1.ReasonKeyInUse, v1alpha1.ReasonKeyPending, v1alpha1.ReasonImportChanged,
 		v1alpha1.ReasonImportUnchanged,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonClientCAShared,
+		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
 	}
 	for _, r := range plan.Causes {
 		out = append(out, string(r))
@@ -60,6 +61,6 @@ var rotationReasons = []v1alpha1.RotationReason{
 var conditionTypes = []string{
 	v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.IssuerReadyCondition,
 	v1alpha1.RotationPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
-	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition,
+	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
 	v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
 }

@@ -122,13 +122,23 @@ func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, ex
 		return nil
 	}
 	err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{}))
-	if apierrors.IsInvalid(err) {
+	if cannotChange(err) {
 		return &ConflictError{fmt.Sprintf("%s %q cannot be changed: delete it, and it is made again: %v", kindOf(next), next.GetName(), err)}
 	}
 	if err != nil {
 		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
 	}
 	return nil
+}
+
+// cannotChange says whether the API server refuses a change by its own validation, which names a field: the product is immutable. A
+// policy may give the same reason, and names none.
+func cannotChange(err error) bool {
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || !apierrors.IsInvalid(err) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool { return c.Field != "" })
 }
 
 // equal compares two products: what Secrets hold by itself, because reflection would look at each byte.

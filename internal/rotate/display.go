@@ -47,7 +47,7 @@ func stepLine(r timeline.Rotation, step timeline.Step, s status.Style) string {
 	}
 	switch {
 	case step.State == v1alpha1.PhaseActive && r.Counted:
-		line += " " + bar(r.Acknowledged, r.Required)
+		line += " " + bar(r)
 	case step.State == v1alpha1.PhaseSkipped:
 		line += " " + step.Word
 	}
@@ -61,7 +61,7 @@ func (w *Watch) Lines() []string {
 	if r, ok := timeline.UnderWay(time.Time{}, w.snapshot.CA, w.snapshot.Consumers); ok {
 		line += fmt.Sprintf("%s, %s", w.snapshot.CA.Status.Rotation.Phase, r.Title())
 		if r.Counted {
-			line += fmt.Sprintf(", %d/%d acknowledged", r.Acknowledged, r.Required)
+			line += ", " + r.Tally()
 		}
 		if waiting := r.Waiting(); len(waiting) > 0 {
 			line += ", waits for " + strings.Join(waiting, ", ")
@@ -128,11 +128,16 @@ func marksOf(s v1alpha1.PhaseState) (mark string, paint status.Paint) {
 
 const barWidth = 20
 
-// bar draws how many of all have acknowledged.
-func bar(done, all int32) string {
-	full := barWidth
+// bar draws how many of all have acknowledged, and then those of whom it is only assumed.
+func bar(r timeline.Rotation) string {
+	done, assumed, all := barWidth, 0, r.Required
 	if all > 0 {
-		full = min(barWidth, int(barWidth*done/all))
+		done = min(barWidth, int(barWidth*r.Acknowledged/all))
+		assumed = min(barWidth-done, int(barWidth*r.Assumed/all))
 	}
-	return fmt.Sprintf("%s%s %d/%d", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), done, all)
+	text := fmt.Sprintf("%s%s%s %d/%d", strings.Repeat("█", done), strings.Repeat("▒", assumed), strings.Repeat("░", barWidth-done-assumed), r.Acknowledged, r.Required)
+	if r.Assumed > 0 {
+		text += fmt.Sprintf(", %d assumed", r.Assumed)
+	}
+	return text
 }

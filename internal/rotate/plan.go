@@ -25,6 +25,8 @@ type Plan struct {
 	Manual []string
 	// Probed are those that the operator also probes.
 	Probed []string
+	// Assumed are those for whom it stops before the withdrawal, until a person accepts what is only assumed of them.
+	Assumed []string
 	// Warnings are what would hold it up, or break something.
 	Warnings []string
 }
@@ -48,6 +50,9 @@ func NewPlan(now time.Time, ca *v1alpha1.ClusterCA, objects status.Objects, trig
 		}
 		if c.Probed {
 			p.Probed = append(p.Probed, c.Kind+"/"+c.Name)
+		}
+		if c.Mounted && !c.Proved && !c.AcceptsAssumed && p.overlaps() {
+			p.Assumed = append(p.Assumed, c.Kind+"/"+c.Name)
 		}
 	}
 	p.phases(dependents)
@@ -82,6 +87,11 @@ func (p *Plan) add(phase v1alpha1.Phase, dependents []consumers.Dependent, does,
 	asked := consumers.Asked(phase, p.emergency(), dependents)
 	least := timeline.Least(phase, asked, timeline.WaveOf(p.CA.Spec.Rotation.MaxUnavailable, len(asked)))
 	p.Phases = append(p.Phases, PhasePlan{phase, does, len(asked), least, remarks})
+}
+
+// overlaps says whether the old CA is trusted beside the new one until nothing needs it.
+func (p *Plan) overlaps() bool {
+	return !p.emergency() && p.CA.Spec.Rotation.KeyPolicy != v1alpha1.KeyReuse
 }
 
 // emergency says whether the rotation that the trigger starts goes without overlap.

@@ -22,8 +22,10 @@ type PlanReport struct {
 	// LeastSeconds is the shortest that it can take.
 	LeastSeconds int64 `json:"leastSeconds"`
 	// Manual are those that a person has to acknowledge for, Probed those that the operator also probes.
-	Manual   []string `json:"manual,omitempty"`
-	Probed   []string `json:"probed,omitempty"`
+	Manual []string `json:"manual,omitempty"`
+	Probed []string `json:"probed,omitempty"`
+	// Assumed are those for whom it stops before the withdrawal, until a person accepts what is only assumed of them.
+	Assumed  []string `json:"assumed,omitempty"`
 	Warnings []string `json:"warnings"`
 }
 
@@ -45,7 +47,7 @@ func (p Plan) Report(applied bool) (PlanReport, error) {
 	r := PlanReport{
 		Header: status.HeaderOf("RotationPlan"), Namespace: p.CA.Namespace, Name: p.CA.Name, Generation: p.CA.Status.Certificate.IssuerGeneration,
 		Trigger: p.Trigger, Patch: patch, Applied: applied, LeastSeconds: int64(p.Least.Seconds()),
-		Manual: p.Manual, Probed: p.Probed, Warnings: append([]string{}, p.Warnings...),
+		Manual: p.Manual, Probed: p.Probed, Assumed: p.Assumed, Warnings: append([]string{}, p.Warnings...),
 	}
 	for _, phase := range p.Phases {
 		r.Phases = append(r.Phases, PhaseReport{string(phase.Phase), phase.Does, phase.Waits, int64(phase.Least.Seconds())})

@@ -79,6 +79,10 @@ func (p Plan) course(s status.Style) string {
 	if len(p.Probed) > 0 {
 		b.WriteString(s.Wrapped("", "", "It waits until the probe has observed the change at: "+shortened(p.Probed)) + "\n")
 	}
+	if len(p.Assumed) > 0 {
+		b.WriteString(s.Wrapped("", "", "Before the old CA is withdrawn it stops, until a person accepts what is only assumed of "+shortened(p.Assumed)+
+			": by spec.rotation.approved.withdrawal when it comes to that, or by spec.delivery.acceptAssumed: Always of each.") + "\n")
+	}
 	return b.String()
 }
 

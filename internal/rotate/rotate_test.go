@@ -96,6 +96,7 @@ What happens then:
 It takes at least 40m.
 It waits until delivery.acknowledged says what is in use at: NodeCredential/node0
 It waits until the probe has observed the change at: APIServerCertificate/k8s-master
+Before the old CA is withdrawn it stops, until a person accepts what is only assumed of NodeCredential/node1, NodeCredential/node2, NodeCredential/node3, NodeCredential/node4, NodeCredential/node5, NodeCredential/node6: by spec.rotation.approved.withdrawal when it comes to that, or by spec.delivery.acceptAssumed: Always of each.
 
 warning  NodeCredential/node1 may hold it up: NotReady: SecretConflict: Secret is taken
 `

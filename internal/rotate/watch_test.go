@@ -184,6 +184,15 @@ func TestFrame(t *testing.T) {
 	if diff := cmp.Diff(want, frame(w, 723*time.Second)); diff != "" {
 		t.Error(diff)
 	}
+	assumed := at(v1alpha1.PhaseReissuing, 1, 4, []v1alpha1.PendingConsumer{{Kind: "NodeCredential", Name: "n", Reason: "Assumed"}}, 0, 602)
+	assumed.Status.Rotation.ID, assumed.Status.Rotation.Assumed = "k8s/r2.g2", new(int32(3))
+	assumed.Status.Conditions = append(assumed.Status.Conditions, metav1.Condition{Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue})
+	w.Observe(rotate.Snapshot{CA: assumed})
+	for _, text := range []string{"█████▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 1/4, 3 assumed\n", "n (Assumed), and 2 more\n", "spec.rotation.approved.withdrawal of ClusterCA/k8s\n        to \"k8s/r2.g2\","} {
+		if got := frame(w, 723*time.Second); !strings.Contains(got, text) {
+			t.Errorf("%q is not in\n%s", text, got)
+		}
+	}
 	done := newCA(func(c *v1alpha1.ClusterCA) {
 		c.Spec.Rotation.Trigger, c.Status.Generations = "r2", generationsOf(t, "2 Active r2")
 		last := phases(false, 0, 602, 1202)

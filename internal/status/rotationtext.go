@@ -17,8 +17,8 @@ func RotationLines(now time.Time, r timeline.Rotation) []string {
 		text = string(active.Phase) + ", " + text
 	}
 	text += ": "
-	if r.Counted {
-		text += fmt.Sprintf("%d/%d acknowledged, ", r.Acknowledged, r.Required)
+	if tally := r.Tally(); tally != "" {
+		text += tally + ", "
 	}
 	if ok && active.Took >= 0 {
 		text += "for " + HumanDuration(active.Took) + ", "

@@ -216,6 +216,7 @@ func TestProblems(t *testing.T) {
 		"emergency":             {[]func(*v1alpha1.ClusterCA){with(condition("RedeliveryRequired", metav1.ConditionTrue, "Emergency", ""))}, []string{"Ready", "error RedeliveryRequired"}},
 		"retrying":              {[]func(*v1alpha1.ClusterCA){with(condition("Reconciling", metav1.ConditionTrue, "Retrying", ""))}, []string{"Ready", "warning Reconciling"}},
 		"import due":            {[]func(*v1alpha1.ClusterCA){with(condition("RotationPending", metav1.ConditionTrue, "RenewalDue", ""))}, []string{"Ready", "warning RotationPending"}},
+		"a withdrawal waits":    {[]func(*v1alpha1.ClusterCA){with(condition("WithdrawalPending", metav1.ConditionTrue, "Assumed", ""))}, []string{"Ready", "warning WithdrawalPending"}},
 		"observed as expected":  {[]func(*v1alpha1.ClusterCA){with(condition("Serving", metav1.ConditionTrue, "AsExpected", ""))}, []string{"Ready"}},
 		"an agent reports":      {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionTrue, "InUse", ""))}, []string{"Ready"}},
 		"the Lease has expired": {[]func(*v1alpha1.ClusterCA){with(condition("TrustAcknowledged", metav1.ConditionFalse, "LeaseExpired", ""))}, []string{"Ready", "warning LeaseExpired"}},

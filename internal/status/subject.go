@@ -117,7 +117,7 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Error, k, c.Message)
 		}
 	}
-	for _, k := range []string{v1alpha1.RotationPendingCondition, v1alpha1.ReconcilingCondition} {
+	for _, k := range []string{v1alpha1.RotationPendingCondition, v1alpha1.WithdrawalPendingCondition, v1alpha1.ReconcilingCondition} {
 		if c := s.is(k); c != nil {
 			add(Warning, k, c.Message)
 		}

@@ -12,6 +12,9 @@ import (
 // noExperience is why nothing is known of a phase that waits for agents alone.
 const noExperience = "no rotation before has shown how long the agents take"
 
+// untilAccepted is what a withdrawal waits for.
+const untilAccepted = "until a person accepts what is only assumed"
+
 // notIssued is why a consumer is pending whose Secrets do not hold yet what they should. The delay of all begins once none is;
 // its edit is for the case that it stays so.
 const notIssued = v1alpha1.PendingNotIssued
@@ -70,7 +73,7 @@ func (e estimator) active(s Step) Expectation {
 	}
 	if s.Phase == v1alpha1.PhaseReissuing && e.Counted {
 		wave := WaveOf(e.ca.Spec.Rotation.MaxUnavailable, int(e.Required))
-		after := wavesOf(int(e.Required-e.Acknowledged), wave) - 1 // waves that have yet to begin
+		after := wavesOf(int(e.Required-e.Acknowledged-e.Assumed), wave) - 1 // waves that have yet to begin
 		end = latest(end, e.now.Add(time.Duration(after)*longest(asked)))
 	}
 	return Expectation{At: end}
@@ -84,11 +87,20 @@ func (e estimator) after(begin time.Time, phase v1alpha1.Phase) Expectation {
 			return Expectation{Unknown: string(phase) + ": " + why}
 		}
 	}
+	if phase == v1alpha1.PhaseWithdrawingTrust && e.awaitsApproval() {
+		return Expectation{Unknown: string(phase) + ": it waits " + untilAccepted}
+	}
 	took := e.whole(phase, asked)
 	if took == 0 {
 		return Expectation{Unknown: noExperience}
 	}
 	return Expectation{At: latest(begin, e.now).Add(took)}
+}
+
+// awaitsApproval says whether a person will have to accept what is only assumed before the withdrawal, and has not yet.
+func (e estimator) awaitsApproval() bool {
+	approved := e.ID != "" && e.ca.Spec.Rotation.Approved.Withdrawal == e.ID
+	return !approved && slices.ContainsFunc(e.dependents, func(c consumers.Dependent) bool { return c.Mounted && !c.Proved && !c.AcceptsAssumed })
 }
 
 // whole is how long a whole phase takes; 0 where nothing is known of that.
@@ -119,6 +131,9 @@ func (e estimator) past(phase v1alpha1.Phase) time.Duration {
 
 // whyUnknown is why nobody can say when a phase ends: it waits for a person, for an agent that is away, or for another rotation.
 func (e estimator) whyUnknown(s Step) string {
+	if e.WithdrawalPending {
+		return "the withdrawal waits " + untilAccepted
+	}
 	for _, p := range e.Pending {
 		switch {
 		case p.Reason == v1alpha1.ReasonLeaseExpired:

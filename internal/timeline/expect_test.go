@@ -11,9 +11,18 @@ import (
 	"clusterpki.io/operator/internal/timeline"
 )
 
-// holder has a certificate of the CA, and does not trust it.
+// doubted are consumers of whom something is only assumed, and nobody has accepted that.
+func doubted(n int) []consumers.Dependent {
+	out := consumersOf(v1alpha1.DeliveryMounted, n)
+	for i := range out {
+		out[i].AcceptsAssumed = false
+	}
+	return out
+}
+
+// holder has a certificate of the CA, and does not trust it. What is assumed of it is accepted.
 func holder(kind, name string, mode v1alpha1.DeliveryMode) consumers.Dependent {
-	c := plan.Consumer{Kind: kind, Name: name, HasLeaf: true, Mounted: mode == v1alpha1.DeliveryMounted}
+	c := plan.Consumer{Kind: kind, Name: name, HasLeaf: true, Mounted: mode == v1alpha1.DeliveryMounted, AcceptsAssumed: true}
 	if c.Mounted {
 		c.Delay = 10 * time.Minute
 	}
@@ -129,6 +138,16 @@ func TestExpected(t *testing.T) {
 			}),
 			mods:  []func(*v1alpha1.RotationStatus){counted(0, 4, node(0, "Propagating", ""))},
 			phase: "Secret/x is delivered by hand",
+		},
+		"what is assumed waits for a person": {
+			phases: distributing, dependents: doubted(8), mods: []func(*v1alpha1.RotationStatus){counted(0, 8)},
+			phase: "20", whole: "WithdrawingTrust: it waits until a person accepts what is only assumed",
+		},
+		"who has approved it already": {
+			phases: distributing, dependents: doubted(8),
+			mods:  []func(*v1alpha1.RotationStatus){counted(0, 8), func(s *v1alpha1.RotationStatus) { s.ID = "k8s/age.g2" }},
+			more:  func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Approved.Withdrawal = "k8s/age.g2" },
+			phase: "20", whole: "70",
 		},
 		"a subordinate CA": {
 			phases: reissuing, dependents: append(consumersOf(mounted, 1), holder("ClusterCA", "sub", "")),

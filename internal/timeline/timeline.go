@@ -3,7 +3,6 @@
 package timeline
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -16,11 +15,13 @@ import (
 // Rotation is the rotation of a ClusterCA, under way or over.
 type Rotation struct {
 	Namespace, Name string // of the ClusterCA
-	From, To        int32
-	Reason          v1alpha1.RotationReason
-	Trigger         string
-	SameKey         bool
-	Emergency       bool
+	// ID names it, for spec.rotation.approved.
+	ID        string
+	From, To  int32
+	Reason    v1alpha1.RotationReason
+	Trigger   string
+	SameKey   bool
+	Emergency bool
 	// Result is how it ended; RolledBack also while it is being rolled back.
 	Result v1alpha1.RotationResult
 	// Supersedes is the generation of the rotation whose place this emergency took; 0 for none.
@@ -28,16 +29,21 @@ type Rotation struct {
 	// Start is when it began, and End when it ended; zero while it is under way.
 	Start, End time.Time
 	Steps      []Step
-	// Acknowledged of the Required consumers have; Counted is false where the operator has not counted them yet.
-	Acknowledged, Required int32
-	Counted                bool
+	// Acknowledged of the Required consumers have, and Assumed count because a delay has passed; Counted is false where the
+	// operator has not counted them yet.
+	Acknowledged, Assumed, Required int32
+	Counted                         bool
 	// Pending are the first of those that have not, PendingCount is how many there are.
 	Pending      []v1alpha1.PendingConsumer
 	PendingCount int32
 	// Blocked says that the phase waits for longer than it should.
 	Blocked bool
+	// WithdrawalPending says that it waits for a person to accept what is only assumed of those that are pending.
+	WithdrawalPending bool
 	// Expected is the end of the whole.
 	Expected Expectation
+	// delays are after how long those that mount their Secrets are assumed to use them, by name.
+	delays map[string]time.Duration
 }
 
 // Step is one phase.
@@ -69,9 +75,11 @@ func UnderWay(now time.Time, ca *v1alpha1.ClusterCA, dependents []consumers.Depe
 	r = Rotation{
 		Namespace: ca.Namespace, Name: ca.Name, From: s.From, To: s.To, Reason: s.Reason, Trigger: s.Trigger,
 		SameKey: of(s.SameKey), Emergency: of(s.Emergency), Result: s.Result, Start: s.StartTime.Time,
-		Acknowledged: of(s.Acknowledged), Required: of(s.Required), Counted: s.Acknowledged != nil && s.Required != nil,
+		ID: s.ID, Acknowledged: of(s.Acknowledged), Assumed: of(s.Assumed), Required: of(s.Required), Counted: s.Acknowledged != nil && s.Required != nil,
 		Pending: s.Pending, PendingCount: max(of(s.PendingCount), int32(len(s.Pending))), //nolint:gosec // the status holds twenty at most
-		Blocked: meta.IsStatusConditionTrue(ca.Status.Conditions, v1alpha1.RotationBlockedCondition),
+		Blocked:           meta.IsStatusConditionTrue(ca.Status.Conditions, v1alpha1.RotationBlockedCondition),
+		WithdrawalPending: meta.IsStatusConditionTrue(ca.Status.Conditions, v1alpha1.WithdrawalPendingCondition),
+		delays:            delaysOf(dependents),
 	}
 	if last := ca.Status.LastRotation; r.Emergency && last.Result == v1alpha1.RotationSuperseded && !last.EndTime.Before(&s.StartTime) {
 		r.Supersedes = last.To
@@ -192,49 +200,6 @@ func (r *Rotation) state(p v1alpha1.PhaseStatus) v1alpha1.PhaseState {
 	default:
 		return v1alpha1.PhaseSkipped
 	}
-}
-
-// NameOf is how people call a consumer that is pending.
-func NameOf(p v1alpha1.PendingConsumer) string {
-	if p.Kind == KindUnknown {
-		return "consumers that may not be there yet"
-	}
-	return p.Kind + "/" + p.Name
-}
-
-// Describe is a consumer that is pending, with its host and why it is.
-func Describe(p v1alpha1.PendingConsumer) string {
-	text := NameOf(p)
-	if p.Host != "" {
-		text += " on " + p.Host
-	}
-	if p.Reason != "" && p.Kind != KindUnknown {
-		text += " (" + p.Reason + ")"
-	}
-	return text
-}
-
-// Waiting are those that the rotation waits for, and how many more there are.
-func (r Rotation) Waiting() []string {
-	var out []string
-	for _, p := range r.Pending {
-		out = append(out, Describe(p))
-	}
-	if n := r.More(); n > 0 {
-		out = append(out, fmt.Sprintf("and %d more", n))
-	}
-	return out
-}
-
-// Edits are what people can write, or do, so that the rotation goes on.
-func (r Rotation) Edits() []string {
-	var out []string
-	for _, p := range r.Pending {
-		if p.Edit != "" {
-			out = append(out, NameOf(p)+": "+p.Edit)
-		}
-	}
-	return out
 }
 
 // of is the value of a pointer, zero for none.

@@ -265,3 +265,29 @@ func TestPending(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestWithdrawalPending: what is assumed is never said to be acknowledged, one edit is for all, and no end is promised.
+func TestWithdrawalPending(t *testing.T) {
+	ca := caOf(rotating(under(t, "Done 0 10", "Active 10", "Pending"), counted(1, 3,
+		v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: "n00", Host: "h", Reason: v1alpha1.ReasonAssumed, Edit: "of one"},
+		v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: "n01", Reason: v1alpha1.ReasonAssumed, Edit: "of another"},
+		v1alpha1.PendingConsumer{Kind: "NodeCredential", Name: "gone", Reason: v1alpha1.ReasonAssumed},
+	)))
+	ca.Status.Rotation.ID, ca.Status.Rotation.Assumed = "k8s/age.g2", new(int32(2))
+	ca.Status.Conditions = []metav1.Condition{{Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue}}
+	r, _ := timeline.UnderWay(noon, ca, consumersOf(v1alpha1.DeliveryMounted, 2))
+	if !r.WithdrawalPending || r.Tally() != "1/3 acknowledged, 2 assumed" {
+		t.Errorf("%v, %s", r.WithdrawalPending, r.Tally())
+	}
+	want := []string{"NodeCredential/n00 on h (assumed after 10m)", "NodeCredential/n01 (assumed after 10m)", "NodeCredential/gone (Assumed)"}
+	if diff := cmp.Diff(want, r.Waiting()); diff != "" {
+		t.Error(diff)
+	}
+	edits := r.Edits()
+	if len(edits) != 1 || !strings.Contains(edits[0], `"k8s/age.g2"`) || !strings.Contains(edits[0], "acceptAssumed") {
+		t.Errorf("%q", edits)
+	}
+	if !strings.Contains(r.Expected.Unknown, "a person accepts") {
+		t.Errorf("it is expected to end %+v", r.Expected)
+	}
+}

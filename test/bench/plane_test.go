@@ -92,7 +92,9 @@ func (k key) spec() v1alpha1.PrivateKeySpec {
 var ecdsa, rsa2048, rsa4096 = key{v1alpha1.ECDSA, 256}, key{v1alpha1.RSA, 2048}, key{v1alpha1.RSA, 4096}
 
 // soon is how long the benchmark's Secrets take to be in use: the shortest time there is.
-var soon = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryMounted, PropagationDelay: metav1.Duration{Duration: time.Second}}
+var soon = v1alpha1.DeliverySpec{
+	Mode: v1alpha1.DeliveryMounted, AcceptAssumed: v1alpha1.AcceptAssumedAlways, PropagationDelay: metav1.Duration{Duration: time.Second},
+}
 
 // cluster makes a namespace with a CA, an API server, and the first credential, and waits for them.
 func (p *plane) cluster(namespace string, k key, mods ...func(*v1alpha1.ClusterCA)) {

@@ -86,7 +86,9 @@ func credential(namespace, host, ca, name string, role v1alpha1.Role, seconds in
 
 // mounted counts as in use after some seconds.
 func mounted(seconds int) v1alpha1.DeliverySpec {
-	return v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryMounted, PropagationDelay: metav1.Duration{Duration: time.Duration(seconds) * time.Second}}
+	return v1alpha1.DeliverySpec{
+		Mode: v1alpha1.DeliveryMounted, AcceptAssumed: v1alpha1.AcceptAssumedAlways, PropagationDelay: metav1.Duration{Duration: time.Duration(seconds) * time.Second},
+	}
 }
 
 // edit changes spec.validity of the root CA of prod.

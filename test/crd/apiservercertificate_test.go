@@ -90,6 +90,15 @@ func TestAPIServerCertificate(t *testing.T) {
 		"cluster domain, last dot":  refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
 		"bad Secret name":           refused("spec.secretName", "TLS", "must be a valid Secret name"),
 		"bad service account name":  refused("spec.serviceAccountKeys.secretName", "sa_keys", "must be a valid Secret name"),
+		"one Secret for two things": {
+			edits: []edit{{"spec.secretName", "one"}, {"spec.serviceAccountKeys.secretName", "one"}},
+			want:  "spec.serviceAccountKeys.secretName: serviceAccountKeys.secretName must differ",
+		},
+		"that of the certificate by default": {
+			edits: []edit{{"metadata.name", "x"}, {"spec.serviceAccountKeys.secretName", "x-tls"}},
+			want:  "spec.serviceAccountKeys.secretName: serviceAccountKeys.secretName must differ",
+		},
+		"that of another by default": {edits: []edit{{"metadata.name", "x"}, {"spec.secretName", "y"}, {"spec.serviceAccountKeys.secretName", "x-tls"}}},
 		"very long name": {
 			edits: set("metadata.name", strings.Repeat("x", 201)),
 			want:  "metadata: metadata.name must be 200 characters or fewer",

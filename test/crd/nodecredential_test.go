@@ -67,6 +67,14 @@ func TestNodeCredential(t *testing.T) {
 		"bad context":            refused("spec.kubeconfig.namespace", "Default", "must be a valid namespace name"),
 		"bad Secret name":        refused("spec.secretName", "a_b", "must be a valid Secret name"),
 		"bad kubeconfig name":    refused("spec.kubeconfig.secretName", "a/b", "must be a valid Secret name"),
+		"the default of the other Secret": {
+			edits: []edit{{"metadata.name", "x"}, {"spec.kubeconfig.secretName", "x-tls"}},
+			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
+		},
+		"the default of the other Secret, turned round": {
+			edits: []edit{{"metadata.name", "x"}, {"spec.kubeconfig", map[string]any{}}, {"spec.secretName", "x-kubeconfig"}},
+			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
+		},
 
 		"longest host of an agent": {edits: []edit{{"spec.hostName", strings.Repeat("x", 47)}, {"spec.role", "Agent"}}},
 		"long host of an agent": {

@@ -79,6 +79,7 @@ func (c *cluster) samples() []*unstructured.Unstructured {
 	objects := c.kustomized("argocd/example")
 	for _, u := range objects {
 		set(c.t, u, "1s", "spec", "delivery", "propagationDelay")
+		set(c.t, u, "Always", "spec", "delivery", "acceptAssumed")
 		if u.GetKind() == "ClusterCA" {
 			set(c.t, u, "100%", "spec", "rotation", "maxUnavailable")
 		}

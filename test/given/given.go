@@ -1,5 +1,6 @@
 // Package given builds the objects that the tests of all suites begin with: a CA k8s, its API server k8s-master, and
-// credentials for nodes of that. What a test wants otherwise, it says in a function that changes the object.
+// credentials for nodes of that. What is mounted is accepted once it is assumed to be in use, so that rotations go through by
+// themselves. What a test wants otherwise, it says in a function that changes the object.
 package given
 
 import (
@@ -17,6 +18,7 @@ func CA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
 	ca := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	ca.Spec.Validity.Duration = 87600 * time.Hour
 	ca.Spec.Rotation.MaxUnavailable = new(intstr.FromString("100%"))
+	ca.Spec.Delivery = accepted
 	return with(ca, mods)
 }
 
@@ -27,6 +29,7 @@ func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1
 		Spec: v1alpha1.APIServerCertificateSpec{
 			CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master",
 			DNSNames: []string{"centos-master"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
+			Delivery: accepted,
 		},
 	}, mods)
 }
@@ -37,7 +40,7 @@ func Kubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.Node
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.NodeCredentialSpec{
 			CARef: v1alpha1.CAReference{Name: "k8s"}, APIServerRef: &v1alpha1.APIServerReference{Name: "k8s-master"},
-			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{},
+			HostName: "k8s-node1", Role: "Kubelet", Kubeconfig: &v1alpha1.KubeconfigSpec{}, Delivery: accepted,
 		},
 	}, mods)
 }
@@ -49,9 +52,11 @@ func Lease(namespace, name string, seconds int32) *coordinationv1.Lease {
 	}
 }
 
+var accepted = v1alpha1.DeliverySpec{AcceptAssumed: v1alpha1.AcceptAssumedAlways}
+
 // Soon is delivery that takes a second, so that a CA is replaced in real time.
 func Soon(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
-	return v1alpha1.DeliverySpec{Mode: mode, PropagationDelay: metav1.Duration{Duration: time.Second}}
+	return v1alpha1.DeliverySpec{Mode: mode, AcceptAssumed: v1alpha1.AcceptAssumedAlways, PropagationDelay: metav1.Duration{Duration: time.Second}}
 }
 
 // with lets each of the functions change an object.

@@ -20,12 +20,14 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// fixture is a namespace of its own, and an operator for it whose clock stands.
+// fixture is a namespace of its own, and an operator for it whose clock stands, unless it drifts.
 type fixture struct {
 	t     *testing.T
 	ns    string
 	api   client.Client
 	clock *testingclock.FakePassiveClock
+	// drift is how much the clock goes on at each look at an object.
+	drift time.Duration
 	// operator is what its manifests give the operator.
 	operator testenv.Installation
 	stop     func()
@@ -60,6 +62,9 @@ func reach(t *testing.T, s state) *unstructured.Unstructured {
 	}
 	if s.says != "" {
 		w.reports(object.GetName()+"-tls", s.says)
+	}
+	if s.drifts {
+		w.drift = time.Minute
 	}
 	if s.condition != "" {
 		w.until(object, s.condition)
@@ -131,6 +136,7 @@ func (w *fixture) get(u *unstructured.Unstructured) {
 func (w *fixture) until(u *unstructured.Unstructured, condition string) {
 	w.t.Helper()
 	testenv.Eventually(w.t, u.GetKind()+" "+u.GetName()+" comes to "+condition, func() error {
+		w.clock.SetTime(w.clock.Now().Add(w.drift))
 		w.get(u)
 		conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
 		for _, c := range conditions {

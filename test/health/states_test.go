@@ -16,6 +16,7 @@ var kinds = []string{"APIServerCertificate", "ClusterCA", "NodeCredential"}
 const (
 	current, inProgress, failed    = "Current", "InProgress", "Failed"
 	healthy, progressing, degraded = "Healthy", "Progressing", "Degraded"
+	suspended                      = "Suspended"
 )
 
 // state is one way in which an object stands, how it comes to it, and what tools should make of it.
@@ -24,6 +25,7 @@ type state struct {
 	manifest   string
 	then       string        // a merge patch, once the object is Ready
 	later      time.Duration // by how much the operator's clock then goes on
+	drifts     bool          // the clock goes on all the time, a minute at each look
 	says       string        // what the agent of the object's host then reports as its problem
 	away       bool          // whether the operator is stopped before the patch, or never started where there is none
 	condition  string        // that the object has in the end: type, status and reason; "": none is waited for
@@ -51,6 +53,11 @@ spec: {caRef: {name: k8s}, apiServerRef: {name: k8s-master}, hostName: k8s-node1
 kind: NodeCredential
 metadata: {name: node1}
 spec: {caRef: {name: k8s}, apiServerRef: {name: k8s-master}, hostName: k8s-node1, role: Kubelet, kubeconfig: {}, delivery: {mode: Agent}}
+`
+	mounted = `
+kind: NodeCredential
+metadata: {name: node3}
+spec: {caRef: {name: k8s}, hostName: k8s-node3, role: Kubelet}
 `
 	// byHand is never acknowledged.
 	byHand = `
@@ -91,6 +98,10 @@ var states = []state{
 	{
 		kind: "ClusterCA", name: "degraded_rotationBlocked", manifest: aCA + sep + byHand, then: newCA, later: 73 * time.Hour,
 		condition: "RotationBlocked True DistributingTrust", argo: degraded, kstatus: current, flux: failed,
+	},
+	{
+		kind: "ClusterCA", name: "suspended_withdrawalPending", manifest: aCA + sep + mounted, then: newCA, drifts: true,
+		condition: "WithdrawalPending True Assumed", argo: suspended, kstatus: current, flux: current,
 	},
 	{
 		kind: "ClusterCA", name: "degraded_emergency", manifest: aCA + sep + byHand,

@@ -133,7 +133,7 @@ func TestRunbooks(t *testing.T) {
 		if want := "https://clusterpki.io/docs/runbooks/" + name; a.Annotations["runbook_url"] != want {
 			t.Errorf("%s: its runbook is at %q, not %q", name, a.Annotations["runbook_url"], want)
 		}
-		if severity := a.Labels["severity"]; !slices.Contains([]string{"warning", "critical"}, severity) {
+		if severity := a.Labels["severity"]; !slices.Contains([]string{"info", "warning", "critical"}, severity) {
 			t.Errorf("%s: its severity is %q", name, severity)
 		} else if row := fmt.Sprintf("| [%s](runbooks/%s.md) | %s |", name, name, severity); !strings.Contains(list, row) {
 			t.Errorf("docs/monitoring.md lacks %s", row)

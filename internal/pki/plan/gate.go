@@ -28,6 +28,10 @@ type Consumer struct {
 	Mounted bool
 	Delay   time.Duration
 	Changed time.Time
+	// Proved: what it serves was seen on the wire, so that nothing is assumed of it although it is Mounted.
+	Proved bool
+	// AcceptsAssumed: a person lets what is assumed of it count for the withdrawal.
+	AcceptsAssumed bool
 	// Denied: what was seen on the wire is not what its Secrets hold.
 	Denied bool
 	// Orphaned: nothing will ever change it. A gate waits for it until a person has removed it; a wave does not.
@@ -62,14 +66,18 @@ func (o Observation) stored(now time.Time) time.Time {
 type Gate struct {
 	Phase        Phase
 	Acknowledged int
-	Required     int
-	Pending      []Consumer // in the order of kinds and names
+	// Assumed is how many have acknowledged nothing, and count by the time that has passed.
+	Assumed  int
+	Required int
+	Pending  []Consumer // in the order of kinds and names
+	// Unaccepted are those for whom the withdrawal waits once nothing is pending: what is assumed of them nobody has accepted.
+	Unaccepted []Consumer
 	// Settling says that it also waits for consumers that may not be there yet.
 	Settling bool
 }
 
 // Open says whether nothing is pending.
-func (g Gate) Open() bool { return g.Acknowledged == g.Required && !g.Settling }
+func (g Gate) Open() bool { return len(g.Pending) == 0 && !g.Settling }
 
 // ReasonPropagating is of a consumer whose mounted Secrets hold what they should, for less than its delay.
 const ReasonPropagating = "Propagating"
@@ -81,10 +89,12 @@ const LongestWrite = 2 * time.Minute
 // gates are the questions that must be answered with yes by every consumer before a phase ends.
 type gates struct {
 	trusted, reissued, withdrawn bool
+	// assumed: before the withdrawal a person accepts what is only assumed.
+	assumed bool
 }
 
 // allGates is what the operator runs with. A test takes single ones away to show that each is needed.
-var allGates = gates{true, true, true}
+var allGates = gates{true, true, true, true}
 
 // GateOf is the gate of the present phase.
 func (l Ledger) GateOf(now time.Time, observation Observation) Gate {
@@ -107,18 +117,29 @@ func (l Ledger) gate(now time.Time, observation Observation, on gates) Gate {
 		}
 		g.ask(c, ok || !on.asks(g.Phase))
 	}
-	slices.SortFunc(g.Pending, func(a, b Consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+	if on.assumed && l.withdraws(now) {
+		g.Unaccepted = unaccepted(observation)
+	}
+	inOrder(g.Pending)
+	inOrder(g.Unaccepted)
 	g.Settling = l.settling(now, observation, g)
 	return g
 }
 
+func inOrder(of []Consumer) {
+	slices.SortFunc(of, func(a, b Consumer) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) })
+}
+
 func (g *Gate) ask(c Consumer, ok bool) {
 	g.Required++
-	if ok {
+	switch {
+	case !ok:
+		g.Pending = append(g.Pending, c)
+	case c.assumed():
+		g.Assumed++
+	default:
 		g.Acknowledged++
-		return
 	}
-	g.Pending = append(g.Pending, c)
 }
 
 func (on gates) asks(p Phase) bool {

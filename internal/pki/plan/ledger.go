@@ -130,11 +130,15 @@ func (l Ledger) Tombstone() Ledger {
 	return Ledger{Revision: l.Revision + 1, BundleRevision: l.BundleRevision, Last: l.Last, Triggers: l.Triggers}
 }
 
-// InPlaceOf is a ledger of a backup that takes the place of another one: nothing that was issued from that one looks younger.
+// InPlaceOf is a ledger of a backup that takes the place of another one: nothing that was issued from that one looks younger, and
+// no trigger that it has taken starts anything.
 func (l Ledger) InPlaceOf(o Ledger) Ledger {
 	l.Revision = max(l.Revision, o.Revision) + 1
 	l.BundleRevision = l.Revision
 	l.Last = max(l.Last, o.Last)
+	for _, digest := range o.Triggers {
+		l = l.remembering(digest)
+	}
 	return l
 }
 

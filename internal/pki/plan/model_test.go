@@ -22,6 +22,7 @@ type model struct {
 	// observed is what a manager read before its next write: another one may write first, or it may die.
 	observed *modelView
 	on       gates
+	approved int32 // the generation whose rotation a person lets withdraw
 }
 
 const mountDelay = 4 * time.Minute
@@ -37,6 +38,8 @@ type modelHost struct {
 	// formerLeaf is what its Secret held before leaf. spoiled: somebody has overwritten it, and the host may not have got over that.
 	formerLeaf int32
 	spoiled    bool
+	// embedded: the process never reads its certificate again, whatever is mounted, until a person starts it anew.
+	embedded bool
 }
 
 type modelTrust struct {
@@ -66,7 +69,7 @@ func newModel(on gates) *model {
 // birth adds a consumer. It is rendered from the ledger as it is, and does nothing until that is installed.
 func (m *model) birth() {
 	m.born++
-	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761), mounted: m.born%2 == 0}
+	h := &modelHost{name: fmt.Sprintf("h%03d", m.born), seed: uint32(m.born * 2654435761), mounted: m.born%3 != 1, embedded: m.born%3 == 0}
 	m.hosts = append(m.hosts, h)
 	m.render(h)
 }
@@ -108,7 +111,7 @@ func (m *model) observe() {
 	for _, h := range m.hosts {
 		c := Consumer{Name: h.name, Seed: h.seed, RelyingParty: true, HasLeaf: true, Issued: h.leaf}
 		if h.mounted {
-			c.Mounted, c.Delay, c.Changed = true, mountDelay, h.changed
+			c.Mounted, c.Delay, c.Changed, c.AcceptsAssumed = true, mountDelay, h.changed, !h.embedded
 			c.Trusts, c.Leaf = h.written.revision == m.ledger.BundleRevision, h.leaf
 		} else {
 			c.Trusts, c.Leaf = h.installed.revision == m.ledger.BundleRevision, h.inUse
@@ -125,6 +128,7 @@ func (m *model) commit() {
 	if v == nil || v.ledger.Revision != m.ledger.Revision {
 		return
 	}
+	v.want.WithdrawalApproved = v.ledger.Rotation != nil && v.ledger.Rotation.To == m.approved
 	next, t := v.ledger.step(v.at, v.want, v.seen, m.on)
 	if t == NewKey {
 		g := Generation{Number: next.NextNumber(), SpecHash: v.want.SpecHash}
@@ -172,7 +176,7 @@ func (m *model) flying() int {
 	active, _ := m.ledger.Active()
 	n := 0
 	for _, h := range m.hosts {
-		if m.ledger.in(Retiring) != nil && h.leaf == active.Number && h.inUse != 0 && h.inUse != h.leaf && !h.spoiled {
+		if m.ledger.in(Retiring) != nil && h.leaf == active.Number && h.inUse != 0 && h.inUse != h.leaf && !h.spoiled && !h.embedded {
 			n++
 		}
 	}
@@ -187,7 +191,7 @@ func (m *model) mounts() {
 		if begins := h.inUse == 0 && leaf; begins || h.mounted && h.inUse != 0 && !m.now.Before(h.trustWritten.Add(mountDelay)) {
 			h.installed = h.written
 		}
-		if leaf {
+		if leaf && (!h.embedded || h.inUse == 0) {
 			h.inUse, h.spoiled = h.leaf, h.spoiled && h.leaf != active.Number
 		}
 	}
@@ -196,7 +200,7 @@ func (m *model) mounts() {
 // act does one random thing.
 func (m *model) act(t *rapid.T) {
 	pick := func() *modelHost { return m.hosts[rapid.IntRange(0, len(m.hosts)-1).Draw(t, "host")] }
-	switch rapid.IntRange(0, 13).Draw(t, "action") {
+	switch rapid.IntRange(0, 15).Draw(t, "action") {
 	case 0, 1:
 		m.observe()
 	case 2, 3:
@@ -208,7 +212,7 @@ func (m *model) act(t *rapid.T) {
 			h.installed = h.written
 		}
 	case 8, 9: // the certificate reaches the process
-		if h := pick(); h.inUse != 0 && h.leaf != 0 { // what cannot be read is not loaded
+		if h := pick(); h.inUse != 0 && h.leaf != 0 && !h.embedded { // what cannot be read is not loaded
 			h.inUse = h.leaf
 		}
 	case 10: // a new host begins, with both
@@ -230,12 +234,27 @@ func (m *model) act(t *rapid.T) {
 		}
 	case 13:
 		m.spoil(t, pick())
+	case 14: // a person starts a process anew
+		if h := pick(); h.embedded && h.inUse != 0 && h.leaf != 0 {
+			h.installed, h.inUse = h.written, h.leaf
+		}
+	case 15:
+		m.approve()
+	}
+}
+
+// approve is a person who has looked at every process that never reads its certificate again.
+func (m *model) approve() {
+	active, _ := m.ledger.Active()
+	old := slices.ContainsFunc(m.hosts, func(h *modelHost) bool { return h.embedded && h.inUse != 0 && h.inUse != active.Number })
+	if m.ledger.in(Retiring) != nil && !old {
+		m.approved = m.ledger.Rotation.To
 	}
 }
 
 func run(t *rapid.T, on gates) error {
 	m := newModel(on)
-	for range rapid.IntRange(20, 120).Draw(t, "steps") {
+	for range rapid.IntRange(20, 600).Draw(t, "steps") { // a whole rotation takes some 200
 		m.now = m.now.Add(time.Minute)
 		m.mounts()
 		m.act(t)
@@ -259,9 +278,10 @@ func TestModel(t *testing.T) {
 // TestEveryGateIsNeeded takes the gates away one by one: the world must go wrong without it.
 func TestEveryGateIsNeeded(t *testing.T) {
 	for name, on := range map[string]gates{
-		"trusted":   {trusted: false, reissued: true, withdrawn: true},
-		"reissued":  {trusted: true, reissued: false, withdrawn: true},
-		"withdrawn": {trusted: true, reissued: true, withdrawn: false},
+		"trusted":   {trusted: false, reissued: true, withdrawn: true, assumed: true},
+		"reissued":  {trusted: true, reissued: false, withdrawn: true, assumed: true},
+		"withdrawn": {trusted: true, reissued: true, withdrawn: false, assumed: true},
+		"assumed":   {trusted: true, reissued: true, withdrawn: true, assumed: false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs := rapid.Custom(func(t *rapid.T) error { return run(t, on) })

@@ -105,6 +105,8 @@ type DesiredLedger struct {
 	Distrusted bool
 	// MaxUnavailable is how many leaves may be re-issued and not acknowledged at one time; 0: any number.
 	MaxUnavailable int
+	// WithdrawalApproved: a person lets the old CA of this rotation be withdrawn, although some consumers are only assumed not to need it.
+	WithdrawalApproved bool
 	// Outgrown: the generation that is to be active next has reached its own renewal time meanwhile.
 	Outgrown bool
 	// Hold: no key is made, withdrawn or deleted: what the CA has published already is newer than its ledger, or it is not known
@@ -141,7 +143,15 @@ func (l Ledger) used(trigger string) Ledger {
 	if l.news(trigger) == "" {
 		return l
 	}
-	l.Triggers = append(slices.Clone(l.Triggers), digest(trigger))
+	return l.remembering(digest(trigger))
+}
+
+// remembering is the ledger with one more digest of a text that has had its effect.
+func (l Ledger) remembering(digest string) Ledger {
+	if slices.Contains(l.Triggers, digest) {
+		return l
+	}
+	l.Triggers = append(slices.Clone(l.Triggers), digest)
 	if n := len(l.Triggers); n > maxTriggers {
 		l.Triggers = l.Triggers[n-maxTriggers:]
 	}

@@ -227,3 +227,23 @@ func TestLastRotation(t *testing.T) {
 		}
 	}
 }
+
+// TestFormerTriggersOutliveTheirKeys: a text that was taken starts nothing after the CA was destroyed and made anew, nor after an
+// older ledger was restored in its place.
+func TestFormerTriggersOutliveTheirKeys(t *testing.T) {
+	r := newRotor(t, plan.DesiredLedger{SpecHash: "a"})
+	older := r.l
+	r.want.Trigger, r.want.EmergencyTrigger = "stolen", "stolen"
+	r.run()
+	for name, l := range map[string]plan.Ledger{
+		"anew":     plan.Bootstrap(at(0), r.l.Tombstone(), plan.Generation{Number: 3, SpecHash: "a"}),
+		"restored": older.InPlaceOf(r.l),
+	} {
+		if cause := l.CauseOf(r.want); cause != "" || l.IsEmergency(r.want) {
+			t.Errorf("%s: %q, an emergency: %v", name, cause, l.IsEmergency(r.want))
+		}
+	}
+	if cause := older.CauseOf(r.want); cause != plan.TriggerChanged {
+		t.Errorf("the older ledger itself: %q", cause)
+	}
+}

@@ -36,10 +36,12 @@ func (l Ledger) step(now time.Time, w DesiredLedger, observation Observation, on
 	if next := l.in(Trusted); next != nil {
 		return l.advance(now, *next, w, observation, on)
 	}
-	open, at := l.gate(now, observation, on).Open(), observation.stored(now)
+	gate, at := l.gate(now, observation, on), observation.stored(now)
+	open := gate.Open()
 	if l.in(Retiring) != nil {
-		if (open || l.IsEmergency(w)) && !w.Hold {
-			return l.withdraw(at, !open), Withdraw
+		proved := open && !gate.AwaitsApproval(w)
+		if (proved || l.IsEmergency(w)) && !w.Hold {
+			return l.withdraw(at, !proved), Withdraw
 		}
 		return l.reissue(now, w.MaxUnavailable, observation)
 	}

@@ -81,7 +81,7 @@ func TestMountedWavesEnd(t *testing.T) {
 				cs[i].Mounted = false
 			}
 		}
-		l, now, want := ledger(plan.Retiring, plan.Active), at(0), plan.DesiredLedger{SpecHash: "b", MaxUnavailable: limit}
+		l, now, want := ledger(plan.Retiring, plan.Active), at(0), plan.DesiredLedger{SpecHash: "b", MaxUnavailable: limit, WithdrawalApproved: true}
 		for range 2000 {
 			for i := range cs {
 				c := &cs[i]

@@ -27,6 +27,14 @@ if ready ~= nil and ready.status == "False" and ready.reason == "NotUsable" then
   return hs
 end
 
+-- Nothing is wrong: a person has to accept what is only assumed before the old CA is withdrawn.
+local withdrawal = conditions["WithdrawalPending"]
+if withdrawal ~= nil and withdrawal.status == "True" then
+  hs.status = "Suspended"
+  hs.message = withdrawal.message
+  return hs
+end
+
 -- A CA that is being rotated stays Ready: what it issued works.
 for _, kind in ipairs({ "Reconciling", "Rotating" }) do
   if conditions[kind] ~= nil and conditions[kind].status == "True" then

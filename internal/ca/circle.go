@@ -1,0 +1,51 @@
+package ca
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// circle says, as a stall, where the parents of a CA, as the specs name them, come back to one of them: none of those can ever be
+// signed, or each would sign the other anew without an end. nil where they end.
+func (m *Maker) circle(ctx context.Context, ca *v1alpha1.ClusterCA) (circle, err error) {
+	names := []string{ca.Name}
+	for next := ca.ParentName(); next != "" && len(names) < maxParents; {
+		if i := slices.Index(names, next); i >= 0 {
+			return stall.Because(v1alpha1.ReasonParentNotReady, "the parents of this CA go round in a circle, so that none of these can be signed: %s. "+
+				"Change spec.source.parent.caRef of one of them", path(append(names[i:], next))), nil
+		}
+		names = append(names, next)
+		var parent v1alpha1.ClusterCA
+		err := m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: next}, &parent)
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read ClusterCA %q: %w", next, err)
+		}
+		next = parent.ParentName()
+	}
+	return nil, nil
+}
+
+// maxParents bounds how far specs are followed: no chain is that long.
+const maxParents = 64
+
+// maxPath is how many names of a circle are said.
+const maxPath = 16
+
+// path names CAs, each signed by the next.
+func path(names []string) string {
+	if len(names) > maxPath {
+		names = append(append(slices.Clone(names[:maxPath-2]), "…"), names[len(names)-2:]...)
+	}
+	return strings.Join(names, " → ")
+}
