@@ -152,6 +152,8 @@ const (
 	OwnerAnnotation = "clusterpki.io/owner"
 	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
 	ReportAnnotation = "clusterpki.io/report"
+	// ReportSignatureAnnotation is, beside the report, its signature by the key of the certificate that the agent has installed.
+	ReportSignatureAnnotation = "clusterpki.io/report-signature"
 	// CSRAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
 	CSRAnnotation = "clusterpki.io/csr"
 )
