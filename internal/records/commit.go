@@ -189,7 +189,7 @@ func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
 // with adds a batch to some issues; a write that failed may have stored it already.
 func with(issues []Issue, batch []*entry) []Issue {
 	for _, e := range batch {
-		if !slices.ContainsFunc(issues, func(i Issue) bool { return i.UID == e.issue.UID && i.SerialNumber == e.issue.SerialNumber }) {
+		if !slices.ContainsFunc(issues, e.issue.same) {
 			issues = append(issues, e.issue)
 		}
 	}
@@ -250,7 +250,9 @@ func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue
 		uid, known := s.standing(ctx, place.Namespace, i.Kind, i.Name)
 		switch {
 		case known && i.UID == "" && uid != "":
-			i.UID = uid
+			if i.UID = uid; slices.ContainsFunc(sp.bound[uid], i.same) {
+				continue
+			}
 		case known && i.UID != "" && i.UID != uid: // that one was deleted
 			delete(sp.acknowledged, i.UID)
 			continue

@@ -55,7 +55,7 @@ func NewIssue(of Object, leaf pki.Leaf, now time.Time) (Issue, error) {
 		return Issue{}, err
 	}
 	return Issue{
-		Object: of, SerialNumber: pki.SerialOf(leaf.Cert), PublicKey: key, Time: now.UTC().Truncate(time.Second), NotAfter: leaf.Cert.NotAfter,
+		Object: of, SerialNumber: pki.SerialOf(leaf.Cert), PublicKey: key, Time: now.UTC(), NotAfter: leaf.Cert.NotAfter,
 	}, nil
 }
 

@@ -2,8 +2,26 @@ package records
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
+
+	corev1 "k8s.io/api/core/v1"
 )
+
+// Decode reads a Secret of a backup: the namespace whose records it holds, and those.
+func Decode(s *corev1.Secret) (namespace string, issues []Issue, err error) {
+	var p struct {
+		Place
+		Number int `json:"number"`
+	}
+	if text := s.Data[documentKey]; len(text) > maxBytes || json.Unmarshal(text, &p) != nil || SecretName(p.Namespace, p.Number) != s.Name {
+		return "", nil, fmt.Errorf("read Secret %q: %w", s.Name, errors.New("it holds no records"))
+	}
+	d, err := decode(s, p.Namespace, p.Number)
+	return p.Namespace, d.Issues, err
+}
 
 // Restore adds issues of a backup for a namespace, as those of nobody: the objects that have their names take them up. What is there already stays.
 func (s *Store) Restore(ctx context.Context, p Place, issues []Issue) error {
@@ -18,8 +36,8 @@ func (s *Store) Restore(ctx context.Context, p Place, issues []Issue) error {
 	sp.mu.Unlock()
 	var added []Issue
 	for _, i := range issues {
-		there := slices.ContainsFunc(shards, func(sh shard) bool { return slices.ContainsFunc(sh.Issues, i.same) })
-		if i.UID = ""; !there {
+		i.UID = ""
+		if !slices.ContainsFunc(shards, func(sh shard) bool { return slices.ContainsFunc(sh.Issues, i.same) }) {
 			added = append(added, i)
 		}
 	}
@@ -37,9 +55,9 @@ func (s *Store) Restore(ctx context.Context, p Place, issues []Issue) error {
 	return s.load(ctx, p.Namespace, sp)
 }
 
-// same says whether two issues are of one certificate of one object, by its name.
+// same says whether two issues are of one certificate of one object.
 func (i Issue) same(other Issue) bool {
-	return i.Kind == other.Kind && i.Name == other.Name && i.SerialNumber == other.SerialNumber
+	return i.Object == other.Object && i.SerialNumber == other.SerialNumber
 }
 
 // Release gives what was recorded of a namespace of that name to the one that has it now, in the authority namespace that there is now: the objects that

@@ -76,6 +76,17 @@ func (s *Store) Of(ctx context.Context, namespace string, o Object) ([]Issue, er
 	return sp.of(o), nil
 }
 
+// Known are the issues of an object as far as they were read already; ok is false where they were not.
+func (s *Store) Known(namespace string, o Object) (issues []Issue, ok bool) {
+	sp := s.space(namespace)
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !sp.loaded {
+		return nil, false
+	}
+	return sp.of(o), true
+}
+
 // of is under the lock of the space.
 func (sp *space) of(o Object) []Issue {
 	out := slices.Clone(sp.bound[o.UID])

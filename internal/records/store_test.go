@@ -324,3 +324,44 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestRestoreAndRelease: what a backup brings, and what stood there before its namespace was made anew, is taken up by name, once.
+func TestRestoreAndRelease(t *testing.T) {
+	e := newEnv(t)
+	a, b := e.object("a"), e.object("b")
+	e.record(a, "01")
+	e.record(b, "02")
+	namespace, issues, err := Decode(e.secret(0))
+	if err != nil || namespace != "prod" || len(issues) != 2 {
+		t.Fatal(namespace, issues, err)
+	}
+	for range 2 { // a restore that was interrupted is done again
+		if err := e.store.Restore(t.Context(), place, issues); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.objects["NodeCredential/a"] = "new"
+	e.has(e.another(), Object{UID: "new", Kind: a.Kind, Name: "a"}, "01")
+
+	other := newEnv(t)
+	other.record(other.object("a"), "01")
+	later := Place{Namespace: "prod", NamespaceUID: "another", HomeUID: "home"}
+	back := Object{UID: "new", Kind: a.Kind, Name: "a"}
+	other.objects["NodeCredential/a"] = back.UID
+	if err := other.another().Record(t.Context(), later, issue(other.object("c"), "03")); err != nil {
+		t.Fatal(err)
+	}
+	other.has(other.another(), back)
+	if err := other.another().Release(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	other.has(other.another(), back, "01")
+	other.has(other.another(), Object{UID: "uid-c", Kind: a.Kind, Name: "c"}, "03")
+	for name, s := range map[string]*corev1.Secret{
+		"nothing": {}, "another's": {ObjectMeta: metav1.ObjectMeta{Name: "issued.dev.0"}, Type: SecretType, Data: e.secret(0).Data},
+	} {
+		if _, _, err := Decode(s); err == nil {
+			t.Errorf("%s is read", name)
+		}
+	}
+}
