@@ -87,7 +87,7 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 		return State{Contents: contents, Issuer: issuer}, err
 	}
 	st := m.decide(r, issuer, contents)
-	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
+	if st.Decision.Action == plan.Issue && (issuer.Signer == nil || contents.unrecorded()) {
 		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
 			return st, err
 		}

@@ -26,7 +26,7 @@ func (r Request) recorded() records.Object {
 
 // lookUp notes whether the key of the certificate that is there was recorded, where an agent is to sign by it.
 func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
-	if r.Acknowledgment.Mounted || c.Observed == nil || c.Observed.Err != nil {
+	if r.Acknowledgment.Agent == nil || c.Observed == nil || c.Observed.Err != nil {
 		return nil
 	}
 	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
@@ -44,9 +44,12 @@ func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 	return nil
 }
 
+// unrecorded says whether a certificate is there whose key should have been recorded, and was not.
+func (c Contents) unrecorded() bool { return c.Observed != nil && c.Observed.Unrecorded }
+
 // lookUpLive asks the API server itself, before another certificate is issued for the sake of a record: a restore may have brought it.
 func (m *Maker) lookUpLive(ctx context.Context, r Request, c *Contents) error {
-	if c.Observed == nil || !c.Observed.Unrecorded {
+	if !c.unrecorded() {
 		return nil
 	}
 	if err := m.Records.Refresh(ctx, r.Owner.GetNamespace()); err != nil {
