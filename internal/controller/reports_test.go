@@ -145,7 +145,9 @@ func TestReplayedReports(t *testing.T) {
 func (w *env) said(lease string) map[string]string {
 	w.t.Helper()
 	out := maps.Clone(w.lease(lease).Annotations)
-	maps.DeleteFunc(out, func(key, _ string) bool { return key != v1alpha1.ReportAnnotation && key != v1alpha1.ReportSignatureAnnotation })
+	maps.DeleteFunc(out, func(key, _ string) bool {
+		return key != v1alpha1.ReportAnnotation && key != v1alpha1.ReportSignatureAnnotation
+	})
 	return out
 }
 

@@ -91,7 +91,7 @@ func decode(s *corev1.Secret, namespace string, number int) (document, error) {
 	text := s.Data[documentKey]
 	damaged := func(err error) (document, error) {
 		return document{}, fmt.Errorf("the authority namespace's Secret %q is damaged: %w; restore it from a backup, or take its data away: "+
-			"then what it recorded is issued anew", s.Name, err)
+			"then what it recorded is re-issued", s.Name, err)
 	}
 	var d document
 	switch {
