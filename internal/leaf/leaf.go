@@ -83,15 +83,13 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	if err != nil {
 		return State{Issuer: issuer}, err
 	}
-	if err := m.lookUp(ctx, r, &contents); err != nil {
-		return State{Contents: contents, Issuer: issuer}, err
+	st, err := m.decideRecorded(ctx, r, issuer, contents)
+	if err != nil {
+		return st, err
 	}
-	st := m.decide(r, issuer, contents)
-	if st.Decision.Action == plan.Issue && (issuer.Signer == nil || contents.unrecorded()) {
+	contents.Observed = st.Observed
+	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
 		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
-			return st, err
-		}
-		if err := m.lookUpLive(ctx, r, &contents); err != nil {
 			return st, err
 		}
 		st = m.decide(r, issuer, contents)

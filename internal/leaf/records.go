@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/records"
 )
 
@@ -47,15 +48,21 @@ func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 // unrecorded says whether a certificate is there whose key should have been recorded, and was not.
 func (c Contents) unrecorded() bool { return c.Observed != nil && c.Observed.Unrecorded }
 
-// lookUpLive asks the API server itself, before another certificate is issued for the sake of a record: a restore may have brought it.
-func (m *Maker) lookUpLive(ctx context.Context, r Request, c *Contents) error {
-	if !c.unrecorded() {
-		return nil
+// decideRecorded says what to do about what is held, of which it is looked up whether it was recorded. Before another certificate is issued for the sake of
+// a record, the API server itself is asked: a restore may have brought it.
+func (m *Maker) decideRecorded(ctx context.Context, r Request, issuer Issuer, c Contents) (State, error) {
+	if err := m.lookUp(ctx, r, &c); err != nil {
+		return State{Contents: c, Issuer: issuer}, err
 	}
-	if err := m.Records.Refresh(ctx, r.Owner.GetNamespace()); err != nil {
-		return err
+	st := m.decide(r, issuer, c)
+	if st.Decision.Action != plan.Issue || !c.unrecorded() {
+		return st, nil
 	}
-	return m.lookUp(ctx, r, c)
+	err := m.Records.Refresh(ctx, r.Owner.GetNamespace())
+	if err == nil {
+		err = m.lookUp(ctx, r, &c)
+	}
+	return m.decide(r, issuer, c), err
 }
 
 // record notes a certificate that is about to be published. What is mounted needs none: nobody signs by it.

@@ -89,7 +89,15 @@ func TestRecords(t *testing.T) {
 	}
 	kept("it is recorded", byAgent, plan.Keep)
 	n.lacks, n.issues = n.issues, nil
+	s := w.secret()
+	s.OwnerReferences = nil // as it is after a restore
+	if err := w.api.Update(ctx, s); err != nil {
+		t.Fatal(err)
+	}
 	kept("a restore has brought the record", byAgent, plan.Keep)
+	if len(w.secret().OwnerReferences) == 0 {
+		t.Error("what a restore has brought is not looked after")
+	}
 	if len(n.issues) != 1 {
 		t.Fatalf("recorded are %+v", n.issues)
 	}
