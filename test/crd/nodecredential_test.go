@@ -107,7 +107,7 @@ func TestKeySource(t *testing.T) {
 			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0F", 32)}), want: "spec.hostKeySHA256: must be a SHA-256 digest",
 		},
 		"half a digest": {
-			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 16)}), want: "spec.hostKeySHA256 in body should be at least 64 chars",
+			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 16)}), want: "spec.hostKeySHA256: spec.hostKeySHA256 in body should be at least 64 chars",
 		},
 		"a very long request": {edits: host(edit{"spec.request", request + strings.Repeat("x", 16384)}), want: "spec.request: may not be more than 16384 bytes"},
 	})
