@@ -120,9 +120,10 @@ const (
 )
 
 // DeliverySpec says how what is issued reaches its consumer. The rotation of a CA waits for it.
-// Changing it re-issues nothing.
+// Changing it re-issues nothing, but for mode.
 type DeliverySpec struct {
-	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted.
+	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
+	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.
 	// +optional
 	// +kubebuilder:default=Mounted
 	Mode DeliveryMode `json:"mode,omitempty"`
@@ -145,8 +146,8 @@ type DeliverySpec struct {
 	// +kubebuilder:default=Never
 	AcceptAssumed AcceptAssumed `json:"acceptAssumed,omitempty"`
 
-	// leaseDuration is, for mode 'Agent', how long the agent's Lease may go without being renewed. After that nothing that
-	// the agent has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
+	// leaseDuration is, for mode 'Agent', how old what the agent has signed may be, by the time of the API server. After that nothing that
+	// it has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
 	// times as often. Default: 15m.
 	// +optional
 	// +kubebuilder:default="15m"

@@ -125,6 +125,9 @@ const (
 	ReasonMissingClientCA = "MissingClientCA"
 	// ReasonLeaseExpired surfaces when the agent of a host has not renewed its Lease for longer than delivery.leaseDuration.
 	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonAcknowledgmentInvalid surfaces when what the Lease of an agent states is not signed by the key of a certificate that was issued for
+	// the object: it counts for nothing.
+	ReasonAcknowledgmentInvalid = "AcknowledgmentInvalid"
 	// ReasonAgentProblem surfaces when the agent of a host says why it cannot install what is issued.
 	ReasonAgentProblem = "AgentProblem"
 	// ReasonNotInstalled surfaces when the agent of a host has not yet installed what is issued.
@@ -137,6 +140,9 @@ const (
 	ReasonKeyPending = "KeyPending"
 	// ReasonRequestMissing surfaces when a credential whose key is on its host has no certificate signing request.
 	ReasonRequestMissing = "RequestMissing"
+	// ReasonHostKeyNotApproved surfaces when the agent of a host asks for a certificate for a key that neither a person has approved nor the
+	// key of the certificate in force has signed.
+	ReasonHostKeyNotApproved = "HostKeyNotApproved"
 	// ReasonRequestRefused surfaces when a certificate signing request asks for something else than the credential.
 	ReasonRequestRefused = "RequestRefused"
 	// ReasonSecretTypeDiffers surfaces when a Secret would have to change its type, which Kubernetes does not allow.
@@ -164,6 +170,8 @@ const (
 	OwnerAnnotation = "clusterpki.io/owner"
 	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
 	ReportAnnotation = "clusterpki.io/report"
+	// ReportSignatureAnnotation is, beside the report, its signature by the key of the certificate that the agent has installed.
+	ReportSignatureAnnotation = "clusterpki.io/report-signature"
 	// CSRAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
 	CSRAnnotation = "clusterpki.io/csr"
 )

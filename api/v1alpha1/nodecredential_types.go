@@ -127,6 +127,7 @@ type KubeconfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes. Let the kubelet register under a shorter name, by --hostname-override",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="self.role != 'Agent' || size(self.hostName) <= 47",message="hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>' may hold 64 bytes. Give the host a shorter name here and in the agent's configuration",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="!has(self.request) || (has(self.keySource) && self.keySource == 'Host')",message="request is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".request"
+// +kubebuilder:validation:XValidation:rule="!has(self.hostKeySHA256) || (has(self.keySource) && self.keySource == 'Host')",message="hostKeySHA256 is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".hostKeySHA256"
 // +kubebuilder:validation:XValidation:rule="!has(self.keySource) || self.keySource != 'Host' || has(self.request) || (has(self.delivery) && has(self.delivery.mode) && self.delivery.mode == 'Agent')",message="keySource 'Host' needs a request, or delivery.mode 'Agent', whose agent submits one",fieldPath=".keySource"
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ServerAuth' in self.custom.usages)) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || has(self.apiServerRef)",message="apiServerRef must be set where kubeconfig is: it gives the endpoint and the trust bundle",fieldPath=".apiServerRef"
@@ -225,6 +226,17 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:MaxLength=16384
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('-----BEGIN CERTIFICATE REQUEST-----')",message="must be a certificate signing request in PEM: '-----BEGIN CERTIFICATE REQUEST-----' and what follows"
 	Request string `json:"request,omitempty"`
+
+	// hostKeySHA256 is, for keySource 'Host', the digest of the public key that the host's agent may have the first certificate for: SHA-256 of
+	// its SubjectPublicKeyInfo, in hexadecimal. The agent logs it at its start, and the object's conditions name it: compare the two. Further
+	// certificates for that key need no approval; another key needs another one, unless the key of the certificate in force has signed for it. A key is
+	// approved once: after another one has taken its place, this says nothing more of it. Setting it re-issues the certificate if the agent asks
+	// for that key, and else nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]*$')",message="must be a SHA-256 digest: 64 hexadecimal digits in lower case, as the agent logs it"
+	HostKeySHA256 string `json:"hostKeySHA256,omitempty"`
 
 	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key and ca.crt (verifies this
 	// certificate). Default: '<name>-tls'. Changing it issues a new certificate there and leaves the old

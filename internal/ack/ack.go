@@ -1,17 +1,15 @@
 // Package ack is what an agent on a host says of one object, in the Lease that the operator made for it: which
-// contents of its Secrets it has installed, and which it has seen in use. The agent writes it, the operator reads it.
+// contents of its Secrets it has installed, and which it has seen in use. The agent writes it, signed by the key of the certificate
+// that it has installed; the operator reads it, and verifies it by the public key that it recorded when it issued that certificate.
 package ack
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -44,39 +42,6 @@ func (s *State) Has(key, digest string) bool {
 
 // ContentKey is how a key of a Secret is called in Contents.
 func ContentKey(secret, key string) string { return secret + "/" + key }
-
-// Report is what an agent says. What is absent is not so.
-type Report struct {
-	// Installed is what the files of the host hold.
-	Installed *State `json:"installed,omitempty"`
-	// Verified is what was seen to work, by a new connection, after everything that uses it had reloaded it.
-	Verified *State `json:"verified,omitempty"`
-	// Problem is why what is issued is not installed or not in use, for people. It holds no key and no clock.
-	Problem string `json:"problem,omitempty"`
-}
-
-// MaxProblem bounds a Problem, in bytes.
-const MaxProblem = 1024
-
-// Of reads the report of a Lease; damage and absence read as none.
-func Of(l *coordinationv1.Lease) Report {
-	var r Report
-	if l == nil || json.Unmarshal([]byte(l.Annotations[v1alpha1.ReportAnnotation]), &r) != nil {
-		return Report{}
-	}
-	r.Problem = printable(r.Problem)
-	return r
-}
-
-// Text is the report as the annotation of a Lease.
-func (r Report) Text() (string, error) {
-	r.Problem = printable(r.Problem)
-	text, err := json.Marshal(r)
-	if err != nil {
-		return "", fmt.Errorf("encode the report: %w", err)
-	}
-	return string(text), nil
-}
 
 // printable is one line of a text, cut to MaxProblem, without what a terminal would obey.
 func printable(text string) string {

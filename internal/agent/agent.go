@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/pki"
 )
 
 // Options are what an agent needs beside its configuration.
@@ -79,6 +80,7 @@ const (
 // Run keeps the files current until the context ends. Nothing that goes wrong ends it.
 func (a *Agent) Run(ctx context.Context) {
 	a.log.Info("Started", "host", a.cfg.Host, "directory", a.cfg.Directory, "objects", len(a.objects))
+	a.logKeys()
 	var s *session
 	defer func() { s.close() }()
 	failures, nextDial := 0, time.Time{}
@@ -111,6 +113,25 @@ func (a *Agent) Run(ctx context.Context) {
 		a.await(ctx, s, next)
 	}
 	a.log.Info("Stopped")
+}
+
+// logKeys tells, once, which keys never leave this host: a person compares the digests with what the operator asks him to approve.
+func (a *Agent) logKeys() {
+	keys, err := a.keys.read(a.objects)
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	for _, o := range a.objects {
+		if !o.externalKey() {
+			continue
+		}
+		key, err := pki.ParsePrivateKey(keys[o.lease])
+		if err != nil {
+			continue // it is told when the request is made
+		}
+		a.log.Info("Has a key that never leaves this host", "object", o.name, "hostKeySHA256", pki.PublicKeyDigest(key.Public()))
+	}
 }
 
 // await waits until something changes and then is quiet for a moment, until a time has come, or the context ends.

@@ -174,7 +174,7 @@ func secrets(t *testing.T, pair pki.Leaf, key, bundle []byte, server string) map
 
 // claim is the operator's note on a Secret, of the revisions that its ca.crt was rendered from. An agent cannot check its seal.
 func claim(revisions map[string]int64) map[string]string {
-	text, err := json.Marshal(consumers.Claim{Trust: map[string]map[string]int64{bundleKey: revisions}, Issuer: "k8s", Generation: 1})
+	text, err := json.Marshal(consumers.Claim{UID: "uid", Trust: map[string]map[string]int64{bundleKey: revisions}, Issuer: "k8s", Generation: 1})
 	if err != nil {
 		panic(err) // strings and numbers cannot fail
 	}

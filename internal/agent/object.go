@@ -67,6 +67,14 @@ func (o object) externalKey() bool { return o.cred != nil && o.cred.KeySource ==
 // places are where a credential's files lie, below the host's directory.
 func (o object) places() hostfiles.Files { return hostfiles.ForRole(o.cred.Role, o.cred.Name) }
 
+// keyPath is where the key of the object's certificate lies, below the host's directory.
+func (o object) keyPath() string {
+	if o.api != nil {
+		return hostfiles.APIServerKey
+	}
+	return o.places().Key
+}
+
 // own are the paths that are this object's alone, and shared those that it may have in common with others.
 func (o object) own() (own, shared []string) {
 	if o.api != nil {

@@ -2,7 +2,11 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +17,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/pki"
 )
 
 // patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
@@ -73,7 +79,8 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 		return time.Time{}
 	}
 	var rec record
-	if set, err := a.dir.Current(); err == nil {
+	set, err := a.dir.Current()
+	if err == nil {
 		rec = recordOf(set)
 	}
 	keys, err := a.keys.read(a.objects)
@@ -85,12 +92,8 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 		if s.broken() != nil {
 			break
 		}
-		r := ack.Report{Problem: a.problem(o, rec)}
-		if state, ok := rec.States[o.lease]; ok {
-			r.Installed = &state
-		}
-		if state, ok := rec.Verified[o.lease]; ok {
-			r.Verified = &state
+		if _, known := a.store.owner(o.secrets[0]); !known { // it is about to be read
+			continue
 		}
 		request := ""
 		if o.externalKey() && keys[o.lease] != nil {
@@ -98,7 +101,11 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 				a.fail(err)
 			}
 		}
-		at, err := a.send(ctx, s, o, r, request)
+		m, err := a.message(o, set, rec, request)
+		if err != nil {
+			a.fail(err)
+		}
+		at, err := a.send(ctx, s, o, m)
 		if err != nil {
 			s.check(err)
 			a.say(o, err)
@@ -111,13 +118,75 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 	return next
 }
 
+// message is what goes into a Lease: a report, and a certificate signing request beside it.
+type message struct {
+	report  ack.Report
+	key     pki.PrivateKey // that signs the report; none where nothing is installed
+	request string
+}
+
+// message is what is to be said of an object: signed by the key of the certificate that is installed. Without one there is nothing to
+// acknowledge.
+func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (message, error) {
+	m := message{report: ack.Report{Host: a.cfg.Host, Problem: a.problem(o, rec)}, request: request}
+	if request != "" {
+		sum := sha256.Sum256([]byte(request))
+		m.report.RequestSHA256 = hex.EncodeToString(sum[:])
+	}
+	state, installed := rec.States[o.lease]
+	uid, _ := a.store.owner(o.secrets[0])
+	if !installed || uid == "" {
+		return m, nil
+	}
+	i := slices.IndexFunc(set.Files, func(f hostdir.File) bool { return f.Path == o.keyPath() })
+	if i < 0 {
+		return m, fmt.Errorf("the key of %s is not installed: nothing can be acknowledged", o.name)
+	}
+	var err error
+	if m.key, err = pki.ParsePrivateKey(set.Files[i].Data); err != nil {
+		return m, fmt.Errorf("the installed key of %s: %w: nothing can be acknowledged", o.name, err)
+	}
+	m.report.UID, m.report.SignedBy, m.report.Installed = uid, state.SerialNumber, &state
+	if verified, ok := rec.Verified[o.lease]; ok {
+		m.report.Verified = &verified
+	}
+	return m, nil
+}
+
+// texts are the annotations that say so, at a time.
+func (m message) texts(now time.Time) (map[string]string, error) {
+	out := map[string]string{}
+	if m.request != "" {
+		out[v1alpha1.CSRAnnotation] = m.request
+	}
+	r := m.report
+	r.Time = now.UTC().Truncate(time.Second)
+	text, err := r.Text()
+	if err != nil {
+		return nil, err
+	}
+	out[v1alpha1.ReportAnnotation] = text
+	if m.key.Public() != nil {
+		if out[v1alpha1.ReportSignatureAnnotation], err = ack.Sign(text, m.key); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// said says whether a Lease says so already, whenever that was.
+func (m message) said(l *coordinationv1.Lease) bool {
+	return ack.Of(l).Same(m.report) && l.Annotations[v1alpha1.CSRAnnotation] == m.request &&
+		(l.Annotations[v1alpha1.ReportSignatureAnnotation] != "") == (m.key.Public() != nil)
+}
+
 // send writes one report, and does not wait for ever: while the management cluster hangs, there is other work.
-func (a *Agent) send(ctx context.Context, s *session, o object, r ack.Report, request string) (time.Time, error) {
+func (a *Agent) send(ctx context.Context, s *session, o object, m message) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()
-	return a.leases.send(ctx, s, a.cfg.Namespace, o, r, request, a.clock.Now())
+	return a.leases.send(ctx, s, a.cfg.Namespace, o, m, a.clock.Now())
 }
 
 // say logs why an object's Lease cannot be written, each time that this is another reason than before.
@@ -154,20 +223,17 @@ const defaultLength = 15 * time.Minute
 
 // send writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
 // write again.
-func (l leases) send(ctx context.Context, s *session, namespace string, o object, r ack.Report, request string, now time.Time) (time.Time, error) {
-	text, err := r.Text()
-	if err != nil {
-		return time.Time{}, err
-	}
+func (l leases) send(ctx context.Context, s *session, namespace string, o object, m message, now time.Time) (time.Time, error) {
 	api := s.leases.Leases(namespace)
 	known := l.known[o.lease]
+	var err error
 	if known == nil {
 		if known, err = api.Get(ctx, o.lease, metav1.GetOptions{}); err != nil {
 			return time.Time{}, explainLease(o, err)
 		}
 	}
 	due := l.renewed[o.lease].Add(lengthOf(known) / 3)
-	if known.Annotations[v1alpha1.ReportAnnotation] == text && known.Annotations[v1alpha1.CSRAnnotation] == request && now.Before(due) {
+	if m.said(known) && now.Before(due) {
 		l.known[o.lease] = known
 		return due, nil
 	}
@@ -175,12 +241,15 @@ func (l leases) send(ctx context.Context, s *session, namespace string, o object
 	if next.Annotations == nil {
 		next.Annotations = map[string]string{}
 	}
-	next.Annotations[v1alpha1.ReportAnnotation] = text
-	delete(next.Annotations, v1alpha1.CSRAnnotation)
-	if request != "" {
-		next.Annotations[v1alpha1.CSRAnnotation] = request
+	texts, err := m.texts(s.server.Now())
+	if err != nil {
+		return time.Time{}, err
 	}
-	at := metav1.NewMicroTime(now.Add(s.ahead())) // by the clock of the cluster, whatever this host's says
+	for _, name := range []string{v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation, v1alpha1.CSRAnnotation} {
+		delete(next.Annotations, name)
+	}
+	maps.Copy(next.Annotations, texts)
+	at := metav1.NewMicroTime(s.server.Now()) // by the clock of the cluster, whatever this host's says
 	if ptr.Deref(next.Spec.HolderIdentity, "") != l.holder {
 		next.Spec.HolderIdentity, next.Spec.AcquireTime = &l.holder, &at
 	}

@@ -6,13 +6,14 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpki.io/operator/internal/apitime"
 )
 
 // session is a connection to the management cluster, and the watches on it. The nil session is none.
@@ -24,9 +25,10 @@ type session struct {
 	cancel  context.CancelFunc
 
 	mu      sync.Mutex
-	err     error         // why it is of no use any more
-	reached bool          // whether there ever was an answer
-	offset  time.Duration // by how much the server's clock is ahead
+	err     error // why it is of no use any more
+	reached bool  // whether there ever was an answer
+
+	server *apitime.Clock // of the management cluster's API server, whatever this host's says
 }
 
 // dial connects, by the bootstrap kubeconfig where the other one does not exist, or every other time it did not work.
@@ -39,12 +41,13 @@ func (a *Agent) dial(ctx context.Context, failures int) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: see docs/agent.md, \"First contact\"", err)
 	}
-	s := &session{from: from}
+	s := &session{from: from, server: apitime.New(a.clock)}
 	if from == "" {
 		s.from = "the service account of this pod"
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watchful{next, s, a.clock.Now} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watchful{next, s} })
+	cfg.Wrap(s.server.Wrap)
 	client, err := rest.HTTPClientFor(cfg)
 	if err == nil {
 		s.secrets, err = corev1client.NewForConfigAndClient(cfg, client)
@@ -94,7 +97,6 @@ func identity(kubeconfig string) (*rest.Config, error) {
 type watchful struct {
 	next http.RoundTripper
 	s    *session
-	now  func() time.Time
 }
 
 func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -107,9 +109,6 @@ func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		w.s.offset = date.Sub(w.now()).Truncate(time.Second)
-	}
 	w.s.reached = w.s.reached || resp.StatusCode < http.StatusBadRequest
 	return resp, nil
 }
@@ -147,13 +146,6 @@ func (s *session) answered() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reached && s.err == nil
-}
-
-// ahead is by how much the server's clock is ahead of the host's, in whole seconds.
-func (s *session) ahead() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.offset
 }
 
 func (s *session) done() <-chan struct{} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/records"
 )
 
 // Archive is a backup as it was read from a file.
@@ -21,6 +23,8 @@ type Archive struct {
 	Seal authority.Seal
 	// CAs are what decides about each CA.
 	CAs []*authority.Record
+	// Issued are the certificates that were issued, by namespace.
+	Issued map[string][]records.Issue
 	// Objects are those of the users' namespaces.
 	Objects []unstructured.Unstructured
 }
@@ -65,6 +69,9 @@ func (a *Archive) add(o unstructured.Unstructured) error {
 		a.Seal = seal
 		return err
 	}
+	if s.Type == records.SecretType {
+		return a.addIssued(&s)
+	}
 	r, err := authority.Decode(&s)
 	if err != nil {
 		return err
@@ -73,6 +80,18 @@ func (a *Archive) add(o unstructured.Unstructured) error {
 		return fmt.Errorf("it holds ClusterCA %s/%s twice", r.Namespace, r.Name)
 	}
 	a.CAs = append(a.CAs, r)
+	return nil
+}
+
+func (a *Archive) addIssued(s *corev1.Secret) error {
+	namespace, issues, err := records.Decode(s)
+	if err != nil {
+		return err
+	}
+	if a.Issued == nil {
+		a.Issued = map[string][]records.Issue{}
+	}
+	a.Issued[namespace] = append(a.Issued[namespace], issues...)
 	return nil
 }
 
@@ -105,6 +124,8 @@ func (a Archive) depth(r *authority.Record, below int) int {
 // Only is what an archive holds of one namespace.
 func (a Archive) Only(namespace string) Archive {
 	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
+	a.Issued = maps.Clone(a.Issued)
+	maps.DeleteFunc(a.Issued, func(of string, _ []records.Issue) bool { return of != namespace })
 	a.Objects = slices.DeleteFunc(slices.Clone(a.Objects), func(o unstructured.Unstructured) bool { return o.GetNamespace() != namespace })
 	return a
 }
@@ -114,6 +135,9 @@ func (a Archive) Namespaces() []string {
 	var out []string
 	for _, r := range a.CAs {
 		out = append(out, r.Namespace)
+	}
+	for namespace := range a.Issued {
+		out = append(out, namespace)
 	}
 	for i := range a.Objects {
 		out = append(out, a.Objects[i].GetNamespace())

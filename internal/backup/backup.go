@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/records"
 )
 
 // The kinds, in the order in which they are restored: what was made before what it was made for. Leases are not among them:
@@ -65,9 +67,14 @@ func (s Source) Gather(ctx context.Context) ([]unstructured.Unstructured, error)
 		if err != nil {
 			return nil, err
 		}
-		if maps.Equal(versions(before), versions(after)) {
-			return append(after, all...), nil
+		if !maps.Equal(versions(before), versions(after)) {
+			continue
 		}
+		issued, err := s.issued(ctx, after) // after the certificates themselves: what is issued meanwhile does no harm
+		if err != nil {
+			return nil, err
+		}
+		return slices.Concat(after, issued, all), nil
 	}
 	return nil, ErrBusy
 }
@@ -146,6 +153,31 @@ func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, e
 	return out, nil
 }
 
+// issued reads which certificates were issued in the namespaces of some CAs, and for which keys: what agents sign is verified by that.
+func (s Source) issued(ctx context.Context, cas []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
+	namespaces := map[string]bool{}
+	for _, o := range cas {
+		if _, namespace, _ := strings.Cut(o.GetName(), "."); o.GetName() != authority.SealSecretName {
+			namespace, _, _ = strings.Cut(namespace, ".")
+			namespaces[namespace] = true
+		}
+	}
+	var out []unstructured.Unstructured
+	for _, namespace := range slices.Sorted(maps.Keys(namespaces)) {
+		for number := 0; ; number++ {
+			secret, err := s.secret(ctx, s.AuthorityNamespace, records.SecretName(namespace, number))
+			if err != nil {
+				return nil, fmt.Errorf("read which certificates were issued in namespace %q: %w", namespace, err)
+			}
+			if secret == nil {
+				break
+			}
+			out = append(out, *secret)
+		}
+	}
+	return out, nil
+}
+
 // begun says whether the status of a ClusterCA names a certificate.
 func begun(ca unstructured.Unstructured) bool {
 	generations, _, err := unstructured.NestedSlice(ca.Object, "status", "generations")
@@ -209,7 +241,7 @@ func versions(objects []unstructured.Unstructured) map[string]string {
 func ofAuthority(o unstructured.Unstructured) bool {
 	t, _, err := unstructured.NestedString(o.Object, "type")
 	return err == nil && o.GroupVersionKind() == secrets &&
-		(t == string(authority.SecretType) || t == string(authority.SealSecretType))
+		(t == string(authority.SecretType) || t == string(authority.SealSecretType) || t == string(records.SecretType))
 }
 
 // Render writes objects as YAML documents in the order of their restoration. What belongs to the cluster they come

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/records"
 )
 
 // Target is where a backup is restored.
@@ -87,6 +89,7 @@ func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
 			return Result{}, err
 		}
 	}
+	r.planIssued()
 	objects := slices.Clone(a.Objects)
 	slices.SortStableFunc(objects, func(a, b unstructured.Unstructured) int { return place(a) - place(b) })
 	for _, o := range objects {
@@ -165,6 +168,15 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 			name, namespace, ca.Name))
 	}
 	return nil
+}
+
+// planIssued restores which certificates were issued: the objects that are restored, or are there, take that up by their names.
+func (r *restore) planIssued() {
+	issued := records.New(r.AuthorityNamespace, r.Client, nil, nil)
+	for _, namespace := range slices.Sorted(maps.Keys(r.Archive.Issued)) {
+		place := records.Place{Namespace: r.to(namespace), NamespaceUID: r.uids[namespace], HomeUID: r.home}
+		r.writes = append(r.writes, func(ctx context.Context) error { return issued.Restore(ctx, place, r.Archive.Issued[namespace]) })
+	}
 }
 
 // remove deletes a CA that is to be replaced, as it is by now, and returns that.

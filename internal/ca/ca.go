@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -16,6 +17,7 @@ import (
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/records"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -33,6 +35,8 @@ type Maker struct {
 	Reader  *consumers.Reader
 	// Keeper writes what is published in a namespace.
 	Keeper func(ctx context.Context, namespace string) (*owned.Keeper, error)
+	// Reported is what the Lease of an object's agent says, and what that is worth.
+	Reported func(context.Context, *coordinationv1.Lease, records.Object) (consumers.Reported, error)
 	// Serving is what was observed of an API server.
 	Serving func(*v1alpha1.APIServerCertificate) consumers.Serving
 }

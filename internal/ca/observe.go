@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -21,6 +22,7 @@ import (
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/records"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -136,7 +138,7 @@ func (m *Maker) gather(ctx context.Context, s *scan, record *authority.Record) (
 		return consumers.Inputs{}, err
 	}
 	in := consumers.Inputs{
-		Leases: map[consumers.LeaseKey]*coordinationv1.Lease{}, Authorities: consumers.Authorities{}, Seed: desired.Seed, Now: m.Clock.Now(),
+		Leases: map[consumers.LeaseKey]consumers.Reported{}, Authorities: consumers.Authorities{}, Seed: desired.Seed, Now: m.Clock.Now(),
 		Serving: m.Serving,
 	}
 	err = stall.First(
@@ -168,11 +170,30 @@ func (m *Maker) products(ctx context.Context, s *scan, keeper *owned.Keeper, in 
 	if err != nil {
 		return err
 	}
-	return pages(ctx, s, newList[coordinationv1.LeaseList], owned.Selector, func(l *coordinationv1.LeaseList) {
+	return m.reported(ctx, s, keeper, in)
+}
+
+// reported reads what the agents of the objects that are there say, in the Leases that the operator made for them.
+func (m *Maker) reported(ctx context.Context, s *scan, keeper *owned.Keeper, in *consumers.Inputs) error {
+	owners := map[types.UID]records.Object{}
+	for i := range in.Servers {
+		owners[in.Servers[i].UID] = records.Object{UID: in.Servers[i].UID, Kind: in.Servers[i].Kind(), Name: in.Servers[i].Name}
+	}
+	for i := range in.Credentials {
+		owners[in.Credentials[i].UID] = records.Object{UID: in.Credentials[i].UID, Kind: in.Credentials[i].Kind(), Name: in.Credentials[i].Name}
+	}
+	var failed error
+	err := pages(ctx, s, newList[coordinationv1.LeaseList], owned.Selector, func(l *coordinationv1.LeaseList) {
 		for i := range l.Items {
-			if claim, ours := keeper.ClaimOf(&l.Items[i]); ours {
-				in.Leases[consumers.LeaseKey{Owner: claim.UID, Name: l.Items[i].Name}] = &l.Items[i]
+			claim, ours := keeper.ClaimOf(&l.Items[i])
+			owner, there := owners[claim.UID]
+			if !ours || !there {
+				continue
 			}
+			said, err := m.Reported(ctx, &l.Items[i], owner)
+			failed = stall.First(failed, err)
+			in.Leases[consumers.LeaseKey{Owner: claim.UID, Name: l.Items[i].Name}] = said
 		}
 	})
+	return stall.First(err, failed)
 }

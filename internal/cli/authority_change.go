@@ -15,6 +15,7 @@ import (
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/ca"
+	"clusterpki.io/operator/internal/records"
 )
 
 const authorityReleaseLong = `Gives CAs to the namespaces that have their names now. A namespace that was made anew, perhaps by somebody
@@ -150,6 +151,10 @@ func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Reco
 	case of == everything && r.HomeUID == now.home:
 		fmt.Fprintf(w, "%s/%s: left as it is: its namespace was made anew, and the authority namespace was not: release it by its name\n", r.Namespace, r.Name)
 		return nil
+	}
+	place := records.Place{Namespace: next.Namespace, NamespaceUID: next.NamespaceUID, HomeUID: next.HomeUID}
+	if err := records.New(a.store.Namespace(), a.api, nil, nil).Release(ctx, place); err != nil { // before anything of it is issued again
+		return err
 	}
 	if _, err := a.store.Commit(ctx, r, next); err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 
@@ -24,8 +23,10 @@ type Acknowledgment struct {
 	// AcceptsAssumed: a person lets that count for the withdrawal of a CA.
 	AcceptsAssumed bool
 	// Agent is what an agent has verified, Manual what a person acknowledges; nil where another evidence counts.
-	Agent  *ack.State
-	Manual *v1alpha1.AcknowledgedDelivery
+	Agent *ack.State
+	// SignedBy is the serial number of the certificate whose key signed that: of a certificate it says nothing but of this one.
+	SignedBy string
+	Manual   *v1alpha1.AcknowledgedDelivery
 	// Reason is why nothing is acknowledged, in one word, and Since when that began; "" where there is no such reason.
 	Reason string
 	Since  time.Time
@@ -39,10 +40,10 @@ type Serving interface {
 	Dropped(ca *x509.Certificate) bool
 }
 
-// AcknowledgmentOf resolves a delivery. lease is that of the agent, for mode 'Agent'; nil where there is none. An agent
+// AcknowledgmentOf resolves a delivery. reported is what the Lease of the agent says, for mode 'Agent'. An agent
 // whose Lease has expired acknowledges nothing, whatever it reported before: nobody knows what its host has done since. Nor does
-// the agent of another host. A mode that is not known counts as never arriving.
-func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host string, now time.Time) Acknowledgment {
+// the agent of another host, nor whoever else writes the Lease. A mode that is not known counts as never arriving.
+func AcknowledgmentOf(d v1alpha1.DeliverySpec, reported Reported, host string, now time.Time) Acknowledgment {
 	switch d.Mode {
 	case v1alpha1.DeliveryMounted:
 		return Acknowledgment{Mounted: true, Delay: d.PropagationDelay.Duration, AcceptsAssumed: d.AcceptAssumed == v1alpha1.AcceptAssumedAlways}
@@ -50,16 +51,21 @@ func AcknowledgmentOf(d v1alpha1.DeliverySpec, lease *coordinationv1.Lease, host
 		return Acknowledgment{Manual: new(ptr.Deref(d.Acknowledged, v1alpha1.AcknowledgedDelivery{}))}
 	case v1alpha1.DeliveryAgent:
 		a := Acknowledgment{Agent: &ack.State{}}
-		if !Alive(lease, host, now) {
-			a.Reason, a.Since = v1alpha1.ReasonLeaseExpired, expiredAt(lease, host, now)
+		switch LeaseStateOf(reported, d, host, now) {
+		case LeaseValid:
+		case LeaseForged:
+			a.Reason = v1alpha1.ReasonAcknowledgmentInvalid
+			return a
+		default:
+			a.Reason, a.Since = v1alpha1.ReasonLeaseExpired, expiredAt(reported, d, host, now)
 			return a
 		}
-		report := ack.Of(lease)
+		report := reported.Report
 		if report.Problem != "" {
 			a.Reason = v1alpha1.ReasonAgentProblem
 		}
-		if report.Verified != nil {
-			a.Agent = report.Verified
+		if report.Verified != nil && reported.Proof == ack.Signed {
+			a.Agent, a.SignedBy = report.Verified, report.SignedBy
 		}
 		return a
 	default:
@@ -77,7 +83,7 @@ func (a Acknowledgment) has(p Product, key, ca string, published Published) bool
 	case a.Mounted:
 		return true // the delay is the plan's to judge
 	case a.Agent != nil:
-		return a.Agent.Has(ack.ContentKey(p.Name, key), p.digest(key))
+		return a.agentHas(p, key)
 	case a.Manual == nil:
 		return false
 	case key == corev1.TLSCertKey:
@@ -103,7 +109,7 @@ func (a Acknowledgment) Settled(p Product, now time.Time) bool {
 	case a.Mounted:
 		return p.Claimed && !now.Before(p.changed(now).Add(a.Delay))
 	case a.Agent != nil:
-		return p.acknowledgedBy(a.Agent)
+		return p.acknowledgedBy(a)
 	case a.Manual != nil:
 		return p.Leaf.Cert == nil || strings.EqualFold(a.Manual.SerialNumber, pki.SerialOf(p.Leaf.Cert))
 	default:
@@ -111,14 +117,28 @@ func (a Acknowledgment) Settled(p Product, now time.Time) bool {
 	}
 }
 
+// agentHas says whether an agent has what a key of a product holds: a certificate, only if its own key says so. By the previous one, an
+// agent may say which trust anchors it has, and nothing of the certificate that it has not installed yet.
+func (a Acknowledgment) agentHas(p Product, key string) bool {
+	if key == corev1.TLSCertKey && (p.Leaf.Cert == nil || a.SignedBy != pki.SerialOf(p.Leaf.Cert)) {
+		return false
+	}
+	return a.Agent.Has(ack.ContentKey(p.Name, key), p.digest(key))
+}
+
 // acknowledgedBy says whether an agent has all that a product holds.
-func (p Product) acknowledgedBy(s *ack.State) bool {
+func (p Product) acknowledgedBy(a Acknowledgment) bool {
 	for key := range p.Bundles {
-		if !s.Has(ack.ContentKey(p.Name, key), p.digest(key)) {
+		if !a.agentHas(p, key) {
 			return false
 		}
 	}
-	return p.Leaf.Cert == nil || s.Has(ack.ContentKey(p.Name, corev1.TLSCertKey), p.digest(corev1.TLSCertKey))
+	return p.Leaf.Cert == nil || a.agentHas(p, corev1.TLSCertKey)
+}
+
+// Covers says whether an agent has all of some contents, by the key of the certificate among them.
+func (a Acknowledgment) Covers(contents ack.State) bool {
+	return a.SignedBy == contents.SerialNumber && a.Agent.Covers(contents)
 }
 
 // settled says whether nothing that stood in a Secret of the object before is in use. What a person acknowledges counts only if it

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,8 +21,8 @@ type Inputs struct {
 	Servers     []v1alpha1.APIServerCertificate
 	Credentials []v1alpha1.NodeCredential
 	Products    []Product
-	Leases      map[LeaseKey]*coordinationv1.Lease // only those that the operator made
-	Authorities Authorities                        // those of deleted ClusterCAs too
+	Leases      map[LeaseKey]Reported // only those that the operator made
+	Authorities Authorities           // those of deleted ClusterCAs too
 	// Serving is what an API server was observed to serve; nil where it is not probed.
 	Serving func(server *v1alpha1.APIServerCertificate) Serving
 	// Seed is an object's place in the waves.

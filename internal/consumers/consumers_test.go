@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
@@ -51,45 +49,45 @@ func TestACredential(t *testing.T) {
 	strange.Claim.UID = "other"
 	forged := right
 	forged.Claimed = false
-	agent := func(s *ack.State, problem string) *coordinationv1.Lease {
+	agent := func(s *ack.State, problem string) consumers.Reported {
 		return lease("node1", 0, ack.Report{Verified: s, Problem: problem})
 	}
 	trust := stated(r.all, "k8s")
 	for name, tc := range map[string]struct {
 		delivery v1alpha1.DeliverySpec
-		lease    *coordinationv1.Lease
+		lease    consumers.Reported
 		product  consumers.Product
 		trusts   bool
 		leaf     int32
 		issued   int32
 		reason   string
 	}{
-		"mounted":                             {mounted, nil, right, true, 2, 2, ""},
-		"mounted, of the old key":             {mounted, nil, late, true, 1, 1, v1alpha1.PendingNotIssued},
-		"mounted, without the new anchor":     {mounted, nil, unready, false, 1, 1, v1alpha1.PendingNotIssued},
-		"its Secret is gone":                  {mounted, nil, consumers.Product{Name: "x"}, false, 0, 0, v1alpha1.PendingNotIssued},
-		"its Secret is another object's":      {mounted, nil, strange, false, 0, 0, v1alpha1.PendingNotIssued},
-		"its Secret bears no claim":           {mounted, nil, forged, false, 0, 0, v1alpha1.PendingNotIssued},
+		"mounted":                             {mounted, none, right, true, 2, 2, ""},
+		"mounted, of the old key":             {mounted, none, late, true, 1, 1, v1alpha1.PendingNotIssued},
+		"mounted, without the new anchor":     {mounted, none, unready, false, 1, 1, v1alpha1.PendingNotIssued},
+		"its Secret is gone":                  {mounted, none, consumers.Product{Name: "x"}, false, 0, 0, v1alpha1.PendingNotIssued},
+		"its Secret is another object's":      {mounted, none, strange, false, 0, 0, v1alpha1.PendingNotIssued},
+		"its Secret bears no claim":           {mounted, none, forged, false, 0, 0, v1alpha1.PendingNotIssued},
 		"an agent has verified all":           {byAgent, agent(stateOf(right), ""), right, true, 2, 2, ""},
 		"an agent uses the one before":        {byAgent, agent(stateOf(late), ""), right, true, 0, 2, v1alpha1.ReasonNotInUse},
 		"an agent has verified nothing":       {byAgent, agent(nil, ""), right, false, 0, 2, v1alpha1.ReasonNotInUse},
 		"an agent has a problem":              {byAgent, agent(nil, "disk full"), right, false, 0, 2, v1alpha1.ReasonAgentProblem},
-		"no agent":                            {byAgent, nil, right, false, 0, 2, v1alpha1.ReasonLeaseExpired},
-		"no agent, and nothing is issued yet": {byAgent, nil, unready, false, 0, 1, v1alpha1.PendingNotIssued},
-		"all is stated":                       {manual(serialOf(right), trust...), nil, right, true, 2, 2, ""},
-		"the bundle is not stated":            {manual(serialOf(right)), nil, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
-		"another bundle is stated":            {manual(serialOf(right), stated(r.withdrawn(), "k8s")...), nil, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
-		"another CA's is stated":              {manual(serialOf(right), v1alpha1.AcknowledgedTrust{Name: "etcd", BundleSHA256: trust[0].BundleSHA256}), nil, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
-		"the certificate before is stated":    {manual(serialOf(late), trust...), nil, right, true, 0, 2, v1alpha1.PendingNotAcknowledged},
-		"what is stated is not in the Secret": {manual(serialOf(unready), trust...), nil, unready, false, 1, 1, v1alpha1.PendingNotIssued},
-		"a mode of a later version":           {v1alpha1.DeliverySpec{Mode: "Pigeon"}, nil, right, false, 0, 2, v1alpha1.PendingUnknownDelivery},
+		"no agent":                            {byAgent, none, right, false, 0, 2, v1alpha1.ReasonLeaseExpired},
+		"no agent, and nothing is issued yet": {byAgent, none, unready, false, 0, 1, v1alpha1.PendingNotIssued},
+		"all is stated":                       {manual(serialOf(right), trust...), none, right, true, 2, 2, ""},
+		"the bundle is not stated":            {manual(serialOf(right)), none, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
+		"another bundle is stated":            {manual(serialOf(right), stated(r.withdrawn(), "k8s")...), none, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
+		"another CA's is stated":              {manual(serialOf(right), v1alpha1.AcknowledgedTrust{Name: "etcd", BundleSHA256: trust[0].BundleSHA256}), none, right, false, 2, 2, v1alpha1.PendingNotAcknowledged},
+		"the certificate before is stated":    {manual(serialOf(late), trust...), none, right, true, 0, 2, v1alpha1.PendingNotAcknowledged},
+		"what is stated is not in the Secret": {manual(serialOf(unready), trust...), none, unready, false, 1, 1, v1alpha1.PendingNotIssued},
+		"a mode of a later version":           {v1alpha1.DeliverySpec{Mode: "Pigeon"}, none, right, false, 0, 2, v1alpha1.PendingUnknownDelivery},
 	} {
 		in := consumers.Inputs{
 			Credentials: []v1alpha1.NodeCredential{credential("n", "k8s", tc.delivery)}, Authorities: r.all,
-			Leases: map[consumers.LeaseKey]*coordinationv1.Lease{},
+			Leases: map[consumers.LeaseKey]consumers.Reported{},
 		}
 		in.Products = []consumers.Product{tc.product}
-		if tc.lease != nil {
+		if tc.lease.Lease != nil {
 			in.Leases[consumers.LeaseKey{Owner: "n", Name: "n-tls"}] = tc.lease
 		}
 		c, there := ask(t, in, "k8s")["NodeCredential/n"]
@@ -118,7 +116,7 @@ func TestALeaseOfAnotherObjectSaysNothing(t *testing.T) {
 	p := product("n-tls", "n", leaf(r.new), r.bundle())
 	in := consumers.Inputs{
 		Credentials: []v1alpha1.NodeCredential{credential("n", "k8s", byAgent)}, Authorities: r.all, Products: []consumers.Product{p},
-		Leases: map[consumers.LeaseKey]*coordinationv1.Lease{{Owner: "m", Name: "n-tls"}: lease("node1", 0, ack.Report{Verified: stateOf(p)})},
+		Leases: map[consumers.LeaseKey]consumers.Reported{{Owner: "m", Name: "n-tls"}: lease("node1", 0, ack.Report{Verified: stateOf(p)})},
 	}
 	if c := ask(t, in, "k8s")["NodeCredential/n"]; c.Reason != v1alpha1.ReasonLeaseExpired || c.Leaf != 0 {
 		t.Errorf("%+v", c)

@@ -127,16 +127,16 @@ func clusterCA(name, parent string) v1alpha1.ClusterCA {
 	return c
 }
 
-// lease is that of an agent which renewed it so long ago.
-func lease(holder string, ago time.Duration, report ack.Report) *coordinationv1.Lease {
-	text, err := report.Text()
-	if err != nil {
-		panic(err)
+// lease is that of an agent which renewed it so long ago, and signed what it has verified by the key of that certificate.
+func lease(holder string, ago time.Duration, report ack.Report) consumers.Reported {
+	report.Host, report.Time = holder, now.Add(-ago)
+	if report.Verified != nil {
+		report.SignedBy = report.Verified.SerialNumber
 	}
-	return &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now.Add(-24 * time.Hour)), Annotations: map[string]string{v1alpha1.ReportAnnotation: text}},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: new(int32(900)), RenewTime: &metav1.MicroTime{Time: now.Add(-ago)}},
-	}
+	return consumers.Reported{Proof: ack.Signed, Report: report, Lease: &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now.Add(-24 * time.Hour))},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &metav1.MicroTime{Time: now.Add(-ago)}},
+	}}
 }
 
 // stateOf is what an agent says that has all of some products.
@@ -145,6 +145,7 @@ func stateOf(ps ...consumers.Product) *ack.State {
 	for _, p := range ps {
 		if p.Leaf.Cert != nil {
 			s.Contents[ack.ContentKey(p.Name, corev1.TLSCertKey)] = pki.FingerprintOf(p.Leaf.Cert)
+			s.SerialNumber = pki.SerialOf(p.Leaf.Cert)
 		}
 		for key, bundle := range p.Bundles {
 			s.Contents[ack.ContentKey(p.Name, key)] = pki.BundleDigest(bundle)

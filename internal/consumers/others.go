@@ -18,7 +18,7 @@ func (r *reading) copyOf(c *v1alpha1.ClusterCA) {
 	if c.Name != r.ca {
 		return
 	}
-	reported := AcknowledgmentOf(c.Spec.Delivery, nil, "", r.Now)
+	reported := AcknowledgmentOf(c.Spec.Delivery, Reported{}, "", r.Now)
 	found := plan.Consumer{
 		Kind: kindSecret, Name: c.Spec.SecretName, HasLeaf: true, Mounted: reported.Mounted, Delay: reported.Delay,
 		AcceptsAssumed: reported.AcceptsAssumed, Changed: r.Now, Reason: reported.Reason,

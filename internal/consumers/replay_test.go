@@ -32,7 +32,7 @@ func TestReplayedClaim(t *testing.T) {
 			Annotations: map[string]string{v1alpha1.ClaimAnnotation: claim.Text(seal, "Secret", "prod", "node1-tls")},
 		}, Data: c.data}
 		p := (&consumers.Reader{}).Read(s, seal)
-		if got := consumers.AcknowledgmentOf(mounted, nil, "", now).Settled(p, now); !p.Claimed || got != c.arrived {
+		if got := consumers.AcknowledgmentOf(mounted, consumers.Reported{}, "", now).Settled(p, now); !p.Claimed || got != c.arrived {
 			t.Errorf("%s: claimed %v, counts as in use %v", name, p.Claimed, got)
 		}
 	}

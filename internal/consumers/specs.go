@@ -96,7 +96,7 @@ func (s Specs) Of(ca string) []Dependent {
 	var out []Dependent
 	relies := s.relies(ca)
 	add := func(c plan.Consumer, d v1alpha1.DeliverySpec, probed bool, uses []Use) {
-		reported := AcknowledgmentOf(d, nil, c.Host, time.Time{})
+		reported := AcknowledgmentOf(d, Reported{}, c.Host, time.Time{})
 		c.Mounted, c.Delay, c.AcceptsAssumed, c.Proved = reported.Mounted, reported.Delay, reported.AcceptsAssumed, probed
 		for _, u := range uses {
 			c.HasLeaf = c.HasLeaf || u.presents(ca)

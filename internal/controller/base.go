@@ -37,6 +37,8 @@ type base struct {
 	wrote     *owned.Writes    // what the cache does not have yet
 	secrets   owned.Secrets    // what the operator made
 	leaves    *leaf.Maker
+	recorder  *recorder // of what is issued
+	reports   *reports  // what agents say, by what was recorded
 	keys      keys
 	announced *announced // of objects that another installation may serve
 	// progress tells whether reconciliations come to an end.

@@ -28,7 +28,7 @@ type clusterCAs struct {
 func (b *base) cas(servers serverObserver) *ca.Maker {
 	return &ca.Maker{
 		Client: b.client, Live: b.live, Clock: b.clock, Home: b.home, Store: b.store, Issuers: b.leaves.Issuers, Secrets: b.secrets, Wrote: b.wrote,
-		Keys: b.keys, Reader: &consumers.Reader{}, Keeper: b.keeper,
+		Keys: b.keys, Reader: &consumers.Reader{}, Keeper: b.keeper, Reported: b.reports.of,
 		Serving: func(c *v1alpha1.APIServerCertificate) consumers.Serving {
 			return observed{servers.Observation(probeKey(client.ObjectKeyFromObject(c)))}
 		},

@@ -54,7 +54,7 @@ func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 		Named("deletion").
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), object, deleted)).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), marked)).
-		WithOptions(visits.Options(1, placeOfDeletion)).
+		WithOptions(visits.Options(1, nil, placeOfDeletion)).
 		Complete(visits.Timed[deletion](r, r.progress))
 	return setupError(err, "deletion")
 }

@@ -1,17 +1,24 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/records"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -20,12 +27,17 @@ type keySource struct {
 	external bool // its Secret holds no private key
 	onHost   bool // the host has the key
 	public   crypto.PublicKey
-	invalid  error // why nothing can be issued; it is said once what is there has been looked after
+	approved string // the digest of the key that a person has approved, and that has been used
+	invalid  error  // why nothing can be issued; it is said once what is there has been looked after
+	pending  string // why what the host asks for is not issued, and the certificate that is there goes on
+	reason   string // of pending
 }
 
 // findKey says where the credential's key is and, where that is its host, for which key the host asks for a certificate.
 // existing is the Secret that is there: one of the other type is kept as it is, with its key or without.
-func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, existing *corev1.Secret) (keySource, error) {
+func (r *nodeCredentials) findKey(
+	ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, existing *corev1.Secret, agent reported,
+) (keySource, error) {
 	onHost := c.Spec.KeySource == v1alpha1.KeySourceHost
 	k := keySource{external: onHost, onHost: onHost, invalid: l.Invalid}
 	if want := (leaf.Request{ExternalKey: onHost}).SecretType(); existing != nil && existing.Type != want {
@@ -37,46 +49,74 @@ func (r *nodeCredentials) findKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if k.invalid != nil || !onHost {
 		return k, nil //nolint:nilerr // see keySource
 	}
-	var err error
-	k.public, err = r.hostKey(ctx, c, l)
+	err := r.hostKey(ctx, c, l, agent, &k)
 	if stall.Is(err) {
 		k.invalid, err = err, nil
 	}
 	return k, err
 }
 
-// hostKey is the public key that the credential's host asks a certificate for, nil where it has not asked.
-func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request) (crypto.PublicKey, error) {
-	text, from, err := r.csr(ctx, c, l)
-	if err != nil || text == "" {
-		return nil, err
+// hostKey finds the public key that the credential's host is to have a certificate for; none where it has not asked. What the spec asks for, a person
+// has written. What the Lease asks for, anybody may have who can write that: it counts if a person has approved the key, or the host has proved it.
+// Where it does not count, the key that was last recorded goes on.
+func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request, agent reported, k *keySource) error {
+	issues, err := r.recorder.Of(ctx, c.Namespace, recordedOwner(c))
+	if err != nil {
+		return err
+	}
+	var last records.Issue
+	if len(issues) > 0 {
+		last = issues[len(issues)-1]
+		k.public, k.approved = last.Key(), last.ApprovedKeySHA256
+	}
+	text, from := c.Spec.Request, "spec.request"
+	if text == "" && agent.Lease != nil {
+		text, from = agent.Lease.Annotations[v1alpha1.CSRAnnotation], fmt.Sprintf("the request in Lease %q", agent.Lease.Name)
+	}
+	if text == "" {
+		return nil
 	}
 	csr, err := pki.ParseCSR([]byte(text))
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
-	if err != nil {
-		return nil, stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
+	switch {
+	case err != nil && (c.Spec.Request != "" || k.public == nil):
+		return stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
+	case err != nil: // somebody may have put it there: it keeps nobody from what he has proved
+		k.reason, k.pending = v1alpha1.ReasonRequestRefused, fmt.Sprintf("%s: %v", from, err)
+	case c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent):
+		k.public = csr.PublicKey
+		if digest := pki.PublicKeyDigest(csr.PublicKey); digest == c.Spec.HostKeySHA256 {
+			k.approved = digest
+		}
+	default:
+		k.reason = v1alpha1.ReasonHostKeyNotApproved
+		k.pending = fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, set spec.hostKeySHA256 to '%s'",
+			from, c.Spec.HostName, pki.PublicKeyDigest(csr.PublicKey))
 	}
-	return csr.PublicKey, nil
+	return nil
 }
 
-// csr is the certificate signing request of the credential's host, "" where there is none, and where it stands: in the spec
-// or, where that has none, in the credential's own Lease. The Lease is read from the cache.
-func (r *nodeCredentials) csr(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request) (text, from string, err error) {
-	if c.Spec.Request != "" {
-		return c.Spec.Request, "spec.request", nil
-	}
-	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
-	if err != nil || lease == nil || !l.Keeper.Mine(c, lease) {
-		return "", "", err
-	}
-	return lease.Annotations[v1alpha1.CSRAnnotation], fmt.Sprintf("the request in Lease %q", lease.Name), nil
+// proved says whether a host may have a certificate for a key that it asks for by its Lease: it has the last one for it; or a person has
+// approved it, since another one took its place; or the key of the last one has signed for it, just now.
+func (r *nodeCredentials) proved(
+	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, last records.Issue, issues []records.Issue, agent reported,
+) bool {
+	digest, sum := pki.PublicKeyDigest(key), sha256.Sum256([]byte(request))
+	approved := c.Spec.HostKeySHA256 == digest && last.ApprovedKeySHA256 != digest
+	signer := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == agent.Report.SignedBy })
+	signed := agent.Proof == ack.Signed && agent.state(r.clock.Now()) == consumers.LeaseValid && agent.Report.RequestSHA256 == hex.EncodeToString(sum[:]) &&
+		signer >= 0 && bytes.Equal(issues[signer].PublicKey, last.PublicKey)
+	return approved || signed || pki.SamePublicKey(last.Key(), key)
 }
 
-// awaitRequest says who has to ask for a certificate, where nobody has.
-func awaitRequest(c *v1alpha1.NodeCredential, st leaf.State, rep *report) {
-	if st.Decision.Reason == plan.RequestMissing {
+// awaitRequest says who has to ask for a certificate, or to approve what is asked for.
+func awaitRequest(c *v1alpha1.NodeCredential, st leaf.State, k keySource, rep *report) {
+	switch {
+	case k.pending != "":
+		rep.reason, rep.waiting = k.reason, k.pending
+	case st.Decision.Reason == plan.RequestMissing:
 		rep.reason = v1alpha1.ReasonRequestMissing
 		rep.waiting = fmt.Sprintf("the agent of host %q has not asked for a certificate, which it does through Lease %q; "+
 			"without an agent, set spec.request", c.Spec.HostName, c.LeaseName())

@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +25,8 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/stall"
 )
-
-// defaultLeaseDuration is delivery.leaseDuration of an object that was stored before there was a default.
-const defaultLeaseDuration = 15 * time.Minute
 
 // delivery is how what is issued for an object reaches its host.
 type delivery struct {
@@ -39,14 +39,31 @@ type delivery struct {
 
 // reported is what is known of what was delivered.
 type reported struct {
-	lease          *coordinationv1.Lease // of the agent; nil: there is none
-	host           string                // whose agent that is
+	consumers.Reported // in the Lease of the agent
+
+	delivery       delivery
 	acknowledgment consumers.Acknowledgment
 }
 
-// reportOf resolves what a Lease says of a delivery.
-func (b *base) reportOf(d delivery, lease *coordinationv1.Lease) reported {
-	return reported{lease, d.host, consumers.AcknowledgmentOf(d.spec, lease, d.host, b.clock.Now())}
+// state says whether what the agent has reported counts.
+func (r reported) state(now time.Time) consumers.LeaseState {
+	return consumers.LeaseStateOf(r.Reported, r.delivery.spec, r.delivery.host, now)
+}
+
+// reportOf resolves what a Lease says of a delivery. An error of the records leaves it without worth.
+func (b *base) reportOf(ctx context.Context, d delivery, lease *coordinationv1.Lease) (reported, error) {
+	owner := recordedOwner(d.owner)
+	said, err := b.reports.of(ctx, lease, owner)
+	out := reported{said, d, consumers.AcknowledgmentOf(d.spec, said, d.host, b.clock.Now())}
+	if by := out.acknowledgment.SignedBy; by != "" && out.acknowledgment.Agent.SerialNumber == by {
+		b.reports.records.Acknowledged(d.owner.GetNamespace(), owner.UID, by)
+	}
+	return out, err
+}
+
+// without is what is known of a delivery where no Lease says anything.
+func (b *base) without(d delivery) reported {
+	return reported{delivery: d, acknowledgment: consumers.AcknowledgmentOf(d.spec, consumers.Reported{}, d.host, b.clock.Now())}
 }
 
 // attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
@@ -55,39 +72,36 @@ func (b *base) reportOf(d delivery, lease *coordinationv1.Lease) reported {
 func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 	existing, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
-		return b.reportOf(d, nil), err
+		return b.without(d), err
 	}
 	mine := existing != nil && d.keeper.Mine(d.owner, existing)
 	if d.spec.Mode != v1alpha1.DeliveryAgent {
 		if mine {
 			err = b.deleteLease(ctx, existing)
 		}
-		return b.reportOf(d, nil), err
+		return b.without(d), err
 	}
 	if existing != nil && !mine {
 		if err := d.keeper.Check(ctx, d.owner, existing); err != nil {
-			return b.reportOf(d, nil), leaf.Conflict(err)
+			return b.without(d), leaf.Conflict(err)
 		}
 		if err := b.deleteLease(ctx, existing); err != nil { // what the agent of another object reported is of another certificate
-			return b.reportOf(d, nil), err
+			return b.without(d), err
 		}
 		existing = nil
 	}
 	ensured, err := b.ensureLease(ctx, d, existing)
 	if err != nil {
-		return b.reportOf(d, existing), err
+		ensured = existing
 	}
-	return b.reportOf(d, ensured), nil
+	out, reportErr := b.reportOf(ctx, d, ensured)
+	return out, stall.First(err, reportErr)
 }
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
 func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	after := d.spec.LeaseDuration.Duration
-	if after <= 0 {
-		after = defaultLeaseDuration
-	}
-	seconds := int32(after / time.Second) // admission bounds it to a week
+	seconds := int32(consumers.LeaseDuration(d.spec) / time.Second) // admission bounds it to a week
 	marks := owned.Marks{Controlled: true}
 	if existing != nil {
 		next := existing.DeepCopy()
@@ -153,17 +167,19 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 // acknowledged says, as a condition, whether the agent of a host has seen in use what some Secrets hold; nil where
 // no agent is to say it. An empty name is of no Secret.
 func (b *base) acknowledged(ctx context.Context, namespace string, h reported, secrets ...string) ([]metav1.Condition, error) {
-	if h.lease == nil {
+	if h.Lease == nil {
 		return nil, nil
 	}
 	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: h.acknowledgment.Reason}
-	report := ack.Of(h.lease)
 	switch h.acknowledgment.Reason {
-	case v1alpha1.ReasonLeaseExpired:
-		c.Message = whyExpired(h.lease, h.host, b.clock.Now())
+	case v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid:
+		c.Message = h.whyNothingCounts(b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
-		c.Message = report.Problem
+		c.Message = h.Report.Problem
+		if h.Proof != ack.Signed {
+			c.Message += unsigned
+		}
 		return []metav1.Condition{c}, nil
 	}
 	contents, names, err := b.contents(ctx, namespace, secrets)
@@ -172,9 +188,9 @@ func (b *base) acknowledged(ctx context.Context, namespace string, h reported, s
 		return nil, err
 	case contents == nil:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "not everything is issued that the agent is to install"
-	case h.acknowledgment.Agent.Covers(*contents):
+	case h.acknowledgment.Covers(*contents):
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonInUse, "the agent has seen in use what is in "+names
-	case report.Installed.Covers(*contents):
+	case h.Proof == ack.Signed && h.Report.Installed.Covers(*contents):
 		c.Reason, c.Message = v1alpha1.ReasonNotInUse, "the agent has installed what is in "+names+", and has not seen it in use yet"
 	default:
 		c.Reason, c.Message = v1alpha1.ReasonNotInstalled, "the agent has not installed yet what is in "+names
@@ -203,14 +219,21 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// whyExpired says why nothing that an agent has reported counts.
-func whyExpired(l *coordinationv1.Lease, host string, now time.Time) string {
-	switch consumers.LeaseStateOf(l, host, now) {
+// unsigned is what a problem ends with that anybody who can write the Lease may have put there.
+const unsigned = " (not signed: the agent has installed no certificate yet whose key it could sign by)"
+
+// whyNothingCounts says why nothing that an agent has reported counts.
+func (r reported) whyNothingCounts(now time.Time) string {
+	l, host := r.Lease, r.delivery.host
+	switch r.state(now) {
+	case consumers.LeaseForged:
+		return fmt.Sprintf("what Lease %q states is not signed by the key of a certificate that was issued for this object, so it counts for nothing: "+
+			"the agent of host %q says it again once it has installed what is issued; if it stays so, somebody else writes that Lease", l.Name, host)
 	case consumers.LeaseRestored:
 		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it reported before counts", l.Name, host)
 	case consumers.LeaseOfAnother:
 		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent reports counts; "+
-			"see its configuration", l.Name, ptr.Deref(l.Spec.HolderIdentity, ""), host)
+			"see its configuration", l.Name, r.Holder(), host)
 	case consumers.LeaseAhead:
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
 			"nothing that it reports counts; is the clock of the host right?", host, l.Name)
@@ -231,7 +254,7 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 		return
 	}
 	amiss := func(c *metav1.Condition) bool {
-		return c.Reason == v1alpha1.ReasonLeaseExpired || c.Reason == v1alpha1.ReasonAgentProblem
+		return slices.Contains([]string{v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid, v1alpha1.ReasonAgentProblem}, c.Reason)
 	}
 	switch {
 	case amiss(now):
@@ -241,8 +264,8 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 	}
 }
 
-// leaseChanged passes the events of a Lease, but for a mere renewal that makes no expired Lease valid, and no valid one
-// expired: thousands of them come all the time.
+// leaseChanged passes the events of a Lease, but for a mere renewal: one that says the same, is worth the same, and makes no expired Lease valid, and no
+// valid one expired. Thousands of them come all the time.
 func (b *base) leaseChanged() builder.Predicates {
 	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*coordinationv1.Lease)
@@ -250,14 +273,21 @@ func (b *base) leaseChanged() builder.Predicates {
 		if !ok || !too {
 			return true
 		}
-		return alive(was, b.clock.Now()) != alive(now, b.clock.Now()) ||
+		before, known := b.reports.known(was, claimedOwner(was))
+		after, too := b.reports.known(now, claimedOwner(now))
+		return !known || !too || before.Proof != after.Proof || !before.Report.Same(after.Report) ||
+			alive(before, b.clock.Now()) != alive(after, b.clock.Now()) ||
 			!equality.Semantic.DeepEqual(withoutHeartbeat(was), withoutHeartbeat(now))
+	}, DeleteFunc: func(e event.DeleteEvent) bool {
+		b.reports.forget(client.ObjectKeyFromObject(e.Object))
+		return true
 	}})
 }
 
-// alive says whether a Lease is valid for whoever holds it.
-func alive(l *coordinationv1.Lease, now time.Time) bool {
-	return consumers.Alive(l, ptr.Deref(l.Spec.HolderIdentity, ""), now)
+// alive says whether a Lease is valid for whoever holds it, by its own length.
+func alive(r consumers.Reported, now time.Time) bool {
+	d := v1alpha1.DeliverySpec{LeaseDuration: metav1.Duration{Duration: time.Duration(ptr.Deref(r.Lease.Spec.LeaseDurationSeconds, 0)) * time.Second}}
+	return consumers.Alive(r, d, r.Holder(), now)
 }
 
 // withoutHeartbeat is a Lease but for what changes with every sign of life.
@@ -265,5 +295,8 @@ func withoutHeartbeat(l *coordinationv1.Lease) coordinationv1.Lease {
 	out := coordinationv1.Lease{Spec: l.Spec}
 	out.UID, out.Labels, out.Annotations, out.OwnerReferences = l.UID, l.Labels, l.Annotations, l.OwnerReferences
 	out.Spec.RenewTime = nil
+	out.Annotations = maps.Clone(l.Annotations)
+	delete(out.Annotations, v1alpha1.ReportAnnotation) // it is compared by itself: its time changes each time
+	delete(out.Annotations, v1alpha1.ReportSignatureAnnotation)
 	return out
 }

@@ -18,24 +18,26 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 func byAgent(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent }
 
-// reports lets the agent of a host report in its Lease, by a clock that is off by so much.
+// reports lets the agent of a host report in its Lease, by a clock that is off by so much, and sign by the key in its Secret.
 func (w *env) reports(lease string, off time.Duration, r ack.Report) {
 	w.t.Helper()
-	text, err := r.Text()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.signs(lease, off, r, w.pair(lease))
+}
+
+// signs lets whoever has a certificate and its key report in a Lease.
+func (w *env) signs(lease string, off time.Duration, r ack.Report, by pki.Leaf) {
+	w.t.Helper()
 	edit(w, lease, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
-		if l.Annotations == nil {
-			l.Annotations = map[string]string{}
+		r.Host, r.Time = w.hostOf(l), w.clock.Now().Add(off)
+		if err := testenv.Report(l, r, by); err != nil {
+			w.t.Fatal(err)
 		}
-		l.Annotations[v1alpha1.ReportAnnotation] = text
-		l.Spec.HolderIdentity = new(w.hostOf(l))
-		l.Spec.RenewTime = &metav1.MicroTime{Time: w.clock.Now().Add(off)}
 	})
 }
 
@@ -69,7 +71,13 @@ func TestAnotherHostsAgent(t *testing.T) {
 func (w *env) breathes(lease string) {
 	w.t.Helper()
 	now := w.clock.Now()
-	edit(w, lease, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { l.Spec.RenewTime = &metav1.MicroTime{Time: now} })
+	edit(w, lease, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
+		r := ack.Of(l)
+		r.Time = now
+		if err := testenv.Report(l, r, w.pair(lease)); err != nil {
+			w.t.Fatal(err)
+		}
+	})
 	w.eventually("the operator has heard it", func() error {
 		var l coordinationv1.Lease
 		if err := w.mgr.GetCache().Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: lease}, &l); err != nil {

@@ -30,6 +30,7 @@ import (
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/records"
 	"clusterpki.io/operator/internal/visits"
 )
 
@@ -190,14 +191,16 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return fmt.Errorf("set up the client of the authority namespace: %w", err)
 	}
 	prober, existing := newProber(counts.Attempted)
-	if err := addMetrics(mgr, o, counts, prober); err != nil {
+	times := apitime.Of(o.Clock)
+	recorder := &recorder{Store: records.New(o.AuthorityNamespace, direct, times.Now, standing(mgr.GetClient()))}
+	said := &reports{records: recorder.Store}
+	if err := addMetrics(mgr, o, counts, prober, said); err != nil {
 		return err
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
 	wrote := &owned.Writes{}
 	keys := keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
-	times := apitime.Of(o.Clock)
 	keysHome := &home.Home{
 		Client: direct, Namespace: o.AuthorityNamespace, Own: o.OwnNamespace, Served: o.Namespace,
 		Prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
@@ -208,8 +211,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		store: store, home: keysHome, wrote: wrote, secrets: secrets,
 		leaves: &leaf.Maker{
 			Issuers: leaf.Issuers{Client: mgr.GetClient(), Store: store, Clock: times, Home: keysHome.UID}, Secrets: secrets, Keys: keys,
+			Records: recorder,
 		},
-		keys: keys, announced: &announced{},
+		recorder: recorder, reports: said, keys: keys, announced: &announced{},
 		progress: cmp.Or(o.Progress, &visits.Progress{}),
 	}
 	for what, r := range map[string]manager.Runnable{"the look at the authority namespace": b.home, "the pool of keys": keys, "the prober": prober} {

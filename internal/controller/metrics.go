@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -16,6 +17,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/probe"
@@ -43,7 +45,7 @@ func metricsOptions(o Options) (metricsserver.Options, error) {
 }
 
 // addMetrics tells what this replica does and, while it is the one that reconciles, of the objects.
-func addMetrics(mgr ctrl.Manager, o Options, counts *metrics.Counts, prober *probe.Prober) error {
+func addMetrics(mgr ctrl.Manager, o Options, counts *metrics.Counts, prober *probe.Prober, said *reports) error {
 	if orNone(o.MetricsAddress) == "0" {
 		return nil
 	}
@@ -55,7 +57,11 @@ func addMetrics(mgr ctrl.Manager, o Options, counts *metrics.Counts, prober *pro
 			return false
 		}
 	}
-	if err := mgr.Add(teller{counts, metrics.NewObjects(mgr.GetClient(), prober.Results, leading, o.Clock), metrics.NewBuildInfo()}); err != nil {
+	worth := func(of v1alpha1.Object, l *coordinationv1.Lease) (consumers.Reported, bool) {
+		return said.known(l, recordedOwner(of))
+	}
+	objects := metrics.NewObjects(mgr.GetClient(), prober.Results, leading, o.Clock, worth)
+	if err := mgr.Add(teller{counts, objects, metrics.NewBuildInfo()}); err != nil {
 		return fmt.Errorf("add the metrics: %w", err)
 	}
 	return nil

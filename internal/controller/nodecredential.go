@@ -68,6 +68,7 @@ func (r *nodeCredentials) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 type credentialView struct {
 	asked      leaf.Request
 	agent      reported
+	key        keySource
 	leaf       leaf.State
 	kubeconfig kubeconfigState
 }
@@ -94,7 +95,8 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	}
 	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	key, err := r.findKey(ctx, c, v.asked, existing)
+	key, err := r.findKey(ctx, c, v.asked, existing, agent)
+	v.key, v.asked.ApprovedKey = key, key.approved
 	v.asked.ExternalKey, v.asked.Desired.KeyOnHost, v.asked.Desired.HostKey, v.asked.Invalid = key.external, key.onHost, key.public, key.invalid
 	if err != nil {
 		return v, err
@@ -249,7 +251,7 @@ func (k kubeconfigState) outdated(st leaf.State) bool {
 func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential, v credentialView, err error) (ctrl.Result, error) {
 	l, st, k := v.asked, v.leaf, v.kubeconfig
 	rep := r.leafReport(ctx, l, st, err)
-	awaitRequest(c, st, &rep)
+	awaitRequest(c, st, v.key, &rep)
 	if c.Spec.Kubeconfig != nil {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the kubeconfig in Secret %q", l.Secret, c.KubeconfigSecretName())
 		if k.blocked != "" && st.Issuer.Reason == v1alpha1.ReasonIssuerAvailable {

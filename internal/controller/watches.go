@@ -38,7 +38,7 @@ func (r *clusterCAs) setup(_ context.Context, mgr ctrl.Manager, o Options, autho
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Itself, visits.All(on.Of(list, visits.CAIndex))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Of(list, visits.CAIndex)), specChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindClusterCA)).
-		WithOptions(visits.Options(o.Workers, visits.PlaceOfCA)).
+		WithOptions(visits.Options(o.Workers, nil, visits.PlaceOfCA)).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindClusterCA)
 }
@@ -58,7 +58,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Below(ofCA)), visits.AnotherPolicy).
 		WatchesRawSource(source.Channel(r.existing, own.Own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
-		WithOptions(visits.Options(o.Workers, visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
+		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindAPIServerCertificate, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindAPIServerCertificate)
 }
@@ -81,7 +81,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Of(list, visits.ServerIndex)), specChanged).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindNodeCredential)).
-		WithOptions(visits.Options(o.Workers, visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
+		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindNodeCredential, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindNodeCredential)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/records"
 )
 
 // Home is the authority namespace. It is made at the first start where the operator may do that, and taken only if nobody
@@ -274,8 +276,9 @@ func (h *Home) isEmpty(ctx context.Context) error {
 		return fmt.Errorf("see what the authority namespace %q holds: %w", h.Namespace, err)
 	}
 	for _, s := range list.Items {
-		ours := s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Type == authority.KeySecretType
-		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") || strings.HasPrefix(s.Name, "key.") {
+		byType := slices.Contains([]corev1.SecretType{authority.SecretType, authority.SealSecretType, authority.KeySecretType, records.SecretType}, s.Type)
+		byName := slices.ContainsFunc([]string{"ca.", "key.", "issued."}, func(prefix string) bool { return strings.HasPrefix(s.Name, prefix) })
+		if byType || byName || s.Name == authority.SealSecretName {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.Namespace)
 		}

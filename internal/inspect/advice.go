@@ -49,14 +49,17 @@ var byReason = map[string]string{
 	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
 	v1alpha1.ReasonMissingClientCA: "look whether the API server reads the bundle that was delivered: --client-ca-file, " +
 		"--requestheader-client-ca-file",
-	v1alpha1.ReasonLeaseExpired:      "look at the agent on the host: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonAgentProblem:      "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonNotInstalled:      "wait for the agent; if it stays, look at its log on the host",
-	v1alpha1.ReasonNotInUse:          "wait until every component on the host has reloaded its files, or restart the one that does not",
-	v1alpha1.ReasonRequestMissing:    "start the agent on the host, or put the certificate signing request into spec.request",
-	v1alpha1.ReasonRequestRefused:    "make the certificate signing request again, as the message says",
-	v1alpha1.ReasonSecretTypeDiffers: "delete the Secret that the message names: it is made again with the right type",
-	v1alpha1.ReasonHostIdentity:      "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
+	v1alpha1.ReasonLeaseExpired: "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAcknowledgmentInvalid: "look who else may write the Lease, and whether the agent on the host has installed what is issued: " +
+		"journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentProblem:       "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonNotInstalled:       "wait for the agent; if it stays, look at its log on the host",
+	v1alpha1.ReasonNotInUse:           "wait until every component on the host has reloaded its files, or restart the one that does not",
+	v1alpha1.ReasonRequestMissing:     "start the agent on the host, or put the certificate signing request into spec.request",
+	v1alpha1.ReasonHostKeyNotApproved: "compare the digest with what the agent logs on the host, and write it into spec.hostKeySHA256",
+	v1alpha1.ReasonRequestRefused:     "make the certificate signing request again, as the message says",
+	v1alpha1.ReasonSecretTypeDiffers:  "delete the Secret that the message names: it is made again with the right type",
+	v1alpha1.ReasonHostIdentity:       "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
 }
 
 // byType is what to do where the reason has nothing of its own.

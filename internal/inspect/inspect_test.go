@@ -265,13 +265,17 @@ func TestAgentSaysWhatGatesSay(t *testing.T) {
 		expired bool
 		inUse   *bool
 	}{
-		"all is in use":            {func(*Inputs) {}, false, new(true)},
-		"another host's agent":     {func(s *Inputs) { s.lease.Spec.HolderIdentity = new("k8s-node1") }, true, new(false)},
-		"nobody's":                 {func(s *Inputs) { s.lease.Spec.HolderIdentity = nil }, true, new(false)},
-		"an agent that is gone":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(-15 * time.Minute) }, true, new(false)},
-		"a clock that is wrong":    {func(s *Inputs) { s.lease.Spec.RenewTime.Time = now.Add(time.Hour) }, true, new(false)},
-		"a bundle is missing":      {func(s *Inputs) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
-		"something else is in use": {func(s *Inputs) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
+		"all is in use":         {func(*Inputs) {}, false, new(true)},
+		"another host's agent":  {saying(func(r *ack.Report) { r.Host = "k8s-node1" }), true, new(false)},
+		"nobody's":              {saying(func(r *ack.Report) { r.Host = "" }), true, new(false)},
+		"an agent that is gone": {saying(func(r *ack.Report) { r.Time = now.Add(-15 * time.Minute) }), true, new(false)},
+		"a clock that is wrong": {saying(func(r *ack.Report) { r.Time = now.Add(time.Hour) }), true, new(false)},
+		"somebody else's words": {func(s *Inputs) {
+			s.Objects.Servers[0].Status.Conditions[0].Status, s.Objects.Servers[0].Status.Conditions[0].Reason = "False", v1alpha1.ReasonAcknowledgmentInvalid
+		}, false, new(false)},
+		"words that the operator has not read yet": {func(s *Inputs) { s.Objects.Servers[0].Status.Conditions = nil }, false, new(false)},
+		"a bundle is missing":                      {func(s *Inputs) { delete(s.sources[0].secret.Data, "client-ca.crt") }, false, new(false)},
+		"something else is in use":                 {func(s *Inputs) { s.sources[0].secret.Data["ca.crt"] = leaf.CertPEM() }, false, new(false)},
 		"a Secret of another object": {func(s *Inputs) {
 			s.sources[0] = claimed(s.sources[0].secret, `seal {"uid":"another","trust":{"ca.crt":{"k8s":3}},"issuer":"k8s"}`)
 		}, false, nil},
@@ -286,21 +290,36 @@ func TestAgentSaysWhatGatesSay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := ack.Report{Installed: &state, Verified: &state}.Text()
+			report := ack.Report{Host: "k8s-master", Time: now, SignedBy: state.SerialNumber, Installed: &state, Verified: &state}
+			text, err := report.Text()
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.lease.Annotations[v1alpha1.ReportAnnotation] = text
+			s.Objects.Servers[0].Status.Conditions = []metav1.Condition{{Type: v1alpha1.TrustAcknowledgedCondition, Status: "True", Reason: v1alpha1.ReasonInUse}}
 			c.change(&s)
 			d := Build(now, s).Object.Delivery
 			if diff := cmp.Diff(c.inUse, d.InUse); diff != "" || d.Agent.LeaseExpired != c.expired {
 				t.Errorf("the Lease has expired: %v; in use: %s", d.Agent.LeaseExpired, diff)
 			}
-			gates := consumers.AcknowledgmentOf(v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}, s.lease, "k8s-master", now)
+			gates := consumers.AcknowledgmentOf(v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}, (&builder{Inputs: &s}).claimed(), "k8s-master", now)
 			if (gates.Reason == v1alpha1.ReasonLeaseExpired) != c.expired {
 				t.Errorf("the gates say %q", gates.Reason)
 			}
 		})
+	}
+}
+
+// saying lets the agent say something else.
+func saying(change func(*ack.Report)) func(*Inputs) {
+	return func(s *Inputs) {
+		r := ack.Of(s.lease)
+		change(&r)
+		text, err := r.Text()
+		if err != nil {
+			panic(err)
+		}
+		s.lease.Annotations[v1alpha1.ReportAnnotation] = text
 	}
 }
 

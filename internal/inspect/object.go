@@ -6,8 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -127,10 +127,33 @@ func rank(kind string) int {
 	return i
 }
 
+// claimed is what the Lease of an agent says, if whoever it names has signed it: that, the operator alone can tell.
+func (b *builder) claimed() consumers.Reported {
+	said := consumers.Reported{Lease: b.lease, Report: ack.Of(b.lease), Proof: ack.Signed}
+	if said.Report.Time.IsZero() {
+		said.Proof = ack.Unsigned
+	}
+	return said
+}
+
+// reported says what the agent of a host says, and what of that counts: what the operator has found signed, as far as it still holds.
+func (b *builder) reported(d *Delivery, spec v1alpha1.DeliverySpec, host string, inUse bool, stated []metav1.Condition) {
+	said := b.claimed()
+	d.Agent = &Agent{Report: said.Report, LeaseExpired: !consumers.Alive(said, spec, host, b.now)}
+	if t := b.lease.Spec.RenewTime; t != nil {
+		d.Agent.RenewTime = t.UTC()
+	}
+	c := meta.FindStatusCondition(stated, v1alpha1.TrustAcknowledgedCondition)
+	if d.Issued != nil {
+		d.InUse = new(inUse && c != nil && c.Status == metav1.ConditionTrue)
+	}
+	d.Agent.Invalid = c != nil && c.Reason == v1alpha1.ReasonAcknowledgmentInvalid
+}
+
 // delivery says what is known to have arrived, as gates see it. uses are those that the object should make of its Secrets.
-func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host string, uses []consumers.Use) *Delivery {
+func (b *builder) delivery(o v1alpha1.Object, spec v1alpha1.DeliverySpec, host string, uses []consumers.Use) *Delivery {
 	d := &Delivery{Mode: string(spec.Mode), Issued: b.issued(o.GetUID())}
-	known := consumers.AcknowledgmentOf(spec, b.lease, host, b.now)
+	known := consumers.AcknowledgmentOf(spec, b.claimed(), host, b.now)
 	switch {
 	case known.Mounted:
 		d.PropagationDelay, d.AcceptAssumed = known.Delay.String(), string(spec.AcceptAssumed)
@@ -140,10 +163,8 @@ func (b *builder) delivery(o client.Object, spec v1alpha1.DeliverySpec, host str
 	case b.lease == nil:
 		return d
 	case spec.Mode == v1alpha1.DeliveryAgent:
-		d.Agent = &Agent{Report: ack.Of(b.lease), LeaseExpired: !consumers.Alive(b.lease, host, b.now)}
-		if b.lease.Spec.RenewTime != nil {
-			d.Agent.RenewTime = b.lease.Spec.RenewTime.UTC()
-		}
+		b.reported(d, spec, host, known.InUse(uses, b.products(), b.digestOf), *o.StatusConditions())
+		return d
 	}
 	if d.Issued != nil {
 		d.InUse = new(known.InUse(uses, b.products(), b.digestOf))

@@ -94,6 +94,8 @@ type Agent struct {
 	RenewTime time.Time `json:"renewTime,omitzero"`
 	// LeaseExpired says that what it says does not count: it has not renewed its Lease, or is another host's.
 	LeaseExpired bool `json:"leaseExpired,omitempty"`
+	// Invalid says that what it says does not count: it is not signed by the key of a certificate that was issued for the object.
+	Invalid bool `json:"invalid,omitempty"`
 }
 
 // Event is one of the last events of the object.

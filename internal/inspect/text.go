@@ -189,9 +189,12 @@ func (p *printer) delivery(d Delivery) {
 		if renewed == "" {
 			renewed = "never"
 		}
-		if a.LeaseExpired {
+		switch {
+		case a.Invalid:
+			p.colored(2, "agent", status.Red, "not signed by the key of a certificate of this object: it counts for nothing")
+		case a.LeaseExpired:
 			p.colored(2, "agent", status.Red, "Lease expired; last renewed "+renewed)
-		} else {
+		default:
 			p.line(2, "agent", "renewed its Lease "+renewed)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/policy"
+	"clusterpki.io/operator/internal/records"
 )
 
 // Issuer is a ClusterCA as its leaves see it. Its trust may be known although it cannot sign.
@@ -25,6 +26,7 @@ type Issuer struct {
 	CA         *pki.CA          // without its key; nil: it cannot sign now
 	Signer     authority.Signer // nil where the CA was not read from the API server itself
 	UID        string           // of the ClusterCA
+	Place      records.Place    // where what it issues is recorded
 	Generation int32
 	Revisions  map[string]int64 // of the ledgers that the bundle follows from
 	Ledger     plan.Ledger
@@ -132,6 +134,7 @@ func (r Issuers) issuer(record *authority.Record, known consumers.Authorities) I
 	active, _ := record.Ledger.Active()
 	out := Issuer{
 		Roots: known.Bundle(name), UID: string(record.UID), Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
+		Place: records.Place{Namespace: record.Namespace, NamespaceUID: record.NamespaceUID, HomeUID: record.HomeUID},
 	}
 	if pki.WithIdentity(out.Roots, active.Anchor) == nil {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the active CA: is its parent there?", name)

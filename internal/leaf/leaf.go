@@ -31,7 +31,9 @@ type Request struct {
 	// ExternalKey: its Secret holds no private key.
 	ExternalKey    bool
 	Acknowledgment consumers.Acknowledgment // how what is issued is acknowledged
-	Keeper         *owned.Keeper
+	// ApprovedKey is the digest of the host's key that a person has approved, "" where none has.
+	ApprovedKey string
+	Keeper      *owned.Keeper
 }
 
 // TypeDiffers says, as a stall, that a Secret has another type than it should, which never changes; nil where it has not, or there is none.
@@ -75,6 +77,7 @@ type Maker struct {
 	Issuers
 	Secrets owned.Secrets
 	Keys    Keys
+	Records Records
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
@@ -92,7 +95,11 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	if err != nil {
 		return State{Issuer: issuer}, err
 	}
-	st := m.decide(r, issuer, contents)
+	st, err := m.decideRecorded(ctx, r, issuer, contents)
+	if err != nil {
+		return st, err
+	}
+	contents.Observed = st.Observed
 	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
 		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
 			return st, err
@@ -174,6 +181,9 @@ func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1
 	}
 	leaf, err := st.Issuer.Signer.Sign(ctx, m.Clock.Now(), r.Desired.Spec, public)
 	if err != nil {
+		return st, err
+	}
+	if err := m.record(ctx, r, st, leaf); err != nil {
 		return st, err
 	}
 	leaf.Key = key

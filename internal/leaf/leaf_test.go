@@ -21,6 +21,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
@@ -127,7 +128,7 @@ func (w *world) begin(store *authority.Store) {
 func (w *world) request() leaf.Request {
 	return leaf.Request{
 		Owner:  &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "node1", UID: "node1"}},
-		Secret: "node1-tls", CA: "k8s", Keeper: w.keeper,
+		Secret: "node1-tls", CA: "k8s", Keeper: w.keeper, Acknowledgment: consumers.Acknowledgment{Mounted: true},
 		Desired: plan.Desired{Spec: pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: "system:node:node1"}, Usages: []pki.Usage{pki.ClientAuth}, Key: p256, Validity: 24 * time.Hour,
 		}},

@@ -44,7 +44,7 @@ func BenchmarkScrape(b *testing.B) {
 	for _, n := range []int{1000, 10000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			registry := prometheus.NewRegistry()
-			registry.MustRegister(metrics.NewObjects(fleet(n), looked, yes, told))
+			registry.MustRegister(metrics.NewObjects(fleet(n), looked, yes, told, unproved))
 			var size, series int
 			for b.Loop() {
 				families, err := registry.Gather()

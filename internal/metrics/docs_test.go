@@ -39,7 +39,7 @@ func table(t *testing.T) []byte {
 	registry := prometheus.NewPedanticRegistry()
 	counts := metrics.NewCounts(map[string][]string{"NodeCredential": {"Expired"}})
 	ask(t, counts, http.MethodGet, "/api/v1/namespaces/prod/secrets/x", http.StatusOK)
-	registry.MustRegister(metrics.NewObjects(cache, looked, yes, told), counts, metrics.NewBuildInfo())
+	registry.MustRegister(metrics.NewObjects(cache, looked, yes, told, unproved), counts, metrics.NewBuildInfo())
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/metrics"
 	"clusterpki.io/operator/internal/probe"
 	"clusterpki.io/operator/test/golden"
@@ -137,7 +138,7 @@ func TestExposition(t *testing.T) {
 	counts.Attempted(errors.New("connection refused"))
 	counts.Attempted(nil)
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked, yes, told), counts)
+	registry.MustRegister(metrics.NewObjects(cache, looked, yes, told, unproved), counts)
 	golden.Check(t, "testdata/metrics.txt", gather(t, registry))
 	problems, err := testutil.GatherAndLint(registry)
 	if err != nil || len(problems) > 0 {
@@ -159,7 +160,7 @@ func TestForged(t *testing.T) {
 		}
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told))
+	registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told, unproved))
 	got := gather(t, registry)
 	if bytes.Contains(got, []byte("Forged")) {
 		t.Errorf("it repeats what others wrote:\n%s", got)
@@ -168,6 +169,11 @@ func TestForged(t *testing.T) {
 	if !bytes.Contains(got, []byte(report+`kind="NodeCredential",name="node1",namespace="prod"} 1.7672436e+09`)) || bytes.Count(got, []byte(report)) != 1 {
 		t.Errorf("it tells of other agents than that of node1:\n%s", got)
 	}
+}
+
+// unproved takes the words of whoever wrote a Lease.
+func unproved(_ v1alpha1.Object, l *coordinationv1.Lease) (consumers.Reported, bool) {
+	return consumers.Reported{Lease: l}, true
 }
 
 // TestAgentReports: an agent was last heard of when it last renewed its Lease in a way that a rotation can count.
@@ -187,7 +193,7 @@ func TestAgentReports(t *testing.T) {
 			all := slices.DeleteFunc(objects(), func(o client.Object) bool { return o.GetName() == "node1-tls" })
 			all = append(all, leaseOf("node1-tls", "node1", c.holder, c.renewed))
 			registry := prometheus.NewPedanticRegistry()
-			registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told))
+			registry.MustRegister(metrics.NewObjects(fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(all...).Build(), looked, yes, told, unproved))
 			families, err := registry.Gather()
 			if err != nil {
 				t.Fatal(err)
@@ -209,7 +215,7 @@ func TestAgentReports(t *testing.T) {
 func TestNothingStaysBehind(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }, yes, told))
+	registry.MustRegister(metrics.NewObjects(cache, func() []probe.Result { return nil }, yes, told, unproved))
 	for _, o := range objects() {
 		if err := cache.Delete(t.Context(), o); err != nil {
 			t.Fatal(err)
@@ -224,7 +230,7 @@ func TestNothingStaysBehind(t *testing.T) {
 func TestStandby(t *testing.T) {
 	cache := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects()...).Build()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(cache, looked, func() bool { return false }, told))
+	registry.MustRegister(metrics.NewObjects(cache, looked, func() bool { return false }, told, unproved))
 	if got := gather(t, registry); !bytes.HasSuffix(got, []byte("\nclusterpki_leader 0\n")) || bytes.Count(got, []byte("\n")) != 3 {
 		t.Errorf("it says\n%s", got)
 	}
@@ -238,7 +244,7 @@ func TestUnreadable(t *testing.T) {
 		},
 	})
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics.NewObjects(broken, looked, yes, told))
+	registry.MustRegister(metrics.NewObjects(broken, looked, yes, told, unproved))
 	if _, err := registry.Gather(); err == nil || !strings.Contains(err.Error(), "the cache is gone") {
 		t.Errorf("it says %v", err)
 	}

@@ -58,12 +58,16 @@ type Objects struct {
 	probes  func() []probe.Result
 	leading func() bool
 	clock   clock.PassiveClock
+	reports Reports
 }
+
+// Reports says what the Lease of an object is worth; ok is false where that is not known yet.
+type Reports func(v1alpha1.Object, *coordinationv1.Lease) (reported consumers.Reported, ok bool)
 
 // NewObjects reads from a cache, and asks probes what was seen last. While this replica is not leading it tells of no
 // object: those that wait see the same ones, and would tell of each once more.
-func NewObjects(reader client.Reader, probes func() []probe.Result, leading func() bool, clk clock.PassiveClock) *Objects {
-	return &Objects{reader, probes, leading, clk}
+func NewObjects(reader client.Reader, probes func() []probe.Result, leading func() bool, clk clock.PassiveClock, reports Reports) *Objects {
+	return &Objects{reader, probes, leading, clk, reports}
 }
 
 // Describe implements prometheus.Collector.
@@ -119,12 +123,12 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 		c := &servers.Items[i]
 		issued[probe.Key{Namespace: c.Namespace, Name: c.Name}] = c.Status.Certificate.SHA256Fingerprint
 		s.object(c, c.Status.Certificate, int64(c.Status.Revision))
-		s.agent(c, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
+		o.agent(s, c, c.Spec.Delivery, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
 	}
 	for i := range credentials.Items {
 		c := &credentials.Items[i]
 		s.object(c, c.Status.Certificate, int64(c.Status.Revision))
-		s.agent(c, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
+		o.agent(s, c, c.Spec.Delivery, c.Spec.HostName, agents[client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}], now)
 	}
 	for _, r := range o.probes() {
 		if r.LeafSHA256 != "" {
@@ -182,9 +186,11 @@ func (s *scrape) object(o v1alpha1.Object, c v1alpha1.CertificateStatus, revisio
 
 // agent tells when the agent of the host that an object is delivered to last renewed the Lease of the object's name. Anybody
 // can write a Lease: it counts if it was made for this very object, and as it counts for a rotation.
-func (s *scrape) agent(o v1alpha1.Object, host string, l *coordinationv1.Lease, now time.Time) {
-	if l == nil || consumers.Unsealed(l.Annotations).UID != o.GetUID() {
+func (o *Objects) agent(s *scrape, of v1alpha1.Object, d v1alpha1.DeliverySpec, host string, l *coordinationv1.Lease, now time.Time) {
+	if l == nil || consumers.Unsealed(l.Annotations).UID != of.GetUID() {
 		return
 	}
-	s.time(agentReport, metav1.NewTime(consumers.Renewed(l, host, now)), o.Kind(), o.GetNamespace(), o.GetName())
+	if said, known := o.reports(of, l); known {
+		s.time(agentReport, metav1.NewTime(consumers.Renewed(said, d, host, now)), of.Kind(), of.GetNamespace(), of.GetName())
+	}
 }

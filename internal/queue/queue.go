@@ -15,6 +15,7 @@ import (
 type Queue[T comparable] struct {
 	*workqueue.Typed[T]
 	items   *items[T]
+	slots   *Slots
 	limiter workqueue.TypedRateLimiter[T]
 	clock   clock.WithTicker
 	sooner  chan struct{} // that a timer was set which may be the first
@@ -31,6 +32,7 @@ type Config[T comparable] struct {
 	Limiter workqueue.TypedRateLimiter[T]
 	Clock   clock.WithTicker
 	Place   func(T) Place // of an item; it may ask a cache
+	Slots   *Slots        // of those who take items
 }
 
 // New makes a queue, and starts its timers. ShutDown ends them.
@@ -38,7 +40,7 @@ func New[T comparable](c Config[T]) *Queue[T] {
 	i := &items[T]{place: c.Place, wanted: map[T]Class{}, taken: map[T]Class{}}
 	q := &Queue[T]{
 		Typed: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[T]{Name: c.Name, Clock: c.Clock, Queue: i}),
-		items: i, limiter: c.Limiter, clock: c.Clock, sooner: make(chan struct{}, 1), stop: make(chan struct{}),
+		items: i, slots: c.Slots, limiter: c.Limiter, clock: c.Clock, sooner: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	go q.runTimers()
 	return q
@@ -111,7 +113,9 @@ func (q *Queue[T]) Get() (item T, shutdown bool) {
 // GetWithPriority implements priorityqueue.PriorityQueue. The priority is the one of the item's class: a requeue that says
 // nothing else keeps it. After ShutDown nothing is handed out, whatever waits.
 func (q *Queue[T]) GetWithPriority() (item T, priority int, shutdown bool) {
+	q.slots.ask()
 	item, shutdown = q.Typed.Get()
+	q.slots.begin(!shutdown)
 	if shutdown {
 		return item, 0, true
 	}
@@ -123,8 +127,15 @@ func (q *Queue[T]) GetWithPriority() (item T, priority int, shutdown bool) {
 	return item, *class.Priority(), false
 }
 
+// Done implements workqueue.TypedInterface.
+func (q *Queue[T]) Done(item T) {
+	q.Typed.Done(item)
+	q.slots.give()
+}
+
 // ShutDown implements workqueue.TypedInterface.
 func (q *Queue[T]) ShutDown() {
+	q.slots.end()
 	q.ended.Store(true)
 	q.once.Do(func() { close(q.stop) })
 	q.Typed.ShutDown()
@@ -132,6 +143,7 @@ func (q *Queue[T]) ShutDown() {
 
 // ShutDownWithDrain implements workqueue.TypedInterface.
 func (q *Queue[T]) ShutDownWithDrain() {
+	q.slots.end()
 	q.once.Do(func() { close(q.stop) })
 	q.Typed.ShutDownWithDrain()
 }

@@ -67,12 +67,22 @@ func All(find Finder) Handler {
 // Timeout ends a visit: none can hold up another namespace's for ever.
 const Timeout = plan.LongestWrite
 
-// Options are those of each controller: its workers, and the queue that they take from.
-func Options[request comparable](workers int, placeOf func(request) queue.Place) controller.TypedOptions[request] {
+// Waiting is how many further visits of a controller may wait for what they share with others, beside its workers.
+const Waiting = 48
+
+// Lending are the slots of a controller's workers, of whom some may wait for others.
+func Lending(workers int) *queue.Slots { return queue.NewSlots(workers) }
+
+// Options are those of each controller: its workers, and the queue that they take from. slots are those of its workers; nil: none of them
+// waits for others.
+func Options[request comparable](workers int, slots *queue.Slots, placeOf func(request) queue.Place) controller.TypedOptions[request] {
+	if slots != nil {
+		workers += Waiting
+	}
 	return controller.TypedOptions[request]{
 		MaxConcurrentReconciles: workers, ReconciliationTimeout: Timeout,
 		NewQueue: func(name string, limiter workqueue.TypedRateLimiter[request]) workqueue.TypedRateLimitingInterface[request] {
-			return queue.New(queue.Config[request]{Name: name, Limiter: limiter, Clock: clock.RealClock{}, Place: placeOf})
+			return queue.New(queue.Config[request]{Name: name, Limiter: limiter, Clock: clock.RealClock{}, Place: placeOf, Slots: slots})
 		},
 	}
 }

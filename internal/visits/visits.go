@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,8 +33,12 @@ type (
 
 // Enqueue adds a request in a class.
 func Enqueue(q Queue, class queue.Class, request reconcile.Request) {
+	enqueueAfter(q, class, request, 0)
+}
+
+func enqueueAfter(q Queue, class queue.Class, request reconcile.Request, after time.Duration) {
 	if classed, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok { // as each controller's is
-		classed.AddWithOpts(priorityqueue.AddOpts{Priority: class.Priority()}, request)
+		classed.AddWithOpts(priorityqueue.AddOpts{Priority: class.Priority(), After: after}, request)
 	}
 }
 
@@ -45,6 +50,7 @@ type Visits struct {
 	reconciler reconcile.Reconciler
 	wrote      *owned.Writes
 	clock      clock.PassiveClock
+	pace       pace // of what others write all the time
 
 	mu       sync.Mutex
 	underWay map[reconcile.Request]map[source]latest
@@ -93,7 +99,11 @@ func (v *Visits) received(req reconcile.Request, of source, n latest) {
 	if v.later(req, of, n) || v.wrote.Echo(of.kind, of.NamespacedName, n.version) {
 		return
 	}
-	Enqueue(n.queue, n.class, req)
+	var after time.Duration
+	if of.kind == owned.LeaseKind && n.version != "" {
+		after = v.pace.delay(req, time.Now()) //nolint:forbidigo // how long ago, not what time it is
+	}
+	enqueueAfter(n.queue, n.class, req, after)
 }
 
 // later keeps an event until the visit to the object that is under way has ended; false: there is none. A later event of the

@@ -42,6 +42,7 @@ var attacks = []attack{
 	{name: "another CA's key is imported", rights: importCAs, do: importForeign},
 	{name: "an RSA key of 32768 bits is imported", rights: importCAs, do: importLongKey},
 	{name: "a policy rewrites the operator's labels", rights: policies, do: rewriteLabels},
+	{name: "the Lease of a host is written", rights: leases, do: forgeLease, rotates: true},
 	{name: "the authority namespace is reached for", rights: everything, do: reachForAuthority},
 }
 

@@ -107,6 +107,8 @@ func may(resource string, verbs ...string) rbacv1.PolicyRule {
 	switch resource {
 	case "clustercas", "apiservercertificates", "nodecredentials":
 		group = v1alpha1.GroupVersion.Group
+	case "leases":
+		group = "coordination.k8s.io"
 	}
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"clusterpki.io/operator/api/v1alpha1"
 )
 
 // What may be: how many times the floor's, and bytes.
@@ -36,6 +38,8 @@ func BenchmarkIssue(b *testing.B) {
 type issued struct {
 	cost
 	writes, reads, visits float64
+	// replaced are Secrets that were written whole: while certificates are issued, those of the records alone.
+	replaced float64
 	// heap and rss are bytes that the operator held more than at its start, with everything freed that can be, and peak
 	// those that it had at the highest.
 	heap, rss, peak, startRSS float64
@@ -82,6 +86,31 @@ func measureIssue(b *testing.B, n int, k key) {
 	t.print()
 }
 
+// mostRecords is how many requests the record of a certificate may cost.
+const mostRecords = 0.1
+
+// BenchmarkRecord issues the certificates of many NodeCredentials that nobody acknowledges by signature, and of as many that agents do: of those
+// each is recorded before it is published.
+func BenchmarkRecord(b *testing.B) {
+	for range b.N {
+		mounted := issueByOperator(b, *mass, ecdsa)
+		byAgents := issueByOperator(b, *mass, ecdsa, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent} })
+		n := float64(*mass)
+		t := newTable(b, fmt.Sprintf("%d credentials, %s", *mass, ecdsa), "Mounted", "Agent", "bound")
+		row := func(name string, of func(issued) float64, limit string) {
+			t.row(name, figure(of(mounted)), figure(of(byAgents)), limit)
+			t.report(name, of(byAgents))
+		}
+		row("requests", func(i issued) float64 { return (i.writes + i.reads) / n }, "-")
+		row("of which records", func(i issued) float64 { return i.replaced / n }, bound(mostRecords))
+		row("CPU ms", func(i issued) float64 { return perObject(i.worker, *mass) }, "-")
+		row("time ms", func(i issued) float64 { return perObject(i.wall, *mass) }, "-")
+		row("reconciliations", func(i issued) float64 { return i.visits / n }, "-")
+		row("heap KB", func(i issued) float64 { return i.heap / kilo / n }, "-")
+		t.print()
+	}
+}
+
 func medianOf(all []issued, of func(issued) float64) float64 {
 	var values []float64
 	for _, i := range all {
@@ -92,7 +121,7 @@ func medianOf(all []issued, of func(issued) float64) float64 {
 
 const namespace = "bench"
 
-func issueByOperator(b *testing.B, n int, k key) issued {
+func issueByOperator(b *testing.B, n int, k key, mods ...func(*v1alpha1.NodeCredential)) issued {
 	p, stop := newPlane(b)
 	defer stop()
 	o := p.startOperator()
@@ -103,7 +132,7 @@ func issueByOperator(b *testing.B, n int, k key) issued {
 	o.resetPeak()
 	saved := o.profile(b)
 	first, begin, start := o.state("/state"), p.spent(o.process), time.Now()
-	p.createMany(namespace, n, k)
+	p.createMany(namespace, n, k, mods...)
 	end := p.idle(o, time.Hour, func() bool { return o.state("/counts").Issued-first.Issued >= float64(n) })
 	time.Sleep(time.Second) // for what is written behind a reconciliation's back
 	out := issued{cost: p.spent(o.process).since(begin), startRSS: rss}
@@ -111,6 +140,7 @@ func issueByOperator(b *testing.B, n int, k key) issued {
 	saved()
 	last := o.state("/state")
 	out.writes, out.reads = writesAndReads(first.Requests, last.Requests)
+	out.replaced = last.Requests["update secrets"] - first.Requests["update secrets"]
 	out.visits = last.Visits - first.Visits
 	out.peak = o.rss("VmHWM") - rss
 	heapAfter, rssAfter := o.memory()

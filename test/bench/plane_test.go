@@ -138,9 +138,13 @@ func (p *plane) isReady(namespace, name string) bool {
 }
 
 // createMany creates the credentials 1 to n, as many at a time as there are workers.
-func (p *plane) createMany(namespace string, n int, k key) {
+func (p *plane) createMany(namespace string, n int, k key, mods ...func(*v1alpha1.NodeCredential)) {
 	each(n, func(i int) {
-		if err := p.api.Create(p.t.Context(), credential(namespace, nodeName(i+1), k)); err != nil {
+		c := credential(namespace, nodeName(i+1), k)
+		for _, mod := range mods {
+			mod(c)
+		}
+		if err := p.api.Create(p.t.Context(), c); err != nil {
 			p.t.Error(err)
 		}
 	})

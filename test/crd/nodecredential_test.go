@@ -143,6 +143,14 @@ func TestKeySource(t *testing.T) {
 		"request and no host": {edits: set("spec.request", request), want: "spec.request: request is only for keySource 'Host'"},
 		"unknown source":      {edits: []edit{{"spec.keySource", "TPM"}, {"spec.delivery.mode", "Agent"}}, want: `spec.keySource: supported values: "Operator", "Host"`},
 		"a key for a request": {edits: host(edit{"spec.request", "-----BEGIN PRIVATE KEY-----"}), want: "spec.request: must be a certificate signing request in PEM"},
+		"an approved key":     {edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 32)})},
+		"approved, no host":   {edits: set("spec.hostKeySHA256", strings.Repeat("0f", 32)), want: "spec.hostKeySHA256: hostKeySHA256 is only for keySource 'Host'"},
+		"in upper case": {
+			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0F", 32)}), want: "spec.hostKeySHA256: must be a SHA-256 digest",
+		},
+		"half a digest": {
+			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 16)}), want: "spec.hostKeySHA256: spec.hostKeySHA256 in body should be at least 64 chars",
+		},
 		"a very long request": {edits: host(edit{"spec.request", request + strings.Repeat("x", 16384)}), want: "spec.request: may not be more than 16384 bytes"},
 	})
 }

@@ -223,6 +223,7 @@ func TestAgentKeepsTheKeyOnTheHost(t *testing.T) {
 	kubelet := newCredential("k8s-agent2", "kubelet", "Kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.KeySource = v1alpha1.KeySourceHost })
 	h := byOperator(t, "k8s-agent2", kubelet)
 	stop := h.run(agent.Options{})
+	h.approve(kubelet)
 	acknowledged(t, kubelet.Name, v1alpha1.ReasonInUse)
 	if got := whoami(t, h.as("kubelet.conf")); got.Username != "system:node:k8s-agent2" {
 		t.Errorf("it is %s", got.Username)
@@ -261,6 +262,27 @@ func TestAgentKeepsTheKeyOnTheHost(t *testing.T) {
 		}
 	}
 	h.saysNothingOf(key)
+}
+
+// approve does what a person does: what the agent logs on its host is what the operator asks about, and goes into the spec.
+func (h *host) approve(c *v1alpha1.NodeCredential) {
+	h.t.Helper()
+	var digest string
+	testenv.Eventually(h.t, "the operator asks for an approval of the key that the agent has", func() error {
+		if err := shared.management.Get(h.t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
+			return err
+		}
+		waits := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ReconcilingCondition)
+		if waits == nil || waits.Reason != v1alpha1.ReasonHostKeyNotApproved {
+			return fmt.Errorf("its conditions are %+v", c.Status.Conditions)
+		}
+		_, digest, _ = strings.Cut(strings.TrimSuffix(waits.Message, "'"), "'")
+		if digest == "" || !strings.Contains(h.logs.String(), digest) {
+			return fmt.Errorf("the digest is %q", digest)
+		}
+		return nil
+	})
+	h.edit(c, func(c *v1alpha1.NodeCredential) { c.Spec.HostKeySHA256 = digest })
 }
 
 // saysNothingOf looks for lines of a key in all that the agent has said, and what the operator made of it.

@@ -23,6 +23,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/cli"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -341,12 +342,13 @@ func (w *fixture) report(credential, host string, at time.Time) {
 		if err != nil {
 			return err
 		}
-		text, err := ack.Report{Installed: &state, Verified: &state}.Text()
+		leaf, err := pki.ParseLeaf(tls.Data["tls.crt"], tls.Data["tls.key"])
 		if err != nil {
 			return err
 		}
-		metav1.SetMetaDataAnnotation(&lease.ObjectMeta, v1alpha1.ReportAnnotation, text)
-		lease.Spec.HolderIdentity, lease.Spec.RenewTime = &host, &metav1.MicroTime{Time: at}
+		if err := testenv.Report(&lease, ack.Report{Host: host, Time: at, Installed: &state, Verified: &state}, leaf); err != nil {
+			return err
+		}
 		return w.api.Update(context.Background(), &lease)
 	})
 	if err != nil {

@@ -97,6 +97,7 @@ func (w *fixture) ask(credential string) {
 		metav1.SetMetaDataAnnotation(&l.ObjectMeta, v1alpha1.CSRAnnotation, string(request))
 		l.Spec.HolderIdentity, l.Spec.RenewTime = &credential, &metav1.MicroTime{Time: time.Now()}
 	})
+	edit(w, credential, &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostKeySHA256 = pki.PublicKeyDigest(key.Public()) })
 }
 
 // saved is what was issued there once for all tests, as several tools back it up.

@@ -26,6 +26,7 @@ const (
 	KeyChanged     Reason = "KeyChanged"     // the host asks for a certificate for another key
 	IssuerChanged  Reason = "IssuerChanged"  // another CA key is active now
 	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
+	NotRecorded    Reason = "NotRecorded"    // its key was not recorded when it was issued: what an agent signs by it proves nothing
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
 	Expired        Reason = "Expired"        // the certificate is past its end
 	// RestoreIncomplete: the object was restored from a backup, and its Secret may still be on its way.
@@ -34,7 +35,7 @@ const (
 
 // Causes are the reasons for which a certificate is issued.
 var Causes = []Reason{
-	SecretMissing, SecretInvalid, KeyMismatch, RequestChanged, KeyChanged, IssuerChanged, Tampered, RenewalDue, Expired,
+	SecretMissing, SecretInvalid, KeyMismatch, RequestChanged, KeyChanged, IssuerChanged, Tampered, NotRecorded, RenewalDue, Expired,
 }
 
 // Decision is the answer for one certificate at one moment.

@@ -31,6 +31,8 @@ type Observed struct {
 	Leaf     pki.Leaf // without its key where that is on the host
 	Err      error    // why Leaf could not be read; pki.ErrKeyMismatch among others
 	SpecHash string   // of the request that was issued
+	// Unrecorded says that its key was not recorded when it was issued, and has to be: an agent signs by it.
+	Unrecorded bool
 }
 
 // Decide says what to do about a leaf. A nil Observed stands for a Secret that is not there.
@@ -55,7 +57,7 @@ func Decide(now time.Time, d Desired, o *Observed) Decision {
 type rule func(now time.Time, d Desired, o *Observed) (Reason, string)
 
 // rules run in order and the first that finds something decides; each may rely on those before it.
-var rules = []rule{readable, asRequested, untampered, forHostKey, signedByIssuer, notExpired, notDueForRenewal}
+var rules = []rule{readable, asRequested, untampered, forHostKey, recorded, signedByIssuer, notExpired, notDueForRenewal}
 
 func check(now time.Time, d Desired, o *Observed) (Reason, string) {
 	if d.KeyOnHost && d.HostKey == nil {
@@ -107,6 +109,13 @@ func forHostKey(_ time.Time, d Desired, o *Observed) (Reason, string) {
 		return "", ""
 	}
 	return KeyChanged, "the host asks for a certificate for another key"
+}
+
+func recorded(_ time.Time, _ Desired, o *Observed) (Reason, string) {
+	if !o.Unrecorded {
+		return "", ""
+	}
+	return NotRecorded, "the key of the certificate was not recorded when it was issued, and an agent is to sign by it"
 }
 
 func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {

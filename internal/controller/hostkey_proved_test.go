@@ -1,0 +1,109 @@
+package controller_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// approve writes down that a host may have a certificate for a key.
+func (w *env) approve(key pki.PrivateKey) {
+	w.t.Helper()
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostKeySHA256 = pki.PublicKeyDigest(key.Public()) })
+}
+
+// notApproved waits until node1 says that somebody has to approve a key, with the edit to make.
+func (w *env) notApproved(key pki.PrivateKey, ready metav1.ConditionStatus) {
+	w.t.Helper()
+	w.eventually("the key waits for an approval", func() error {
+		r := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonHostKeyNotApproved)
+		if !strings.Contains(r.Message, "set spec.hostKeySHA256 to '"+pki.PublicKeyDigest(key.Public())+"'") {
+			return fmt.Errorf("the message is %q", r.Message)
+		}
+		return nil
+	})
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReadyCondition, ready,
+		map[bool]string{true: v1alpha1.ReasonIssued, false: v1alpha1.ReasonHostKeyNotApproved}[ready == metav1.ConditionTrue])
+}
+
+// TestHostKeyIsProved: whoever can write the Lease can ask there. He has no certificate for a key of his own, nor for one that has been replaced,
+// and the host's own goes on.
+func TestHostKeyIsProved(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	first, csr := w.hostKey()
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost("")))
+	w.eventually("there is a Lease", func() error {
+		if w.missing("node1-tls", &coordinationv1.Lease{}) {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	w.submit("node1", csr)
+	w.approve(first)
+	pair := w.isFor(first)
+
+	stranger, strange := w.hostKey()
+	for what, say := range map[string]func(){
+		"nothing":                      func() {},
+		"the signature of his own key": func() { w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: stranger}, 0) },
+		"what the host has signed":     func() { w.signsFor(csr, pki.Leaf{Cert: pair.Cert, Key: first}, 0) },
+		"what the host signed for him, long ago": func() {
+			w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: first}, -16*time.Minute)
+		},
+	} {
+		t.Log(what)
+		say()
+		w.submit("node1", strange)
+		w.notApproved(stranger, metav1.ConditionTrue)
+		w.settled()
+		if !w.isFor(first).Cert.Equal(pair.Cert) {
+			t.Fatal("something else was issued")
+		}
+	}
+	w.submit("node1", "no request at all")
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRequestRefused)
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(48) })
+	w.eventually("it is issued for the key that is proved", func() error {
+		if pair = w.isFor(first); pair.Cert.NotAfter.Sub(pair.Cert.NotBefore) != 48*time.Hour+pki.ClockSkew {
+			return errors.New("it is the old one")
+		}
+		return nil
+	})
+
+	second, next := w.hostKey() // as the host itself asks
+	w.signsFor(next, pki.Leaf{Cert: pair.Cert, Key: first}, 0)
+	w.submit("node1", next)
+	pair = w.isFor(second)
+	w.submit("node1", csr) // the approval of the first key is over
+	w.notApproved(first, metav1.ConditionTrue)
+	w.isFor(second)
+	third, csr3 := w.hostKey()
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Request = csr3 })
+	w.isFor(third)
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Request = "" })
+	w.submit("node1", next)
+	w.notApproved(second, metav1.ConditionTrue)
+	w.isFor(third)
+	w.approve(second)
+	w.isFor(second)
+	w.holdsNoKey()
+}
+
+// signsFor lets a host sign that it asks for a certificate by a request.
+func (w *env) signsFor(request string, by pki.Leaf, off time.Duration) {
+	w.t.Helper()
+	sum := sha256.Sum256([]byte(request))
+	w.signs("node1-tls", off, ack.Report{RequestSHA256: hex.EncodeToString(sum[:])}, by)
+}

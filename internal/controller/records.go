@@ -1,0 +1,57 @@
+package controller
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/queue"
+	"clusterpki.io/operator/internal/records"
+	"clusterpki.io/operator/internal/visits"
+)
+
+// recorder records what is issued. While that is written, together with what others issue, the worker that waits lends its slot: else as
+// few would be written at once as there are workers.
+type recorder struct {
+	*records.Store
+
+	mu    sync.Mutex
+	lends map[string]*queue.Slots // by kind
+}
+
+// Record implements leaf.Records.
+func (r *recorder) Record(ctx context.Context, p records.Place, i records.Issue, inUse ...string) error {
+	r.mu.Lock()
+	slots := r.lends[i.Kind]
+	r.mu.Unlock()
+	return slots.Lend(func() error { return r.Store.Record(ctx, p, i, inUse...) })
+}
+
+// slots are those of the workers of a kind's controller.
+func (r *recorder) slots(kind string, workers int) *queue.Slots {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lends == nil {
+		r.lends = map[string]*queue.Slots{}
+	}
+	r.lends[kind] = visits.Lending(workers)
+	return r.lends[kind]
+}
+
+// standing says which object has a kind and name, by a cache.
+func standing(cache client.Reader) records.Standing {
+	return func(ctx context.Context, namespace, kind, name string) (types.UID, bool) {
+		for _, k := range v1alpha1.Kinds() {
+			if k.Name != kind {
+				continue
+			}
+			o := k.New()
+			err := cache.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o, client.UnsafeDisableDeepCopy)
+			return o.GetUID(), client.IgnoreNotFound(err) == nil
+		}
+		return "", false
+	}
+}

@@ -1,0 +1,102 @@
+package leaf
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/records"
+)
+
+// Records keeps which certificates were issued, and for which keys.
+type Records interface {
+	// Of are the issues of an object, the oldest first.
+	Of(ctx context.Context, namespace string, o records.Object) ([]records.Issue, error)
+	// Refresh reads them from the API server.
+	Refresh(ctx context.Context, namespace string) error
+	// Record notes an issue, before the certificate is published. inUse are the serial numbers of those that the host may have.
+	Record(ctx context.Context, p records.Place, i records.Issue, inUse ...string) error
+}
+
+// recorded is the object of a request, as records name it.
+func (r Request) recorded() records.Object {
+	return records.Object{UID: r.Owner.GetUID(), Kind: r.Owner.Kind(), Name: r.Owner.GetName()}
+}
+
+// lookUp notes whether the key of the certificate that is there was recorded, where an agent is to sign by it.
+func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
+	if r.Acknowledgment.Agent == nil || c.Observed == nil || c.Observed.Err != nil {
+		return nil
+	}
+	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
+	if err != nil {
+		return err
+	}
+	key, err := pki.EncodePublicKey(c.Observed.Leaf.Cert.PublicKey)
+	if err != nil {
+		return err
+	}
+	serial := pki.SerialOf(c.Observed.Leaf.Cert)
+	o := *c.Observed
+	o.Unrecorded = !slices.ContainsFunc(issues, func(i records.Issue) bool { return i.SerialNumber == serial && bytes.Equal(i.PublicKey, key) })
+	c.Observed = &o
+	return nil
+}
+
+// unrecorded says whether a certificate is there whose key should have been recorded, and was not.
+func (c Contents) unrecorded() bool { return c.Observed != nil && c.Observed.Unrecorded }
+
+// decideRecorded says what to do about what is held, of which it is looked up whether it was recorded. Before another certificate is issued for the sake of
+// a record, the API server itself is asked: a restore may have brought it.
+func (m *Maker) decideRecorded(ctx context.Context, r Request, issuer Issuer, c Contents) (State, error) {
+	if err := m.lookUp(ctx, r, &c); err != nil {
+		return State{Contents: c, Issuer: issuer}, err
+	}
+	st := m.decide(r, issuer, c)
+	if st.Decision.Action != plan.Issue || !c.unrecorded() {
+		return st, nil
+	}
+	err := m.Records.Refresh(ctx, r.Owner.GetNamespace())
+	if err == nil {
+		err = m.lookUp(ctx, r, &c)
+	}
+	return m.decide(r, issuer, c), err
+}
+
+// record notes a certificate that is about to be published. What is mounted needs none: nobody signs by it.
+func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) error {
+	if r.Acknowledgment.Mounted {
+		return nil
+	}
+	issue, err := records.NewIssue(r.recorded(), leaf, m.Clock.Now())
+	if err != nil {
+		return err
+	}
+	issue.ApprovedKeySHA256 = r.ApprovedKey
+	inUse := []string{r.Acknowledgment.SignedBy}
+	if st.Readable() {
+		inUse = append(inUse, pki.SerialOf(st.Observed.Leaf.Cert))
+	}
+	known, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
+	if err == nil && len(known) >= records.MaxPerObject { // what the cache says of the Secret may be outdated
+		inUse, err = m.inUseLive(ctx, r, inUse)
+	}
+	if err != nil {
+		return err
+	}
+	return m.Records.Record(ctx, st.Issuer.Place, issue, inUse...)
+}
+
+// inUseLive adds the certificate that stands in the Secret now.
+func (m *Maker) inUseLive(ctx context.Context, r Request, inUse []string) ([]string, error) {
+	s, err := m.Secrets.Live(ctx, r.Owner.GetNamespace(), r.Secret)
+	if err != nil || s == nil {
+		return inUse, err
+	}
+	if there, err := pki.ParseLeafCertificate(s.Data["tls.crt"]); err == nil {
+		inUse = append(inUse, pki.SerialOf(there.Cert))
+	}
+	return inUse, nil
+}

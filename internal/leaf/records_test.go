@@ -1,0 +1,119 @@
+package leaf_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/records"
+)
+
+// notes are records in memory. What lacks was written by somebody else, and is known once they are read again.
+type notes struct {
+	issues, lacks []records.Issue
+	inUse         []string
+	err           error
+	published     func() bool
+	early         bool // something was published before it was recorded
+}
+
+func (n *notes) Of(context.Context, string, records.Object) ([]records.Issue, error) {
+	return slices.Clone(n.issues), n.err
+}
+
+func (n *notes) Refresh(context.Context, string) error {
+	n.issues, n.lacks = append(n.issues, n.lacks...), nil
+	return nil
+}
+
+func (n *notes) Record(_ context.Context, p records.Place, i records.Issue, inUse ...string) error {
+	if p != (records.Place{Namespace: "prod", NamespaceUID: "ns", HomeUID: "home"}) || i.UID != "node1" || i.Name != "node1" {
+		return errors.New("it is recorded for somebody else")
+	}
+	n.early = n.early || n.published()
+	n.issues, n.inUse = append(n.issues, i), inUse
+	return n.err
+}
+
+// there says whether the Secret is there.
+func (w *world) there() bool {
+	w.t.Helper()
+	var s corev1.Secret
+	err := w.api.Get(ctx, client.ObjectKey{Namespace: "prod", Name: "node1-tls"}, &s)
+	if client.IgnoreNotFound(err) != nil {
+		w.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestRecords: a certificate that an agent acknowledges is recorded before it is published, and issued anew where it was not.
+func TestRecords(t *testing.T) {
+	byAgent := consumers.Acknowledgment{Agent: &ack.State{}, SignedBy: "0A"}
+	w := newWorld(t)
+	n := &notes{published: w.there}
+	w.Records = n
+	r := w.request()
+	r.ApprovedKey = "approved"
+
+	n.err = errors.New("etcd is away")
+	r.Acknowledgment = byAgent
+	if _, err := w.Make(ctx, r, nil); err == nil || w.there() {
+		t.Fatalf("it was published without a record: %v", err)
+	}
+	n.err, n.issues = nil, nil
+	st, err := w.Make(ctx, r, nil)
+	if err != nil || !st.Issued || n.early {
+		t.Fatalf("issued %t, before it was recorded: %t, %v", st.Issued, n.early, err)
+	}
+	serial := pki.SerialOf(st.Observed.Leaf.Cert)
+	if i := n.issues[0]; i.SerialNumber != serial || !pki.SamePublicKey(i.Key(), st.Observed.Leaf.Cert.PublicKey) || i.ApprovedKeySHA256 != "approved" {
+		t.Errorf("recorded is %+v", i)
+	}
+	kept := func(what string, a consumers.Acknowledgment, want plan.Action) leaf.State {
+		t.Helper()
+		r.Acknowledgment = a
+		st, err := w.Make(ctx, r, w.noted())
+		if err != nil || st.Decision.Action != want {
+			t.Errorf("%s: %+v, %v", what, st.Decision, err)
+		}
+		return st
+	}
+	kept("it is recorded", byAgent, plan.Keep)
+	n.lacks, n.issues = n.issues, nil
+	s := w.secret()
+	s.OwnerReferences = nil // as it is after a restore
+	if err := w.api.Update(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	kept("a restore has brought the record", byAgent, plan.Keep)
+	if len(w.secret().OwnerReferences) == 0 {
+		t.Error("what a restore has brought is not looked after")
+	}
+	if len(n.issues) != 1 {
+		t.Fatalf("recorded are %+v", n.issues)
+	}
+	other := n.issues[0]
+	other.PublicKey = []byte("another key")
+	n.issues = nil
+	kept("it is mounted", consumers.Acknowledgment{Mounted: true}, plan.Keep)
+	kept("a person acknowledges", consumers.Acknowledgment{}, plan.Keep)
+	if len(n.issues) > 0 {
+		t.Errorf("%d are recorded that were not issued", len(n.issues))
+	}
+	for range records.MaxPerObject {
+		n.issues = append(n.issues, other)
+	}
+	st = kept("its serial number was recorded for another key", byAgent, plan.Issue)
+	if !st.Issued || st.Decision.Reason != plan.NotRecorded || !slices.Contains(n.inUse, serial) || len(n.inUse) != 3 || !slices.Contains(n.inUse, "0A") {
+		t.Errorf("issued %t, %s; in use are %v, and not %s", st.Issued, st.Decision.Reason, n.inUse, serial)
+	}
+}

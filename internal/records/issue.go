@@ -1,0 +1,141 @@
+package records
+
+import (
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"clusterpki.io/operator/internal/pki"
+)
+
+// SecretType is the type of a Secret that holds records.
+const SecretType corev1.SecretType = "clusterpki.io/issued"
+
+// SecretName is the name of one of the Secrets that hold the records of a namespace. Namespaces have no dots: no two share one.
+func SecretName(namespace string, number int) string {
+	return fmt.Sprintf("issued.%s.%d", namespace, number)
+}
+
+// Place says whose records are meant: those of a user's namespace, in an authority namespace. Another UID is another one, whatever its name.
+type Place struct {
+	Namespace    string    `json:"namespace"`
+	NamespaceUID types.UID `json:"namespaceUID"`
+	HomeUID      types.UID `json:"authorityNamespaceUID"`
+}
+
+// Object is whom a certificate was issued for.
+type Object struct {
+	// UID is empty of what was restored, until the object of that kind and name takes it up.
+	UID  types.UID `json:"uid,omitempty"`
+	Kind string    `json:"kind"`
+	Name string    `json:"name"`
+}
+
+// Issue is what is kept of one certificate.
+type Issue struct {
+	Object
+	SerialNumber string    `json:"serialNumber"`
+	PublicKey    []byte    `json:"publicKey"` // SubjectPublicKeyInfo
+	Time         time.Time `json:"time"`
+	NotAfter     time.Time `json:"notAfter"`
+	// ApprovedKeySHA256 is the digest of the key that a person had approved when the certificate was issued, "" where none was.
+	ApprovedKeySHA256 string `json:"approvedKeySHA256,omitempty"`
+}
+
+// NewIssue is what is kept of a certificate.
+func NewIssue(of Object, leaf pki.Leaf, now time.Time) (Issue, error) {
+	key, err := pki.EncodePublicKey(leaf.Cert.PublicKey)
+	if err != nil {
+		return Issue{}, err
+	}
+	return Issue{
+		Object: of, SerialNumber: pki.SerialOf(leaf.Cert), PublicKey: key, Time: now.UTC(), NotAfter: leaf.Cert.NotAfter,
+	}, nil
+}
+
+// Key is the public key; nil where it cannot be read.
+func (i Issue) Key() crypto.PublicKey {
+	key, err := pki.DecodePublicKey(i.PublicKey)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// document is what a Secret holds.
+type document struct {
+	Place
+	Number int     `json:"number"`
+	Issues []Issue `json:"issues"`
+}
+
+const documentKey = "issued.json"
+
+const (
+	// maxBytes bounds what is read of a Secret.
+	maxBytes = 900 << 10
+	// fullAt is how large one becomes by what is added to it. Each write is of one of them.
+	fullAt = 128 << 10
+	// maxText bounds a name, a UID and a serial number.
+	maxText = 512
+)
+
+// decode reads a Secret. One without any data holds nothing: that is how somebody empties one that is damaged.
+func decode(s *corev1.Secret, namespace string, number int) (document, error) {
+	text := s.Data[documentKey]
+	damaged := func(err error) (document, error) {
+		return document{}, fmt.Errorf("the authority namespace's Secret %q is damaged: %w; restore it from a backup, or take its data away: "+
+			"then what it recorded is re-issued", s.Name, err)
+	}
+	var d document
+	switch {
+	case s.Type != SecretType:
+		return damaged(fmt.Errorf("it is of type %q", s.Type))
+	case len(text) > maxBytes:
+		return damaged(fmt.Errorf("it has %d bytes", len(text)))
+	case len(text) == 0:
+		return document{Place: Place{Namespace: namespace}, Number: number}, nil
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		return damaged(errors.New("malformed " + documentKey))
+	}
+	if d.Namespace != namespace || d.Number != number {
+		return damaged(fmt.Errorf("it is Secret %q, and was copied", SecretName(d.Namespace, d.Number)))
+	}
+	d.Issues = slices.DeleteFunc(d.Issues, func(i Issue) bool {
+		return len(i.PublicKey) > pki.MaxPublicKey || max(len(i.UID), len(i.Name), len(i.Kind), len(i.SerialNumber), len(i.ApprovedKeySHA256)) > maxText
+	})
+	return d, nil
+}
+
+func (d document) encode() ([]byte, error) {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode records: %w", err)
+	}
+	return text, nil
+}
+
+// size is about how many bytes an issue has, encoded.
+func (i Issue) size() int {
+	return 200 + len(i.UID) + len(i.Kind) + len(i.Name) + len(i.SerialNumber) + len(i.ApprovedKeySHA256) + len(i.PublicKey)*4/3
+}
+
+func sizeOf(issues []Issue) int {
+	size := 0
+	for _, i := range issues {
+		size += i.size()
+	}
+	return size
+}
+
+// sortByTime puts the oldest first; of one second, in a stable order.
+func sortByTime(issues []Issue) {
+	slices.SortStableFunc(issues, func(a, b Issue) int { return a.Time.Compare(b.Time) })
+}

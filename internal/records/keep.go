@@ -1,0 +1,37 @@
+package records
+
+import (
+	"slices"
+	"time"
+)
+
+// MaxPerObject is how many issues of one object are kept, beside those that are in use.
+const MaxPerObject = 16
+
+// outdated are the serial numbers, of an object's issues from the oldest on, that nobody needs any more: the certificate has ended, or a later one
+// was acknowledged.
+func outdated(issues []Issue, acknowledged string, now time.Time) []string {
+	var out []string
+	last := slices.IndexFunc(issues, func(i Issue) bool { return i.SerialNumber == acknowledged })
+	for n, i := range issues {
+		if n < last || !now.Before(i.NotAfter) {
+			out = append(out, i.SerialNumber)
+		}
+	}
+	return out
+}
+
+// excess are the serial numbers that go because there are too many of one object: the oldest, but for those in use. What was
+// recorded and never published must not displace the one that a host has.
+func excess(issues []Issue, inUse ...string) []string {
+	var out []string
+	for _, i := range issues {
+		if len(issues)-len(out) <= MaxPerObject {
+			break
+		}
+		if !slices.Contains(inUse, i.SerialNumber) {
+			out = append(out, i.SerialNumber)
+		}
+	}
+	return out
+}

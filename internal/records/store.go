@@ -1,0 +1,183 @@
+package records
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Store reads and writes the records of an authority namespace. What it has read it keeps: nobody else writes there but a restore,
+// which Refresh notices.
+type Store struct {
+	namespace string
+	live      client.Client
+	now       func() time.Time
+	standing  Standing
+
+	mu     sync.Mutex
+	spaces map[string]*space
+}
+
+// Standing is the UID of the object that a namespace has of a kind and name, "" where it has none; known is false where that cannot be said now.
+type Standing func(ctx context.Context, namespace, kind, name string) (uid types.UID, known bool)
+
+// New makes the store of an authority namespace. live must not read from a cache.
+func New(namespace string, live client.Client, now func() time.Time, standing Standing) *Store {
+	return &Store{namespace: namespace, live: live, now: now, standing: standing, spaces: map[string]*space{}}
+}
+
+// space are the records of one user's namespace.
+type space struct {
+	requests sync.Mutex // held while the API server is asked: below it, nobody waits who only reads
+
+	mu           sync.Mutex
+	loads        int // that have begun
+	loaded       bool
+	shards       []shard
+	bound        map[types.UID][]Issue
+	unbound      map[Object][]Issue // restored ones, by kind and name
+	acknowledged map[types.UID]string
+	queue        commits
+}
+
+// shard is one Secret as it was last read or written.
+type shard struct {
+	document
+	uid     types.UID
+	version string
+}
+
+func (s *Store) space(namespace string) *space {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sp := s.spaces[namespace]
+	if sp == nil {
+		sp = &space{acknowledged: map[types.UID]string{}}
+		s.spaces[namespace] = sp
+	}
+	return sp
+}
+
+// Of are the issues of an object, the oldest first.
+func (s *Store) Of(ctx context.Context, namespace string, o Object) ([]Issue, error) {
+	sp := s.space(namespace)
+	if err := s.ensure(ctx, namespace, sp); err != nil {
+		return nil, err
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return sp.of(o), nil
+}
+
+// Known are the issues of an object as far as they were read already; ok is false where they were not.
+func (s *Store) Known(namespace string, o Object) (issues []Issue, ok bool) {
+	sp := s.space(namespace)
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if !sp.loaded {
+		return nil, false
+	}
+	return sp.of(o), true
+}
+
+// of is under the lock of the space.
+func (sp *space) of(o Object) []Issue {
+	out := slices.Clone(sp.bound[o.UID])
+	if restored := sp.unbound[Object{Kind: o.Kind, Name: o.Name}]; len(restored) > 0 {
+		out = append(out, restored...)
+		sortByTime(out)
+	}
+	return out
+}
+
+// Acknowledged notes that the agent of an object has acknowledged a certificate: older ones go when their Secret is next written.
+func (s *Store) Acknowledged(namespace string, uid types.UID, serial string) {
+	sp := s.space(namespace)
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.acknowledged[uid] = serial
+}
+
+// ensure reads the records of a namespace once.
+func (s *Store) ensure(ctx context.Context, namespace string, sp *space) error {
+	sp.mu.Lock()
+	loaded := sp.loaded
+	sp.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	return s.Refresh(ctx, namespace)
+}
+
+// Refresh reads the records of a namespace from the API server. Everybody who waits when a read begins shares it.
+func (s *Store) Refresh(ctx context.Context, namespace string) error {
+	sp := s.space(namespace)
+	sp.mu.Lock()
+	asked := sp.loads
+	sp.mu.Unlock()
+	sp.requests.Lock()
+	defer sp.requests.Unlock()
+	sp.mu.Lock()
+	if sp.loaded && sp.loads > asked { // one that began since is over
+		sp.mu.Unlock()
+		return nil
+	}
+	sp.mu.Unlock()
+	return s.load(ctx, namespace, sp)
+}
+
+// load reads every Secret of a namespace. The requests are the caller's alone.
+func (s *Store) load(ctx context.Context, namespace string, sp *space) error {
+	sp.mu.Lock()
+	sp.loads++
+	sp.mu.Unlock()
+	var shards []shard
+	for number := 0; ; number++ {
+		var secret corev1.Secret
+		err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: SecretName(namespace, number)}, &secret)
+		if apierrors.IsNotFound(err) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read the records of namespace %q: %w", namespace, err)
+		}
+		d, err := decode(&secret, namespace, number)
+		if err != nil {
+			return err
+		}
+		shards = append(shards, shard{document: d, uid: secret.UID, version: secret.ResourceVersion})
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	sp.shards, sp.loaded = shards, true
+	sp.index()
+	return nil
+}
+
+// index finds the issues by their objects. It is under the lock of the space.
+func (sp *space) index() {
+	sp.bound, sp.unbound = map[types.UID][]Issue{}, map[Object][]Issue{}
+	for _, sh := range sp.shards {
+		for _, i := range sh.Issues {
+			if i.UID == "" {
+				key := Object{Kind: i.Kind, Name: i.Name}
+				sp.unbound[key] = append(sp.unbound[key], i)
+			} else {
+				sp.bound[i.UID] = append(sp.bound[i.UID], i)
+			}
+		}
+	}
+	for _, issues := range sp.bound {
+		sortByTime(issues)
+	}
+	for _, issues := range sp.unbound {
+		sortByTime(issues)
+	}
+}

@@ -1,0 +1,68 @@
+package visits
+
+import (
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+)
+
+const (
+	// paceBurst is how many visits an object's Lease brings at once, and paceEvery how often it brings one after that: whoever may write it, in
+	// whose hands that host ever is, must not be able to have the operator work, and write, all the time.
+	paceBurst = 8
+	paceEvery = 20 * time.Second
+	// paceKept is how many objects are remembered before those are looked for that may go.
+	paceKept = 1024
+)
+
+// pace says when others may bring visits to an object.
+type pace struct {
+	mu sync.Mutex
+	of map[reconcile.Request]allowance
+}
+
+// allowance is how many visits were left at a time.
+type allowance struct {
+	left float64
+	at   time.Time
+}
+
+func (a allowance) since(now time.Time) allowance {
+	left := a.left + float64(now.Sub(a.at))/float64(paceEvery)
+	return allowance{min(paceBurst, left), now}
+}
+
+// delay is how long a visit has to wait that somebody else brings now. Those that wait are one visit.
+func (p *pace) delay(req reconcile.Request, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil {
+		p.of = map[reconcile.Request]allowance{}
+	}
+	a, known := p.of[req]
+	if !known {
+		if len(p.of) >= paceKept {
+			p.sweep(now)
+		}
+		a = allowance{paceBurst, now}
+	}
+	a = a.since(now)
+	var wait time.Duration
+	if a.left >= 1 {
+		a.left--
+	} else {
+		wait = time.Duration((1 - a.left) * float64(paceEvery))
+	}
+	p.of[req] = a
+	return wait
+}
+
+// sweep forgets those that have everything left. It is under the lock.
+func (p *pace) sweep(now time.Time) {
+	for req, a := range p.of {
+		if a.since(now).left >= paceBurst {
+			delete(p.of, req)
+		}
+	}
+}
