@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -274,8 +275,9 @@ func (h *Home) isEmpty(ctx context.Context) error {
 		return fmt.Errorf("see what the authority namespace %q holds: %w", h.Namespace, err)
 	}
 	for _, s := range list.Items {
-		ours := s.Type == authority.SecretType || s.Type == authority.SealSecretType || s.Type == authority.KeySecretType
-		if ours || s.Name == authority.SealSecretName || strings.HasPrefix(s.Name, "ca.") || strings.HasPrefix(s.Name, "key.") {
+		types := []corev1.SecretType{authority.SecretType, authority.SealSecretType, authority.KeySecretType, authority.DeliverySecretType}
+		ours := func(prefix string) bool { return strings.HasPrefix(s.Name, prefix) }
+		if slices.Contains(types, s.Type) || s.Name == authority.SealSecretName || slices.ContainsFunc([]string{"ca.", "key.", "delivery."}, ours) {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.Namespace)
 		}
