@@ -87,6 +87,9 @@ func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment
 	c = plan.Consumer{Kind: o.Kind(), Name: o.GetName(), Host: host, Seed: r.Seed(o), Mounted: reported.Mounted, Delay: reported.Delay, Trusts: true}
 	a := collector{reading: r, reported: reported, consumer: &c}
 	for i, u := range uses {
+		if a.reported = reported; u.Beside {
+			a.reported = Undelivered
+		}
 		p, there := r.mine(o.GetUID(), u.Secret)
 		a.ask(u, p, there)
 		if there && !slices.ContainsFunc(uses[:i], func(o Use) bool { return o.Secret == u.Secret }) {

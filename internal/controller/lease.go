@@ -28,8 +28,8 @@ import (
 // defaultLeaseDuration is delivery.leaseDuration of an object that was stored before there was a default.
 const defaultLeaseDuration = 15 * time.Minute
 
-// delivery is how what is issued for an object reaches its host.
-type delivery struct {
+// attended is how what is issued for an object reaches its host.
+type attended struct {
 	owner  v1alpha1.Object
 	keeper *owned.Keeper
 	lease  string // of the agent
@@ -45,14 +45,14 @@ type reported struct {
 }
 
 // reportOf resolves what a Lease says of a delivery.
-func (b *base) reportOf(d delivery, lease *coordinationv1.Lease) reported {
+func (b *base) reportOf(d attended, lease *coordinationv1.Lease) reported {
 	return reported{lease, d.host, consumers.AcknowledgmentOf(d.spec, lease, d.host, b.clock.Now())}
 }
 
 // attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
 // reported there. Where no agent delivers, there is none. An error keeps nothing from being issued: what is returned with
 // one holds.
-func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
+func (b *base) attendLease(ctx context.Context, d attended) (reported, error) {
 	existing, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
 		return b.reportOf(d, nil), err
@@ -82,7 +82,7 @@ func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
-func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+func (b *base) ensureLease(ctx context.Context, d attended, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	after := d.spec.LeaseDuration.Duration
 	if after <= 0 {
 		after = defaultLeaseDuration
@@ -110,7 +110,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinati
 }
 
 // unexpectedLease looks at a Lease that is there although the cache does not know it, as the maker of leaves does at a Secret.
-func (b *base) unexpectedLease(ctx context.Context, d delivery, lost error) error {
+func (b *base) unexpectedLease(ctx context.Context, d attended, lost error) error {
 	if !apierrors.IsAlreadyExists(lost) {
 		return lost
 	}

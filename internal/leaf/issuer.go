@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -23,6 +24,7 @@ type Issuer struct {
 	CA         *pki.CA          // without its key; nil: it cannot sign now
 	Signer     authority.Signer // nil where the CA was not read from the API server itself
 	UID        string           // of the ClusterCA
+	Namespace  types.UID        // of its namespace, as the authority namespace has it
 	Generation int32
 	Revisions  map[string]int64 // of the ledgers that the bundle follows from
 	Ledger     plan.Ledger
@@ -111,7 +113,7 @@ func (r Issuers) issuer(record *authority.Record, known consumers.Authorities) I
 	name := record.Name
 	active, _ := record.Ledger.Active()
 	out := Issuer{
-		Roots: known.Bundle(name), UID: string(record.UID), Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
+		Roots: known.Bundle(name), UID: string(record.UID), Namespace: record.NamespaceUID, Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
 	}
 	if pki.WithIdentity(out.Roots, active.Anchor) == nil {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the active CA: is its parent there?", name)

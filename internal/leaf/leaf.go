@@ -31,7 +31,9 @@ type Request struct {
 	// ExternalKey: its Secret holds no private key.
 	ExternalKey    bool
 	Acknowledgment consumers.Acknowledgment // how what is issued is acknowledged
-	Keeper         *owned.Keeper
+	// Delivery is what the agent of the host is told beside what its Secret holds; nil where no agent delivers.
+	Delivery *Delivery
+	Keeper   *owned.Keeper
 }
 
 // SecretType is the type of the Secret. kubernetes.io/tls demands a key.
