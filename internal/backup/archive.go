@@ -21,6 +21,8 @@ type Archive struct {
 	Seal authority.Seal
 	// CAs are what decides about each CA.
 	CAs []*authority.Record
+	// Deliveries are the keys of namespaces that sign what agents install.
+	Deliveries []*authority.DeliveryKey
 	// Objects are those of the users' namespaces.
 	Objects []unstructured.Unstructured
 }
@@ -33,7 +35,7 @@ func Parse(text io.Reader) (Archive, error) {
 		var o unstructured.Unstructured
 		err := decoder.Decode(&o.Object)
 		switch {
-		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Objects) == 0:
+		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Deliveries)+len(a.Objects) == 0:
 			return Archive{}, errors.New("there is nothing of clusterpki in it")
 		case errors.Is(err, io.EOF):
 			return a, nil
@@ -63,6 +65,11 @@ func (a *Archive) add(o unstructured.Unstructured) error {
 	if s.Type == authority.SealSecretType {
 		seal, err := authority.SealOf(&s)
 		a.Seal = seal
+		return err
+	}
+	if s.Type == authority.DeliverySecretType {
+		key, err := authority.DeliveryOf(&s)
+		a.Deliveries = append(a.Deliveries, key)
 		return err
 	}
 	r, err := authority.Decode(&s)
@@ -105,6 +112,7 @@ func (a Archive) depth(r *authority.Record, below int) int {
 // Only is what an archive holds of one namespace.
 func (a Archive) Only(namespace string) Archive {
 	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
+	a.Deliveries = slices.DeleteFunc(slices.Clone(a.Deliveries), func(k *authority.DeliveryKey) bool { return k.Namespace != namespace })
 	a.Objects = slices.DeleteFunc(slices.Clone(a.Objects), func(o unstructured.Unstructured) bool { return o.GetNamespace() != namespace })
 	return a
 }
@@ -114,6 +122,9 @@ func (a Archive) Namespaces() []string {
 	var out []string
 	for _, r := range a.CAs {
 		out = append(out, r.Namespace)
+	}
+	for _, k := range a.Deliveries {
+		out = append(out, k.Namespace)
 	}
 	for i := range a.Objects {
 		out = append(out, a.Objects[i].GetNamespace())

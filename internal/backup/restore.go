@@ -87,6 +87,11 @@ func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
 			return Result{}, err
 		}
 	}
+	for _, key := range a.Deliveries {
+		if err := r.planDelivery(ctx, key); err != nil {
+			return Result{}, err
+		}
+	}
 	objects := slices.Clone(a.Objects)
 	slices.SortStableFunc(objects, func(a, b unstructured.Unstructured) int { return place(a) - place(b) })
 	for _, o := range objects {

@@ -1,0 +1,32 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+
+	"clusterpki.io/operator/internal/authority"
+)
+
+// planDelivery decides about the delivery key of a namespace: hosts install nothing that another one signs. Its public half is published by
+// the operator.
+func (r *restore) planDelivery(ctx context.Context, key *authority.DeliveryKey) error {
+	namespace := r.to(key.Namespace)
+	next := key.Rebound(namespace, r.uids[key.Namespace])
+	there, err := r.store.StoredDelivery(ctx, namespace)
+	secret := authority.DeliveryName(namespace)
+	switch {
+	case err != nil:
+		return err
+	case there == nil:
+		r.writes = append(r.writes, func(ctx context.Context) error { return r.store.CreateDelivery(ctx, next) })
+	case !there.SameAs(key):
+		r.exists = append(r.exists, fmt.Sprintf("namespace %q has another delivery key than in the backup, whose hosts' agents trust that one: delete Secret %q "+
+			"of the authority namespace, to have that of the backup", namespace, secret))
+	case there.NamespaceUID == next.NamespaceUID:
+		r.result.Kept++
+	default:
+		r.exists = append(r.exists, fmt.Sprintf("the delivery key of namespace %q is kept for a namespace that held it before: `clusterpki authority release -n %s --all` "+
+			"gives it to this one", namespace, namespace))
+	}
+	return nil
+}
