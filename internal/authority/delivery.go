@@ -107,7 +107,7 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 	kept := s.deliveries.get(namespace)
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
-	if kept.key == nil || time.Since(kept.read) >= sealLasts || kept.key.NamespaceUID != uid { //nolint:forbidigo // how long ago, not what time it is
+	if s.deliveryOutdated(ctx, kept) || kept.key.NamespaceUID != uid {
 		switch key, err := s.readDelivery(ctx, namespace, uid); {
 		case err == nil:
 			kept.key = key
@@ -120,6 +120,16 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 		return nil, &RetainedError{namespace, DeliveryName(namespace)}
 	}
 	return kept.key, nil
+}
+
+// deliveryOutdated says whether a delivery key must be read again: it was not for a while, or the cache has another version of it.
+func (s *Store) deliveryOutdated(ctx context.Context, kept *keptDelivery) bool {
+	if kept.key == nil || time.Since(kept.read) >= sealLasts { //nolint:forbidigo // how long ago, not what time it is
+		return true
+	}
+	var secret corev1.Secret
+	return s.cache != nil && s.cache.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(kept.key.Namespace)}, &secret) == nil &&
+		secret.ResourceVersion != kept.key.version
 }
 
 // readDelivery reads a delivery key, or makes it, and sees that its public half can be read.
@@ -189,15 +199,18 @@ func (s *Store) CreateDelivery(ctx context.Context, k *DeliveryKey) error {
 
 // ReleaseDelivery gives a delivery key to the namespace that has its name now, if nobody wrote it since it was read.
 func (s *Store) ReleaseDelivery(ctx context.Context, k *DeliveryKey, uid types.UID) error {
-	next := *k
-	next.NamespaceUID = uid
+	return s.ReplaceDelivery(ctx, k, k.Rebound(k.Namespace, uid))
+}
+
+// ReplaceDelivery stores a delivery key in place of another one, if nobody wrote that since it was read.
+func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) error {
 	secret, err := next.secret(s.namespace)
 	if err != nil {
 		return err
 	}
-	secret.ResourceVersion = k.version
+	secret.ResourceVersion = was.version
 	if err := s.live.Update(ctx, secret); err != nil {
-		return fmt.Errorf("write the delivery key of namespace %q: %w", k.Namespace, err)
+		return fmt.Errorf("write the delivery key of namespace %q: %w", next.Namespace, err)
 	}
 	return nil
 }

@@ -175,6 +175,9 @@ func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Reco
 		return err
 	}
 	fmt.Fprintf(w, "%s/%s: released to namespace %s (UID %s)\n", r.Namespace, r.Name, r.Namespace, now.namespace)
+	if of == everything {
+		return a.releaseDelivery(ctx, w, r.Namespace)
+	}
 	return nil
 }
 

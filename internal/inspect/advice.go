@@ -47,6 +47,8 @@ var byReason = map[string]string{
 		"--requestheader-client-ca-file",
 	v1alpha1.ReasonLeaseExpired:      "look at the agent on the host: journalctl -u clusterpki-agent",
 	v1alpha1.ReasonAgentProblem:      "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonSignatureInvalid:  "somebody else has changed what the message names, and the operator repairs it: see who may write Secrets there",
+	v1alpha1.ReasonDeliveryOutdated:  "an older state of the Secret was put back: delete the Secret, and the operator makes it anew",
 	v1alpha1.ReasonNotInstalled:      "wait for the agent; if it stays, look at its log on the host",
 	v1alpha1.ReasonNotInUse:          "wait until every component on the host has reloaded its files, or restart the one that does not",
 	v1alpha1.ReasonRequestMissing:    "start the agent on the host, or put the certificate signing request into spec.request",
