@@ -66,8 +66,8 @@ func (c *Config) open(o object, f facts) (delivered, error) {
 		return delivered{}, err
 	}
 	if last := f.latest[o.lease]; d.at.Time.Before(last.Time) || d.at.Time.Equal(last.Time) && d.at.Statement != last.Statement {
-		return delivered{}, fmt.Errorf("%s: Secret %q holds what was signed at %s, and what is installed here was signed at %s, so an older state of it was put back: "+
-			"delete the Secret, and the operator makes it anew", v1alpha1.ReasonDeliveryOutdated, read[0].Name, d.at.Time.UTC().Format(clockFormat),
+		return delivered{}, fmt.Errorf("%s: Secret %q holds what was signed at %s, and what is installed here was signed at %s, so an older state of it was "+
+			"put back: delete the Secret, and the operator makes it anew", v1alpha1.ReasonDeliveryOutdated, read[0].Name, d.at.Time.UTC().Format(clockFormat),
 			last.Time.UTC().Format(clockFormat))
 	}
 	key := read[0].Data[corev1.TLSPrivateKeyKey]

@@ -243,12 +243,13 @@ func DeliveryOf(s *corev1.Secret) (*DeliveryKey, error) {
 	damaged := fmt.Errorf("the authority namespace's Secret %q holds no delivery key: restore it from a backup", s.Name)
 	k := &DeliveryKey{version: s.ResourceVersion}
 	block, rest := pem.Decode(s.Data[deliveryKey])
-	if s.Type != DeliverySecretType || json.Unmarshal(s.Data[deliveryDocument], k) != nil || s.Name != DeliveryName(k.Namespace) || block == nil || len(rest) > 0 {
+	known := s.Type == DeliverySecretType && json.Unmarshal(s.Data[deliveryDocument], k) == nil && s.Name == DeliveryName(k.Namespace)
+	if !known || block == nil || len(rest) > 0 {
 		return nil, damaged
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, damaged //nolint:nilerr // see above
+		return nil, damaged
 	}
 	var ok bool
 	if k.key, ok = parsed.(ed25519.PrivateKey); !ok {
@@ -283,15 +284,16 @@ func PublishedDelivery(ctx context.Context, from client.Reader, home, namespace 
 	var published corev1.ConfigMap
 	err := from.Get(ctx, client.ObjectKey{Namespace: home, Name: DeliveryName(namespace)}, &published)
 	if apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("the operator has made no delivery key of namespace %q yet, which it does once something there is issued with delivery.mode: Agent "+
-			"(ConfigMap %q of the authority namespace %q): set that, and try again", namespace, DeliveryName(namespace), home)
+		return "", fmt.Errorf("the operator has made no delivery key of namespace %q yet, which it does once something there is issued with "+
+			"delivery.mode: Agent (ConfigMap %q of the authority namespace %q): set that, and try again", namespace, DeliveryName(namespace), home)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the public half of the delivery key: %w", err)
 	}
 	text := published.Data[DeliveryPublicKey]
 	if _, err := delivery.ParsePublic([]byte(text)); err != nil {
-		return "", errors.Join(fmt.Errorf("ConfigMap %q of the authority namespace is damaged: delete its data, and the operator writes it anew", published.Name), err)
+		return "", errors.Join(fmt.Errorf("ConfigMap %q of the authority namespace is damaged: delete its data, and the operator writes it "+
+			"anew", published.Name), err)
 	}
 	return text, nil
 }

@@ -176,7 +176,8 @@ func newAgentConfig() *cobra.Command {
 			"they name a systemd unit each. The public half of the namespace's delivery key, which the agent is to trust,\n"+
 			"is read from the authority namespace, ConfigMap delivery.NAMESPACE.",
 		func(w io.Writer, c agent.Config) error { return printYAML(w, c) })
-	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace, "the `namespace` that holds the keys, as the operator's flag says")
+	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace,
+		"the `namespace` that holds the keys, as the operator's flag says")
 	completeFlag(c, "authority-namespace", f.namespaces)
 	return c
 }

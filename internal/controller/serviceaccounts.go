@@ -46,12 +46,12 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 	case !given:
 		made, ours := l.Keeper.ClaimOf(existing)
 		if ours && c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent && made.Contents != serviceAccountsDigest(existing.Data) {
-			return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q does not hold the service account keys that the operator made: no agent is "+
-				"told to install others. Restore it from a backup or, if its keys are right, set spec.serviceAccountKeys.source to 'Existing'", name)
+			return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q does not hold the service account keys that the operator made: no "+
+				"agent is told to install others. Restore it from a backup or, if its keys are right, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 		if !ours {
-			return nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if "+
-				"its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
+			return nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, "+
+				"if its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 	}
 	key, err := pki.ParsePrivateKey(existing.Data[saPrivateKey])
@@ -64,7 +64,8 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 				"or delete the Secret to have new keys made, which ends every token signed so far", name, saPrivateKey, saPublicKey, err)
 	}
 	if spec := pki.SpecOf(key.Public()); spec.Algorithm == pki.Ed25519 {
-		return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: use RSA or ECDSA", name)
+		return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: "+
+			"use RSA or ECDSA", name)
 	}
 	return existing.Data[saPublicKey], nil
 }

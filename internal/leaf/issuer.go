@@ -113,7 +113,8 @@ func (r Issuers) issuer(record *authority.Record, known consumers.Authorities) I
 	name := record.Name
 	active, _ := record.Ledger.Active()
 	out := Issuer{
-		Roots: known.Bundle(name), UID: string(record.UID), Namespace: record.NamespaceUID, Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
+		Roots: known.Bundle(name), UID: string(record.UID), Namespace: record.NamespaceUID, Generation: active.Number,
+		Ledger: record.Ledger, Revisions: known.Revisions(name),
 	}
 	if pki.WithIdentity(out.Roots, active.Anchor) == nil {
 		return notReady(v1alpha1.ReasonIssuerNotReady, "ClusterCA %q: its trust bundle lacks the active CA: is its parent there?", name)
