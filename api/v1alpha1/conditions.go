@@ -130,6 +130,11 @@ const (
 	ReasonAcknowledgmentInvalid = "AcknowledgmentInvalid"
 	// ReasonAgentProblem surfaces when the agent of a host says why it cannot install what is issued.
 	ReasonAgentProblem = "AgentProblem"
+	// ReasonSignatureInvalid begins what an agent reports of a Secret that holds something else than the operator has signed for the object.
+	// Nothing of it is installed.
+	ReasonSignatureInvalid = "SignatureInvalid"
+	// ReasonDeliveryOutdated begins what an agent reports of a Secret that holds something older than what is installed. Nothing of it is installed.
+	ReasonDeliveryOutdated = "DeliveryOutdated"
 	// ReasonNotInstalled surfaces when the agent of a host has not yet installed what is issued.
 	ReasonNotInstalled = "NotInstalled"
 	// ReasonNotInUse surfaces when the agent of a host has installed what is issued, and not yet seen it in use.

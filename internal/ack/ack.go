@@ -59,7 +59,7 @@ func printable(text string) string {
 }
 
 // bundleKeys are the keys of an object's Secrets that hold trust bundles.
-var bundleKeys = []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt"}
+var bundleKeys = []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt", "apiserver-ca.crt"}
 
 // StateOf reads what Secrets of one object hold from their bytes. tls is the one with the certificate.
 func StateOf(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/internal/hostdir"
@@ -32,6 +33,8 @@ type Config struct {
 	Host string `json:"host"`
 	// Namespace holds the host's Secrets and Leases in the management cluster.
 	Namespace string `json:"namespace"`
+	// DeliveryKeys are PEM public keys: nothing is installed that none of them has signed.
+	DeliveryKeys []string `json:"deliveryKeys"`
 	// Kubeconfig is the agent's own way to the management cluster. Default: the service account of its pod.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
 	// BootstrapKubeconfig is used where Kubeconfig does not exist, or is refused.
@@ -73,10 +76,11 @@ type APIServer struct {
 
 // Credential is one NodeCredential of a host.
 type Credential struct {
-	Name                 string `json:"name"`
-	Role                 string `json:"role"`
-	SecretName           string `json:"secretName"`
-	KubeconfigSecretName string `json:"kubeconfigSecretName,omitempty"`
+	Name       string `json:"name"`
+	Role       string `json:"role"`
+	SecretName string `json:"secretName"`
+	// Kubeconfig says that the host renders a kubeconfig for it.
+	Kubeconfig bool `json:"kubeconfig,omitempty"`
 	// Custom is the identity of role 'Custom'.
 	Custom *Custom `json:"custom,omitempty"`
 	// KeySource is 'Operator' or 'Host', as in the NodeCredential. Default: Operator.
@@ -237,6 +241,9 @@ func (c *Config) problems() []string {
 	if _, err := c.owner(); err != nil {
 		say("owner: %v", err)
 	}
+	if _, err := c.deliveryKeys(); err != nil {
+		say("deliveryKeys: %v", err)
+	}
 	out = append(out, c.credentialProblems()...)
 	out = append(out, c.componentProblems()...)
 	slices.Sort(out)
@@ -252,6 +259,9 @@ func (c *Config) credentialProblems() []string {
 		}
 		if cred.Name == "" || cred.SecretName == "" {
 			say("name and secretName must be set")
+		}
+		if text := strings.Join(validation.IsDNS1123Subdomain(cred.Name), "; "); text != "" { // files are called so
+			say("name: %s", text)
 		}
 		if seen[cred.Name] {
 			say("is listed twice")

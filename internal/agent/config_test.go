@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,11 @@ import (
 
 const head = "apiVersion: clusterpki.io/v1alpha1\nkind: AgentConfiguration\n"
 
+// keyLine names the operator's delivery key.
+var keyLine = "deliveryKeys: [" + strconv.Quote(operatorPublic()) + "]\n"
+
 // least is the shortest configuration there is.
-const least = head + `host: k8s-node1
+var least = head + keyLine + `host: k8s-node1
 namespace: prod
 credentials:
 - {name: kubelet, role: Kubelet, secretName: kubelet-tls}
@@ -34,7 +38,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	minutes := func(n time.Duration) metav1.Duration { return metav1.Duration{Duration: n * time.Minute} }
 	if diff := cmp.Diff(Config{
-		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod",
+		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod", DeliveryKeys: []string{operatorPublic()},
 		Directory: "/etc/kubernetes", StateDirectory: "/var/lib/clusterpki",
 		Credentials: []Credential{{
 			Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", KeySource: "Operator", PrivateKey: &PrivateKey{Algorithm: "ECDSA", Size: 256},
@@ -63,6 +67,9 @@ func TestConfigProblems(t *testing.T) {
 		"a field twice":       {least + "host: x\n", `"host" already set`},
 		"another kind":        {replaced("AgentConfiguration", "Agent"), "it must begin with 'apiVersion: clusterpki.io/v1alpha1' and 'kind: AgentConfiguration'"},
 		"another version":     {replaced("v1alpha1", "v1"), "it must begin with"},
+		"no delivery key":     {replaced(keyLine, ""), "deliveryKeys: the public half of the namespace's delivery key must be set"},
+		"no key of Ed25519":   {replaced(keyLine, "deliveryKeys: [x]\n"), "deliveryKeys: it is not one PEM block"},
+		"no name of a file":   {replaced("name: kubelet, role", "name: ../x, role"), "a lowercase RFC 1123 subdomain"},
 		"no host":             {replaced("host: k8s-node1", ""), "host must be set"},
 		"no namespace":        {replaced("namespace: prod", ""), "namespace must be set"},
 		"a relative path":     {least + "directory: kubernetes\n", `directory must be the absolute path of a directory, not "kubernetes"`},

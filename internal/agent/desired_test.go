@@ -13,9 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
@@ -44,7 +42,7 @@ func newFixture(t *testing.T, mods ...func(*Config)) *fixture {
 	t.Helper()
 	d := &fixture{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
 	d.config = kubeletConfig("/srv", func(c *Config) {
-		c.Credentials = append(c.Credentials, Credential{Name: "proxy", Role: "KubeProxy", SecretName: "proxy-tls", KubeconfigSecretName: "proxy-kubeconfig"})
+		c.Credentials = append(c.Credentials, Credential{Name: "proxy", Role: "KubeProxy", SecretName: "proxy-tls", Kubeconfig: true})
 	})
 	for _, mod := range mods {
 		mod(&d.config)
@@ -59,14 +57,16 @@ func newFixture(t *testing.T, mods ...func(*Config)) *fixture {
 	return d
 }
 
+const server = "https://k8s-master:6443"
+
+// issue is what the operator does.
 func (d *fixture) issue(name string, r pki.CertificateSpec) []byte {
 	d.t.Helper()
 	pair, key := issue(d.t, d.now, r, d.ca)
-	s := secrets(d.t, pair, key, d.ca.CertPEM(), "https://k8s-master:6443")
-	for _, suffix := range []string{"-tls", "-kubeconfig"} {
-		s["kubelet"+suffix].Name = name + suffix
-		d.facts.secrets[name+suffix] = s["kubelet"+suffix]
-	}
+	s := secrets(d.t, pair, key, d.ca.CertPEM(), server)["kubelet-tls"]
+	s.Name = name + "-tls"
+	sign(d.t, s, server)
+	d.facts.secrets[s.Name] = s
 	return key
 }
 
@@ -78,7 +78,7 @@ func (d *fixture) desired() (desiredFiles, map[string]hostdir.File) {
 // installed makes what is desired what there is.
 func (d *fixture) installed() map[string]hostdir.File {
 	w, files := d.desired()
-	d.facts.current, d.facts.states = hostdir.Set{ID: "..set-1", Files: w.files}, w.states
+	d.facts.current, d.facts.states, d.facts.latest = hostdir.Set{ID: "..set-1", Files: w.files}, w.states, w.delivered
 	return files
 }
 
@@ -99,7 +99,7 @@ func TestWant(t *testing.T) {
 	if len(w.problems) > 0 || !w.fresh["kubelet-tls"] || !w.fresh["proxy-tls"] {
 		t.Errorf("%+v, fresh are %v", w.problems, w.fresh)
 	}
-	state, err := ack.StateOf(d.facts.secrets["kubelet-tls"], d.facts.secrets["kubelet-kubeconfig"])
+	state, err := ack.StateOf(d.facts.secrets["kubelet-tls"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,8 +113,15 @@ func TestWant(t *testing.T) {
 
 // TestWantKeepsWhatIsBroken damages one credential in each way: it keeps its files, and the other one goes on.
 func TestWantKeepsWhatIsBroken(t *testing.T) {
-	edit := func(name, key string, value []byte) func(*fixture) []byte {
-		return func(d *fixture) []byte { d.facts.secrets[name].Data[key] = value; return nil }
+	edit := func(name, key string, value []byte) func(*fixture) []byte { // and the operator signs it
+		return func(d *fixture) []byte {
+			s := d.facts.secrets[name]
+			if s.Data[key] = value; value == nil {
+				delete(s.Data, key)
+			}
+			sign(d.t, s, server)
+			return nil
+		}
 	}
 	for name, c := range map[string]struct {
 		damage  func(*fixture) []byte
@@ -126,17 +133,15 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 			d.facts.unread["kubelet-tls"] = "it is gone"
 			return nil
 		}, true, []string{"it is gone"}},
-		"between two writes": {func(d *fixture) []byte {
-			old := d.facts.secrets["kubelet-kubeconfig"]
-			key := d.issue("kubelet", kubeletRequest())
-			d.facts.secrets["kubelet-kubeconfig"] = old
-			return key
-		}, true, []string{"the operator is between two writes"}},
 		"no certificate": {edit("kubelet-tls", "tls.crt", nil), false, []string{`Secret "kubelet-tls"`}},
 		"no key":         {edit("kubelet-tls", "tls.key", nil), false, []string{`Secret "kubelet-tls"`}},
 		"half a key":     {func(d *fixture) []byte { return halve(d, "tls.key") }, false, []string{`Secret "kubelet-tls"`}},
 		"no bundle":      {edit("kubelet-tls", "ca.crt", nil), false, []string{`in Secret "kubelet-tls": there is no ca.crt`}},
-		"half a bundle":  {func(d *fixture) []byte { halve(d, "ca.crt"); return nil }, false, []string{`Secret "kubelet-tls"`, "bundle"}},
+		"half a bundle": {func(d *fixture) []byte {
+			halve(d, "ca.crt")
+			sign(d.t, d.facts.secrets["kubelet-tls"], server)
+			return nil
+		}, false, []string{`Secret "kubelet-tls"`, "bundle"}},
 		"another's key": {func(d *fixture) []byte {
 			_, key := issue(d.t, d.now, kubeletRequest(), d.ca)
 			edit("kubelet-tls", "tls.key", key)(d)
@@ -163,10 +168,10 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 			d.facts.refused["kubelet-tls"] = "the API server said no"
 			return d.issue("kubelet", kubeletRequest())
 		}, false, []string{"the API server said no"}},
-		"no kubeconfig": {edit("kubelet-kubeconfig", "kubeconfig.files", []byte("x: [")), false, []string{"kubeconfig"}},
+		"no endpoint":                 {func(d *fixture) []byte { signed(d.t, d.facts.secrets["kubelet-tls"]); return nil }, false, []string{"how to reach the API server"}},
+		"no bundle of the API server": {edit("kubelet-tls", "apiserver-ca.crt", nil), false, []string{"how to reach the API server"}},
 		"of another role": {func(d *fixture) []byte {
-			d.facts.secrets["kubelet-kubeconfig"].Data["ca.crt"] = newCA(t, d.now, "another").CertPEM()
-			return nil
+			return edit("kubelet-tls", "apiserver-ca.crt", newCA(t, d.now, "another").CertPEM())(d)
 		}, true, []string{"different contents for one file, pki/ca.crt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,10 +214,7 @@ func halve(d *fixture, name string) []byte {
 func TestWantOfAHostKey(t *testing.T) {
 	d := newFixture(t, onHost(pki.ECDSA, 256))
 	key := d.facts.secrets["kubelet-tls"].Data["tls.key"]
-	for _, s := range []string{"kubelet-tls", "kubelet-kubeconfig"} { // as an operator writes them then
-		delete(d.facts.secrets[s].Data, "tls.key")
-		delete(d.facts.secrets[s].Data, "value")
-	}
+	delete(d.facts.secrets["kubelet-tls"].Data, "tls.key") // as an operator writes it then
 	d.facts.keys["kubelet-tls"] = key
 	w, files := d.desired()
 	if len(w.problems) > 0 || string(files["pki/kubelet-client.key"].Data) != string(key) || files["pki/kubelet-client.key"].Mode != 0o600 {
@@ -234,37 +236,34 @@ func TestNewest(t *testing.T) {
 		text[name] = newCA(t, at(), name).CertPEM()
 	}
 	type revisions = map[string]int64
-	secret := func(bundle string, of revisions) *corev1.Secret {
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Annotations: claim(of)}, Data: map[string][]byte{"ca.crt": text[bundle]}}
+	holding := func(bundle string, of revisions) delivered {
+		d := delivered{tls: map[string][]byte{"ca.crt": text[bundle]}}
+		d.Trust = map[string]map[string]int64{"ca.crt": of}
+		return d
 	}
-	elsewhere, damaged := secret("first", nil), secret("first", nil)
-	elsewhere.Annotations[v1alpha1.ClaimAnnotation] = `seal {"trust":{"client-ca.crt":{"k8s":9}}}`
-	damaged.Annotations[v1alpha1.ClaimAnnotation] = `seal {"trust":{"ca.crt":{"k8s":9}}`
-	before := map[string]*corev1.Secret{
-		"old":       secret("first", revisions{"k8s": 1}),
-		"new":       secret("second", revisions{"k8s": 2}),
-		"etcd":      secret("of etcd", revisions{"etcd": 1}),
-		"both":      secret("of both", revisions{"etcd": 5, "k8s": 5}),
-		"by hand":   secret("by hand", nil),
-		"damaged":   secret("damaged", revisions{"k8s": 9}),
-		"elsewhere": elsewhere, "damaged claim": damaged,
+	elsewhere := holding("first", nil)
+	elsewhere.Trust = map[string]map[string]int64{"client-ca.crt": {"k8s": 9}}
+	all := map[string]delivered{
+		"old":       holding("first", revisions{"k8s": 1}),
+		"new":       holding("second", revisions{"k8s": 2}),
+		"etcd":      holding("of etcd", revisions{"etcd": 1}),
+		"both":      holding("of both", revisions{"etcd": 5, "k8s": 5}),
+		"by hand":   holding("by hand", nil),
+		"damaged":   holding("damaged", revisions{"k8s": 9}),
+		"elsewhere": elsewhere,
 	}
-	after := newest(before)
+	newest(all)
 	for name, want := range map[string]string{
 		"old": "second", "new": "second", "etcd": "of etcd", "both": "of both", "by hand": "by hand", "damaged": "damaged", "elsewhere": "first",
-		"damaged claim": "first",
 	} {
-		if !bytes.Equal(after[name].Data["ca.crt"], text[want]) {
+		if !bytes.Equal(all[name].tls["ca.crt"], text[want]) {
 			t.Errorf("the bundle of %q is not %q", name, want)
 		}
 	}
-	if !bytes.Equal(before["old"].Data["ca.crt"], text["first"]) {
-		t.Error("what was handed in has changed")
-	}
 	// Of two that are each ahead in one CA, neither is the newer one.
-	a, b := secret("first", revisions{"etcd": 1, "k8s": 2}), secret("second", revisions{"etcd": 2, "k8s": 1})
-	after = newest(map[string]*corev1.Secret{"a": a, "b": b})
-	if !bytes.Equal(after["a"].Data["ca.crt"], text["first"]) || !bytes.Equal(after["b"].Data["ca.crt"], text["second"]) {
+	a, b := holding("first", revisions{"etcd": 1, "k8s": 2}), holding("second", revisions{"etcd": 2, "k8s": 1})
+	newest(map[string]delivered{"a": a, "b": b})
+	if !bytes.Equal(a.tls["ca.crt"], text["first"]) || !bytes.Equal(b.tls["ca.crt"], text["second"]) {
 		t.Error("bundles were exchanged, and each has lost a CA")
 	}
 }
@@ -273,9 +272,9 @@ func TestNewest(t *testing.T) {
 func TestWantNewestBundle(t *testing.T) {
 	d := newFixture(t)
 	next := slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "k8s g2").CertPEM())
-	s := d.facts.secrets["proxy-kubeconfig"]
-	s.Data["ca.crt"] = next
-	s.Annotations = claim(map[string]int64{"k8s": 2})
+	s := d.facts.secrets["proxy-tls"]
+	s.Data[serverKey] = next
+	signed(t, s, reaching(server), trusting(map[string]map[string]int64{bundleKey: {"k8s": 1}, serverKey: {"k8s": 2}}))
 	w, files := d.desired()
 	if len(w.problems) > 0 || !bytes.Equal(files[hostfiles.CA].Data, next) || !bytes.Equal(files[hostfiles.ClientCA].Data, next) {
 		t.Errorf("%+v", w.problems)

@@ -22,10 +22,6 @@ import (
 	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
 
-	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/hostfiles"
-	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -87,9 +83,9 @@ type env struct {
 // kubeletConfig is a host that has a kubelet, and a command that reloads it.
 func kubeletConfig(dir string, mods ...func(*Config)) Config {
 	c := Config{
-		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod",
+		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod", DeliveryKeys: []string{operatorPublic()},
 		Directory: filepath.Join(dir, "kubernetes"), StateDirectory: filepath.Join(dir, "state"),
-		Credentials: []Credential{{Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", KubeconfigSecretName: "kubelet-kubeconfig"}},
+		Credentials: []Credential{{Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", Kubeconfig: true}},
 		Components:  []Component{{Name: "kubelet", When: Always, Command: []string{"reload-kubelet"}}},
 	}
 	for _, mod := range mods {
@@ -128,7 +124,7 @@ func (w *env) logger() logr.Logger {
 	return funcr.New(func(_, args string) { fmt.Fprintln(w.logs, args) }, funcr.Options{})
 }
 
-// put enters both Secrets of a credential, with a certificate for a request.
+// put enters the Secret of a credential, with a certificate for a request.
 func (w *env) put(r pki.CertificateSpec) pki.Leaf {
 	w.t.Helper()
 	pair, key := issue(w.t, at(), r, w.ca)
@@ -144,41 +140,21 @@ func (w *env) putPair(pair pki.Leaf, key []byte) {
 	}
 }
 
-// secrets are the two that a kubelet's credential has.
+// secrets are those that a kubelet's credential has for its agent.
 func secrets(t *testing.T, pair pki.Leaf, key, bundle []byte, server string) map[string]*corev1.Secret {
 	t.Helper()
-	params := kubeconfig.Params{
-		Server: server, ClusterName: "k8s", ContextName: "default", UserName: "kubelet",
-		CA: kubeconfig.Material{PEM: bundle}, Certificate: kubeconfig.Material{PEM: pair.CertPEM()}, Key: kubeconfig.Material{PEM: key},
-	}
-	embedded, err := kubeconfig.Render(params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	places := hostfiles.ForRole("Kubelet", "").Below(hostfiles.DefaultBaseDir)
-	params.CA, params.Certificate, params.Key = kubeconfig.Material{Path: places.CA}, kubeconfig.Material{Path: places.Certificate}, kubeconfig.Material{Path: places.Key}
-	files, err := kubeconfig.Render(params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	claimed := claim(map[string]int64{"k8s": 1})
-	return map[string]*corev1.Secret{
-		"kubelet-tls": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls", Annotations: claimed}, Data: map[string][]byte{
-			"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle,
-		}},
-		"kubelet-kubeconfig": {ObjectMeta: metav1.ObjectMeta{Name: "kubelet-kubeconfig", Annotations: claimed}, Data: map[string][]byte{
-			"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle, "value": embedded, "kubeconfig.files": files,
-		}},
-	}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls"}, Data: map[string][]byte{
+		"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle, "apiserver-ca.crt": bundle,
+	}}
+	sign(t, s, server)
+	return map[string]*corev1.Secret{"kubelet-tls": s}
 }
 
-// claim is the operator's note on a Secret, of the revisions that its ca.crt was rendered from. An agent cannot check its seal.
-func claim(revisions map[string]int64) map[string]string {
-	text, err := json.Marshal(consumers.Claim{UID: "uid", Trust: map[string]map[string]int64{bundleKey: revisions}, Issuer: "k8s", Generation: 1})
-	if err != nil {
-		panic(err) // strings and numbers cannot fail
-	}
-	return map[string]string{v1alpha1.ClaimAnnotation: "seal " + string(text)}
+// sign signs a Secret that holds the first revision of its bundles.
+func sign(t *testing.T, s *corev1.Secret, server string) {
+	t.Helper()
+	first := map[string]int64{"k8s": 1}
+	signed(t, s, reaching(server), trusting(map[string]map[string]int64{bundleKey: first, serverKey: first}))
 }
 
 // steps goes on until there is nothing left to be done now.

@@ -8,15 +8,18 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
 
 // object is one NodeCredential or APIServerCertificate whose files lie on this host.
 type object struct {
-	name    string   // for people, such as 'NodeCredential/k8s-node1-kubelet'
+	name    string // for people, such as 'NodeCredential/k8s-node1-kubelet'
+	subject delivery.Subject
 	lease   string   // the Lease to report in
 	secrets []string // the one of the certificate first
 	cred    *Credential
@@ -29,6 +32,7 @@ func (c *Config) objects() ([]object, error) {
 	var out []object
 	if s := c.APIServer; s != nil {
 		o := object{name: "APIServerCertificate/" + s.Name, lease: s.SecretName, secrets: []string{s.SecretName}, api: s}
+		o.subject = delivery.Subject{Kind: v1alpha1.KindAPIServerCertificate, Namespace: c.Namespace, Name: s.Name, Host: c.Host}
 		if s.ServiceAccountSecretName != "" {
 			o.secrets = append(o.secrets, s.ServiceAccountSecretName)
 		}
@@ -42,9 +46,7 @@ func (c *Config) objects() ([]object, error) {
 	for i := range c.Credentials {
 		cred := &c.Credentials[i]
 		o := object{name: "NodeCredential/" + cred.Name, lease: cred.SecretName, secrets: []string{cred.SecretName}, cred: cred}
-		if cred.KubeconfigSecretName != "" {
-			o.secrets = append(o.secrets, cred.KubeconfigSecretName)
-		}
+		o.subject = delivery.Subject{Kind: v1alpha1.KindNodeCredential, Namespace: c.Namespace, Name: cred.Name, Host: c.Host}
 		id, err := cred.identity(c.Host)
 		if err != nil {
 			return nil, fmt.Errorf("credential %q: %w", cred.Name, err)
@@ -59,7 +61,7 @@ func (c *Config) objects() ([]object, error) {
 }
 
 // hasKubeconfig says whether the object is a user of the API server, which can be asked about it.
-func (o object) hasKubeconfig() bool { return o.cred != nil && o.cred.KubeconfigSecretName != "" }
+func (o object) hasKubeconfig() bool { return o.cred != nil && o.cred.Kubeconfig }
 
 // externalKey says whether its key never leaves the host.
 func (o object) externalKey() bool { return o.cred != nil && o.cred.KeySource == keySourceHost }
@@ -92,20 +94,26 @@ func (o object) own() (own, shared []string) {
 	return own, shared
 }
 
-// data are the contents of an object's Secrets: of the certificate, and of the kubeconfig or of the service account keys.
-type data struct{ tls, other map[string][]byte }
-
 // files lays out the object's files, and none of another one's, below a directory.
-func (o object) files(now time.Time, host, dir string, d data) ([]hostdir.File, error) {
+func (o object) files(now time.Time, host, dir string, d delivered) ([]hostdir.File, error) {
 	h := export.Host{Name: host}
 	if o.api != nil {
 		h.APIServer = &export.APIServer{
-			Object: &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: o.api.Name}}, TLS: d.tls, ServiceAccounts: d.other,
+			Object: &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Name: o.api.Name}}, TLS: d.tls, ServiceAccounts: d.accounts,
 		}
 	} else {
 		c := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: o.cred.Name}}
 		c.Spec.Role, c.Spec.KeySource = v1alpha1.Role(o.cred.Role), v1alpha1.KeySource(o.cred.KeySource)
-		h.Credentials = []export.Credential{{Object: c, TLS: d.tls, Kubeconfig: d.other}}
+		cred := export.Credential{Object: c, TLS: d.tls}
+		if k := d.Kubeconfig; k != nil && o.hasKubeconfig() {
+			cred.Kubeconfig = &export.Kubeconfig{
+				Params: kubeconfig.Params{
+					Server: k.Server, TLSServerName: k.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+				},
+				CA: d.tls[serverKey], Certificate: d.tls[corev1.TLSCertKey],
+			}
+		}
+		h.Credentials = []export.Credential{cred}
 	}
 	laid, err := export.Files(h, dir, now)
 	if err != nil {

@@ -27,6 +27,9 @@ type record struct {
 	// States say what the files hold, and Verified what was last seen in use.
 	States   map[string]ack.State `json:"states,omitempty"`
 	Verified map[string]ack.State `json:"verified,omitempty"`
+	// Delivered are the latest documents that files were installed from, also of files that were rolled back since: no older one
+	// is taken any more.
+	Delivered map[string]signedAt `json:"delivered,omitempty"`
 	// Worked are those that worked before this set: if they don't any more, the set goes.
 	Worked []string `json:"worked,omitempty"`
 	// Checked: the set was seen to work after its reloads, or there is no way back from it.
@@ -34,6 +37,14 @@ type record struct {
 	// Failed is a set that did not work and was rolled back.
 	Failed *failure `json:"failed,omitempty"`
 }
+
+// signedAt tells one signed document of an object from another.
+type signedAt struct {
+	Time      time.Time `json:"time"`
+	Statement string    `json:"statement"` // digest
+}
+
+func sameDocument(a, b signedAt) bool { return a.Time.Equal(b.Time) && a.Statement == b.Statement }
 
 // failure is a set that did not work.
 type failure struct {
@@ -106,7 +117,7 @@ func same(a, b ack.State) bool {
 }
 
 // restated is the record once the Secrets say something else of the same files: what was in use still is.
-func (r record) restated(states map[string]ack.State) record {
+func (r record) restated(states map[string]ack.State, delivered map[string]signedAt) record {
 	verified := map[string]ack.State{}
 	for lease, s := range states {
 		was, ok := r.Verified[lease]
@@ -117,6 +128,6 @@ func (r record) restated(states map[string]ack.State) record {
 			verified[lease] = was
 		}
 	}
-	r.States, r.Verified = states, verified
+	r.States, r.Verified, r.Delivered = states, verified, delivered
 	return r
 }

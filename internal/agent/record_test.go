@@ -55,7 +55,11 @@ func TestRestated(t *testing.T) {
 		"one more was there": {record{Checked: true, Verified: map[string]ack.State{"gone": old}}, map[string]ack.State{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := c.was.restated(map[string]ack.State{"a": next})
+			documents := map[string]signedAt{"a": {Time: at(), Statement: "x"}}
+			got := c.was.restated(map[string]ack.State{"a": next}, documents)
+			if diff := cmp.Diff(documents, got.Delivered); diff != "" {
+				t.Errorf("documents (-want +got):\n%s", diff)
+			}
 			if diff := cmp.Diff(c.verified, got.Verified); diff != "" {
 				t.Errorf("verified (-want +got):\n%s", diff)
 			}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -19,57 +20,81 @@ import (
 // KubeconfigFile is where a host without a credential of role 'Agent' has its agent's kubeconfig, unless its configuration says otherwise.
 const KubeconfigFile = "/etc/clusterpki/kubeconfig"
 
-// ConfigFor is the configuration of a host's agent, from the objects of its namespace. Notes say what a person should look
-// at. It is an error if nothing there is for the host.
-func ConfigFor(host, namespace string, servers []v1alpha1.APIServerCertificate, credentials []v1alpha1.NodeCredential) (Config, []string, error) {
-	c := Config{APIVersion: ConfigVersion, Kind: ConfigKind, Host: host, Namespace: namespace}
-	var others []string // that are not delivered by an agent
-	for i := range servers {
-		s := &servers[i]
-		if s.Spec.HostName != host {
-			continue
-		}
+// Source is what the configuration of a host's agent is made from.
+type Source struct {
+	Host, Namespace string
+	// Objects are those of the namespace.
+	Objects export.Objects
+	// DeliveryKey is the public half of the namespace's delivery key; "" where only the Role is asked for.
+	DeliveryKey string
+}
+
+// ConfigFor is the configuration of a host's agent. Notes say what a person should look at. It is an error if nothing there is for the
+// host, or something that must not be delivered to it.
+func ConfigFor(from Source) (Config, []string, error) {
+	c := Config{APIVersion: ConfigVersion, Kind: ConfigKind, Host: from.Host, Namespace: from.Namespace}
+	if from.DeliveryKey != "" {
+		c.DeliveryKeys = []string{from.DeliveryKey}
+	}
+	of := from.Objects.Of(from.Host)
+	if len(of.Servers)+len(of.Credentials) == 0 {
+		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", from.Namespace, from.Host)
+	}
+	if err := deliverable(from.Host, from.Objects); err != nil {
+		return Config{}, nil, err
+	}
+	for _, s := range of.Servers {
 		c.APIServer = &APIServer{
 			Name: s.Name, SecretName: s.TLSSecretName(), ServiceAccountSecretName: s.ServiceAccountSecretName(), Endpoint: onItsHost(s.Spec.Endpoint),
 		}
-		if s.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
-			others = append(others, "APIServerCertificate "+s.Name)
-		}
 	}
-	for i := range credentials {
-		cred := &credentials[i]
-		if cred.Spec.HostName != host {
-			continue
-		}
-		c.Credentials = append(c.Credentials, credentialFor(cred))
-		if k := cred.Spec.Kubeconfig; k != nil && k.Directory != "" && k.Directory != hostfiles.DefaultBaseDir {
-			c.Directory = k.Directory
-		}
-		if cred.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
-			others = append(others, "NodeCredential "+cred.Name)
-		}
+	for _, cred := range of.Credentials {
+		c.Credentials = append(c.Credentials, credentialFor(&cred))
 	}
-	if c.APIServer == nil && len(c.Credentials) == 0 {
-		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", namespace, host)
+	dir, err := export.Directory(of.Credentials)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if dir != hostfiles.DefaultBaseDir {
+		c.Directory = dir
 	}
 	c.Kubeconfig = KubeconfigFile
 	if slices.ContainsFunc(c.Credentials, func(cred Credential) bool { return cred.Role == "Agent" }) {
-		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(orDefault(c.Directory, hostfiles.DefaultBaseDir)).Kubeconfig
+		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(dir).Kubeconfig
 	}
-	var notes []string
-	if len(others) > 0 {
-		notes = append(notes, "set delivery.mode: Agent, or the rotation of a CA does not ask this agent: "+strings.Join(others, ", "))
-	}
-	notes = append(notes, c.addKubeletCA(credentials)...)
+	notes := c.addKubeletCA(from.Objects.Credentials)
 	c.addComponents()
 	return c, notes, nil
 }
 
-func orDefault(s, otherwise string) string {
-	if s != "" {
-		return s
+// deliverable says why nothing can be delivered to a host: for what `clusterpki export` refuses too, and where an object is not for an agent.
+// A credential whose host has yet to ask for its certificate is no reason: its agent does.
+func deliverable(host string, all export.Objects) error {
+	var problems []string
+	for _, p := range all.Problems(host) {
+		if !p.AwaitsHost {
+			problems = append(problems, p.Text)
+		}
 	}
-	return otherwise
+	of := all.Of(host)
+	var others []string
+	for i := range of.Servers {
+		if of.Servers[i].Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
+			others = append(others, "APIServerCertificate "+of.Servers[i].Name)
+		}
+	}
+	for i := range of.Credentials {
+		if of.Credentials[i].Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
+			others = append(others, "NodeCredential "+of.Credentials[i].Name)
+		}
+	}
+	if len(others) > 0 {
+		problems = append(problems, "the operator signs nothing for this host's agent before delivery.mode is 'Agent': set it on "+strings.Join(others, ", "))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("nothing can be delivered to host %q yet:\n  %s", host, strings.Join(problems, "\n  "))
+	}
+	return nil
 }
 
 // onItsHost is how a host reaches its own API server: by localhost, which is a name of its certificate, because the
@@ -84,7 +109,7 @@ func onItsHost(endpoint string) string {
 
 func credentialFor(cred *v1alpha1.NodeCredential) Credential {
 	out := Credential{
-		Name: cred.Name, Role: string(cred.Spec.Role), SecretName: cred.TLSSecretName(), KubeconfigSecretName: cred.KubeconfigSecretName(),
+		Name: cred.Name, Role: string(cred.Spec.Role), SecretName: cred.TLSSecretName(), Kubeconfig: cred.Spec.Kubeconfig != nil,
 	}
 	if u := cred.Spec.Custom; u != nil {
 		out.Custom = &Custom{CommonName: u.CommonName, Organizations: u.Organizations}

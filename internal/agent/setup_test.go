@@ -7,20 +7,20 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/test/golden"
 )
 
 // samples are the objects of config/samples, each delivered by an agent if change says nothing else.
-func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) ([]v1alpha1.APIServerCertificate, []v1alpha1.NodeCredential) {
+func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) export.Objects {
 	t.Helper()
-	var servers []v1alpha1.APIServerCertificate
-	var credentials []v1alpha1.NodeCredential
+	var out export.Objects
 	for _, name := range []string{"apiservercertificate", "master", "nodes"} {
 		text, err := config.Files.ReadFile("samples/" + name + ".yaml")
 		if err != nil {
@@ -43,25 +43,35 @@ func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) ([]v1alpha1.AP
 				t.Fatal(err)
 			}
 			if o.server.Name != "" {
-				o.server.Spec.Delivery.Mode = v1alpha1.DeliveryAgent
-				servers = append(servers, o.server)
+				o.server.Spec.Delivery.Mode, o.server.Status.Conditions = v1alpha1.DeliveryAgent, ready()
+				out.Servers = append(out.Servers, o.server)
 			} else if o.Name != "" {
-				o.Spec.Delivery.Mode = v1alpha1.DeliveryAgent
+				o.Spec.Delivery.Mode, o.Status.Conditions = v1alpha1.DeliveryAgent, ready()
 				if change != nil {
 					change(&o.NodeCredential)
 				}
-				credentials = append(credentials, o.NodeCredential)
+				out.Credentials = append(out.Credentials, o.NodeCredential)
 			}
 		}
 	}
-	return servers, credentials
+	return out
+}
+
+// ready are the conditions of an object that is issued.
+func ready() []metav1.Condition {
+	return []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued}}
+}
+
+// of is what the configuration of a host's agent is made from.
+func of(host string, all export.Objects) Source {
+	return Source{Host: host, Namespace: "prod", Objects: all, DeliveryKey: operatorPublic()}
 }
 
 // TestGolden compares what is printed for the hosts of the samples: it can be read again, and grants no more than it says.
 func TestGolden(t *testing.T) {
-	servers, credentials := samples(t, nil)
+	all := samples(t, nil)
 	for _, host := range []string{"k8s-master", "k8s-node1"} {
-		c, notes, err := ConfigFor(host, "prod", servers, credentials)
+		c, notes, err := ConfigFor(of(host, all))
 		if err != nil || len(notes) > 0 {
 			t.Fatal(notes, err)
 		}
@@ -89,39 +99,91 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestConfigNotes tells a person what to look at.
-func TestConfigNotes(t *testing.T) {
-	servers, credentials := samples(t, func(c *v1alpha1.NodeCredential) {
-		if c.Name == "k8s-node1-kube-proxy" {
-			c.Spec.Delivery.Mode = v1alpha1.DeliveryManual
-		}
-	})
-	_, notes, err := ConfigFor("k8s-node1", "prod", servers, credentials)
+// TestConfigRefuses what `clusterpki export` refuses too, and what is for no agent: no Role is printed then.
+func TestConfigRefuses(t *testing.T) {
+	kubelet := func(change func(*v1alpha1.NodeCredential)) export.Objects {
+		return samples(t, func(c *v1alpha1.NodeCredential) {
+			if c.Name == "k8s-node1-kubelet" {
+				change(c)
+			}
+		})
+	}
+	condition := func(kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: "the message"}
+	}
+	holding := func(change func(*v1alpha1.ClusterCA)) export.Objects {
+		all := kubelet(func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = "the-ca" })
+		ca := v1alpha1.ClusterCA{}
+		ca.Name = "k8s"
+		change(&ca)
+		all.CAs = append(all.CAs, ca)
+		return all
+	}
+	two := samples(t, nil)
+	other := two.Servers[0].DeepCopy()
+	other.Name = "another"
+	two.Servers = append(two.Servers, *other)
+	for name, c := range map[string]struct {
+		host string
+		all  export.Objects
+		says []string
+	}{
+		"no such host": {"k8s-node9", samples(t, nil), []string{`namespace "prod"`, `host "k8s-node9"`}},
+		"a CA's key": {"k8s-node1", holding(func(ca *v1alpha1.ClusterCA) { ca.Spec.SecretName = "the-ca" }), []string{
+			`Secret "the-ca"`, `the key of ClusterCA "k8s"`}},
+		"the key of a CA that is imported": {"k8s-node1", holding(func(ca *v1alpha1.ClusterCA) {
+			ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "the-ca"}}}
+		}), []string{`the key of ClusterCA "k8s"`}},
+		"stalled": {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) {
+			c.Status.Conditions = append(c.Status.Conditions, condition("Stalled", metav1.ConditionTrue, "SecretConflict"))
+		}), []string{"is Stalled", "the message"}},
+		"not ready": {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) {
+			c.Status.Conditions = []metav1.Condition{condition("Ready", metav1.ConditionFalse, "SecretConflict")}
+		}), []string{"is not Ready: SecretConflict"}},
+		"no status":       {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Status.Conditions = nil }), []string{"no status yet"}},
+		"changed since":   {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Generation = 2 }), []string{"has not acted on it yet"}},
+		"two API servers": {"k8s-master", two, []string{"are both for host"}},
+		"two of one role": {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Spec.Role = "KubeProxy" }), []string{"both belong at pki/kube-proxy.crt"}},
+		"two directories": {"k8s-node1", samples(t, func(c *v1alpha1.NodeCredential) {
+			if c.Spec.Kubeconfig != nil {
+				c.Spec.Kubeconfig.Directory = "/srv/" + c.Name
+			}
+		}), []string{"different directories"}},
+		"for nobody's agent": {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual }), []string{
+			"set it on NodeCredential k8s-node1-kubelet"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _, err := ConfigFor(of(c.host, c.all))
+			says(t, err, c.says...)
+			if len(got.Credentials) > 0 || got.APIServer != nil {
+				t.Errorf("it says %+v all the same", got)
+			}
+		})
+	}
+	_, _, err := ConfigFor(of("k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) {
+		c.Status.Conditions = []metav1.Condition{condition("Ready", metav1.ConditionFalse, "RequestMissing")}
+	})))
 	if err != nil {
-		t.Fatal(err)
+		t.Errorf("a host that has yet to ask for its certificate cannot have an agent, which asks: %v", err)
 	}
-	if diff := cmp.Diff([]string{
-		"set delivery.mode: Agent, or the rotation of a CA does not ask this agent: NodeCredential k8s-node1-kube-proxy",
-	}, notes); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	_, _, err = ConfigFor("k8s-node9", "prod", servers, credentials)
-	says(t, err, `namespace "prod"`, `host "k8s-node9"`)
 }
 
 // TestConfigForAHostOfItsOwn takes directory, key source and the agent's own identity from the objects.
 func TestConfigForAHostOfItsOwn(t *testing.T) {
-	servers, credentials := samples(t, func(c *v1alpha1.NodeCredential) {
+	all := samples(t, func(c *v1alpha1.NodeCredential) {
+		if c.Spec.HostName == "k8s-node1" && c.Spec.Kubeconfig != nil {
+			c.Spec.Kubeconfig.Directory = "/srv/k8s"
+		}
 		if c.Name != "k8s-node1-kubelet" {
 			return
 		}
-		c.Spec.Kubeconfig.Directory = "/srv/k8s"
 		c.Spec.KeySource = v1alpha1.KeySourceHost
 		c.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: "RSA", Size: 3072}
 	})
-	own := credentials[len(credentials)-1].DeepCopy()
+	own := all.Credentials[len(all.Credentials)-1].DeepCopy()
 	own.Name, own.Spec.Role, own.Spec.HostName = "k8s-node1-agent", "Agent", "k8s-node1"
-	c, _, err := ConfigFor("k8s-node1", "prod", servers, append([]v1alpha1.NodeCredential{*own}, credentials...))
+	all.Credentials = append([]v1alpha1.NodeCredential{*own}, all.Credentials...)
+	c, _, err := ConfigFor(of("k8s-node1", all))
 	if err != nil {
 		t.Fatal(err)
 	}

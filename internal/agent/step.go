@@ -148,10 +148,10 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 	next = sooner(next, a.track(w.problems))
 	a.desired = digest(w.files)
 	if hostdir.Equal(set.Files, w.files) {
-		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) {
+		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) && maps.EqualFunc(rec.Delivered, w.delivered, sameDocument) {
 			return false, next
 		}
-		return a.save(rec.restated(w.states)), next
+		return a.save(rec.restated(w.states, w.delivered)), next
 	}
 	now := a.clock.Now()
 	if f := rec.Failed; f != nil && f.Digest == a.desired && now.Before(f.Until) && f.Until.Sub(now) <= lastRetry {
@@ -169,6 +169,7 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desi
 	changed := hostdir.Changed(before, w.files)
 	next := a.follow(rec, changed, len(before) > 0)
 	next.States, next.Verified, next.Failed = w.states, maps.Clone(rec.Verified), rec.Failed
+	next.Delivered = w.delivered
 	maps.DeleteFunc(next.Verified, func(lease string, _ ack.State) bool { _, ok := w.states[lease]; return !ok })
 	next.Worked = a.working(ctx, before, changed)
 	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
@@ -201,7 +202,9 @@ func (a *Agent) leadsToManagement(changed []string) bool {
 // follow is the record of a swap: what has to follow it.
 func (a *Agent) follow(rec record, changed []string, replaces bool) record {
 	now := a.clock.Now().UTC().Truncate(time.Second)
-	next := record{Installed: now, Due: rec.Due, Reload: slices.Clone(rec.Reload), NeedsRestart: slices.Clone(rec.NeedsRestart)}
+	next := record{
+		Installed: now, Due: rec.Due, Reload: slices.Clone(rec.Reload), NeedsRestart: slices.Clone(rec.NeedsRestart), Delivered: rec.Delivered,
+	}
 	if !replaces { // nothing has read a file that was not there
 		return next
 	}

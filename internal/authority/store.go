@@ -16,12 +16,13 @@ import (
 
 // Store reads and writes the CAs of the authority namespace.
 type Store struct {
-	namespace string
-	live      client.Client // not cached
-	cache     client.Reader // of the authority namespace, without keys; nil: everything is read live
-	reads     sharedReads
-	parsed    memo
-	sealer    sealer
+	namespace  string
+	live       client.Client // not cached
+	cache      client.Reader // of the authority namespace, without keys; nil: everything is read live
+	reads      sharedReads
+	parsed     memo
+	sealer     sealer
+	deliveries deliveries
 }
 
 // New makes the store of an authority namespace. live must not read from a cache; cached reads from one whose objects went

@@ -25,6 +25,8 @@ type Archive struct {
 	CAs []*authority.Record
 	// Issued are the certificates that were issued, by namespace.
 	Issued map[string][]records.Issue
+	// Deliveries are the keys of namespaces that sign what agents install.
+	Deliveries []*authority.DeliveryKey
 	// Objects are those of the users' namespaces.
 	Objects []unstructured.Unstructured
 }
@@ -37,7 +39,7 @@ func Parse(text io.Reader) (Archive, error) {
 		var o unstructured.Unstructured
 		err := decoder.Decode(&o.Object)
 		switch {
-		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Objects) == 0:
+		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Deliveries)+len(a.Objects) == 0:
 			return Archive{}, errors.New("there is nothing of clusterpki in it")
 		case errors.Is(err, io.EOF):
 			return a, nil
@@ -71,6 +73,11 @@ func (a *Archive) add(o unstructured.Unstructured) error {
 	}
 	if s.Type == records.SecretType {
 		return a.addIssued(&s)
+	}
+	if s.Type == authority.DeliverySecretType {
+		key, err := authority.DeliveryOf(&s)
+		a.Deliveries = append(a.Deliveries, key)
+		return err
 	}
 	r, err := authority.Decode(&s)
 	if err != nil {
@@ -126,6 +133,7 @@ func (a Archive) Only(namespace string) Archive {
 	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
 	a.Issued = maps.Clone(a.Issued)
 	maps.DeleteFunc(a.Issued, func(of string, _ []records.Issue) bool { return of != namespace })
+	a.Deliveries = slices.DeleteFunc(slices.Clone(a.Deliveries), func(k *authority.DeliveryKey) bool { return k.Namespace != namespace })
 	a.Objects = slices.DeleteFunc(slices.Clone(a.Objects), func(o unstructured.Unstructured) bool { return o.GetNamespace() != namespace })
 	return a
 }
@@ -138,6 +146,9 @@ func (a Archive) Namespaces() []string {
 	}
 	for namespace := range a.Issued {
 		out = append(out, namespace)
+	}
+	for _, k := range a.Deliveries {
+		out = append(out, k.Namespace)
 	}
 	for i := range a.Objects {
 		out = append(out, a.Objects[i].GetNamespace())

@@ -116,8 +116,8 @@ func (s Source) list(ctx context.Context, kind schema.GroupVersionKind) ([]unstr
 	}), nil
 }
 
-// authorities reads the Secrets of the authority namespace: of each ClusterCA, and of the key of seals, by which the operator
-// knows again what it made. A CA that has no key yet has none.
+// authorities reads the Secrets of the authority namespace: of each ClusterCA, of the delivery keys of their namespaces, which the
+// agents of hosts trust, and of the key of seals, by which the operator knows again what it made. A CA that has no key yet has none.
 func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, error) {
 	if s.WithoutKeys {
 		return nil, nil
@@ -143,12 +143,18 @@ func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, e
 	if len(out) == 0 {
 		return nil, nil
 	}
-	seal, err := s.secret(ctx, s.AuthorityNamespace, authority.SealSecretName)
-	if err != nil {
-		return nil, fmt.Errorf("read the key of seals: %w", err)
+	names := map[string]string{authority.SealSecretName: "the key of seals"}
+	for _, ca := range all {
+		names[authority.DeliveryName(ca.GetNamespace())] = "the delivery key of namespace " + ca.GetNamespace()
 	}
-	if seal != nil {
-		out = append(out, *seal)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		secret, err := s.secret(ctx, s.AuthorityNamespace, name)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", names[name], err)
+		}
+		if secret != nil {
+			out = append(out, *secret)
+		}
 	}
 	return out, nil
 }
@@ -240,8 +246,8 @@ func versions(objects []unstructured.Unstructured) map[string]string {
 // ofAuthority says whether an object is a Secret of the authority namespace, by its type.
 func ofAuthority(o unstructured.Unstructured) bool {
 	t, _, err := unstructured.NestedString(o.Object, "type")
-	return err == nil && o.GroupVersionKind() == secrets &&
-		(t == string(authority.SecretType) || t == string(authority.SealSecretType) || t == string(records.SecretType))
+	types := []corev1.SecretType{authority.SecretType, authority.SealSecretType, authority.DeliverySecretType, records.SecretType}
+	return err == nil && o.GroupVersionKind() == secrets && slices.Contains(types, corev1.SecretType(t))
 }
 
 // Render writes objects as YAML documents in the order of their restoration. What belongs to the cluster they come

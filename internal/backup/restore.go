@@ -89,6 +89,11 @@ func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
 			return Result{}, err
 		}
 	}
+	for _, key := range a.Deliveries {
+		if err := r.planDelivery(ctx, key); err != nil {
+			return Result{}, err
+		}
+	}
 	r.planIssued()
 	objects := slices.Clone(a.Objects)
 	slices.SortStableFunc(objects, func(a, b unstructured.Unstructured) int { return place(a) - place(b) })
@@ -223,7 +228,7 @@ func (r *restore) planObject(ctx context.Context, o unstructured.Unstructured) e
 		r.write(&r.result.Objects, func(ctx context.Context) error { return r.create(ctx, next, claim, claimed) })
 	case err != nil:
 		return fmt.Errorf("look for %s %s/%s: %w", o.GetKind(), next.GetNamespace(), o.GetName(), err)
-	case o.GroupVersionKind() != secrets, equality.Semantic.DeepEqual(there.Object["data"], next.Object["data"]):
+	case o.GroupVersionKind() != secrets, equality.Semantic.DeepEqual(lasting(there), lasting(next)):
 		r.result.Kept++ // an object is as its user wants it now; and the operator repairs a bundle
 	case claimed && r.replaced(there):
 		r.write(&r.result.Objects, func(ctx context.Context) error { return r.overwrite(ctx, next, claim, r.replaced) })
@@ -232,6 +237,16 @@ func (r *restore) planObject(ctx context.Context, o unstructured.Unstructured) e
 			"as it was", next.GetNamespace(), o.GetName()))
 	}
 	return nil
+}
+
+// lasting is what a Secret holds but for what the operator signs anew for each object.
+func lasting(o unstructured.Unstructured) map[string]any {
+	data, _, err := unstructured.NestedMap(o.Object, "data")
+	if err != nil {
+		return nil
+	}
+	delete(data, consumers.DeliveryKey)
+	return data
 }
 
 // create writes what was not there. What the operator, or somebody else, has made since is left alone, but for a Secret that

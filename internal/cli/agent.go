@@ -20,6 +20,9 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/export"
 )
 
 const agentLong = `Keeps the PKI files of this host current: watches the host's own Secrets in the management cluster,
@@ -91,6 +94,8 @@ func agentLog(w io.Writer) logr.Logger {
 type aboutHost struct {
 	connection
 	host string
+	// home is the authority namespace, where the public half of the namespace's delivery key is; "" where that plays no part.
+	home string
 }
 
 func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.Config) error) *cobra.Command {
@@ -120,18 +125,27 @@ func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
 	if err != nil {
 		return agent.Config{}, nil, err
 	}
+	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&servers, &credentials} {
+	for _, l := range []client.ObjectList{&cas, &servers, &credentials} {
 		if err := reader.List(c.Context(), l, client.InNamespace(namespace)); err != nil {
 			return agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
 		}
 	}
-	cfg, notes, err := agent.ConfigFor(f.host, namespace, servers.Items, credentials.Items)
-	if err != nil {
-		return agent.Config{}, nil, fmt.Errorf("%w; %s", err, hostsOf(servers.Items, credentials.Items))
+	from := agent.Source{
+		Host: f.host, Namespace: namespace, Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
 	}
-	return cfg, notes, nil
+	cfg, notes, err := agent.ConfigFor(from)
+	if of := from.Objects.Of(f.host); len(of.Servers)+len(of.Credentials) == 0 {
+		err = fmt.Errorf("%w; %s", err, hostsOf(servers.Items, credentials.Items))
+	}
+	if err != nil || f.home == "" {
+		return cfg, notes, err
+	}
+	key, err := authority.PublishedDelivery(c.Context(), reader, f.home, namespace)
+	cfg.DeliveryKeys = []string{key}
+	return cfg, notes, err
 }
 
 // hostsOf says which hosts there are, to somebody who has named another one.
@@ -155,11 +169,17 @@ func hostsOf(servers []v1alpha1.APIServerCertificate, credentials []v1alpha1.Nod
 }
 
 func newAgentConfig() *cobra.Command {
-	return (&aboutHost{}).command("config --host HOST", "Print the configuration of a host's agent",
+	f := &aboutHost{}
+	c := f.command("config --host HOST", "Print the configuration of a host's agent",
 		"Prints an AgentConfiguration for the NodeCredentials and the APIServerCertificate whose hostName is HOST.\n"+
 			"It reads, with your own kubeconfig, those objects and no Secret. Look through its components before use:\n"+
-			"they name a systemd unit each.",
+			"they name a systemd unit each. The public half of the namespace's delivery key, which the agent is to trust,\n"+
+			"is read from the authority namespace, ConfigMap delivery.NAMESPACE.",
 		func(w io.Writer, c agent.Config) error { return printYAML(w, c) })
+	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace,
+		"the `namespace` that holds the keys, as the operator's flag says")
+	completeFlag(c, "authority-namespace", f.namespaces)
+	return c
 }
 
 func newAgentManifests() *cobra.Command {

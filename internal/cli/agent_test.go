@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -30,13 +33,31 @@ func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *fixture {
 	c.Spec.CARef.Name, c.Spec.HostName, c.Spec.Role = "k8s", "k8s-node1", "KubeletServing"
 	c.Spec.Delivery.Mode = mode
 	w.create(c)
+	c.Status.ObservedGeneration = c.Generation
+	c.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now(),
+	}}
+	if err := w.api.Status().Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := delivery.EncodePublic(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.create(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: authority.DeliveryName(w.ns)}, Data: map[string]string{authority.DeliveryPublicKey: string(text)},
+	})
 	return w
 }
 
 // hostConfig is what `agent config` prints, for directories and a kubeconfig of this test.
 func (w *fixture) hostConfig(kubeconfig string) string {
 	w.t.Helper()
-	out, err := w.run("agent", "config", "--host", "k8s-node1")
+	out, err := w.run("agent", "config", "--host", "k8s-node1", "--authority-namespace", w.ns)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -102,6 +123,10 @@ func TestAgentMistakes(t *testing.T) {
 		args []string
 		says []string
 	}{
+		"another authority namespace": {
+			args: []string{"agent", "config", "--host", "k8s-node1", "--kubeconfig", w.kubeconfig, "-n", w.ns, "--authority-namespace", "default"},
+			says: []string{"delivery.mode: Agent", `ConfigMap "delivery.` + w.ns + `" of the authority namespace "default"`},
+		},
 		"no configuration": {
 			args: []string{"agent"},
 			says: []string{`required flag(s) "config" not set`},
@@ -181,15 +206,28 @@ func TestAgentWithoutRole(t *testing.T) {
 	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: apply what`)
 }
 
-// TestAgentNotAsked starts the agent of a host whose object does not say that there is one.
-func TestAgentNotAsked(t *testing.T) {
+// TestAgentRefused: nothing is printed for what no agent delivers, and no Role that reads a CA's key.
+func TestAgentRefused(t *testing.T) {
 	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryMounted)
-	out, err := w.run("agent", "config", "--host", "k8s-node1")
-	if want := "note: set delivery.mode: Agent, or the rotation of a CA does not ask this agent: NodeCredential k8s-node1-kubelet-serving"; err != nil ||
-		!strings.Contains(out, want) {
-		t.Errorf("error %v, and it prints\n%s", err, out)
+	holder := &v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}}
+	holder.Spec.SecretName = "k8s-node1-kubelet-serving-tls"
+	holder.Spec.Subject.CommonName = "k8s"
+	w.create(holder)
+	for _, command := range []string{"config", "manifests"} {
+		out, err := w.run("agent", command, "--host", "k8s-node1")
+		for _, want := range []string{"delivery.mode is 'Agent'", "NodeCredential k8s-node1-kubelet-serving", `the key of ClusterCA "k8s"`} {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(out, "kind: Role") {
+				t.Errorf("%s: error %v, and it prints\n%s", command, err, out)
+			}
+		}
 	}
+}
+
+// TestAgentNotAsked starts the agent of a host for which there is no Lease.
+func TestAgentNotAsked(t *testing.T) {
+	t.Parallel()
+	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.identity()))
 	c.prints(`does not exist, so nobody learns what is in use here: set delivery.mode: Agent on NodeCredential/k8s-node1-kubelet-serving`)
 	if err := w.api.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-node1-kubelet-serving-tls"}}); err != nil {

@@ -105,12 +105,32 @@ func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string,
 		records = append(records, r)
 	}
 	var failed []error
+	if len(args) == 0 && namespace != "" {
+		failed = append(failed, a.releaseDelivery(ctx, w, namespace))
+	}
 	for _, r := range records {
 		if err := a.release(ctx, w, r, scopeOf(args, namespace)); err != nil {
 			failed = append(failed, fmt.Errorf("%s/%s: %w", r.Namespace, r.Name, err))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// releaseDelivery gives the delivery key of a namespace to the one that has its name now.
+func (a authorities) releaseDelivery(ctx context.Context, w io.Writer, namespace string) error {
+	key, err := a.store.StoredDelivery(ctx, namespace)
+	if err != nil || key == nil {
+		return err
+	}
+	uid, err := a.namespace(ctx, namespace)
+	if err != nil || uid == "" || uid == key.NamespaceUID {
+		return err
+	}
+	if err := a.store.ReleaseDelivery(ctx, key, uid); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "the delivery key of %s: released to namespace %s (UID %s)\n", namespace, namespace, uid)
+	return nil
 }
 
 // scope is how many CAs are meant.
@@ -160,6 +180,9 @@ func (a authorities) release(ctx context.Context, w io.Writer, r *authority.Reco
 		return err
 	}
 	fmt.Fprintf(w, "%s/%s: released to namespace %s (UID %s)\n", r.Namespace, r.Name, r.Namespace, now.namespace)
+	if of == everything {
+		return a.releaseDelivery(ctx, w, r.Namespace)
+	}
 	return nil
 }
 

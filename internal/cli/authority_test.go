@@ -188,7 +188,14 @@ func TestAuthorityRelease(t *testing.T) {
 	if r, b := v.kept("copied"), v.kept("b"); r.HomeUID != v.uidOf(v.home) || r.UID != "" || b.NamespaceUID != "another" {
 		t.Errorf("released with -A: %+v, and %+v", r.Identity, b.Identity)
 	}
-	v.says(v.ns+"/b: released", "release", "--all", "-n", v.ns)
+	key, err := v.store.Delivery(t.Context(), v.ns, "another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.says("the delivery key of "+v.ns+": released", "release", "--all", "-n", v.ns)
+	if now, err := v.store.Delivery(t.Context(), v.ns, v.uid()); err != nil || !now.SameAs(key) {
+		t.Errorf("the delivery key, released with all: %v", err)
+	}
 	if r := v.kept("b"); r.NamespaceUID != v.uid() {
 		t.Errorf("released with all: %+v", r.Identity)
 	}

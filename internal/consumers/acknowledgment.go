@@ -32,6 +32,9 @@ type Acknowledgment struct {
 	Since  time.Time
 }
 
+// Undelivered is of what nobody uses on a host: what stands there counts.
+var Undelivered = Acknowledgment{Mounted: true}
+
 // Serving is what an API server was observed to serve.
 type Serving interface {
 	Unsettled() string // why nothing is known, in one word; "" where all addresses agree
@@ -98,6 +101,9 @@ func (a Acknowledgment) has(p Product, key, ca string, published Published) bool
 // for a delay.
 func (a Acknowledgment) InUse(uses []Use, products []Product, published Published) bool {
 	return !slices.ContainsFunc(uses, func(u Use) bool {
+		if u.Beside {
+			return false
+		}
 		i := slices.IndexFunc(products, func(p Product) bool { return p.Name == u.Secret })
 		return i < 0 || slices.ContainsFunc(u.CAs, func(ca string) bool { return !a.has(products[i], u.Key, ca, published) })
 	})

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -44,6 +43,15 @@ type Claim struct {
 	Template Template `json:"template,omitzero"`
 	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived.
 	Left []string `json:"left,omitempty"`
+	// Delivery is what was signed last for the agent of the host; nil where nothing was.
+	Delivery *Delivered `json:"delivery,omitempty"`
+}
+
+// Delivered is a document that was signed: nothing is signed anew while it says what is to be said, and stands where it was put.
+type Delivered struct {
+	Statement string    `json:"statement"` // digest of what it says (delivery.Statement.Digest)
+	Envelope  string    `json:"envelope"`  // digest of its bytes
+	Time      time.Time `json:"time"`
 }
 
 // Template names what a SecretTemplate put onto a Secret: only that is taken off again.
@@ -102,7 +110,7 @@ func (c Claim) Revisions() map[string]int64 {
 // ContentsDigest is the SHA-256, in hexadecimal, of the certificate and the bundles of a Secret.
 func ContentsDigest(data map[string][]byte) string {
 	h := sha256.New()
-	for _, key := range []string{corev1.TLSCertKey, BundleKey, ClientBundleKey, HeaderBundleKey} {
+	for _, key := range PublicKeys {
 		fmt.Fprintf(h, "%s:%d:", key, len(data[key])) // never fails
 		h.Write(data[key])
 	}

@@ -90,6 +90,9 @@ func (r *reading) object(o v1alpha1.Object, host string, reported Acknowledgment
 	}
 	a := collector{reading: r, reported: reported, consumer: &c}
 	for i, u := range uses {
+		if a.reported = reported; u.Beside {
+			a.reported = Undelivered
+		}
 		p, there := r.mine(o.GetUID(), u.Secret)
 		a.ask(u, p, there)
 		if there && !slices.ContainsFunc(uses[:i], func(o Use) bool { return o.Secret == u.Secret }) {

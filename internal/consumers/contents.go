@@ -18,9 +18,14 @@ const (
 	BundleKey       = "ca.crt"
 	ClientBundleKey = "client-ca.crt"
 	HeaderBundleKey = "requestheader-ca.crt"
+	// ServerBundleKey verifies the API server that a credential is for. It stands beside the certificate where an agent renders the
+	// kubeconfig.
+	ServerBundleKey = "apiserver-ca.crt"
 	// KubeconfigKey is the form of a kubeconfig with everything embedded, FilesKubeconfigKey the one that names files.
 	KubeconfigKey      = "value"
 	FilesKubeconfigKey = "kubeconfig.files"
+	// DeliveryKey holds what the operator has signed for the agent of the host (delivery.Open).
+	DeliveryKey = "delivery"
 )
 
 // Product is a Secret that the operator made, as its bytes say.
@@ -53,6 +58,9 @@ const maxParsed = 64 << 20
 // maxBundle bounds a text that is parsed at all, in bytes.
 const maxBundle = 1 << 20
 
+// PublicKeys are the keys of a product that hold certificates.
+var PublicKeys = []string{corev1.TLSCertKey, BundleKey, ClientBundleKey, HeaderBundleKey, ServerBundleKey}
+
 // kindSecret is the kind of a Secret.
 const kindSecret = "Secret"
 
@@ -81,7 +89,7 @@ func (r *Reader) read(s *corev1.Secret) Product {
 	if certs := r.certificates(s.Data[corev1.TLSCertKey]); len(certs) > 0 {
 		p.Leaf = pki.Leaf{Cert: certs[0], Chain: certs[1:]}
 	}
-	for _, key := range []string{BundleKey, ClientBundleKey, HeaderBundleKey} {
+	for _, key := range PublicKeys[1:] {
 		if certs := r.certificates(s.Data[key]); len(certs) > 0 {
 			p.Bundles[key] = certs
 		}

@@ -40,6 +40,8 @@ type Use struct {
 	Secret, Key string
 	CAs         []string
 	By          string
+	// Beside: the Secret stands beside what the agent of a host installs, and repeats it for other tools. Nobody acknowledges it.
+	Beside bool
 }
 
 // presents says whether a use is of a certificate of the CA.
@@ -59,10 +61,10 @@ func (u Use) trusts(relies func(on string) bool) int {
 func UsesOfServer(c *v1alpha1.APIServerCertificate) []Use {
 	tls, ca := c.TLSSecretName(), []string{c.Spec.CARef.Name}
 	uses := []Use{
-		{tls, corev1.TLSCertKey, ca, ByCARef}, {tls, BundleKey, ca, ByCARef}, {tls, ClientBundleKey, c.ClientCANames(), ByClientCARefs},
+		{tls, corev1.TLSCertKey, ca, ByCARef, false}, {tls, BundleKey, ca, ByCARef, false}, {tls, ClientBundleKey, c.ClientCANames(), ByClientCARefs, false},
 	}
 	if c.Spec.RequestHeaderCARef != nil {
-		uses = append(uses, Use{tls, HeaderBundleKey, []string{c.Spec.RequestHeaderCARef.Name}, ByRequestHeader})
+		uses = append(uses, Use{tls, HeaderBundleKey, []string{c.Spec.RequestHeaderCARef.Name}, ByRequestHeader, false})
 	}
 	return uses
 }
@@ -70,14 +72,19 @@ func UsesOfServer(c *v1alpha1.APIServerCertificate) []Use {
 // UsesOfCredential are those of a NodeCredential; servedBy are the CAs of API servers, by the APIServerCertificate.
 func UsesOfCredential(c *v1alpha1.NodeCredential, servedBy map[string]string) []Use {
 	tls, ca := c.TLSSecretName(), []string{c.Spec.CARef.Name}
-	uses := []Use{{tls, corev1.TLSCertKey, ca, ByCARef}, {tls, BundleKey, ca, ByCARef}}
+	uses := []Use{{tls, corev1.TLSCertKey, ca, ByCARef, false}, {tls, BundleKey, ca, ByCARef, false}}
 	kubeconfig := c.KubeconfigSecretName()
 	if kubeconfig == "" {
 		return uses
 	}
-	uses = append(uses, Use{kubeconfig, corev1.TLSCertKey, ca, ByCARef})
+	byAgent := c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent
+	uses = append(uses, Use{kubeconfig, corev1.TLSCertKey, ca, ByCARef, byAgent})
 	if c.Spec.APIServerRef != nil && servedBy[c.Spec.APIServerRef.Name] != "" {
-		uses = append(uses, Use{kubeconfig, BundleKey, []string{servedBy[c.Spec.APIServerRef.Name]}, ByKubeconfig})
+		server := []string{servedBy[c.Spec.APIServerRef.Name]}
+		uses = append(uses, Use{kubeconfig, BundleKey, server, ByKubeconfig, byAgent})
+		if byAgent {
+			uses = append(uses, Use{tls, ServerBundleKey, server, ByKubeconfig, false})
+		}
 	}
 	return uses
 }

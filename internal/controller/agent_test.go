@@ -52,13 +52,13 @@ func TestAgentsAcknowledge(t *testing.T) {
 	t.Parallel()
 	const lease, name = "node1-tls", "NodeCredential/node1"
 	w := delivering(t)
-	all := func() *ack.State { return w.contents("node1-tls", "node1-kubeconfig") }
+	all := func() *ack.State { return w.contents("node1-tls") }
 
 	w.later(13 * time.Minute)
 	w.waitsFor(plan.DistributingTrust, name+": LeaseExpired")
 	now := all()
 	old := &ack.State{SerialNumber: now.SerialNumber, Contents: maps.Clone(now.Contents)}
-	old.Contents["node1-kubeconfig/ca.crt"] = w.clusterCA("k8s").Status.Certificate.SHA256Fingerprint
+	old.Contents["node1-tls/apiserver-ca.crt"] = w.clusterCA("k8s").Status.Certificate.SHA256Fingerprint
 	for what, c := range map[string]struct {
 		off    time.Duration
 		said   ack.Report
@@ -80,7 +80,7 @@ func TestAgentsAcknowledge(t *testing.T) {
 	w.later(13 * time.Minute)
 	next := all()
 	foreign := &ack.State{SerialNumber: next.SerialNumber, Contents: maps.Clone(next.Contents)}
-	foreign.Contents["node1-kubeconfig/tls.crt"] = now.Contents["node1-kubeconfig/tls.crt"]
+	foreign.Contents["node1-tls/tls.crt"] = now.Contents["node1-tls/tls.crt"]
 	for _, s := range []*ack.State{now, foreign} {
 		w.reports(lease, 0, ack.Report{Installed: next, Verified: s})
 		w.waitsFor(plan.Reissuing, name+": NotInUse")
@@ -102,7 +102,7 @@ func TestAgentsAcknowledge(t *testing.T) {
 func TestAgentIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	w := delivering(t)
-	now := w.contents("node1-tls", "node1-kubeconfig")
+	now := w.contents("node1-tls")
 	w.reports("node1-tls", 0, ack.Report{Verified: now})
 	w.eventually("the operator has heard it", func() error {
 		var l coordinationv1.Lease
@@ -140,7 +140,7 @@ func TestNoAgentSpeaksForAnother(t *testing.T) {
 	w.create(newKubelet("node2", byAgent))
 	w.ready("node2", &v1alpha1.NodeCredential{})
 	w.settled()
-	now := w.contents("node1-tls", "node1-kubeconfig")
+	now := w.contents("node1-tls")
 	w.stop()
 	edit(w, "node2-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
 		mine := w.lease("node1-tls")

@@ -8,17 +8,14 @@ import (
 	"maps"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
-	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
 )
@@ -100,18 +97,22 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 		return v, err
 	}
 	v.refused = bundles.refused
-	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
+	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	if name := c.ServiceAccountSecretName(); name != "" && (err == nil || stall.Is(err)) {
-		again := v.leaf.Observed != nil && !v.leaf.Issued
-		saErr := r.reconcileServiceAccountKeys(ctx, v.asked, *c.Spec.ServiceAccountKeys, again)
+	var public []byte
+	var saErr error
+	if c.ServiceAccountSecretName() != "" {
+		public, saErr = r.reconcileServiceAccountKeys(ctx, v.asked, c, existing != nil)
 		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
-		if err == nil {
-			err = saErr
+	}
+	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
+		v.asked.Delivery = &leaf.Delivery{Host: c.Spec.HostName, Held: saErr != nil}
+		if public != nil {
+			v.asked.Delivery.ServiceAccounts = delivery.DigestOf(public)
 		}
 	}
-	return v, stall.First(err, v.refused, leaseErr)
+	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
+	return v, stall.First(err, saErr, v.refused, leaseErr)
 }
 
 // clientBundles are what an API server verifies its clients with.
@@ -207,96 +208,6 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 		return joined{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
 	}
 	return out, nil
-}
-
-// serviceAccountKey is the kind of key that signs service account tokens. RSA, because many readers
-// of the tokens know only RS256; kube-apiserver refuses Ed25519.
-var serviceAccountKey = pki.KeySpec{Algorithm: pki.RSA, Size: 2048}
-
-// reconcileServiceAccountKeys makes the key pair once, and never writes it again: every token there is would stop working.
-// The Secret bears no owner reference, and stays when the object goes. One that somebody else made is used, as it is, only where
-// the spec says so: whoever may create Secrets could plant one.
-func (r *apiServerCertificates) reconcileServiceAccountKeys(ctx context.Context, l leaf.Request, keys v1alpha1.ServiceAccountKeysSpec, again bool) error {
-	name, given := keys.SecretName, keys.Source == v1alpha1.ServiceAccountKeysExisting
-	namespace := l.Owner.GetNamespace()
-	existing, err := r.secrets.Live(ctx, namespace, name)
-	if err != nil {
-		return err
-	}
-	switch {
-	case existing == nil && given:
-		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
-			"Secret %q, which is to hold the service account keys that exist, is not there: create it with the keys sa.key and sa.pub", name)
-	case existing == nil:
-		if err := awaitKeys(l.Owner, name); err != nil {
-			return err
-		}
-		return r.makeServiceAccountKeys(ctx, l, name, again)
-	case !given:
-		if _, ours := l.Keeper.ClaimOf(existing); !ours {
-			return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, if "+
-				"its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
-		}
-	}
-	key, err := pki.ParsePrivateKey(existing.Data[saPrivateKey])
-	if err == nil && len(existing.Data[saPublicKey]) == 0 {
-		err = fmt.Errorf("%s is missing", saPublicKey)
-	}
-	if err != nil {
-		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
-			"Secret %q holds no readable %s and %s (%v): restore it from a backup, "+
-				"or delete the Secret to have new keys made, which ends every token signed so far", name, saPrivateKey, saPublicKey, err)
-	}
-	if spec := pki.SpecOf(key.Public()); spec.Algorithm == pki.Ed25519 {
-		return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q holds an Ed25519 key, which kube-apiserver refuses: use RSA or ECDSA", name)
-	}
-	return nil
-}
-
-func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf.Request, name string, again bool) error {
-	key, err := r.keys.of(l.Owner, forServiceAccounts)(serviceAccountKey)
-	if err != nil {
-		return err
-	}
-	private, err := key.Reveal()
-	if err != nil {
-		return err
-	}
-	public, err := key.PublicPEM()
-	if err != nil {
-		return err
-	}
-	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: l.Owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
-		Data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
-	}
-	if err := owned.Create(ctx, l.Keeper, l.Owner, s, owned.Marks{}); err != nil {
-		return err
-	}
-	kind := corev1.EventTypeNormal
-	if again { // there may have been others
-		kind = corev1.EventTypeWarning
-	}
-	r.events.Eventf(l.Owner, nil, kind, v1alpha1.ReasonServiceAccountKeysGenerated, "Generate",
-		"Generated service account keys into Secret %q: tokens signed by earlier keys, if there were any, end when the API server restarts", name)
-	return nil
-}
-
-// awaitKeys keeps a restored APIServerCertificate from getting other service account keys.
-func awaitKeys(o client.Object, secret string) error {
-	if !desired.Restored(o) {
-		return nil
-	}
-	return stall.Because(v1alpha1.ReasonRestoreIncomplete,
-		"this object was restored, and Secret %q, which is to hold its service account keys, is not there: restore it too. "+
-			"If they are asked for the first time, or to have new keys made, which ends every token signed so far, remove its label %s and its annotation %s",
-		secret, v1alpha1.VeleroRestoreLabel, v1alpha1.RestoredAnnotation)
-}
-
-// awaitsRestore says whether an error is that something which was made for a restored object is not there.
-func awaitsRestore(err error) bool {
-	st, ok := stall.Of(err)
-	return ok && st.Reason == v1alpha1.ReasonRestoreIncomplete
 }
 
 // finish writes the status and says when to look again.

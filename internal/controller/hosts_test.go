@@ -40,7 +40,7 @@ type hosts struct {
 	takes     time.Duration
 
 	mu      sync.Mutex
-	secrets map[string]*delivery         // by name
+	secrets map[string]*contentsOf       // by name
 	records map[string]*authority.Record // by ClusterCA, the latest
 	order   map[string]int64             // ClusterCA → resource version of its ledger
 	bundles map[string]map[int64]string  // ClusterCA → bundle revision → bundle
@@ -54,8 +54,8 @@ type hosts struct {
 	flying  map[string]int // the most objects that were changing over to another key of a ClusterCA at one time
 }
 
-// delivery is what a Secret has held.
-type delivery struct {
+// contentsOf is what a Secret has held.
+type contentsOf struct {
 	owner    string
 	versions []version
 }
@@ -72,7 +72,7 @@ func (w *env) observe() *hosts {
 	w.t.Helper()
 	h := &hosts{
 		t: w.t, ns: w.ns, authority: w.authority, api: w.api, clock: w.clock, takes: 10 * time.Minute,
-		secrets: map[string]*delivery{}, records: map[string]*authority.Record{}, bundles: map[string]map[int64]string{},
+		secrets: map[string]*contentsOf{}, records: map[string]*authority.Record{}, bundles: map[string]map[int64]string{},
 		order:  map[string]int64{},
 		server: map[string]string{}, proxies: map[string]string{}, headers: map[string]string{},
 		pairs: map[pair]bool{}, wrong: map[string]bool{}, flying: map[string]int{}, dir: w.t.TempDir(),
@@ -145,7 +145,7 @@ func (h *hosts) wrote(s *corev1.Secret, at time.Time) {
 	}
 	d := h.secrets[s.Name]
 	if d == nil {
-		d = &delivery{}
+		d = &contentsOf{}
 		h.secrets[s.Name] = d
 	}
 	d.owner = s.Annotations[v1alpha1.OwnerAnnotation]
@@ -259,7 +259,7 @@ func (h *hosts) deleted(cert *x509.Certificate, number int32) {
 }
 
 // inUse are the versions of a Secret that may be in use now.
-func (h *hosts) inUse(d *delivery) []version {
+func (h *hosts) inUse(d *contentsOf) []version {
 	now := h.now()
 	for i := len(d.versions) - 1; i > 0; i-- {
 		if !now.Before(d.versions[i].since.Add(h.takes)) {

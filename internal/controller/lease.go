@@ -28,8 +28,8 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// delivery is how what is issued for an object reaches its host.
-type delivery struct {
+// attended is how what is issued for an object reaches its host.
+type attended struct {
 	owner  v1alpha1.Object
 	keeper *owned.Keeper
 	lease  string // of the agent
@@ -41,7 +41,7 @@ type delivery struct {
 type reported struct {
 	consumers.Reported // in the Lease of the agent
 
-	delivery       delivery
+	delivery       attended
 	acknowledgment consumers.Acknowledgment
 }
 
@@ -51,7 +51,7 @@ func (r reported) state(now time.Time) consumers.LeaseState {
 }
 
 // reportOf resolves what a Lease says of a delivery. An error of the records leaves it without worth.
-func (b *base) reportOf(ctx context.Context, d delivery, lease *coordinationv1.Lease) (reported, error) {
+func (b *base) reportOf(ctx context.Context, d attended, lease *coordinationv1.Lease) (reported, error) {
 	owner := recordedOwner(d.owner)
 	said, err := b.reports.of(ctx, lease, owner)
 	out := reported{said, d, consumers.AcknowledgmentOf(d.spec, said, d.host, b.clock.Now())}
@@ -62,14 +62,14 @@ func (b *base) reportOf(ctx context.Context, d delivery, lease *coordinationv1.L
 }
 
 // without is what is known of a delivery where no Lease says anything.
-func (b *base) without(d delivery) reported {
+func (b *base) without(d attended) reported {
 	return reported{delivery: d, acknowledgment: consumers.AcknowledgmentOf(d.spec, consumers.Reported{}, d.host, b.clock.Now())}
 }
 
 // attendLease makes sure that there is a Lease in which the agent of a leaf's host can report, and resolves what it has
 // reported there. Where no agent delivers, there is none. An error keeps nothing from being issued: what is returned with
 // one holds.
-func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
+func (b *base) attendLease(ctx context.Context, d attended) (reported, error) {
 	existing, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
 	if err != nil {
 		return b.without(d), err
@@ -100,7 +100,7 @@ func (b *base) attendLease(ctx context.Context, d delivery) (reported, error) {
 
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
-func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
+func (b *base) ensureLease(ctx context.Context, d attended, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	seconds := int32(consumers.LeaseDuration(d.spec) / time.Second) // admission bounds it to a week
 	marks := owned.Marks{Controlled: true}
 	if existing != nil {
@@ -124,7 +124,7 @@ func (b *base) ensureLease(ctx context.Context, d delivery, existing *coordinati
 }
 
 // unexpectedLease looks at a Lease that is there although the cache does not know it, as the maker of leaves does at a Secret.
-func (b *base) unexpectedLease(ctx context.Context, d delivery, lost error) error {
+func (b *base) unexpectedLease(ctx context.Context, d attended, lost error) error {
 	if !apierrors.IsAlreadyExists(lost) {
 		return lost
 	}

@@ -93,7 +93,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
 		return v, v.asked.Invalid
 	}
-	agent, leaseErr := r.attendLease(ctx, delivery{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
+	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
 	key, err := r.findKey(ctx, c, v.asked, existing, agent)
 	v.key, v.asked.ApprovedKey = key, key.approved
@@ -101,10 +101,20 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err != nil {
 		return v, err
 	}
+	v.asked.Absent = []string{consumers.ServerBundleKey}
+	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
+		if v.asked.Delivery, v.asked.Absent, err = r.delivered(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing)); err != nil {
+			return v, err
+		}
+	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
 	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() {
 		var kerr error
-		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, v.asked, v.leaf); err == nil {
+		beside := v.asked
+		if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent { // the host renders its own, and nobody acknowledges this one
+			beside.Acknowledgment = consumers.Undelivered
+		}
+		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, beside, v.leaf); err == nil {
 			err = kerr
 		}
 	}
@@ -158,23 +168,9 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 func (r *nodeCredentials) server(
 	ctx context.Context, c *v1alpha1.NodeCredential, st leaf.State, claim consumers.Claim, k *kubeconfigState,
 ) (v1alpha1.APIServerCertificate, leaf.Issuer, error) {
-	var api v1alpha1.APIServerCertificate
-	if c.Spec.APIServerRef == nil {
-		return api, leaf.Issuer{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
-	}
-	err := r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
-	if apierrors.IsNotFound(err) {
-		k.reason, k.blocked = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("APIServerCertificate %q does not exist", c.Spec.APIServerRef.Name)
-		return api, leaf.Issuer{}, nil
-	}
-	if err != nil {
-		return api, leaf.Issuer{}, fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
-	}
-	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
-		return api, leaf.Issuer{}, stall.Because(v1alpha1.ReasonClientCANotTrusted,
-			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
-	}
-	if err := desired.EndpointCovered(&api); err != nil {
+	api, blocked, err := r.apiServer(ctx, c)
+	if err != nil || blocked != "" {
+		k.reason, k.blocked = v1alpha1.ReasonIssuerNotFound, blocked
 		return api, leaf.Issuer{}, err
 	}
 	iss := st.Issuer // where it issued, read just now
@@ -187,6 +183,25 @@ func (r *nodeCredentials) server(
 		k.reason, k.blocked = iss.Reason, iss.Message
 	}
 	return api, iss, nil
+}
+
+// apiServer is the one that a credential is for, or why it is not to be had now.
+func (r *nodeCredentials) apiServer(ctx context.Context, c *v1alpha1.NodeCredential) (api v1alpha1.APIServerCertificate, blocked string, err error) {
+	if c.Spec.APIServerRef == nil {
+		return api, "", stall.Because(v1alpha1.ReasonInvalidSpec, "spec.apiServerRef must be set where spec.kubeconfig is")
+	}
+	err = r.client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Spec.APIServerRef.Name}, &api)
+	if apierrors.IsNotFound(err) {
+		return api, fmt.Sprintf("APIServerCertificate %q does not exist", c.Spec.APIServerRef.Name), nil
+	}
+	if err != nil {
+		return api, "", fmt.Errorf("read APIServerCertificate %q: %w", c.Spec.APIServerRef.Name, err)
+	}
+	if !slices.Contains(api.ClientCANames(), c.Spec.CARef.Name) {
+		return api, "", stall.Because(v1alpha1.ReasonClientCANotTrusted,
+			"APIServerCertificate %q does not authenticate clients of ClusterCA %q: add it to its clientCARefs, or change caRef", api.Name, c.Spec.CARef.Name)
+	}
+	return api, "", desired.EndpointCovered(&api)
 }
 
 // kubeconfigSecret is the Secret as it should be. Where the key is on the host there is none here, and no kubeconfig that holds
@@ -271,7 +286,7 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 			Reason: v1alpha1.ReasonHostIdentity, Message: role.Warning,
 		})
 	}
-	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret, c.KubeconfigSecretName())
+	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret)
 	rep.warnings = append(rep.warnings, acknowledged...)
 	if rep.err == nil {
 		rep.err = ackErr

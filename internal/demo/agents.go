@@ -22,6 +22,8 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
@@ -66,18 +68,26 @@ const restartable = "kube-controller-manager"
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {
 	d.rotation.agents = &agents{running: map[string]*process.Process{}}
+	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&servers, &credentials} {
+	for _, l := range []client.ObjectList{&cas, &servers, &credentials} {
 		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("list what is for the hosts: %w", err)
 		}
+	}
+	key, err := authority.PublishedDelivery(ctx, d.management.client, controller.DefaultAuthorityNamespace, namespace)
+	if err != nil {
+		return err
 	}
 	for _, h := range d.hosts() {
 		if err := d.writeFlags(ctx, h); err != nil {
 			return err
 		}
-		c, _, err := agent.ConfigFor(h.Name, namespace, servers.Items, credentials.Items)
+		c, _, err := agent.ConfigFor(agent.Source{
+			Host: h.Name, Namespace: namespace, DeliveryKey: key,
+			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
+		})
 		if err != nil {
 			return err
 		}

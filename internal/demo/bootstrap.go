@@ -2,12 +2,10 @@ package demo
 
 import (
 	"fmt"
-	"path"
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/export"
-	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -61,9 +59,7 @@ func (b *bootstrap) files() ([]export.File, error) {
 		return nil, err
 	}
 	admin.Object.Spec.Kubeconfig = &v1alpha1.KubeconfigSpec{Directory: b.dir}
-	if admin.Kubeconfig, err = b.kubeconfig(admin); err != nil {
-		return nil, err
-	}
+	admin.Kubeconfig = b.kubeconfig(admin)
 	h.Credentials = append(h.Credentials, admin)
 	files, _, err := export.Layout(h, b.dir, b.now)
 	if err != nil {
@@ -144,24 +140,10 @@ func (b *bootstrap) issue(ca string, r pki.CertificateSpec) (map[string][]byte, 
 	return map[string][]byte{"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": b.cas[ca].CertPEM()}, nil
 }
 
-// kubeconfig returns what the Secret of a kubeconfig would hold.
-func (b *bootstrap) kubeconfig(c export.Credential) (map[string][]byte, error) {
-	p := kubeconfig.Params{
-		Server: b.endpoint(), ClusterName: managementHost, ContextName: managementHost, UserName: "admin",
-		CA:          kubeconfig.Material{PEM: c.TLS["ca.crt"]},
-		Certificate: kubeconfig.Material{PEM: c.TLS["tls.crt"]},
-		Key:         kubeconfig.Material{PEM: c.TLS["tls.key"]},
+// kubeconfig returns what the administrator's kubeconfig is rendered from.
+func (b *bootstrap) kubeconfig(c export.Credential) *export.Kubeconfig {
+	return &export.Kubeconfig{
+		Params: kubeconfig.Params{Server: b.endpoint(), ClusterName: managementHost, ContextName: managementHost, UserName: "admin"},
+		CA:     c.TLS["ca.crt"], Certificate: c.TLS["tls.crt"],
 	}
-	embedded, err := kubeconfig.Render(p)
-	if err != nil {
-		return nil, fmt.Errorf("render a kubeconfig: %w", err)
-	}
-	at := hostfiles.ForRole(string(c.Object.Spec.Role), c.Object.Name).Below(b.dir)
-	p.CA = kubeconfig.Material{Path: path.Join(b.dir, hostfiles.CA)}
-	p.Certificate, p.Key = kubeconfig.Material{Path: at.Certificate}, kubeconfig.Material{Path: at.Key}
-	files, err := kubeconfig.Render(p)
-	if err != nil {
-		return nil, fmt.Errorf("render a kubeconfig: %w", err)
-	}
-	return map[string][]byte{"value": embedded, "kubeconfig.files": files, "ca.crt": c.TLS["ca.crt"], "tls.crt": c.TLS["tls.crt"]}, nil
 }

@@ -14,8 +14,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -44,7 +42,7 @@ type APIServer struct {
 type Credential struct {
 	Object     *v1alpha1.NodeCredential
 	TLS        map[string][]byte
-	Kubeconfig map[string][]byte // nil where it has none
+	Kubeconfig *Kubeconfig // nil where it has none
 }
 
 // externalKey says that the private key is on the host, and nowhere else.
@@ -96,21 +94,16 @@ type gatherer struct {
 
 func (g *gatherer) host(name string) (Host, error) {
 	h := Host{Name: name}
-	for i := range g.servers {
-		s := &g.servers[i]
-		if s.Spec.HostName != name {
-			continue
-		}
-		if h.APIServer != nil {
-			return Host{}, fmt.Errorf("APIServerCertificates %q and %q are both for host %q, and one host serves one: "+
-				"change hostName of one of them", h.APIServer.Object.Name, s.Name, name)
-		}
-		h.APIServer = g.apiServer(s)
+	all := Objects{g.cas, g.servers, g.credentials}
+	for _, p := range all.Problems(name) {
+		g.problem("%s", p.Text)
 	}
-	for i := range g.credentials {
-		if c := &g.credentials[i]; c.Spec.HostName == name {
-			h.Credentials = append(h.Credentials, g.credential(c))
-		}
+	of := all.Of(name)
+	for i := range of.Servers {
+		h.APIServer = g.apiServer(&of.Servers[i])
+	}
+	for i := range of.Credentials {
+		h.Credentials = append(h.Credentials, g.credential(&of.Credentials[i]))
 	}
 	if h.APIServer == nil && len(h.Credentials) == 0 {
 		return Host{}, g.unknownHost(name)
@@ -130,7 +123,7 @@ func (g *gatherer) problem(format string, args ...any) {
 
 func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
 	out := &APIServer{Object: s}
-	if !g.ready("APIServerCertificate", s, s.Status.Conditions, s.Status.ObservedGeneration) {
+	if text, _ := unready(s); text != "" {
 		return out
 	}
 	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, consumers.ClientBundleKey)
@@ -143,7 +136,7 @@ func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
 
 func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 	out := Credential{Object: c}
-	if !g.ready("NodeCredential", c, c.Status.Conditions, c.Status.ObservedGeneration) {
+	if text, _ := unready(c); text != "" {
 		return out
 	}
 	keys, forms := []string{corev1.TLSCertKey, caKey}, []string{"kubeconfig.files", caKey, corev1.TLSCertKey}
@@ -154,8 +147,12 @@ func (g *gatherer) credential(c *v1alpha1.NodeCredential) Credential {
 	uses := consumers.UsesOfCredential(c, g.servedBy)
 	g.compareAll(c.TLSSecretName(), out.TLS, uses)
 	if name := c.KubeconfigSecretName(); name != "" {
-		out.Kubeconfig = g.secret(name, forms...)
-		g.compareAll(name, out.Kubeconfig, uses)
+		data := g.secret(name, forms...)
+		g.compareAll(name, data, uses)
+		var err error
+		if out.Kubeconfig, err = kubeconfigIn(data); err != nil && len(data["kubeconfig.files"]) > 0 {
+			g.problem("Secret %q: %v", name, err)
+		}
 	}
 	return out
 }
@@ -170,25 +167,6 @@ func (g *gatherer) server(c *v1alpha1.NodeCredential) *v1alpha1.APIServerCertifi
 		return nil
 	}
 	return &g.servers[i]
-}
-
-// ready says whether an object can be exported, and notes why if not.
-func (g *gatherer) ready(kind string, o client.Object, conditions []metav1.Condition, observed int64) bool {
-	c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
-	switch {
-	case c == nil:
-		g.problem("%s %q has no status yet: is the operator running?", kind, o.GetName())
-	case c.Status != metav1.ConditionTrue:
-		g.problem("%s %q is not Ready: %s: %s", kind, o.GetName(), c.Reason, c.Message)
-	case meta.IsStatusConditionTrue(conditions, v1alpha1.StalledCondition):
-		g.problem("%s %q is Stalled, so what its spec says now is not what was issued: %s",
-			kind, o.GetName(), meta.FindStatusCondition(conditions, v1alpha1.StalledCondition).Message)
-	case observed != o.GetGeneration():
-		g.problem("%s %q was changed, and the operator has not acted on it yet", kind, o.GetName())
-	default:
-		return true
-	}
-	return false
 }
 
 // secret reads a Secret's data; it must hold the given keys.

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -97,20 +98,13 @@ func directory(h Host, told string) (string, error) {
 		}
 		return path.Clean(told), nil
 	}
-	dir, from := "", ""
+	var credentials []v1alpha1.NodeCredential
 	for _, c := range h.Credentials {
-		if c.Object.Spec.Kubeconfig == nil || c.Object.Spec.Kubeconfig.Directory == "" {
-			continue
-		}
-		next := path.Clean(c.Object.Spec.Kubeconfig.Directory)
-		if dir != "" && dir != next {
-			return "", fmt.Errorf("NodeCredentials %q and %q name different directories (%s and %s): say with --directory "+
-				"where the files of host %q will lie", from, c.Object.Name, dir, next, h.Name)
-		}
-		dir, from = next, c.Object.Name
+		credentials = append(credentials, *c.Object)
 	}
-	if dir == "" {
-		dir = hostfiles.DefaultBaseDir
+	dir, err := Directory(credentials)
+	if err != nil {
+		return "", fmt.Errorf("%w: say with --directory where the files of host %q will lie", err, h.Name)
 	}
 	return dir, nil
 }
@@ -153,7 +147,7 @@ func (l *layout) apiServer(s *APIServer) {
 }
 
 func (l *layout) credential(c Credential) {
-	from := fmt.Sprintf("NodeCredential %q (role %s)", c.Object.Name, c.Object.Spec.Role)
+	from := called(c.Object)
 	at := hostfiles.ForRole(string(c.Object.Spec.Role), c.Object.Name)
 	if c.externalKey() {
 		l.certificate(from, at, c)
@@ -166,7 +160,7 @@ func (l *layout) credential(c Credential) {
 		l.add(from, at.CA, publicMode, c.TLS[caKey])
 	}
 	if c.Kubeconfig != nil {
-		l.add(from, hostfiles.CA, publicMode, c.Kubeconfig[caKey])
+		l.add(from, hostfiles.CA, publicMode, c.Kubeconfig.CA)
 		l.kubeconfigs(from, c, at)
 	}
 }

@@ -60,6 +60,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonRequestRefused:     "make the certificate signing request again, as the message says",
 	v1alpha1.ReasonSecretTypeDiffers:  "delete the Secret that the message names: it is made again with the right type",
 	v1alpha1.ReasonHostIdentity:       "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
+	v1alpha1.ReasonSignatureInvalid:   "somebody else has changed what the message names, and the operator repairs it: see who may write Secrets there",
+	v1alpha1.ReasonDeliveryOutdated:   "an older state of the Secret was put back: delete the Secret, and the operator makes it anew",
 }
 
 // byType is what to do where the reason has nothing of its own.

@@ -33,7 +33,9 @@ type Request struct {
 	Acknowledgment consumers.Acknowledgment // how what is issued is acknowledged
 	// ApprovedKey is the digest of the host's key that a person has approved, "" where none has.
 	ApprovedKey string
-	Keeper      *owned.Keeper
+	// Delivery is what the agent of the host is told beside what its Secret holds; nil where no agent delivers.
+	Delivery *Delivery
+	Keeper   *owned.Keeper
 }
 
 // TypeDiffers says, as a stall, that a Secret has another type than it should, which never changes; nil where it has not, or there is none.

@@ -24,6 +24,8 @@ type Product struct {
 	Absent  []string            // keys that must go
 	Bundles map[string]Rendered // by key. One that cannot be had now is left as it is
 	Claim   consumers.Claim
+	// delivery signs what the Secret holds for the agent of the host; nil: nothing is signed.
+	delivery *signing
 }
 
 // Private is a value that holds a private key, and is compared by its digest.
@@ -47,6 +49,9 @@ func (r Request) product(st State, key []byte) Product {
 		p.Data[corev1.TLSPrivateKeyKey] = key
 	}
 	maps.Copy(p.Bundles, r.Bundles)
+	if r.Delivery != nil {
+		p.Bundles, p.delivery = r.Delivery.bundles(p.Bundles, st), r.signing(st)
+	}
 	return p
 }
 
@@ -62,6 +67,9 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 	next := existing.DeepCopy()
 	claim, changed := p.render(next, was)
 	if err := p.renderPrivate(ctx, noted, existing, next); err != nil {
+		return err
+	}
+	if err := m.deliver(ctx, p, noted, existing, next, was, &claim); err != nil {
 		return err
 	}
 	settled := true

@@ -36,8 +36,8 @@ const notedNote = "/"
 const problemNote = "/problem"
 
 var (
-	keptKeys   = []string{corev1.TLSCertKey, consumers.BundleKey, consumers.ClientBundleKey, consumers.HeaderBundleKey}
-	digestKeys = []string{corev1.TLSPrivateKeyKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey}
+	keptKeys   = consumers.PublicKeys
+	digestKeys = []string{corev1.TLSPrivateKeyKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey, consumers.DeliveryKey}
 )
 
 // Digest tells one value of a Secret from another. nil: there is none.

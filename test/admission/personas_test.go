@@ -14,6 +14,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -68,14 +69,17 @@ func alone(group, resource string) func(*testing.T) client.Client {
 func agentOf(host string) func(*testing.T) client.Client {
 	return func(t *testing.T) client.Client {
 		t.Helper()
+		var cas v1alpha1.ClusterCAList
 		var servers v1alpha1.APIServerCertificateList
 		var credentials v1alpha1.NodeCredentialList
-		for _, list := range []client.ObjectList{&servers, &credentials} {
+		for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
 			if err := admin.List(t.Context(), list, client.InNamespace(prod)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		config, _, err := agent.ConfigFor(host, prod, servers.Items, credentials.Items)
+		config, _, err := agent.ConfigFor(agent.Source{
+			Host: host, Namespace: prod, Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"testing"
 	"time"
@@ -12,8 +13,8 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
-	"clusterpki.io/operator/internal/hostfiles"
-	"clusterpki.io/operator/internal/kubeconfig"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -36,12 +37,13 @@ func byHand(t *testing.T) *host {
 	newLease(t, ns.Name, handLease, 10)
 	return newHost(t, agent.Config{
 		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns.Name, Kubeconfig: kubeconfigOf(t, shared.config),
-		Credentials: []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, KubeconfigSecretName: "kubelet-kubeconfig"}},
-		Components:  []agent.Component{{Name: "kubelet", Command: []string{"true"}}},
+		DeliveryKeys: handPublic(),
+		Credentials:  []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, Kubeconfig: true}},
+		Components:   []agent.Component{{Name: "kubelet", Command: []string{"true"}}},
 	})
 }
 
-// issued is what a kubelet's two Secrets hold.
+// issued is what a kubelet's Secret holds.
 type issued struct {
 	pair        pki.Leaf
 	key         []byte
@@ -79,35 +81,47 @@ func good(t *testing.T) issued {
 	return issueBy(t, signingPair(t), time.Now(), kubeletRequest())
 }
 
-func (i issued) kubeconfig(t *testing.T, paths bool) []byte {
-	t.Helper()
-	p := kubeconfig.Params{
-		Server: i.endpoint, ClusterName: "k8s-cluster", ContextName: "default", UserName: "kubelet",
-		CA: kubeconfig.Material{PEM: i.server}, Certificate: kubeconfig.Material{PEM: i.pair.CertPEM()}, Key: kubeconfig.Material{PEM: i.key},
-	}
-	if paths {
-		at := hostfiles.ForRole("Kubelet", "").Below(hostfiles.DefaultBaseDir)
-		p.CA, p.Certificate, p.Key = kubeconfig.Material{Path: at.CA}, kubeconfig.Material{Path: at.Certificate}, kubeconfig.Material{Path: at.Key}
-	}
-	text, err := kubeconfig.Render(p)
+// handKey signs what the agents of these tests install.
+var handKey = ed25519.NewKeyFromSeed([]byte("the delivery key of the tests..."))
+
+// handPublic is its public half, as a configuration has it.
+func handPublic() []string {
+	text, err := delivery.EncodePublic(handKey.Public().(ed25519.PublicKey))
 	if err != nil {
-		t.Fatal(err)
+		panic(err) // a key of Ed25519 can be encoded
 	}
-	return text
+	return []string{string(text)}
 }
 
-// put writes both Secrets, as the operator does: one after the other.
+// signed is what a Secret of a kubelet's credential holds, as the operator signs it.
+func (i issued) signed(namespace, name, host string) (map[string][]byte, error) {
+	first := map[string]int64{"k8s": 1}
+	d := delivery.Document{
+		Statement: delivery.Statement{
+			Kind: v1alpha1.KindNodeCredential, Namespace: namespace, Name: name, UID: "any", Host: host, Contents: map[string]string{},
+			Trust:      map[string]map[string]int64{"ca.crt": first, "apiserver-ca.crt": first},
+			Kubeconfig: &delivery.Kubeconfig{Server: i.endpoint, ClusterName: "k8s-cluster", ContextName: "default", UserName: "kubelet"},
+		},
+		Time: time.Now(),
+	}
+	data := map[string][]byte{"tls.crt": i.pair.CertPEM(), "ca.crt": i.own, "apiserver-ca.crt": i.server}
+	for key, value := range data {
+		d.Contents[key] = delivery.DigestOf(value)
+	}
+	text, err := delivery.Sign(handKey, d)
+	data["tls.key"], data[consumers.DeliveryKey] = i.key, text
+	return data, err
+}
+
+// put writes the Secret, as the operator does.
 func (h *host) put(i issued) {
 	h.t.Helper()
-	h.putSecret(handLease, map[string][]byte{"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.own})
-	h.putSecret("kubelet-kubeconfig", map[string][]byte{
-		"tls.crt": i.pair.CertPEM(), "tls.key": i.key, "ca.crt": i.server,
-		"value": i.kubeconfig(h.t, false), "kubeconfig.files": i.kubeconfig(h.t, true),
-	})
+	data, err := i.signed(h.config.Namespace, "kubelet", h.config.Host)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.putSecret(handLease, data)
 }
-
-// claimText is the operator's note on a Secret. An agent cannot check its seal.
-const claimText = `seal {"uid":"any","trust":{"ca.crt":{"k8s":1}},"issuer":"k8s","generation":1}`
 
 func (h *host) putSecret(name string, data map[string][]byte) {
 	h.t.Helper()
@@ -117,7 +131,6 @@ func (h *host) putSecret(name string, data map[string][]byte) {
 	if !there && !apierrors.IsNotFound(err) {
 		h.t.Fatal(err)
 	}
-	s.Annotations = map[string]string{v1alpha1.ClaimAnnotation: claimText}
 	s.Data = data
 	if there {
 		err = shared.management.Update(h.t.Context(), &s)

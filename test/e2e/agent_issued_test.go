@@ -23,6 +23,9 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
@@ -50,17 +53,11 @@ func byOperator(t *testing.T, name string, credentials ...*v1alpha1.NodeCredenti
 			}
 		})
 	}
-	var servers v1alpha1.APIServerCertificateList
-	var all v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&servers, &all} {
-		if err := shared.management.List(t.Context(), l, client.InNamespace(namespace)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, notes, err := agent.ConfigFor(name, namespace, servers.Items, all.Items)
-	if err != nil || len(notes) > 0 {
-		t.Fatal(notes, err)
-	}
+	var c agent.Config
+	testenv.Eventually(t, "what is for "+name+" can be delivered", func() (err error) {
+		c, err = configFor(t, name)
+		return err
+	})
 	h := newHost(t, c)
 	for i := range h.config.Components {
 		h.config.Components[i].Systemd = nil
@@ -69,6 +66,29 @@ func byOperator(t *testing.T, name string, credentials ...*v1alpha1.NodeCredenti
 	h.identity = h.allowed()
 	h.config.Kubeconfig = kubeconfigOf(t, h.identity)
 	return h
+}
+
+// configFor is the configuration of a host's agent.
+func configFor(t *testing.T, name string) (agent.Config, error) {
+	t.Helper()
+	var servers v1alpha1.APIServerCertificateList
+	var all v1alpha1.NodeCredentialList
+	for _, l := range []client.ObjectList{&servers, &all} {
+		if err := shared.management.List(t.Context(), l, client.InNamespace(namespace)); err != nil {
+			return agent.Config{}, err
+		}
+	}
+	from := agent.Source{Host: name, Namespace: namespace, Objects: export.Objects{Servers: servers.Items, Credentials: all.Items}}
+	c, notes, err := agent.ConfigFor(from)
+	if err == nil && len(notes) > 0 {
+		t.Fatal(notes)
+	}
+	if err != nil {
+		return c, err
+	}
+	from.DeliveryKey, err = authority.PublishedDelivery(t.Context(), shared.management, controller.DefaultAuthorityNamespace, namespace)
+	c.DeliveryKeys = []string{from.DeliveryKey}
+	return c, err
 }
 
 // reloads is where the commands of a host's components leave a line.

@@ -80,16 +80,17 @@ func forbidden(own *v1alpha1.NodeCredential, account string) map[string]request 
 	at := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
 	other := "k8s-node1-kubelet"
 	secrets := all(map[string]request{
-		"read another host's Secret":         gets(&corev1.Secret{}, namespace, other+"-tls"),
-		"read another host's kubeconfig":     gets(&corev1.Secret{}, namespace, other+"-kubeconfig"),
-		"read the API server's Secret":       gets(&corev1.Secret{}, namespace, "k8s-master-tls"),
-		"read a Secret of another namespace": gets(&corev1.Secret{}, "kube-system", own.TLSSecretName()),
-		"list Secrets":                       lists(&corev1.SecretList{}, in),
-		"list Secrets of all namespaces":     lists(&corev1.SecretList{}),
-		"list its own Secret by its name":    lists(&corev1.SecretList{}, in, byName),
-		"watch Secrets":                      watches(&corev1.SecretList{}, in),
-		"watch Secrets of all namespaces":    watches(&corev1.SecretList{}),
-		"watch another host's Secret":        watches(&corev1.SecretList{}, in, client.MatchingFields{"metadata.name": other + "-tls"}),
+		"read another host's Secret":                      gets(&corev1.Secret{}, namespace, other+"-tls"),
+		"read another host's kubeconfig":                  gets(&corev1.Secret{}, namespace, other+"-kubeconfig"),
+		"read its own kubeconfig, which the host renders": gets(&corev1.Secret{}, namespace, own.KubeconfigSecretName()),
+		"read the API server's Secret":                    gets(&corev1.Secret{}, namespace, "k8s-master-tls"),
+		"read a Secret of another namespace":              gets(&corev1.Secret{}, "kube-system", own.TLSSecretName()),
+		"list Secrets":                                    lists(&corev1.SecretList{}, in),
+		"list Secrets of all namespaces":                  lists(&corev1.SecretList{}),
+		"list its own Secret by its name":                 lists(&corev1.SecretList{}, in, byName),
+		"watch Secrets":                                   watches(&corev1.SecretList{}, in),
+		"watch Secrets of all namespaces":                 watches(&corev1.SecretList{}),
+		"watch another host's Secret":                     watches(&corev1.SecretList{}, in, client.MatchingFields{"metadata.name": other + "-tls"}),
 	}, writes("its own Secret", &corev1.Secret{ObjectMeta: at(own.TLSSecretName())}),
 		writes("its own kubeconfig", &corev1.Secret{ObjectMeta: at(own.KubeconfigSecretName())}),
 		writes("another host's Secret", &corev1.Secret{ObjectMeta: at(other + "-tls")}), writes("a new Secret", &corev1.Secret{ObjectMeta: at("new")}))
@@ -200,9 +201,8 @@ func mayKeepItsOwn(t *testing.T, as client.WithWatch, own *v1alpha1.NodeCredenti
 	t.Helper()
 	in, byName := client.InNamespace(namespace), client.MatchingFields{"metadata.name": own.TLSSecretName()}
 	for what, do := range map[string]request{
-		"read its own Secret":     gets(&corev1.Secret{}, namespace, own.TLSSecretName()),
-		"read its own kubeconfig": gets(&corev1.Secret{}, namespace, own.KubeconfigSecretName()),
-		"watch its own Secret":    watches(&corev1.SecretList{}, in, byName),
+		"read its own Secret":  gets(&corev1.Secret{}, namespace, own.TLSSecretName()),
+		"watch its own Secret": watches(&corev1.SecretList{}, in, byName),
 		"update its own Lease": func(ctx context.Context, c client.WithWatch) error {
 			var l coordinationv1.Lease
 			if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: own.LeaseName()}, &l); err != nil {

@@ -25,10 +25,8 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
-	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
@@ -113,28 +111,14 @@ func (c *crowd) leaf(cn, group string) (pki.Leaf, []byte) {
 
 func (c *crowd) issue(host string) {
 	leaf, key := c.leaf("system:node:"+host, "system:nodes")
-	at := hostfiles.ForRole("Kubelet", "").Below(filepath.Join(c.dir, host, "files"))
-	params := kubeconfig.Params{
-		Server: shared.endpoint, ClusterName: "c", ContextName: "c", UserName: "u", CA: kubeconfig.Material{Path: at.CA},
-		Certificate: kubeconfig.Material{Path: at.Certificate}, Key: kubeconfig.Material{Path: at.Key},
-	}
-	files, err := kubeconfig.Render(params)
+	i := issued{pair: leaf, key: key, own: c.ca.CertPEM(), server: c.ca.CertPEM(), endpoint: shared.endpoint}
+	data, err := i.signed(benchSpace, host, host)
 	c.must(err)
-	params.CA, params.Certificate, params.Key = kubeconfig.Material{PEM: c.ca.CertPEM()}, kubeconfig.Material{PEM: leaf.CertPEM()}, kubeconfig.Material{PEM: key}
-	embedded, err := kubeconfig.Render(params)
-	c.must(err)
-	tls := map[string][]byte{"tls.crt": leaf.CertPEM(), "tls.key": key, "ca.crt": c.ca.CertPEM()}
-	conf := maps.Clone(tls)
-	conf["value"], conf["kubeconfig.files"] = embedded, files
-	for name, data := range map[string]map[string][]byte{host + "-tls": tls, host + "-kubeconfig": conf} {
-		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-			Namespace: benchSpace, Name: name, Annotations: map[string]string{v1alpha1.ClaimAnnotation: claimText},
-		}, Data: data}
-		if c.serial[host] == "" {
-			c.must(c.api.Create(c.b.Context(), s))
-		} else {
-			c.must(c.api.Update(c.b.Context(), s))
-		}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: benchSpace, Name: host + "-tls"}, Data: data}
+	if c.serial[host] == "" {
+		c.must(c.api.Create(c.b.Context(), s))
+	} else {
+		c.must(c.api.Update(c.b.Context(), s))
 	}
 	if c.serial[host] == "" {
 		c.must(c.api.Create(c.b.Context(), given.Lease(benchSpace, host+"-tls", 900)))
@@ -149,9 +133,9 @@ func (c *crowd) start() {
 	for i := range benchAgents {
 		host := benchHost(i)
 		cfg := agent.Config{
-			APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: host, Namespace: benchSpace,
+			APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: host, Namespace: benchSpace, DeliveryKeys: handPublic(),
 			Kubeconfig: filepath.Join(c.dir, host, "agent.conf"), Directory: filepath.Join(c.dir, host, "files"), StateDirectory: filepath.Join(c.dir, host, "state"),
-			Credentials: []agent.Credential{{Name: host, Role: "Kubelet", SecretName: host + "-tls", KubeconfigSecretName: host + "-kubeconfig"}},
+			Credentials: []agent.Credential{{Name: host, Role: "Kubelet", SecretName: host + "-tls", Kubeconfig: true}},
 		}
 		cfg.ReloadDelay.Duration = time.Second
 		c.permit(cfg)

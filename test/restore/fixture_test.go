@@ -23,6 +23,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/cli"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/test/testenv"
@@ -286,7 +287,9 @@ func (w *fixture) contents() map[string]string {
 	out := w.keys()
 	for _, o := range w.list(&corev1.SecretList{}) {
 		for key, value := range o.(*corev1.Secret).Data {
-			out["Secret "+o.GetName()+" "+key] = string(value)
+			if key != consumers.DeliveryKey { // it names the object's UID, and is signed anew
+				out["Secret "+o.GetName()+" "+key] = string(value)
+			}
 		}
 	}
 	for _, o := range w.list(&corev1.ConfigMapList{}) {

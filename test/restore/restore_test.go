@@ -91,6 +91,7 @@ func TestRestore(t *testing.T) {
 		w.swept()
 		w.operate(nil)
 		w.restored()
+		w.deliversAs(saved.archive)
 		if again := w.mustRestore(saved.archive); again.CAs+again.Objects > 0 {
 			t.Errorf("a second time it wrote something: %+v", again)
 		}
@@ -101,6 +102,7 @@ func TestRestore(t *testing.T) {
 		w.mustRestore(saved.archive)
 		w.operate(nil)
 		w.restored()
+		w.deliversAs(saved.archive)
 	})
 	t.Run("Velero", func(t *testing.T) {
 		w := issued(t)
@@ -115,6 +117,7 @@ func TestRestore(t *testing.T) {
 		w.stalled("signer", v1alpha1.ReasonSecretConflict) // nobody knows who made a copy of a key that has another UID
 		w.deleteSecret("signer-pair")
 		w.restored()
+		w.deliversAs(saved.archive)
 	})
 }
 
@@ -254,6 +257,7 @@ func TestAnotherCAWasMade(t *testing.T) {
 	w.mustRestore(saved.archive, certificateAuthorities...)
 	w.settled()
 	w.ready()
+	w.deliversAs(saved.archive)
 	// The host whose key never leaves it has made another one meanwhile, and the copy of a key is the same Secret as before.
 	now := w.contents()
 	differ := slices.DeleteFunc(changed(now, saved.contents), func(what string) bool { return strings.HasPrefix(what, "Secret own-key-") })

@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/keyutil"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// Keys of Secrets that hold bundles.
+const (
+	bundleKey = consumers.BundleKey
+	clientKey = consumers.ClientBundleKey
+	serverKey = consumers.ServerBundleKey
+)
+
+// delivered is what an object's Secrets bring, as far as the operator has signed it. Nothing else of them is looked at.
+type delivered struct {
+	delivery.Statement
+	at       signedAt
+	tls      map[string][]byte // certificate, bundles and private key
+	accounts map[string][]byte // service account keys; nil where there are none
+}
+
+// deliveryKeys are those that may have signed what is installed.
+func (c *Config) deliveryKeys() ([]ed25519.PublicKey, error) {
+	if len(c.DeliveryKeys) == 0 {
+		return nil, errors.New("the public half of the namespace's delivery key must be set, as `clusterpki agent config` prints it")
+	}
+	var out []ed25519.PublicKey
+	for _, text := range c.DeliveryKeys {
+		key, err := delivery.ParsePublic([]byte(text))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}
+
+// maxPrivateKey bounds a private key that is parsed, in bytes: the largest that is issued, RSA of 4096 bits, has 3.2 KiB.
+const maxPrivateKey = 16 << 10
+
+// open reads what the Secrets of an object bring, if the operator has signed it for that object, and nothing later was taken.
+func (c *Config) open(o object, f facts) (delivered, error) {
+	read, err := f.read(o)
+	if err != nil {
+		return delivered{}, err
+	}
+	keys, err := c.deliveryKeys()
+	if err != nil {
+		return delivered{}, fmt.Errorf("deliveryKeys: %w", err)
+	}
+	d, err := signedIn(read[0], o, keys)
+	if err != nil {
+		return delivered{}, err
+	}
+	if last := f.latest[o.lease]; d.at.Time.Before(last.Time) || d.at.Time.Equal(last.Time) && d.at.Statement != last.Statement {
+		return delivered{}, fmt.Errorf("%s: Secret %q holds what was signed at %s, and what is installed here was signed at %s, so an older state of it was "+
+			"put back: delete the Secret, and the operator makes it anew", v1alpha1.ReasonDeliveryOutdated, read[0].Name, d.at.Time.UTC().Format(clockFormat),
+			last.Time.UTC().Format(clockFormat))
+	}
+	key := read[0].Data[corev1.TLSPrivateKeyKey]
+	if o.externalKey() {
+		key = f.keys[o.lease]
+	}
+	if len(key) > maxPrivateKey {
+		return delivered{}, invalid(read[0].Name, "its %s has more than %d bytes", corev1.TLSPrivateKeyKey, maxPrivateKey)
+	}
+	if key != nil {
+		d.tls[corev1.TLSPrivateKeyKey] = key
+	}
+	if len(read) > 1 {
+		d.accounts, err = d.serviceAccounts(read[1])
+	}
+	return d, err
+}
+
+const clockFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// invalid says that something is not what the operator has signed.
+func invalid(secret, format string, args ...any) error {
+	return fmt.Errorf("%s: Secret %q: %s", v1alpha1.ReasonSignatureInvalid, secret, fmt.Sprintf(format, args...))
+}
+
+// signedIn reads a Secret as far as the operator has signed it for an object.
+func signedIn(s *corev1.Secret, o object, keys []ed25519.PublicKey) (delivered, error) {
+	text := s.Data[consumers.DeliveryKey]
+	if len(text) == 0 {
+		return delivered{}, invalid(s.Name, "the operator has not signed what it holds: is delivery.mode of %s 'Agent', and what does its status say?", o.name)
+	}
+	document, err := delivery.Open(keys, text)
+	if err != nil {
+		return delivered{}, invalid(s.Name, "what should be signed by the operator is not: %v", err)
+	}
+	if got := document.Subject(); got != o.subject {
+		return delivered{}, invalid(s.Name, "it is signed for %s, and not for %s: another object's was copied there", got, o.subject)
+	}
+	d := delivered{Statement: document.Statement, tls: map[string][]byte{}}
+	d.at.Time = document.Time
+	if d.at.Statement, err = d.Digest(""); err != nil {
+		return delivered{}, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.Contents)) {
+		if !d.Holds(key, s.Data[key]) {
+			return delivered{}, invalid(s.Name, "its %s is not the one that the operator has signed: somebody else has changed it", key)
+		}
+		d.tls[key] = s.Data[key]
+	}
+	return d, nil
+}
+
+// serviceAccounts are the keys of service accounts, if the public ones are those that were signed, and the private one belongs to them.
+func (d delivered) serviceAccounts(s *corev1.Secret) (map[string][]byte, error) {
+	const private, public = "sa.key", "sa.pub"
+	if d.ServiceAccounts == "" {
+		return nil, invalid(s.Name, "the operator has not signed its service account keys: see the status of the APIServerCertificate")
+	}
+	if delivery.DigestOf(s.Data[public]) != d.ServiceAccounts {
+		return nil, invalid(s.Name, "its %s is not the one that the operator has signed: somebody else has changed it", public)
+	}
+	if len(s.Data[private]) > maxPrivateKey {
+		return nil, invalid(s.Name, "its %s has more than %d bytes", private, maxPrivateKey)
+	}
+	key, err := pki.ParsePrivateKey(s.Data[private])
+	if err != nil {
+		return nil, fmt.Errorf("in Secret %q: %s: %w", s.Name, private, err)
+	}
+	trusted, err := keyutil.ParsePublicKeysPEM(s.Data[public]) // as the API server does
+	if err != nil {
+		return nil, fmt.Errorf("in Secret %q: %s: %w", s.Name, public, err)
+	}
+	if !slices.ContainsFunc(trusted, func(k any) bool { return pki.SamePublicKey(k, key.Public()) }) {
+		return nil, invalid(s.Name, "its %s belongs to none of the keys of %s", private, public)
+	}
+	return map[string][]byte{private: s.Data[private], public: s.Data[public]}, nil
+}
+
+// newest gives every object the newest bundle that any of them has of the same CAs: the operator writes one Secret after
+// another, and files of one host that several share must not wait for the last. What the CAs are, and how new a bundle is, is signed.
+func newest(all map[string]delivered) {
+	type bundle struct {
+		revisions map[string]int64
+		text      []byte
+	}
+	best := map[string]bundle{} // by the names of the CAs
+	of := func(d delivered, key string) (string, bundle) {
+		revisions := d.Trust[key]
+		if len(revisions) == 0 || len(d.tls[key]) == 0 {
+			return "", bundle{}
+		}
+		if _, err := pki.ParseCertificates(d.tls[key]); err != nil { // damage must not spread
+			return "", bundle{}
+		}
+		return strings.Join(slices.Sorted(maps.Keys(revisions)), "/"), bundle{revisions, d.tls[key]}
+	}
+	keys := []string{bundleKey, clientKey, serverKey}
+	for _, d := range all {
+		for _, key := range keys {
+			cas, b := of(d, key)
+			if was, ok := best[cas]; cas != "" && (!ok || supersedes(b.revisions, was.revisions)) {
+				best[cas] = b
+			}
+		}
+	}
+	for _, d := range all {
+		for _, key := range keys {
+			if cas, b := of(d, key); cas != "" && supersedes(best[cas].revisions, b.revisions) {
+				d.tls[key] = best[cas].text
+			}
+		}
+	}
+}
+
+// supersedes says whether one bundle is of later revisions than another of the same CAs.
+func supersedes(a, b map[string]int64) bool {
+	later := false
+	for ca, revision := range a {
+		if revision < b[ca] {
+			return false
+		}
+		later = later || revision > b[ca]
+	}
+	return later
+}

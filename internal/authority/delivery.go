@@ -1,0 +1,299 @@
+package authority
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/delivery"
+)
+
+// DeliverySecretType is the type of a Secret that holds the key which signs what the agents of a namespace's hosts install.
+const DeliverySecretType corev1.SecretType = "clusterpki.io/delivery"
+
+// Keys of that Secret, and of the ConfigMap of its name, which holds the public half alone.
+const (
+	deliveryDocument = "delivery.json"
+	deliveryKey      = "delivery.key"
+	// DeliveryPublicKey is the key of the ConfigMap.
+	DeliveryPublicKey = "delivery.pub"
+)
+
+// DeliveryName is the name of the Secret of a namespace's delivery key, and of the ConfigMap with its public half.
+func DeliveryName(namespace string) string { return "delivery." + namespace }
+
+// DeliveryKey signs what the agents of a namespace's hosts install.
+type DeliveryKey struct {
+	Namespace string `json:"namespace"`
+	// NamespaceUID is of the namespace that it is for: one of the same name that somebody else makes does not inherit it.
+	NamespaceUID types.UID `json:"namespaceUID"`
+	key          ed25519.PrivateKey
+	version      string // of the Secret
+}
+
+// ID names its public half.
+func (k *DeliveryKey) ID() string { return delivery.KeyID(k.public()) }
+
+func (k *DeliveryKey) public() ed25519.PublicKey {
+	return k.key.Public().(ed25519.PublicKey) //nolint:forcetypeassert // what a key of Ed25519 returns
+}
+
+// Sign signs a document of its namespace.
+func (k *DeliveryKey) Sign(d delivery.Document) ([]byte, error) {
+	if d.Namespace != k.Namespace {
+		return nil, fmt.Errorf("the delivery key of namespace %q signs nothing of namespace %q", k.Namespace, d.Namespace)
+	}
+	return delivery.Sign(k.key, d)
+}
+
+// String keeps it out of logs.
+func (k *DeliveryKey) String() string { return "delivery key of namespace " + k.Namespace }
+
+// RetainedError says that a namespace's delivery key belongs to another one of its name.
+type RetainedError struct{ Namespace, Secret string }
+
+func (e *RetainedError) Error() string {
+	return fmt.Sprintf("the delivery key of namespace %q (Secret %q of the authority namespace) is that of another namespace of this name, which was there "+
+		"before: if it is this one's, run `clusterpki authority release -n %s --all`", e.Namespace, e.Secret, e.Namespace)
+}
+
+// LostError says that a namespace had a delivery key, and the authority namespace has it no more.
+type LostError struct{ Namespace, Secret string }
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("the authority namespace has no Secret %q, which holds the delivery key of namespace %q, and had it before: restore it from a backup; "+
+		"or delete the ConfigMap of that name there to have another one made, which each agent's configuration must then be given", e.Secret, e.Namespace)
+}
+
+// deliveries are the keys that were read, by namespace: none waits for another namespace's.
+type deliveries struct {
+	mu sync.Mutex
+	of map[string]*keptDelivery
+}
+
+type keptDelivery struct {
+	mu   sync.Mutex
+	key  *DeliveryKey
+	read time.Time
+}
+
+func (d *deliveries) get(namespace string) *keptDelivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.of == nil {
+		d.of = map[string]*keptDelivery{}
+	}
+	if d.of[namespace] == nil {
+		d.of[namespace] = &keptDelivery{}
+	}
+	return d.of[namespace]
+}
+
+// Delivery reads the delivery key of a namespace, or makes it once. uid is that of the namespace, as a CA of it was bound. As long
+// as it is used, it is read again every minute, for it may have been restored.
+func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (*DeliveryKey, error) {
+	kept := s.deliveries.get(namespace)
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	if s.deliveryOutdated(ctx, kept) || kept.key.NamespaceUID != uid {
+		switch key, err := s.readDelivery(ctx, namespace, uid); {
+		case err == nil:
+			kept.key = key
+		case kept.key == nil:
+			return nil, err
+		}
+		kept.read = time.Now() //nolint:forbidigo // as above
+	}
+	if kept.key.NamespaceUID != uid {
+		return nil, &RetainedError{namespace, DeliveryName(namespace)}
+	}
+	return kept.key, nil
+}
+
+// deliveryOutdated says whether a delivery key must be read again: it was not for a while, or the cache has another version of it.
+func (s *Store) deliveryOutdated(ctx context.Context, kept *keptDelivery) bool {
+	if kept.key == nil || time.Since(kept.read) >= sealLasts { //nolint:forbidigo // how long ago, not what time it is
+		return true
+	}
+	var secret corev1.Secret
+	return s.cache != nil && s.cache.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(kept.key.Namespace)}, &secret) == nil &&
+		secret.ResourceVersion != kept.key.version
+}
+
+// readDelivery reads a delivery key, or makes it, and sees that its public half can be read.
+func (s *Store) readDelivery(ctx context.Context, namespace string, uid types.UID) (*DeliveryKey, error) {
+	key, err := s.StoredDelivery(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	published := &corev1.ConfigMap{}
+	err = s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(namespace)}, published)
+	there := err == nil
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read the public half of the delivery key of namespace %q: %w", namespace, err)
+	}
+	if key == nil && there {
+		return nil, &LostError{namespace, DeliveryName(namespace)}
+	}
+	if key == nil {
+		if key, err = s.makeDelivery(ctx, namespace, uid); err != nil {
+			return nil, err
+		}
+	}
+	return key, s.publishDelivery(ctx, key, published, there)
+}
+
+// StoredDelivery reads the delivery key of a namespace from the API server; nil where there is none.
+func (s *Store) StoredDelivery(ctx context.Context, namespace string) (*DeliveryKey, error) {
+	secret := &corev1.Secret{}
+	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(namespace)}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // absence is an answer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the delivery key of namespace %q: %w", namespace, err)
+	}
+	return DeliveryOf(secret)
+}
+
+func (s *Store) makeDelivery(ctx context.Context, namespace string, uid types.UID) (*DeliveryKey, error) {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, fmt.Errorf("make a delivery key: %w", err)
+	}
+	key := &DeliveryKey{Namespace: namespace, NamespaceUID: uid, key: private}
+	err = s.CreateDelivery(ctx, key)
+	if !apierrors.IsAlreadyExists(err) {
+		return key, err
+	}
+	if key, err = s.StoredDelivery(ctx, namespace); key == nil && err == nil {
+		err = fmt.Errorf("make the delivery key of namespace %q: somebody else has, and has deleted it", namespace)
+	}
+	return key, err
+}
+
+// CreateDelivery stores a delivery key. It fails with AlreadyExists if there is one of its namespace.
+func (s *Store) CreateDelivery(ctx context.Context, k *DeliveryKey) error {
+	secret, err := k.secret(s.namespace)
+	if err != nil {
+		return err
+	}
+	if err := s.live.Create(ctx, secret); err != nil {
+		return fmt.Errorf("store the delivery key of namespace %q: %w", k.Namespace, err)
+	}
+	k.version = secret.ResourceVersion
+	return nil
+}
+
+// ReleaseDelivery gives a delivery key to the namespace that has its name now, if nobody wrote it since it was read.
+func (s *Store) ReleaseDelivery(ctx context.Context, k *DeliveryKey, uid types.UID) error {
+	return s.ReplaceDelivery(ctx, k, k.Rebound(k.Namespace, uid))
+}
+
+// ReplaceDelivery stores a delivery key in place of another one, if nobody wrote that since it was read.
+func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) error {
+	secret, err := next.secret(s.namespace)
+	if err != nil {
+		return err
+	}
+	secret.ResourceVersion = was.version
+	if err := s.live.Update(ctx, secret); err != nil {
+		return fmt.Errorf("write the delivery key of namespace %q: %w", next.Namespace, err)
+	}
+	return nil
+}
+
+// Rebound is a delivery key of a backup for a namespace that another one of that name held before, or one of another name.
+func (k *DeliveryKey) Rebound(namespace string, uid types.UID) *DeliveryKey {
+	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, key: k.key}
+}
+
+// SameAs says whether two are one key.
+func (k *DeliveryKey) SameAs(other *DeliveryKey) bool { return k.key.Equal(other.key) }
+
+func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
+	document, err := json.Marshal(k)
+	if err != nil {
+		return nil, fmt.Errorf("encode a delivery key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k.key)
+	if err != nil {
+		return nil, fmt.Errorf("encode a delivery key: %w", err)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: DeliveryName(k.Namespace)}, Type: DeliverySecretType,
+		Data: map[string][]byte{deliveryDocument: document, deliveryKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})},
+	}, nil
+}
+
+// DeliveryOf reads the Secret of a delivery key. Its errors quote nothing of it.
+func DeliveryOf(s *corev1.Secret) (*DeliveryKey, error) {
+	damaged := fmt.Errorf("the authority namespace's Secret %q holds no delivery key: restore it from a backup", s.Name)
+	k := &DeliveryKey{version: s.ResourceVersion}
+	block, rest := pem.Decode(s.Data[deliveryKey])
+	known := s.Type == DeliverySecretType && json.Unmarshal(s.Data[deliveryDocument], k) == nil && s.Name == DeliveryName(k.Namespace)
+	if !known || block == nil || len(rest) > 0 {
+		return nil, damaged
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, damaged
+	}
+	var ok bool
+	if k.key, ok = parsed.(ed25519.PrivateKey); !ok {
+		return nil, damaged
+	}
+	return k, nil
+}
+
+// publishDelivery writes the public half of a delivery key where whoever prepares a host reads it, if it does not stand there.
+func (s *Store) publishDelivery(ctx context.Context, k *DeliveryKey, published *corev1.ConfigMap, there bool) error {
+	text, err := delivery.EncodePublic(k.public())
+	if err != nil {
+		return err
+	}
+	if published.Data[DeliveryPublicKey] == string(text) {
+		return nil
+	}
+	published.Namespace, published.Name = s.namespace, DeliveryName(k.Namespace)
+	published.Data = map[string]string{DeliveryPublicKey: string(text)}
+	write := func() error { return s.live.Create(ctx, published) }
+	if there {
+		write = func() error { return s.live.Update(ctx, published) }
+	}
+	if err := write(); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("publish the delivery key of namespace %q: %w", k.Namespace, err)
+	}
+	return nil
+}
+
+// PublishedDelivery reads the public half of the delivery key of a namespace, as an agent's configuration has it.
+func PublishedDelivery(ctx context.Context, from client.Reader, home, namespace string) (string, error) {
+	var published corev1.ConfigMap
+	err := from.Get(ctx, client.ObjectKey{Namespace: home, Name: DeliveryName(namespace)}, &published)
+	if apierrors.IsNotFound(err) {
+		return "", fmt.Errorf("the operator has made no delivery key of namespace %q yet, which it does once something there is issued with "+
+			"delivery.mode: Agent (ConfigMap %q of the authority namespace %q): set that, and try again", namespace, DeliveryName(namespace), home)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the public half of the delivery key: %w", err)
+	}
+	text := published.Data[DeliveryPublicKey]
+	if _, err := delivery.ParsePublic([]byte(text)); err != nil {
+		return "", errors.Join(fmt.Errorf("ConfigMap %q of the authority namespace is damaged: delete its data, and the operator writes it "+
+			"anew", published.Name), err)
+	}
+	return text, nil
+}

@@ -1,0 +1,38 @@
+package controller
+
+import (
+	"context"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// delivered is what the agent of a credential's host is told, and the keys that the Secret must not hold for it. claim is that of the
+// Secret. Where the API server that the credential is for cannot be had, that is said when its kubeconfig is rendered.
+func (r *nodeCredentials) delivered(ctx context.Context, c *v1alpha1.NodeCredential, claim consumers.Claim) (*leaf.Delivery, []string, error) {
+	d := &leaf.Delivery{Host: c.Spec.HostName}
+	if c.Spec.Kubeconfig == nil {
+		return d, []string{consumers.ServerBundleKey}, nil
+	}
+	api, blocked, err := r.apiServer(ctx, c)
+	switch {
+	case stall.Is(err), err == nil && blocked != "":
+		d.Held = true
+		return d, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	k := c.Spec.Kubeconfig
+	d.Kubeconfig = &delivery.Kubeconfig{
+		Server: api.Spec.Endpoint, TLSServerName: api.Spec.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+	}
+	if d.OwnServer = api.Spec.CARef.Name == c.Spec.CARef.Name; d.OwnServer {
+		return d, nil, nil
+	}
+	server, err := r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, claim.Revisions())
+	d.ServerBundle = server.Rendered()
+	return d, nil, err
+}

@@ -1,0 +1,129 @@
+package leaf
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/stall"
+)
+
+// Delivery is what the agent of a host is told beside what its Secret holds.
+type Delivery struct {
+	Host string
+	// Kubeconfig is what the host renders a kubeconfig from; nil where there is none.
+	Kubeconfig *delivery.Kubeconfig
+	// ServerBundle verifies the API server of that kubeconfig. OwnServer: it is of the CA that signs the certificate too.
+	ServerBundle Rendered
+	OwnServer    bool
+	// ServiceAccounts is the digest of the public keys that verify service account tokens; "" where there are none.
+	ServiceAccounts string
+	// Held: something of it cannot be had now, and nothing is signed without it. What was signed before stays.
+	Held bool
+}
+
+// bundles are those of a Secret, with the one that verifies the API server.
+func (d *Delivery) bundles(own map[string]Rendered, st State) map[string]Rendered {
+	if d.Kubeconfig == nil && !d.Held {
+		return own
+	}
+	out := maps.Clone(own)
+	out[consumers.ServerBundleKey] = d.ServerBundle
+	if d.OwnServer {
+		out[consumers.ServerBundleKey] = st.Issuer.Rendered()
+	}
+	return out
+}
+
+// signing is what a document is made of, beside what the Secret holds.
+type signing struct {
+	statement delivery.Statement
+	namespace types.UID
+	ready     bool
+}
+
+// signing says what is to be signed. Only what this visit has decided upon or rendered is: what is kept as it stands, because its spec
+// cannot be carried out or its CA cannot be had, may be somebody else's.
+func (r Request) signing(st State) *signing {
+	return &signing{
+		statement: delivery.Statement{
+			Kind: r.Owner.Kind(), Namespace: r.Owner.GetNamespace(), Name: r.Owner.GetName(), UID: string(r.Owner.GetUID()), Host: r.Delivery.Host,
+			Kubeconfig: r.Delivery.Kubeconfig, ServiceAccounts: r.Delivery.ServiceAccounts,
+		},
+		namespace: st.Issuer.Place.NamespaceUID,
+		ready:     !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "",
+	}
+}
+
+// deliver signs what a Secret is about to hold for the agent of its host, unless it was signed already. claim is that of what it is
+// about to hold. Where no agent delivers, what was signed goes.
+func (m *Maker) deliver(ctx context.Context, p Product, noted, existing, next *corev1.Secret, was consumers.Claim, claim *consumers.Claim) error {
+	there := ""
+	if noted != nil {
+		there = hex.EncodeToString(owned.NotedDigest(noted, consumers.DeliveryKey))
+	}
+	if p.delivery == nil {
+		if there != "" { // the patch takes away what is in existing, and not in next
+			existing.Data[consumers.DeliveryKey] = []byte{}
+		}
+		return nil
+	}
+	claim.Delivery = was.Delivery
+	for _, bundle := range p.Bundles {
+		if bundle.Data == nil {
+			return nil
+		}
+	}
+	if !p.delivery.ready {
+		return nil
+	}
+	s := p.delivery.statement
+	key, err := m.Store.Delivery(ctx, s.Namespace, p.delivery.namespace)
+	if err != nil {
+		return undelivered(err)
+	}
+	s.Trust, s.Contents = claim.Trust, map[string]string{}
+	for _, name := range append(slices.Collect(maps.Keys(p.Bundles)), corev1.TLSCertKey) {
+		s.Contents[name] = delivery.DigestOf(next.Data[name])
+	}
+	digest, err := s.Digest(key.ID())
+	if err != nil {
+		return err
+	}
+	last := consumers.Delivered{}
+	if was.Delivery != nil {
+		last = *was.Delivery
+	}
+	if last.Statement == digest && last.Envelope == there {
+		return nil
+	}
+	at := delivery.NextTime(m.Clock.Now(), last.Time)
+	text, err := key.Sign(delivery.Document{Statement: s, Time: at})
+	if err != nil {
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "what the agent of host %q is to install cannot be signed: %v", s.Host, err)
+	}
+	next.Data[consumers.DeliveryKey] = text
+	claim.Delivery = &consumers.Delivered{Statement: digest, Envelope: hex.EncodeToString(owned.DigestOf(text)), Time: at}
+	return nil
+}
+
+// undelivered makes a stall of a delivery key that only whoever administers the PKI can bring back.
+func undelivered(err error) error {
+	if lost, ok := errors.AsType[*authority.LostError](err); ok {
+		return stall.Because(v1alpha1.ReasonAuthorityMissing, "%v", lost)
+	}
+	if retained, ok := errors.AsType[*authority.RetainedError](err); ok {
+		return stall.Because(v1alpha1.ReasonAuthorityRetained, "%v", retained)
+	}
+	return err
+}
