@@ -78,9 +78,13 @@ func chainPEM(cert *x509.Certificate, chain []*x509.Certificate) []byte {
 }
 
 func verify(now time.Time, cert *x509.Certificate, chain, roots []*x509.Certificate) error {
+	return verifyFor(now, cert, chain, roots, x509.ExtKeyUsageAny)
+}
+
+func verifyFor(now time.Time, cert *x509.Certificate, chain, roots []*x509.Certificate, usage x509.ExtKeyUsage) error {
 	opts := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
-		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	}
 	for _, r := range roots {
 		opts.Roots.AddCert(r)
