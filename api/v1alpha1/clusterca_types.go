@@ -42,13 +42,15 @@ type SelfSignedSource struct{}
 type ImportSource struct {
 	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
 	// up to the root, and 'tls.key' its key, not encrypted. The Secret is read once a minute and never written; what is in
-	// use is a copy. Once the CA is made, contents with the same keys and names and later dates are taken by themselves;
-	// another key only where certificateSHA256 names its certificate.
+	// use is a copy. Once the CA is made, a chain of the same keys and names with later dates is taken by itself: its root, or a
+	// CA in the middle, may have been renewed. Another key, wherever in the chain, only where certificateSHA256 names its
+	// certificate.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 
-	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Setting it to that of another
-	// certificate in the Secret rotates the CA to that one. Absent: the first contents of the Secret are taken.
+	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Where the Secret holds another
+	// CA than the one in use, setting it to that of the certificate with which the chain begins to be another one, from the
+	// CA's own upwards, rotates the CA to it; condition RotationPending names it. Absent: the first contents of the Secret are taken.
 	// +optional
 	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -34,7 +35,7 @@ const importHash = "import:"
 func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
 
 // targetImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
-// by themselves only where they are the same CA with later dates, and another key only where the spec names its certificate.
+// by themselves only where they are the same chain with later dates, and anything else only where the spec names it.
 func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	active, begun := record.Ledger.Active()
 	w.SpecHash = active.SpecHash
@@ -43,26 +44,54 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		w.Trigger, w.Hold = "", true // nobody takes back by breaking a Secret what the spec asks for
 		return w, err
 	}
-	sum := pki.FingerprintOf(pair.Cert)
 	named := ca.Spec.Source.Import.CertificateSHA256
+	hash := importHash + pair.ChainDigest()
 	w.imported = &pair
-	switch next := trusted(record); {
-	case next != nil && next.SHA256 == named: // it was taken over, and is what the spec asks for, whatever the Secret holds now
+	if next := trusted(record); next != nil && named != "" && named == mustName(record, record.CAs[next.Number]).sum {
+		// It was taken over, and is what the spec asks for, whatever the Secret holds now.
 		w.SpecHash, w.imported = next.SpecHash, nil
 		return w, nil
-	case !begun && named != "" && named != sum:
+	}
+	must := mustName(record, pair)
+	switch {
+	case !begun && named != "" && named != must.sum:
 		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %s: "+
-			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, sum, named)
-	case begun && active.SHA256 == sum && wasImported(active):
+			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, must.sum, named)
+	case begun && active.SpecHash == hash:
 		return triggerAlone(ca, record, w), nil
-	case begun && named != sum && (!wasImported(active) || !pki.Prolongs(record.CAs[active.Number], pair)):
+	case begun && named != must.sum && must.sum != "":
 		w.Trigger = ""
-		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, %q, which decides nothing: to rotate to "+
-			"it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, pair.Cert.Subject, sum)}
+		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, beginning with the certificate %q, and decides "+
+			"nothing: to rotate to it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, must.subject, must.sum)}
 		return w, nil
 	}
-	w.SpecHash = importHash + sum
+	w.SpecHash = hash
 	return w, nil
+}
+
+// naming is a certificate that the spec has to name.
+type naming struct{ sum, subject string }
+
+// mustName is the certificate that the spec has to name before a CA is imported: the one with which it begins to be another one
+// than that in force. It is zero where that is the same CA with later dates.
+func mustName(record *authority.Record, pair pki.CA) naming {
+	cert := pair.Cert
+	if active, begun := record.Ledger.Active(); begun && wasImported(active) && cert != nil {
+		cert = pki.Another(record.CAs[active.Number], pair)
+	}
+	if cert == nil { // or damaged
+		return naming{}
+	}
+	return naming{pki.FingerprintOf(cert), cert.Subject.String()}
+}
+
+// EndOf is when a generation ends. An imported one ends with the first certificate of its chain; above any other one, the
+// root may have been renewed since.
+func EndOf(g plan.Generation, pair pki.CA) time.Time {
+	if wasImported(g) {
+		return pair.End()
+	}
+	return pair.Cert.NotAfter
 }
 
 // triggerAlone asks for nothing: an imported CA is rotated by another one.
