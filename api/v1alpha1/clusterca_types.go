@@ -69,7 +69,7 @@ type SecretReference struct {
 
 // ParentSource is an intermediate CA, signed by another ClusterCA.
 type ParentSource struct {
-	// caRef names the ClusterCA that signs this one. Its trust bundle is this one's too.
+	// caRef names the ClusterCA that signs this one. Its trust anchors are this one's too.
 	// +required
 	CARef CAReference `json:"caRef,omitzero"`
 }
@@ -133,7 +133,8 @@ type ClusterCASpec struct {
 
 	// secretName asks for a kubernetes.io/tls Secret with a copy of the active CA certificate and key, for programs
 	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
-	// bundle is apart. Absent: none is made. Changing it empties the old Secret.
+	// bundle is apart. These programs give no chain along, so that the bundle of an intermediate CA then holds its certificate too.
+	// Absent: none is made. Changing it empties the old Secret, and re-issues nothing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
