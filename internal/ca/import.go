@@ -123,19 +123,48 @@ func (m *Maker) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.CA, e
 		return refuse("does not exist: create it with the keys tls.crt and tls.key")
 	case err != nil:
 		return pki.CA{}, fmt.Errorf("read Secret %q: %w", name, err)
+	}
+	certKey, keyKey, missing := importKeys(s.Data)
+	switch {
+	case missing != "":
+		return refuse("%s", missing)
 	case s.Annotations[v1alpha1.ClaimAnnotation] != "":
 		return refuse("was made by the operator: import a CA that was made elsewhere")
-	case len(s.Data[corev1.TLSCertKey]) > maxImportCertificates:
-		return refuse("has a tls.crt of more than %d KiB: leave only the CA's certificate and those above it there", maxImportCertificates>>10)
-	case len(s.Data[corev1.TLSPrivateKeyKey]) > maxImportKey:
-		return refuse("has a tls.key of more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", maxImportKey>>10)
+	case len(s.Data[certKey]) > maxImportCertificates:
+		return refuse("has a %s of more than %d KiB: leave only the CA's certificate and those above it there", certKey, maxImportCertificates>>10)
+	case len(s.Data[keyKey]) > maxImportKey:
+		return refuse("has a %s of more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", keyKey, maxImportKey>>10)
 	}
-	pair, err := pki.CheckCA(m.Clock.Now(), s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	pair, err := pki.CheckCA(m.Clock.Now(), s.Data[certKey], s.Data[keyKey])
 	if err != nil {
 		return refuse("cannot be used: %v", err)
 	}
 	return pair, nil
 }
+
+// importKeys are the keys of a Secret that hold certificate and key: those of the type kubernetes.io/tls, or, where these are not there,
+// those that kubeadm calls its files by.
+func importKeys(data map[string][]byte) (cert, key, missing string) {
+	for _, names := range [][2]string{{corev1.TLSCertKey, corev1.TLSPrivateKeyKey}, {"ca.crt", "ca.key"}} {
+		_, hasCert := data[names[0]]
+		_, hasKey := data[names[1]]
+		if hasCert && hasKey {
+			return names[0], names[1], ""
+		}
+	}
+	var there []string
+	for name := range data {
+		there = append(there, name)
+	}
+	slices.Sort(there)
+	if len(there) > maxNamedKeys {
+		there = append(there[:maxNamedKeys], "...")
+	}
+	return "", "", fmt.Sprintf("needs the keys tls.crt and tls.key, or ca.crt and ca.key, and has [%s]: name them so", strings.Join(there, ", "))
+}
+
+// maxNamedKeys is how many keys of a Secret a message names.
+const maxNamedKeys = 8
 
 // mayTake refuses a key that is to be taken over, where it could not be stored, or is another CA's. It is asked last: a reservation stays.
 func (m *Maker) mayTake(ctx context.Context, ca *v1alpha1.ClusterCA, next *authority.Record, w target) error {

@@ -13,7 +13,7 @@ import (
 // order up to and including the root; a root stands alone. keyPEM is its key, unencrypted. The root above an intermediate
 // becomes Root, not part of Chain. The error is the first thing that is wrong, and says what to change.
 func CheckCA(now time.Time, certPEM, keyPEM []byte) (CA, error) {
-	certs, err := ParseCertificates(certPEM)
+	certs, err := certificates(ReadPEM(certPEM)) // whatever its form: what is kept is written anew
 	if err != nil {
 		return CA{}, err
 	}

@@ -139,7 +139,7 @@ func TestEncryptedKeyIsDecryptedAsTheErrorSays(t *testing.T) {
 func TestCheckCARefusesWhatOpenSSLMakes(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"or no key of RSA, ECDSA or Ed25519": {"-newkey", "ed448"},
+		"or holds no key of RSA, ECDSA or Ed25519": {"-newkey", "ed448"},
 	} {
 		certFile, keyFile := opensslRoot(t, t.TempDir(), args...)
 		at := must(pki.ParseCertificates(read(t, certFile)))[0].NotBefore.Add(time.Hour)
