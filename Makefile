@@ -1,4 +1,4 @@
-# clusterpki needs Go, git and make; its tests need the openssl program too. Everything else is built from the
+# clusterpki needs Go, git and make; its tests need the programs openssl and certtool too. Everything else is built from the
 # Go module proxy into bin/: the tools from hack/tools, Kubernetes' own programs from hack/kubernetes.
 SHELL = bash
 .SHELLFLAGS = -o errexit -o nounset -o pipefail -c
@@ -23,7 +23,7 @@ P ?= $(shell nproc)
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
 # SUITES are the tests with heavy dependencies of their own, each a module.
-SUITES = test/crd test/health test/chart test/monitoring
+SUITES = test/crd test/health test/chart test/monitoring test/verifiers
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./api/...
@@ -59,7 +59,7 @@ test: programs ## Run every test but those of test-browser and test-gitops, with
 	@$(MAKE) --no-print-directory test-suites test-others test-raced test-model
 
 .PHONY: programs
-programs: openssl
+programs: verifiers
 	$(say) "etcd, kube-apiserver and kubectl (built once; about 6 minutes from nothing on 2 cores)"
 	@$(KUBERNETES) etcd kube-apiserver kubectl
 
@@ -98,16 +98,16 @@ test-gitops: build ## Let a real Argo CD and a real Flux install and uninstall (
 	  ARGOCD=$$argocd FLUX=$$flux KUBEBUILDER_ASSETS=$$assets ../../hack/loopback.sh ../../bin/gitops.test -test.v -test.timeout=30m
 
 .PHONY: test-unit
-test-unit: openssl ## Run the tests of the pure packages: seconds, no API server.
+test-unit: verifiers ## Run the tests of the pure packages: seconds, no API server.
 	go test $(UNIT)
 
 .PHONY: test-env
-test-env: openssl ## Run the tests on a real API server.
+test-env: verifiers ## Run the tests on a real API server.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && export KUBEBUILDER_ASSETS=$$assets && \
 	  go test $(RACE) -shuffle=on -timeout=40m ./internal/controller/... ./internal/cli/... && go test -shuffle=on -timeout=40m ./test/...
 
 .PHONY: test-docs
-test-docs: openssl ## Run each command and apply each manifest of the documentation.
+test-docs: verifiers ## Run each command and apply each manifest of the documentation.
 	assets=$$($(KUBERNETES) etcd kube-apiserver kubectl) && KUBEBUILDER_ASSETS=$$assets go test -count=1 -timeout=20m ./test/docs
 
 .PHONY: test-browser
@@ -135,9 +135,9 @@ bench: ## Run every benchmark, the operator's beside the floor: about 2 hours; B
 	  go test -run='^$$' -bench='$(BENCH)' -benchmem -timeout=60m $$dirs && \
 	  go test -run='^$$' -bench='$(BENCH)' -benchtime=1x -timeout=5h ./test/bench $(if $(BENCHFLAGS),-args $(BENCHFLAGS))
 
-.PHONY: openssl
-openssl:
-	@hack/openssl.sh
+.PHONY: verifiers
+verifiers:
+	@hack/verifiers.sh
 
 ##@ Develop
 

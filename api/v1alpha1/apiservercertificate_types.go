@@ -34,7 +34,8 @@ type ServiceAccountKeysSpec struct {
 // ProbeSpec says where to probe an API server.
 type ProbeSpec struct {
 	// addresses are host and port of every replica, never of a load balancer in front of them, as in '10.1.10.238:6443'
-	// or '[2001:db8::7]:6443'.
+	// or '[2001:db8::7]:6443'. The operator connects to no loopback, link-local, metadata or multicast address, unless its flag
+	// '--probe-allow' names it. Changing them re-issues nothing.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -44,14 +44,16 @@ type SelfSignedSource struct{}
 // ImportSource is a CA that somebody else made.
 type ImportSource struct {
 	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
-	// up to the root, and 'tls.key' its key, not encrypted. The Secret is read once a minute and never written; what is in
-	// use is a copy. Once the CA is made, contents with the same keys and names and later dates are taken by themselves;
-	// another key only where certificateSHA256 names its certificate.
+	// up to the root, and 'tls.key' its key, not encrypted; or 'ca.crt' and 'ca.key', as kubeadm calls them. The Secret is read once a minute and never written; what is in
+	// use is a copy. Once the CA is made, a chain of the same keys and names with later dates is taken by itself: its root, or a
+	// CA in the middle, may have been renewed. Another key, wherever in the chain, only where certificateSHA256 names its
+	// certificate.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 
-	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Setting it to that of another
-	// certificate in the Secret rotates the CA to that one. Absent: the first contents of the Secret are taken.
+	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Where the Secret holds another
+	// CA than the one in use, setting it to that of the certificate with which the chain begins to be another one, from the
+	// CA's own upwards, rotates the CA to it; condition RotationPending names it. Absent: the first contents of the Secret are taken.
 	// +optional
 	// +kubebuilder:validation:MinLength=64
 	// +kubebuilder:validation:MaxLength=64
@@ -71,7 +73,7 @@ type SecretReference struct {
 
 // ParentSource is an intermediate CA, signed by another ClusterCA.
 type ParentSource struct {
-	// caRef names the ClusterCA that signs this one. Its trust bundle is this one's too.
+	// caRef names the ClusterCA that signs this one. Its trust anchors are this one's too.
 	// +required
 	CARef CAReference `json:"caRef,omitzero"`
 }
@@ -140,7 +142,8 @@ type ClusterCASpec struct {
 
 	// secretName asks for a kubernetes.io/tls Secret with a copy of the active CA certificate and key, for programs
 	// that sign for themselves, such as kube-controller-manager. It holds exactly one certificate; the trust
-	// bundle is apart. Absent: none is made. Changing it empties the old Secret.
+	// bundle is apart. These programs give no chain along, so that the bundle of an intermediate CA then holds its certificate too.
+	// Absent: none is made. Changing it empties the old Secret, and re-issues nothing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -71,7 +71,7 @@ type CertificateStatus struct {
 	// +optional
 	NotBefore metav1.Time `json:"notBefore,omitempty,omitzero"`
 
-	// notAfter is when the certificate expires.
+	// notAfter is when the certificate expires; of an imported CA, when the first certificate of its chain does.
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
 

@@ -126,6 +126,8 @@ type KubeconfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="(self.role == 'Custom') == has(self.custom)",message="custom must be set for role 'Custom', and only for it",fieldPath=".custom"
 // +kubebuilder:validation:XValidation:rule="!(self.role in ['Kubelet', 'KubeletServing']) || size(self.hostName) <= 52",message="hostName must be at most 52 characters for this role: the common name 'system:node:<hostName>' may hold 64 bytes. Let the kubelet register under a shorter name, by --hostname-override",fieldPath=".hostName"
 // +kubebuilder:validation:XValidation:rule="self.role != 'Agent' || size(self.hostName) <= 47",message="hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>' may hold 64 bytes. Give the host a shorter name here and in the agent's configuration",fieldPath=".hostName"
+// +kubebuilder:validation:XValidation:rule="!has(self.request) || !self.request.contains('PRIVATE KEY')",message="request holds a private key, which is known now to everybody who can read it: make another key, and give only the certificate signing request of that one",fieldPath=".request"
+// +kubebuilder:validation:XValidation:rule="!has(self.request) || self.request.contains('PRIVATE KEY') || self.request.contains('CERTIFICATE REQUEST-----')",message="request must be a certificate signing request in PEM: '-----BEGIN CERTIFICATE REQUEST-----' and what follows",fieldPath=".request"
 // +kubebuilder:validation:XValidation:rule="!has(self.request) || (has(self.keySource) && self.keySource == 'Host')",message="request is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".request"
 // +kubebuilder:validation:XValidation:rule="!has(self.hostKeySHA256) || (has(self.keySource) && self.keySource == 'Host')",message="hostKeySHA256 is only for keySource 'Host': for 'Operator' the operator makes the key",fieldPath=".hostKeySHA256"
 // +kubebuilder:validation:XValidation:rule="!has(self.keySource) || self.keySource != 'Host' || has(self.request) || (has(self.delivery) && has(self.delivery.mode) && self.delivery.mode == 'Agent')",message="keySource 'Host' needs a request, or delivery.mode 'Agent', whose agent submits one",fieldPath=".keySource"
@@ -217,14 +219,14 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:default=Operator
 	KeySource KeySource `json:"keySource,omitempty"`
 
-	// request is a certificate signing request (PKCS #10, RFC 2986) in PEM, for keySource 'Host'. It is signed if its
+	// request is a certificate signing request (PKCS #10, RFC 2986) in PEM, for keySource 'Host'. Text may stand around it, and
+	// no private key: that would be known to everybody who can read this object. It is signed if its
 	// subject and its kind of key are those of the credential, and it asks for no other names and usages. What is issued
 	// follows from the spec alone; from the request comes the public key. A request for another key
 	// re-issues the certificate. It has precedence over what an agent submits.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=16384
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('-----BEGIN CERTIFICATE REQUEST-----')",message="must be a certificate signing request in PEM: '-----BEGIN CERTIFICATE REQUEST-----' and what follows"
 	Request string `json:"request,omitempty"`
 
 	// hostKeySHA256 is, for keySource 'Host', the digest of the public key that the host's agent may have the first certificate for: SHA-256 of

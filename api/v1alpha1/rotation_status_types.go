@@ -287,7 +287,7 @@ type GenerationStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	SHA256Fingerprint string `json:"sha256Fingerprint,omitempty"`
 
-	// notAfter is when its certificate expires.
+	// notAfter is when its certificate expires; of an imported CA, when the first certificate of its chain does.
 	// +optional
 	NotAfter metav1.Time `json:"notAfter,omitempty,omitzero"`
 

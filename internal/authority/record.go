@@ -70,6 +70,9 @@ type Record struct {
 // Tombstone says whether the CA's keys were destroyed. Its numbers go on.
 func (r *Record) Tombstone() bool { return len(r.Ledger.Generations) == 0 }
 
+// Copied says whether there are copies of the active key, for programs that sign for themselves.
+func (r *Record) Copied() bool { return len(r.Copies) > 0 }
+
 // Active is the active CA with its key. The error says why there is none.
 func (r *Record) Active() (pki.CA, error) {
 	g, ok := r.Ledger.Active()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -34,7 +35,7 @@ const importHash = "import:"
 func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
 
 // targetImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
-// by themselves only where they are the same CA with later dates, and another key only where the spec names its certificate.
+// by themselves only where they are the same chain with later dates, and anything else only where the spec names it.
 func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	active, begun := record.Ledger.Active()
 	w.SpecHash = active.SpecHash
@@ -43,26 +44,54 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		w.Trigger, w.Hold = "", true // nobody takes back by breaking a Secret what the spec asks for
 		return w, err
 	}
-	sum := pki.FingerprintOf(pair.Cert)
 	named := ca.Spec.Source.Import.CertificateSHA256
+	hash := importHash + pair.ChainDigest()
 	w.imported = &pair
-	switch next := trusted(record); {
-	case next != nil && next.SHA256 == named: // it was taken over, and is what the spec asks for, whatever the Secret holds now
+	if next := trusted(record); next != nil && named != "" && named == mustName(record, record.CAs[next.Number]).sum {
+		// It was taken over, and is what the spec asks for, whatever the Secret holds now.
 		w.SpecHash, w.imported = next.SpecHash, nil
 		return w, nil
-	case !begun && named != "" && named != sum:
+	}
+	must := mustName(record, pair)
+	switch {
+	case !begun && named != "" && named != must.sum:
 		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %s: "+
-			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, sum, named)
-	case begun && active.SHA256 == sum && wasImported(active):
+			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, must.sum, named)
+	case begun && active.SpecHash == hash:
 		return triggerAlone(ca, record, w), nil
-	case begun && named != sum && (!wasImported(active) || !pki.Prolongs(record.CAs[active.Number], pair)):
+	case begun && named != must.sum && must.sum != "":
 		w.Trigger = ""
-		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, %q, which decides nothing: to rotate to "+
-			"it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, pair.Cert.Subject, sum)}
+		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, beginning with the certificate %q, and decides "+
+			"nothing: to rotate to it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, must.subject, must.sum)}
 		return w, nil
 	}
-	w.SpecHash = importHash + sum
+	w.SpecHash = hash
 	return w, nil
+}
+
+// naming is a certificate that the spec has to name.
+type naming struct{ sum, subject string }
+
+// mustName is the certificate that the spec has to name before a CA is imported: the one with which it begins to be another one
+// than that in force. It is zero where that is the same CA with later dates.
+func mustName(record *authority.Record, pair pki.CA) naming {
+	cert := pair.Cert
+	if active, begun := record.Ledger.Active(); begun && wasImported(active) && cert != nil {
+		cert = pki.Another(record.CAs[active.Number], pair)
+	}
+	if cert == nil { // or damaged
+		return naming{}
+	}
+	return naming{pki.FingerprintOf(cert), cert.Subject.String()}
+}
+
+// EndOf is when a generation ends. An imported one ends with the first certificate of its chain; above any other one, the
+// root may have been renewed since.
+func EndOf(g plan.Generation, pair pki.CA) time.Time {
+	if wasImported(g) {
+		return pair.End()
+	}
+	return pair.Cert.NotAfter
 }
 
 // triggerAlone asks for nothing: an imported CA is rotated by another one.
@@ -94,19 +123,48 @@ func (m *Maker) imported(ctx context.Context, ca *v1alpha1.ClusterCA) (pki.CA, e
 		return refuse("does not exist: create it with the keys tls.crt and tls.key")
 	case err != nil:
 		return pki.CA{}, fmt.Errorf("read Secret %q: %w", name, err)
+	}
+	certKey, keyKey, missing := importKeys(s.Data)
+	switch {
+	case missing != "":
+		return refuse("%s", missing)
 	case s.Annotations[v1alpha1.ClaimAnnotation] != "":
 		return refuse("was made by the operator: import a CA that was made elsewhere")
-	case len(s.Data[corev1.TLSCertKey]) > maxImportCertificates:
-		return refuse("has a tls.crt of more than %d KiB: leave only the CA's certificate and those above it there", maxImportCertificates>>10)
-	case len(s.Data[corev1.TLSPrivateKeyKey]) > maxImportKey:
-		return refuse("has a tls.key of more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", maxImportKey>>10)
+	case len(s.Data[certKey]) > maxImportCertificates:
+		return refuse("has a %s of more than %d KiB: leave only the CA's certificate and those above it there", certKey, maxImportCertificates>>10)
+	case len(s.Data[keyKey]) > maxImportKey:
+		return refuse("has a %s of more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", keyKey, maxImportKey>>10)
 	}
-	pair, err := pki.CheckCA(m.Clock.Now(), s.Data[corev1.TLSCertKey], s.Data[corev1.TLSPrivateKeyKey])
+	pair, err := pki.CheckCA(m.Clock.Now(), s.Data[certKey], s.Data[keyKey])
 	if err != nil {
 		return refuse("cannot be used: %v", err)
 	}
 	return pair, nil
 }
+
+// importKeys are the keys of a Secret that hold certificate and key: those of the type kubernetes.io/tls, or, where these are not there,
+// those that kubeadm calls its files by.
+func importKeys(data map[string][]byte) (cert, key, missing string) {
+	for _, names := range [][2]string{{corev1.TLSCertKey, corev1.TLSPrivateKeyKey}, {"ca.crt", "ca.key"}} {
+		_, hasCert := data[names[0]]
+		_, hasKey := data[names[1]]
+		if hasCert && hasKey {
+			return names[0], names[1], ""
+		}
+	}
+	var there []string
+	for name := range data {
+		there = append(there, name)
+	}
+	slices.Sort(there)
+	if len(there) > maxNamedKeys {
+		there = append(there[:maxNamedKeys], "...")
+	}
+	return "", "", fmt.Sprintf("needs the keys tls.crt and tls.key, or ca.crt and ca.key, and has [%s]: name them so", strings.Join(there, ", "))
+}
+
+// maxNamedKeys is how many keys of a Secret a message names.
+const maxNamedKeys = 8
 
 // mayTake refuses a key that is to be taken over, where it could not be stored, or is another CA's. It is asked last: a reservation stays.
 func (m *Maker) mayTake(ctx context.Context, ca *v1alpha1.ClusterCA, next *authority.Record, w target) error {

@@ -89,7 +89,7 @@ func (m *Maker) mayBeBelow(ctx context.Context, ca *v1alpha1.ClusterCA, d plan.D
 // described completes a generation from its certificate.
 func described(g plan.Generation, pair pki.CA) plan.Generation {
 	g.SHA256 = pki.FingerprintOf(pair.Cert)
-	g.NotAfter = pair.Cert.NotAfter
+	g.NotAfter = EndOf(g, pair)
 	if anchor := pair.Anchor(); anchor != nil {
 		g.Anchor, g.Root = pki.IdentityOf(anchor), anchor == pair.Cert
 	}

@@ -33,7 +33,7 @@ func (m *Maker) targetOf(ctx context.Context, ca *v1alpha1.ClusterCA, record *au
 	active, begun := record.Ledger.Active()
 	pair := record.CAs[active.Number]
 	if begun && pair.Cert != nil {
-		w.renewal = d.RenewalTime(pair.Cert)
+		w.renewal = d.RenewalTime(pair.Cert.NotBefore, EndOf(active, pair))
 	}
 	switch name := ca.ParentName(); {
 	case ca.Spec.Source.IsImport():
@@ -53,7 +53,7 @@ func (m *Maker) targetOf(ctx context.Context, ca *v1alpha1.ClusterCA, record *au
 func (m *Maker) outgrown(d plan.DesiredCA, record *authority.Record) bool {
 	return slices.ContainsFunc(record.Ledger.Generations, func(g plan.Generation) bool {
 		cert := record.CAs[g.Number].Cert
-		return g.State == plan.Trusted && cert != nil && !m.Clock.Now().Before(d.RenewalTime(cert))
+		return g.State == plan.Trusted && cert != nil && !m.Clock.Now().Before(d.RenewalTime(cert.NotBefore, cert.NotAfter))
 	})
 }
 

@@ -64,7 +64,7 @@ func newBackup() *cobra.Command {
 }
 
 func runBackup(c *cobra.Command, f backupFlags) error {
-	if file, ok := c.OutOrStdout().(*os.File); ok && f.out == "-" && !f.withoutKeys && term.IsTerminal(int(file.Fd())) {
+	if file, ok := raw(c.OutOrStdout()).(*os.File); ok && f.out == "-" && !f.withoutKeys && term.IsTerminal(int(file.Fd())) {
 		return errors.New("backup: it holds private keys, which are not shown on a terminal: use a pipe, or name a file")
 	}
 	reader, namespace, err := f.connectTo(f.all)
@@ -84,7 +84,7 @@ func runBackup(c *cobra.Command, f backupFlags) error {
 		return fmt.Errorf("backup: %w", err)
 	}
 	if f.out == "-" {
-		_, err = c.OutOrStdout().Write(text)
+		_, err = raw(c.OutOrStdout()).Write(text)
 	} else {
 		err = backup.Write(f.out, text)
 	}

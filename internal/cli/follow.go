@@ -84,7 +84,7 @@ func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, trigger string,
 	}
 	var redraws bool
 	if f.style, redraws = styleFor(out); redraws {
-		f.screen = &screen{w: out}
+		f.screen = &screen{w: raw(out)}
 	}
 	return f
 }

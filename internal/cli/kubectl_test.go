@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -132,6 +135,48 @@ func TestCompletionScripts(t *testing.T) {
 			check.Stdin = strings.NewReader(c.out.String())
 			if out, err := check.CombinedOutput(); err != nil {
 				t.Error(fmt.Errorf("%s: %w: %s", shell, err, out))
+			}
+		}
+	}
+}
+
+// TestNoKeyIsPrinted gives a private key, as it is pasted by mistake, in place of a request, before one and behind one. What kubectl
+// prints, and GitOps tools store, is the API server's answer: it says what is wrong, and quotes none of it.
+func TestNoKeyIsPrinted(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	k := newKubectl(t, adminKubeconfig(t, cfg.Host))
+	private, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.RSA, Size: 2048})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := private.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMIH=\n-----END CERTIFICATE REQUEST-----\n"
+	for name, text := range map[string]string{"alone": string(key), "before": string(key) + request, "behind": request + string(key)} {
+		o := given.Kubelet("pasted", func(c *v1alpha1.NodeCredential) {
+			c.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "NodeCredential"}
+			c.Namespace, c.Spec.KeySource, c.Spec.Request = w.ns, v1alpha1.KeySourceHost, text
+		})
+		manifest, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "pasted.json")
+		if err := os.WriteFile(file, manifest, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, how := range [][]string{{"apply", "-f", file}, {"apply", "--server-side", "-f", file}, {"create", "-f", file}} {
+			out, errs, code := k.run(how...)
+			if code == 0 || !strings.Contains(errs, "request holds a private key") {
+				t.Errorf("%s, %v: %d\n%.300s%.300s", name, how, code, out, errs)
+			}
+			for _, line := range strings.Fields(string(key)) {
+				if len(line) > 20 && strings.Contains(out+errs, line) {
+					t.Fatalf("%s, %v: the key is printed", name, how)
+				}
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -19,6 +20,7 @@ func newManager() *cobra.Command {
 	var o controller.Options
 	var page dashboardFlags
 	var development bool
+	var allow []string
 	cmd := &cobra.Command{
 		Use:   "manager",
 		Short: "Run the operator",
@@ -27,8 +29,11 @@ func newManager() *cobra.Command {
 			"KUBECONFIG or ~/.kube/config.\n\n" + exits(untilStopped),
 		Example: "  clusterpki manager --leader-elect\n  clusterpki manager --namespace prod   # needs a Role there instead of the ClusterRole",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := page.check(); err != nil {
+				return err
+			}
+			if o.ProbeAllow, err = prefixes(allow); err != nil {
 				return err
 			}
 			cfg, err := ctrl.GetConfig() // before there is a log: it would write there what it returns
@@ -68,9 +73,24 @@ func newManager() *cobra.Command {
 	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several replicas reconcile, by a Lease")
 	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", "", "`namespace` of that Lease (default: the one that the pod runs in)")
 	f.IntVar(&o.Workers, "workers", 4, "how many objects of each kind to work on side by side")
+	f.StringSliceVar(&allow, "probe-allow", nil,
+		"`networks`, as in 127.0.0.0/8, of loopback, link-local, metadata or multicast addresses at which API servers may be probed (default: none)")
 	page.addFlags(cmd)
 	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
 	return cmd
+}
+
+// prefixes are networks in CIDR form.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("--probe-allow: %q is no network: write it as in 127.0.0.0/8 or ::1/128", text)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 // podNamespace is the namespace of the pod that this is; "" where it is none.

@@ -62,7 +62,7 @@ func (f *format) print(w io.Writer, value any, text func() (string, error)) erro
 	switch f.value {
 	case formatJSON:
 		out, err = json.MarshalIndent(value, "", "  ")
-		out = append(out, '\n')
+		out = append(escaped(out), '\n')
 	case formatYAML:
 		out, err = yaml.Marshal(value)
 	default:

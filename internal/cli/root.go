@@ -15,6 +15,7 @@ func New() *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
+		PersistentPreRun:  printPlainly,
 	}
 	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(), newDashboard(),
 		newAgent(), newVersion())

@@ -15,7 +15,7 @@ import (
 // TERM=dumb say otherwise, elsewhere where CLICOLOR_FORCE asks for it; and wrapped on a terminal. redraws says whether
 // lines can be drawn again.
 func styleFor(w io.Writer) (s status.Style, redraws bool) {
-	f, ok := w.(*os.File)
+	f, ok := raw(w).(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		forced := os.Getenv("CLICOLOR_FORCE")
 		return status.Style{Color: forced != "" && forced != "0" && os.Getenv("NO_COLOR") == ""}, false
@@ -43,7 +43,7 @@ func (s *screen) draw(lines []string) {
 	}
 	b.WriteString("\r\x1b[J\x1b[?7l") // erase what is below, and do not wrap
 	for _, line := range lines {
-		b.WriteString(line + "\n")
+		b.WriteString(cleaned(line) + "\n")
 	}
 	b.WriteString("\x1b[?7h")
 	fmt.Fprint(s.w, b.String())

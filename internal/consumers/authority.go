@@ -12,6 +12,8 @@ import (
 type Authority struct {
 	Ledger plan.Ledger
 	CAs    map[int32]pki.CA // by generation; keys do not matter here
+	// Copied says that there are copies of its active key, for programs that sign for themselves. What these sign carries no chain.
+	Copied bool
 }
 
 // Authorities are the CAs of a namespace, by name.
@@ -20,11 +22,39 @@ type Authorities map[string]Authority
 // maxDepth bounds how many CAs can stand above each other; a circle ends, too.
 const maxDepth = 8
 
-// Bundle are the trust anchors that a CA publishes, in the order of its generations. Those of an intermediate CA are its
+// Bundle is what a CA publishes: the trust anchors of its generations, in their order, and, of an intermediate CA whose key is
+// copied, the certificates that lead to them, because whoever signs with a copy gives no chain along. The anchors of an intermediate CA are its
 // parent's, read there. It is not complete, and nil, where one of them is not known.
-func (a Authorities) Bundle(name string) []*x509.Certificate { return a.bundle(name, maxDepth) }
+func (a Authorities) Bundle(name string) []*x509.Certificate {
+	out := a.anchors(name, maxDepth)
+	for _, g := range a[name].Ledger.Published() {
+		if pki.WithIdentity(out, g.Anchor) != nil {
+			out = with(out, a[name].missingChain(g))
+		}
+	}
+	return out
+}
 
-func (a Authorities) bundle(name string, depth int) []*x509.Certificate {
+// missingChain are the certificates that are not sent along with what a copy of a generation's key signs.
+func (c Authority) missingChain(g plan.Generation) []*x509.Certificate {
+	ca := c.CAs[g.Number]
+	if !c.Copied || ca.Cert == nil || g.Root {
+		return nil
+	}
+	return append([]*x509.Certificate{ca.Cert}, ca.Chain...)
+}
+
+// with adds certificates that are not there yet.
+func with(certs, more []*x509.Certificate) []*x509.Certificate {
+	for _, c := range more {
+		if !slices.ContainsFunc(certs, c.Equal) {
+			certs = append(certs, c)
+		}
+	}
+	return certs
+}
+
+func (a Authorities) anchors(name string, depth int) []*x509.Certificate {
 	ca, known := a[name]
 	if !known || depth == 0 {
 		return nil
@@ -33,7 +63,7 @@ func (a Authorities) bundle(name string, depth int) []*x509.Certificate {
 	for _, g := range ca.Ledger.Published() {
 		var anchors []*x509.Certificate
 		if g.Parent.Name != "" {
-			anchors = a.bundle(g.Parent.Name, depth-1)
+			anchors = a.anchors(g.Parent.Name, depth-1)
 		}
 		if anchor := ca.CAs[g.Number].Anchor(); len(anchors) == 0 && anchor != nil {
 			anchors = []*x509.Certificate{anchor}
@@ -41,11 +71,7 @@ func (a Authorities) bundle(name string, depth int) []*x509.Certificate {
 		if len(anchors) == 0 {
 			return nil
 		}
-		for _, anchor := range anchors {
-			if !slices.ContainsFunc(out, anchor.Equal) {
-				out = append(out, anchor)
-			}
-		}
+		out = with(out, anchors)
 	}
 	return out
 }
@@ -85,17 +111,18 @@ func (a Authorities) relies(on, root string, depth int) bool {
 	})
 }
 
-// Withdrawn are the anchors of a CA that are out of its bundle and whose keys still exist.
+// Withdrawn is what a CA published and has taken out of its bundle, of generations whose keys still exist.
 func (a Authorities) Withdrawn(name string) []*x509.Certificate {
 	var out []*x509.Certificate
 	bundle := a.Bundle(name)
 	for _, g := range a[name].Ledger.Generations {
 		anchor := a[name].CAs[g.Number].Anchor()
-		if g.State == plan.Withdrawn && anchor != nil && !slices.ContainsFunc(bundle, anchor.Equal) {
-			out = append(out, anchor)
+		if g.State != plan.Withdrawn || anchor == nil {
+			continue
 		}
+		out = with(out, append([]*x509.Certificate{anchor}, a[name].missingChain(g)...))
 	}
-	return out
+	return slices.DeleteFunc(out, func(c *x509.Certificate) bool { return slices.ContainsFunc(bundle, c.Equal) })
 }
 
 // Signer is the generation of a CA that signed a leaf, the highest of several with one key; 0 where none did.

@@ -101,3 +101,37 @@ func TestSigner(t *testing.T) {
 		}
 	}
 }
+
+// TestBundleOfACopiedKey publishes, of an intermediate CA whose key is copied, the certificates that whoever signs with the copy does
+// not send along; of a root it publishes nothing more, and of a CA below, what leads to its own anchors.
+func TestBundleOfACopiedKey(t *testing.T) {
+	r := root("root")
+	mid, next := below("mid", r), below("mid g2", r)
+	low := below("low", mid)
+	copied := func(a consumers.Authority) consumers.Authority {
+		a.Copied = true
+		for i := range a.Ledger.Generations {
+			g := &a.Ledger.Generations[i]
+			anchor := a.CAs[g.Number].Anchor()
+			g.Anchor, g.Root = pki.IdentityOf(anchor), anchor == a.CAs[g.Number].Cert
+		}
+		return a
+	}
+	all := consumers.Authorities{
+		"root": copied(active(r)), "mid": copied(under(active(mid), 1, "root", 1)), "low": copied(under(active(low), 1, "mid", 1)),
+		"leaf":     under(active(low), 1, "mid", 1),
+		"rotating": copied(authorityOf([]plan.State{plan.Retiring, plan.Active}, mid, next)),
+		"rotated":  copied(authorityOf([]plan.State{plan.Withdrawn, plan.Active}, mid, next)),
+	}
+	lowChain := append(anchors(r, low), low.Chain...)
+	for name, want := range map[string][]*x509.Certificate{
+		"root": anchors(r), "mid": anchors(r, mid), "low": lowChain, "leaf": anchors(r), "rotating": anchors(r, mid, next), "rotated": anchors(r, next),
+	} {
+		if got := all.Bundle(name); !slices.EqualFunc(got, want, (*x509.Certificate).Equal) {
+			t.Errorf("%s publishes %d certificates, want %d", name, len(got), len(want))
+		}
+	}
+	if got := all.Withdrawn("rotated"); !slices.EqualFunc(got, anchors(mid), (*x509.Certificate).Equal) {
+		t.Errorf("%d certificates are withdrawn", len(got))
+	}
+}

@@ -114,11 +114,12 @@ func (r *clusterCAs) reportCA(o *v1alpha1.ClusterCA, st ca.State, now time.Time,
 		return
 	}
 	rep.unusable = nil
+	end := ca.EndOf(active, pair)
 	switch {
-	case !now.Before(pair.Cert.NotAfter):
+	case !now.Before(end):
 		rep.unusable = errors.New("the CA has expired: every certificate that it signed is refused")
 	default:
-		out.nextCheck = pair.Cert.NotAfter
+		out.nextCheck = end
 		if now.Before(st.Renewal) {
 			out.nextCheck = st.Renewal
 		}
@@ -126,6 +127,7 @@ func (r *clusterCAs) reportCA(o *v1alpha1.ClusterCA, st ca.State, now time.Time,
 	rep.message = fmt.Sprintf("generation %d is active, and the trust bundle is published in ConfigMap %q", active.Number, o.TrustConfigMapName())
 	rep.warnings = append(rep.warnings, rotationPending(o, st, now)...)
 	o.Status.Certificate = certificateStatus("", pair.Cert, st.Renewal, active.Number)
+	o.Status.Certificate.NotAfter = metav1.NewTime(end)
 }
 
 // rotationPending says, as a condition, that a CA should be rotated and only a person can do that.

@@ -32,6 +32,30 @@ func TestImportNamed(t *testing.T) {
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 }
 
+// TestImportAsKubeadmNamesIt imports from a Secret whose keys are called as kubeadm calls its files, and says of other names what they
+// should be. Both were written by an editor that begins with a byte order mark.
+func TestImportAsKubeadmNamesIt(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	pair := w.foreign("corporate")
+	w.put(pair)
+	data := w.secret("corporate").Data
+	marked := func(text []byte) []byte { return append([]byte("\xef\xbb\xbf"), text...) }
+	named := func(name, crt, key string) *corev1.Secret {
+		return &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string][]byte{crt: marked(data["tls.crt"]), key: marked(data["tls.key"])},
+		}
+	}
+	w.create(named("kubeadm", "ca.crt", "ca.key"), named("others", "cert.pem", "key.pem"))
+	w.create(importedCA("others", "others"))
+	c := w.condition("others", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+	if !strings.Contains(c.Message, "needs the keys tls.crt and tls.key, or ca.crt and ca.key, and has [cert.pem, key.pem]") {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.create(importedCA("k8s", "kubeadm"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+}
+
 // TestKeyInUse imports a key that another CA has, of the same namespace and of another one, which is not named.
 func TestKeyInUse(t *testing.T) {
 	t.Parallel()

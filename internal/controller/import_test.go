@@ -147,6 +147,67 @@ func TestImportProlonged(t *testing.T) {
 	}
 }
 
+// TestImportRenewedAbove renews a CA above an imported one, whose own certificate stays: in place, with later dates, it is taken by
+// itself, and what is published and carried is the renewed one. Last year's is not taken. The end that is shown is the chain's first.
+func TestImportRenewedAbove(t *testing.T) {
+	t.Parallel()
+	for name, renewed := range map[string]func(w *env, was chain) chain{
+		"the root":   func(w *env, was chain) chain { was.root.Cert = w.signedBy(nil, was.root, later); return was },
+		"the middle": func(w *env, was chain) chain { was.middle.Cert = w.signedBy(&was.root, was.middle, later); return was },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newEnv(t)
+			was := w.chain()
+			importing(t, was.pair(), w)
+			var ca v1alpha1.ClusterCA
+			w.ready("k8s", &ca)
+			if end := ca.Status.Certificate.NotAfter.Time; !end.Equal(was.pair().End()) {
+				t.Errorf("the end that is shown is %s, and the chain's is %s", end, was.pair().End())
+			}
+			next := renewed(w, was)
+			w.put(next.pair())
+			w.restartAt(w.clock.Now())
+			w.walk("k8s", nil)
+			w.whole("k8s")
+			w.ready("k8s", &v1alpha1.ClusterCA{})
+			if got := w.bundle("node1-tls", "ca.crt"); len(got) != 1 || !got[0].Equal(next.root.Cert) {
+				t.Errorf("the bundle has %d certificates, the first until %s", len(got), got[0].NotAfter)
+			}
+			if leaf := w.pair("node1-tls"); len(leaf.Chain) != 2 || !leaf.Chain[1].Equal(next.middle.Cert) {
+				t.Errorf("the leaf carries %d certificates, and not the middle CA's of now", len(leaf.Chain))
+			}
+			before := w.ledger("k8s")
+			w.put(was.pair())
+			w.later(13 * time.Minute)
+			w.rotationWaitsFor(v1alpha1.ReasonImportChanged, "source.import.certificateSHA256 to ")
+			if now := w.ledger("k8s"); now.Revision != before.Revision {
+				t.Errorf("last year's is taken: %+v", now)
+			}
+		})
+	}
+}
+
+// chain is a CA with two above it. The root ends first.
+type chain struct{ root, middle, ca pki.CA }
+
+func (w *env) chain() chain {
+	c := chain{root: w.foreign("root"), middle: w.foreign("middle"), ca: w.foreign("corporate")}
+	ends := func(d time.Duration) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.NotAfter = w.clock.Now().Add(d) }
+	}
+	c.root.Cert = w.signedBy(nil, c.root, ends(40000*time.Hour))
+	c.middle.Cert = w.signedBy(&c.root, c.middle, ends(41000*time.Hour))
+	c.ca.Cert = w.signedBy(&c.middle, c.ca, ends(42000*time.Hour))
+	return c
+}
+
+func (c chain) pair() pki.CA {
+	pair := c.ca
+	pair.Chain, pair.Root = []*x509.Certificate{c.middle.Cert}, c.root.Cert
+	return pair
+}
+
 // TestImportReplaced puts another CA into the Secret of an imported one: with a key of its own, with the same key and earlier
 // dates, under another name, which is another CA to every verifier, or under another root. Nothing follows until the spec
 // names it.
@@ -183,13 +244,17 @@ func TestImportReplaced(t *testing.T) {
 			}
 			importing(t, was, w)
 			before, next := w.ledger("k8s"), c.next(w, was)
+			begins := next
+			if strings.Contains(c.name, "another root") {
+				begins.Cert = next.Root
+			}
 			w.put(next)
 			w.later(13 * time.Minute)
-			w.rotationWaitsFor(v1alpha1.ReasonImportChanged, "source.import.certificateSHA256 to "+pki.FingerprintOf(next.Cert))
+			w.rotationWaitsFor(v1alpha1.ReasonImportChanged, "source.import.certificateSHA256 to "+pki.FingerprintOf(begins.Cert))
 			if now := w.ledger("k8s"); now.Revision != before.Revision {
 				t.Errorf("the ledger is %+v", now)
 			}
-			w.names(next)
+			w.names(begins)
 			if got := w.walk("k8s", nil); !slices.Equal(got, c.phases) {
 				t.Errorf("the phases were %v", got)
 			}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -48,7 +49,9 @@ type Options struct {
 	// MetricsCertDir holds tls.crt and tls.key for that; "": a certificate that is made at the start and signed by itself.
 	MetricsCertDir string
 	ProbeAddress   string // "", or "0": none
-	LeaderElect    bool
+	// ProbeAllow are the loopback, link-local, metadata and multicast addresses at which API servers may be probed. Others of these are refused.
+	ProbeAllow  []netip.Prefix
+	LeaderElect bool
 	// LeaderElectionNamespace holds the lease; "": the one that the manager runs in.
 	LeaderElectionNamespace string
 	// Workers reconcile objects of a kind side by side. RSA keys are made beside them. Default: 4.
@@ -190,7 +193,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err != nil {
 		return fmt.Errorf("set up the client of the authority namespace: %w", err)
 	}
-	prober, existing := newProber(counts.Attempted)
+	prober, existing := newProber(o.ProbeAllow, counts.Attempted)
 	times := apitime.Of(o.Clock)
 	recorder := &recorder{Store: records.New(o.AuthorityNamespace, direct, times.Now, standing(mgr.GetClient()))}
 	said := &reports{records: recorder.Store}

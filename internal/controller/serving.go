@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -24,9 +25,9 @@ type serverObserver interface {
 }
 
 // newProber makes the observer, and the events that tell of what it observes.
-func newProber(attempted func(error)) (*probe.Prober, <-chan event.GenericEvent) {
+func newProber(allow []netip.Prefix, attempted func(error)) (*probe.Prober, <-chan event.GenericEvent) {
 	changes := make(chan event.GenericEvent)
-	return probe.New(probe.Options{Attempted: attempted, Notify: func(ctx context.Context, key probe.Key) {
+	return probe.New(probe.Options{Allow: allow, Attempted: attempted, Notify: func(ctx context.Context, key probe.Key) {
 		o := &v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		select {
 		case changes <- event.GenericEvent{Object: o}:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -72,7 +73,7 @@ func (d *demo) startManagement(ctx context.Context) error {
 		return err
 	}
 	d.say("the operator, in this process ...")
-	return m.runOperator(ctx, cfg, controller.Options{})
+	return m.runOperator(ctx, cfg, controller.Options{ProbeAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 }
 
 // managementAddress is a loopback address at which no other demo has its management cluster.

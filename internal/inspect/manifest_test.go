@@ -1,6 +1,8 @@
 package inspect
 
 import (
+	"bytes"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,5 +40,33 @@ func TestFilesThatAreNoKeys(t *testing.T) {
 				t.Errorf("%+v\n%s", r.Problems, text)
 			}
 		})
+	}
+}
+
+// TestCountsWhatItCannotRead shows what it can read of a text, and has an error for what it cannot, or what other programs pass over.
+func TestCountsWhatItCannotRead(t *testing.T) {
+	ca, _, other := pairs(t)
+	one, two := ca.CertPEM(), other.CertPEM()
+	chain := append(bytes.Clone(one), two...)
+	for name, tc := range map[string]struct {
+		text  []byte
+		shown int
+		want  string
+	}{
+		"as it is":          {chain, 2, ""},
+		"a byte order mark": {append([]byte("\xef\xbb\xbf"), chain...), 2, "not every program finds all 2 PEM blocks"},
+		"no newline":        {append(bytes.TrimSpace(one), two...), 2, "not every program finds all 2 PEM blocks"},
+		"cut":               {append(bytes.Clone(one), two[:99]...), 1, "1 of 2 PEM blocks cannot be read: block 2 (CERTIFICATE, line "},
+		"malformed":         {append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), two...), 1, "1 of 2 PEM blocks cannot be read: block 1 (line 1) is a malformed certificate"},
+	} {
+		m := read("ca.crt", tc.text)
+		if len(m.Certificates) != tc.shown || !strings.HasPrefix(m.Damage, tc.want) || tc.want == "" && m.Damage != "" {
+			t.Errorf("%s: %d certificates, %q", name, len(m.Certificates), m.Damage)
+		}
+		match([]material{m})
+		report := Build(now, Inputs{sources: []source{{name: filesName, items: []material{m}}}})
+		if (report.Errors() > 0) != (tc.want != "") {
+			t.Errorf("%s: %d errors", name, report.Errors())
+		}
 	}
 }

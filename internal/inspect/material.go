@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -23,11 +24,12 @@ type material struct {
 // read says what some bytes hold. What they hold besides is only counted, because it may be a secret.
 func read(name string, data []byte) material {
 	m := material{Item: Item{Name: name}}
+	text := pki.ReadPEM(data)
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		m.Damage = "it is empty"
-	case bytes.Contains(data, []byte("-----BEGIN ")):
-		m.pem(data)
+	case len(text.Blocks)+len(text.Faults) > 0:
+		m.pem(text)
 	case looksLikeKubeconfig(data):
 		m.Kubeconfig = readKubeconfig(data)
 		if m.Kubeconfig == nil {
@@ -44,28 +46,31 @@ func read(name string, data []byte) material {
 	return m
 }
 
-func (m *material) pem(data []byte) {
+// pem takes in what a PEM text holds, and counts what cannot be read of it.
+func (m *material) pem(text pki.PEMText) {
 	var damage []string
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		if text := m.block(block); text != "" {
-			damage = append(damage, text)
+	for _, f := range text.Faults {
+		damage = append(damage, f.Error())
+	}
+	for i := range text.Blocks {
+		b := &text.Blocks[i]
+		if what := m.block(&b.Block); what != "" {
+			damage = append(damage, fmt.Sprintf("block %d (line %d) is %s", b.Number, b.Line, what))
 		}
 	}
-	if bytes.Contains(data, []byte("-----BEGIN ")) {
-		damage = append(damage, "a PEM block has no end, or is no base64")
+	switch n := len(text.Blocks) + len(text.Faults); {
+	case len(damage) > 0:
+		m.Damage = fmt.Sprintf("%d of %d PEM blocks cannot be read: %s", len(damage), n, strings.Join(damage, "; "))
+	case !text.Strict:
+		m.Damage = fmt.Sprintf("not every program finds all %d PEM blocks: write them anew, each line ended and at its beginning, in UTF-8 without a byte order mark", n)
 	}
-	m.Damage = strings.Join(damage, "; ")
 	m.Other = m.Damage == "" && len(m.certs)+len(m.publics)+len(m.keys) == 0
 }
 
 // block takes in one PEM block; damage is what is wrong with it. No error is handed on that might quote a key.
 func (m *material) block(b *pem.Block) (damage string) {
 	switch {
-	case b.Type == "CERTIFICATE":
+	case b.Type == "CERTIFICATE" || b.Type == "X509 CERTIFICATE":
 		cert, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
 			return "a malformed certificate"

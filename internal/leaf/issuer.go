@@ -189,5 +189,5 @@ func Authorities(ctx context.Context, from RecordReader, record *authority.Recor
 
 // AuthorityOf is a CA as its consumers see it.
 func AuthorityOf(r *authority.Record) consumers.Authority {
-	return consumers.Authority{Ledger: r.Ledger, CAs: r.CAs}
+	return consumers.Authority{Ledger: r.Ledger, CAs: r.CAs, Copied: r.Copied()}
 }

@@ -75,8 +75,33 @@ func (c CA) path() []*x509.Certificate {
 	return path
 }
 
+// isRoot says whether a certificate names itself as its signer. As to verifiers, what counts of a root is that it is
+// trusted: its signature is looked at by nobody (RFC 5280 §6.1), and may be by SHA-1.
 func isRoot(cert *x509.Certificate) bool {
-	return bytes.Equal(cert.RawSubject, cert.RawIssuer) && SignedBy(cert, cert)
+	if !bytes.Equal(cert.RawSubject, cert.RawIssuer) {
+		return false
+	}
+	e := extension(cert, authorityKeyID)
+	if e != nil && misnames(e.Value, cert) != "" {
+		return false
+	}
+	by := signerKind(cert.SignatureAlgorithm)
+	return by == x509.UnknownPublicKeyAlgorithm || by == cert.PublicKeyAlgorithm
+}
+
+// signerKind is the kind of key that makes a signature.
+func signerKind(a x509.SignatureAlgorithm) x509.PublicKeyAlgorithm {
+	switch a {
+	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
+		x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS:
+		return x509.RSA
+	case x509.ECDSAWithSHA1, x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
+		return x509.ECDSA
+	case x509.PureEd25519:
+		return x509.Ed25519
+	default:
+		return x509.UnknownPublicKeyAlgorithm
+	}
 }
 
 // firstEnd is when the first of some certificates ends, but no later than end.

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/x509"
@@ -27,23 +26,29 @@ type CSR struct {
 	asked     *x509.CertificateRequest
 }
 
-// ParseCSR reads a certificate signing request and checks its signature. The text must be one PEM block and nothing
-// else, and the key one that GenerateKey can make. Its errors never quote the text, which may hold what was pasted by
+// ParseCSR reads a certificate signing request and checks its signature. There must be one PEM block; text may stand
+// around it. The key must be one that GenerateKey can make. Its errors never quote the text, which may hold what was pasted by
 // mistake.
 func ParseCSR(text []byte) (CSR, error) {
 	if len(text) > MaxCSRBytes {
 		return CSR{}, fmt.Errorf("a certificate signing request must be at most %d bytes long, not %d", MaxCSRBytes, len(text))
 	}
-	if bytes.Contains(text, []byte("PRIVATE KEY")) {
-		return CSR{}, errors.New("it holds a private key, which is known now to everybody who can read it: " +
+	read := ReadPEM(text)
+	if strings.Contains(plainText(text), "PRIVATE KEY") {
+		return CSR{}, errors.New("it holds a private key" + where(read) + ", which is known now to everybody who can read it: " +
 			"make another key, and give only the certificate signing request of that one")
 	}
-	// Decode skips what it cannot read, so the text is looked at as well.
-	block, rest := pem.Decode(text)
-	alone := bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN ")) && len(bytes.TrimSpace(rest)) == 0 &&
-		bytes.Count(text, []byte("-----BEGIN")) == 1
-	if block == nil || !alone || len(block.Headers) > 0 || block.Type != csrBlock && block.Type != "NEW "+csrBlock {
-		return CSR{}, errors.New("it must be one PEM block, CERTIFICATE REQUEST, and nothing else: make it with `openssl req -new`")
+	if err := read.FirstFault(); err != nil {
+		return CSR{}, err
+	}
+	if len(read.Blocks) != 1 {
+		return CSR{}, fmt.Errorf("it must hold one PEM block, CERTIFICATE REQUEST, and holds %d%s: make it with `openssl req -new`",
+			len(read.Blocks), because(read.empty))
+	}
+	block := read.Blocks[0]
+	if len(block.Headers) > 0 || block.Type != csrBlock && block.Type != "NEW "+csrBlock {
+		return CSR{}, fmt.Errorf("it must be one PEM block, CERTIFICATE REQUEST, without headers, and is %s: make it with `openssl req -new`",
+			knownKind(block.Type))
 	}
 	asked, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
@@ -60,6 +65,16 @@ func ParseCSR(text []byte) (CSR, error) {
 }
 
 const csrBlock = "CERTIFICATE REQUEST"
+
+// where says which block is a private key, if one is.
+func where(text PEMText) string {
+	for _, b := range text.Blocks {
+		if strings.HasSuffix(b.Type, "PRIVATE KEY") {
+			return fmt.Sprintf(" (block %d, line %d)", b.Number, b.Line)
+		}
+	}
+	return ""
+}
 
 // NewCSR makes a certificate signing request for r with a key: of r's subject, SANs and usages.
 func NewCSR(r CertificateSpec, key PrivateKey) ([]byte, error) {

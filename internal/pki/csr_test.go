@@ -73,15 +73,13 @@ func TestParseCSRRefuses(t *testing.T) {
 		want string // in the error
 	}{
 		"nothing":            {nil, "one PEM block"},
-		"text before":        {append([]byte("Certificate Request:\n"), good...), "one PEM block"},
-		"text after":         {append(bytes.Clone(good), "x"...), "one PEM block"},
 		"two":                {append(bytes.Clone(good), good...), "one PEM block"},
 		"a certificate":      {selfSign(t, caRequest()).CertPEM(), "one PEM block"},
-		"one that is broken": {append([]byte("-----BEGIN CERTIFICATE REQUEST-----\nx!\n-----END CERTIFICATE REQUEST-----\n"), good...), "one PEM block"},
+		"one that is broken": {append([]byte("-----BEGIN CERTIFICATE REQUEST-----\nx!\n-----END CERTIFICATE REQUEST-----\n"), good...), "block 1 (CERTIFICATE REQUEST, line 1) cannot be read"},
 		"a header":           {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Headers: map[string]string{"a": "b"}, Bytes: der.Bytes}), "one PEM block"},
 		"a key":              {reveal(t, key), "private key"},
-		"a key after":        {append(bytes.Clone(good), reveal(t, key)...), "private key"},
-		"a key before":       {append(reveal(t, key), good...), "private key"},
+		"a key after":        {append(bytes.Clone(good), reveal(t, key)...), "private key (block 2, line 9)"},
+		"a key before":       {append(reveal(t, key), good...), "private key (block 1, line 1)"},
 		"a key inside":       {bytes.Replace(good, []byte("\n"), append([]byte("\n"), reveal(t, key)...), 1), "private key"},
 		"the key's bytes":    {block("CERTIFICATE REQUEST", must(x509.MarshalPKCS8PrivateKey(key.Signer()))), "malformed"},
 		"too long":           {append(bytes.Clone(good), bytes.Repeat([]byte("\n"), pki.MaxCSRBytes)...), "at most 16384 bytes"},
@@ -103,6 +101,10 @@ func TestParseCSRRefuses(t *testing.T) {
 	for name, text := range map[string][]byte{
 		"the other name": bytes.ReplaceAll(good, []byte(" CERTIFICATE"), []byte(" NEW CERTIFICATE")),
 		"of Windows":     bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")),
+		"text before":    append([]byte("Certificate Request:\n    Data:\n"), good...),
+		"text after":     append(bytes.Clone(good), "x"...),
+		"indented":       bytes.ReplaceAll(good, []byte("\n"), []byte("\n    ")),
+		"a mark":         append([]byte("\xef\xbb\xbf"), good...),
 		"white space":    append([]byte("\n\n"), append(bytes.Clone(good), " \n"...)...),
 	} {
 		if _, err := pki.ParseCSR(text); err != nil {

@@ -53,27 +53,52 @@ func WithIdentity(certs []*x509.Certificate, identity string) *x509.Certificate 
 	return certs[i]
 }
 
-// ParseCertificates reads every certificate of a PEM text; there must be at least one.
+// ParseCertificates reads every certificate of a PEM text that programs are to read; there must be at least one. What only ReadPEM
+// finds is an error: those programs would pass over it.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
+	read := ReadPEM(text)
+	certs, err := certificates(read)
+	if err != nil {
+		return nil, err
+	}
+	if !read.Strict {
+		return nil, errors.New("not every program finds all of its PEM blocks: write them anew, each line ended and at its beginning, in UTF-8")
+	}
+	return certs, nil
+}
+
+// certificates are those of a text, which must hold nothing else.
+func certificates(text PEMText) ([]*x509.Certificate, error) {
+	if err := text.FirstFault(); err != nil {
+		return nil, err
+	}
 	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
+	for _, b := range text.Blocks {
+		if b.Type != certBlock && b.Type != "X509 CERTIFICATE" {
+			return nil, fmt.Errorf("block %d (%s, line %d) stands among the certificates: %s", b.Number, knownKind(b.Type), b.Line, notACertificate(b.Type))
 		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("a %s block stands among the certificates: remove it", block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+		cert, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("malformed certificate: %w", err)
+			return nil, fmt.Errorf("block %d (%s, line %d) is a malformed certificate: %w", b.Number, certBlock, b.Line, err)
 		}
 		certs = append(certs, cert)
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("no PEM certificate found")
+		return nil, fmt.Errorf("no PEM certificate found: %s", text.empty)
 	}
 	return certs, nil
+}
+
+// notACertificate says what to do about another block.
+func notACertificate(kind string) string {
+	switch kind {
+	case "PKCS7", "CMS":
+		return "take the certificates out of it, by `openssl pkcs7 -print_certs -in FILE -out NEW`"
+	case "TRUSTED CERTIFICATE":
+		return "it holds what OpenSSL alone reads; write it anew, by `openssl x509 -in FILE -out NEW`"
+	default:
+		return "remove it"
+	}
 }
 
 // EncodeCertificates writes certificates as PEM in the order given.

@@ -25,11 +25,11 @@ func TestParseLeaf(t *testing.T) {
 		t.Errorf("another certificate's key: %v", err)
 	}
 	for want, tc := range map[string][2][]byte{
-		"no PEM certificate":    {nil, reveal(t, pair.Key)},
-		"no PEM private key":    {pair.CertPEM(), nil},
-		"malformed certificate": {block("CERTIFICATE", []byte("x")), reveal(t, pair.Key)},
-		"EC PRIVATE KEY block":  {append(reveal(t, pair.Key), pair.CertPEM()...), reveal(t, pair.Key)},
-		"malformed EC PRIVATE":  {pair.CertPEM(), block("EC PRIVATE KEY", []byte("x"))},
+		"no PEM certificate":                    {nil, reveal(t, pair.Key)},
+		"no PEM private key":                    {pair.CertPEM(), nil},
+		"malformed certificate":                 {block("CERTIFICATE", []byte("x")), reveal(t, pair.Key)},
+		"(EC PRIVATE KEY, line 1) stands among": {append(reveal(t, pair.Key), pair.CertPEM()...), reveal(t, pair.Key)},
+		"(EC PRIVATE KEY, line 1) is malformed": {pair.CertPEM(), block("EC PRIVATE KEY", []byte("x"))},
 	} {
 		if got, err := pki.ParseLeaf(tc[0], tc[1]); err == nil || !strings.Contains(err.Error(), want) || got.Cert != nil {
 			t.Errorf("%v, want an error with %q and no certificate", err, want)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -91,7 +92,7 @@ func template(now time.Time, r CertificateSpec, public crypto.PublicKey) (*x509.
 		DNSNames:              r.SANs.DNSNames,
 	}
 	tmpl.NotBefore, tmpl.NotAfter = life(now, r.Validity)
-	if SpecOf(public).Algorithm == RSA { // key transport exists for RSA alone
+	if SpecOf(public).Algorithm == RSA && slices.Contains(r.Usages, ServerAuth) { // key transport exists for RSA alone, and to servers (RFC 5280 §4.2.1.12)
 		tmpl.KeyUsage |= x509.KeyUsageKeyEncipherment
 	}
 	for _, addr := range r.SANs.IPAddresses {

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Algorithm names a public key algorithm.
@@ -116,36 +117,53 @@ func GenerateKey(spec KeySpec) (PrivateKey, error) {
 // size. One of 8192 bits has 6.4 KiB.
 const maxKeyText = 8 << 10
 
-// ParsePrivateKey reads the first private key of a PEM text: PKCS #8, SEC 1 or PKCS #1, unencrypted.
-// Its errors never quote the text.
+// ParsePrivateKey reads the private key of a PEM text: PKCS #8, SEC 1 or PKCS #1, unencrypted. There must be one; other blocks
+// may stand beside it. Its errors never quote the text.
 func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	if len(text) > maxKeyText {
 		return PrivateKey{}, fmt.Errorf("the private key has more than %d KiB: use an RSA key of at most 8192 bits, or an ECDSA key", maxKeyText>>10)
 	}
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			return PrivateKey{}, errors.New("no PEM private key found")
-		}
-		var (
-			key any
-			err error
-		)
-		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return PrivateKey{}, errors.New("the private key is encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`")
-		}
-		switch block.Type {
-		case "PRIVATE KEY":
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		case "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		case "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	read := ReadPEM(text)
+	var found *Block
+	for i, b := range read.Blocks {
+		switch {
+		case !strings.HasSuffix(b.Type, "PRIVATE KEY"): // such as EC PARAMETERS, which openssl writes before the key
+		case found != nil:
+			return PrivateKey{}, fmt.Errorf("blocks %d and %d (lines %d and %d) are private keys: leave the one that is meant",
+				found.Number, b.Number, found.Line, b.Line)
 		default:
-			continue // such as EC PARAMETERS, which openssl writes before the key
+			found = &read.Blocks[i]
 		}
-		if err != nil {
-			return PrivateKey{}, fmt.Errorf("malformed %s block, or no key of RSA, ECDSA or Ed25519", block.Type)
+	}
+	if err := read.FirstFault(); err != nil {
+		return PrivateKey{}, err
+	}
+	if found == nil {
+		return PrivateKey{}, fmt.Errorf("no PEM private key found%s", because(read.empty))
+	}
+	return keyIn(*found)
+}
+
+func because(cause string) string {
+	if cause == "" {
+		return ""
+	}
+	return ": " + cause
+}
+
+// keyIn reads the key of a block. Which of the three forms it has is looked at, and not taken from its label, which people change.
+func keyIn(b Block) (PrivateKey, error) {
+	if b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != "" {
+		return PrivateKey{}, errors.New("the private key is encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`")
+	}
+	for _, parse := range []func([]byte) (any, error){
+		x509.ParsePKCS8PrivateKey,
+		func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
+		func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
+	} {
+		key, err := parse(b.Bytes)
+		if err != nil { // it would quote the key
+			continue
 		}
 		signer, ok := key.(crypto.Signer)
 		if !ok {
@@ -153,6 +171,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 		}
 		return holding(signer), nil
 	}
+	return PrivateKey{}, fmt.Errorf("block %d (%s, line %d) is malformed, or holds no key of RSA, ECDSA or Ed25519", b.Number, knownKind(b.Type), b.Line)
 }
 
 // Reveal returns the key as PEM in the form that kubeadm writes and every component reads:

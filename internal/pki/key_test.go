@@ -115,21 +115,21 @@ func TestParsePrivateKeyRefuses(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"nothing":                    {nil, "no PEM private key"},
-		"no PEM":                     {[]byte("SECRETSECRET"), "no PEM private key"},
-		"a certificate":              {block("CERTIFICATE", []byte("x")), "no PEM private key"},
-		"a public key":               {must(ec.PublicPEM()), "no PEM private key"},
-		"an OpenSSH key":             {block("OPENSSH PRIVATE KEY", []byte("SECRETSECRET")), "no PEM private key"},
-		"encrypted PKCS #8":          {block("ENCRYPTED PRIVATE KEY", []byte("SECRETSECRET")), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
-		"encrypted PKCS #1":          {encryptedPEM("RSA PRIVATE KEY"), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
-		"encrypted SEC 1":            {encryptedPEM("EC PRIVATE KEY"), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
-		"garbage PKCS #1":            {block("RSA PRIVATE KEY", []byte("SECRETSECRET")), "malformed RSA PRIVATE KEY"},
-		"garbage SEC 1":              {block("EC PRIVATE KEY", []byte("SECRETSECRET")), "malformed EC PRIVATE KEY"},
-		"garbage PKCS #8":            {block("PRIVATE KEY", []byte("SECRETSECRET")), "malformed PRIVATE KEY"},
-		"truncated SEC 1":            {block("EC PRIVATE KEY", sec1[:len(sec1)-9]), "malformed EC PRIVATE KEY"},
-		"truncated PKCS #8":          {block("PRIVATE KEY", pkcs8[:len(pkcs8)-9]), "malformed PRIVATE KEY"},
-		"SEC 1 under PKCS #1's name": {block("RSA PRIVATE KEY", sec1), "malformed RSA PRIVATE KEY"},
-		"a key that cannot sign":     {block("PRIVATE KEY", x25519PKCS8()), "cannot sign"},
+		"nothing":                {nil, "no PEM private key"},
+		"no PEM":                 {[]byte("SECRETSECRET"), "no PEM private key"},
+		"a certificate":          {block("CERTIFICATE", []byte("x")), "no PEM private key"},
+		"a public key":           {must(ec.PublicPEM()), "no PEM private key"},
+		"an OpenSSH key":         {block("OPENSSH PRIVATE KEY", []byte("SECRETSECRET")), "(OPENSSH PRIVATE KEY, line 1) is malformed"},
+		"encrypted PKCS #8":      {block("ENCRYPTED PRIVATE KEY", []byte("SECRETSECRET")), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
+		"encrypted PKCS #1":      {encryptedPEM("RSA PRIVATE KEY"), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
+		"encrypted SEC 1":        {encryptedPEM("EC PRIVATE KEY"), "encrypted: decrypt it with `openssl pkey -in encrypted.key -out tls.key`"},
+		"garbage PKCS #1":        {block("RSA PRIVATE KEY", []byte("SECRETSECRET")), "(RSA PRIVATE KEY, line 1) is malformed"},
+		"garbage SEC 1":          {block("EC PRIVATE KEY", []byte("SECRETSECRET")), "(EC PRIVATE KEY, line 1) is malformed"},
+		"garbage PKCS #8":        {block("PRIVATE KEY", []byte("SECRETSECRET")), "(PRIVATE KEY, line 1) is malformed"},
+		"truncated SEC 1":        {block("EC PRIVATE KEY", sec1[:len(sec1)-9]), "(EC PRIVATE KEY, line 1) is malformed"},
+		"truncated PKCS #8":      {block("PRIVATE KEY", pkcs8[:len(pkcs8)-9]), "(PRIVATE KEY, line 1) is malformed"},
+		"two keys":               {append(block("EC PRIVATE KEY", sec1), block("PRIVATE KEY", pkcs8)...), "blocks 1 and 2 (lines 1 and 6) are private keys"},
+		"a key that cannot sign": {block("PRIVATE KEY", x25519PKCS8()), "cannot sign"},
 	} {
 		key, err := pki.ParsePrivateKey(tc.text)
 		if err == nil || key.Public() != nil {

@@ -18,14 +18,18 @@ type Leaf struct {
 }
 
 // IssuedBy says whether verifiers take a CA, as it is now, for the signer of the certificate: by key, name and, as OpenSSL
-// has it, key identifier; and, where the CA is an intermediate, whether the certificate of the CA that stands beside it is
-// this one, because by another it may lead to another root.
+// has it, key identifier; and, where the CA is an intermediate, whether the certificates of CAs that stand beside it are
+// these, because by others it may lead to another root, or end earlier.
 func (l Leaf) IssuedBy(ca CA) bool {
 	if !bytes.Equal(l.Cert.RawIssuer, ca.Cert.RawSubject) ||
 		len(l.Cert.AuthorityKeyId) > 0 && !bytes.Equal(l.Cert.AuthorityKeyId, ca.Cert.SubjectKeyId) || !SignedBy(l.Cert, ca.Cert) {
 		return false
 	}
-	return isRoot(ca.Cert) || len(l.Chain) > 0 && l.Chain[0].Equal(ca.Cert)
+	if isRoot(ca.Cert) {
+		return true
+	}
+	above := append([]*x509.Certificate{ca.Cert}, ca.Chain...)
+	return len(l.Chain) >= len(above) && slices.EqualFunc(l.Chain[:len(above)], above, (*x509.Certificate).Equal)
 }
 
 // ErrKeyMismatch says that a private key is not the one that a certificate certifies.
@@ -78,9 +82,13 @@ func chainPEM(cert *x509.Certificate, chain []*x509.Certificate) []byte {
 }
 
 func verify(now time.Time, cert *x509.Certificate, chain, roots []*x509.Certificate) error {
+	return verifyFor(now, cert, chain, roots, x509.ExtKeyUsageAny)
+}
+
+func verifyFor(now time.Time, cert *x509.Certificate, chain, roots []*x509.Certificate, usage x509.ExtKeyUsage) error {
 	opts := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(),
-		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	}
 	for _, r := range roots {
 		opts.Roots.AddCert(r)

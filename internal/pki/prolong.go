@@ -4,24 +4,31 @@ import (
 	"bytes"
 	"crypto/x509"
 	"slices"
+	"time"
 )
 
-// Prolongs says whether a CA is the same one as before with later dates: every key, subject and subject key identifier of
-// its chain is one of the chain in force, every certificate ends no earlier, and none constrains more. What trusts the one
-// verifies what the other signs.
-func Prolongs(old, next CA) bool {
-	if old.Cert == nil || next.Cert == nil || !same(old.Cert, next.Cert) {
-		return false
+// Another is the certificate with which a CA begins to be another one than before, looked at from its own upwards; nil where it
+// is the same CA with later dates: every key, subject and subject key identifier of its chain is one of the chain in
+// force, every certificate ends no earlier, and none constrains more. Then what trusts the one verifies what the other signs.
+func Another(old, next CA) *x509.Certificate {
+	if old.Cert == nil || !same(old.Cert, next.Cert) || len(next.path()) != len(old.path()) {
+		return next.Cert
 	}
 	before := old.path()
 	for _, cert := range next.path() {
 		i := slices.IndexFunc(before, func(o *x509.Certificate) bool { return same(o, cert) })
 		if i < 0 || cert.NotAfter.Before(before[i].NotAfter) || constrains(before[i], cert) {
-			return false
+			return cert
 		}
 	}
-	return len(next.path()) == len(before)
+	return nil
 }
+
+// ChainDigest tells one chain from another, root and all: as BundleDigest, of the CA's certificate and those above it.
+func (c CA) ChainDigest() string { return BundleDigest(c.path()) }
+
+// End is when the first certificate of the CA's chain ends: nothing that it signed verifies after that.
+func (c CA) End() time.Time { return firstEnd(c.Cert.NotAfter, c.path()...) }
 
 // same says whether two certificates are of one CA.
 func same(a, b *x509.Certificate) bool {
@@ -33,6 +40,16 @@ func same(a, b *x509.Certificate) bool {
 func constrains(before, cert *x509.Certificate) bool {
 	shorter := cert.MaxPathLen >= 0 && (before.MaxPathLen < 0 || cert.MaxPathLen < before.MaxPathLen)
 	usages := cert.KeyUsage&before.KeyUsage != before.KeyUsage
-	extended := len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) > 0 && !slices.Equal(cert.ExtKeyUsage, before.ExtKeyUsage)
-	return shorter || usages || extended
+	return shorter || usages || forbidsUsage(before, cert)
+}
+
+// forbidsUsage says whether the extended key usages of a certificate lack one of those before. None at all allow every one.
+func forbidsUsage(before, cert *x509.Certificate) bool {
+	restricted := func(c *x509.Certificate) bool { return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 }
+	if !restricted(cert) {
+		return false
+	}
+	return !restricted(before) ||
+		slices.ContainsFunc(before.ExtKeyUsage, func(u x509.ExtKeyUsage) bool { return !slices.Contains(cert.ExtKeyUsage, u) }) ||
+		len(cert.UnknownExtKeyUsage) < len(before.UnknownExtKeyUsage)
 }

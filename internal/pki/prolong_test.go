@@ -29,7 +29,8 @@ func again(t *testing.T, ca, signer pki.CA, mod func(*x509.Certificate)) pki.CA 
 	return next
 }
 
-func TestProlongs(t *testing.T) {
+// TestAnother names the certificate with which a CA begins to be another one, from its own upwards.
+func TestAnother(t *testing.T) {
 	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	other := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	ca := selfSign(t, caRequest())
@@ -40,6 +41,8 @@ func TestProlongs(t *testing.T) {
 	later := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Hour) }
 	earlier := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(-time.Second) }
 	limited := again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 1 })
+	forServers := again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	withRoot := func(ca, root pki.CA) pki.CA { ca.Root = root.Cert; return ca }
 	for name, tc := range map[string]struct {
 		old, next pki.CA
 		want      bool
@@ -58,16 +61,36 @@ func TestProlongs(t *testing.T) {
 		"a usage less":                {ca, again(t, ca, ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }), false},
 		"for servers alone":           {ca, again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), false},
 		"an intermediate's later end": {mid, again(t, mid, root, later), true},
-		"with last year's root":       {mid, func() pki.CA { p := mid; p.Root = again(t, root, root, earlier).Cert; return p }(), false},
-		"with another root":           {mid, func() pki.CA { p := again(t, mid, other, later); p.Root = other.Cert; return p }(), false},
+		"with last year's root":       {mid, withRoot(mid, again(t, root, root, earlier)), false},
+		"with another root":           {mid, withRoot(again(t, mid, other, later), other), false},
 		"without its root":            {mid, func() pki.CA { p := mid; p.Root = nil; return p }(), false},
 		"a root instead of it":        {mid, pki.CA{Cert: again(t, mid, mid, later).Cert}, false},
 		"nothing before":              {pki.CA{}, ca, false},
-		"nothing after":               {ca, pki.CA{}, false},
+		"usages more": {forServers, again(t, ca, ca, func(c *x509.Certificate) {
+			c.ExtKeyUsage = append(forServers.Cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+		}), true},
+		"with its root renewed": {mid, withRoot(mid, again(t, root, root, later)), true},
 	} {
-		if got := pki.Prolongs(tc.old, tc.next); got != tc.want {
+		if got := pki.Another(tc.old, tc.next); (got == nil) != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	for name, tc := range map[string]struct {
+		next pki.CA
+		want *x509.Certificate
+	}{
+		"its own": {withRoot(again(t, mid, other, earlier), other), nil}, "the root": {withRoot(mid, other), other.Cert},
+		"the root, though its own is later": {withRoot(again(t, mid, other, later), other), other.Cert},
+	} {
+		if tc.want == nil {
+			tc.want = tc.next.Cert
+		}
+		if got := pki.Another(mid, tc.next); !got.Equal(tc.want) {
+			t.Errorf("%s: it begins with %v", name, got)
+		}
+	}
+	if end := withRoot(mid, again(t, root, root, func(c *x509.Certificate) { c.NotAfter = now.Add(day) })).End(); !end.Equal(now.Add(day).UTC().Truncate(time.Second)) {
+		t.Errorf("a CA below a root that ends in a day ends at %v", end)
 	}
 }
 

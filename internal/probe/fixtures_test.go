@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +14,9 @@ import (
 
 	"clusterpki.io/operator/internal/pki"
 )
+
+// atLoopback is a Dialer for servers of these tests.
+var atLoopback = Dialer{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 
 var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 

@@ -39,11 +39,11 @@ type Handshake struct {
 //
 // Under TLS 1.2 a server that requires a client certificate ends the handshake, which is an error here.
 // kube-apiserver only requests one.
-func Dial(ctx context.Context, address, serverName string) (Handshake, error) {
+func (d Dialer) Dial(ctx context.Context, address, serverName string) (Handshake, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	var s Handshake
-	dialer := tls.Dialer{Config: &tls.Config{
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Control: d.control}, Config: &tls.Config{
 		// There is nothing to verify: the probe reports what is served, expired or by an unknown CA as it may
 		// be, sends nothing, and its caller compares.
 		InsecureSkipVerify: true, //nolint:gosec // G402: see above
@@ -79,6 +79,9 @@ type dialError struct{ err error }
 func (e *dialError) Unwrap() error { return e.err }
 
 func (e *dialError) Error() string {
+	if refused, ok := errors.AsType[*RefusedError](e.err); ok {
+		return refused.Error()
+	}
 	if dns, ok := errors.AsType[*net.DNSError](e.err); ok {
 		if dns.IsNotFound {
 			return "there is no such host"

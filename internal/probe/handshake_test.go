@@ -47,7 +47,7 @@ func TestDial(t *testing.T) {
 			}
 			s := serve(t, "127.0.0.1:0", c)
 			for range 2 { // nothing is resumed
-				got, err := Dial(t.Context(), s.address, "")
+				got, err := atLoopback.Dial(t.Context(), s.address, "")
 				want := Handshake{LeafSHA256: pki.FingerprintOf(leaf.Cert), Requested: true, ClientCAs: subjects(ca, other, front)}
 				if err != nil || !reflect.DeepEqual(got, want) {
 					t.Errorf("it saw %+v, %v\nnot %+v", got, err, want)
@@ -90,7 +90,7 @@ func TestDialAtOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := config(leaf, row.cas...)
 			c.MinVersion, c.MaxVersion, c.ClientAuth = row.version, row.version, row.auth
-			got, err := Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
+			got, err := atLoopback.Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
 			if text(err) != row.err || !reflect.DeepEqual(got, row.want) {
 				t.Errorf("it saw %+v, %v\nnot %+v, %v", got, err, row.want, row.err)
 			}
@@ -112,7 +112,7 @@ func TestDialWantsTheKey(t *testing.T) {
 		c := config(newLeaf(t, ca, ecdsa256), ca)
 		c.MinVersion, c.MaxVersion = version, version
 		c.Certificates[0].PrivateKey = newLeaf(t, ca, ecdsa256).Key.Signer()
-		got, err := Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
+		got, err := atLoopback.Dial(t.Context(), serve(t, "127.0.0.1:0", c).address, "")
 		if err == nil || !reflect.DeepEqual(got, Handshake{}) {
 			t.Errorf("%s: it saw %+v", tls.VersionName(version), got)
 		}
@@ -129,7 +129,7 @@ func TestDialAfterReload(t *testing.T) {
 		cas  []pki.CA
 	}{{before, []pki.CA{old}}, {before, []pki.CA{old, next}}, {after, []pki.CA{old, next}}, {after, []pki.CA{next}}} {
 		s.reload(config(step.leaf, step.cas...))
-		got, err := Dial(t.Context(), s.address, "")
+		got, err := atLoopback.Dial(t.Context(), s.address, "")
 		want := Handshake{LeafSHA256: pki.FingerprintOf(step.leaf.Cert), Requested: true, ClientCAs: subjects(step.cas...)}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("it saw %+v, %v\nnot %+v", got, err, want)
@@ -162,7 +162,7 @@ func TestDialAddresses(t *testing.T) {
 		{"localhost:" + port, "", "localhost", v4},
 		{"localhost:" + port, "k8s-master", "k8s-master", v4},
 	} {
-		got, err := Dial(t.Context(), row.address, row.serverName)
+		got, err := atLoopback.Dial(t.Context(), row.address, row.serverName)
 		if err != nil || len(got.ClientCAs) != 1 {
 			t.Errorf("%s: it saw %+v, %v", row.address, got, err)
 			continue
@@ -200,7 +200,7 @@ func TestDialErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var texts []string
 			for range 2 {
-				got, err := Dial(t.Context(), row.address, "")
+				got, err := atLoopback.Dial(t.Context(), row.address, "")
 				if err == nil || !reflect.DeepEqual(got, Handshake{}) {
 					t.Fatalf("it saw %+v, %v", got, err)
 				}
@@ -257,7 +257,7 @@ func mute(t *testing.T) string {
 // TestDialGivesUp ends by itself where nobody answers: without a timeout of its own this test would never end.
 func TestDialGivesUp(t *testing.T) {
 	t.Parallel() // it waits, for as long as Timeout
-	if _, err := Dial(context.Background(), mute(t), ""); err == nil || err.Error() != "no answer in time" {
+	if _, err := atLoopback.Dial(context.Background(), mute(t), ""); err == nil || err.Error() != "no answer in time" {
 		t.Errorf("it said %v", err)
 	}
 }
@@ -270,7 +270,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 		cancel() // in mid-handshake
 		io.Copy(io.Discard, c)
 	})
-	if _, err := Dial(ctx, address, ""); !errors.Is(err, context.Canceled) {
+	if _, err := atLoopback.Dial(ctx, address, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("it said %v", err)
 	}
 }

@@ -22,7 +22,7 @@ import (
 func startProber(t *testing.T) *Prober {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := New(Options{})
+	p := New(Options{Allow: atLoopback.Allow})
 	stopped := make(chan error)
 	go func() { stopped <- p.Start(ctx) }()
 	t.Cleanup(func() {
@@ -109,7 +109,7 @@ func TestNothingIsLeft(t *testing.T) {
 		c.Read(make([]byte, 1)) // until the other end is closed
 		open.Add(-1)
 	})
-	p := New(Options{})
+	p := New(Options{Allow: atLoopback.Allow})
 	for i := range 3 {
 		p.Set(Key{Name: fmt.Sprint(i)}, Target{Addresses: []string{address}})
 	}
@@ -120,7 +120,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if err := pprof.Lookup("goroutine").WriteTo(&left, 1); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(left.Bytes(), []byte("probe.(*Prober)")) || bytes.Contains(left.Bytes(), []byte("probe.Dial")) {
+	if bytes.Contains(left.Bytes(), []byte("probe.(*Prober)")) || bytes.Contains(left.Bytes(), []byte("probe.Dialer")) {
 		t.Errorf("there are left:\n%s", left.Bytes())
 	}
 	for deadline := time.Now().Add(time.Minute); open.Load() > 0; time.Sleep(time.Millisecond) {
@@ -150,7 +150,7 @@ func BenchmarkDial(b *testing.B) {
 			before := processorTime(b)
 			for b.Loop() {
 				last.Add(1)
-				if _, err := Dial(b.Context(), address, ""); err != nil {
+				if _, err := atLoopback.Dial(b.Context(), address, ""); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +33,8 @@ type Options struct {
 	// Notify is called when attempts have changed what Observation returns, but for At; Set and Remove by themselves do not
 	// call it. It may call the Prober, holds up the attempts at one address while it blocks, and must return when ctx ends.
 	Notify   func(ctx context.Context, key Key)
-	Parallel int // bounds the attempts in progress, over all targets; default: DefaultParallel
+	Parallel int            // bounds the attempts in progress, over all targets; default: DefaultParallel
+	Allow    []netip.Prefix // addresses to connect to that a Dialer refuses otherwise
 	// Attempted is called after each attempt with why no handshake came about, nil where one did. It must not block.
 	Attempted func(err error)
 }
@@ -73,7 +75,7 @@ func New(o Options) *Prober {
 		o.Parallel = DefaultParallel
 	}
 	return &Prober{
-		clock: o.Clock, notify: o.Notify, attempted: o.Attempted, dial: Dial,
+		clock: o.Clock, notify: o.Notify, attempted: o.Attempted, dial: Dialer{o.Allow}.Dial,
 		slots: make(chan struct{}, o.Parallel), changed: make(chan struct{}, 1), targets: map[Key]*watched{},
 	}
 }

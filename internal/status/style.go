@@ -65,6 +65,9 @@ type cell struct {
 	paint Paint
 }
 
+// oneLine keeps a text of somebody else's from beginning a line, or a column, of its own.
+var oneLine = strings.NewReplacer("\n", "?", "\r", "?", "\t", "?")
+
 // row is a line of a table: cells, or prose from the tree's lines on.
 type row struct {
 	tree  string // what is drawn before
@@ -77,6 +80,8 @@ func (s Style) table(rows []row) string {
 	var widths []int
 	for _, r := range rows {
 		for i, c := range r.cells {
+			r.cells[i].text = oneLine.Replace(c.text)
+			c = r.cells[i]
 			n := utf8.RuneCountInString(c.text)
 			if i == 0 {
 				n += utf8.RuneCountInString(r.tree)

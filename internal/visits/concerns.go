@@ -134,6 +134,9 @@ func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
 	}
 	had, _ := before.Ledger.Active()
 	has, _ := after.Ledger.Active()
+	if !has.Root && before.Copied() != after.Copied() { // what an intermediate CA publishes follows from that too
+		return nil
+	}
 	if had != has || before.Ledger.BundleRevision != after.Ledger.BundleRevision || before.UID != after.UID {
 		return nil
 	}

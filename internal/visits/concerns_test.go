@@ -21,7 +21,7 @@ func TestConcerns(t *testing.T) {
 	}{
 		"nothing":               {func(*ledgerOf) {}, none},
 		"the revision":          {func(l *ledgerOf) { l.Ledger.Revision++ }, none},
-		"a copy is recorded":    {func(l *ledgerOf) { l.Copies = []authority.Copy{{Name: "copy", UID: "z"}} }, none},
+		"a copy is recorded":    {func(l *ledgerOf) { l.Copies = []authority.Copy{{Name: "copy", UID: "z"}} }, all},
 		"the next wave":         {func(l *ledgerOf) { l.Ledger.Wave = 4 }, []uint32{2, 3}},
 		"everyone":              {func(l *ledgerOf) { l.Ledger.Wave = plan.Everyone }, []uint32{2, 3, 4}},
 		"nothing retires":       {func(l *ledgerOf) { l.Ledger.Generations = l.Ledger.Generations[1:] }, []uint32{2, 3, 4}},
@@ -44,6 +44,21 @@ func TestConcerns(t *testing.T) {
 				t.Errorf("%s, %s: concerns %v instead of %v", name, direction, got, tc.want)
 			}
 		}
+	}
+}
+
+// TestCopyOfARoot concerns nobody: its bundle is the same with a copy of its key and without.
+func TestCopyOfARoot(t *testing.T) {
+	t.Parallel()
+	root := func(l *ledgerOf) {
+		for i := range l.Ledger.Generations {
+			l.Ledger.Generations[i].Root = true
+		}
+	}
+	copied := func(l *ledgerOf) { root(l); l.Copies = []authority.Copy{{Name: "copy", UID: "z"}} }
+	concerns := concernsOnly(storedLedger(t, root), storedLedger(t, copied))
+	if concerns == nil || concerns(1) {
+		t.Error("it concerns leaves")
 	}
 }
 

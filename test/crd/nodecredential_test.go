@@ -142,7 +142,11 @@ func TestKeySource(t *testing.T) {
 		"nobody, by hand":     {edits: host(edit{"spec.delivery.mode", "Manual"}), want: "spec.keySource: keySource 'Host' needs a request"},
 		"request and no host": {edits: set("spec.request", request), want: "spec.request: request is only for keySource 'Host'"},
 		"unknown source":      {edits: []edit{{"spec.keySource", "TPM"}, {"spec.delivery.mode", "Agent"}}, want: `spec.keySource: supported values: "Operator", "Host"`},
-		"a key for a request": {edits: host(edit{"spec.request", "-----BEGIN PRIVATE KEY-----"}), want: "spec.request: must be a certificate signing request in PEM"},
+		"another request":     {edits: host(edit{"spec.request", strings.ReplaceAll(request, " CERT", " NEW CERT")})},
+		"text before":         {edits: host(edit{"spec.request", "Certificate Request:\n" + request})},
+		"no request":          {edits: host(edit{"spec.request", "MIIB"}), want: "spec.request: request must be a certificate signing request in PEM"},
+		"a key for a request": {edits: host(edit{"spec.request", "-----BEGIN PRIVATE KEY-----"}), want: "spec.request: request holds a private key"},
+		"a key before it":     {edits: host(edit{"spec.request", "-----BEGIN RSA PRIVATE KEY-----\n" + request}), want: "spec.request: request holds a private key"},
 		"an approved key":     {edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 32)})},
 		"approved, no host":   {edits: set("spec.hostKeySHA256", strings.Repeat("0f", 32)), want: "spec.hostKeySHA256: hostKeySHA256 is only for keySource 'Host'"},
 		"in upper case": {
@@ -153,6 +157,28 @@ func TestKeySource(t *testing.T) {
 		},
 		"a very long request": {edits: host(edit{"spec.request", request + strings.Repeat("x", 16384)}), want: "spec.request: may not be more than 16384 bytes"},
 	})
+}
+
+// TestNoKeyIsQuoted gives private keys for each text of the spec: what admission answers quotes none.
+func TestNoKeyIsQuoted(t *testing.T) {
+	k := load(t, "nodecredentials")
+	const line = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g"
+	const key = "-----BEGIN PRIVATE KEY-----\n" + line + "\n-----END PRIVATE KEY-----\n"
+	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMIH=\n-----END CERTIFICATE REQUEST-----\n"
+	for _, text := range []string{key, key + request, request + key, line, strings.Repeat(key, 200)} {
+		for _, source := range []string{"Host", "Operator"} {
+			u := parse(t, validCredential)
+			apply(t, u, edit{"spec.keySource", source})
+			apply(t, u, edit{"spec.request", text})
+			errs := k.admit(t, u)
+			if len(errs) == 0 {
+				t.Errorf("%.40q is admitted", text)
+			}
+			if answer := errs.ToAggregate().Error(); strings.Contains(answer, line[10:]) {
+				t.Errorf("the answer quotes it: %s", answer)
+			}
+		}
+	}
 }
 
 func TestCustomIdentity(t *testing.T) {

@@ -58,7 +58,7 @@ func TestProbe(t *testing.T) {
 
 func startProbe(t *testing.T) *probe.Prober {
 	t.Helper()
-	p := probe.New(probe.Options{})
+	p := probe.New(probe.Options{Allow: testenv.Loopback})
 	p.Set(probed, probe.Target{Addresses: []string{strings.TrimPrefix(shared.endpoint, "https://")}, Interval: 200 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -24,13 +25,16 @@ type Operator struct {
 	err      error // how it ended, once ended is closed
 }
 
+// Loopback is where the API servers of tests are.
+var Loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
 // StartOperator runs the operator until it is stopped, with the rights of a connection: those that manifests give it, where it is an
 // Installation's. Before it starts, more may be added to it.
 func StartOperator(cfg *rest.Config, o controller.Options, more ...func(manager.Manager) error) (*Operator, error) {
 	op := &Operator{Progress: &visits.Progress{}, Requests: &Requests{}, ended: make(chan struct{})}
 	cfg = rest.CopyConfig(cfg)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return counted{op.Requests, next} })
-	o.Progress = op.Progress
+	o.Progress, o.ProbeAllow = op.Progress, Loopback
 	ctx, cancel := context.WithCancel(context.Background())
 	mgr, err := controller.New(ctx, cfg, o)
 	for i := 0; err == nil && i < len(more); i++ {

@@ -28,13 +28,13 @@ func (d DesiredCA) Fits(cert *x509.Certificate) bool {
 	return pki.SpecOf(cert.PublicKey) == d.Spec.Key && (own.Equal(d.Spec.Subject) || pki.SubjectOf(cert).Equal(d.Spec.Subject))
 }
 
-// RenewalTime is when the CA is due for rotation.
-func (d DesiredCA) RenewalTime(cert *x509.Certificate) time.Time {
+// RenewalTime is when a CA with these dates is due for rotation.
+func (d DesiredCA) RenewalTime(notBefore, end time.Time) time.Time {
 	before := d.RenewBefore
 	if before == 0 {
 		before = d.Spec.Validity / 5
 	}
-	return RenewAt(cert.NotBefore, cert.NotAfter, before, d.Seed)
+	return RenewAt(notBefore, end, before, d.Seed)
 }
 
 // GenerationSpec is the request for one generation: from the second on its common name says the

@@ -32,7 +32,7 @@ func TestARenewalTime(t *testing.T) {
 		"renewBefore":            {func(d *plan.DesiredCA) { d.RenewBefore = 30 * day }, 70 * day},
 		"spread":                 {func(d *plan.DesiredCA) { d.Seed = 50 }, 78 * day},
 	} {
-		if got := desiredCA(tc.mod).RenewalTime(pair.Cert); !got.Equal(whole.Add(tc.want)) {
+		if got := desiredCA(tc.mod).RenewalTime(pair.Cert.NotBefore, pair.Cert.NotAfter); !got.Equal(whole.Add(tc.want)) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
