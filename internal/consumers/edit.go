@@ -39,11 +39,11 @@ func Edit(c plan.Consumer, a Approval) string {
 		return fmt.Sprintf("bring the Secret of %s to the API server: see its condition Serving", object)
 	case v1alpha1.ReasonPolicyDenied:
 		return fmt.Sprintf("change the spec of %s, or spec.policy of its ClusterCA, as its condition Stalled says; to go on without it, delete it", object)
-	case v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSubjectEqualsIssuer, v1alpha1.ReasonRequestRefused,
-		v1alpha1.ReasonSecretTypeDiffers:
-		return fmt.Sprintf("mend what condition Stalled of %s says", object)
-	default:
+	case "", v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.PendingNotIssued,
+		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse:
 		return ""
+	default: // that of its condition Stalled
+		return fmt.Sprintf("mend what condition Stalled of %s says", object)
 	}
 }
 

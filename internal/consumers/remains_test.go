@@ -215,7 +215,8 @@ func TestEveryReasonHasAnEdit(t *testing.T) {
 		t.Fatalf("only %v are found", reasons)
 	}
 	reasons = append(reasons, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAgentProblem, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
-		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonNotInUse, v1alpha1.ReasonAssumed)
+		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonNotInUse, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonClientCAShared,
+		v1alpha1.ReasonAssumed)
 	waits := []string{v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.ReasonNotInUse,
 		v1alpha1.PendingNotIssued, v1alpha1.PendingNotRotated}
 	for _, reason := range reasons {

@@ -175,8 +175,8 @@ func (j joined) apartFrom(proxy joined) error {
 		if cert, common := proxy.keys[id]; common {
 			return stall.Because(v1alpha1.ReasonClientCAShared,
 				"ClusterCA %q, of spec.requestHeaderCARef, and ClusterCA %q, which signs ordinary clients, have a key in common, that of %q: the API "+
-					"server would take clients of the one for the aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root of its own; until then "+
-					"requestheader-ca.crt is not published",
+					"server would take clients of the one for the aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root "+
+					"of its own; until then requestheader-ca.crt is not published",
 				proxy.of[id], j.of[id], cert.Subject.String())
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"clusterpki.io/operator/internal/pki"
 )
@@ -117,6 +118,40 @@ func FuzzCheckCA(f *testing.F) {
 					t.Fatalf("at %v: %v", at, err)
 				}
 			}
+		}
+	})
+}
+
+// A name that is accepted is what a certificate says it is, to Go and to who reads it, and the same after each preparation that RFC 4518 asks
+// for but that of case.
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{
+		"jane", "Jane Doe", "Zoë", "jane\n", "jane\x00x", " jane", "jane\u200b", "j\u0430ne", "front-proxy-client", "fr0nt-proxy-client", "system:masters",
+		"10.0.10.2", "cn-hangzhou.192.168.0.12", "kubernetes.default.svc.cluster.local", "ﬁ", "\xff", "",
+	} {
+		f.Add(name)
+	}
+	key := must(pki.GenerateKey(pki.KeySpec{Algorithm: pki.Ed25519}))
+	f.Fuzz(func(t *testing.T, name string) {
+		own, host := pki.CheckOwnName(name), pki.CheckHostName(name)
+		if err := pki.CheckName(name); err != nil {
+			if own == nil || host == nil || strings.ContainsFunc(err.Error(), unicode.IsControl) {
+				t.Fatalf("%q is no name, and yet %v, %v: %v", name, own, host, err)
+			}
+			return
+		}
+		if strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("%q is taken for a name", name)
+		}
+		r := leafRequest(func(r *pki.CertificateSpec) {
+			r.Key, r.Subject.CommonName, r.Subject.Organizations = pki.SpecOf(key.Public()), name, []string{name}
+		})
+		if r.Validate() != nil { // it is too long
+			return
+		}
+		csr, err := pki.ParseCSR(must(pki.NewCSR(r, key)))
+		if err != nil || r.Refuses(csr) != nil {
+			t.Fatalf("%q is not what a certificate says: %v, %v", name, err, r.Refuses(csr))
 		}
 	})
 }

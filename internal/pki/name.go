@@ -43,8 +43,8 @@ func nameRune(r rune) bool {
 }
 
 // Prefixes of users and groups that are kept for others, and by whom.
-var reservedPrefixes = []struct{ prefix, by string }{
-	{"system:", "Kubernetes"}, {"kubeadm:", "kubeadm"}, {"clusterpki:", "clusterpki"},
+var reservedPrefixes = []struct{ prefix, skeleton, by string }{
+	{"system:", skeleton("system:"), "Kubernetes"}, {"kubeadm:", skeleton("kubeadm:"), "kubeadm"}, {"clusterpki:", skeleton("clusterpki:"), "clusterpki"},
 }
 
 // identities are users and groups that something in a cluster trusts by name, beside those of the role table: aggregator is
@@ -59,14 +59,12 @@ func CheckOwnName(name string) error {
 	}
 	seen := skeleton(name)
 	for _, reserved := range reservedPrefixes {
-		if strings.HasPrefix(seen, skeleton(reserved.prefix)) {
+		if strings.HasPrefix(seen, reserved.skeleton) {
 			return fmt.Errorf("%q begins with %q, or looks as if it did, which %s reserves: use the role for that identity", name, reserved.prefix, reserved.by)
 		}
 	}
-	for identity, role := range identityRoles() {
-		if seen == skeleton(identity) {
-			return fmt.Errorf("%q is, or looks like, %q, which is an identity of its own%s: choose another name", name, identity, role)
-		}
+	if identity, is := taken[seen]; is {
+		return fmt.Errorf("%q is, or looks like, %s: choose another name", name, identity)
 	}
 	return nil
 }
@@ -83,21 +81,21 @@ func CheckCredentialName(name string) error {
 	return nil
 }
 
-// identityRoles are the identities that are trusted by name, with the role that has them, as a part of a message.
-func identityRoles() map[string]string {
+// taken are the skeletons of what is trusted by name, and what that is, for messages.
+var taken = func() map[string]string {
 	out := map[string]string{}
 	for _, name := range identities {
-		out[name] = ""
+		out[skeleton(name)] = fmt.Sprintf("%q, which is an identity of its own", name)
 	}
 	for _, r := range roles {
 		for _, name := range append(slices.Clone(r.Organizations), r.CommonName) {
 			if name != "" {
-				out[name] = " (role " + r.Name + ")"
+				out[skeleton(name)] = fmt.Sprintf("%q, which is the identity of role %s", name, r.Name)
 			}
 		}
 	}
 	return out
-}
+}()
 
 // isServiceName says whether a name is one of the Service "kubernetes", in whatever cluster domain.
 func isServiceName(name string) bool {
@@ -119,6 +117,9 @@ var twins = strings.NewReplacer("0", "o", "1", "l", "i", "l", "|", "l", "!", "l"
 
 // plain is a letter without its marks.
 func plain(r rune) rune {
+	if r < utf8.RuneSelf {
+		return r
+	}
 	for _, letters := range []string{
 		"aàáâãäåāăą", "cçćĉċč", "dďđ", "eèéêëēĕėęě", "gĝğġģ", "hĥħ", "iìíîïĩīĭį", "jĵ", "kķ", "lĺļľł", "nñńņňŋ",
 		"oòóôõöøōŏő", "rŕŗř", "sśŝşš", "tţťŧ", "uùúûüũūŭůűų", "wŵ", "yýÿŷ", "zźżž",

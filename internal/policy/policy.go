@@ -153,17 +153,20 @@ func matches(patterns []string, name string) bool {
 // match lets a '*' stand for one or more characters other than '.'. A wildcard of a SAN is such a character, so only a pattern that allows all that
 // it stands for allows it.
 func match(pattern, name string) bool {
-	first, rest, more := strings.Cut(pattern, "*")
-	if !more {
-		return pattern == name
-	}
-	name, ok := strings.CutPrefix(name, first)
-	for i := 1; ok && i <= len(name) && name[i-1] != '.'; i++ {
-		if match(rest, name[i:]) {
-			return true
+	so := make([]bool, len(name)+1) // whether what was read of the pattern stands for the first so many bytes of the name
+	so[0] = true
+	for p := range len(pattern) {
+		next := make([]bool, len(name)+1)
+		for i := range len(name) {
+			if pattern[p] == '*' {
+				next[i+1] = name[i] != '.' && (so[i] || next[i])
+			} else {
+				next[i+1] = name[i] == pattern[p] && so[i]
+			}
 		}
+		so = next
 	}
-	return false
+	return so[len(name)]
 }
 
 func within(networks []string, addr netip.Addr) bool {

@@ -17,7 +17,7 @@ import (
 // full is a policy in which everything is said.
 func full() *v1alpha1.CAPolicy {
 	return &v1alpha1.CAPolicy{
-		Roles: []v1alpha1.PolicyRole{"Kubelet", "Custom", "CA"}, Hosts: []string{"*.prod.example", "k8s-*"}, Addresses: []string{"10.1.10.0/24", "fd00::/64"},
+		Roles: []v1alpha1.PolicyRole{"Kubelet", "Custom", "CA"}, Hosts: []string{"*.prod.example", "k8s-*", strings.Repeat("*a", 126)}, Addresses: []string{"10.1.10.0/24", "fd00::/64"},
 		MaxValidity: &metav1.Duration{Duration: 24 * time.Hour}, CustomGroups: []string{"ops:viewers"},
 		PrivateKeys: []v1alpha1.PrivateKeyRule{{Algorithm: v1alpha1.RSA, MinSize: 3072}, {Algorithm: v1alpha1.Ed25519}},
 	}
@@ -49,12 +49,13 @@ func TestDenied(t *testing.T) {
 
 		"role":               {func(a *policy.Asked) { a.Role = "Admin" }, `spec.role "Admin" is not what ClusterCA "k8s" allows: spec.policy.roles there is [Kubelet, Custom, CA]`},
 		"API server":         {func(a *policy.Asked) { a.Role = "APIServer" }, `the kind of certificate "APIServer"`},
-		"host":               {func(a *policy.Asked) { a.HostName = "master" }, `spec.hostName "master" is not what ClusterCA "k8s" allows: spec.policy.hosts there is [*.prod.example, k8s-*]`},
+		"host":               {func(a *policy.Asked) { a.HostName = "master" }, `spec.hostName "master" is not what ClusterCA "k8s" allows: spec.policy.hosts there is [*.prod.example, k8s-*, *a`},
 		"host one below":     {func(a *policy.Asked) { a.HostName = "a.b.prod.example" }, "spec.policy.hosts"},
 		"host without a '*'": {func(a *policy.Asked) { a.HostName = "prod.example" }, "spec.policy.hosts"},
 		"host, empty '*'":    {func(a *policy.Asked) { a.HostName = "k8s-" }, "spec.policy.hosts"},
 		"host by address":    {func(a *policy.Asked) { a.HostName = "10.1.11.9" }, `spec.hostName "10.1.11.9"`},
 		"name":               {func(a *policy.Asked) { a.DNSNames = []string{"k8s-1", "b.example"} }, `spec.dnsNames "b.example"`},
+		"many a '*'":         {func(a *policy.Asked) { a.HostName = "k" + strings.Repeat("a", 62) }, "spec.policy.hosts"},
 		"wildcard":           {func(a *policy.Asked) { a.DNSNames = []string{"*.example"} }, `spec.dnsNames "*.example"`},
 		"address":            {func(a *policy.Asked) { a.Addresses = []netip.Addr{netip.MustParseAddr("10.1.11.7")} }, `spec.ipAddresses "10.1.11.7" is not what ClusterCA "k8s" allows: spec.policy.addresses there is [10.1.10.0/24, fd00::/64]`},
 		"a second too long":  {func(a *policy.Asked) { a.Spec.Validity += time.Second }, `spec.validity 24h0m1s is not what ClusterCA "k8s" allows: spec.policy.maxValidity there is 24h0m0s`},
