@@ -17,8 +17,8 @@ const (
 	// Batch is how many issues are waited for at most before they are written at once, and gathering for how long, while there is a mass of them:
 	// that is, while so many were recorded within the last second. A single one is written at once.
 	Batch     = 32
-	gathering = time.Second
-	mass      = 10
+	gathering = 2 * time.Second
+	mass      = 4
 	// commitTimeout bounds one write that several wait for, with its repetitions.
 	commitTimeout = 20 * time.Second
 	attempts      = 5
