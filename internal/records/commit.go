@@ -17,8 +17,8 @@ const (
 	// Batch is how many issues are waited for at most before they are written at once, and gathering for how long, while there is a mass of them:
 	// that is, while so many were recorded within the last second. A single one is written at once.
 	Batch     = 32
-	gathering = time.Second
-	mass      = 10
+	gathering = 2 * time.Second
+	mass      = 4
 	// commitTimeout bounds one write that several wait for, with its repetitions.
 	commitTimeout = 20 * time.Second
 	attempts      = 5
@@ -30,7 +30,6 @@ type commits struct {
 	running bool
 	full    chan struct{} // closed when there are Batch of them
 	recent  []time.Time   // when the last ones came
-	last    int           // how many were written together
 }
 
 // entry is one issue that waits, and whoever waits for it.
@@ -82,7 +81,7 @@ func (s *Store) enqueue(ctx context.Context, sp *space, e *entry) {
 // run writes what waits, until nothing does.
 func (s *Store) run(ctx context.Context, sp *space) {
 	for {
-		batch := sp.gather()
+		batch := sp.gather(s.window)
 		if len(batch) == 0 {
 			return
 		}
@@ -97,7 +96,7 @@ func (s *Store) run(ctx context.Context, sp *space) {
 }
 
 // gather takes what waits to be written, all of one place; nothing where that is the end.
-func (sp *space) gather() []*entry {
+func (sp *space) gather(window time.Duration) []*entry {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	q := &sp.queue
@@ -105,7 +104,7 @@ func (sp *space) gather() []*entry {
 		full := make(chan struct{})
 		q.full = full
 		sp.mu.Unlock()
-		timer := time.NewTimer(gathering)
+		timer := time.NewTimer(window)
 		select {
 		case <-full:
 		case <-timer.C:
@@ -127,14 +126,13 @@ func (sp *space) gather() []*entry {
 			rest = append(rest, e)
 		}
 	}
-	q.waiting, q.last = rest, len(batch)
+	q.waiting = rest
 	return batch
 }
 
-// growing says whether more are to be expected than those that wait now: there is a mass of them, from several at a time.
+// growing says whether more are to be expected than those that wait now: there is a mass of them.
 func (q *commits) growing() bool {
-	n := len(q.waiting)
-	return n > 0 && n < Batch && len(q.recent) >= mass && max(n, q.last) > 1
+	return len(q.waiting) > 0 && len(q.waiting) < Batch && len(q.recent) >= mass
 }
 
 // commit writes a batch into one Secret, under the resourceVersion that was read; where somebody else wrote, all is read again.

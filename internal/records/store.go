@@ -20,6 +20,7 @@ type Store struct {
 	live      client.Client
 	now       func() time.Time
 	standing  Standing
+	window    time.Duration // for which issues are gathered
 
 	mu     sync.Mutex
 	spaces map[string]*space
@@ -30,7 +31,7 @@ type Standing func(ctx context.Context, namespace, kind, name string) (uid types
 
 // New makes the store of an authority namespace. live must not read from a cache.
 func New(namespace string, live client.Client, now func() time.Time, standing Standing) *Store {
-	return &Store{namespace: namespace, live: live, now: now, standing: standing, spaces: map[string]*space{}}
+	return &Store{namespace: namespace, live: live, now: now, standing: standing, window: gathering, spaces: map[string]*space{}}
 }
 
 // space are the records of one user's namespace.

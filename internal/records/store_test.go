@@ -62,9 +62,11 @@ func newEnv(t *testing.T) *env {
 
 // another is the store of an operator that takes over.
 func (e *env) another() *Store {
-	return New("authority", e.api, func() time.Time { return now }, func(_ context.Context, _, kind, name string) (types.UID, bool) {
+	s := New("authority", e.api, func() time.Time { return now }, func(_ context.Context, _, kind, name string) (types.UID, bool) {
 		return e.objects[kind+"/"+name], true
 	})
+	s.window = 20 * time.Millisecond
+	return s
 }
 
 // object is one that is there.
