@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +16,7 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -132,7 +134,19 @@ func TestDeliveryIsSignedAnew(t *testing.T) {
 
 // TestDeliverySignsNoEdit: what somebody puts into the Secret is repaired, and is never signed, also where it cannot be repaired now.
 func TestDeliverySignsNoEdit(t *testing.T) {
-	forged := []byte("-----BEGIN CERTIFICATE-----\nforged\n-----END CERTIFICATE-----\n")
+	evil, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: "k8s"}, Key: p256, Validity: 1000 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := pki.Issue(now, newWorld(t).request().Desired.Spec, evil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairKey, err := pair.Key.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := pair.CertPEM()
 	for name, c := range map[string]struct {
 		key    string
 		change func(*world, *leaf.Request)
@@ -141,7 +155,7 @@ func TestDeliverySignsNoEdit(t *testing.T) {
 		"a bundle beside":                     {"apiserver-ca.crt", func(*world, *leaf.Request) {}},
 		"a bundle that cannot be had":         {"apiserver-ca.crt", func(_ *world, r *leaf.Request) { r.Delivery.OwnServer = false }},
 		"a bundle while something is held":    {"ca.crt", func(_ *world, r *leaf.Request) { r.Delivery.Held = true }},
-		"a bundle while the spec is invalid":  {"tls.crt", func(_ *world, r *leaf.Request) { r.Invalid = stall.Because("InvalidSpec", "no") }},
+		"a certificate, the spec is invalid":  {"tls.crt", func(_ *world, r *leaf.Request) { r.Invalid = stall.Because("InvalidSpec", "no") }},
 		"a key that is not the operator's":    {"client-ca.crt", func(*world, *leaf.Request) {}},
 		"a certificate while its CA is gone":  {"tls.crt", func(_ *world, r *leaf.Request) { r.CA = "gone" }},
 		"a bundle that is to be had no more":  {"client-ca.crt", func(_ *world, r *leaf.Request) { r.Absent = []string{"client-ca.crt"} }},
@@ -151,7 +165,11 @@ func TestDeliverySignsNoEdit(t *testing.T) {
 			w := newWorld(t)
 			w.visit(w.toAgent())
 			for range 3 {
-				w.edit(func(s *corev1.Secret) { s.Data[c.key] = forged })
+				w.edit(func(s *corev1.Secret) {
+					if s.Data[c.key] = forged; c.key == corev1.TLSCertKey {
+						s.Data[corev1.TLSPrivateKeyKey] = pairKey
+					}
+				})
 				r := w.toAgent()
 				c.change(w, &r)
 				_, err := w.Make(ctx, r, w.noted())
@@ -204,5 +222,23 @@ func TestDeliveryKeyOfAnother(t *testing.T) {
 		if st, ok := stall.Of(err); !ok || st.Reason != c.reason {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestHeldDeliveryStays: while something that belongs to a delivery cannot be had, what was signed before stays, and nothing is signed without it.
+func TestHeldDeliveryStays(t *testing.T) {
+	w := newWorld(t)
+	w.visit(w.toAgent())
+	was := w.signed()
+	r := w.toAgent()
+	r.Delivery.Kubeconfig, r.Delivery.ServiceAccounts, r.Delivery.Held = nil, "x", true
+	w.visit(r)
+	if now := w.signed(); !now.Time.Equal(was.Time) {
+		t.Errorf("it says %+v now", now)
+	}
+	other := newWorld(t)
+	other.visit(func() leaf.Request { r := other.toAgent(); r.Delivery.Held = true; return r }())
+	if _, there := other.secret().Data[consumers.DeliveryKey]; there {
+		t.Error("it is signed without what is to be waited for")
 	}
 }
