@@ -199,8 +199,8 @@ func anew(p place) string {
 		return ". Sign the same key anew, and what it has signed stays valid: `printf '" + lines + "' > ext && openssl x509 -in ca.crt -signkey ca.key " +
 			"-days 3650 -clrext -extfile ext -out new.crt`"
 	}
-	return ". Have the CA above it sign the same key anew, and what it has signed stays valid: `printf '" + lines + `authorityKeyIdentifier=keyid:always\n` +
-		"' > ext && openssl x509 -x509toreq -in ca.crt -signkey ca.key -out ca.csr && openssl x509 -req -in ca.csr -CA above.crt -CAkey above.key " +
+	return ". Have its parent CA sign the same key anew, and what it has signed stays valid: `printf '" + lines + `authorityKeyIdentifier=keyid:always\n` +
+		"' > ext && openssl x509 -x509toreq -in ca.crt -signkey ca.key -out ca.csr && openssl x509 -req -in ca.csr -CA parent.crt -CAkey parent.key " +
 		"-CAcreateserial -days 1825 -extfile ext -out new.crt`"
 }
 

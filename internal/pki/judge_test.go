@@ -289,8 +289,8 @@ func mend(t *testing.T, row judged, message string) {
 	write(t, dir, "ca.crt", pki.EncodeCertificates(row.ca.Cert))
 	write(t, dir, "ca.key", reveal(t, row.ca.Key))
 	if len(row.above) > 0 {
-		write(t, dir, "above.crt", pki.EncodeCertificates(row.above[0]))
-		write(t, dir, "above.key", reveal(t, row.signer.Key))
+		write(t, dir, "parent.crt", pki.EncodeCertificates(row.above[0]))
+		write(t, dir, "parent.key", reveal(t, row.signer.Key))
 	}
 	run := exec.CommandContext(t.Context(), "sh", "-ec", command)
 	run.Dir = dir
