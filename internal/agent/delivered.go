@@ -107,7 +107,7 @@ func signedIn(s *corev1.Secret, o object, keys []ed25519.PublicKey) (delivered, 
 		return delivered{}, invalid(s.Name, "it is signed for %s, and not for %s: another object's was copied there", got, o.subject)
 	}
 	d := delivered{Statement: document.Statement, tls: map[string][]byte{}}
-	d.at.Time = document.Time
+	d.at.Time, d.at.UID = document.Time, document.UID
 	if d.at.Statement, err = d.Digest(""); err != nil {
 		return delivered{}, err
 	}

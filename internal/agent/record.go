@@ -42,6 +42,7 @@ type record struct {
 type signedAt struct {
 	Time      time.Time `json:"time"`
 	Statement string    `json:"statement"` // digest
+	UID       string    `json:"uid"`       // of the object that it is signed for
 }
 
 func sameDocument(a, b signedAt) bool { return a.Time.Equal(b.Time) && a.Statement == b.Statement }

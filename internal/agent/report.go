@@ -92,7 +92,7 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 		if s.broken() != nil {
 			break
 		}
-		if _, known := a.store.owner(o.secrets[0]); !known { // it is about to be read
+		if !a.store.known(o.secrets[0]) { // it is about to be read
 			continue
 		}
 		request := ""
@@ -134,7 +134,7 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 		m.report.RequestSHA256 = hex.EncodeToString(sum[:])
 	}
 	state, installed := rec.States[o.lease]
-	uid, _ := a.store.owner(o.secrets[0])
+	uid := rec.Delivered[o.lease].UID
 	if !installed || uid == "" {
 		return m, nil
 	}

@@ -77,19 +77,30 @@ func TestSignsByWhatIsInstalled(t *testing.T) {
 	}
 }
 
-// TestSilentUntilItIsKnown: of an object whose Secret was not asked for yet nothing is said, and of one that is gone what is installed still is.
+// TestSilentUntilItIsKnown: of an object whose Secret was not asked for yet nothing is said.
 func TestSilentUntilItIsKnown(t *testing.T) {
 	w := newEnv(t)
-	if _, known := w.store.owner("kubelet-tls"); known {
+	if w.store.known("kubelet-tls") {
 		t.Error("the Secret is known")
 	}
 	w.store.put("kubelet-tls", nil, "it does not exist")
-	if uid, known := w.store.owner("kubelet-tls"); !known || uid != "" {
-		t.Errorf("%q, %t", uid, known)
+	if !w.store.known("kubelet-tls") {
+		t.Error("that there is none is not known")
 	}
 	w.put(kubeletRequest())
+	if !w.store.known("kubelet-tls") {
+		t.Error("the Secret is not known")
+	}
+}
+
+// TestSpeaksForWhatItInstalled: a report names the object that the installed files were signed for, whatever stands in the Secret now.
+func TestSpeaksForWhatItInstalled(t *testing.T) {
+	w := newEnv(t)
+	_, _ = w.reloads()
+	first := w.put(kubeletRequest())
+	w.steps()
 	w.store.put("kubelet-tls", nil, "it was deleted")
-	if uid, known := w.store.owner("kubelet-tls"); !known || uid != "uid" {
-		t.Errorf("%q, %t", uid, known)
+	if l, proof := w.says(at(), "", first); proof != ack.Signed || ack.Of(l).UID != "uid" {
+		t.Errorf("%d: %+v", proof, ack.Of(l))
 	}
 }

@@ -16,8 +16,6 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
-
-	"clusterpki.io/operator/internal/consumers"
 )
 
 // store holds the host's Secrets as they were last seen. It outlives the connections that fill it.
@@ -25,12 +23,11 @@ type store struct {
 	mu      sync.Mutex
 	secrets map[string]*corev1.Secret
 	unread  map[string]string
-	owners  map[string]string // of Secrets: the UIDs of their objects
-	changed chan struct{}     // gets a value when something did
+	changed chan struct{} // gets a value when something did
 }
 
 func newStore() *store {
-	return &store{secrets: map[string]*corev1.Secret{}, unread: map[string]string{}, owners: map[string]string{}, changed: make(chan struct{}, 1)}
+	return &store{secrets: map[string]*corev1.Secret{}, unread: map[string]string{}, changed: make(chan struct{}, 1)}
 }
 
 // facts are what is known now.
@@ -40,11 +37,11 @@ func (st *store) facts() facts {
 	return facts{secrets: maps.Clone(st.secrets), unread: maps.Clone(st.unread)}
 }
 
-// owner is the UID of the object that a Secret says it was made for, the last one that was seen; known is false while it was not asked for yet.
-func (st *store) owner(name string) (uid string, known bool) {
+// known says whether a Secret was asked for, and what came of it.
+func (st *store) known(name string) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.owners[name], st.owners[name] != "" || st.unread[name] != ""
+	return st.secrets[name] != nil || st.unread[name] != ""
 }
 
 // version tells states of some Secrets apart.
@@ -86,7 +83,6 @@ func (st *store) put(name string, s *corev1.Secret, why string) {
 		}
 		s.ManagedFields = nil
 		st.secrets[name] = s
-		st.owners[name] = string(consumers.Unsealed(s.Annotations).UID)
 	}
 	select {
 	case st.changed <- struct{}{}:

@@ -28,10 +28,9 @@ func TestLeases(t *testing.T) {
 	}
 	never := time.Time{}
 	for name, tc := range map[string]struct {
-		reported consumers.Reported
-		state    consumers.LeaseState
-		renewed  time.Time
-		turns    time.Time
+		reported       consumers.Reported
+		state          consumers.LeaseState
+		renewed, turns time.Time
 	}{
 		"signed now":               {lease("node1", 0, ack.Report{}), consumers.LeaseValid, now, now.Add(length + time.Second)},
 		"a second before its end":  {lease("node1", length-time.Second, ack.Report{}), consumers.LeaseValid, now.Add(time.Second - length), now.Add(2 * time.Second)},

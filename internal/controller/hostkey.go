@@ -92,7 +92,8 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		}
 	default:
 		k.reason = v1alpha1.ReasonHostKeyNotApproved
-		k.pending = fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, set spec.hostKeySHA256 to '%s'",
+		k.pending = fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, "+
+			"set spec.hostKeySHA256 to '%s'",
 			from, c.Spec.HostName, pki.PublicKeyDigest(csr.PublicKey))
 	}
 	return nil

@@ -101,7 +101,7 @@ func (b *base) attendLease(ctx context.Context, d attended) (reported, error) {
 // ensureLease writes a leaf's Lease if its marks or its length differ. What the agent writes there is left alone. If the agent
 // writes at the same time, one of the two fails.
 func (b *base) ensureLease(ctx context.Context, d attended, existing *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	seconds := int32(consumers.LeaseDuration(d.spec) / time.Second) // admission bounds it to a week
+	seconds := int32(consumers.LeaseDuration(d.spec) / time.Second) //nolint:gosec // admission bounds it to a week
 	marks := owned.Marks{Controlled: true}
 	if existing != nil {
 		next := existing.DeepCopy()

@@ -71,7 +71,8 @@ func (r *reports) judge(l *coordinationv1.Lease, o records.Object, issues []reco
 	if i >= 0 {
 		key = issues[i].PublicKey
 	}
-	of := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %x", o.UID, l.Annotations[v1alpha1.ReportAnnotation], l.Annotations[v1alpha1.ReportSignatureAnnotation], key))
+	text, signature := l.Annotations[v1alpha1.ReportAnnotation], l.Annotations[v1alpha1.ReportSignatureAnnotation]
+	of := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %x", o.UID, text, signature, key))
 	name := client.ObjectKeyFromObject(l)
 	r.mu.Lock()
 	was, there := r.judged[name]

@@ -207,7 +207,8 @@ type outcome struct {
 
 // leafOutcome is that of a leaf, of which an agent's Lease says something too.
 func leafOutcome(st leaf.State, agent reported, now time.Time) outcome {
-	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, consumers.Turns(agent.Reported, agent.delivery.spec, agent.delivery.host, now))}
+	turns := consumers.Turns(agent.Reported, agent.delivery.spec, agent.delivery.host, now)
+	return outcome{issued: st.Issued, reason: st.Decision.Reason, nextCheck: sooner(st.Decision.NextCheck, turns)}
 }
 
 // conclude is the end of every reconciliation: what was issued is counted, the status is written, and the next visit set.

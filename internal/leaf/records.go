@@ -28,7 +28,7 @@ func (r Request) recorded() records.Object {
 // lookUp notes whether the key of the certificate that is there was recorded, where an agent is to sign by it.
 func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 	if r.Acknowledgment.Agent == nil || c.Observed == nil || c.Observed.Err != nil {
-		return nil
+		return nil //nolint:nilerr // what cannot be read is re-issued in any case
 	}
 	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
 	if err != nil {

@@ -20,8 +20,11 @@ func TestSlots(t *testing.T) {
 			Clock:   clock.RealClock{}, Place: func(string) Place { return Place{} }, Slots: slots,
 		})
 		var busy, most, together, waiting, done atomic.Int32
-		note := func(max *atomic.Int32, now int32) {
-			for was := max.Load(); now > was && !max.CompareAndSwap(was, now); was = max.Load() {
+		note := func(highest *atomic.Int32, now int32) {
+			for {
+				if was := highest.Load(); now <= was || highest.CompareAndSwap(was, now) {
+					return
+				}
 			}
 		}
 		for range 10 {

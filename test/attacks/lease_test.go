@@ -79,11 +79,17 @@ func forgeLease(v *victim, mallory client.Client) {
 		return nil
 	})
 	v.completed("lease")
-	v.must(admin.Delete(v.t.Context(), host))
-	for _, secret := range []string{name + "-tls", name + "-kubeconfig"} { // nothing collects garbage here
+	v.leaves(host)
+	v.rotated()
+}
+
+// leaves deletes a credential, and what was made for it: nothing collects garbage here.
+func (v *victim) leaves(c *v1alpha1.NodeCredential) {
+	v.t.Helper()
+	v.must(admin.Delete(v.t.Context(), c))
+	for _, secret := range c.SecretNames() {
 		v.must(admin.Delete(v.t.Context(), v.secret(secret)))
 	}
-	v.rotated()
 }
 
 // leaf is the certificate of a credential, with its key.

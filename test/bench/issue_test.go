@@ -94,7 +94,9 @@ const mostRecords = 0.1
 func BenchmarkRecord(b *testing.B) {
 	for range b.N {
 		mounted := issueByOperator(b, *mass, ecdsa)
-		byAgents := issueByOperator(b, *mass, ecdsa, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent} })
+		byAgents := issueByOperator(b, *mass, ecdsa, func(c *v1alpha1.NodeCredential) {
+			c.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent}
+		})
 		n := float64(*mass)
 		t := newTable(b, fmt.Sprintf("%d credentials, %s", *mass, ecdsa), "Mounted", "Agent", "bound")
 		row := func(name string, of func(issued) float64, limit string) {
