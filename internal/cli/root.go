@@ -16,8 +16,8 @@ func New() *cobra.Command {
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(), newDashboard(),
-		newAgent(), newVersion())
+	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(),
+		newDashboard(), newAgent(), newVersion())
 	explainAll(root)
 	return root
 }
