@@ -13,27 +13,32 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// circle says, as a stall, where the parents of a CA, as the specs name them, come back to one of them: none of those can ever be
-// signed, or each would sign the other anew without an end. nil where they end.
-func (m *Maker) circle(ctx context.Context, ca *v1alpha1.ClusterCA) (circle, err error) {
+// circle names the parents of a CA, as the specs have them, where they come back to one of them: none of those can ever be
+// signed, or each would sign the other anew without an end. "" where they end.
+func (m *Maker) circle(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
 	names := []string{ca.Name}
 	for next := ca.ParentName(); next != "" && len(names) < maxParents; {
 		if i := slices.Index(names, next); i >= 0 {
-			return stall.Because(v1alpha1.ReasonParentNotReady, "the parents of this CA go round in a circle, so that none of these can be signed: %s. "+
-				"Change spec.source.parent.caRef of one of them", path(append(names[i:], next))), nil
+			return path(append(names[i:], next)), nil
 		}
 		names = append(names, next)
 		var parent v1alpha1.ClusterCA
 		err := m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: next}, &parent)
 		if apierrors.IsNotFound(err) {
-			return nil, nil
+			return "", nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read ClusterCA %q: %w", next, err)
+			return "", fmt.Errorf("read ClusterCA %q: %w", next, err)
 		}
 		next = parent.ParentName()
 	}
-	return nil, nil
+	return "", nil
+}
+
+// inCircle is what to do about a circle.
+func inCircle(names string) error {
+	return stall.Because(v1alpha1.ReasonParentNotReady, "the parents of this CA go round in a circle, so that none of these can be signed: %s. "+
+		"Change spec.source.parent.caRef of one of them", names)
 }
 
 // maxParents bounds how far specs are followed: no chain is that long.

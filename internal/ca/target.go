@@ -66,7 +66,7 @@ func (m *Maker) targetBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record 
 		return w, err
 	}
 	var parent leaf.Issuer
-	if circle == nil {
+	if circle == "" {
 		if parent, err = m.Issuers.Live(ctx, ca.Namespace, name); err != nil {
 			return w, err
 		}
@@ -76,8 +76,8 @@ func (m *Maker) targetBelow(ctx context.Context, ca *v1alpha1.ClusterCA, record 
 		if begun {
 			w.SpecHash = active.SpecHash
 		}
-		if circle != nil {
-			return w, circle
+		if circle != "" {
+			return w, inCircle(circle)
 		}
 		return w, stall.Because(v1alpha1.ReasonParentNotReady, "the parent CA cannot sign: %s", parent.Message)
 	}

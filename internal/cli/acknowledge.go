@@ -234,7 +234,7 @@ func readFile(path string) ([]byte, error) {
 	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s is larger than 1 MiB: name a file of certificates", path)
 	}
-	return os.ReadFile(path) //nolint:wrapcheck // it names the file
+	return os.ReadFile(path) //nolint:gosec,wrapcheck // the user names it, and it names itself
 }
 
 // publishedBundles are the bundles of the ClusterCAs that files should hold, from their trust ConfigMaps, compared with what the
@@ -256,8 +256,8 @@ func publishedBundles(ctx context.Context, api client.Client, objects status.Obj
 			}
 			certs, err := pki.ParseCertificates([]byte(published.Data[consumers.BundleKey]))
 			if err != nil || pki.BundleDigest(certs) != ca.Status.Trust.BundleSHA256 {
-				return nil, fmt.Errorf("ConfigMap %q does not hold the bundle that the status of ClusterCA %q names: try again once the operator has repaired it",
-					published.Name, name)
+				return nil, fmt.Errorf("ConfigMap %q does not hold the bundle that the status of ClusterCA %q names: "+
+					"try again once the operator has repaired it", published.Name, name)
 			}
 			out[name] = certs
 		}
@@ -292,6 +292,7 @@ func (f acknowledgeFlags) write(c *cobra.Command, api client.Client, d delivered
 	if err != nil {
 		return fmt.Errorf("set spec.delivery.acknowledged of %s %q: %w", d.kind, name, err)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s/%s: certificate %s and the trust bundles of %d ClusterCAs are acknowledged.\n", d.kind, name, stated.SerialNumber, len(stated.Trust))
+	fmt.Fprintf(c.OutOrStdout(), "%s/%s: certificate %s and the trust bundles of %d ClusterCAs are acknowledged.\n",
+		d.kind, name, stated.SerialNumber, len(stated.Trust))
 	return nil
 }

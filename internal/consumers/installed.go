@@ -48,7 +48,8 @@ func (f Installed) isIssued(issued v1alpha1.CertificateStatus) error {
 	case len(f.Certificates) == 0:
 		return fmt.Errorf("%s holds no certificate", f.File)
 	case pki.FingerprintOf(f.Certificates[0]) != issued.SHA256Fingerprint:
-		return fmt.Errorf("%s holds certificate %s, and %s is issued: bring that one to the host first", f.File, pki.SerialOf(f.Certificates[0]), issued.SerialNumber)
+		return fmt.Errorf("%s holds certificate %s, and %s is issued: bring that one to the host first",
+			f.File, pki.SerialOf(f.Certificates[0]), issued.SerialNumber)
 	}
 	return nil
 }
@@ -60,7 +61,8 @@ func (f Installed) isPublished(bundles map[string][]*x509.Certificate) error {
 		for _, cert := range bundles[ca] {
 			wanted = append(wanted, cert)
 			if !slices.ContainsFunc(f.Certificates, cert.Equal) {
-				return fmt.Errorf("%s lacks the certificate of %q that ClusterCA %q publishes: bring the present bundle to the host first", f.File, cert.Subject, ca)
+				return fmt.Errorf("%s lacks the certificate of %q that ClusterCA %q publishes: bring the present bundle to the host first",
+					f.File, cert.Subject, ca)
 			}
 		}
 	}

@@ -19,7 +19,8 @@ func refused(err error) error {
 		return err
 	}
 	if way := refusal.WayOut(err); way != "" {
-		return stall.Because(v1alpha1.ReasonWriteRefused, "the API server refuses what the operator writes: %v. To go on, %s. It is tried again by itself", err, way)
+		return stall.Because(v1alpha1.ReasonWriteRefused,
+			"the API server refuses what the operator writes: %v. To go on, %s. It is tried again by itself", err, way)
 	}
 	return err
 }

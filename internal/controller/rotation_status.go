@@ -35,8 +35,8 @@ func transitionNote(s ca.Step) string {
 			return fmt.Sprintf("Emergency: generation %d is no longer trusted, although certificates of it may be in use; "+
 				"its subjects stop working until new ones are delivered: %s", r.From, names(asked))
 		}
-		return fmt.Sprintf("Every certificate in use is of generation %d, as was acknowledged, or assumed and accepted by a person: generation %d is no longer trusted",
-			r.To, r.From)
+		return fmt.Sprintf("Every certificate in use is of generation %d, as was acknowledged, or assumed and accepted by a person: "+
+			"generation %d is no longer trusted", r.To, r.From)
 	case plan.DeleteKey:
 		if r.Result == plan.RolledBack {
 			return fmt.Sprintf("The rotation was rolled back: no relying party trusts generation %d any more, and its key was deleted", r.To)

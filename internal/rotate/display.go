@@ -135,7 +135,8 @@ func bar(r timeline.Rotation) string {
 		done = min(barWidth, int(barWidth*r.Acknowledged/all))
 		assumed = min(barWidth-done, int(barWidth*r.Assumed/all))
 	}
-	text := fmt.Sprintf("%s%s%s %d/%d", strings.Repeat("█", done), strings.Repeat("▒", assumed), strings.Repeat("░", barWidth-done-assumed), r.Acknowledged, r.Required)
+	bars := strings.Repeat("█", done) + strings.Repeat("▒", assumed) + strings.Repeat("░", barWidth-done-assumed)
+	text := fmt.Sprintf("%s %d/%d", bars, r.Acknowledged, r.Required)
 	if r.Assumed > 0 {
 		text += fmt.Sprintf(", %d assumed", r.Assumed)
 	}
