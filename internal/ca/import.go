@@ -61,8 +61,8 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		return triggerAlone(ca, record, w), nil
 	case begun && named != must.sum && must.sum != "":
 		w.Trigger = ""
-		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, beginning with the certificate %q, and decides "+
-			"nothing: to rotate to it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, must.subject, must.sum)}
+		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, beginning with the certificate %q, and "+
+			"decides nothing: to rotate to it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, must.subject, must.sum)}
 		return w, nil
 	}
 	w.SpecHash = hash

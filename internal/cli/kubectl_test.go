@@ -173,7 +173,7 @@ func TestNoKeyIsPrinted(t *testing.T) {
 			if code == 0 || !strings.Contains(errs, "request holds a private key") {
 				t.Errorf("%s, %v: %d\n%.300s%.300s", name, how, code, out, errs)
 			}
-			for _, line := range strings.Fields(string(key)) {
+			for line := range strings.FieldsSeq(string(key)) {
 				if len(line) > 20 && strings.Contains(out+errs, line) {
 					t.Fatalf("%s, %v: the key is printed", name, how)
 				}

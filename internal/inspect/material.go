@@ -62,7 +62,8 @@ func (m *material) pem(text pki.PEMText) {
 	case len(damage) > 0:
 		m.Damage = fmt.Sprintf("%d of %d PEM blocks cannot be read: %s", len(damage), n, strings.Join(damage, "; "))
 	case !text.Strict:
-		m.Damage = fmt.Sprintf("not every program finds all %d PEM blocks: write them anew, each line ended and at its beginning, in UTF-8 without a byte order mark", n)
+		m.Damage = fmt.Sprintf("not every program finds all %d PEM blocks: write them anew, each line ended and at its beginning, in UTF-8 without "+
+			"a byte order mark", n)
 	}
 	m.Other = m.Damage == "" && len(m.certs)+len(m.publics)+len(m.keys) == 0
 }

@@ -92,11 +92,8 @@ func (p *position) next() bool {
 
 // upToNext is what stands behind BEGIN: a block ends before the next one begins.
 func (p *position) upToNext() string {
-	rest := p.text[p.at:]
-	if next := strings.Index(rest, pemBegin); next >= 0 {
-		return rest[:next]
-	}
-	return rest
+	text, _, _ := strings.Cut(p.text[p.at:], pemBegin)
+	return text
 }
 
 // FirstFault is the first block that cannot be read, nil for none.
