@@ -78,7 +78,7 @@ func TestAcknowledge(t *testing.T) {
 		"another bundle":      {replaced(node, 4, at("k8s-master-tls/requestheader-ca.crt")), 2, "lacks the certificate of"},
 		"a file is not named": {node[:5], 1, "with --installed-kubeconfig"},
 		"a file is not there": {replaced(node, 2, at("gone")), 1, "no such file"},
-		"a private key":       {replaced(node, 2, at("node1-tls/tls.key")), 1, "PRIVATE KEY block stands among the certificates"},
+		"a private key":       {replaced(node, 2, at("node1-tls/tls.key")), 1, "PRIVATE KEY, line 1) stands among the certificates"},
 		"no kubeconfig":       {replaced(node, 6, at("node1-tls/ca.crt")), 1, "--installed-kubeconfig"},
 		"another delivery":    {[]string{"nodecred/mounted", "--tls-crt", at("node1-tls/tls.crt")}, 1, "only with 'Manual'"},
 		"no such object":      {[]string{"nodecred/gone"}, 1, `there is no NodeCredential "gone"`},

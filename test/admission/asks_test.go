@@ -189,7 +189,7 @@ var asked = []struct {
 		[]right{"issue on clustercas/ca named new", "get on secrets named corporate"},
 	},
 	{
-		"a CA, approved before it is there", creates(ca, "new", "{spec: {rotation: {approved: {switch: new/age.g2}}}}"),
+		"a CA, approved before it is there", creates(ca, "new", "{spec: {rotation: {approved: {withdrawal: new/age.g2}}}}"),
 		[]right{"issue on clustercas/ca named new", "approve on clustercas named new"},
 	},
 	{"a CA's end", deletes(ca, "k8s"), []right{"issue on clustercas/ca named k8s"}},
@@ -218,7 +218,7 @@ var asked = []struct {
 	{"how it rotates", edits(ca, "k8s", "{spec: {rotation: {crossSigning: OldSignsNew, maxUnavailable: 100%}}}"), []right{"rotate on clustercas named k8s"}},
 	{"a go-ahead", edits(ca, "k8s", "{spec: {rotation: {approved: {withdrawal: k8s/x.g2}}}}"), []right{"approve on clustercas named k8s"}},
 	{
-		"a rotation and its go-ahead", edits(ca, "k8s", "{spec: {rotation: {trigger: x, approved: {switch: k8s/x.g2}}}}"),
+		"a rotation and its go-ahead", edits(ca, "k8s", "{spec: {rotation: {trigger: x, approved: {withdrawal: k8s/x.g2}}}}"),
 		[]right{"rotate on clustercas named k8s", "approve on clustercas named k8s"},
 	},
 	{"how a copy arrives", edits(ca, "k8s", "{spec: {delivery: {mode: Manual}}}"), []right{"issue on clustercas/ca named k8s"}},

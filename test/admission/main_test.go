@@ -4,7 +4,6 @@ package admission_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -47,9 +46,6 @@ func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
 	}
 	installed, err := c.Install(ctx)
 	if err != nil {
-		return err
-	}
-	if err := later(ctx, c); err != nil {
 		return err
 	}
 	installed.Options.Poll = 200 * time.Millisecond
@@ -99,28 +95,4 @@ func issued(ctx context.Context) error {
 		}
 		return err
 	})
-}
-
-// later gives the kinds the fields that the policies know before they do.
-func later(ctx context.Context, c *testenv.ControlPlane) error {
-	for kind, fields := range map[string][]string{
-		"clustercas": {"", "rotation", "delivery"}, "apiservercertificates": {"delivery"}, "nodecredentials": {"delivery"},
-	} {
-		var patch []map[string]any
-		for _, field := range fields {
-			path := "/spec/versions/0/schema/openAPIV3Schema/properties/spec"
-			if field != "" {
-				path += "/properties/" + field
-			}
-			patch = append(patch, map[string]any{"op": "add", "path": path + "/x-kubernetes-preserve-unknown-fields", "value": true})
-		}
-		text, err := json.Marshal(patch)
-		if err != nil {
-			return err
-		}
-		if _, _, err := c.Kubectl(ctx, "patch", "crd", kind+".clusterpki.io", "--type=json", "-p", string(text)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
