@@ -155,7 +155,7 @@ var asked = []struct {
 	{"a credential's kubeconfig", edits(nodecred, kubelet, "{spec: {kubeconfig: {userName: other}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's validity", edits(nodecred, kubelet, "{spec: {validity: 100h}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's key", edits(nodecred, kubelet, "{spec: {privateKey: {size: 384}}}"), []right{"issue on clustercas/kubelet named k8s"}},
-	{"how a credential arrives", edits(nodecred, kubelet, "{spec: {delivery: {mode: Agent}}}"), []right{"issue on clustercas/kubelet named k8s"}},
+	{"how a credential arrives", edits(nodecred, kubelet, "{spec: {delivery: {mode: Manual}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{
 		"how a credential arrives, and that it did", edits(nodecred, kubelet, "{spec: {delivery: {mode: Manual, acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"issue on clustercas/kubelet named k8s", "acknowledge on nodecredentials named k8s-node1-kubelet"},

@@ -63,6 +63,10 @@ func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
 	if _, _, err := c.Kubectl(ctx, "apply", "-n", prod, "-k", "config/samples"); err != nil {
 		return err
 	}
+	if _, _, err := c.Kubectl(ctx, "patch", "-n", prod, "nodecredentials", "k8s-node1-kubelet", "k8s-node1-kube-proxy", "k8s-node1-kubelet-serving",
+		"--type=merge", `--patch={"spec":{"delivery":{"mode":"Agent"}}}`); err != nil { // a host with an agent
+		return err
+	}
 	return errors.Join(inForce(ctx), issued(ctx))
 }
 

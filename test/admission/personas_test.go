@@ -15,7 +15,6 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
-	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -195,7 +194,6 @@ func grants(role string) request {
 func TestPersonas(t *testing.T) {
 	aggregated(t)
 	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
-	create(t, prod, given.Lease(prod, kubeletTLS, 60))
 	var tables [][][]string
 	cells := 0
 	for _, group := range personas {
