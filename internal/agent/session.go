@@ -59,7 +59,7 @@ func (a *Agent) dial(ctx context.Context, failures int) (*session, error) {
 		s.cancel()
 		return nil, fmt.Errorf("connect with %s: %w", s.from, err)
 	}
-	a.store.follow(s, a.cfg, a.objects, a.clock)
+	a.store.follow(s, a.cfg, a.objects, a.clock, a.log)
 	return s, nil
 }
 

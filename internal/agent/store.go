@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,10 +92,10 @@ func (st *store) put(name string, s *corev1.Secret, why string) {
 }
 
 // follow watches every Secret of the objects, each by its name, until the session ends. None is listed: a host may not.
-func (st *store) follow(s *session, c Config, objects []object, clk clock.Clock) {
+func (st *store) follow(s *session, c Config, objects []object, clk clock.Clock, log logr.Logger) {
 	for _, o := range objects {
 		for _, name := range o.secrets {
-			f := follower{store: st, session: s, name: name, api: s.secrets.Secrets(c.Namespace), clock: clk}
+			f := follower{store: st, session: s, name: name, api: s.secrets.Secrets(c.Namespace), clock: clk, log: log}
 			go f.run(s.ctx)
 		}
 	}
@@ -107,6 +108,7 @@ type follower struct {
 	name    string
 	api     corev1client.SecretInterface
 	clock   clock.Clock
+	log     logr.Logger
 }
 
 func (f follower) run(ctx context.Context) {
@@ -117,7 +119,9 @@ func (f follower) run(ctx context.Context) {
 		if err == nil || f.clock.Since(began) > lastAttempt {
 			failures = 0
 		}
-		failures++
+		if failures++; failures == 1 && err != nil && !errors.Is(err, errWatchEnded) && ctx.Err() == nil {
+			f.log.Info("Could not read", "secret", f.name, "problem", err.Error())
+		}
 		timer := f.clock.NewTimer(backoff(failures, firstAttempt, lastAttempt))
 		select {
 		case <-ctx.Done():

@@ -165,7 +165,7 @@ func TestAgentWithoutItsManagementCluster(t *testing.T) {
 	before, files := h.swaps(), h.tree()
 	h.logs = &logs{}
 	h.run(agent.Options{})
-	h.logged("Started", "Could not report")
+	h.logged("Started", "Could not read")
 	if after := h.swaps(); after != before || !maps.Equal(files, h.tree()) {
 		t.Errorf("the files were touched: %s, and before %s", after, before)
 	}

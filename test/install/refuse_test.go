@@ -22,11 +22,11 @@ spec: {validity: 10y}`,
 kind: ClusterCA
 spec: {privateKey: {algorithm: RSA, size: 1024}}`,
 		`APIServerCertificate.clusterpki.io "bad" is invalid: spec.endpoint: Invalid value: no SAN covers the host of endpoint, ` +
-			`so every client would refuse the server: add the host to dnsNames or ipAddresses, or change endpoint`: `
+			`so every client would refuse the server: add the host to dnsNames or ipAddresses, change endpoint, or set tlsServerName to a name that is covered`: `
 kind: APIServerCertificate
 spec: {caRef: {name: k8s}, hostName: centos-master, endpoint: "https://k8s-master:6443"}`,
 		`NodeCredential.clusterpki.io "bad" is invalid: spec.hostName: Invalid value: "K8S_node1": must be a lower-case DNS name of ` +
-			`letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...')`: `
+			`letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')`: `
 kind: NodeCredential
 spec: {caRef: {name: k8s}, hostName: K8S_node1, role: Host}`,
 	} {

@@ -75,7 +75,7 @@ func (r *run) create() {
 		`--patch={"spec":{"clientCARefs":[{"name":"k8s"},{"name":"below"}],"delivery":{"propagationDelay":"1s"}}}`)
 	for name, key := range algorithms {
 		r.make(given.Kubelet(name, func(n *v1alpha1.NodeCredential) {
-			n.Spec.CARef.Name, n.Spec.PrivateKey, n.Spec.Delivery = "below", key, given.Soon(v1alpha1.DeliveryMounted)
+			n.Spec.CARef.Name, n.Spec.HostName, n.Spec.PrivateKey, n.Spec.Delivery = "below", "k8s-"+name, key, given.Soon(v1alpha1.DeliveryMounted)
 		}))
 	}
 	r.ready()
@@ -200,7 +200,9 @@ func (r *run) output(args ...string) ([]byte, error) {
 	out := &bytes.Buffer{}
 	cmd.Stdout = io.MultiWriter(cmd.Stdout, out)
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("clusterpki %v: %w", args, err)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return nil, fmt.Errorf("clusterpki %v: %w\n%s", args, err, r.said["clusterpki "+strings.Join(args, " ")])
 	}
 	return out.Bytes(), nil
 }
