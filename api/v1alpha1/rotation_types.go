@@ -30,6 +30,7 @@ const (
 )
 
 // RotationApproval is what a person has approved of one rotation.
+// +kubebuilder:validation:MinProperties=1
 type RotationApproval struct {
 	// withdrawal is status.rotation.id of the rotation whose old CA may be withdrawn although some consumers are only
 	// assumed not to need it any more: condition WithdrawalPending names them. Of any other rotation it says nothing.

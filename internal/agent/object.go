@@ -108,7 +108,8 @@ func (o object) files(now time.Time, host, dir string, d delivered) ([]hostdir.F
 		if k := d.Kubeconfig; k != nil && o.hasKubeconfig() {
 			cred.Kubeconfig = &export.Kubeconfig{
 				Params: kubeconfig.Params{
-					Server: k.Server, TLSServerName: k.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+					Server: k.Server, TLSServerName: k.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName,
+					Namespace: k.Namespace,
 				},
 				CA: d.tls[serverKey], Certificate: d.tls[corev1.TLSCertKey],
 			}

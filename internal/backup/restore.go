@@ -178,9 +178,9 @@ func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
 // planIssued restores which certificates were issued: the objects that are restored, or are there, take that up by their names.
 func (r *restore) planIssued() {
 	issued := records.New(r.AuthorityNamespace, r.Client, nil, nil)
-	for _, namespace := range slices.Sorted(maps.Keys(r.Archive.Issued)) {
+	for _, namespace := range slices.Sorted(maps.Keys(r.Issued)) {
 		place := records.Place{Namespace: r.to(namespace), NamespaceUID: r.uids[namespace], HomeUID: r.home}
-		r.writes = append(r.writes, func(ctx context.Context) error { return issued.Restore(ctx, place, r.Archive.Issued[namespace]) })
+		r.writes = append(r.writes, func(ctx context.Context) error { return issued.Restore(ctx, place, r.Issued[namespace]) })
 	}
 }
 

@@ -75,7 +75,7 @@ func whichCAs(args []string, all, everywhere bool) error {
 
 // releaseAll releases the CAs that are named, or those of a namespace, or all.
 func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string, namespace string) error {
-	var records []*authority.Record
+	var chosen []*authority.Record
 	if len(args) == 0 {
 		kept, damaged, err := a.store.List(ctx)
 		if err != nil {
@@ -86,10 +86,10 @@ func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string,
 		}
 		for _, r := range kept {
 			if namespace == "" || r.Namespace == namespace {
-				records = append(records, r)
+				chosen = append(chosen, r)
 			}
 		}
-		if len(records) == 0 {
+		if len(chosen) == 0 {
 			return fmt.Errorf("namespace %q holds no CA of %s", a.store.Namespace(), where(namespace))
 		}
 	}
@@ -102,13 +102,13 @@ func (a authorities) releaseAll(ctx context.Context, w io.Writer, args []string,
 		if err != nil {
 			return err
 		}
-		records = append(records, r)
+		chosen = append(chosen, r)
 	}
 	var failed []error
 	if len(args) == 0 && namespace != "" {
 		failed = append(failed, a.releaseDelivery(ctx, w, namespace))
 	}
-	for _, r := range records {
+	for _, r := range chosen {
 		if err := a.release(ctx, w, r, scopeOf(args, namespace)); err != nil {
 			failed = append(failed, fmt.Errorf("%s/%s: %w", r.Namespace, r.Name, err))
 		}

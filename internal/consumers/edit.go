@@ -18,7 +18,8 @@ func Edit(c plan.Consumer, a Approval) string {
 	case v1alpha1.ReasonLeaseExpired:
 		return fmt.Sprintf("start the agent on host %q; to go on without this host, delete %s", c.Host, object)
 	case v1alpha1.ReasonAcknowledgmentInvalid:
-		return fmt.Sprintf("see that the agent on host %q alone writes the Lease of %s: what stands there is not signed by the key of its certificate", c.Host, object)
+		return fmt.Sprintf("see that the agent on host %q alone writes the Lease of %s: what stands there is not signed by the key of its certificate",
+			c.Host, object)
 	case v1alpha1.ReasonAgentProblem:
 		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:

@@ -27,7 +27,8 @@ func (r *nodeCredentials) delivered(ctx context.Context, c *v1alpha1.NodeCredent
 	}
 	k := c.Spec.Kubeconfig
 	d.Kubeconfig = &delivery.Kubeconfig{
-		Server: api.Spec.Endpoint, TLSServerName: api.Spec.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		Server: api.Spec.Endpoint, TLSServerName: api.Spec.TLSServerName, ClusterName: k.ClusterName,
+		ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 	if d.OwnServer = api.Spec.CARef.Name == c.Spec.CARef.Name; d.OwnServer {
 		return d, nil, nil

@@ -27,7 +27,8 @@ func kubeconfigIn(data map[string][]byte) (*Kubeconfig, error) {
 	}
 	return &Kubeconfig{
 		Params: kubeconfig.Params{
-			Server: current.Server, TLSServerName: current.TLSServerName, ClusterName: current.ClusterName, ContextName: current.ContextName, UserName: current.UserName,
+			Server: current.Server, TLSServerName: current.TLSServerName, ClusterName: current.ClusterName,
+			ContextName: current.ContextName, UserName: current.UserName,
 			Namespace: current.Namespace,
 		},
 		CA: data[caKey], Certificate: data[corev1.TLSCertKey],
