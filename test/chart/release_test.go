@@ -176,7 +176,7 @@ func TestUpgrade(t *testing.T) {
 			c.namespace("prod")
 			c.install(system, older(t, chart), nil)
 			c.established()
-			c.kubectl("apply", "--namespace=prod", "-k", "config/samples", "--validate=ignore") // they have fields of today
+			c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
 			_, stop := c.run("")
 			c.ready("prod")
 			stop()
