@@ -3,8 +3,10 @@
 package desired
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -169,6 +171,10 @@ func credentialSANs(c *v1alpha1.NodeCredential, role pki.Role) (pki.SANs, error)
 		}
 	}
 	names, addresses := c.Spec.DNSNames, c.Spec.IPAddresses
+	if c.Spec.Role == v1alpha1.RoleCustom && slices.Contains(role.Usages, pki.ServerAuth) && len(names) == 0 {
+		return pki.SANs{}, errors.New("spec.dnsNames: must hold a name for usage 'ServerAuth': where a certificate has none, OpenSSL and GnuTLS " +
+			"take its common name for the server's (RFC 6125, section 6.4.4)")
+	}
 	if role.LoopbackSANs {
 		names = append([]string{"localhost"}, names...)
 		addresses = append([]string{"127.0.0.1", "::1"}, addresses...)

@@ -56,6 +56,23 @@ func TestReservedIdentities(t *testing.T) {
 	}
 }
 
+// TestServersHaveNames: without a name among the SANs, OpenSSL and GnuTLS take the common name for the server's.
+func TestServersHaveNames(t *testing.T) {
+	c := given.Kubelet("x", func(c *v1alpha1.NodeCredential) {
+		c.Spec.Role, c.Spec.Validity.Duration = v1alpha1.RoleCustom, time.Hour
+		c.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: v1alpha1.ECDSA, Size: 256}
+		c.Spec.Custom = &v1alpha1.CustomIdentity{CommonName: "api.prod.example", Usages: []v1alpha1.KeyUsage{v1alpha1.ServerAuth}}
+		c.Spec.IPAddresses = []string{"10.0.0.7"}
+	})
+	if _, err := Credential(c); err == nil || !strings.Contains(err.Error(), "spec.dnsNames: must hold a name") {
+		t.Errorf("without a name: %v", err)
+	}
+	c.Spec.DNSNames = []string{"db.prod.example"}
+	if _, err := Credential(c); err != nil {
+		t.Errorf("with a name: %v", err)
+	}
+}
+
 // TestHostNamesOfCredentials: a host may be called as a Node may, and not as an identity is.
 func TestHostNamesOfCredentials(t *testing.T) {
 	for _, r := range pki.Roles() {

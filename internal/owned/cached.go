@@ -171,19 +171,31 @@ func boundMetadata(m metav1.Object) {
 	annotations[cutAnnotation] = "true"
 	m.SetAnnotations(annotations)
 	m.SetLabels(bounded(m.GetLabels()))
-	m.SetOwnerReferences(nil)
+	if len(m.GetOwnerReferences()) > 0 { // that there is one decides something, and not which
+		m.SetOwnerReferences([]metav1.OwnerReference{{Kind: cutAnnotation}})
+	}
 	m.SetFinalizers(nil)
 }
 
 // read are the names of the annotations and labels that the operator reads, in the order in which they are kept.
 var read = []string{
-	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.RestoredAnnotation,
-	v1alpha1.VeleroRestoreLabel, v1alpha1.CSRAnnotation, v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation,
+	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.CSRAnnotation, v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation,
 }
+
+// maxMark bounds, in bytes, what is kept of a mark.
+const maxMark = 63
+
+// marks are those of which it counts that they are there, whatever they say.
+var marks = []string{v1alpha1.RestoredAnnotation, v1alpha1.VeleroRestoreLabel}
 
 // bounded are the texts that the operator reads, as far as they are not too large themselves: what others add displaces none of them.
 func bounded(texts map[string]string) map[string]string {
 	out, left := map[string]string{}, maxMetadata/2
+	for _, key := range marks {
+		if value, there := texts[key]; there {
+			out[key] = value[:min(len(value), maxMark)]
+		}
+	}
 	for _, key := range read {
 		value, there := texts[key]
 		if size := len(key) + len(value); there && size <= left {

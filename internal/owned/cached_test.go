@@ -176,6 +176,22 @@ func TestMetadataIsBounded(t *testing.T) {
 	}
 }
 
+// TestMarksSurvive: no padding hides that an object was restored, by whomever.
+func TestMarksSurvive(t *testing.T) {
+	meta := metav1.ObjectMeta{Annotations: map[string]string{
+		v1alpha1.OwnerAnnotation: strings.Repeat("x", 32<<10-40), v1alpha1.RestoredAnnotation: strings.Repeat("x", 40<<10), "x": strings.Repeat("x", 100<<10),
+	}, Labels: map[string]string{v1alpha1.VeleroRestoreLabel: "b"}}
+	out, err := (&owned.Cache{}).Transform(&v1alpha1.ClusterCA{ObjectMeta: meta})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := out.(metav1.Object)
+	_, restored := m.GetAnnotations()[v1alpha1.RestoredAnnotation]
+	if !restored || m.GetLabels()[v1alpha1.VeleroRestoreLabel] == "" {
+		t.Errorf("the marks are lost: %v", m.GetLabels())
+	}
+}
+
 // TestBoundedMetadata: whatever others write on an object, little of it is kept, and what the operator reads is.
 func TestBoundedMetadata(t *testing.T) {
 	big := strings.Repeat("x", 1400<<10)
@@ -204,6 +220,9 @@ func TestBoundedMetadata(t *testing.T) {
 		}
 		if a := kept.GetAnnotations(); a[v1alpha1.OwnerAnnotation] != "NodeCredential/node1" || a[v1alpha1.ClaimAnnotation] != "claim" || kept.GetLabels()[v1alpha1.VeleroRestoreLabel] != "b" {
 			t.Errorf("%s: kept are %v and %v", name, kept.GetLabels(), len(a))
+		}
+		if len(kept.GetOwnerReferences()) != 1 {
+			t.Errorf("%s: that it has an owner is lost", name)
 		}
 	}
 }

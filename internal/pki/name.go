@@ -75,7 +75,7 @@ func CheckCredentialName(name string) error {
 	if err := CheckOwnName(name); err != nil {
 		return err
 	}
-	if isServiceName(name) {
+	if isServiceName(strings.Replace(name, "*.", "kubernetes.", 1)) { // a wildcard stands for one label
 		return fmt.Errorf("%q is a name of the API server, by which every pod knows it: choose another name", name)
 	}
 	return nil

@@ -71,7 +71,8 @@ func TestNoIdentityByTheBackDoor(t *testing.T) {
 			t.Errorf("role Custom has the group %q", name)
 		}
 	}
-	for _, name := range []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"} {
+	for _, name := range []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		"*.default", "*.default.svc", "*.default.svc.cluster.local"} {
 		if err := pki.CheckCredentialName(name); err == nil {
 			t.Errorf("%q is a credential's", name)
 		}
