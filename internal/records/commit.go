@@ -206,7 +206,7 @@ func (s *Store) dropped(sp *space, batch []*entry) map[ref]bool {
 	defer sp.mu.Unlock()
 	out := map[ref]bool{}
 	for _, e := range batch {
-		issues := append(sp.of(e.issue.Object), e.issue)
+		issues := append(sp.all(e.issue.Object), e.issue)
 		inUse := append(slices.Clone(e.inUse), e.issue.SerialNumber, sp.acknowledged[e.issue.UID])
 		for _, serial := range excess(issues, inUse...) {
 			out[ref{e.issue.UID, serial}], out[ref{"", serial}] = true, true
@@ -256,7 +256,7 @@ func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue
 			continue
 		}
 		if _, asked := gone[i.UID]; !asked {
-			gone[i.UID] = outdated(sp.of(i.Object), sp.acknowledged[i.UID], now)
+			gone[i.UID] = outdated(sp.all(i.Object), sp.acknowledged[i.UID], now)
 		}
 		if i.UID == "" && now.Before(i.NotAfter) || !slices.Contains(gone[i.UID], i.SerialNumber) {
 			out = append(out, i)

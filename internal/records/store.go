@@ -88,8 +88,15 @@ func (s *Store) Known(namespace string, o Object) (issues []Issue, ok bool) {
 	return sp.of(o), true
 }
 
-// of is under the lock of the space.
+// of are those that count, under the lock of the space: what is older than what was acknowledged goes only with the next write.
 func (sp *space) of(o Object) []Issue {
+	out := sp.all(o)
+	last := slices.IndexFunc(out, func(i Issue) bool { return i.SerialNumber == sp.acknowledged[o.UID] })
+	return out[max(last, 0):]
+}
+
+// all is under the lock of the space.
+func (sp *space) all(o Object) []Issue {
 	out := slices.Clone(sp.bound[o.UID])
 	if restored := sp.unbound[Object{Kind: o.Kind, Name: o.Name}]; len(restored) > 0 {
 		out = append(out, restored...)
@@ -98,12 +105,17 @@ func (sp *space) of(o Object) []Issue {
 	return out
 }
 
-// Acknowledged notes that the agent of an object has acknowledged a certificate: older ones go when their Secret is next written.
+// Acknowledged notes that the agent of an object has acknowledged a certificate: older ones count no more, and go when their Secret is
+// next written. It never goes back to an older one.
 func (s *Store) Acknowledged(namespace string, uid types.UID, serial string) {
 	sp := s.space(namespace)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	sp.acknowledged[uid] = serial
+	if place := func(serial string) int {
+		return slices.IndexFunc(sp.bound[uid], func(i Issue) bool { return i.SerialNumber == serial })
+	}; place(serial) >= place(sp.acknowledged[uid]) {
+		sp.acknowledged[uid] = serial
+	}
 }
 
 // ensure reads the records of a namespace once.

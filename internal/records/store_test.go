@@ -210,6 +210,9 @@ func TestWhatGoes(t *testing.T) {
 	e.record(a, "02")
 	e.record(a, "03")
 	e.store.Acknowledged("prod", a.UID, "02")
+	e.has(e.store, a, "02", "03")
+	e.store.Acknowledged("prod", a.UID, "01") // long ago
+	e.has(e.store, a, "02", "03")
 	e.record(b, "11")
 	e.has(e.another(), a, "02", "03")
 	for n := range 2 * MaxPerObject {

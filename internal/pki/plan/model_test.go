@@ -235,7 +235,7 @@ func (m *model) act(t *rapid.T) {
 	case 13:
 		m.spoil(t, pick())
 	case 14: // a person starts a process anew
-		if h := pick(); h.embedded && h.inUse != 0 && h.leaf != 0 {
+		if h := pick(); h.embedded && h.inUse != 0 && h.leaf != 0 && !m.takesBack(h) {
 			h.installed, h.inUse = h.written, h.leaf
 		}
 	case 15:
@@ -250,6 +250,13 @@ func (m *model) approve() {
 	if m.ledger.in(Retiring) != nil && !old {
 		m.approved = m.ledger.Rotation.To
 	}
+}
+
+// takesBack says whether a process that is started now would use the old CA again although a person has let it be withdrawn: whoever
+// approves looks at what he starts afterwards too.
+func (m *model) takesBack(h *modelHost) bool {
+	active, _ := m.ledger.Active()
+	return m.ledger.Rotation != nil && m.approved == m.ledger.Rotation.To && h.leaf != active.Number
 }
 
 func run(t *rapid.T, on gates) error {
