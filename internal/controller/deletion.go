@@ -35,7 +35,9 @@ type deletions struct {
 func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 	ends := endings{}
 	deleted := handler.TypedFuncs[client.Object, deletion]{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) { ends.found(e.Object) },
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) {
+			ends.found(e.Object)
+		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) {
 			ends.changed(e.ObjectOld, e.ObjectNew)
 		},
