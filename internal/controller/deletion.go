@@ -33,11 +33,17 @@ type deletions struct {
 }
 
 func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
+	ends := endings{}
 	deleted := handler.TypedFuncs[client.Object, deletion]{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) {
+			ends.found(e.Object)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) {
+			ends.changed(e.ObjectOld, e.ObjectNew)
+		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[deletion]) {
-			deleted, ok := e.Object.(*v1alpha1.ClusterCA)
-			// One that the watch did not bring itself is absence. So is one that went with an owner, whoever added that.
-			if ok && !e.DeleteStateUnknown && deleted.Spec.DeletionPolicy == v1alpha1.DeletionDelete && len(deleted.OwnerReferences) == 0 {
+			counts := ends.gone(e.Object, e.DeleteStateUnknown)
+			if deleted, ok := e.Object.(*v1alpha1.ClusterCA); ok && counts && deleted.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
 				q.Add(deletion{client.ObjectKeyFromObject(deleted), deleted.UID})
 			}
 		},

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +121,33 @@ func TestBackInTime(t *testing.T) {
 	}
 }
 
+// holdUp gives a ClusterCA a finalizer and owners.
+func (w *env) holdUp(ca string, owners ...metav1.OwnerReference) {
+	w.t.Helper()
+	edit(w, ca, &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+		c.Finalizers, c.OwnerReferences = []string{"example.org/wait"}, owners
+	})
+}
+
+// letGo takes the owners off a ClusterCA, and then its finalizers.
+func (w *env) letGo(ca string) {
+	w.t.Helper()
+	edit(w, ca, &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.OwnerReferences = nil })
+	edit(w, ca, &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Finalizers = nil })
+}
+
+// TestHeldUp deletes a ClusterCA that a finalizer holds up for a while: it is deleted all the same.
+func TestHeldUp(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("k8s", forDeletion))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.holdUp("k8s")
+	w.delete(w.clusterCA("k8s"))
+	w.letGo("k8s")
+	w.marked("k8s", true)
+}
+
 // TestAbsence lets ClusterCAs go in ways that are no deletion: their keys stay for ever.
 func TestAbsence(t *testing.T) {
 	t.Parallel()
@@ -137,6 +165,27 @@ func TestAbsence(t *testing.T) {
 			})
 			w.settled()
 			w.delete(w.clusterCA("k8s"))
+		},
+		"an owner reference that is gone at its end": func(w *env) {
+			w.holdUp("k8s", metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "gone"})
+			w.delete(w.clusterCA("k8s")) // as the garbage collector
+			w.letGo("k8s")
+		},
+		"an owner reference among large metadata": func(w *env) {
+			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+				c.Annotations = map[string]string{"example.org/x": strings.Repeat("x", 100<<10)} // more than the operator keeps
+				c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "gone"}}
+			})
+			w.settled()
+			w.delete(w.clusterCA("k8s"))
+		},
+		"no operator ran when it began": func(w *env) {
+			w.holdUp("k8s")
+			w.stop()
+			w.delete(w.clusterCA("k8s"))
+			w.start()
+			w.settled()
+			w.letGo("k8s")
 		},
 		"the namespace is going": func(w *env) {
 			w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.ns}})

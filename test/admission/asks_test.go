@@ -231,6 +231,10 @@ var asked = []struct {
 		[]right{"acknowledge on clustercas named k8s"},
 	},
 	{
+		"an owner, with which it goes", edits(ca, "k8s", "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"),
+		[]right{"issue on clustercas/ca named k8s"},
+	},
+	{
 		"that a CA was restored", edits(ca, "k8s", "{metadata: {annotations: {clusterpki.io/restored: 'true'}}}"),
 		[]right{"issue on clustercas/ca named k8s"},
 	},

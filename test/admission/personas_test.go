@@ -145,6 +145,7 @@ var actions = []action{
 	{"change what CA k8s may sign (`policy`)", edits(ca, "k8s", "{spec: {policy: {roles: [Kubelet]}}}"), []string{pkiAdmin}},
 	{"have CA k8s's keys destroyed with it (`deletionPolicy`)", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []string{pkiAdmin}},
 	{"delete CA k8s", deletes(ca, "k8s"), []string{pkiAdmin}},
+	{"give CA k8s an owner, with which it goes", edits(ca, "k8s", "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"), []string{pkiAdmin}},
 	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
 	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin}},
 	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
