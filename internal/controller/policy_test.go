@@ -160,7 +160,9 @@ func TestPolicyBelowByCertificates(t *testing.T) {
 			w.phase("k8s", v1alpha1.PhaseDistributingTrust)
 			w.create(newKubelet("node1"))
 			w.denied("node1", &v1alpha1.NodeCredential{}, `"Kubelet"`, `ClusterCA "root"`)
-			w.delete(newKubelet("node1")) // the rotation waits for it
+			var waiting v1alpha1.NodeCredential
+			w.get("node1", &waiting)
+			w.delete(&waiting) // the rotation waits for it
 			w.delivered()
 			w.phase("k8s", v1alpha1.PhaseReissuing)
 			w.create(newKubelet("node1"))
