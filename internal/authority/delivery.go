@@ -101,8 +101,24 @@ func (d *deliveries) get(namespace string) *keptDelivery {
 	return d.of[namespace]
 }
 
+// damagedError says that what should hold a delivery key holds none.
+type damagedError struct{ secret string }
+
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("the authority namespace's Secret %q holds no delivery key: restore it from a backup", e.secret)
+}
+
+// isGone says whether an error is that the authority namespace was read, and holds the key no more. Any other one says nothing of it.
+func isGone(err error) bool {
+	if _, lost := errors.AsType[*LostError](err); lost {
+		return true
+	}
+	_, damaged := errors.AsType[*damagedError](err)
+	return damaged
+}
+
 // Delivery reads the delivery key of a namespace, or makes it once. uid is that of the namespace, as a CA of it was bound. As long
-// as it is used, it is read again every minute, for it may have been restored.
+// as it is used, it is read again every minute, for it may have been restored. What the authority namespace holds no more signs nothing.
 func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (*DeliveryKey, error) {
 	kept := s.deliveries.get(namespace)
 	kept.mu.Lock()
@@ -111,7 +127,8 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 		switch key, err := s.readDelivery(ctx, namespace, uid); {
 		case err == nil:
 			kept.key = key
-		case kept.key == nil:
+		case kept.key == nil || isGone(err):
+			kept.key = nil
 			return nil, err
 		}
 		kept.read = time.Now() //nolint:forbidigo // as above
@@ -122,14 +139,17 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 	return kept.key, nil
 }
 
-// deliveryOutdated says whether a delivery key must be read again: it was not for a while, or the cache has another version of it.
+// deliveryOutdated says whether a delivery key must be read again: it was not for a while, or the cache has another version of it, or none.
 func (s *Store) deliveryOutdated(ctx context.Context, kept *keptDelivery) bool {
 	if kept.key == nil || time.Since(kept.read) >= sealLasts { //nolint:forbidigo // how long ago, not what time it is
 		return true
 	}
 	var secret corev1.Secret
-	return s.cache != nil && s.cache.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(kept.key.Namespace)}, &secret) == nil &&
-		secret.ResourceVersion != kept.key.version
+	if s.cache == nil {
+		return false
+	}
+	err := s.cache.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(kept.key.Namespace)}, &secret)
+	return apierrors.IsNotFound(err) || err == nil && secret.ResourceVersion != kept.key.version
 }
 
 // readDelivery reads a delivery key, or makes it, and sees that its public half can be read.
@@ -240,7 +260,7 @@ func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
 
 // DeliveryOf reads the Secret of a delivery key. Its errors quote nothing of it.
 func DeliveryOf(s *corev1.Secret) (*DeliveryKey, error) {
-	damaged := fmt.Errorf("the authority namespace's Secret %q holds no delivery key: restore it from a backup", s.Name)
+	damaged := &damagedError{s.Name}
 	k := &DeliveryKey{version: s.ResourceVersion}
 	block, rest := pem.Decode(s.Data[deliveryKey])
 	known := s.Type == DeliverySecretType && json.Unmarshal(s.Data[deliveryDocument], k) == nil && s.Name == DeliveryName(k.Namespace)

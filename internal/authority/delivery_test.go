@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/delivery"
@@ -126,8 +128,62 @@ func TestALostDeliveryKeyIsNotReplaced(t *testing.T) {
 	if lost, ok := errors.AsType[*authority.LostError](err); !ok || !strings.Contains(lost.Error(), "restore it from a backup") {
 		t.Errorf("%v", err)
 	}
-	if _, err := s.Delivery(ctx, "prod", "uid-1"); err != nil {
-		t.Errorf("who has read it before signs no more: %v", err)
+}
+
+// TestADeliveryKeyIsNotRemembered where the authority namespace holds it no more; where that cannot be read, it goes on.
+func TestADeliveryKeyIsNotRemembered(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(client.Client, *corev1.Secret) error
+		want   string // "": it signs
+	}{
+		"deleted": {func(c client.Client, s *corev1.Secret) error { return c.Delete(ctx, s) }, "restore it from a backup"},
+		"damaged": {func(c client.Client, s *corev1.Secret) error {
+			s.Data = nil
+			return c.Update(ctx, s)
+		}, "restore it from a backup"},
+		"cannot be read": {func(c client.Client, s *corev1.Secret) error {
+			s.Labels = map[string]string{"a": "b"}
+			return c.Update(ctx, s)
+		}, ""},
+	} {
+		_, c := newStore()
+		unreadable := false
+		live := interceptor.NewClient(c, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if unreadable {
+				return errors.New("no connection")
+			}
+			return c.Get(ctx, key, o, opts...)
+		}})
+		s := authority.New(home, live, c)
+		was, err := s.Delivery(ctx, "prod", "uid-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret := &corev1.Secret{}
+		err = c.Get(ctx, client.ObjectKey{Namespace: home, Name: authority.DeliveryName("prod")}, secret)
+		whole := secret.DeepCopy()
+		if err == nil {
+			err = tc.change(c, secret)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		unreadable = tc.want == ""
+		for range 2 { // the first to see it, and who comes after
+			if _, err = s.Delivery(ctx, "prod", "uid-1"); (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		unreadable, whole.ResourceVersion = false, ""
+		if err := client.IgnoreNotFound(c.Delete(ctx, secret)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Create(ctx, whole); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := s.Delivery(ctx, "prod", "uid-1"); err != nil || !now.SameAs(was) {
+			t.Errorf("%s, and restored: %v", name, err)
+		}
 	}
 }
 

@@ -6,33 +6,30 @@ import (
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/policy"
 	"clusterpki.io/operator/internal/stall"
 )
 
 // circle names the parents of a CA, as the specs have them, where they come back to one of them: none of those can ever be
 // signed, or each would sign the other anew without an end. "" where they end.
 func (m *Maker) circle(ctx context.Context, ca *v1alpha1.ClusterCA) (string, error) {
-	names := []string{ca.Name}
-	for next := ca.ParentName(); next != "" && len(names) < maxParents; {
-		if i := slices.Index(names, next); i >= 0 {
-			return path(append(names[i:], next)), nil
+	names, again, err := policy.Parents(ca.Name, func(name string) (string, error) {
+		if name == ca.Name {
+			return ca.ParentName(), nil
 		}
-		names = append(names, next)
 		var parent v1alpha1.ClusterCA
-		err := m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: next}, &parent)
-		if apierrors.IsNotFound(err) {
-			return "", nil
+		if err := m.Client.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: name}, &parent); client.IgnoreNotFound(err) != nil {
+			return "", fmt.Errorf("read ClusterCA %q: %w", name, err)
 		}
-		if err != nil {
-			return "", fmt.Errorf("read ClusterCA %q: %w", next, err)
-		}
-		next = parent.ParentName()
+		return parent.ParentName(), nil
+	})
+	if err != nil || again == "" {
+		return "", err
 	}
-	return "", nil
+	return path(append(names[slices.Index(names, again):], again)), nil
 }
 
 // inCircle is what to do about a circle.
@@ -40,9 +37,6 @@ func inCircle(names string) error {
 	return stall.Because(v1alpha1.ReasonParentNotReady, "the parents of this CA go round in a circle, so that none of these can be signed: %s. "+
 		"Change spec.source.parent.caRef of one of them", names)
 }
-
-// maxParents bounds how far specs are followed: no chain is that long.
-const maxParents = 64
 
 // maxPath is how many names of a circle are said.
 const maxPath = 16

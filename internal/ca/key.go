@@ -33,6 +33,10 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 		return made{}, err
 	}
 	out := made{generation: described(g, pair), pair: pair}
+	if ca.ParentName() != "" {
+		parent, _ := w.parent.Ledger.Active()
+		out.generation.Above = parent.Signed(ca.ParentName(), out.generation.NotAfter)
+	}
 	active, err := record.Active()
 	if err != nil { // this is the first, or the key of the one before was lost
 		return out, nil //nolint:nilerr // it is told as what is wrong with the CA
@@ -43,10 +47,19 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 			"an emergency rotation is for a compromised key, and Secret %q still holds that key: put another CA there",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
-	if ca.ParentName() == "" && !emergency {
-		var certs []*x509.Certificate
-		certs, out.notCrossSigned = m.crossSigned(ctx, ca, record, active, pair)
+	old, _ := record.Ledger.Active()
+	sameKey := pki.SamePublicKey(pair.Cert.PublicKey, active.Cert.PublicKey)
+	var certs []*x509.Certificate
+	if ca.ParentName() == "" && !emergency && !sameKey && pair.Root == nil && crossSigning(ca, old) == v1alpha1.CrossSigningOldSignsNew {
+		if out.notCrossSigned = m.mayBeAcross(ctx, ca, old, pair); out.notCrossSigned == nil {
+			certs, out.notCrossSigned = m.crossSigned(ctx, record, active, pair)
+		} else if !stall.Is(out.notCrossSigned) {
+			return made{}, out.notCrossSigned
+		}
 		out.pair.CrossSigned = append(out.pair.CrossSigned, certs...)
+	}
+	if sameKey || len(certs) > 0 {
+		out.generation.Above = append(out.generation.Above, old.Above...)
 	}
 	return out, nil
 }
@@ -64,7 +77,7 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 	case desired.ValidCA(d.Spec) != nil:
 		return pki.CA{}, desired.ValidCA(d.Spec)
 	case ca.ParentName() != "":
-		if err := m.mayBeBelow(ctx, ca, d); err != nil {
+		if err := m.mayBeBelow(ctx, ca, d, w.parent.Ledger); err != nil {
 			return pki.CA{}, err
 		}
 		pair, err := w.parent.Signer.SignCA(ctx, m.Clock.Now(), d.GenerationSpec(number), m.key(ctx, ca))
@@ -78,12 +91,23 @@ func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 }
 
 // mayBeBelow says why the parent CA, or one above it, may not sign a CA.
-func (m *Maker) mayBeBelow(ctx context.Context, ca *v1alpha1.ClusterCA, d plan.DesiredCA) error {
-	chain, err := m.Issuers.Policies(ctx, ca.Namespace, ca.ParentName())
+func (m *Maker) mayBeBelow(ctx context.Context, ca *v1alpha1.ClusterCA, d plan.DesiredCA, parent plan.Ledger) error {
+	chain, err := m.Issuers.PoliciesOf(ctx, ca.Namespace, ca.ParentName(), parent)
 	if err != nil {
 		return err
 	}
 	return policy.Denied(chain, desired.AskedByCA(d))
+}
+
+// mayBeAcross says why a generation may not sign the CA that takes its place: that would be below its own parent CA, and those above it, too.
+func (m *Maker) mayBeAcross(ctx context.Context, ca *v1alpha1.ClusterCA, old plan.Generation, to pki.CA) error {
+	chain, err := m.Issuers.PoliciesAbove(ctx, ca.Namespace, old)
+	if err != nil {
+		return err
+	}
+	asked := desired.AskedByCA(desired.CA(ca))
+	asked.Across, asked.Spec.Key = true, pki.SpecOf(to.Cert.PublicKey)
+	return policy.Denied(chain, asked)
 }
 
 // described completes a generation from its certificate.
@@ -117,13 +141,9 @@ func crossSigning(ca *v1alpha1.ClusterCA, old plan.Generation) v1alpha1.CrossSig
 	}
 }
 
-// crossSigned are the certificates that lead from a new root to an older one, and on from there, where they are wanted. A
-// CA that cannot have one is none the worse.
-func (m *Maker) crossSigned(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, old, to pki.CA) ([]*x509.Certificate, error) {
-	generation, _ := record.Ledger.Active()
-	if crossSigning(ca, generation) != v1alpha1.CrossSigningOldSignsNew || to.Root != nil || pki.SamePublicKey(old.Cert.PublicKey, to.Cert.PublicKey) {
-		return nil, nil
-	}
+// crossSigned are the certificates that lead from a new root to an older one, and on from there. A CA that cannot have one is
+// none the worse.
+func (m *Maker) crossSigned(ctx context.Context, record *authority.Record, old, to pki.CA) ([]*x509.Certificate, error) {
 	now := m.Clock.Now()
 	signer, err := record.Signer()
 	if err != nil {

@@ -86,7 +86,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 		return v, err
 	}
 	if v.asked.Invalid == nil {
-		v.asked.Invalid = r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
+		_, v.asked.Invalid = r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
 	}
 	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
 		return v, v.asked.Invalid

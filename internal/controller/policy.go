@@ -17,26 +17,21 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// mayHave says why a CA may not issue what is asked of it; it is a stall, and else an error of reading.
-func (b *base) mayHave(ctx context.Context, l leaf.Request, a policy.Asked) error {
+// mayHave says why a CA may not issue what is asked of it; it is a stall, and else an error of reading. The policies are the ones that it was
+// asked by; none where there is no such CA, which is told as what is wrong with the issuer.
+func (b *base) mayHave(ctx context.Context, l leaf.Request, a policy.Asked) ([]policy.Authority, error) {
 	chain, err := b.leaves.Policies(ctx, l.Owner.GetNamespace(), l.CA)
-	if err != nil || len(chain) == 0 { // that there is none is told as what is wrong with the issuer
-		return err
+	if err != nil {
+		return nil, err
 	}
-	return policy.Denied(chain, a)
+	return chain, policy.Denied(chain, a)
 }
 
 // mayHave says why the credential may not have what it asks for.
 func (r *nodeCredentials) mayHave(ctx context.Context, c *v1alpha1.NodeCredential, l leaf.Request) error {
-	if err := r.base.mayHave(ctx, l, desired.AskedByCredential(c, l.Desired)); err != nil {
-		return err
-	}
+	chain, err := r.base.mayHave(ctx, l, desired.AskedByCredential(c, l.Desired))
 	serving, serves := desired.ServingCredential(c, l.Desired)
-	if !serves {
-		return nil
-	}
-	chain, err := r.leaves.Policies(ctx, c.Namespace, l.CA)
-	if err != nil || len(chain) == 0 {
+	if err != nil || !serves || len(chain) == 0 {
 		return err
 	}
 	servers, err := r.servers(ctx, c.Namespace, l.CA)

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,6 +132,77 @@ func TestPolicyOfParent(t *testing.T) {
 	w.denied("node1", &v1alpha1.NodeCredential{}, `"Kubelet"`, `ClusterCA "root"`)
 	w.allow("root", &v1alpha1.CAPolicy{Roles: []v1alpha1.PolicyRole{"APIServer", "CA", "Kubelet"}})
 	w.goesOn("node1", &v1alpha1.NodeCredential{})
+}
+
+// TestPolicyBelowByCertificates: what the certificates of a CA lead to counts, whatever its spec says by now. Its parent's policy holds until the
+// switch, and after it where the new CA is cross-signed; it may forbid that.
+func TestPolicyBelowByCertificates(t *testing.T) {
+	t.Parallel()
+	for name, crossSigned := range map[string]bool{"allowed": true, "forbidden": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newEnv(t)
+			roles := []v1alpha1.PolicyRole{"APIServer", "CA"}
+			w.create(newCA("root", func(c *v1alpha1.ClusterCA) { c.Spec.Policy = &v1alpha1.CAPolicy{Roles: roles} }))
+			w.ready("root", &v1alpha1.ClusterCA{})
+			root := []*x509.Certificate{w.root("root")}
+			w.create(subordinate("k8s", "root"))
+			w.ready("k8s", &v1alpha1.ClusterCA{})
+			w.create(newServer("k8s-master"))
+			w.goesOn("k8s-master", &v1alpha1.APIServerCertificate{})
+			if !crossSigned {
+				roles = roles[:1]
+				w.allow("root", &v1alpha1.CAPolicy{Roles: roles})
+			}
+			edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+				c.Spec.Source, c.Spec.Rotation.CrossSigning = nil, v1alpha1.CrossSigningOldSignsNew
+			})
+			w.phase("k8s", v1alpha1.PhaseDistributingTrust)
+			w.create(newKubelet("node1"))
+			w.denied("node1", &v1alpha1.NodeCredential{}, `"Kubelet"`, `ClusterCA "root"`)
+			var waiting v1alpha1.NodeCredential
+			w.get("node1", &waiting)
+			w.delete(&waiting) // the rotation waits for it
+			w.delivered()
+			w.phase("k8s", v1alpha1.PhaseReissuing)
+			w.create(newKubelet("node1"))
+			if crossSigned {
+				w.denied("node1", &v1alpha1.NodeCredential{}, `"Kubelet"`, `ClusterCA "root"`)
+				w.allow("root", &v1alpha1.CAPolicy{Roles: append(roles, "Kubelet")})
+			}
+			w.goesOn("node1", &v1alpha1.NodeCredential{})
+			if below := w.pair("node1-tls").Verify(w.clock.Now(), root) == nil; below != crossSigned {
+				t.Errorf("below root: %v", below)
+			}
+		})
+	}
+}
+
+// TestPolicyOfAMissingParent: nobody knows what it would allow. What is there stays in use, and what is new waits until the parent is there again.
+func TestPolicyOfAMissingParent(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("root"))
+	w.ready("root", &v1alpha1.ClusterCA{})
+	w.create(subordinate("k8s", "root"))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.create(newServer("k8s-master"))
+	w.goesOn("k8s-master", &v1alpha1.APIServerCertificate{})
+	before := w.secret("k8s-master-tls").Data["tls.crt"]
+	w.delete(w.clusterCA("root"))
+	w.denied("k8s-master", &v1alpha1.APIServerCertificate{}, `ClusterCA "root" does not exist any more`, "not renewed, and ends at ")
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.create(newKubelet("node1"))
+	w.denied("node1", &v1alpha1.NodeCredential{}, `ClusterCA "root" does not exist any more`)
+	if !w.missing("node1-tls", &corev1.Secret{}) {
+		t.Error("a certificate was issued")
+	}
+	if !bytes.Equal(w.secret("k8s-master-tls").Data["tls.crt"], before) {
+		t.Error("what was there is another one")
+	}
+	w.create(newCA("root"))
+	w.goesOn("node1", &v1alpha1.NodeCredential{})
+	w.goesOn("k8s-master", &v1alpha1.APIServerCertificate{})
 }
 
 // TestNamesOfServers: no certificate but its own would do for an API server, and no host becomes a user by its name.

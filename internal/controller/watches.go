@@ -55,7 +55,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
-		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Below(ofCA)), visits.AnotherPolicy).
+		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		WatchesRawSource(source.Channel(r.existing, own.Own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
 		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindAPIServerCertificate, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
@@ -76,7 +76,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		WatchesRawSource(source.TypedKind(authorities, secretObject(),
 			visits.OfAuthority(visits.Concerned(on.Below(ofCA)), visits.Concerned(on.Below(ofServer))))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
-		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Below(ofCA)), visits.AnotherPolicy).
+		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofServer), visits.Another).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Of(list, visits.ServerIndex)), specChanged).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specChanged).
@@ -85,6 +85,9 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindNodeCredential)
 }
+
+// everything depends on a policy, as far as specs tell: a CA may have been signed below another one that its spec does not name any more.
+func everything(client.Object) bool { return true }
 
 // serves says whether what a credential is for serves under names, which API servers' names may concern.
 func serves(o client.Object) bool {

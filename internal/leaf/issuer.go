@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -110,22 +109,42 @@ func (r Issuers) read(ctx context.Context, from RecordReader, namespace, name st
 	return r.issuer(record, known), nil
 }
 
-// Policies are a ClusterCA and those above it, as their specs say, with what each allows to be issued; none where there is no such CA.
+// Policies are a ClusterCA and those above it, with what each allows to be issued; none where there is no such CA.
 func (r Issuers) Policies(ctx context.Context, namespace, name string) ([]policy.Authority, error) {
-	var out []policy.Authority
-	for name != "" && len(out) < authority.MaxChain && !slices.ContainsFunc(out, func(a policy.Authority) bool { return a.Name == name }) {
+	record, err := r.Store.Cached(ctx, namespace, name)
+	if err != nil && !authority.IsUnreadable(err) {
+		return nil, err
+	}
+	if err != nil || record == nil { // it signs nothing
+		record = &authority.Record{}
+	}
+	return r.PoliciesOf(ctx, namespace, name, record.Ledger)
+}
+
+// PoliciesOf are those of a ClusterCA with a certain ledger.
+func (r Issuers) PoliciesOf(ctx context.Context, namespace, name string, l plan.Ledger) ([]policy.Authority, error) {
+	active, _ := l.Active()
+	return policy.Chain(name, active.Ancestors(r.Clock.Now()), r.spec(ctx, namespace))
+}
+
+// PoliciesAbove are those of the CAs below which a generation is, without that of its own.
+func (r Issuers) PoliciesAbove(ctx context.Context, namespace string, g plan.Generation) ([]policy.Authority, error) {
+	return policy.Above(g.Ancestors(r.Clock.Now()), r.spec(ctx, namespace))
+}
+
+// spec reads what specs say of what is issued from their CAs.
+func (r Issuers) spec(ctx context.Context, namespace string) func(name string) (*policy.Spec, error) {
+	return func(name string) (*policy.Spec, error) {
 		var ca v1alpha1.ClusterCA
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
 		if apierrors.IsNotFound(err) {
-			return out, nil
+			return nil, nil //nolint:nilnil // absence is an answer
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read ClusterCA %q: %w", name, err)
 		}
-		out = append(out, policy.Authority{Name: name, Policy: ca.Spec.Policy})
-		name = ca.ParentName()
+		return &policy.Spec{Policy: ca.Spec.Policy, Parent: ca.ParentName()}, nil
 	}
-	return out, nil
 }
 
 // issuer is a CA by its record and those of the CAs above it.

@@ -18,12 +18,15 @@ import (
 type Authority struct {
 	Name   string
 	Policy *v1alpha1.CAPolicy
+	// Missing says that nobody knows what it allows: there is no such ClusterCA any more.
+	Missing bool
 }
 
 // Asked is a certificate that is asked of a CA, as far as policies speak of it. Names and addresses that every certificate of its role has are
 // left out: those of loopback, and those of the Service "kubernetes".
 type Asked struct {
 	Role      v1alpha1.PolicyRole
+	Across    bool // a CA that has no parent, and is signed by the one whose place it takes
 	HostName  string
 	DNSNames  []string
 	Addresses []netip.Addr
@@ -32,9 +35,13 @@ type Asked struct {
 }
 
 // Denied says why a certificate may not be issued by the first of some CAs, which are one and those above it. A CA above that has no
-// policy says nothing of what is issued below it.
+// policy says nothing of what is issued below it; one that is missing allows nothing.
 func Denied(chain []Authority, a Asked) error {
 	for i, ca := range chain {
+		if ca.Missing {
+			return stall.Because(v1alpha1.ReasonPolicyDenied, "ClusterCA %q does not exist any more, what is asked for would verify below it, and nobody knows "+
+				"what its spec.policy allows. Create it again under that name, or rotate to a CA that is not below it", ca.Name)
+		}
 		p := ca.Policy
 		if p == nil {
 			if i > 0 {
@@ -65,6 +72,9 @@ func ofRole(p *v1alpha1.CAPolicy, a Asked) (denial, bool) {
 		field = "the kind of certificate"
 	case v1alpha1.PolicyRoleCA:
 		field = "spec.source.parent, which is of the kind"
+		if a.Across {
+			field = "spec.rotation.crossSigning, which is of the kind"
+		}
 	}
 	return denial{field, quoted(string(a.Role)), "roles", list(p.Roles)}, len(p.Roles) == 0 || slices.Contains(p.Roles, a.Role)
 }

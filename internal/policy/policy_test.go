@@ -95,7 +95,7 @@ func TestDeniedAbove(t *testing.T) {
 		"only the one above": {nil, full(), false, `"k8s"`},
 		"no group above":     {full(), &v1alpha1.CAPolicy{}, false, `ClusterCA "root" allows: spec.policy.customGroups`},
 	} {
-		err := policy.Denied([]policy.Authority{{"k8s", tc.own}, {"root", tc.above}}, asked())
+		err := policy.Denied([]policy.Authority{{Name: "k8s", Policy: tc.own}, {Name: "root", Policy: tc.above}}, asked())
 		if tc.allowed != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.by) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -144,13 +144,13 @@ func TestImitates(t *testing.T) {
 		"service address":         {nil, serving("k8s-node1", "10.96.0.1"), `know by "10.96.0.1"`},
 		"service address, shared": {shared, serving("k8s-master", "10.96.0.1"), `know by "10.96.0.1"`},
 	} {
-		err := policy.Imitates([]policy.Authority{{"k8s", tc.p}}, []policy.Server{server}, tc.s)
+		err := policy.Imitates([]policy.Authority{{Name: "k8s", Policy: tc.p}}, []policy.Server{server}, tc.s)
 		if (tc.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
 		}
 		apart := server
 		apart.Serves = false
-		if err := policy.Imitates([]policy.Authority{{"k8s", tc.p}}, []policy.Server{apart}, tc.s); err != nil {
+		if err := policy.Imitates([]policy.Authority{{Name: "k8s", Policy: tc.p}}, []policy.Server{apart}, tc.s); err != nil {
 			t.Errorf("%s, under another CA: %v", name, err)
 		}
 	}
@@ -171,7 +171,7 @@ func TestHostsAreNoUsers(t *testing.T) {
 		"said of others":    {policy.Server{Authenticates: true}, &v1alpha1.CAPolicy{Hosts: []string{"*"}}, etcd, false},
 		"a kubelet, served": {policy.Server{Authenticates: true}, nil, policy.Serving{Role: "KubeletServing", HostName: "n"}, true},
 	} {
-		err := policy.Imitates([]policy.Authority{{"k8s", tc.p}}, []policy.Server{tc.server}, tc.s)
+		err := policy.Imitates([]policy.Authority{{Name: "k8s", Policy: tc.p}}, []policy.Server{tc.server}, tc.s)
 		if tc.allowed != (err == nil) || err != nil && !strings.Contains(err.Error(), "spec.policy.roles") {
 			t.Errorf("%s: %v", name, err)
 		}

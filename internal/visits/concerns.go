@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -31,10 +32,10 @@ var Another = builder.WithPredicates(predicate.Funcs{
 	},
 })
 
-// AnotherPolicy passes a ClusterCA whose spec.policy changed. It goes for all that is issued below it too.
+// AnotherPolicy passes a ClusterCA whose spec.policy changed, or which is gone: nobody knows what it would allow. It goes for all that is
+// issued below it too.
 var AnotherPolicy = builder.WithPredicates(predicate.Funcs{
 	CreateFunc:  func(event.CreateEvent) bool { return false },
-	DeleteFunc:  func(event.DeleteEvent) bool { return false },
 	GenericFunc: func(event.GenericEvent) bool { return false },
 	UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*v1alpha1.ClusterCA)
@@ -137,7 +138,7 @@ func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
 	if !has.Root && before.Copied() != after.Copied() { // what an intermediate CA publishes follows from that too
 		return nil
 	}
-	if had != has || before.Ledger.BundleRevision != after.Ledger.BundleRevision || before.UID != after.UID {
+	if !reflect.DeepEqual(had, has) || before.Ledger.BundleRevision != after.Ledger.BundleRevision || before.UID != after.UID {
 		return nil
 	}
 	return func(seed uint32) bool { return before.Ledger.Admits(seed) != after.Ledger.Admits(seed) }

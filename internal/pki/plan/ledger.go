@@ -38,6 +38,9 @@ type Generation struct {
 	Root bool `json:"root,omitempty"`
 	// Parent is the key of the parent CA that signed it; zero where there is none.
 	Parent Parent `json:"parent,omitzero"`
+	// Above are the other CAs below which what it signs verifies: its parent and those above that one, and those of an older generation
+	// that signed it too, or whose key it has.
+	Above []Ancestor `json:"above,omitempty"`
 	// Trigger is rotation.trigger, where a change of it asked for this generation.
 	Trigger string `json:"trigger,omitempty"`
 	// NotAfter is the end of the certificate.
@@ -49,6 +52,35 @@ type Parent struct {
 	Name       string `json:"name"`
 	UID        string `json:"uid,omitempty"` // of the parent ClusterCA, as its ledger has it
 	Generation int32  `json:"generation"`
+}
+
+// Ancestor is another CA below which a generation is.
+type Ancestor struct {
+	Name  string    `json:"name"`
+	Until time.Time `json:"until"` // the end of the certificates that lead there
+}
+
+// Signed are the ancestors of a CA that the generation, which is of the CA of a name, signs until an end.
+func (g Generation) Signed(name string, end time.Time) []Ancestor {
+	out := []Ancestor{{name, end}}
+	for _, a := range g.Above {
+		if end.Before(a.Until) {
+			a.Until = end
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// Ancestors are the names of the other CAs below which the generation is now.
+func (g Generation) Ancestors(now time.Time) []string {
+	var out []string
+	for _, a := range g.Above {
+		if now.Before(a.Until) && !slices.Contains(out, a.Name) {
+			out = append(out, a.Name)
+		}
+	}
+	return out
 }
 
 // SameRoot says whether two generations are one root with other dates: what trusts the one trusts what the other signs.

@@ -43,6 +43,7 @@ func full() plan.Ledger {
 	l.Wave, l.Settled, l.Arrival, l.Triggers = plan.Everyone, 7, at(time.Minute), []string{"2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"}
 	l.Generations[1].Anchor, l.Generations[1].Root, l.Generations[1].Trigger = "ab", true, "2026-11"
 	l.Generations[1].Parent, l.Generations[1].NotAfter = plan.Parent{Name: "root", UID: "u", Generation: 3}, at(day)
+	l.Generations[1].Above = []plan.Ancestor{{Name: "root", Until: at(day)}}
 	l.Rotation = &plan.Rotation{
 		From: 1, To: 2, Cause: plan.TriggerChanged, Trigger: "2026-11", Start: at(0), SameKey: true, Emergency: true,
 		Phases: []plan.PhaseTime{{Name: plan.DistributingTrust, Start: at(0), End: at(time.Second)}, {Name: plan.Reissuing, Start: at(time.Second)}},
@@ -68,7 +69,7 @@ func TestLedgerRoundTrip(t *testing.T) {
 func TestLedgerFormat(t *testing.T) {
 	const text = `{"revision":10,"bundleRevision":9,"last":2,"since":"2026-03-14T14:09:26Z","generations":[` +
 		`{"number":1,"state":"Retiring","specHash":"a","sha256":"00"},` +
-		`{"number":2,"state":"Active","specHash":"b","sha256":"00","anchor":"ab","root":true,"parent":{"name":"root","uid":"u","generation":3},` +
+		`{"number":2,"state":"Active","specHash":"b","sha256":"00","anchor":"ab","root":true,"parent":{"name":"root","uid":"u","generation":3},"above":[{"name":"root","until":"2026-03-15T14:09:26Z"}],` +
 		`"trigger":"2026-11","notAfter":"2026-03-15T14:09:26Z"}],` +
 		`"wave":4294967296,"arrival":"2026-03-14T14:10:26Z","settled":7,` +
 		`"rotation":{"from":1,"to":2,"cause":"TriggerChanged","trigger":"2026-11","start":"2026-03-14T14:09:26Z","sameKey":true,"emergency":true,"phases":[` +
@@ -141,7 +142,7 @@ func TestPublished(t *testing.T) {
 		if g, ok := tc.l.Active(); g.Number != tc.active || ok != (tc.active != 0) {
 			t.Errorf("%s: %d is active (%v), want %d", name, g.Number, ok, tc.active)
 		}
-		if !slices.Equal(before, tc.l.Generations) {
+		if !cmp.Equal(before, tc.l.Generations) {
 			t.Errorf("%s: Published reorders the ledger", name)
 		}
 	}
@@ -190,7 +191,7 @@ func FuzzParseLedger(f *testing.F) {
 		}
 		active, ok := l.Active()
 		published := l.Published()
-		if ok != (len(l.Generations) > 0) || ok && !slices.Contains(published, active) {
+		if ok != (len(l.Generations) > 0) || ok && !slices.ContainsFunc(published, func(g plan.Generation) bool { return cmp.Equal(g, active) }) {
 			t.Fatalf("%+v is active, %+v is published", active, published)
 		}
 		for i, g := range published {
@@ -208,4 +209,32 @@ func FuzzParseLedger(f *testing.F) {
 			t.Fatal("a step changes the ledger that it was made from")
 		}
 	})
+}
+
+// TestAncestors: a generation is below another CA for as long as the certificates that lead there are valid, and as what it signs.
+func TestAncestors(t *testing.T) {
+	root := plan.Generation{Number: 1}
+	mid := plan.Generation{Number: 1, Above: root.Signed("root", at(2*day))}
+	leaf := plan.Generation{Number: 1, Above: mid.Signed("mid", at(3*day))}
+	short := plan.Generation{Number: 2, Above: mid.Signed("mid", at(day))}
+	twice := plan.Generation{Number: 3, Above: slices.Concat(short.Above, leaf.Above)}
+	for name, tc := range map[string]struct {
+		g    plan.Generation
+		now  time.Duration
+		want string
+	}{
+		"a root":                {root, 0, ""},
+		"below it":              {mid, 0, "root"},
+		"further below":         {leaf, 2*day - time.Second, "mid root"},
+		"one has ended":         {leaf, 2 * day, "mid"},
+		"all have":              {leaf, 3 * day, ""},
+		"it ends first":         {short, day - time.Second, "mid root"},
+		"it has ended":          {short, day, ""},
+		"by two ways":           {twice, 0, "mid root"},
+		"the longer one counts": {twice, 2*day - time.Second, "mid root"},
+	} {
+		if got := strings.Join(tc.g.Ancestors(at(tc.now)), " "); got != tc.want {
+			t.Errorf("%s: below %q, want %q", name, got, tc.want)
+		}
+	}
 }
