@@ -45,9 +45,9 @@ type SelfSignedSource struct{}
 type ImportSource struct {
 	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
 	// up to the root, and 'tls.key' its key, not encrypted; or 'ca.crt' and 'ca.key', as kubeadm calls them. The Secret is
-	// read once a minute and never written; what is in use is a copy. Once the CA is made, a chain of the same keys and names with later dates is taken by itself: its root, or a
-	// CA in the middle, may have been renewed. Another key, wherever in the chain, only where certificateSHA256 names its
-	// certificate.
+	// read once a minute and never written; what is in use is a copy. Once the CA is made, a chain of the same keys and names
+	// with later dates is taken by itself: its root, or a CA in the middle, may have been renewed. Another key, wherever in
+	// the chain, only where certificateSHA256 names its certificate.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 

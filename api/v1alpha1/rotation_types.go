@@ -30,7 +30,6 @@ const (
 )
 
 // RotationApproval is what a person has approved of one rotation.
-// +kubebuilder:validation:MinProperties=1
 type RotationApproval struct {
 	// withdrawal is status.rotation.id of the rotation whose old CA may be withdrawn although some consumers are only
 	// assumed not to need it any more: condition WithdrawalPending names them. Of any other rotation it says nothing.
@@ -86,7 +85,7 @@ type RotationSpec struct {
 
 	// approved lets the rotation that it names go on where it stops for a person.
 	// +optional
-	Approved RotationApproval `json:"approved,omitempty,omitzero"`
+	Approved *RotationApproval `json:"approved,omitempty"`
 
 	// progressDeadline is how long a phase may wait for its consumers before condition RotationBlocked says so.
 	// Nothing is skipped then. Default: 72h.
@@ -97,4 +96,9 @@ type RotationSpec struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h')",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '72h' or '90m': there is no unit for days or years"
 	ProgressDeadline metav1.Duration `json:"progressDeadline,omitempty,omitzero"`
+}
+
+// Withdraws says whether a person lets the rotation of an id withdraw the old CA.
+func (s RotationSpec) Withdraws(id string) bool {
+	return id != "" && s.Approved != nil && s.Approved.Withdrawal == id
 }

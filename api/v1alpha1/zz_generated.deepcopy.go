@@ -874,7 +874,11 @@ func (in *RotationSpec) DeepCopyInto(out *RotationSpec) {
 		*out = new(intstr.IntOrString)
 		**out = **in
 	}
-	out.Approved = in.Approved
+	if in.Approved != nil {
+		in, out := &in.Approved, &out.Approved
+		*out = new(RotationApproval)
+		**out = **in
+	}
 	out.ProgressDeadline = in.ProgressDeadline
 }
 

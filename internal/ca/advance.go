@@ -93,7 +93,7 @@ func (m *Maker) commit(ctx context.Context, ca *v1alpha1.ClusterCA, was *authori
 // Approved says whether a person lets the old CA of the rotation under way be withdrawn, whatever is only assumed.
 func Approved(ca *v1alpha1.ClusterCA, l plan.Ledger) bool {
 	id := l.RotationID(ca.Name)
-	return id != "" && ca.Spec.Rotation.Approved.Withdrawal == id
+	return ca.Spec.Rotation.Withdraws(id)
 }
 
 // withLimits adds to what the spec asks for how many leaves may be on their way at one time, whether the ledger is behind

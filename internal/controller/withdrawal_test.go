@@ -87,7 +87,7 @@ func TestAWithdrawalWaitsForAPerson(t *testing.T) {
 	}
 	w.waitsForGood()
 	approve := func(id string) {
-		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Approved.Withdrawal = id })
+		edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Approved = &v1alpha1.RotationApproval{Withdrawal: id} })
 	}
 	for _, other := range []string{"k8s/2026-11.g1", "k8s/2026-11.g3", "k8s/2026-12.g2", "etcd/2026-11.g2", "2026-11"} {
 		approve(other)

@@ -99,7 +99,7 @@ func (e estimator) after(begin time.Time, phase v1alpha1.Phase) Expectation {
 
 // awaitsApproval says whether a person will have to accept what is only assumed before the withdrawal, and has not yet.
 func (e estimator) awaitsApproval() bool {
-	approved := e.ID != "" && e.ca.Spec.Rotation.Approved.Withdrawal == e.ID
+	approved := e.ca.Spec.Rotation.Withdraws(e.ID)
 	return !approved && slices.ContainsFunc(e.dependents, func(c consumers.Dependent) bool { return c.Mounted && !c.Proved && !c.AcceptsAssumed })
 }
 
