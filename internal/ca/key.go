@@ -49,20 +49,21 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 	}
 	old, _ := record.Ledger.Active()
 	sameKey := pki.SamePublicKey(pair.Cert.PublicKey, active.Cert.PublicKey)
-	var certs []*x509.Certificate
+	below := sameKey
 	if ca.ParentName() == "" && !emergency && !sameKey && pair.Root == nil && crossSigning(ca, old) == v1alpha1.CrossSigningOldSignsNew {
-		if out.notCrossSigned = m.mayBeAcross(ctx, ca, old, pair); out.notCrossSigned == nil {
-			certs, out.notCrossSigned = m.crossSigned(ctx, record, active, pair)
-		} else if !stall.Is(out.notCrossSigned) {
-			return made{}, out.notCrossSigned
+		certs, why, err := m.across(ctx, ca, record, active, pair)
+		if err != nil {
+			return made{}, err
 		}
+		out.notCrossSigned, below = why, len(certs) > 0
 		out.pair.CrossSigned = append(out.pair.CrossSigned, certs...)
 	}
-	if sameKey || len(certs) > 0 {
+	if below {
 		out.generation.Above = append(out.generation.Above, old.Above...)
 	}
 	return out, nil
 }
+
 
 // newPair makes, or takes over, a key and its certificate.
 func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target, number int32) (pki.CA, error) {
@@ -139,6 +140,20 @@ func crossSigning(ca *v1alpha1.ClusterCA, old plan.Generation) v1alpha1.CrossSig
 	default:
 		return v1alpha1.CrossSigningDisabled
 	}
+}
+
+// across are the certificates that lead from a new root to the active one, or why there are none. An error: that cannot be told now.
+func (m *Maker) across(
+	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, active, to pki.CA,
+) (certs []*x509.Certificate, why, err error) {
+	old, _ := record.Ledger.Active()
+	if denied := m.mayBeAcross(ctx, ca, old, to); stall.Is(denied) {
+		return nil, denied, nil
+	} else if denied != nil {
+		return nil, nil, denied
+	}
+	certs, why = m.crossSigned(ctx, record, active, to)
+	return certs, why, nil
 }
 
 // crossSigned are the certificates that lead from a new root to an older one, and on from there. A CA that cannot have one is

@@ -138,7 +138,7 @@ func (r Issuers) spec(ctx context.Context, namespace string) func(name string) (
 		var ca v1alpha1.ClusterCA
 		err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ca)
 		if apierrors.IsNotFound(err) {
-			return nil, nil //nolint:nilnil // absence is an answer
+			return nil, nil // absence is an answer
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read ClusterCA %q: %w", name, err)

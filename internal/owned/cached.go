@@ -179,7 +179,8 @@ func boundMetadata(m metav1.Object) {
 
 // read are the names of the annotations and labels that the operator reads, in the order in which they are kept.
 var read = []string{
-	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.CSRAnnotation, v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation,
+	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.CSRAnnotation,
+	v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation,
 }
 
 // maxMark bounds, in bytes, what is kept of a mark.

@@ -17,7 +17,7 @@ var errUnread = errors.New("no connection")
 // specs are ClusterCAs, each with its parent: "k8s<root". One without a policy has a "-" before it, and "!" cannot be read.
 func specs(text string) func(string) (*policy.Spec, error) {
 	return func(name string) (*policy.Spec, error) {
-		for _, one := range strings.Fields(text) {
+		for one := range strings.FieldsSeq(text) {
 			ca, parent, _ := strings.Cut(one, "<")
 			switch ca {
 			case "!" + name:

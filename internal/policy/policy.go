@@ -39,8 +39,8 @@ type Asked struct {
 func Denied(chain []Authority, a Asked) error {
 	for i, ca := range chain {
 		if ca.Missing {
-			return stall.Because(v1alpha1.ReasonPolicyDenied, "ClusterCA %q does not exist any more, what is asked for would verify below it, and nobody knows "+
-				"what its spec.policy allows. Create it again under that name, or rotate to a CA that is not below it", ca.Name)
+			return stall.Because(v1alpha1.ReasonPolicyDenied, "ClusterCA %q does not exist any more, what is asked for would verify below it, and nobody "+
+				"knows what its spec.policy allows. Create it again under that name, or rotate to a CA that is not below it", ca.Name)
 		}
 		p := ca.Policy
 		if p == nil {

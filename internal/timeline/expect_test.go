@@ -145,8 +145,10 @@ func TestExpected(t *testing.T) {
 		},
 		"who has approved it already": {
 			phases: distributing, dependents: doubted(8),
-			mods:  []func(*v1alpha1.RotationStatus){counted(0, 8), func(s *v1alpha1.RotationStatus) { s.ID = "k8s/age.g2" }},
-			more:  func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Approved = &v1alpha1.RotationApproval{Withdrawal: "k8s/age.g2"} },
+			mods: []func(*v1alpha1.RotationStatus){counted(0, 8), func(s *v1alpha1.RotationStatus) { s.ID = "k8s/age.g2" }},
+			more: func(c *v1alpha1.ClusterCA) {
+				c.Spec.Rotation.Approved = &v1alpha1.RotationApproval{Withdrawal: "k8s/age.g2"}
+			},
 			phase: "20", whole: "70",
 		},
 		"a subordinate CA": {
