@@ -64,7 +64,6 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 	return out, nil
 }
 
-
 // newPair makes, or takes over, a key and its certificate.
 func (m *Maker) newPair(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target, number int32) (pki.CA, error) {
 	d := desired.CA(ca)
