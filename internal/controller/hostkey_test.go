@@ -243,7 +243,7 @@ func TestRefusedRequestsKeepTheCertificate(t *testing.T) {
 		"names or addresses": ask(func(r *pki.CertificateSpec) { r.SANs.DNSNames = []string{"k8s-master"} }),
 		"key usages":         ask(func(r *pki.CertificateSpec) { r.Usages = append(r.Usages, pki.ServerAuth) }),
 		"its key must be ECDSA-256, not ECDSA-384": ask(func(r *pki.CertificateSpec) { r.Key.Size = 384 }),
-		"nothing else": good + good,
+		"holds 2": good + good,
 	} {
 		edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Request = csr })
 		w.refuses("spec.request: ", want)

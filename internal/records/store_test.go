@@ -27,7 +27,8 @@ type env struct {
 	t       *testing.T
 	api     client.Client
 	store   *Store
-	objects map[string]types.UID
+	mu      sync.Mutex
+	objects map[string]types.UID // under mu
 	writes  int
 	refuse  func(writes int) error // of a write
 }
@@ -63,6 +64,8 @@ func newEnv(t *testing.T) *env {
 // another is the store of an operator that takes over.
 func (e *env) another() *Store {
 	s := New("authority", e.api, func() time.Time { return now }, func(_ context.Context, _, kind, name string) (types.UID, bool) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		return e.objects[kind+"/"+name], true
 	})
 	s.window = 20 * time.Millisecond
@@ -72,6 +75,8 @@ func (e *env) another() *Store {
 // object is one that is there.
 func (e *env) object(name string) Object {
 	o := Object{UID: types.UID("uid-" + name), Kind: "NodeCredential", Name: name}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.objects[o.Kind+"/"+o.Name] = o.UID
 	return o
 }
