@@ -26,7 +26,7 @@ KUBERNETES = hack/kubernetes/build.sh
 SUITES = test/crd test/health test/chart test/monitoring test/verifiers
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
-UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./api/...
+UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./internal/policy/... ./internal/delivery/... ./internal/records/... ./internal/refusal/... ./api/...
 # GENERATED is what `make verify` regenerates and compares.
 GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md charts/clusterpki/files
 

@@ -51,7 +51,7 @@ func (m *Maker) newKey(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 	sameKey := pki.SamePublicKey(pair.Cert.PublicKey, active.Cert.PublicKey)
 	below := sameKey
 	if ca.ParentName() == "" && !emergency && !sameKey && pair.Root == nil && crossSigning(ca, old) == v1alpha1.CrossSigningOldSignsNew {
-		certs, why, err := m.across(ctx, ca, record, active, pair)
+		certs, why, err := m.across(ctx, ca, record, old, pair)
 		if err != nil {
 			return made{}, err
 		}
@@ -143,15 +143,14 @@ func crossSigning(ca *v1alpha1.ClusterCA, old plan.Generation) v1alpha1.CrossSig
 
 // across are the certificates that lead from a new root to the active one, or why there are none. An error: that cannot be told now.
 func (m *Maker) across(
-	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, active, to pki.CA,
+	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, old plan.Generation, to pki.CA,
 ) (certs []*x509.Certificate, why, err error) {
-	old, _ := record.Ledger.Active()
 	if denied := m.mayBeAcross(ctx, ca, old, to); stall.Is(denied) {
 		return nil, denied, nil
 	} else if denied != nil {
 		return nil, nil, denied
 	}
-	certs, why = m.crossSigned(ctx, record, active, to)
+	certs, why = m.crossSigned(ctx, record, record.CAs[old.Number], to)
 	return certs, why, nil
 }
 

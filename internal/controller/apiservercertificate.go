@@ -61,7 +61,7 @@ type serverView struct {
 	hasClientBundle bool
 	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
 	keysAwaited bool
-	// refused says why a bundle of clients' CAs is not published.
+	// refused says why a bundle of clients' CAs stays as it is.
 	refused error
 	// keysPending says that the service account keys are being made.
 	keysPending bool
@@ -85,11 +85,11 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
-	if v.asked.Invalid == nil {
-		_, v.asked.Invalid = r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
-	}
-	if v.asked.Invalid != nil && !stall.Is(v.asked.Invalid) {
-		return v, v.asked.Invalid
+	if v.asked.Invalid, err = denied(v.asked.Invalid, func() error {
+		_, err := r.mayHave(ctx, v.asked, desired.AskedByServer(c, v.asked.Desired))
+		return err
+	}); err != nil {
+		return v, err
 	}
 	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
@@ -176,7 +176,7 @@ func (j joined) apartFrom(proxy joined) error {
 			return stall.Because(v1alpha1.ReasonClientCAShared,
 				"ClusterCA %q, of spec.requestHeaderCARef, and ClusterCA %q, which signs ordinary clients, have a key in common, that of %q: the API "+
 					"server would take clients of the one for the aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root "+
-					"of its own; until then requestheader-ca.crt is not published",
+					"of its own; until then requestheader-ca.crt stays as it is",
 				proxy.of[id], j.of[id], cert.Subject.String())
 		}
 	}

@@ -87,7 +87,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err := r.servedElsewhere(ctx, c.Namespace, v.asked.CA); err != nil {
 		return v, err
 	}
-	if v.asked.Invalid, err = r.denied(ctx, c, v.asked); err != nil {
+	if v.asked.Invalid, err = denied(v.asked.Invalid, func() error { return r.mayHave(ctx, c, v.asked) }); err != nil {
 		return v, err
 	}
 	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
@@ -119,17 +119,6 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		err = leaseErr
 	}
 	return v, err
-}
-
-// denied says, as a stall, what of the spec cannot be, or is not allowed by a policy.
-func (r *nodeCredentials) denied(ctx context.Context, c *v1alpha1.NodeCredential, asked leaf.Request) (invalid, err error) {
-	if asked.Invalid != nil {
-		return asked.Invalid, nil
-	}
-	if err = r.mayHave(ctx, c, asked); stall.Is(err) {
-		return err, nil
-	}
-	return nil, err
 }
 
 // kubeconfigState is how a credential's kubeconfig stands.

@@ -17,6 +17,18 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
+// denied says, as a stall, why a spec gets nothing issued: it cannot be carried out, or a policy does not allow it. An error: that cannot be
+// told now.
+func denied(invalid error, mayHave func() error) (stalled, err error) {
+	if invalid != nil {
+		return invalid, nil
+	}
+	if err = mayHave(); stall.Is(err) {
+		return err, nil
+	}
+	return nil, err
+}
+
 // mayHave says why a CA may not issue what is asked of it; it is a stall, and else an error of reading. The policies are the ones that it was
 // asked by; none where there is no such CA, which is told as what is wrong with the issuer.
 func (b *base) mayHave(ctx context.Context, l leaf.Request, a policy.Asked) ([]policy.Authority, error) {
