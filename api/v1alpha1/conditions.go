@@ -135,6 +135,9 @@ const (
 	ReasonSignatureInvalid = "SignatureInvalid"
 	// ReasonDeliveryOutdated begins what an agent reports of a Secret that holds something older than what is installed. Nothing of it is installed.
 	ReasonDeliveryOutdated = "DeliveryOutdated"
+	// ReasonDeliveryAhead begins what an agent reports of a Secret that was signed as of a time which is yet to come. Nothing of it is installed: nothing
+	// earlier could be afterwards.
+	ReasonDeliveryAhead = "DeliveryAhead"
 	// ReasonNotInstalled surfaces when the agent of a host has not yet installed what is issued.
 	ReasonNotInstalled = "NotInstalled"
 	// ReasonNotInUse surfaces when the agent of a host has installed what is issued, and not yet seen it in use.

@@ -33,7 +33,8 @@ type Config struct {
 	Host string `json:"host"`
 	// Namespace holds the host's Secrets and Leases in the management cluster.
 	Namespace string `json:"namespace"`
-	// DeliveryKeys are PEM public keys: nothing is installed that none of them has signed.
+	// DeliveryKeys are PEM public keys, in the order in which they sign: nothing is installed that none of them has signed, and once something is
+	// that one has signed, nothing is that those before it sign.
 	DeliveryKeys []string `json:"deliveryKeys"`
 	// Kubeconfig is the agent's own way to the management cluster. Default: the service account of its pod.
 	Kubeconfig string `json:"kubeconfig,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/keyutil"
@@ -32,7 +33,7 @@ type delivered struct {
 	accounts map[string][]byte // service account keys; nil where there are none
 }
 
-// deliveryKeys are those that may have signed what is installed.
+// deliveryKeys are those that may have signed what is installed, in the order in which they sign.
 func (c *Config) deliveryKeys() ([]ed25519.PublicKey, error) {
 	if len(c.DeliveryKeys) == 0 {
 		return nil, errors.New("the public half of the namespace's delivery key must be set, as `clusterpki agent config` prints it")
@@ -52,7 +53,7 @@ func (c *Config) deliveryKeys() ([]ed25519.PublicKey, error) {
 const maxPrivateKey = 16 << 10
 
 // open reads what the Secrets of an object bring, if the operator has signed it for that object, and nothing later was taken.
-func (c *Config) open(o object, f facts) (delivered, error) {
+func (c *Config) open(now time.Time, o object, f facts) (delivered, error) {
 	read, err := f.read(o)
 	if err != nil {
 		return delivered{}, err
@@ -65,10 +66,8 @@ func (c *Config) open(o object, f facts) (delivered, error) {
 	if err != nil {
 		return delivered{}, err
 	}
-	if last := f.latest[o.lease]; d.at.Time.Before(last.Time) || d.at.Time.Equal(last.Time) && d.at.Statement != last.Statement {
-		return delivered{}, fmt.Errorf("%s: Secret %q holds what was signed at %s, and what is installed here was signed at %s, so an older state of it was "+
-			"put back: delete the Secret, and the operator makes it anew", v1alpha1.ReasonDeliveryOutdated, read[0].Name, d.at.Time.UTC().Format(clockFormat),
-			last.Time.UTC().Format(clockFormat))
+	if err := ringOf(keys, f.latest).takes(now, d.at, f.latest[o.lease], read[0].Name); err != nil {
+		return delivered{}, err
 	}
 	key := read[0].Data[corev1.TLSPrivateKeyKey]
 	if o.externalKey() {
@@ -86,8 +85,6 @@ func (c *Config) open(o object, f facts) (delivered, error) {
 	return d, err
 }
 
-const clockFormat = "2006-01-02T15:04:05.000Z07:00"
-
 // invalid says that something is not what the operator has signed.
 func invalid(secret, format string, args ...any) error {
 	return fmt.Errorf("%s: Secret %q: %s", v1alpha1.ReasonSignatureInvalid, secret, fmt.Sprintf(format, args...))
@@ -99,7 +96,7 @@ func signedIn(s *corev1.Secret, o object, keys []ed25519.PublicKey) (delivered, 
 	if len(text) == 0 {
 		return delivered{}, invalid(s.Name, "the operator has not signed what it holds: is delivery.mode of %s 'Agent', and what does its status say?", o.name)
 	}
-	document, err := delivery.Open(keys, text)
+	document, by, err := delivery.Open(keys, text)
 	if err != nil {
 		return delivered{}, invalid(s.Name, "what should be signed by the operator is not: %v", err)
 	}
@@ -107,7 +104,7 @@ func signedIn(s *corev1.Secret, o object, keys []ed25519.PublicKey) (delivered, 
 		return delivered{}, invalid(s.Name, "it is signed for %s, and not for %s: another object's was copied there", got, o.subject)
 	}
 	d := delivered{Statement: document.Statement, tls: map[string][]byte{}}
-	d.at.Time, d.at.UID = document.Time, document.UID
+	d.at.Time, d.at.UID, d.at.Key = document.Time, document.UID, by
 	if d.at.Statement, err = d.Digest(""); err != nil {
 		return delivered{}, err
 	}

@@ -155,6 +155,8 @@ func TestSignedForAnother(t *testing.T) {
 		"another host":            {func(d *delivery.Document) { d.Host = "k8s-node2" }, []string{"SignatureInvalid", `"k8s-node2"`}},
 		"an older state":          {earlier(time.Hour), []string{"DeliveryOutdated", "delete the Secret"}},
 		"an older one, made anew": {func(d *delivery.Document) { d.UID = "another"; earlier(time.Hour)(d) }, []string{"DeliveryOutdated"}},
+		"of the year 2999":        {func(d *delivery.Document) { d.Time = at().AddDate(973, 0, 0) }, []string{"DeliveryAhead", "clock", "change"}},
+		"of the next hour":        {func(d *delivery.Document) { d.Time = at().Add(time.Hour) }, nil},
 		"made anew":               {func(d *delivery.Document) { d.UID = "another" }, nil},
 		"a later one":             {func(*delivery.Document) {}, nil},
 	} {

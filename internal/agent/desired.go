@@ -65,7 +65,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	}
 	signed := map[string]delivered{}
 	for _, o := range objects {
-		d, err := c.open(o, f)
+		d, err := c.open(now, o, f)
 		if err != nil {
 			w.problems[o.lease] = problemOf(err)
 			continue

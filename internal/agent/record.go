@@ -43,6 +43,7 @@ type signedAt struct {
 	Time      time.Time `json:"time"`
 	Statement string    `json:"statement"` // digest
 	UID       string    `json:"uid"`       // of the object that it is signed for
+	Key       string    `json:"key"`       // ID of the delivery key that has signed it
 }
 
 func sameDocument(a, b signedAt) bool { return a.Time.Equal(b.Time) && a.Statement == b.Statement }

@@ -31,11 +31,17 @@ var signings atomic.Int64
 // signed puts what the operator says of a Secret into it.
 func signed(t testing.TB, s *corev1.Secret, mods ...func(*delivery.Document)) {
 	t.Helper()
+	signedBy(t, operatorKey, s, mods...)
+}
+
+// signedBy is signed, by another key.
+func signedBy(t testing.TB, key ed25519.PrivateKey, s *corev1.Secret, mods ...func(*delivery.Document)) {
+	t.Helper()
 	d := delivery.Document{
 		Statement: delivery.Statement{
 			Kind: "NodeCredential", Namespace: "prod", Name: strings.TrimSuffix(s.Name, "-tls"), UID: "uid", Host: "k8s-node1", Contents: map[string]string{},
 		},
-		Time: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(signings.Add(1)) * time.Second),
+		Time: at().Add(-24 * time.Hour).Add(time.Duration(signings.Add(1)) * time.Second),
 	}
 	for _, key := range consumers.PublicKeys {
 		if value, there := s.Data[key]; there {
@@ -45,7 +51,7 @@ func signed(t testing.TB, s *corev1.Secret, mods ...func(*delivery.Document)) {
 	for _, mod := range mods {
 		mod(&d)
 	}
-	text, err := delivery.Sign(operatorKey, d)
+	text, err := delivery.Sign(key, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestADeliveryKeyIsMadeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := delivery.Open([]ed25519.PublicKey{published(t, c)}, text); err != nil {
+	if _, _, err := delivery.Open([]ed25519.PublicKey{published(t, c)}, text); err != nil {
 		t.Errorf("what it signs does not fit what is published: %v", err)
 	}
 	if _, err := signedDocument(t, first, "test"); err == nil {

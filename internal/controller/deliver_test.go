@@ -28,7 +28,8 @@ func (w *env) signed(secret string) (delivery.Document, error) {
 	if err != nil {
 		return delivery.Document{}, err
 	}
-	return delivery.Open([]ed25519.PublicKey{key}, w.secret(secret).Data[consumers.DeliveryKey])
+	d, _, err := delivery.Open([]ed25519.PublicKey{key}, w.secret(secret).Data[consumers.DeliveryKey])
+	return d, err
 }
 
 // TestWhatAgentsInstallIsSigned, and what others put there is repaired and never signed; a manager that starts anew signs nothing again.

@@ -77,10 +77,17 @@ func (s Statement) Digest(keyID string) (string, error) {
 	return DigestOf(append([]byte(keyID+" "), text...)), nil
 }
 
-// NextTime is the time of a document that follows another one: now, and later than that in any case.
+// MaxAhead is how far the time of a document may lie ahead of the clock of the host that takes it. Nothing earlier is taken afterwards: one
+// of a far time would be the last.
+const MaxAhead = time.Hour
+
+// Ahead says whether a document of a time is taken by no host whose clock is right.
+func Ahead(now, at time.Time) bool { return at.After(now.Add(MaxAhead)) }
+
+// NextTime is the time of a document that follows another one: now, and later than that one, unless no host has taken it.
 func NextTime(now, last time.Time) time.Time {
 	now = now.UTC().Truncate(time.Millisecond)
-	if !now.After(last) {
+	if !now.After(last) && !Ahead(now, last) {
 		now = last.UTC().Truncate(time.Millisecond).Add(time.Millisecond)
 	}
 	return now

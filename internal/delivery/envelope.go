@@ -86,27 +86,27 @@ func Sign(key ed25519.PrivateKey, d Document) ([]byte, error) {
 	return out, nil
 }
 
-// Open returns the document of an envelope, if one of some keys has signed it. Nothing of it is read before.
-func Open(keys []ed25519.PublicKey, text []byte) (Document, error) {
+// Open returns the document of an envelope and the ID of the key that has signed it, if that is one of some keys. Nothing of it is read before.
+func Open(keys []ed25519.PublicKey, text []byte) (d Document, by string, err error) {
 	if len(text) > MaxEnvelope {
-		return Document{}, fmt.Errorf("it has %d bytes, more than %d", len(text), MaxEnvelope)
+		return Document{}, "", fmt.Errorf("it has %d bytes, more than %d", len(text), MaxEnvelope)
 	}
 	var e envelope
 	if err := decode(text, &e); err != nil {
-		return Document{}, fmt.Errorf("it cannot be read: %w", err)
+		return Document{}, "", fmt.Errorf("it cannot be read: %w", err)
 	}
 	i := slices.IndexFunc(keys, func(k ed25519.PublicKey) bool { return KeyID(k) == e.KeyID })
 	if i < 0 {
-		return Document{}, errors.New("it is signed by a key that this host does not know")
+		return Document{}, "", errors.New("it is signed by a key that this host does not know: if the operator's delivery key is another one now, " +
+			"write deliveryKeys of the agent's configuration anew, as `clusterpki agent config` prints it")
 	}
 	if !ed25519.Verify(keys[i], append([]byte(signingContext), e.Document...), e.Signature) {
-		return Document{}, errors.New("its signature does not fit what it says")
+		return Document{}, "", errors.New("its signature does not fit what it says")
 	}
-	var d Document
 	if err := decode(e.Document, &d); err != nil {
-		return Document{}, fmt.Errorf("what is signed cannot be read: %w", err)
+		return Document{}, "", fmt.Errorf("what is signed cannot be read: %w", err)
 	}
-	return d, d.check()
+	return d, e.KeyID, d.check()
 }
 
 // decode reads JSON that holds one value, and nothing that is not known.

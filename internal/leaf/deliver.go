@@ -104,10 +104,11 @@ func (m *Maker) deliver(ctx context.Context, p Product, noted, existing, next *c
 	if was.Delivery != nil {
 		last = *was.Delivery
 	}
-	if last.Statement == digest && last.Envelope == there {
+	now := m.Clock.Now()
+	if last.Statement == digest && last.Envelope == there && !delivery.Ahead(now, last.Time) {
 		return nil
 	}
-	at := delivery.NextTime(m.Clock.Now(), last.Time)
+	at := delivery.NextTime(now, last.Time)
 	text, err := key.Sign(delivery.Document{Statement: s, Time: at})
 	if err != nil {
 		return stall.Because(v1alpha1.ReasonInvalidSpec, "what the agent of host %q is to install cannot be signed: %v", s.Host, err)

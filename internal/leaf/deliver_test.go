@@ -10,8 +10,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
@@ -52,7 +54,7 @@ func (w *world) signed() delivery.Document {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d, err := delivery.Open([]ed25519.PublicKey{key}, w.secret().Data[consumers.DeliveryKey])
+	d, _, err := delivery.Open([]ed25519.PublicKey{key}, w.secret().Data[consumers.DeliveryKey])
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -129,6 +131,21 @@ func TestDeliveryIsSignedAnew(t *testing.T) {
 		} else {
 			last = now
 		}
+	}
+}
+
+// TestDeliveryOfAWrongClock: what was signed as of a time that is far ahead, which no host takes, is signed again once the clock is right.
+func TestDeliveryOfAWrongClock(t *testing.T) {
+	w := newWorld(t)
+	w.Clock = apitime.Of(clocktesting.NewFakePassiveClock(now.Add(2 * time.Hour)))
+	w.visit(w.toAgent())
+	if d := w.signed(); !d.Time.Equal(now.Add(2 * time.Hour)) {
+		t.Fatalf("it is signed as of %v", d.Time)
+	}
+	w.Clock = apitime.Of(clocktesting.NewFakePassiveClock(now))
+	w.visit(w.toAgent())
+	if d := w.signed(); !d.Time.Equal(now) {
+		t.Errorf("it is signed as of %v, and it is %v", d.Time, now)
 	}
 }
 

@@ -41,7 +41,7 @@ func (w *fixture) deliversAs(text []byte) {
 		if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: "agent-tls"}, &s); err != nil {
 			return err
 		}
-		d, err := delivery.Open([]ed25519.PublicKey{key}, s.Data[consumers.DeliveryKey])
+		d, _, err := delivery.Open([]ed25519.PublicKey{key}, s.Data[consumers.DeliveryKey])
 		if err != nil {
 			return err
 		}
