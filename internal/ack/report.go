@@ -26,6 +26,8 @@ type Report struct {
 	Installed *State `json:"installed,omitempty"`
 	// Verified is what was seen to work, by a new connection, after everything that uses it had reloaded it.
 	Verified *State `json:"verified,omitempty"`
+	// DeliveryKeys are the IDs of the delivery keys that the host takes something from.
+	DeliveryKeys []string `json:"deliveryKeys,omitempty"`
 	// RequestSHA256 is the digest of the certificate signing request beside the report: who signs this asks for that.
 	RequestSHA256 string `json:"requestSHA256,omitempty"`
 	// Problem is why what is issued is not installed or not in use, for people. It holds no key and no clock.

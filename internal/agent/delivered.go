@@ -53,20 +53,16 @@ func (c *Config) deliveryKeys() ([]ed25519.PublicKey, error) {
 const maxPrivateKey = 16 << 10
 
 // open reads what the Secrets of an object bring, if the operator has signed it for that object, and nothing later was taken.
-func (c *Config) open(now time.Time, o object, f facts) (delivered, error) {
+func (c *Config) open(now time.Time, o object, f facts, r ring) (delivered, error) {
 	read, err := f.read(o)
 	if err != nil {
 		return delivered{}, err
 	}
-	keys, err := c.deliveryKeys()
-	if err != nil {
-		return delivered{}, fmt.Errorf("deliveryKeys: %w", err)
-	}
-	d, err := signedIn(read[0], o, keys)
+	d, err := signedIn(read[0], o, r.keys)
 	if err != nil {
 		return delivered{}, err
 	}
-	if err := ringOf(keys, f.latest).takes(now, d.at, f.latest[o.lease], read[0].Name); err != nil {
+	if err := r.takes(now, d.at, f.latest[o.lease], read[0].Name); err != nil {
 		return delivered{}, err
 	}
 	key := read[0].Data[corev1.TLSPrivateKeyKey]

@@ -27,6 +27,7 @@ type facts struct {
 	current hostdir.Set
 	states  map[string]ack.State // by Lease: what the current files hold
 	latest  map[string]signedAt  // by Lease: the latest document that was taken
+	named   named                // the delivery keys that were named in such documents
 }
 
 // desiredFiles is how the host's files should be.
@@ -37,6 +38,8 @@ type desiredFiles struct {
 	fresh    map[string]bool      // by Lease: whether the files hold what is issued
 	// delivered are, by Lease, the latest documents that were taken.
 	delivered map[string]signedAt
+	// named are the delivery keys that are to be remembered.
+	named named
 }
 
 // problem is why something that is issued is not installed.
@@ -64,14 +67,19 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 		l.current[file.Path] = file
 	}
 	signed := map[string]delivered{}
+	r, unread := c.ring(f.named, f.latest)
 	for _, o := range objects {
-		d, err := c.open(now, o, f)
+		d, err := delivered{}, unread
+		if err == nil {
+			d, err = c.open(now, o, f, r)
+		}
 		if err != nil {
 			w.problems[o.lease] = problemOf(err)
 			continue
 		}
 		signed[o.lease] = d
 	}
+	w.named = r.learn(signed)
 	newest(signed)
 	for _, o := range objects {
 		d, ok := signed[o.lease]

@@ -30,6 +30,8 @@ type record struct {
 	// Delivered are the latest documents that files were installed from, also of files that were rolled back since: no older one
 	// is taken any more.
 	Delivered map[string]signedAt `json:"delivered,omitempty"`
+	// Named are the delivery keys that were named in what was signed.
+	Named named `json:"named,omitzero"`
 	// Worked are those that worked before this set: if they don't any more, the set goes.
 	Worked []string `json:"worked,omitempty"`
 	// Checked: the set was seen to work after its reloads, or there is no way back from it.

@@ -142,11 +142,14 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 	if i < 0 {
 		return m, fmt.Errorf("the key of %s is not installed: nothing can be acknowledged", o.name)
 	}
-	var err error
+	r, err := a.cfg.ring(rec.Named, rec.Delivered)
+	if err != nil {
+		return m, err
+	}
 	if m.key, err = pki.ParsePrivateKey(set.Files[i].Data); err != nil {
 		return m, fmt.Errorf("the installed key of %s: %w: nothing can be acknowledged", o.name, err)
 	}
-	m.report.UID, m.report.SignedBy, m.report.Installed = uid, state.SerialNumber, &state
+	m.report.UID, m.report.SignedBy, m.report.Installed, m.report.DeliveryKeys = uid, state.SerialNumber, &state, r.trusted()
 	if verified, ok := rec.Verified[o.lease]; ok {
 		m.report.Verified = &verified
 	}

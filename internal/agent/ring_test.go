@@ -3,10 +3,15 @@ package agent
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/pki"
 )
 
 // deliveryKey is one of the keys of tests, its public half as a configuration has it, and its ID.
@@ -21,15 +26,20 @@ func deliveryKey(t testing.TB, n int) (private ed25519.PrivateKey, public, id st
 	return private, string(text), delivery.KeyID(half)
 }
 
+// deliveryKeys are the public halves of some keys of tests, and their IDs.
+func deliveryKeys(t testing.TB, n int) (keys []ed25519.PublicKey, ids []string) {
+	t.Helper()
+	for i := range n {
+		private, _, id := deliveryKey(t, i)
+		keys, ids = append(keys, private.Public().(ed25519.PublicKey)), append(ids, id)
+	}
+	return keys, ids
+}
+
 // TestWhatIsTaken of what some keys have signed at some time, after something else was taken.
 func TestWhatIsTaken(t *testing.T) {
 	now, far := at(), at().AddDate(973, 0, 0)
-	ids, keys := make([]string, 4), make([]ed25519.PublicKey, 4)
-	for n := range keys {
-		var private ed25519.PrivateKey
-		private, _, ids[n] = deliveryKey(t, n)
-		keys[n] = private.Public().(ed25519.PublicKey)
-	}
+	keys, ids := deliveryKeys(t, 4)
 	by := func(key int, when time.Time, says string) signedAt {
 		return signedAt{Time: when, Statement: says, Key: ids[key]}
 	}
@@ -59,7 +69,7 @@ func TestWhatIsTaken(t *testing.T) {
 		"after others by a forgotten key":  {map[string]signedAt{"a": was, "b": by(3, far, "x")}, by(1, now, "x"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			says(t, ringOf(keys[:3], c.latest).takes(now, c.is, c.latest["a"], "node1-tls"), c.told...)
+			says(t, ringOf(keys[:3], named{}, c.latest).takes(now, c.is, c.latest["a"], "node1-tls"), c.told...)
 		})
 	}
 }
@@ -83,5 +93,161 @@ func TestReplacedKeyIsAWayOut(t *testing.T) {
 	d.installed()
 	if w, _ := d.desired(); len(w.problems) > 0 || d.facts.latest["kubelet-tls"].Key != id {
 		t.Errorf("%+v, and %+v was taken", w.problems, d.facts.latest)
+	}
+}
+
+// TestWhichKeyComesNext: what a host remembers of the keys that are named in what it opens, and which it trusts then. Keys are numbers.
+func TestWhichKeyComesNext(t *testing.T) {
+	keys, ids := deliveryKeys(t, 6)
+	clock := func(n int) time.Time { return at().Add(time.Duration(n-100) * time.Second) }
+	type doc struct{ by, when, next int } // next: -1 for none
+	type step struct {
+		configured []int // nil: as before
+		opened     []doc // each of another object, in this order
+		taken      bool
+		trusted    []int
+	}
+	for name, steps := range map[string][]step{
+		"none is named":                  {{[]int{0}, []doc{{0, 1, -1}}, true, []int{0}}},
+		"one is named":                   {{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}},
+		"in what cannot be installed":    {{[]int{0}, []doc{{0, 1, 1}}, false, []int{0, 1}}},
+		"in one of two":                  {{[]int{0}, []doc{{0, 1, -1}, {0, 2, 1}}, true, []int{0, 1}}},
+		"itself":                         {{[]int{0}, []doc{{0, 1, 0}}, true, []int{0}}},
+		"it signs":                       {{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}},
+		"it signs what is not installed": {{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, false, []int{0, 1}}},
+		"a chain": {
+			{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}, {nil, []doc{{1, 3, 2}}, true, []int{1, 2}},
+			{nil, []doc{{2, 4, 3}}, true, []int{2, 3}}, {nil, []doc{{3, 5, -1}}, true, []int{3}},
+		},
+		"another one instead": {{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{0, 2, 2}}, true, []int{0, 2}}},
+		"the later word":      {{[]int{0}, []doc{{0, 2, 2}, {0, 1, 1}}, true, []int{0, 2}}, {nil, []doc{{0, 2, 2}, {0, 1, 1}}, true, []int{0, 2}}},
+		"no word later":       {{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{0, 2, -1}}, true, []int{0, 1}}},
+		"what an older key says is no word": {
+			{[]int{0}, []doc{{0, 1, 1}, {0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}, {0, 1, 1}}, true, []int{1}},
+			{nil, []doc{{1, 3, 2}, {0, 1, 1}}, true, []int{1, 2}},
+		},
+		"both are configured":            {{[]int{0, 1}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}},
+		"both, and the next is not seen": {{[]int{0, 1}, []doc{{1, 2, -1}}, true, []int{1}}},
+		"both, in the wrong order":       {{[]int{1, 0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}},
+		"the new one is configured then": {
+			{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}, {[]int{1}, []doc{{1, 2, -1}}, true, []int{1}},
+		},
+		"a thief named one, and the configuration another": {
+			{[]int{0}, []doc{{0, 9, 5}}, true, []int{0, 5}}, {nil, []doc{{5, 9, -1}}, true, []int{5}}, {[]int{2}, []doc{}, true, []int{2}},
+			{nil, []doc{{2, 3, -1}}, true, []int{2}},
+		},
+		"the old one is configured on purpose": {
+			{[]int{0}, []doc{{0, 1, 1}}, true, []int{0, 1}}, {nil, []doc{{1, 2, -1}}, true, []int{1}}, {[]int{0, 3}, nil, true, []int{0, 3}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var configured []ed25519.PublicKey
+			n, latest := named{}, map[string]signedAt{}
+			for i, s := range steps {
+				if s.configured != nil {
+					configured = nil
+					for _, k := range s.configured {
+						configured = append(configured, keys[k])
+					}
+				}
+				opened := map[string]delivered{}
+				for object, d := range s.opened {
+					one := delivered{at: signedAt{Time: clock(d.when), Key: ids[d.by]}}
+					if d.next >= 0 {
+						one.NextKey = keys[d.next]
+					}
+					lease := fmt.Sprint(object)
+					if err := ringOf(configured, n, latest).takes(at(), one.at, latest[lease], lease); err != nil {
+						t.Fatalf("step %d: %v", i, err)
+					}
+					opened[lease] = one
+				}
+				n = ringOf(configured, n, latest).learn(opened)
+				for lease, d := range opened {
+					if s.taken {
+						latest[lease] = d.at
+					}
+				}
+				var want []string
+				for _, k := range s.trusted {
+					want = append(want, ids[k])
+				}
+				if diff := cmp.Diff(want, ringOf(configured, n, latest).trusted()); diff != "" {
+					t.Errorf("step %d (-want +got):\n%s", i, diff)
+				}
+				if len(n.Keys) > 3 {
+					t.Errorf("step %d: %d keys are kept", i, len(n.Keys))
+				}
+			}
+		})
+	}
+}
+
+// TestNextKeyReachesTheHost: an agent that took what names the next key trusts it, also after a restart, and says so; what the next one signs
+// retires the old one, which its configuration still names; and a changed configuration counts by itself.
+func TestNextKeyReachesTheHost(t *testing.T) {
+	w := newEnv(t)
+	_, _ = w.reloads()
+	next, public, nextID := deliveryKey(t, 1)
+	half := next.Public().(ed25519.PublicKey)
+	oldID := delivery.KeyID(operatorKey.Public().(ed25519.PublicKey))
+	deliver := func(key ed25519.PrivateKey, names ed25519.PublicKey) pki.Leaf {
+		pair := w.put(kubeletRequest())
+		s := w.store.facts().secrets["kubelet-tls"].DeepCopy()
+		first := map[string]int64{"k8s": 1}
+		signedBy(t, key, s, reaching(w.server.URL), trusting(map[string]map[string]int64{bundleKey: first, serverKey: first}),
+			func(d *delivery.Document) { d.NextKey = names })
+		s.ResourceVersion += "-signed"
+		w.store.put(s.Name, s, "")
+		w.steps()
+		return pair
+	}
+	trusts := func(pair pki.Leaf, want ...string) {
+		t.Helper()
+		l, proof := w.says(at(), "", pair)
+		if got := ack.Of(l).DeliveryKeys; proof != ack.Signed || !slices.Equal(got, want) {
+			t.Errorf("it trusts %q (%d), want %q", got, proof, want)
+		}
+	}
+	trusts(deliver(operatorKey, nil), oldID)
+	trusts(deliver(operatorKey, half), oldID, nextID)
+	w.Agent = w.restarted(w.cfg)
+	second := deliver(next, nil)
+	w.is(second, true, "")
+	trusts(second, nextID)
+	w.Agent = w.restarted(w.cfg)
+	deliver(operatorKey, nil)
+	w.is(second, true, "DeliveryOutdated")
+	trusts(second, nextID)
+	third := deliver(next, nil)
+	w.is(third, true, "")
+	cfg := w.cfg
+	cfg.DeliveryKeys = []string{public}
+	w.Agent = w.restarted(cfg)
+	w.steps()
+	w.is(third, true, "")
+	trusts(third, nextID)
+	if rec, _ := w.rec(); len(rec.Named.Keys) > 0 {
+		t.Errorf("it remembers %+v", rec.Named)
+	}
+}
+
+// TestNextKeyOutlivesAFailure: that what names the next key does not work here, and is rolled back, changes nothing about the key.
+func TestNextKeyOutlivesAFailure(t *testing.T) {
+	w := newEnv(t)
+	first := w.put(kubeletRequest())
+	w.steps()
+	_, failing := w.reloads()
+	*failing = fmt.Errorf("exit status 1")
+	next, _, nextID := deliveryKey(t, 1)
+	w.put(kubeletRequest())
+	s := w.store.facts().secrets["kubelet-tls"].DeepCopy()
+	signed(t, s, reaching(w.server.URL), func(d *delivery.Document) { d.NextKey = next.Public().(ed25519.PublicKey) })
+	s.ResourceVersion += "-signed"
+	w.store.put(s.Name, s, "")
+	w.steps()
+	w.is(first, true, "rolled back")
+	if l, proof := w.says(at(), "", first); proof != ack.Signed || !slices.Contains(ack.Of(l).DeliveryKeys, nextID) {
+		t.Errorf("it trusts %q", ack.Of(l).DeliveryKeys)
 	}
 }

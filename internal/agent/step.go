@@ -147,6 +147,10 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 	}
 	next = sooner(next, a.track(w.problems))
 	a.desired = digest(w.files)
+	if set.ID != "" && !rec.Named.same(w.named) { // whatever becomes of the files
+		rec.Named = w.named
+		return a.save(rec), next
+	}
 	if hostdir.Equal(set.Files, w.files) {
 		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) && maps.EqualFunc(rec.Delivered, w.delivered, sameDocument) {
 			return false, next
@@ -169,7 +173,7 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desi
 	changed := hostdir.Changed(before, w.files)
 	next := a.follow(rec, changed, len(before) > 0)
 	next.States, next.Verified, next.Failed = w.states, maps.Clone(rec.Verified), rec.Failed
-	next.Delivered = w.delivered
+	next.Delivered, next.Named = w.delivered, w.named
 	maps.DeleteFunc(next.Verified, func(lease string, _ ack.State) bool { _, ok := w.states[lease]; return !ok })
 	next.Worked = a.working(ctx, before, changed)
 	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
@@ -204,6 +208,7 @@ func (a *Agent) follow(rec record, changed []string, replaces bool) record {
 	now := a.clock.Now().UTC().Truncate(time.Second)
 	next := record{
 		Installed: now, Due: rec.Due, Reload: slices.Clone(rec.Reload), NeedsRestart: slices.Clone(rec.NeedsRestart), Delivered: rec.Delivered,
+		Named: rec.Named,
 	}
 	if !replaces { // nothing has read a file that was not there
 		return next

@@ -116,10 +116,11 @@ func TestNothingElseIsOpened(t *testing.T) {
 func TestSignRefuses(t *testing.T) {
 	_, private := newKey(t)
 	for name, mod := range map[string]func(*delivery.Document){
-		"no host":   func(d *delivery.Document) { d.Host = "" },
-		"no time":   func(d *delivery.Document) { d.Time = time.Time{} },
-		"a newline": func(d *delivery.Document) { d.Kubeconfig.UserName = "a\nusers:" },
-		"too long":  func(d *delivery.Document) { d.Kubeconfig.Server = strings.Repeat("x", 3000) },
+		"no host":    func(d *delivery.Document) { d.Host = "" },
+		"half a key": func(d *delivery.Document) { d.NextKey = make([]byte, 16) },
+		"no time":    func(d *delivery.Document) { d.Time = time.Time{} },
+		"a newline":  func(d *delivery.Document) { d.Kubeconfig.UserName = "a\nusers:" },
+		"too long":   func(d *delivery.Document) { d.Kubeconfig.Server = strings.Repeat("x", 3000) },
 		"too many": func(d *delivery.Document) {
 			for i := range 70 {
 				d.Contents[strings.Repeat("x", i)] = ""
@@ -146,6 +147,7 @@ func TestStatementDigest(t *testing.T) {
 		"revision":         func(d *delivery.Document) { d.Trust["ca.crt"]["k8s"]++ },
 		"endpoint":         func(d *delivery.Document) { d.Kubeconfig.Server = "x" },
 		"service accounts": func(d *delivery.Document) { d.ServiceAccounts = "x" },
+		"next key":         func(d *delivery.Document) { d.NextKey = make([]byte, ed25519.PublicKeySize) },
 	} {
 		digest, err := document(mod).Digest("key")
 		if other, there := seen[digest]; there || err != nil {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -30,6 +31,8 @@ type Statement struct {
 	Kubeconfig *Kubeconfig `json:"kubeconfig,omitempty"`
 	// ServiceAccounts is the digest of the public keys that verify service account tokens; "" where there are none.
 	ServiceAccounts string `json:"serviceAccounts,omitempty"`
+	// NextKey is the public half of the delivery key that is to sign after the one which signs this; nil while there is none.
+	NextKey ed25519.PublicKey `json:"nextKey,omitempty"`
 }
 
 // Kubeconfig are the words of a kubeconfig.
@@ -117,6 +120,8 @@ func (d Document) check() error {
 	switch {
 	case slices.ContainsFunc([]string{d.Kind, d.Namespace, d.Name, d.UID, d.Host}, func(s string) bool { return s == "" }) || d.Time.IsZero():
 		return fmt.Errorf("it does not say of which object it is, and of when")
+	case len(d.NextKey) != 0 && len(d.NextKey) != ed25519.PublicKeySize:
+		return fmt.Errorf("its next key is none")
 	case entries > maxEntries:
 		return fmt.Errorf("it names more than %d things", maxEntries)
 	case slices.ContainsFunc(texts, func(s string) bool {
