@@ -25,17 +25,14 @@ type Source struct {
 	Host, Namespace string
 	// Objects are those of the namespace.
 	Objects export.Objects
-	// DeliveryKey is the public half of the namespace's delivery key; "" where only the Role is asked for.
-	DeliveryKey string
+	// DeliveryKeys are the public halves of the namespace's delivery keys; none where only the Role is asked for.
+	DeliveryKeys []string
 }
 
 // ConfigFor is the configuration of a host's agent. Notes say what a person should look at. It is an error if nothing there is for the
 // host, or something that must not be delivered to it.
 func ConfigFor(from Source) (Config, []string, error) {
-	c := Config{APIVersion: ConfigVersion, Kind: ConfigKind, Host: from.Host, Namespace: from.Namespace}
-	if from.DeliveryKey != "" {
-		c.DeliveryKeys = []string{from.DeliveryKey}
-	}
+	c := Config{APIVersion: ConfigVersion, Kind: ConfigKind, Host: from.Host, Namespace: from.Namespace, DeliveryKeys: from.DeliveryKeys}
 	of := from.Objects.Of(from.Host)
 	if len(of.Servers)+len(of.Credentials) == 0 {
 		return Config{}, nil, fmt.Errorf("no NodeCredential or APIServerCertificate in namespace %q is for host %q", from.Namespace, from.Host)

@@ -64,7 +64,7 @@ func ready() []metav1.Condition {
 
 // of is what the configuration of a host's agent is made from.
 func of(host string, all export.Objects) Source {
-	return Source{Host: host, Namespace: "prod", Objects: all, DeliveryKey: operatorPublic()}
+	return Source{Host: host, Namespace: "prod", Objects: all, DeliveryKeys: []string{operatorPublic()}}
 }
 
 // TestGolden compares what is printed for the hosts of the samples: it can be read again, and grants no more than it says.

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -27,8 +28,10 @@ const DeliverySecretType corev1.SecretType = "clusterpki.io/delivery"
 const (
 	deliveryDocument = "delivery.json"
 	deliveryKey      = "delivery.key"
-	// DeliveryPublicKey is the key of the ConfigMap.
-	DeliveryPublicKey = "delivery.pub"
+	deliveryNextKey  = "next.key"
+	// DeliveryPublicKey is the key of the ConfigMap, and DeliveryNextPublicKey that of the one which is to sign after it.
+	DeliveryPublicKey     = "delivery.pub"
+	DeliveryNextPublicKey = "next.pub"
 )
 
 // DeliveryName is the name of the Secret of a namespace's delivery key, and of the ConfigMap with its public half.
@@ -40,7 +43,8 @@ type DeliveryKey struct {
 	// NamespaceUID is of the namespace that it is for: one of the same name that somebody else makes does not inherit it.
 	NamespaceUID types.UID `json:"namespaceUID"`
 	key          ed25519.PrivateKey
-	version      string // of the Secret
+	next         ed25519.PrivateKey // that is to sign after it, once every agent has it; nil: there is none
+	version      string             // of the Secret
 }
 
 // ID names its public half.
@@ -232,29 +236,36 @@ func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) err
 	if err := s.live.Update(ctx, secret); err != nil {
 		return fmt.Errorf("write the delivery key of namespace %q: %w", next.Namespace, err)
 	}
+	kept := s.deliveries.get(next.Namespace)
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	kept.key = nil // read it again: the cache may not know yet
 	return nil
 }
 
 // Rebound is a delivery key of a backup for a namespace that another one of that name held before, or one of another name.
 func (k *DeliveryKey) Rebound(namespace string, uid types.UID) *DeliveryKey {
-	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, key: k.key}
+	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, key: k.key, next: k.next}
 }
-
-// SameAs says whether two are one key.
-func (k *DeliveryKey) SameAs(other *DeliveryKey) bool { return k.key.Equal(other.key) }
 
 func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
 	document, err := json.Marshal(k)
 	if err != nil {
 		return nil, fmt.Errorf("encode a delivery key: %w", err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(k.key)
-	if err != nil {
-		return nil, fmt.Errorf("encode a delivery key: %w", err)
+	data := map[string][]byte{deliveryDocument: document}
+	for name, key := range map[string]ed25519.PrivateKey{deliveryKey: k.key, deliveryNextKey: k.next} {
+		if key == nil {
+			continue
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return nil, fmt.Errorf("encode a delivery key: %w", err)
+		}
+		data[name] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	}
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: DeliveryName(k.Namespace)}, Type: DeliverySecretType,
-		Data: map[string][]byte{deliveryDocument: document, deliveryKey: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})},
+		ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: DeliveryName(k.Namespace)}, Type: DeliverySecretType, Data: data,
 	}, nil
 }
 
@@ -262,33 +273,46 @@ func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
 func DeliveryOf(s *corev1.Secret) (*DeliveryKey, error) {
 	damaged := &damagedError{s.Name}
 	k := &DeliveryKey{version: s.ResourceVersion}
-	block, rest := pem.Decode(s.Data[deliveryKey])
-	known := s.Type == DeliverySecretType && json.Unmarshal(s.Data[deliveryDocument], k) == nil && s.Name == DeliveryName(k.Namespace)
-	if !known || block == nil || len(rest) > 0 {
+	if s.Type != DeliverySecretType || json.Unmarshal(s.Data[deliveryDocument], k) != nil || s.Name != DeliveryName(k.Namespace) {
 		return nil, damaged
 	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
+	if k.key = parseDelivery(s.Data[deliveryKey]); k.key == nil {
 		return nil, damaged
 	}
-	var ok bool
-	if k.key, ok = parsed.(ed25519.PrivateKey); !ok {
-		return nil, damaged
+	if text, there := s.Data[deliveryNextKey]; there {
+		if k.next = parseDelivery(text); k.next == nil {
+			return nil, damaged
+		}
 	}
 	return k, nil
 }
 
-// publishDelivery writes the public half of a delivery key where whoever prepares a host reads it, if it does not stand there.
+// parseDelivery reads a key; nil where it is none.
+func parseDelivery(text []byte) ed25519.PrivateKey {
+	block, rest := pem.Decode(text)
+	if block == nil || len(rest) > 0 {
+		return nil
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	key, _ := parsed.(ed25519.PrivateKey)
+	return key
+}
+
+// publishDelivery writes the public halves of a delivery key and of the next one where whoever prepares a host reads them, if they do not stand
+// there.
 func (s *Store) publishDelivery(ctx context.Context, k *DeliveryKey, published *corev1.ConfigMap, there bool) error {
-	text, err := delivery.EncodePublic(k.public())
+	halves, err := k.publicHalves()
 	if err != nil {
 		return err
 	}
-	if published.Data[DeliveryPublicKey] == string(text) {
+	if maps.Equal(published.Data, halves) {
 		return nil
 	}
 	published.Namespace, published.Name = s.namespace, DeliveryName(k.Namespace)
-	published.Data = map[string]string{DeliveryPublicKey: string(text)}
+	published.Data = halves
 	write := func() error { return s.live.Create(ctx, published) }
 	if there {
 		write = func() error { return s.live.Update(ctx, published) }
@@ -297,23 +321,4 @@ func (s *Store) publishDelivery(ctx context.Context, k *DeliveryKey, published *
 		return fmt.Errorf("publish the delivery key of namespace %q: %w", k.Namespace, err)
 	}
 	return nil
-}
-
-// PublishedDelivery reads the public half of the delivery key of a namespace, as an agent's configuration has it.
-func PublishedDelivery(ctx context.Context, from client.Reader, home, namespace string) (string, error) {
-	var published corev1.ConfigMap
-	err := from.Get(ctx, client.ObjectKey{Namespace: home, Name: DeliveryName(namespace)}, &published)
-	if apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("the operator has made no delivery key of namespace %q yet, which it does once something there is issued with "+
-			"delivery.mode: Agent (ConfigMap %q of the authority namespace %q): set that, and try again", namespace, DeliveryName(namespace), home)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the public half of the delivery key: %w", err)
-	}
-	text := published.Data[DeliveryPublicKey]
-	if _, err := delivery.ParsePublic([]byte(text)); err != nil {
-		return "", errors.Join(fmt.Errorf("ConfigMap %q of the authority namespace is damaged: delete its data, and the operator writes it "+
-			"anew", published.Name), err)
-	}
-	return text, nil
 }

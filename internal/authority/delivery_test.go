@@ -29,7 +29,7 @@ func published(t *testing.T, c client.Client) ed25519.PublicKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := delivery.ParsePublic([]byte(text))
+	key, err := delivery.ParsePublic([]byte(text[0]))
 	if err != nil {
 		t.Fatal(err)
 	}

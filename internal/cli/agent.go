@@ -143,8 +143,7 @@ func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
 	if err != nil || f.home == "" {
 		return cfg, notes, err
 	}
-	key, err := authority.PublishedDelivery(c.Context(), reader, f.home, namespace)
-	cfg.DeliveryKeys = []string{key}
+	cfg.DeliveryKeys, err = authority.PublishedDelivery(c.Context(), reader, f.home, namespace)
 	return cfg, notes, err
 }
 

@@ -27,7 +27,7 @@ func newAuthority() *cobra.Command {
 		Short: "Look after the namespace that holds the keys of all CAs",
 		Long:  authorityLong,
 	}
-	c.AddCommand(newAuthorityList(), newAuthorityInit(), newAuthorityRelease(), newAuthorityDelete())
+	c.AddCommand(newAuthorityList(), newAuthorityInit(), newAuthorityRelease(), newAuthorityRotate(), newAuthorityDelete())
 	return c
 }
 

@@ -24,7 +24,7 @@ func (w *env) signed(secret string) (delivery.Document, error) {
 	if err != nil {
 		return delivery.Document{}, err
 	}
-	key, err := delivery.ParsePublic([]byte(public))
+	key, err := delivery.ParsePublic([]byte(public[0]))
 	if err != nil {
 		return delivery.Document{}, err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // inputs are a digest of all that a visit to a credential is made from, by what the caches say of its version: the object, its
-// Secrets and its Lease, the API server that it names, the CAs, and the key of seals.
+// Secrets and its Lease, the API server that it names, the CAs, the delivery keys, and the key of seals.
 func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential) ([sha256.Size]byte, error) {
 	keeper, err := r.keeper(ctx, c.Namespace)
 	if err != nil {
@@ -39,6 +39,13 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 	}
 	if lease != nil {
 		texts = append(texts, "lease", string(lease.UID), lease.ResourceVersion)
+	}
+	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
+		version, err := r.store.DeliveryVersion(ctx, c.Namespace)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		texts = append(texts, "delivery", version)
 	}
 	cas := c.CANames()
 	if c.Spec.APIServerRef != nil {

@@ -228,6 +228,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	if err := (&deletions{cas, b.progress}).setup(mgr, authorities); err != nil {
 		return err
 	}
+	if err := (&deliveryKeys{b}).setup(mgr, authorities); err != nil {
+		return err
+	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, existing},

@@ -54,6 +54,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfDelivery(on.Among(list, byAgent)))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		WatchesRawSource(source.Channel(r.existing, own.Own())).
@@ -75,6 +76,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(),
 			visits.OfAuthority(visits.Concerned(on.Below(ofCA)), visits.Concerned(on.Below(ofServer))))).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfDelivery(on.Among(list, byAgent)))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofServer), visits.Another).
@@ -93,6 +95,18 @@ func everything(client.Object) bool { return true }
 func serves(o client.Object) bool {
 	c, ok := o.(*v1alpha1.NodeCredential)
 	return ok && desired.Serves(c)
+}
+
+// byAgent says whether an agent delivers what is issued for an object.
+func byAgent(o client.Object) bool {
+	switch c := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		return c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent
+	case *v1alpha1.NodeCredential:
+		return c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent
+	default:
+		return false
+	}
 }
 
 // controllerName is how metrics and logs call the controller of a kind.

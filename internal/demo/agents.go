@@ -76,7 +76,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 			return fmt.Errorf("list what is for the hosts: %w", err)
 		}
 	}
-	key, err := authority.PublishedDelivery(ctx, d.management.client, controller.DefaultAuthorityNamespace, namespace)
+	keys, err := authority.PublishedDelivery(ctx, d.management.client, controller.DefaultAuthorityNamespace, namespace)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 			return err
 		}
 		c, _, err := agent.ConfigFor(agent.Source{
-			Host: h.Name, Namespace: namespace, DeliveryKey: key,
+			Host: h.Name, Namespace: namespace, DeliveryKeys: keys,
 			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
 		})
 		if err != nil {

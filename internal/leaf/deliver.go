@@ -92,7 +92,7 @@ func (m *Maker) deliver(ctx context.Context, p Product, noted, existing, next *c
 	if err != nil {
 		return undelivered(err)
 	}
-	s.Trust, s.Contents = claim.Trust, map[string]string{}
+	s.Trust, s.Contents, s.NextKey = claim.Trust, map[string]string{}, key.NextPublic()
 	for _, name := range append(slices.Collect(maps.Keys(p.Bundles)), corev1.TLSCertKey) {
 		s.Contents[name] = delivery.DigestOf(next.Data[name])
 	}

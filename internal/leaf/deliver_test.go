@@ -50,7 +50,7 @@ func (w *world) signed() delivery.Document {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	key, err := delivery.ParsePublic([]byte(text))
+	key, err := delivery.ParsePublic([]byte(text[0]))
 	if err != nil {
 		w.t.Fatal(err)
 	}

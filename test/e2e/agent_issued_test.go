@@ -86,8 +86,7 @@ func configFor(t *testing.T, name string) (agent.Config, error) {
 	if err != nil {
 		return c, err
 	}
-	from.DeliveryKey, err = authority.PublishedDelivery(t.Context(), shared.management, controller.DefaultAuthorityNamespace, namespace)
-	c.DeliveryKeys = []string{from.DeliveryKey}
+	c.DeliveryKeys, err = authority.PublishedDelivery(t.Context(), shared.management, controller.DefaultAuthorityNamespace, namespace)
 	return c, err
 }
 

@@ -33,7 +33,7 @@ func (w *fixture) deliversAs(text []byte) {
 		if err != nil {
 			return err
 		}
-		key, err := delivery.ParsePublic([]byte(public))
+		key, err := delivery.ParsePublic([]byte(public[0]))
 		if err != nil {
 			return err
 		}

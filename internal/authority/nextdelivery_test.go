@@ -1,0 +1,128 @@
+package authority_test
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/delivery"
+)
+
+// halves are the IDs of the keys that are published.
+func halves(t *testing.T, c client.Client) []string {
+	t.Helper()
+	texts, err := authority.PublishedDelivery(ctx, c, home, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, text := range texts {
+		key, err := delivery.ParsePublic([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, delivery.KeyID(key))
+	}
+	return out
+}
+
+// TestTheNextDeliveryKey stands beside the present one, which signs, is published with it, and takes its place; whoever has read them before
+// asks again.
+func TestTheNextDeliveryKey(t *testing.T) {
+	s, c := newStore()
+	first, err := s.Delivery(ctx, "prod", "uid-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.NextID() != "" || first.NextPublic() != nil {
+		t.Error("there is a next key already")
+	}
+	change := func(next func(*authority.DeliveryKey) *authority.DeliveryKey) *authority.DeliveryKey {
+		t.Helper()
+		was, err := s.StoredDelivery(ctx, "prod")
+		if err == nil {
+			err = s.ReplaceDelivery(ctx, was, next(was))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := s.Delivery(ctx, "prod", "uid-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	withNext := func(k *authority.DeliveryKey) *authority.DeliveryKey {
+		t.Helper()
+		next, err := k.WithNext()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	both := change(withNext)
+	text, err := signedDocument(t, both, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, by, err := delivery.Open([]ed25519.PublicKey{published(t, c)}, text); err != nil || by != first.ID() {
+		t.Errorf("it is signed by %q, %v", by, err)
+	}
+	if got := halves(t, c); both.NextID() == "" || !slices.Equal(got, []string{first.ID(), both.NextID()}) {
+		t.Errorf("%q are published", got)
+	}
+	if again := withNext(both); again.NextID() != both.NextID() {
+		t.Error("there is another next key")
+	}
+	released := both.Rebound("prod", "uid-2")
+	if released.NextID() != both.NextID() || released.ID() != both.ID() {
+		t.Error("another namespace has other keys")
+	}
+	after := change((*authority.DeliveryKey).Succeeded)
+	if got := halves(t, c); after.ID() != both.NextID() || after.NextID() != "" || !slices.Equal(got, []string{after.ID()}) {
+		t.Errorf("%s signs, and %q are published", after.ID(), got)
+	}
+	third := change(withNext)
+	for name, c := range map[string]struct {
+		now, backup *authority.DeliveryKey
+		want        bool
+	}{
+		"the same": {first, first, true}, "with a next one": {both, first, true}, "changed over since": {after, both, true},
+		"from before there was a next one": {after, first, false}, "of later": {both, after, false}, "two before": {third, both, true},
+	} {
+		if got := c.now.Follows(c.backup); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestADamagedNextKey is none, and the present one alone is not taken for both: what is signed would name none.
+func TestADamagedNextKey(t *testing.T) {
+	s, c := newStore()
+	key, err := s.Delivery(ctx, "prod", "uid-1")
+	if err == nil {
+		var next *authority.DeliveryKey
+		if next, err = key.WithNext(); err == nil {
+			err = s.ReplaceDelivery(ctx, key, next)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: authority.DeliveryName("prod")}}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+		t.Fatal(err)
+	}
+	if namespace, ok := authority.DeliveryNamespace(secret); !ok || namespace != "prod" {
+		t.Errorf("it is of namespace %q, %v", namespace, ok)
+	}
+	secret.Data["next.key"] = secret.Data["next.key"][:60]
+	if _, err := authority.DeliveryOf(secret); err == nil {
+		t.Error("it is read")
+	}
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"clusterpki.io/operator/internal/controller"
+)
+
+const authorityRotateLong = `Rotates the delivery key of a namespace, which signs what the agents of its hosts install. It makes the next key, of
+which agents learn by what the present one signs. Once every agent has reported that it has the next key, the operator
+signs by that one, and agents take nothing more that the old one has signed. Give it again to see whom it waits for.
+
+--now does not wait: for a host that never comes back, or for a key that is in other hands. Hosts that have not got the
+next key install nothing more until the configuration of their agents is written anew ('clusterpki agent config') and
+they are restarted. Of a key that is in other hands do that on every host: whoever has it may have named a next one of
+his own. If there was a next key already it is out too, so give --now twice then.
+
+`
+
+type authorityRotateFlags struct {
+	authorityFlags
+	now bool
+}
+
+func newAuthorityRotate() *cobra.Command {
+	var f authorityRotateFlags
+	c := &cobra.Command{
+		Use:     "rotate-delivery-key",
+		Short:   "Rotate the key that signs what the agents of a namespace install",
+		Long:    authorityRotateLong + exits(map[int]string{0: "done, or under way"}),
+		Example: "  clusterpki authority rotate-delivery-key -n prod\n  clusterpki authority rotate-delivery-key -n prod --now    # the key is in other hands",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, namespace, err := f.open(false)
+			if err != nil {
+				return err
+			}
+			if err := a.rotateDelivery(c.Context(), c.OutOrStdout(), namespace, f.now); err != nil {
+				return fmt.Errorf("authority rotate-delivery-key: %w", err)
+			}
+			return nil
+		},
+	}
+	f.addFlags(c)
+	c.Flags().BoolVar(&f.now, "now", false, "let the next key sign at once: hosts that have not got it need their agent's configuration written anew")
+	return c
+}
+
+// rotateDelivery makes the next delivery key of a namespace, or lets it sign, and says whom it waits for.
+func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace string, now bool) error {
+	was, err := a.store.StoredDelivery(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	if was == nil {
+		return fmt.Errorf("namespace %q has no delivery key: the operator makes one once something there is issued with delivery.mode: Agent", namespace)
+	}
+	uid, err := a.namespace(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	if uid != was.NamespaceUID {
+		return fmt.Errorf("the delivery key of namespace %q is that of another namespace of this name: run `clusterpki authority release -n %s --all` first",
+			namespace, namespace)
+	}
+	next, err := was.WithNext()
+	if err != nil {
+		return err
+	}
+	id, made := next.NextID(), was.NextID() == ""
+	lacking, err := controller.WithoutDeliveryKey(ctx, a.api, a.store.Namespace(), namespace, id)
+	if err != nil {
+		return err
+	}
+	if now {
+		next = next.Succeeded()
+	}
+	if now || made {
+		if err := a.store.ReplaceDelivery(ctx, was, next); err != nil {
+			return err
+		}
+	}
+	if made {
+		fmt.Fprintf(w, "%s: the next delivery key is made: %s\n", namespace, id)
+	}
+	if now {
+		fmt.Fprintf(w, "%s: delivery key %s signs from now on, in place of %s\n", namespace, id, was.ID())
+	} else {
+		fmt.Fprintf(w, "%s: delivery key %s signs until every agent has the next one, %s\n", namespace, was.ID(), id)
+	}
+	for _, l := range lacking {
+		fmt.Fprintf(w, "  %s\n", l)
+	}
+	switch {
+	case now && len(lacking) > 0:
+		fmt.Fprintf(w, "write the configuration of these hosts' agents anew, with `clusterpki agent config -n %s --host HOST`, and restart them\n", namespace)
+	case len(lacking) > 0:
+		fmt.Fprintln(w, "for a host that never comes back delete its objects, or give --now")
+	}
+	return nil
+}
