@@ -55,9 +55,12 @@ func withHost(t *testing.T, mode v1alpha1.DeliveryMode) *fixture {
 }
 
 // hostConfig is what `agent config` prints, for directories and a kubeconfig of this test.
-func (w *fixture) hostConfig(kubeconfig string) string {
+func (w *fixture) hostConfig(kubeconfig string) string { return w.hostConfigFrom(w.ns, kubeconfig) }
+
+// hostConfigFrom is that for another authority namespace.
+func (w *fixture) hostConfigFrom(home, kubeconfig string) string {
 	w.t.Helper()
-	out, err := w.run("agent", "config", "--host", "k8s-node1", "--authority-namespace", w.ns)
+	out, err := w.run("agent", "config", "--host", "k8s-node1", "--authority-namespace", home)
 	if err != nil {
 		w.t.Fatal(err)
 	}

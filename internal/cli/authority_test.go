@@ -36,16 +36,23 @@ func newVault(t *testing.T) *vault {
 	if err := w.api.Create(t.Context(), home); err != nil {
 		t.Fatal(err)
 	}
+	w.kubeconfig = administrator(t)
+	return &vault{w, home.Name, authority.New(home.Name, w.api, nil)}
+}
+
+// administrator is the kubeconfig of somebody who may do everything.
+func administrator(t *testing.T) string {
+	t.Helper()
 	k := api.NewConfig()
 	k.Clusters["here"] = &api.Cluster{Server: cfg.Host, CertificateAuthorityData: cfg.CAData}
 	k.AuthInfos["admin"] = &api.AuthInfo{ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData}
 	k.Contexts["admin"] = &api.Context{Cluster: "here", AuthInfo: "admin"}
 	k.CurrentContext = "admin"
-	w.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*k, w.kubeconfig); err != nil {
+	name := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*k, name); err != nil {
 		t.Fatal(err)
 	}
-	return &vault{w, home.Name, authority.New(home.Name, w.api, nil)}
+	return name
 }
 
 // authority runs a command below `clusterpki authority`.
