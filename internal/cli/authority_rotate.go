@@ -30,7 +30,7 @@ func newAuthorityRotate() *cobra.Command {
 	var f authorityRotateFlags
 	c := &cobra.Command{
 		Use:     "rotate-delivery-key",
-		Short:   "Rotate the key that signs what the agents of a namespace install",
+		Short:   "Rotate the delivery key of a namespace",
 		Long:    authorityRotateLong + exits(map[int]string{0: "done, or under way"}),
 		Example: "  clusterpki authority rotate-delivery-key -n prod\n  clusterpki authority rotate-delivery-key -n prod --now    # the key is in other hands",
 		Args:    cobra.NoArgs,
