@@ -16,8 +16,24 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
+// nextDelivery makes the next delivery key, which no agent here ever reports.
+func (w *fixture) nextDelivery() {
+	w.t.Helper()
+	key, err := w.store().StoredDelivery(w.t.Context(), w.ns)
+	if err != nil || key == nil {
+		w.t.Fatalf("there is no delivery key, %v", err)
+	}
+	next, err := key.WithNext()
+	if err == nil {
+		err = w.store().ReplaceDelivery(w.t.Context(), key, next)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // deliversAs expects that what agents are to install is signed, for the objects as they are now, by the delivery key of a backup, which their
-// hosts trust.
+// hosts trust, and names the next one that was there too.
 func (w *fixture) deliversAs(text []byte) {
 	w.t.Helper()
 	archive, err := backup.Parse(bytes.NewReader(text))
@@ -26,7 +42,7 @@ func (w *fixture) deliversAs(text []byte) {
 	}
 	testenv.Eventually(w.t, "it is signed by the key of the backup", func() error {
 		stored, err := w.store().StoredDelivery(w.t.Context(), w.ns)
-		if err != nil || stored == nil || !stored.SameAs(archive.Deliveries[0]) {
+		if err != nil || stored == nil || !stored.SameAs(archive.Deliveries[0]) || stored.NextID() == "" || stored.NextID() != archive.Deliveries[0].NextID() {
 			return fmt.Errorf("the delivery key is another one, %w", err)
 		}
 		public, err := authority.PublishedDelivery(w.t.Context(), w.api, w.authority, w.ns)
@@ -47,8 +63,8 @@ func (w *fixture) deliversAs(text []byte) {
 		}
 		var c v1alpha1.NodeCredential
 		w.get("agent", &c)
-		if !d.Holds("tls.crt", s.Data["tls.crt"]) || d.UID != string(c.UID) {
-			return fmt.Errorf("it is signed for another object, or certificate: %+v", d)
+		if !d.Holds("tls.crt", s.Data["tls.crt"]) || d.UID != string(c.UID) || !d.NextKey.Equal(stored.NextPublic()) {
+			return fmt.Errorf("it is signed for another object, or certificate, or names another key: %+v", d)
 		}
 		return nil
 	})

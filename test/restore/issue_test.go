@@ -72,6 +72,7 @@ func (w *fixture) issueEverything() {
 	w.ask("own-key")
 	w.ready()
 	w.report("agent", "agent", time.Now())
+	w.nextDelivery()
 	w.settled()
 }
 
