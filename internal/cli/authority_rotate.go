@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 )
 
@@ -50,22 +51,28 @@ func newAuthorityRotate() *cobra.Command {
 	return c
 }
 
-// rotateDelivery makes the next delivery key of a namespace, or lets it sign, and says whom it waits for.
-func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace string, now bool) error {
-	was, err := a.store.StoredDelivery(ctx, namespace)
+// delivery is the delivery key of a namespace as it is now.
+func (a authorities) delivery(ctx context.Context, namespace string) (*authority.DeliveryKey, error) {
+	key, err := a.store.StoredDelivery(ctx, namespace)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if was == nil {
-		return fmt.Errorf("namespace %q has no delivery key: the operator makes one once something there is issued with delivery.mode: Agent", namespace)
+	if key == nil {
+		return nil, fmt.Errorf("namespace %q has no delivery key: the operator makes one once something there is issued with delivery.mode: Agent", namespace)
 	}
 	uid, err := a.namespace(ctx, namespace)
+	if err == nil && uid != key.NamespaceUID {
+		err = fmt.Errorf("the delivery key of namespace %q is that of another namespace of this name: run `clusterpki authority release -n %s --all` first",
+			namespace, namespace)
+	}
+	return key, err
+}
+
+// rotateDelivery makes the next delivery key of a namespace, or lets it sign, and says whom it waits for.
+func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace string, now bool) error {
+	was, err := a.delivery(ctx, namespace)
 	if err != nil {
 		return err
-	}
-	if uid != was.NamespaceUID {
-		return fmt.Errorf("the delivery key of namespace %q is that of another namespace of this name: run `clusterpki authority release -n %s --all` first",
-			namespace, namespace)
 	}
 	next, err := was.WithNext()
 	if err != nil {

@@ -33,20 +33,11 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 			texts = append(texts, string(s.UID), s.ResourceVersion)
 		}
 	}
-	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
+	ofDelivery, err := r.inputsOfDelivery(ctx, c)
 	if err != nil {
 		return [sha256.Size]byte{}, err
 	}
-	if lease != nil {
-		texts = append(texts, "lease", string(lease.UID), lease.ResourceVersion)
-	}
-	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
-		version, err := r.store.DeliveryVersion(ctx, c.Namespace)
-		if err != nil {
-			return [sha256.Size]byte{}, err
-		}
-		texts = append(texts, "delivery", version)
-	}
+	texts = append(texts, ofDelivery...)
 	cas := c.CANames()
 	if c.Spec.APIServerRef != nil {
 		var api v1alpha1.APIServerCertificate
@@ -81,6 +72,22 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 	}
 	texts = append(texts, string(text))
 	return sha256.Sum256([]byte(keeper.Seal.Of(texts...))), nil
+}
+
+// inputsOfDelivery say which Lease there is, and by which keys is signed what an agent delivers.
+func (r *nodeCredentials) inputsOfDelivery(ctx context.Context, c *v1alpha1.NodeCredential) (texts []string, err error) {
+	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
+	if err != nil {
+		return nil, err
+	}
+	if lease != nil {
+		texts = append(texts, "lease", string(lease.UID), lease.ResourceVersion)
+	}
+	if c.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
+		return texts, nil
+	}
+	version, err := r.store.DeliveryVersion(ctx, c.Namespace)
+	return append(texts, "delivery", version), err
 }
 
 // inputsOfServers say which API servers there are, and the CAs that they have to do with.

@@ -5,6 +5,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -225,10 +226,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		}
 	}
 	cas := b.cas(prober)
-	if err := (&deletions{cas, b.progress}).setup(mgr, authorities); err != nil {
-		return err
-	}
-	if err := (&deliveryKeys{b}).setup(mgr, authorities); err != nil {
+	if err := errors.Join((&deletions{cas, b.progress}).setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
