@@ -171,6 +171,7 @@ func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
 		}
 		if n == target {
 			next = s.kept(ctx, sp, place, next)
+			sp.order(batch)
 			next = with(next, batch)
 		}
 		if err := s.put(ctx, &shards[n], document{Place: shards[n].Place, Number: n, Issues: next}); err != nil {
@@ -182,6 +183,17 @@ func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
 	sp.shards = shards
 	sp.index()
 	return nil
+}
+
+// order sees that what is recorded last of an object is its last one, whatever a clock says: that one alone may stand.
+func (sp *space) order(batch []*entry) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	for _, e := range batch {
+		if was := sp.all(e.issue.Object); len(was) > 0 && !e.issue.Time.After(was[len(was)-1].Time) {
+			e.issue.Time = was[len(was)-1].Time.Add(time.Nanosecond)
+		}
+	}
 }
 
 // with adds a batch to some issues; a write that failed may have stored it already.
