@@ -138,7 +138,9 @@ func TestEarlierCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.visit(r)
-		w.edit(func(s *corev1.Secret) { s.Data["tls.crt"], s.Data["tls.key"] = earlier.Data["tls.crt"], earlier.Data["tls.key"] })
+		w.edit(func(s *corev1.Secret) {
+			s.Data["tls.crt"], s.Data["tls.key"] = earlier.Data["tls.crt"], earlier.Data["tls.key"]
+		})
 		waiting := r
 		waiting.Desired.KeyOnHost = true // and the host has not asked
 		w.visit(waiting)
