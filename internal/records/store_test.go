@@ -229,29 +229,6 @@ func TestWhatGoes(t *testing.T) {
 	}
 }
 
-// TestLastIsLast: what is recorded last of an object is its last one, whatever the clock said and wherever it stands.
-func TestLastIsLast(t *testing.T) {
-	e := newEnv(t)
-	a := e.object("a")
-	for n, off := range []time.Duration{0, time.Hour, 0, 0, -time.Hour} {
-		i := issue(a, fmt.Sprint(n))
-		i.Time = now.Add(off)
-		if err := e.store.Record(t.Context(), place, i); err != nil {
-			t.Fatal(err)
-		}
-		for other := 0; n == 1 && other < 50; other++ { // they fill that Secret
-			i := issue(e.object(fmt.Sprint("other", other)), "00")
-			i.PublicKey = make([]byte, 3<<10)
-			if err := e.store.Record(t.Context(), place, i); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, s := range []*Store{e.store, e.another()} {
-		e.has(s, a, "0", "1", "2", "3", "4")
-	}
-}
-
 // TestRaces: somebody else writes at the same time, or a write is stored and its answer lost.
 func TestRaces(t *testing.T) {
 	e := newEnv(t)
