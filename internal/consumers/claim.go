@@ -77,7 +77,7 @@ const maxClaim = 16 << 10
 
 // ParseClaim reads the annotation of an object. ok is false where the operator did not write it, for that object.
 func ParseClaim(s Sealer, annotations map[string]string, kind, namespace, name string) (c Claim, ok bool) {
-	text, ok := sealed(s, annotations, kind, namespace, name)
+	text, ok := sealedText(s, annotations, kind, namespace, name)
 	if !ok || json.Unmarshal([]byte(text), &c) != nil {
 		return Claim{}, false
 	}
@@ -86,11 +86,11 @@ func ParseClaim(s Sealer, annotations map[string]string, kind, namespace, name s
 
 // Sealed says whether the operator wrote the annotation of an object, for that object.
 func Sealed(s Sealer, annotations map[string]string, kind, namespace, name string) bool {
-	_, ok := sealed(s, annotations, kind, namespace, name)
+	_, ok := sealedText(s, annotations, kind, namespace, name)
 	return ok
 }
 
-func sealed(s Sealer, annotations map[string]string, kind, namespace, name string) (text string, ok bool) {
+func sealedText(s Sealer, annotations map[string]string, kind, namespace, name string) (text string, ok bool) {
 	seal, text, found := strings.Cut(annotations[v1alpha1.ClaimAnnotation], " ")
 	return text, found && len(text) <= maxClaim && s.Fits(seal, kind, namespace, name, text)
 }
