@@ -44,9 +44,11 @@ func (s Seal) Fits(seal string, texts ...string) bool {
 
 // sealer holds the seal once it was read.
 type sealer struct {
-	mu   sync.Mutex
-	seal Seal
-	read time.Time
+	mu       sync.Mutex
+	seal     Seal
+	read     time.Time
+	recalled time.Time // when Recall last read it
+	unknown  bool      // Recall could not
 }
 
 // sealLasts is for how long a seal is used before it is read again.
@@ -72,6 +74,27 @@ func (s *Store) Seal(ctx context.Context) (Seal, error) {
 	}
 	s.sealer.read = time.Now() //nolint:forbidigo // as above
 	return s.sealer.seal, nil
+}
+
+// recallLasts is for how long what Recall has read is not read again.
+const recallLasts = 5 * time.Second
+
+// Recall is the key of seals as it is known, or, again, as it is stored; it is never made. What is not there fits nothing. ok is false where it could not
+// be read.
+func (s *Store) Recall(ctx context.Context, again bool) (seal Seal, ok bool) {
+	s.sealer.mu.Lock()
+	defer s.sealer.mu.Unlock()
+	if len(s.sealer.seal.key) > 0 && !again {
+		return s.sealer.seal, true
+	}
+	if time.Since(s.sealer.recalled) >= recallLasts { //nolint:forbidigo // how long ago, not what time it is
+		key, err := s.storedSeal(ctx)
+		s.sealer.recalled, s.sealer.unknown = time.Now(), client.IgnoreNotFound(err) != nil //nolint:forbidigo // as above
+		if err == nil {
+			s.sealer.seal = Seal{key}
+		}
+	}
+	return s.sealer.seal, !s.sealer.unknown
 }
 
 // readSeal reads the key of seals, or makes it.

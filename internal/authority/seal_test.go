@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"bytes"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -82,6 +83,43 @@ func TestADamagedKeyOfSealsIsNotReplaced(t *testing.T) {
 		s, _ := newStore(&secret)
 		if seal, err := s.Seal(ctx); err == nil || seal.Fits(seal.Of("x"), "x") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRecall makes no key, and reads it again where that is asked for: it may have been made, or restored, since.
+func TestRecall(t *testing.T) {
+	s, c := newStore()
+	if seal, ok := s.Recall(ctx, false); !ok || seal.Fits(seal.Of("x"), "x") {
+		t.Errorf("what is not there fits: %t", ok)
+	}
+	s = authority.New(home, c, nil)
+	was, err := s.Seal(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored corev1.Secret
+	if err := c.Get(ctx, client.ObjectKey{Namespace: home, Name: authority.SealSecretName}, &stored); err != nil {
+		t.Fatal(err)
+	}
+	stored.Data["key"] = bytes.Repeat([]byte("k"), 32)
+	if err := c.Update(ctx, &stored); err != nil {
+		t.Fatal(err)
+	}
+	if seal, ok := s.Recall(ctx, false); !ok || !seal.Fits(was.Of("x"), "x") {
+		t.Error("what is known is read again")
+	}
+	if seal, ok := s.Recall(ctx, true); !ok || seal.Fits(was.Of("x"), "x") || !seal.Fits(seal.Of("x"), "x") {
+		t.Error("what was restored is not read")
+	}
+	stored.Data = nil
+	if err := c.Update(ctx, &stored); err != nil {
+		t.Fatal(err)
+	}
+	s = authority.New(home, c, nil)
+	for range 2 {
+		if _, ok := s.Recall(ctx, false); ok {
+			t.Error("what cannot be read is known")
 		}
 	}
 }

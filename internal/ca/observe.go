@@ -162,15 +162,44 @@ func (m *Maker) gather(ctx context.Context, s *scan, record *authority.Record) (
 
 // products reads what the operator made: of Secrets, only what gates look at is kept, and of Leases those of agents.
 func (m *Maker) products(ctx context.Context, s *scan, keeper *owned.Keeper, in *consumers.Inputs) error {
+	whole := s.whole(in)
+	var failed error
 	err := pages(ctx, s, newList[corev1.SecretList], owned.Selector, func(l *corev1.SecretList) {
 		for i := range l.Items {
-			in.Products = append(in.Products, m.Reader.Read(&l.Items[i], keeper.Seal))
+			secret := &l.Items[i]
+			if whole(secret) {
+				live, err := m.Secrets.Live(ctx, s.namespace, secret.Name)
+				if failed = stall.First(failed, err); live != nil {
+					secret = live
+				}
+			}
+			in.Products = append(in.Products, m.Reader.Read(secret, keeper.Seal))
 		}
 	})
-	if err != nil {
+	if err = stall.First(err, failed); err != nil {
 		return err
 	}
 	return m.reported(ctx, s, keeper, in)
+}
+
+// whole says of which products, of those that a cache has cut, all has to be read: those that some object names. Anybody may make others, as many as he likes.
+func (s *scan) whole(in *consumers.Inputs) func(metav1.Object) bool {
+	named := map[string]bool{}
+	note := func(o v1alpha1.Object) {
+		for _, name := range o.SecretNames() {
+			named[name] = true
+		}
+	}
+	for i := range in.CAs {
+		note(&in.CAs[i])
+	}
+	for i := range in.Servers {
+		note(&in.Servers[i])
+	}
+	for i := range in.Credentials {
+		note(&in.Credentials[i])
+	}
+	return func(o metav1.Object) bool { return s.limit == 0 && owned.IsCut(o) && named[o.GetName()] }
 }
 
 // reported reads what the agents of the objects that are there say, in the Leases that the operator made for them.
@@ -182,17 +211,23 @@ func (m *Maker) reported(ctx context.Context, s *scan, keeper *owned.Keeper, in 
 	for i := range in.Credentials {
 		owners[in.Credentials[i].UID] = records.Object{UID: in.Credentials[i].UID, Kind: in.Credentials[i].Kind(), Name: in.Credentials[i].Name}
 	}
+	whole := s.whole(in) // a Lease has the name of a Secret
 	var failed error
 	err := pages(ctx, s, newList[coordinationv1.LeaseList], owned.Selector, func(l *coordinationv1.LeaseList) {
 		for i := range l.Items {
-			claim, ours := keeper.ClaimOf(&l.Items[i])
+			lease := &l.Items[i]
+			if whole(lease) {
+				lease = &coordinationv1.Lease{}
+				failed = stall.First(failed, client.IgnoreNotFound(m.Live.Get(ctx, client.ObjectKeyFromObject(&l.Items[i]), lease)))
+			}
+			claim, ours := keeper.ClaimOf(lease)
 			owner, there := owners[claim.UID]
 			if !ours || !there {
 				continue
 			}
-			said, err := m.Reported(ctx, &l.Items[i], owner)
+			said, err := m.Reported(ctx, lease, owner)
 			failed = stall.First(failed, err)
-			in.Leases[consumers.LeaseKey{Owner: claim.UID, Name: l.Items[i].Name}] = said
+			in.Leases[consumers.LeaseKey{Owner: claim.UID, Name: lease.Name}] = said
 		}
 	})
 	return stall.First(err, failed)

@@ -77,11 +77,22 @@ const maxClaim = 16 << 10
 
 // ParseClaim reads the annotation of an object. ok is false where the operator did not write it, for that object.
 func ParseClaim(s Sealer, annotations map[string]string, kind, namespace, name string) (c Claim, ok bool) {
-	seal, text, found := strings.Cut(annotations[v1alpha1.ClaimAnnotation], " ")
-	if !found || len(text) > maxClaim || !s.Fits(seal, kind, namespace, name, text) || json.Unmarshal([]byte(text), &c) != nil {
+	text, ok := sealedText(s, annotations, kind, namespace, name)
+	if !ok || json.Unmarshal([]byte(text), &c) != nil {
 		return Claim{}, false
 	}
 	return c, true
+}
+
+// Sealed says whether the operator wrote the annotation of an object, for that object.
+func Sealed(s Sealer, annotations map[string]string, kind, namespace, name string) bool {
+	_, ok := sealedText(s, annotations, kind, namespace, name)
+	return ok
+}
+
+func sealedText(s Sealer, annotations map[string]string, kind, namespace, name string) (text string, ok bool) {
+	seal, text, found := strings.Cut(annotations[v1alpha1.ClaimAnnotation], " ")
+	return text, found && len(text) <= maxClaim && s.Fits(seal, kind, namespace, name, text)
 }
 
 // Unsealed reads an annotation without proof of who wrote it, for those who cannot check that: people, and agents.

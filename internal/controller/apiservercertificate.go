@@ -2,11 +2,8 @@ package controller
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -16,7 +13,6 @@ import (
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
-	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -91,7 +87,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	}); err != nil {
 		return v, err
 	}
-	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
+	bundles, err := r.bundles(ctx, c, existing, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err
@@ -113,101 +109,6 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
 	return v, stall.First(err, saErr, v.refused, leaseErr)
-}
-
-// clientBundles are what an API server verifies its clients with.
-type clientBundles struct {
-	rendered map[string]leaf.Rendered // by key of the Secret
-	absent   []string                 // keys that it must not hold
-	wanting  leaf.Issuer              // the CA that keeps one of them from being rendered, or ready
-	refused  error                    // why one of them is left as it is
-}
-
-// bundles renders what the API server verifies its clients with.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, contained map[string]int64) (clientBundles, error) {
-	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained)
-	if err != nil {
-		return clientBundles{}, err
-	}
-	out := clientBundles{rendered: map[string]leaf.Rendered{clientBundleKey: clients.Rendered()}, wanting: clients.Issuer}
-	if c.Spec.RequestHeaderCARef == nil {
-		out.absent = []string{headerBundleKey}
-		return out, nil
-	}
-	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, contained)
-	if err != nil {
-		return clientBundles{}, err
-	}
-	out.rendered[headerBundleKey] = proxy.Rendered()
-	if out.refused = clients.apartFrom(proxy); out.refused != nil {
-		out.rendered[headerBundleKey] = leaf.Rendered{}
-	}
-	if clients.Bundle != nil && proxy.Bundle == nil {
-		out.wanting = proxy.Issuer
-	}
-	return out, nil
-}
-
-// joined are some CAs that are trusted together.
-type joined struct {
-	leaf.Issuer
-	keys map[string]*x509.Certificate // CA certificates by the digest of their key: whoever has one of the keys is trusted
-	of   map[string]string            // the ClusterCA that has it
-}
-
-// add enters the keys of a CA.
-func (j *joined) add(name string, iss leaf.Issuer) {
-	certs := slices.Clone(iss.Roots)
-	if iss.CA != nil {
-		certs = append(certs, iss.CA.Cert)
-		certs = append(certs, iss.CA.ChainBelow()...)
-	}
-	for _, cert := range certs {
-		id := string(cert.RawSubjectPublicKeyInfo)
-		j.keys[id], j.of[id] = cert, name
-	}
-}
-
-// apartFrom says, as a stall, where the CAs of ordinary clients have a key in common with that of the front proxy. By whatever name
-// they are called here, a client of one is then one of the other, and may speak for any user.
-func (j joined) apartFrom(proxy joined) error {
-	for _, id := range slices.Sorted(maps.Keys(j.keys)) {
-		if cert, common := proxy.keys[id]; common {
-			return stall.Because(v1alpha1.ReasonClientCAShared,
-				"ClusterCA %q, of spec.requestHeaderCARef, and ClusterCA %q, which signs ordinary clients, have a key in common, that of %q: the API "+
-					"server would take clients of the one for the aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root "+
-					"of its own; until then requestheader-ca.crt stays as it is",
-				proxy.of[id], j.of[id], cert.Subject.String())
-		}
-	}
-	return nil
-}
-
-// join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
-// that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (joined, error) {
-	out := joined{Issuer: leaf.Issuer{Revisions: map[string]int64{}}, keys: map[string]*x509.Certificate{}, of: map[string]string{}}
-	for _, name := range names {
-		iss, err := r.leaves.Read(ctx, namespace, name, contained)
-		if err != nil {
-			return joined{}, err
-		}
-		if iss.Bundle == nil {
-			return joined{Issuer: iss}, nil
-		}
-		for ca, revision := range iss.Revisions {
-			if was, ok := out.Revisions[ca]; !ok || revision < was {
-				out.Revisions[ca] = revision
-			}
-		}
-		out.Roots = append(out.Roots, iss.Roots...)
-		out.add(name, iss)
-	}
-	var err error
-	if out.Bundle, err = pki.Bundle(out.Roots); err != nil {
-		return joined{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.clientCARefs: %v", err)
-	}
-	return out, nil
 }
 
 // finish writes the status and says when to look again.

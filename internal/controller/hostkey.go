@@ -77,6 +77,13 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		return nil
 	}
 	csr, err := pki.ParseCSR([]byte(text))
+	spent := last.ApprovedKeySHA256 == c.Spec.HostKeySHA256
+	if len(issues) == 0 { // one of its name may have been there before
+		var readErr error
+		if spent, readErr = r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256); readErr != nil {
+			return readErr
+		}
+	}
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
@@ -85,27 +92,34 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		return stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
 	case err != nil: // somebody may have put it there: it keeps nobody from what he has proved
 		k.reason, k.pending = v1alpha1.ReasonRequestRefused, fmt.Sprintf("%s: %v", from, err)
-	case c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent):
+	case c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent):
 		k.public = csr.PublicKey
 		if digest := pki.PublicKeyDigest(csr.PublicKey); digest == c.Spec.HostKeySHA256 {
 			k.approved = digest
 		}
 	default:
-		k.reason = v1alpha1.ReasonHostKeyNotApproved
-		k.pending = fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, "+
-			"set spec.hostKeySHA256 to '%s'",
-			from, c.Spec.HostName, pki.PublicKeyDigest(csr.PublicKey))
+		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notApproved(c, from, pki.PublicKeyDigest(csr.PublicKey))
 	}
 	return nil
 }
 
+// notApproved says how a key is approved that a host asks for.
+func notApproved(c *v1alpha1.NodeCredential, from, digest string) string {
+	if c.Spec.HostKeySHA256 == digest {
+		return fmt.Sprintf("%s is for a key that was approved once, by the same spec.hostKeySHA256, and another one has taken its place since: if host %q is to "+
+			"have a certificate for it all the same, set spec.request to that request", from, c.Spec.HostName)
+	}
+	return fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, set spec.hostKeySHA256 to '%s'",
+		from, c.Spec.HostName, digest)
+}
+
 // proved says whether a host may have a certificate for a key that it asks for by its Lease: it has the last one for it; or a person has
-// approved it, since another one took its place; or the key of the last one has signed for it, just now.
+// approved it, and that was not used up (spent) by it before another one took its place; or the key of the last one has signed for it, just now.
 func (r *nodeCredentials) proved(
-	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, last records.Issue, issues []records.Issue, agent reported,
+	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, last records.Issue, issues []records.Issue, agent reported, spent bool,
 ) bool {
 	digest, sum := pki.PublicKeyDigest(key), sha256.Sum256([]byte(request))
-	approved := c.Spec.HostKeySHA256 == digest && last.ApprovedKeySHA256 != digest
+	approved := c.Spec.HostKeySHA256 == digest && !spent
 	signer := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == agent.Report.SignedBy })
 	signed := agent.Proof == ack.Signed && agent.state(r.clock.Now()) == consumers.LeaseValid && agent.Report.RequestSHA256 == hex.EncodeToString(sum[:]) &&
 		signer >= 0 && bytes.Equal(issues[signer].PublicKey, last.PublicKey)

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -28,7 +30,13 @@ func (w *env) notApproved(key pki.PrivateKey, ready metav1.ConditionStatus) {
 	w.t.Helper()
 	w.eventually("the key waits for an approval", func() error {
 		r := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonHostKeyNotApproved)
-		if !strings.Contains(r.Message, "set spec.hostKeySHA256 to '"+pki.PublicKeyDigest(key.Public())+"'") {
+		var c v1alpha1.NodeCredential
+		w.get("node1", &c)
+		want := "set spec.hostKeySHA256 to '" + pki.PublicKeyDigest(key.Public()) + "'"
+		if c.Spec.HostKeySHA256 == pki.PublicKeyDigest(key.Public()) {
+			want = "set spec.request to that request"
+		}
+		if !strings.Contains(r.Message, want) {
 			return fmt.Errorf("the message is %q", r.Message)
 		}
 		return nil
@@ -99,6 +107,56 @@ func TestHostKeyIsProved(t *testing.T) {
 	w.approve(second)
 	w.isFor(second)
 	w.holdsNoKey()
+}
+
+// TestApprovalIsOverForTheNext: a credential is pruned, and made again from the same manifest, whose approval is of a key that another one has taken the
+// place of.
+func TestApprovalIsOverForTheNext(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	first, csr := w.hostKey()
+	manifest := func(c *v1alpha1.NodeCredential) {
+		onHost("")(c)
+		c.Spec.HostKeySHA256 = pki.PublicKeyDigest(first.Public())
+	}
+	asks := func(request string) {
+		w.eventually("there is a Lease", func() error {
+			if w.missing("node1-tls", &coordinationv1.Lease{}) {
+				return errors.New("there is none")
+			}
+			return nil
+		})
+		w.submit("node1", request)
+	}
+	prune := func() {
+		w.delete(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "node1"}})
+		for _, o := range []client.Object{w.secret("node1-tls"), w.secret("node1-kubeconfig"), w.lease("node1-tls")} { // the garbage collector does
+			w.delete(o)
+		}
+		w.settled()
+	}
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", manifest))
+	asks(csr)
+	w.isFor(first)
+	prune()
+	w.create(newKubelet("node1", manifest)) // its key is still the one that was approved
+	asks(csr)
+	pair := w.isFor(first)
+	second, next := w.hostKey()
+	w.signsFor(next, pki.Leaf{Cert: pair.Cert, Key: first}, 0)
+	w.submit("node1", next)
+	w.isFor(second)
+	prune()
+	w.create(newKubelet("node1", manifest))
+	asks(csr)
+	w.notApproved(first, metav1.ConditionFalse)
+	w.settled()
+	if !w.missing("node1-tls", &corev1.Secret{}) {
+		t.Error("a certificate was issued for a key that another one has taken the place of")
+	}
+	w.approve(second)
+	w.submit("node1", next)
+	w.isFor(second)
 }
 
 // signsFor lets a host sign that it asks for a certificate by a request.

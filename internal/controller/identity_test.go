@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,48 @@ func TestFrontProxyByKey(t *testing.T) {
 	w.eventually("the bundle of a CA of its own is published", func() error {
 		return differs(w.secret("k8s-master-tls").Data["requestheader-ca.crt"], pki.EncodeCertificates(w.root("own")))
 	})
+}
+
+// TestFrontProxyComesFirst: the key in common comes after the front proxy's CA was there, with a CA that is made later, or is named later.
+func TestFrontProxyComesFirst(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("front"), newCA("k8s"), newCA("own"), newServer("k8s-master", func(s *v1alpha1.APIServerCertificate) {
+		s.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "clients"}}
+		s.Spec.RequestHeaderCARef = &v1alpha1.CAReference{Name: "front"}
+	}))
+	w.ready("front", &v1alpha1.ClusterCA{})
+	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotFound)
+	w.create(subordinate("clients", "front"))
+	w.ready("clients", &v1alpha1.ClusterCA{})
+	refused := func() {
+		t.Helper()
+		w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClientCAShared)
+		w.settled()
+	}
+	refused()
+	if s := w.secret("k8s-master-tls"); len(s.Data["requestheader-ca.crt"]) > 0 {
+		t.Error("the front proxy's bundle is published beside its own clients")
+	}
+	clients := func(names ...string) {
+		edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(s *v1alpha1.APIServerCertificate) {
+			s.Spec.ClientCARefs = nil
+			for _, n := range names {
+				s.Spec.ClientCARefs = append(s.Spec.ClientCARefs, v1alpha1.CAReference{Name: n})
+			}
+		})
+	}
+	own := pki.EncodeCertificates(w.root("own"))
+	clients("own")
+	w.eventually("both are published", func() error {
+		s := w.secret("k8s-master-tls")
+		return errors.Join(differs(s.Data["requestheader-ca.crt"], pki.EncodeCertificates(w.root("front"))), differs(s.Data["client-ca.crt"], own))
+	})
+	clients("own", "clients")
+	refused()
+	if err := differs(w.secret("k8s-master-tls").Data["client-ca.crt"], own); err != nil {
+		t.Errorf("the clients' bundle has gained the front proxy's key: %v", err)
+	}
 }
 
 // TestNodeNames has names that Kubernetes takes for Nodes (validation.IsDNS1123Subdomain), and an API server that is known by its address alone.

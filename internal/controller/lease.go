@@ -71,6 +71,9 @@ func (b *base) without(d attended) reported {
 // one holds.
 func (b *base) attendLease(ctx context.Context, d attended) (reported, error) {
 	existing, err := readLease(ctx, b.client, d.owner.GetNamespace(), d.lease)
+	if err == nil && existing != nil && owned.IsCut(existing) {
+		existing, err = readLease(ctx, b.live, d.owner.GetNamespace(), d.lease)
+	}
 	if err != nil {
 		return b.without(d), err
 	}

@@ -115,7 +115,8 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	kept := (&owned.Cache{}).Transform
+	seals := &seals{}
+	kept := (&owned.Cache{Seal: seals.of(ctx)}).Transform
 	ours := cache.ByObject{Label: owned.Selector, Transform: kept}
 	cacheOptions := cache.Options{DefaultTransform: kept, ByObject: map[client.Object]cache.ByObject{
 		&corev1.Secret{}:        ours,
@@ -156,7 +157,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	if err := visits.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	if err := setup(ctx, mgr, o, counts); err != nil {
+	if err := setup(ctx, mgr, o, counts, seals); err != nil {
 		return nil, err
 	}
 	return stoppable{mgr, end}, nil
@@ -185,7 +186,7 @@ type reconciler interface {
 	setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error
 }
 
-func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts) error {
+func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Counts, seals *seals) error {
 	authorities, err := newAuthorities(ctx, mgr, o.AuthorityNamespace)
 	if err != nil {
 		return err
@@ -202,6 +203,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return err
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
+	seals.store = store
 	wrote := &owned.Writes{}
 	keys := keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}

@@ -53,7 +53,7 @@ type signing struct {
 }
 
 // signing says what is to be signed. Only what this visit has decided upon or rendered is: what is kept as it stands, because its spec
-// cannot be carried out or its CA cannot be had, may be somebody else's.
+// cannot be carried out or its CA cannot be had, may be somebody else's; and what is kept until another one can be issued may have been put back.
 func (r Request) signing(st State) *signing {
 	return &signing{
 		statement: delivery.Statement{
@@ -61,7 +61,7 @@ func (r Request) signing(st State) *signing {
 			Kubeconfig: r.Delivery.Kubeconfig, ServiceAccounts: r.Delivery.ServiceAccounts,
 		},
 		namespace: st.Issuer.Place.NamespaceUID,
-		ready:     !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "",
+		ready:     !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "" && !st.unrecorded(),
 	}
 }
 

@@ -97,7 +97,7 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	if err != nil {
 		return State{Issuer: issuer}, err
 	}
-	st, err := m.decideRecorded(ctx, r, issuer, contents)
+	st, err := m.decideRecorded(ctx, r, issuer, contents, existing)
 	if err != nil {
 		return st, err
 	}

@@ -101,6 +101,7 @@ func newWorld(t *testing.T) *world {
 	w.Maker = &leaf.Maker{
 		Issuers: leaf.Issuers{Client: w.api, Store: store, Clock: apitime.Of(clocktesting.NewFakePassiveClock(now)), Home: func() string { return "home" }},
 		Secrets: owned.Secrets{Cache: w.api, API: w.api, Wrote: &owned.Writes{}}, Keys: &w.keys,
+		Records: &notes{published: w.there},
 	}
 	w.asked = nil
 	return w

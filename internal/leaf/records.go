@@ -3,8 +3,12 @@ package leaf
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/records"
@@ -25,9 +29,10 @@ func (r Request) recorded() records.Object {
 	return records.Object{UID: r.Owner.GetUID(), Kind: r.Owner.Kind(), Name: r.Owner.GetName()}
 }
 
-// lookUp notes whether the key of the certificate that is there was recorded, where an agent is to sign by it.
+// lookUp notes whether the certificate that is there is the one that was recorded last. An earlier one, with its key, may be in anybody's hands who had
+// a backup or a disk: whoever writes Secrets could put it back, and it would be signed for the agent of the host.
 func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
-	if r.Acknowledgment.Agent == nil || c.Observed == nil || c.Observed.Err != nil {
+	if r.Acknowledgment.Mounted || c.Observed == nil || c.Observed.Err != nil {
 		return nil //nolint:nilerr // what cannot be read is re-issued in any case
 	}
 	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
@@ -39,18 +44,22 @@ func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 		return err
 	}
 	serial := pki.SerialOf(c.Observed.Leaf.Cert)
+	at := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == serial && bytes.Equal(i.PublicKey, key) })
 	o := *c.Observed
-	o.Unrecorded = !slices.ContainsFunc(issues, func(i records.Issue) bool { return i.SerialNumber == serial && bytes.Equal(i.PublicKey, key) })
+	o.Unrecorded = at < len(issues)-1
+	if at < 0 { // what was mounted before has no record, and needs one only where an agent signs by it
+		o.Unrecorded = r.Acknowledgment.Agent != nil
+	}
 	c.Observed = &o
 	return nil
 }
 
-// unrecorded says whether a certificate is there whose key should have been recorded, and was not.
+// unrecorded says whether a certificate is there that is not the one that was recorded last, and should be.
 func (c Contents) unrecorded() bool { return c.Observed != nil && c.Observed.Unrecorded }
 
 // decideRecorded says what to do about what is held, of which it is looked up whether it was recorded. Before another certificate is issued for the sake of
-// a record, the API server itself is asked: a restore may have brought it.
-func (m *Maker) decideRecorded(ctx context.Context, r Request, issuer Issuer, c Contents) (State, error) {
+// a record, the API server itself is asked: a restore may have brought it, and the cache may not have yet what was recorded.
+func (m *Maker) decideRecorded(ctx context.Context, r Request, issuer Issuer, c Contents, existing *corev1.Secret) (State, error) {
 	if err := m.lookUp(ctx, r, &c); err != nil {
 		return State{Contents: c, Issuer: issuer}, err
 	}
@@ -62,13 +71,30 @@ func (m *Maker) decideRecorded(ctx context.Context, r Request, issuer Issuer, c 
 	if err == nil {
 		err = m.lookUp(ctx, r, &c)
 	}
+	if err == nil && c.unrecorded() {
+		err = m.upToDate(ctx, existing)
+	}
 	return m.decide(r, issuer, c), err
 }
 
-// record notes a certificate that is about to be published. What is mounted needs none: nobody signs by it.
+// upToDate fails with ErrBehind where a Secret is another one by now than the cache has.
+func (m *Maker) upToDate(ctx context.Context, cached *corev1.Secret) error {
+	live, err := m.Secrets.Live(ctx, cached.Namespace, cached.Name)
+	if err == nil && (live == nil || live.ResourceVersion != cached.ResourceVersion) {
+		err = fmt.Errorf("read Secret %q: %w", cached.Name, owned.ErrBehind)
+	}
+	return err
+}
+
+// record notes a certificate that is about to be published. What was never but mounted needs no record: nobody signs by it. Where there are records, the
+// last one is of what was published last.
 func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) error {
-	if r.Acknowledgment.Mounted {
-		return nil
+	known, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
+	if r.Acknowledgment.Mounted && (err != nil || len(known) == 0) {
+		return nil //nolint:nilerr // what cannot be read keeps nothing from being issued that needs none
+	}
+	if err != nil {
+		return err
 	}
 	issue, err := records.NewIssue(r.recorded(), leaf, m.Clock.Now())
 	if err != nil {
@@ -79,12 +105,10 @@ func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) 
 	if st.Readable() {
 		inUse = append(inUse, pki.SerialOf(st.Observed.Leaf.Cert))
 	}
-	known, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
-	if err == nil && len(known) >= records.MaxPerObject { // what the cache says of the Secret may be outdated
-		inUse, err = m.inUseLive(ctx, r, inUse)
-	}
-	if err != nil {
-		return err
+	if len(known) >= records.MaxPerObject { // what the cache says of the Secret may be outdated
+		if inUse, err = m.inUseLive(ctx, r, inUse); err != nil {
+			return err
+		}
 	}
 	return m.Records.Record(ctx, st.Issuer.Place, issue, inUse...)
 }

@@ -1,17 +1,21 @@
 package leaf_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/records"
@@ -115,5 +119,95 @@ func TestRecords(t *testing.T) {
 	st = kept("its serial number was recorded for another key", byAgent, plan.Issue)
 	if !st.Issued || st.Decision.Reason != plan.NotRecorded || !slices.Contains(n.inUse, serial) || len(n.inUse) != 3 || !slices.Contains(n.inUse, "0A") {
 		t.Errorf("issued %t, %s; in use are %v, and not %s", st.Issued, st.Decision.Reason, n.inUse, serial)
+	}
+}
+
+// TestEarlierCertificate: what was recorded before another one is neither kept nor signed, whoever put it back.
+func TestEarlierCertificate(t *testing.T) {
+	for name, a := range map[string]consumers.Acknowledgment{
+		"an agent": {Agent: &ack.State{}}, "a person": {Manual: &v1alpha1.AcknowledgedDelivery{}},
+	} {
+		w := newWorld(t)
+		n := &notes{published: func() bool { return false }}
+		w.Records = n
+		r := w.toAgent()
+		r.Acknowledgment = a
+		w.visit(r)
+		earlier := w.secret()
+		if err := w.api.Delete(ctx, w.secret()); err != nil {
+			t.Fatal(err)
+		}
+		w.visit(r)
+		w.edit(func(s *corev1.Secret) {
+			s.Data["tls.crt"], s.Data["tls.key"] = earlier.Data["tls.crt"], earlier.Data["tls.key"]
+		})
+		waiting := r
+		waiting.Desired.KeyOnHost = true // and the host has not asked
+		w.visit(waiting)
+		if w.signed().Holds("tls.crt", earlier.Data["tls.crt"]) {
+			t.Errorf("%s: it is signed while it waits", name)
+		}
+		st, err := w.Make(ctx, r, w.noted())
+		if err != nil || !st.Issued || st.Decision.Reason != plan.NotRecorded {
+			t.Errorf("%s: issued %t, %+v, %v", name, st.Issued, st.Decision, err)
+		}
+		if s := w.secret(); bytes.Equal(s.Data["tls.crt"], earlier.Data["tls.crt"]) || !w.signed().Holds("tls.crt", s.Data["tls.crt"]) {
+			t.Errorf("%s: what is issued in its place is not signed", name)
+		}
+		// The operator ends between record and write.
+		n.issues = append(n.issues, records.Issue{SerialNumber: "FF"})
+		if st, err = w.Make(ctx, r, w.noted()); err != nil || !st.Issued {
+			t.Errorf("%s: after a crash: %+v, %v", name, st.Decision, err)
+		}
+		if st, err = w.Make(ctx, r, w.noted()); err != nil || st.Issued {
+			t.Errorf("%s: it is issued again: %+v, %v", name, st.Decision, err)
+		}
+	}
+}
+
+// TestRecordBeforeTheCache: a certificate that the cache does not have yet is not taken for one that was never published.
+func TestRecordBeforeTheCache(t *testing.T) {
+	w := newWorld(t)
+	n := &notes{published: func() bool { return false }}
+	w.Records = n
+	r := w.request()
+	r.Acknowledgment = consumers.Acknowledgment{Agent: &ack.State{}}
+	w.visit(r)
+	behind := w.noted()
+	again := r
+	again.Desired.Spec.Validity += time.Hour
+	w.visit(again)
+	w.visit(r)
+	if st, err := w.Make(ctx, r, behind); !errors.Is(err, owned.ErrBehind) || st.Issued || len(n.issues) != 3 {
+		t.Errorf("issued %t, %+v, %v; %d are recorded", st.Issued, st.Decision, err, len(n.issues))
+	}
+}
+
+// TestMountedInBetween: what was recorded stays the last one only where what is published later is recorded too.
+func TestMountedInBetween(t *testing.T) {
+	w := newWorld(t)
+	n := &notes{published: func() bool { return false }}
+	w.Records = n
+	byAgent := w.request()
+	byAgent.Acknowledgment = consumers.Acknowledgment{Agent: &ack.State{}}
+	mounted := w.request()
+	mounted.Desired.Spec.Validity += time.Hour
+	w.visit(mounted)
+	if len(n.issues) > 0 {
+		t.Fatalf("recorded are %+v", n.issues)
+	}
+	w.visit(byAgent)
+	w.visit(mounted)
+	if len(n.issues) != 2 {
+		t.Fatalf("recorded are %+v", n.issues)
+	}
+	byAgent.Desired = mounted.Desired
+	if st, err := w.Make(ctx, byAgent, w.noted()); err != nil || st.Decision.Action != plan.Keep {
+		t.Errorf("%+v, %v", st.Decision, err)
+	}
+	mounted.Desired.Spec.Validity += time.Hour
+	n.err = errors.New("etcd is away")
+	if st, err := w.Make(ctx, mounted, w.noted()); err != nil || !st.Issued {
+		t.Errorf("nobody signs by it: %+v, %v", st.Decision, err)
 	}
 }

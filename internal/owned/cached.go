@@ -139,6 +139,9 @@ func keyProblem(cert, key []byte) error {
 
 // Cache makes what a cache is to hold. Values that many objects have in common, as thousands of Secrets a bundle, are kept once.
 type Cache struct {
+	// Seal is the operator's, as it is known, or as it was read again; ok is false where it is not known now. nil: it never is.
+	Seal func(again bool) (seal consumers.Sealer, ok bool)
+
 	mu     sync.Mutex
 	shared map[[sha256.Size]byte][]byte
 	size   int
@@ -208,6 +211,9 @@ func bounded(texts map[string]string) map[string]string {
 
 // Transform is for cache.ByObject: it keeps, of what a cache is to hold, only what is read back.
 func (c *Cache) Transform(o any) (any, error) {
+	if foreign := c.foreign(o); foreign != nil {
+		return foreign, nil
+	}
 	switch o := o.(type) {
 	case *corev1.Secret:
 		out := Noted(o)

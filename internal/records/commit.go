@@ -171,6 +171,7 @@ func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
 		}
 		if n == target {
 			next = s.kept(ctx, sp, place, next)
+			sp.order(batch)
 			next = with(next, batch)
 		}
 		if err := s.put(ctx, &shards[n], document{Place: shards[n].Place, Number: n, Issues: next}); err != nil {
@@ -182,6 +183,17 @@ func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
 	sp.shards = shards
 	sp.index()
 	return nil
+}
+
+// order sees that what is recorded last of an object is its last one, whatever a clock says: that one alone may stand.
+func (sp *space) order(batch []*entry) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	for _, e := range batch {
+		if was := sp.all(e.issue.Object); len(was) > 0 && !e.issue.Time.After(was[len(was)-1].Time) {
+			e.issue.Time = was[len(was)-1].Time.Add(time.Nanosecond)
+		}
+	}
 }
 
 // with adds a batch to some issues; a write that failed may have stored it already.
@@ -237,22 +249,27 @@ func (s *Store) over(issues []Issue) bool {
 	return !slices.ContainsFunc(issues, func(i Issue) bool { return now.Before(i.NotAfter) })
 }
 
-// kept are those of some issues that somebody needs still. What was restored belongs to the object that has its name now.
+// kept are those of some issues that somebody needs still, and of the others what approvals they have used up. What was restored belongs to the object that
+// has its name now.
 func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue) []Issue {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	now := s.now()
 	gone := map[types.UID][]string{}
-	var out []Issue
+	var out, rest []Issue
 	for _, i := range issues {
 		uid, known := s.standing(ctx, place.Namespace, i.Kind, i.Name)
 		switch {
+		case i.Ended:
+			rest = append(rest, i)
+			continue
 		case known && i.UID == "" && uid != "":
 			if i.UID = uid; slices.ContainsFunc(sp.bound[uid], i.same) {
 				continue
 			}
 		case known && i.UID != "" && i.UID != uid: // that one was deleted
 			delete(sp.acknowledged, i.UID)
+			rest = append(rest, i)
 			continue
 		}
 		if _, asked := gone[i.UID]; !asked {
@@ -260,9 +277,11 @@ func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue
 		}
 		if i.UID == "" && now.Before(i.NotAfter) || !slices.Contains(gone[i.UID], i.SerialNumber) {
 			out = append(out, i)
+		} else {
+			rest = append(rest, i)
 		}
 	}
-	return out
+	return append(out, usedUp(out, rest)...)
 }
 
 // put stores one Secret, and notes its version.

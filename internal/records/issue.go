@@ -2,6 +2,8 @@ package records
 
 import (
 	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,7 +48,18 @@ type Issue struct {
 	NotAfter     time.Time `json:"notAfter"`
 	// ApprovedKeySHA256 is the digest of the key that a person had approved when the certificate was issued, "" where none was.
 	ApprovedKeySHA256 string `json:"approvedKeySHA256,omitempty"`
+	// Ended says that it is kept for its approval alone, which is used up: nobody signs by it, and it is no object's.
+	Ended bool `json:"ended,omitempty"`
 }
+
+// spent says whether another key has taken the place of the one that was approved.
+func (i Issue) spent() bool {
+	sum := sha256.Sum256(i.PublicKey)
+	return i.ApprovedKeySHA256 != "" && i.ApprovedKeySHA256 != hex.EncodeToString(sum[:])
+}
+
+// named is the object of a kind and name, whatever its UID.
+func (o Object) named() Object { return Object{Kind: o.Kind, Name: o.Name} }
 
 // NewIssue is what is kept of a certificate.
 func NewIssue(of Object, leaf pki.Leaf, now time.Time) (Issue, error) {

@@ -35,3 +35,19 @@ func excess(issues []Issue, inUse ...string) []string {
 	}
 	return out
 }
+
+// usedUp are the approvals that issues which go have used up, each once, and only those of which no issue tells that stays. A person gives each of them,
+// so there are few.
+func usedUp(staying, going []Issue) []Issue {
+	var out []Issue
+	for _, i := range going {
+		tells := func(other Issue) bool {
+			return other.named() == i.named() && other.ApprovedKeySHA256 == i.ApprovedKeySHA256 && other.spent()
+		}
+		if i.spent() && !slices.ContainsFunc(staying, tells) && !slices.ContainsFunc(out, tells) {
+			i.Object, i.Ended = i.named(), true
+			out = append(out, i)
+		}
+	}
+	return out
+}

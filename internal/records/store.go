@@ -43,7 +43,8 @@ type space struct {
 	loaded       bool
 	shards       []shard
 	bound        map[types.UID][]Issue
-	unbound      map[Object][]Issue // restored ones, by kind and name
+	unbound      map[Object][]Issue  // restored ones, by kind and name
+	spent        map[Object][]string // approvals that are used up, by kind and name
 	acknowledged map[types.UID]string
 	queue        commits
 }
@@ -88,6 +89,17 @@ func (s *Store) Known(namespace string, o Object) (issues []Issue, ok bool) {
 	return sp.of(o), true
 }
 
+// Spent says whether the approval of a key, by its digest, was used up by an object of a kind and name, whatever its UID was.
+func (s *Store) Spent(ctx context.Context, namespace string, o Object, keySHA256 string) (bool, error) {
+	sp := s.space(namespace)
+	if err := s.ensure(ctx, namespace, sp); err != nil {
+		return false, err
+	}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	return slices.Contains(sp.spent[o.named()], keySHA256), nil
+}
+
 // of are those that count, under the lock of the space: what is older than what was acknowledged goes only with the next write.
 func (sp *space) of(o Object) []Issue {
 	out := sp.all(o)
@@ -98,7 +110,7 @@ func (sp *space) of(o Object) []Issue {
 // all is under the lock of the space.
 func (sp *space) all(o Object) []Issue {
 	out := slices.Clone(sp.bound[o.UID])
-	if restored := sp.unbound[Object{Kind: o.Kind, Name: o.Name}]; len(restored) > 0 {
+	if restored := sp.unbound[o.named()]; len(restored) > 0 {
 		out = append(out, restored...)
 		sortByTime(out)
 	}
@@ -176,13 +188,17 @@ func (s *Store) load(ctx context.Context, namespace string, sp *space) error {
 
 // index finds the issues by their objects. It is under the lock of the space.
 func (sp *space) index() {
-	sp.bound, sp.unbound = map[types.UID][]Issue{}, map[Object][]Issue{}
+	sp.bound, sp.unbound, sp.spent = map[types.UID][]Issue{}, map[Object][]Issue{}, map[Object][]string{}
 	for _, sh := range sp.shards {
 		for _, i := range sh.Issues {
-			if i.UID == "" {
-				key := Object{Kind: i.Kind, Name: i.Name}
-				sp.unbound[key] = append(sp.unbound[key], i)
-			} else {
+			if i.spent() {
+				sp.spent[i.named()] = append(sp.spent[i.named()], i.ApprovedKeySHA256)
+			}
+			switch {
+			case i.Ended:
+			case i.UID == "":
+				sp.unbound[i.named()] = append(sp.unbound[i.named()], i)
+			default:
 				sp.bound[i.UID] = append(sp.bound[i.UID], i)
 			}
 		}

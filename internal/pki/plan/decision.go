@@ -26,7 +26,7 @@ const (
 	KeyChanged     Reason = "KeyChanged"     // the host asks for a certificate for another key
 	IssuerChanged  Reason = "IssuerChanged"  // another CA key is active now
 	Tampered       Reason = "Tampered"       // the certificate is not what its Secret says was requested
-	NotRecorded    Reason = "NotRecorded"    // its key was not recorded when it was issued: what an agent signs by it proves nothing
+	NotRecorded    Reason = "NotRecorded"    // it is not the certificate that was recorded last: what an agent signs by it proves nothing, or it was put back
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
 	Expired        Reason = "Expired"        // the certificate is past its end
 	// RestoreIncomplete: the object was restored from a backup, and its Secret may still be on its way.

@@ -31,7 +31,7 @@ type Observed struct {
 	Leaf     pki.Leaf // without its key where that is on the host
 	Err      error    // why Leaf could not be read; pki.ErrKeyMismatch among others
 	SpecHash string   // of the request that was issued
-	// Unrecorded says that its key was not recorded when it was issued, and has to be: an agent signs by it.
+	// Unrecorded says that it is not the certificate that was recorded last, and has to be: an agent signs by its key, or it was put back.
 	Unrecorded bool
 }
 
@@ -115,7 +115,7 @@ func recorded(_ time.Time, _ Desired, o *Observed) (Reason, string) {
 	if !o.Unrecorded {
 		return "", ""
 	}
-	return NotRecorded, "the key of the certificate was not recorded when it was issued, and an agent is to sign by it"
+	return NotRecorded, "it is not the certificate that was recorded last for this object"
 }
 
 func signedByIssuer(now time.Time, d Desired, o *Observed) (Reason, string) {
