@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -96,10 +97,8 @@ func (v victim) withstands(t *testing.T, h hostile) (installed bool) {
 	known, o, signed := h.against(v)
 	w := v.config.desired(v.now, v.objects, known)
 	files := byPath(w.files)
-	if h.invalid(v, o) {
-		if diff := cmp.Diff(v.before, files); diff != "" {
-			t.Errorf("nothing new is signed, and files have changed (-want +got):\n%s", diff)
-		}
+	if h.invalid(v, o) && !hostdir.Equal(v.facts.current.Files, w.files) {
+		t.Errorf("nothing new is signed, and files have changed (-want +got):\n%s", cmp.Diff(v.before, files))
 	}
 	if problem := v.unharmed(files, h, signed); problem != "" {
 		t.Error(problem)
