@@ -17,6 +17,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/files"
 )
 
 // leaseAPI is a management cluster that has one Lease, and answers a write as it likes.
@@ -97,6 +98,11 @@ func FuzzLease(f *testing.F) {
 		f.Add([]byte(seed), []byte(seed))
 		f.Add([]byte(seed), []byte(nil))
 	}
+	written, err := json.Marshal(files.Object[coordinationv1.Lease](f, "lease.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(written, written)
 	f.Fuzz(func(t *testing.T, stored, answer []byte) {
 		api := &leaseAPI{stored: &coordinationv1.Lease{}}
 		if json.Unmarshal(stored, api.stored) != nil {

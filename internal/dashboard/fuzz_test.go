@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,6 +20,11 @@ func FuzzSend(f *testing.F) {
 	for _, seed := range []string{"", "<p>a</p>\n<p>b</p>", "a\r\nevent: forged\r\ndata: b", "a\revent: forged\rdata: b", "\n\n", "data: x", "\ufeff: y"} {
 		f.Add(seed)
 	}
+	page, err := os.ReadFile("testdata/live.html")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(page))
 	f.Fuzz(func(t *testing.T, page string) {
 		w := httptest.NewRecorder()
 		s := stream{w: w, control: http.NewResponseController(w), deadline: func() time.Time { return time.Time{} }}

@@ -10,7 +10,10 @@ import (
 	"testing"
 	"unicode"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/test/files"
 )
 
 // FuzzParsePublic reads whatever may stand in an agent's configuration, or in the ConfigMap that is written there from: what is taken is one key, whichever
@@ -34,6 +37,7 @@ func FuzzParsePublic(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
+	f.Add([]byte(files.Object[corev1.ConfigMap](f, "delivery.yaml").Data["delivery.pub"]))
 	f.Add([]byte(strings.ReplaceAll(string(text), "\n", "\r\n")))
 	f.Add(append([]byte("a text\n"), text...))
 	f.Add(append(text, text...))
