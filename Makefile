@@ -118,11 +118,11 @@ test-browser: ## Look at the dashboard in headless Chromium (about 2 minutes; ne
 	@$(if $(filter-out 0,$(SCREENSHOTS)),pngquant --force --skip-if-larger --ext .png --quality 70-95 docs/images/dashboard-*.png)
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (10s).
-	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api cmd internal | while IFS=: read -r file _ func; do \
+fuzz: ## Run every fuzz target for FUZZTIME (10s); each that fails fails it.
+	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' api cmd internal | { failed=0; while IFS=: read -r file _ func; do \
 	  printf '== %s in %s\n' "$${func#func }" "$$(dirname "$$file")"; \
-	  go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1s "./$$(dirname "$$file")" </dev/null; \
-	done
+	  go test -run='^$$' -fuzz="^$${func#func }$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1s "./$$(dirname "$$file")" </dev/null || failed=1; \
+	done; exit $$failed; }
 
 # BENCH selects benchmarks by their names; BENCHFLAGS are those of test/bench, such as `-credentials=500 -rounds=1`.
 BENCH ?= .

@@ -16,6 +16,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/files"
 )
 
 var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
@@ -82,6 +83,7 @@ func FuzzOf(f *testing.F) {
 	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"serialNumber":"0A","contents":{"k/ca.crt":"aa"}}}`, `{"problem":"\ud800\u202e"}`} {
 		f.Add(seed)
 	}
+	f.Add(files.Object[coordinationv1.Lease](f, "lease.yaml").Annotations[v1alpha1.ReportAnnotation])
 	f.Fuzz(func(t *testing.T, text string) {
 		r := ack.Of(lease(text))
 		bad := func(c rune) bool { return !unicode.IsPrint(c) }

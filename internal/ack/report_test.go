@@ -12,6 +12,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/files"
 )
 
 func newKey(t *testing.T, spec pki.KeySpec) pki.PrivateKey {
@@ -126,6 +127,8 @@ func FuzzProofOf(f *testing.F) {
 	f.Add(strings.Replace(text, "0A", "0B", 1), signature)
 	f.Add("", signature)
 	f.Add(`{"verified":{}}`, "")
+	written := files.Object[coordinationv1.Lease](f, "lease.yaml").Annotations
+	f.Add(written[v1alpha1.ReportAnnotation], written[v1alpha1.ReportSignatureAnnotation])
 	f.Fuzz(func(t *testing.T, report, proof string) {
 		if report == text {
 			return

@@ -84,7 +84,7 @@ func TestAsk(t *testing.T) {
 }
 
 // says expects an error with some words, and none without.
-func says(t *testing.T, err error, words ...string) {
+func says(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if (err == nil) != (len(words) == 0) {
 		t.Errorf("the error is %v, and should hold %q", err, words)

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/test/files"
 )
 
 // FuzzParseConfig reads any configuration: what is taken is whole, and is taken again as it was completed.
@@ -56,6 +57,7 @@ func FuzzRecord(f *testing.F) {
 		`{"failed":{"digest":"aa","reason":"it did not answer","attempts":2,"until":"2026-01-02T03:04:05Z"}}`, `{"failed":{"attempts":-1}}`, `{"due":"x"}`} {
 		f.Add([]byte(seed))
 	}
+	f.Add(files.Read(f, "record.json"))
 	f.Fuzz(func(t *testing.T, note []byte) {
 		r := recordOf(hostdir.Set{Note: note})
 		text, err := r.encode()

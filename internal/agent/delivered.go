@@ -73,7 +73,7 @@ func (c *Config) open(now time.Time, o object, f facts, r ring) (delivered, erro
 		return delivered{}, invalid(read[0].Name, "its %s has more than %d bytes", corev1.TLSPrivateKeyKey, maxPrivateKey)
 	}
 	if key != nil {
-		d.tls[corev1.TLSPrivateKeyKey] = key
+		d.tls[corev1.TLSPrivateKeyKey] = alone(key)
 	}
 	if len(read) > 1 {
 		d.accounts, err = d.serviceAccounts(read[1])
@@ -136,7 +136,21 @@ func (d delivered) serviceAccounts(s *corev1.Secret) (map[string][]byte, error) 
 	if !slices.ContainsFunc(trusted, func(k any) bool { return pki.SamePublicKey(k, key.Public()) }) {
 		return nil, invalid(s.Name, "its %s belongs to none of the keys of %s", private, public)
 	}
-	return map[string][]byte{private: s.Data[private], public: s.Data[public]}, nil
+	return map[string][]byte{private: alone(s.Data[private]), public: s.Data[public]}, nil
+}
+
+// alone is a private key without what stands beside it, which nobody has signed: other blocks, text, another encoding, none of which every component
+// passes over. What holds no key stays as it is, and is refused for that.
+func alone(text []byte) []byte {
+	key, err := pki.ParsePrivateKey(text)
+	if err != nil {
+		return text
+	}
+	written, err := key.Reveal()
+	if err != nil {
+		return text
+	}
+	return written
 }
 
 // newest gives every object the newest bundle that any of them has of the same CAs: the operator writes one Secret after

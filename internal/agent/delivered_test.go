@@ -20,7 +20,7 @@ import (
 )
 
 // controlPlane is what the agent of an API server's host knows: the API server, its service account keys, and a controller manager.
-func controlPlane(t *testing.T) *fixture {
+func controlPlane(t testing.TB) *fixture {
 	t.Helper()
 	d := &fixture{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
 	d.config = kubeletConfig("/srv", func(c *Config) {

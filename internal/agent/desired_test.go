@@ -29,7 +29,7 @@ func (full) Write(name string, _ []byte, _ fs.FileMode, _ *hostdir.Owner) error 
 
 // fixture is what an agent knows, for tables.
 type fixture struct {
-	t       *testing.T
+	t       testing.TB
 	now     time.Time
 	config  Config
 	objects []object
@@ -38,7 +38,7 @@ type fixture struct {
 }
 
 // twoCredentials are a kubelet's and a proxy's.
-func newFixture(t *testing.T, mods ...func(*Config)) *fixture {
+func newFixture(t testing.TB, mods ...func(*Config)) *fixture {
 	t.Helper()
 	d := &fixture{t: t, now: at(), ca: newCA(t, at().Add(-24*time.Hour), "k8s-ca")}
 	d.config = kubeletConfig("/srv", func(c *Config) {

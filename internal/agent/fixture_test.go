@@ -27,7 +27,7 @@ import (
 
 var ecdsa256 = pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 
-func newCA(t *testing.T, now time.Time, name string) pki.CA {
+func newCA(t testing.TB, now time.Time, name string) pki.CA {
 	t.Helper()
 	ca, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: name}, Key: ecdsa256, Validity: 8760 * time.Hour})
 	if err != nil {
@@ -48,7 +48,7 @@ func kubeletRequest(mods ...func(*pki.CertificateSpec)) pki.CertificateSpec {
 	return r
 }
 
-func issue(t *testing.T, now time.Time, r pki.CertificateSpec, ca pki.CA) (pki.Leaf, []byte) {
+func issue(t testing.TB, now time.Time, r pki.CertificateSpec, ca pki.CA) (pki.Leaf, []byte) {
 	t.Helper()
 	pair, err := pki.Issue(now, r, ca)
 	if err != nil {
@@ -141,7 +141,7 @@ func (w *env) putPair(pair pki.Leaf, key []byte) {
 }
 
 // secrets are those that a kubelet's credential has for its agent.
-func secrets(t *testing.T, pair pki.Leaf, key, bundle []byte, server string) map[string]*corev1.Secret {
+func secrets(t testing.TB, pair pki.Leaf, key, bundle []byte, server string) map[string]*corev1.Secret {
 	t.Helper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls"}, Data: map[string][]byte{
 		"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": bundle, "apiserver-ca.crt": bundle,
@@ -151,7 +151,7 @@ func secrets(t *testing.T, pair pki.Leaf, key, bundle []byte, server string) map
 }
 
 // sign signs a Secret that holds the first revision of its bundles.
-func sign(t *testing.T, s *corev1.Secret, server string) {
+func sign(t testing.TB, s *corev1.Secret, server string) {
 	t.Helper()
 	first := map[string]int64{"k8s": 1}
 	signed(t, s, reaching(server), trusting(map[string]map[string]int64{bundleKey: first, serverKey: first}))

@@ -2,178 +2,191 @@ package agent
 
 import (
 	"bytes"
-	"maps"
+	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
-	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/pki"
 )
 
-// hostile is what a management cluster in other hands may send. With the delivery key in those hands too, it may say anything under a
-// signature that fits.
-type hostile struct {
-	crt, key, ca, server, envelope            []byte
-	endpoint, cluster, context, user, in, why string
-	signs                                     bool
-}
+// everything keeps what the operator wrote.
+const everything = 1<<10 - 1
 
-// secret is the Secret of a kubelet's credential.
-func (h hostile) secret() *corev1.Secret {
-	s := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "kubelet-tls", Annotations: map[string]string{"clusterpki.io/claim": h.why}},
-		Data: map[string][]byte{
-			"tls.crt": h.crt, "tls.key": h.key, "ca.crt": h.ca, "apiserver-ca.crt": h.server, consumers.DeliveryKey: h.envelope,
-			"value": h.envelope, "kubeconfig.files": h.envelope, h.why: h.envelope,
-		},
-	}
-	if !h.signs {
-		return s
-	}
-	d := delivery.Document{
-		Statement: delivery.Statement{
-			Kind: "NodeCredential", Namespace: "prod", Name: "kubelet", UID: "uid", Host: "k8s-node1", Contents: map[string]string{},
-			Trust: map[string]map[string]int64{"ca.crt": {h.why: 1}, "apiserver-ca.crt": {h.why: 9}, h.why: {"k8s": 9}},
-			Kubeconfig: &delivery.Kubeconfig{
-				Server: h.endpoint, ClusterName: h.cluster, ContextName: h.context, UserName: h.user, Namespace: h.in,
-			},
-		},
-		Time: at(),
-	}
-	for key, value := range s.Data {
-		if key != consumers.DeliveryKey {
-			d.Contents[key] = delivery.DigestOf(value)
-		}
-	}
-	if text, err := delivery.Sign(operatorKey, d); err == nil {
-		s.Data[consumers.DeliveryKey] = text
-	}
-	return s
-}
+// evilConfig is a kubeconfig that runs a program.
+const evilConfig = "apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: {exec: {command: /bin/sh, apiVersion: client.authentication.k8s.io/v1}}\n"
 
-// harmless says, of the files that a host would get, what must not be there.
-func harmless(files []hostdir.File, h hostile) (problem string) {
-	may := []string{"kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt", "pki/client-ca.crt", "pki/kubelet-client.crt", "pki/kubelet-client.key"}
-	for _, f := range files {
-		switch {
-		case !slices.Contains(may, f.Path):
-			return "it gets " + f.Path
-		case !h.signs:
-			return "nothing is signed, and it gets " + f.Path
-		case !strings.HasSuffix(f.Path, ".conf"):
-			continue
-		}
-		var config struct {
-			APIVersion, Kind string
-			CurrentContext   string `json:"current-context"`
-			Clusters         []struct {
-				Name    string
-				Cluster map[string]string
+// hostiles are attacks on each object of a host, by name.
+func hostiles(t testing.TB) map[string]hostile {
+	t.Helper()
+	evil := newCA(t, at(), "k8s-ca") // of the same name
+	pair, key := issue(t, at(), kubeletRequest(), evil)
+	out := map[string]hostile{}
+	add := func(what string, mod func(*hostile)) {
+		for object, of := range []string{"API server", "manager", "custom", "host key"} {
+			h := hostile{
+				object: uint8(object), keeps: everything, signs: true, ahead: 1, endpoint: "https://k8s:6443", cluster: "k8s", context: "default", user: "kubelet", name: "k8s",
 			}
-			Contexts []struct {
-				Name    string
-				Context map[string]string
-			}
-			Users []struct {
-				Name string
-				User map[string]string
-			}
-		}
-		if err := yaml.UnmarshalStrict(f.Data, &config); err != nil {
-			return f.Path + " cannot be read: " + err.Error()
-		}
-		if len(config.Clusters) != 1 || len(config.Users) != 1 || len(config.Contexts) != 1 {
-			return f.Path + " has more than one of a kind"
-		}
-		if server := config.Clusters[0].Cluster["server"]; !strings.HasPrefix(server, "https://") || server != h.endpoint {
-			return f.Path + " leads to " + server
-		}
-		for field := range config.Users[0].User {
-			if !strings.HasPrefix(field, "client-certificate") && !strings.HasPrefix(field, "client-key") {
-				return f.Path + " has a user with " + field
-			}
+			mod(&h)
+			out[of+": "+what] = h
 		}
 	}
-	return ""
-}
-
-// FuzzHostile gives an agent whatever a management cluster can, with a signature that fits and without: it gets through no path, no field and
-// no program of others, and nothing that is not signed.
-func FuzzHostile(f *testing.F) {
-	ca, err := pki.SelfSign(at(), pki.CertificateSpec{Subject: pki.Subject{CommonName: "k8s-ca"}, Key: ecdsa256, Validity: 8760 * 3600e9})
-	if err != nil {
-		f.Fatal(err)
+	add("nothing new", func(*hostile) {})
+	add("nothing signed", func(h *hostile) { h.signs, h.keeps = false, everything&^(1<<6) })
+	add("an envelope without a signature", func(h *hostile) {
+		h.signs, h.keeps, h.texts[6] = false, everything&^(1<<6), []byte(`{"keyID":"","document":"","signature":""}`)
+	})
+	for n, name := range values {
+		add("a CA added to "+name, func(h *hostile) { h.signs, h.texts[n] = false, evil.CertPEM() })
+		add("a CA added to "+name+", signed", func(h *hostile) { h.texts[n] = evil.CertPEM() })
+		add("a CA added to "+name+" once it is signed", func(h *hostile) { h.edits, h.edit = 1<<n, evil.CertPEM() })
+		add("a program in "+name, func(h *hostile) { h.keeps, h.texts[n] = everything&^(1<<n), []byte(evilConfig) })
+		add("nothing in "+name, func(h *hostile) { h.keeps = everything &^ (1 << n) })
 	}
-	pair, err := pki.Issue(at(), kubeletRequest(), ca)
-	if err != nil {
-		f.Fatal(err)
-	}
-	key, err := pair.Key.Reveal()
-	if err != nil {
-		f.Fatal(err)
-	}
-	exec := []byte("apiVersion: v1\nkind: Config\nusers:\n- name: a\n  user: {exec: {command: /bin/sh, apiVersion: client.authentication.k8s.io/v1}}\n")
-	good := hostile{pair.CertPEM(), key, ca.CertPEM(), ca.CertPEM(), exec, "https://k8s:6443", "k8s", "default", "kubelet", "", "k8s", true}
-	add := func(mod func(*hostile)) {
-		h := good
-		mod(&h)
-		f.Add(h.crt, h.key, h.ca, h.server, h.envelope, h.endpoint, h.cluster, h.context, h.user, h.in, h.why, h.signs)
-	}
-	add(func(*hostile) {})
-	add(func(h *hostile) { h.signs = false })
-	add(func(h *hostile) { h.signs, h.envelope = false, []byte(`{"keyID":"","document":"","signature":""}`) })
+	add("another pair", func(h *hostile) { h.keeps, h.texts[0], h.texts[1] = everything&^3, pair.CertPEM(), key })
+	add("another key", func(h *hostile) { h.signs, h.keeps, h.texts[1] = false, everything&^2, key })
+	add("another key of tokens", func(h *hostile) { h.signs, h.keeps, h.texts[8] = false, everything&^(1<<8), key })
+	add("many keys", func(h *hostile) { h.texts[1] = bytes.Repeat([]byte("-----BEGIN PRIVATE KEY-----\n"), 2000) })
+	add("long before", func(h *hostile) { h.ahead = -1 << 31 })
+	add("long after", func(h *hostile) { h.ahead = 1<<31 - 1 })
 	for _, endpoint := range []string{"http://k8s", "https://a:b@k8s", "https://k8s/?x=: #", "https://[::1]:6443", "https://k8s\"\nusers: []", "unix:///run/x"} {
-		add(func(h *hostile) { h.endpoint = endpoint })
+		add("at "+endpoint, func(h *hostile) { h.endpoint = endpoint })
 	}
 	for _, name := range []string{"a: b", "- x", "'", `"`, "\\", "&a", "*a", "!!binary x", "null", "{}", "%", "@", "\u2028", "\x00", "a\nusers:"} {
-		add(func(h *hostile) { h.cluster, h.context, h.user, h.in = name, name, name, name })
+		add("called "+name, func(h *hostile) {
+			h.cluster, h.context, h.user, h.namespace, h.serverName = name, name, name, name, name
+		})
 	}
-	add(func(h *hostile) { h.why = "../../etc/cron.d/x" })
-	add(func(h *hostile) { h.why = "client-ca.crt" })
-	add(func(h *hostile) { h.key = bytes.Repeat([]byte("-----BEGIN PRIVATE KEY-----\n"), 2000) })
-	add(func(h *hostile) { h.ca, h.server = nil, exec })
-	c := kubeletConfig("/srv")
-	objects, err := c.objects()
-	if err != nil {
-		f.Fatal(err)
+	for _, name := range []string{"../../etc/cron.d/x", "client-ca.crt", "delivery", "a\x1b[2J\n"} {
+		add("a key "+name, func(h *hostile) { h.name, h.texts[7] = name, []byte(evilConfig) })
 	}
-	f.Fuzz(func(t *testing.T, crt, key, ca, server, envelope []byte, endpoint, cluster, context, user, in, why string, signs bool) {
-		h := hostile{crt, key, ca, server, envelope, endpoint, cluster, context, user, in, why, signs}
-		known := facts{
-			secrets: map[string]*corev1.Secret{"kubelet-tls": h.secret()}, unread: map[string]string{}, keys: map[string][]byte{}, refused: map[string]string{},
-			states: map[string]ack.State{},
+	return out
+}
+
+// FuzzHostile gives an agent whatever a management cluster can, of an API server, of its service account keys, of credentials of the role table and of
+// role Custom, and of one whose key never leaves the host; with a signature that fits, and without. It gets through no path, no field and no program of
+// others, and nothing that is not signed.
+func FuzzHostile(f *testing.F) {
+	for _, h := range hostiles(f) {
+		x := h.texts
+		f.Add(h.object, h.keeps, x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], h.signs, h.edits, h.edit,
+			h.endpoint, h.serverName, h.cluster, h.context, h.user, h.namespace, h.name, h.ahead)
+	}
+	v := newVictim(f)
+	f.Fuzz(func(t *testing.T, object uint8, keeps int, crt, key, bundle, clients, headers, server, envelope, config, private, public []byte,
+		signs bool, edits int, edit []byte, endpoint, serverName, cluster, context, user, namespace, name string, ahead int32,
+	) {
+		h := hostile{
+			object, keeps, [10][]byte{crt, key, bundle, clients, headers, server, envelope, config, private, public}, signs, edits, edit,
+			endpoint, serverName, cluster, context, user, namespace, name, ahead,
 		}
-		w := c.desired(at(), objects, known)
-		if problem := harmless(w.files, h); problem != "" {
-			t.Error(problem)
-		}
-		for _, p := range w.problems {
-			if report, err := (ack.Report{Problem: p.text}).Text(); err != nil || strings.Contains(report, "PRIVATE KEY-----") {
-				t.Errorf("its report is %q, %v", report, err)
-			}
-		}
-		if len(w.files) == 0 && len(w.problems) != 1 {
-			t.Errorf("it gets nothing, and says %v", slices.Collect(maps.Values(w.problems)))
-		}
+		v.withstands(t, h)
 	})
 }
 
-// TestHostileSeedsReachTheHost: the seeds of the fuzzing are not all refused at the door.
-func TestHostileSeedsReachTheHost(t *testing.T) {
-	d := newFixture(t)
-	s := d.facts.secrets["kubelet-tls"].Data
-	h := hostile{s["tls.crt"], s["tls.key"], s["ca.crt"], s["apiserver-ca.crt"], nil, "https://k8s:6443", "a: b", "- x", `"`, "null", "k8s", true}
-	d.facts.secrets["kubelet-tls"] = h.secret()
-	w, _ := d.desired()
-	if !w.fresh["kubelet-tls"] {
-		t.Errorf("%+v", w.problems)
+// withstands expects that nothing gets through.
+func (v victim) withstands(t *testing.T, h hostile) (installed bool) {
+	t.Helper()
+	known, o, signed := h.against(v)
+	w := v.config.desired(v.now, v.objects, known)
+	files := byPath(w.files)
+	if h.invalid(v, o) && !hostdir.Equal(v.facts.current.Files, w.files) {
+		t.Errorf("nothing new is signed, and files have changed (-want +got):\n%s", cmp.Diff(v.before, files))
 	}
+	if problem := v.unharmed(files, h, signed); problem != "" {
+		t.Error(problem)
+	}
+	for _, p := range w.problems {
+		if problem := h.tellable(p.text); problem != "" {
+			t.Errorf("%s: %.200q", problem, p.text)
+		}
+	}
+	if !w.fresh[o.lease] && w.problems[o.lease].text == "" {
+		t.Error("its object keeps the files of before, and nothing says why")
+	}
+	return w.fresh[o.lease]
+}
+
+// TestHostileReachesTheHost: of the seeds of the fuzzing some are installed, of each object, so that what they bring there is looked at.
+func TestHostileReachesTheHost(t *testing.T) {
+	v := newVictim(t)
+	for name, h := range hostiles(t) {
+		if strings.HasSuffix(name, ": nothing new") && !v.withstands(t, h) {
+			t.Errorf("%s: it is not taken", name)
+		}
+	}
+}
+
+// TestHostileRunsNothing lets a whole agent install what a hostile management cluster has signed: what is run is what the host's own configuration names.
+func TestHostileRunsNothing(t *testing.T) {
+	w := newEnv(t)
+	ran := map[string]int{}
+	w.run = func(_ context.Context, command []string) (string, error) {
+		ran[strings.Join(command, " ")]++
+		return "", nil
+	}
+	w.put(kubeletRequest())
+	w.steps()
+	pair, key := issue(t, at(), kubeletRequest(), w.ca)
+	s := secrets(t, pair, key, w.ca.CertPEM(), w.server.URL)["kubelet-tls"]
+	for _, name := range []string{"value", "kubeconfig.files", "command", "components", "reload", "../../etc/cron.d/x"} {
+		s.Data[name] = []byte(evilConfig)
+	}
+	signed(t, s, func(d *delivery.Document) {
+		d.Kubeconfig = &delivery.Kubeconfig{Server: w.server.URL, ClusterName: "$(sh)", ContextName: "`sh`", UserName: "; sh", Namespace: "| sh"}
+		for name, value := range s.Data {
+			if name != consumers.DeliveryKey && name != corev1.TLSPrivateKeyKey {
+				d.Contents[name] = delivery.DigestOf(value)
+			}
+		}
+	})
+	s.ResourceVersion = "hostile"
+	w.store.put(s.Name, s, "")
+	w.steps()
+	w.is(pair, true, "")
+	if diff := cmp.Diff(map[string]int{"reload-kubelet": 1}, ran); diff != "" {
+		t.Errorf("it ran (-want +got):\n%s", diff)
+	}
+}
+
+// FuzzJudge reads whatever an API server may answer to who it takes a credential for: only the right name and groups are good, and what else it says is
+// quoted at no length.
+func FuzzJudge(f *testing.F) {
+	want := pki.Subject{CommonName: "system:node:k8s-node1", Organizations: []string{"system:nodes"}}
+	for _, body := range []string{
+		"", "{}", "<html>", `{"status":{"userInfo":{"username":"system:node:k8s-node1","groups":["system:nodes","system:authenticated"]}}}`,
+		`{"status":{"userInfo":{"username":"system:node:k8s-node1"}}}`, `{"status":{"userInfo":{"username":7}}}`,
+		`{"status":{"userInfo":{"username":"` + strings.Repeat("x", 5000) + `"}}}`,
+	} {
+		f.Add(201, []byte(body))
+		f.Add(403, []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		err := judge(status, body, want)
+		if err != nil {
+			if len(err.Error()) > 2048 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+			return
+		}
+		var review struct {
+			Status struct {
+				UserInfo struct {
+					Username string
+					Groups   []string
+				}
+			}
+		}
+		if status >= 400 || json.Unmarshal(body, &review) != nil || review.Status.UserInfo.Username != want.CommonName ||
+			!slices.Contains(review.Status.UserInfo.Groups, want.Organizations[0]) {
+			t.Errorf("%d %q is good", status, body)
+		}
+	})
 }

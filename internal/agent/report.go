@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/ptr"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -177,10 +179,14 @@ func (m message) texts(now time.Time) (map[string]string, error) {
 	return out, nil
 }
 
-// said says whether a Lease says so already, whenever that was.
+// said says whether a Lease says so already, whenever that was, and under a signature that fits: others may have written it since.
 func (m message) said(l *coordinationv1.Lease) bool {
+	want := ack.Unsigned
+	if m.key.Public() != nil {
+		want = ack.Signed
+	}
 	return ack.Of(l).Same(m.report) && l.Annotations[v1alpha1.CSRAnnotation] == m.request &&
-		(l.Annotations[v1alpha1.ReportSignatureAnnotation] != "") == (m.key.Public() != nil)
+		ack.ProofOf(l, m.report.UID, func(string) crypto.PublicKey { return m.key.Public() }) == want
 }
 
 // send writes one report, and does not wait for ever: while the management cluster hangs, there is other work.
@@ -208,12 +214,15 @@ func (a *Agent) say(o object, err error) {
 type leases struct {
 	holder  string
 	known   map[string]*coordinationv1.Lease
+	read    map[string]time.Time // when it was, by the host's clock
 	renewed map[string]time.Time // by the host's clock
 	failed  map[string]int
 }
 
 func newLeases(holder string) leases {
-	return leases{holder: holder, known: map[string]*coordinationv1.Lease{}, renewed: map[string]time.Time{}, failed: map[string]int{}}
+	return leases{
+		holder: holder, known: map[string]*coordinationv1.Lease{}, read: map[string]time.Time{}, renewed: map[string]time.Time{}, failed: map[string]int{},
+	}
 }
 
 func (l leases) retry(lease string) time.Duration {
@@ -221,24 +230,44 @@ func (l leases) retry(lease string) time.Duration {
 	return backoff(l.failed[lease], firstAttempt, lastAttempt)
 }
 
-// defaultLength is that of a Lease that says nothing.
-const defaultLength = 15 * time.Minute
+const (
+	// defaultLength is that of a Lease that says nothing.
+	defaultLength = 15 * time.Minute
+	// minLength and maxLength bound what a Lease says, as admission bounds delivery.leaseDuration: others may write it too.
+	minLength, maxLength = 10 * time.Second, 168 * time.Hour
+	// lookAgain is how long a Lease is taken to be as it was read last.
+	lookAgain = defaultLength / 3
+)
+
+// look returns a Lease as it is known, and until when nothing is to be written into it: zero where something is. One that nothing is written into
+// is read again: whoever has written another length, or another report, has the host silent no longer than that.
+func (l leases) look(ctx context.Context, api coordinationv1client.LeaseInterface, o object, m message, now time.Time) (*coordinationv1.Lease, time.Time, error) {
+	known := l.known[o.lease]
+	for {
+		if known != nil {
+			due, again := l.renewed[o.lease].Add(lengthOf(known)/3), l.read[o.lease].Add(lookAgain)
+			if !m.said(known) || !now.Before(due) {
+				return known, time.Time{}, nil
+			}
+			if now.Before(again) {
+				return known, sooner(due, again), nil
+			}
+		}
+		var err error
+		if known, err = api.Get(ctx, o.lease, metav1.GetOptions{}); err != nil {
+			return nil, time.Time{}, explainLease(o, err)
+		}
+		l.known[o.lease], l.read[o.lease] = known, now
+	}
+}
 
 // send writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
 // write again.
 func (l leases) send(ctx context.Context, s *session, namespace string, o object, m message, now time.Time) (time.Time, error) {
 	api := s.leases.Leases(namespace)
-	known := l.known[o.lease]
-	var err error
-	if known == nil {
-		if known, err = api.Get(ctx, o.lease, metav1.GetOptions{}); err != nil {
-			return time.Time{}, explainLease(o, err)
-		}
-	}
-	due := l.renewed[o.lease].Add(lengthOf(known) / 3)
-	if m.said(known) && now.Before(due) {
-		l.known[o.lease] = known
-		return due, nil
+	known, until, err := l.look(ctx, api, o, m, now)
+	if err != nil || !until.IsZero() {
+		return until, err
 	}
 	next := known.DeepCopy()
 	if next.Annotations == nil {
@@ -262,14 +291,14 @@ func (l leases) send(ctx context.Context, s *session, namespace string, o object
 		delete(l.known, o.lease) // read it again
 		return time.Time{}, explainLease(o, err)
 	}
-	l.known[o.lease], l.renewed[o.lease] = written, now
+	l.known[o.lease], l.read[o.lease], l.renewed[o.lease] = written, now, now
 	delete(l.failed, o.lease)
-	return now.Add(lengthOf(written) / 3), nil
+	return now.Add(min(lengthOf(written)/3, lookAgain)), nil
 }
 
 func lengthOf(l *coordinationv1.Lease) time.Duration {
 	if n := ptr.Deref(l.Spec.LeaseDurationSeconds, 0); n > 0 {
-		return time.Duration(n) * time.Second
+		return min(max(time.Duration(n)*time.Second, minLength), maxLength)
 	}
 	return defaultLength
 }

@@ -16,6 +16,7 @@ import (
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/files"
 )
 
 // same says whether two CAs are, with all that is above them.
@@ -304,6 +305,8 @@ func FuzzDecode(f *testing.F) {
 	s := secret(f, c)
 	f.Add(s.Data["ledger.json"], s.Data["g1.crt"], s.Data["g1.key"])
 	f.Add([]byte(`{"namespace":"prod","name":"k8s","ledger":{"revision":1}}`), []byte(nil), []byte("x"))
+	written := files.Object[corev1.Secret](f, "authority.yaml").Data
+	f.Add(bytes.Replace(written["ledger.json"], []byte(`"e2e"`), []byte(`"prod"`), 1), written["g1.crt"], s.Data["g1.key"])
 	f.Add([]byte(`{"namespace":"prod.k8s","name":"","ledger":{"revision":1,"last":1,"generations":[{"number":1,"state":"Active"}]}}`), []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, document, cert, key []byte) {
 		o := s.DeepCopy()
@@ -311,6 +314,9 @@ func FuzzDecode(f *testing.F) {
 		r, err := authority.Decode(o)
 		if err != nil {
 			return
+		}
+		if id, ok := authority.IdentityOf(o); !ok || id.Namespace != r.Namespace || id.Name != r.Name {
+			t.Fatalf("it is of %s/%s, and found as that of %+v", r.Namespace, r.Name, id)
 		}
 		for _, g := range r.Ledger.Generations {
 			if r.Err[g.Number] == nil && !pki.SamePublicKey(r.CAs[g.Number].Cert.PublicKey, r.CAs[g.Number].Key.Public()) {

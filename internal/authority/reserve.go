@@ -60,8 +60,8 @@ func (s *Store) Reserve(ctx context.Context, namespace, name string, key crypto.
 	if err := s.live.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
 		return by, false, fmt.Errorf("see for which CA a key is reserved: %w", err)
 	}
-	if err := json.Unmarshal(secret.Data[reservationKey], &by); err != nil {
-		return by, false, fmt.Errorf("the authority namespace's Secret %q is damaged: delete it: %w", secret.Name, err)
+	if by, err = ReservationOf(secret); err != nil {
+		return by, false, err
 	}
 	lasts := now.Before(by.Since.Add(reservationLasts)) && by.Since.Before(latest.Add(reservationLasts)) // a clock may have been wrong
 	switch own := by.Namespace == namespace && by.Name == name; {
@@ -75,4 +75,12 @@ func (s *Store) Reserve(ctx context.Context, namespace, name string, key crypto.
 		return by, false, fmt.Errorf("reserve a key: %w", err)
 	}
 	return mine, true, nil
+}
+
+// ReservationOf reads the Secret of a reservation.
+func ReservationOf(s *corev1.Secret) (by Reservation, err error) {
+	if s.Type != KeySecretType || json.Unmarshal(s.Data[reservationKey], &by) != nil || by.Namespace == "" || by.Name == "" {
+		return Reservation{}, fmt.Errorf("the authority namespace's Secret %q is damaged: delete it", s.Name)
+	}
+	return by, nil
 }

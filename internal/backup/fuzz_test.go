@@ -3,6 +3,8 @@ package backup
 import (
 	"bytes"
 	"testing"
+
+	"clusterpki.io/operator/test/files"
 )
 
 // FuzzParse reads any file as a backup: what is taken names its objects, and each CA once, and reads the same when it is written again.
@@ -17,6 +19,8 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	f.Add(files.Read(f, "backup.yaml"))
+	f.Add(bytes.Join([][]byte{files.Read(f, "authority.yaml"), files.Read(f, "issued.yaml"), files.Read(f, "backup.yaml")}, []byte("---\n")))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := Parse(bytes.NewReader(text))
 		if err != nil {

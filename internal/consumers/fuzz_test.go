@@ -10,6 +10,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/files"
 )
 
 // sealed takes what begins with a word, as only the operator can write it.
@@ -30,6 +31,9 @@ func FuzzReadSecret(f *testing.F) {
 	claim := Claim{UID: "u", Trust: map[string]map[string]int64{"ca.crt": {"k8s": 3}}, Issuer: "k8s", Generation: 1}.Text(sealed{}, kindSecret, "n", "s")
 	f.Add(claim, ca.CertPEM(), ca.CertPEM())
 	f.Add("other "+strings.TrimPrefix(claim, "seal "), ca.CertPEM(), []byte("x"))
+	written := files.Object[corev1.Secret](f, "credential.yaml")
+	_, said, _ := strings.Cut(written.Annotations[v1alpha1.ClaimAnnotation], " ")
+	f.Add("seal "+said, written.Data[corev1.TLSCertKey], written.Data[BundleKey])
 	f.Add("seal {}", []byte(nil), []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, annotation string, cert, bundle []byte) {
 		s := &corev1.Secret{

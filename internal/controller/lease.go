@@ -179,10 +179,7 @@ func (b *base) acknowledged(ctx context.Context, namespace string, h reported, s
 		c.Message = h.whyNothingCounts(b.clock.Now())
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
-		c.Message = h.Report.Problem
-		if h.Proof != ack.Signed {
-			c.Message += unsigned
-		}
+		c.Message = h.problem()
 		return []metav1.Condition{c}, nil
 	}
 	contents, names, err := b.contents(ctx, namespace, secrets)
@@ -222,8 +219,15 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// unsigned is what a problem ends with that anybody who can write the Lease may have put there.
-const unsigned = " (not signed: the agent has installed no certificate yet whose key it could sign by)"
+// problem is what an agent says is amiss. What nobody has signed is not quoted: whoever may write the Lease would write the status too, as often as he
+// likes.
+func (r reported) problem() string {
+	if r.Proof == ack.Signed {
+		return r.Report.Problem
+	}
+	return fmt.Sprintf("the agent of host %q reports a problem, and has installed no certificate yet whose key it could sign that by: see its log, or annotation "+
+		"%s of Lease %q, which anybody may have written who can", r.delivery.host, v1alpha1.ReportAnnotation, r.Lease.Name)
+}
 
 // whyNothingCounts says why nothing that an agent has reported counts.
 func (r reported) whyNothingCounts(now time.Time) string {
@@ -235,8 +239,8 @@ func (r reported) whyNothingCounts(now time.Time) string {
 	case consumers.LeaseRestored:
 		return fmt.Sprintf("Lease %q was restored, and the agent of host %q has not renewed it since: nothing that it reported before counts", l.Name, host)
 	case consumers.LeaseOfAnother:
-		return fmt.Sprintf("Lease %q is held by the agent of host %q, and this object is for host %q: nothing that another host's agent reports counts; "+
-			"see its configuration", l.Name, r.Holder(), host)
+		return fmt.Sprintf("Lease %q is held by the agent of %s, and this object is for host %q: nothing that another host's agent reports counts; "+
+			"see its configuration", l.Name, r.holder(), host)
 	case consumers.LeaseAhead:
 		return fmt.Sprintf("the agent of host %q has renewed Lease %q as of a time that lies far ahead: "+
 			"nothing that it reports counts; is the clock of the host right?", host, l.Name)
@@ -246,6 +250,14 @@ func (r reported) whyNothingCounts(now time.Time) string {
 	default:
 		return fmt.Sprintf("no agent has reported through Lease %q yet", l.Name)
 	}
+}
+
+// holder is the host whose agent has written the Lease, as far as it has signed that.
+func (r reported) holder() string {
+	if r.Proof == ack.Signed {
+		return fmt.Sprintf("host %q", r.Holder())
+	}
+	return "another host"
 }
 
 // announceAgent emits one event when the Lease of an agent expires or it has a problem, and one when that is over. One that was

@@ -175,40 +175,58 @@ func (w *env) recorded(credential string, like pki.Leaf) pki.Leaf {
 	return out
 }
 
-// TestFlood lets somebody write a Lease all the time, and the host itself change its mind: the operator looks at it a few times, and writes next to nothing.
+// TestFlood lets somebody write a Lease all the time, and the host itself change its mind: the operator looks at it eight times, and then once in 20
+// seconds. What nobody has signed changes a status once, whatever it says.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	w := standard(t)
-	w.create(newKubelet("node2", byAgent))
-	w.ready("node2", &v1alpha1.NodeCredential{})
-	all, pair := w.contents("node2-tls", "node2-kubeconfig"), w.pair("node2-tls")
-	w.reports("node2-tls", 0, ack.Report{Verified: all})
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
-	w.settled()
-	const writes, most = 300, 40
-	for what, write := range map[string]func(n int){
-		"a host that changes its mind": func(n int) {
-			w.signs("node2-tls", 0, ack.Report{Verified: all, Problem: fmt.Sprint("problem ", n)}, pair)
-		},
-		"somebody else": func(n int) {
-			edit(w, "node2-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
-				l.Annotations[v1alpha1.ReportAnnotation] = fmt.Sprintf(`{"verified":{"serialNumber":"%X"}}`, n)
-				l.Annotations[v1alpha1.CSRAnnotation] = fmt.Sprint(n)
-			})
-		},
-		"somebody without a state": func(n int) {
-			edit(w, "node2-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) {
-				l.Annotations[v1alpha1.ReportAnnotation] = fmt.Sprintf(`{"problem":"%d"}`, n)
-				delete(l.Annotations, v1alpha1.ReportSignatureAnnotation)
-			})
-		},
-	} {
-		before := w.mgr.Requests.Made()
-		for n := range writes {
-			write(n)
+	writing := func(change func(l *coordinationv1.Lease, n int)) func(string, pki.Leaf, int) {
+		return func(lease string, _ pki.Leaf, n int) {
+			edit(w, lease, &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { change(l, n) })
 		}
-		if made := w.mgr.Requests.Made() - before; made > most {
-			t.Errorf("%s: %d writes brought %d requests", what, writes, made)
+	}
+	unsigned := func(l *coordinationv1.Lease, report string) {
+		l.Annotations[v1alpha1.ReportAnnotation] = report
+		delete(l.Annotations, v1alpha1.ReportSignatureAnnotation)
+	}
+	for i, c := range []struct {
+		what  string
+		write func(lease string, pair pki.Leaf, n int)
+		once  bool // the status is written once
+	}{
+		{"a host that changes its mind", func(lease string, pair pki.Leaf, n int) {
+			w.signs(lease, 0, ack.Report{Problem: fmt.Sprint("problem ", n)}, pair)
+		}, false},
+		{"somebody who states something", writing(func(l *coordinationv1.Lease, n int) {
+			l.Annotations[v1alpha1.ReportAnnotation] = fmt.Sprintf(`{"verified":{"serialNumber":"%X"},"problem":"%d"}`, n, n)
+			l.Annotations[v1alpha1.CSRAnnotation] = fmt.Sprint(n)
+		}), true},
+		{"somebody with a key of his own", func(lease string, pair pki.Leaf, n int) {
+			w.signs(lease, 0, ack.Report{Problem: fmt.Sprint("problem ", n)}, strangersPair(t, pair))
+		}, true},
+		{"somebody who states nothing", writing(func(l *coordinationv1.Lease, n int) { unsigned(l, fmt.Sprintf(`{"problem":"%d"}`, n)) }), true},
+		{"another host", writing(func(l *coordinationv1.Lease, n int) {
+			unsigned(l, "{}")
+			l.Spec.HolderIdentity = new(fmt.Sprint("host", n))
+		}), true},
+	} {
+		host := fmt.Sprint("flood", i)
+		w.create(newKubelet(host, byAgent))
+		w.ready(host, &v1alpha1.NodeCredential{})
+		pair := w.pair(host + "-tls")
+		w.signs(host+"-tls", 0, ack.Report{Verified: w.contents(host+"-tls", host+"-kubeconfig")}, pair)
+		w.condition(host, &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
+		w.settled()
+		const writes = 300
+		requests, statuses, began := w.mgr.Requests.Made(), w.mgr.Requests.Statuses(), time.Now()
+		for n := range writes {
+			c.write(host+"-tls", pair, n)
+		}
+		w.condition(host, &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, "")
+		looks := int64(8+1) + int64(time.Since(began)/(20*time.Second))
+		requests, statuses = w.mgr.Requests.Made()-requests, w.mgr.Requests.Statuses()-statuses
+		if statuses > looks || c.once && statuses > 1 || requests > 2*looks {
+			t.Errorf("%s: %d writes brought %d requests, %d of them writes of a status, in at most %d looks", c.what, writes, requests, statuses, looks)
 		}
 	}
 }

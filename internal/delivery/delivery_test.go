@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/test/files"
 )
 
 func newKey(t testing.TB) (ed25519.PublicKey, ed25519.PrivateKey) {
@@ -201,6 +203,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(whole)
 	f.Add([]byte(`{"keyID":"` + delivery.KeyID(public) + `","document":"e30=","signature":""}`))
 	f.Add([]byte(`{`))
+	f.Add(files.Object[corev1.Secret](f, "credential.yaml").Data["delivery"])
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, _, err := delivery.Open([]ed25519.PublicKey{public}, text)
 		if err == nil && cmp.Diff(document(), d) != "" {

@@ -19,6 +19,7 @@ import (
 
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/status"
+	"clusterpki.io/operator/test/files"
 )
 
 // form is one way to write a private key.
@@ -187,6 +188,9 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, data := range places(text) {
+		f.Add(data)
+	}
+	for _, data := range files.All(f) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

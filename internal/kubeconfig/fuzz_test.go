@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
+
+	"clusterpki.io/operator/test/files"
 )
 
 // FuzzParseCurrent reads any kubeconfig: where client-go reads it too, both find the same server and the same user.
@@ -21,6 +23,7 @@ func FuzzParseCurrent(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	f.Add(files.Read(f, "kubelet.conf"))
 	f.Add([]byte("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: s}}]\nusers: [{name: u, user: {}}]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := ParseCurrent(text)

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"clusterpki.io/operator/test/files"
 )
 
 var place = Place{Namespace: "prod", NamespaceUID: "ns", HomeUID: "home"}
@@ -316,9 +319,14 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(good)
 	f.Add([]byte("{}"))
+	f.Add(bytes.Replace(files.Object[corev1.Secret](f, "issued.yaml").Data[documentKey], []byte(`"e2e"`), []byte(`"prod"`), 1))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: SecretName("prod", 0)}, Type: SecretType, Data: map[string][]byte{documentKey: text}}
 		d, err := decode(s, "prod", 0)
+		namespace, restored, otherErr := Decode(s) // as of a backup
+		if len(text) > 0 && (err == nil) != (otherErr == nil) || otherErr == nil && (namespace != "prod" || len(restored) != len(d.Issues)) {
+			t.Errorf("it is %v, %v, and of a backup %d issues of %q, %v", d, err, len(restored), namespace, otherErr)
+		}
 		if err != nil {
 			return
 		}

@@ -13,7 +13,6 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
-	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/testenv"
@@ -94,33 +93,23 @@ func handPublic() []string {
 }
 
 // signed is what a Secret of a kubelet's credential holds, as the operator signs it.
-func (i issued) signed(namespace, name, host string) (map[string][]byte, error) {
+func (i issued) signed(t testing.TB, namespace, name, host, uid string) map[string][]byte {
+	t.Helper()
 	first := map[string]int64{"k8s": 1}
-	d := delivery.Document{
-		Statement: delivery.Statement{
-			Kind: v1alpha1.KindNodeCredential, Namespace: namespace, Name: name, UID: "any", Host: host, Contents: map[string]string{},
-			Trust:      map[string]map[string]int64{"ca.crt": first, "apiserver-ca.crt": first},
-			Kubeconfig: &delivery.Kubeconfig{Server: i.endpoint, ClusterName: "k8s-cluster", ContextName: "default", UserName: "kubelet"},
-		},
-		Time: time.Now(),
-	}
 	data := map[string][]byte{"tls.crt": i.pair.CertPEM(), "ca.crt": i.own, "apiserver-ca.crt": i.server}
-	for key, value := range data {
-		d.Contents[key] = delivery.DigestOf(value)
-	}
-	text, err := delivery.Sign(handKey, d)
-	data["tls.key"], data[consumers.DeliveryKey] = i.key, text
-	return data, err
+	signAs(t, data, delivery.Statement{
+		Kind: v1alpha1.KindNodeCredential, Namespace: namespace, Name: name, UID: uid, Host: host,
+		Trust:      map[string]map[string]int64{"ca.crt": first, "apiserver-ca.crt": first},
+		Kubeconfig: &delivery.Kubeconfig{Server: i.endpoint, ClusterName: "k8s-cluster", ContextName: "default", UserName: "kubelet"},
+	})
+	data["tls.key"] = i.key
+	return data
 }
 
 // put writes the Secret, as the operator does.
 func (h *host) put(i issued) {
 	h.t.Helper()
-	data, err := i.signed(h.config.Namespace, "kubelet", h.config.Host)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.putSecret(handLease, data)
+	h.putSecret(handLease, i.signed(h.t, h.config.Namespace, "kubelet", h.config.Host, "any"))
 }
 
 func (h *host) putSecret(name string, data map[string][]byte) {

@@ -171,6 +171,7 @@ func TestAgentKeepsAHostCurrent(t *testing.T) {
 	if _, err := os.Stat(h.reloads()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was reloaded when there was nothing before: %v", err)
 	}
+	h.keepFiles(kubelet.TLSSecretName())
 
 	first := h.read("pki/kubelet-client.crt")
 	h.edit(kubelet, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = metav1.Duration{Duration: 48 * time.Hour} })

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,74 +13,174 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/testenv"
 )
 
-// TestAgentInstallsOnlyWhatIsSigned lets somebody who may update the Secret of a host edit each value in turn, put an older state back, and copy
-// another object's over. Nothing of that reaches the host, and the agent says why.
+// contents are what Secrets hold, by their names.
+type contents map[string]map[string][]byte
+
+// attacked is a host with a real agent, whose Secrets somebody may update.
+type attacked struct {
+	*host
+	lease string
+	// issue is what the operator writes for a new certificate of an object of a UID, and of the name "", which is the host's own, or of another one.
+	issue func(name, uid string) contents
+}
+
+// attackedHosts are a node, with its kubelet's credential, and a control plane host, with its API server.
+func attackedHosts(t *testing.T) map[string]attacked {
+	t.Helper()
+	node, master := byHand(t), serverByHand(t)
+	return map[string]attacked{
+		"a kubelet": {node, handLease, func(name, uid string) contents {
+			return contents{handLease: good(t).signed(t, node.config.Namespace, cmp.Or(name, "kubelet"), handHost, uid)}
+		}},
+		"an API server": {master, serverLease, func(name, uid string) contents {
+			return master.serverSecrets(cmp.Or(name, master.config.APIServer.Name), uid)
+		}},
+	}
+}
+
+// edit is what somebody puts into a Secret, and what the agent says of that.
+type edit struct {
+	secret string
+	data   map[string][]byte
+	says   string
+}
+
+// edits are each value of the Secrets changed in turn, an older state put back, another object's copied over, and the words of the document changed under
+// the signature of before.
+func (a attacked) edits(current, older contents, evil pki.CA) map[string]edit {
+	a.t.Helper()
+	key, err := evil.Key.Reveal()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	out := map[string]edit{
+		"an older state":   {a.lease, older[a.lease], v1alpha1.ReasonDeliveryOutdated},
+		"another object's": {a.lease, a.issue("another", "any")[a.lease], v1alpha1.ReasonSignatureInvalid},
+		"other words":      {a.lease, a.reworded(current[a.lease]), v1alpha1.ReasonSignatureInvalid},
+	}
+	for secret, data := range current {
+		for name := range data {
+			changed := maps.Clone(data)
+			e := edit{secret, changed, v1alpha1.ReasonSignatureInvalid}
+			switch name {
+			case "tls.key":
+				changed[name], e.says = key, `in Secret "`+secret
+			case "sa.key":
+				changed[name] = key
+			default:
+				changed[name] = slices.Concat(data[name], evil.CertPEM())
+			}
+			out[secret+", "+name] = e
+			if without := maps.Clone(data); name != "tls.key" && name != "sa.key" {
+				delete(without, name)
+				out[secret+", without "+name] = edit{secret, without, v1alpha1.ReasonSignatureInvalid}
+			}
+		}
+	}
+	return out
+}
+
+// reworded leads elsewhere: the document speaks of another object and another endpoint, under the signature of before.
+func (a attacked) reworded(data map[string][]byte) map[string][]byte {
+	out := maps.Clone(data)
+	out[consumers.DeliveryKey] = edited(a.t, data[consumers.DeliveryKey], func(document []byte) []byte {
+		document = bytes.ReplaceAll(document, []byte(`"uid":"any"`), []byte(`"uid":"another"`))
+		return bytes.ReplaceAll(document, []byte("https://"), []byte("https://evil."))
+	})
+	return out
+}
+
+// TestAgentInstallsOnlyWhatIsSigned lets somebody who may update the Secrets of a host do all that he can with one of them. Nothing of that reaches the
+// host, and the agent says why: with his own CA in client-ca.crt he would be a member of system:masters, and with a key of his own in sa.pub every
+// service account.
 func TestAgentInstallsOnlyWhatIsSigned(t *testing.T) {
 	t.Parallel()
-	h := byHand(t)
-	first := good(t)
-	h.put(first)
-	h.run(agent.Options{})
-	h.has(first)
-	older := h.stored().Data
-	second := good(t)
-	h.put(second)
-	h.has(second)
-	current := h.stored().Data
 	evil, err := pki.SelfSign(time.Now(), pki.CertificateSpec{
-		Subject: pki.Subject{CommonName: "evil"}, Key: pki.KeySpec{Algorithm: pki.Ed25519}, Validity: 24 * time.Hour,
+		Subject: pki.Subject{CommonName: "evil"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied, err := second.signed(h.config.Namespace, "another", h.config.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edits := map[string]struct {
-		data map[string][]byte
-		says string
-	}{
-		"an older state": {older, "DeliveryOutdated"}, "another object's": {copied, "SignatureInvalid"},
-	}
-	for _, key := range []string{"tls.crt", "ca.crt", "apiserver-ca.crt", consumers.DeliveryKey} {
-		data := maps.Clone(current)
-		data[key] = slices.Concat(data[key], evil.CertPEM())
-		edits[key] = struct {
-			data map[string][]byte
-			says string
-		}{data, "SignatureInvalid"}
-	}
-	for name, edit := range edits {
-		h.putSecret(handLease, edit.data)
-		testenv.Eventually(t, name+" is refused", func() error {
-			if r := h.report(handLease); !strings.HasPrefix(r.Problem, edit.says) {
-				return fmt.Errorf("the agent says %q", r.Problem)
+	for name, a := range attackedHosts(t) {
+		older, current := a.issue("", "any"), contents(nil)
+		a.putAll(older)
+		a.run(agent.Options{})
+		a.uses(older, "any")
+		current = a.issue("", "any")
+		a.putAll(current)
+		a.uses(current, "any")
+		before := a.tree()
+		for what, e := range a.edits(current, older, evil) {
+			a.putSecret(e.secret, e.data)
+			testenv.Eventually(t, name+": "+what+" is refused", func() error {
+				if r := a.report(a.lease); !strings.Contains(r.Problem, e.says) {
+					return fmt.Errorf("the agent says %q, and not %q", r.Problem, e.says)
+				}
+				return nil
+			})
+			if !maps.Equal(before, a.tree()) {
+				t.Errorf("%s: %s has changed the files", name, what)
 			}
-			return nil
-		})
-		h.shows(second)
-		for _, file := range kubeletFiles {
-			if bytes.Contains(h.read(file), evil.CertPEM()) {
-				t.Errorf("%s: %s holds it", name, file)
-			}
+			a.putAll(current)
+			a.uses(current, "any")
 		}
-		h.putSecret(handLease, current)
-		h.has(second)
+		a.madeAnew(current)
 	}
 }
 
-// stored is the Secret of the host.
-func (h *host) stored() *corev1.Secret {
+// madeAnew has the object deleted and made anew, as the operator signs it then, and what was signed for the one before put back.
+func (a attacked) madeAnew(before contents) {
+	a.t.Helper()
+	for name := range before {
+		if err := shared.management.Delete(a.t.Context(), a.secret(name)); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	anew := a.issue("", "another")
+	a.putAll(anew)
+	a.uses(anew, "another")
+	files := a.tree()
+	a.putAll(before)
+	a.complains(a.lease, v1alpha1.ReasonDeliveryOutdated)
+	if !maps.Equal(files, a.tree()) {
+		a.t.Error("what was signed for the object of before has changed the files")
+	}
+}
+
+func (a attacked) putAll(c contents) {
+	a.t.Helper()
+	for name, data := range c {
+		a.putSecret(name, data)
+	}
+}
+
+// uses waits until the agent reports the certificate of an object as in use, and nothing amiss.
+func (a attacked) uses(c contents, uid string) {
+	a.t.Helper()
+	pair, err := pki.ParseLeafCertificate(c[a.lease]["tls.crt"])
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	testenv.Eventually(a.t, "the certificate is in use", func() error {
+		if r := a.report(a.lease); r.Problem != "" || r.UID != uid || r.Verified == nil || r.Verified.SerialNumber != pki.SerialOf(pair.Cert) {
+			return fmt.Errorf("the Lease says installed %+v, verified %+v, problem %q", r.Installed, r.Verified, r.Problem)
+		}
+		return nil
+	})
+}
+
+// secret is a Secret of the host.
+func (h *host) secret(name string) *corev1.Secret {
 	h.t.Helper()
 	var s corev1.Secret
-	if err := shared.management.Get(h.t.Context(), client.ObjectKey{Namespace: h.config.Namespace, Name: handLease}, &s); err != nil {
+	if err := shared.management.Get(h.t.Context(), client.ObjectKey{Namespace: h.config.Namespace, Name: name}, &s); err != nil {
 		h.t.Fatal(err)
 	}
 	return &s

@@ -112,9 +112,7 @@ func (c *crowd) leaf(cn, group string) (pki.Leaf, []byte) {
 func (c *crowd) issue(host string) {
 	leaf, key := c.leaf("system:node:"+host, "system:nodes")
 	i := issued{pair: leaf, key: key, own: c.ca.CertPEM(), server: c.ca.CertPEM(), endpoint: shared.endpoint}
-	data, err := i.signed(benchSpace, host, host)
-	c.must(err)
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: benchSpace, Name: host + "-tls"}, Data: data}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: benchSpace, Name: host + "-tls"}, Data: i.signed(c.b, benchSpace, host, host, "any")}
 	if c.serial[host] == "" {
 		c.must(c.api.Create(c.b.Context(), s))
 	} else {

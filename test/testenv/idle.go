@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,8 +21,8 @@ import (
 
 // Requests are what an operator asks of the API server, but for watches.
 type Requests struct {
-	made, open atomic.Int64
-	conflict   atomic.Pointer[time.Time]
+	made, open, statuses atomic.Int64
+	conflict             atomic.Pointer[time.Time]
 }
 
 // counted counts the requests of a connection.
@@ -35,6 +36,9 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.next.RoundTrip(r)
 	}
 	c.made.Add(1)
+	if r.Method != http.MethodGet && strings.HasSuffix(r.URL.Path, "/status") {
+		c.statuses.Add(1)
+	}
 	c.open.Add(1)
 	defer c.open.Add(-1)
 	resp, err := c.next.RoundTrip(r)
@@ -46,6 +50,9 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Made are how many there were.
 func (r *Requests) Made() int64 { return r.made.Load() }
+
+// Statuses are how many of them were writes of a status.
+func (r *Requests) Statuses() int64 { return r.statuses.Load() }
 
 // Open are how many have no answer yet.
 func (r *Requests) Open() int64 { return r.open.Load() }

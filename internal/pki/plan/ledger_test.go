@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/files"
 )
 
 // at is a moment in whole seconds, so many after the beginning of these tests.
@@ -183,6 +185,11 @@ func FuzzParseLedger(f *testing.F) {
 	}
 	f.Add([]byte(""))
 	f.Add([]byte("null"))
+	var document struct{ Ledger json.RawMessage }
+	if err := json.Unmarshal(files.Object[corev1.Secret](f, "authority.yaml").Data["ledger.json"], &document); err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(document.Ledger))
 	f.Add([]byte(`{"GENERATIONS":[{"number":1,"state":"Active","specHash":"\ud800"}],"revision":9223372036854775807,"last":2147483647}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		l, err := plan.ParseLedger(text)
