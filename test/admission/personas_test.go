@@ -3,6 +3,7 @@ package admission_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/test/golden"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -221,5 +223,5 @@ func TestPersonas(t *testing.T) {
 	if cells < 80 {
 		t.Errorf("only %d cells", cells)
 	}
-	shown(t, tables)
+	golden.Tables(t, filepath.Join(testenv.Root(), "docs", "security.md"), "personas", tables...)
 }
