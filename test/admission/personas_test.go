@@ -53,7 +53,7 @@ var personas = [][]persona{
 func clusterRole(role, namespace string) func(*testing.T) client.Client {
 	return func(t *testing.T) client.Client {
 		t.Helper()
-		return must(bound(t.Context(), admin, namespace, "persona-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}))(t)
+		return must(testenv.Bound(t.Context(), cfg, namespace, "persona-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}))(t)
 	}
 }
 
@@ -68,7 +68,7 @@ func alone(group, resource string, rights ...right) func(*testing.T) client.Clie
 		for _, r := range rights {
 			rules = append(rules, r.rule())
 		}
-		return must(granted(t.Context(), admin, prod, fmt.Sprintf("persona-%s-%d", resource, len(rights)), rules...))(t)
+		return must(testenv.Granted(t.Context(), cfg, prod, fmt.Sprintf("persona-%s-%d", resource, len(rights)), rules...))(t)
 	}
 }
 

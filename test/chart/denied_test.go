@@ -8,7 +8,6 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -45,14 +44,7 @@ func TestDenied(t *testing.T) {
 // bound is somebody who has a ClusterRole in namespace prod.
 func (c *cluster) bound(role string) client.Client {
 	c.t.Helper()
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: role}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: role}},
-	}
-	if err := c.api.Create(c.t.Context(), binding); err != nil {
-		c.t.Fatal(err)
-	}
-	somebody, err := testenv.Client(testenv.AsUser(c.Config, role))
+	somebody, err := testenv.Bound(c.t.Context(), c.Config, "prod", role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -183,8 +183,8 @@ func accepts(t *testing.T, bundle, cert, key []byte) error {
 			_ = conn.Close()
 		}
 	}()
-	client := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: signedNode}}
-	conn, err := client.DialContext(t.Context(), "tcp", node.Addr().String())
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: signedNode}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", node.Addr().String())
 	if err == nil {
 		_ = conn.Close()
 	}
