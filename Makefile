@@ -164,6 +164,10 @@ argocd-cm: ## Write config/argocd anew: the ConfigMap from the health scripts, a
 personas: ## Write the tables of docs/security.md, of who can do what, from what a real API server answers.
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager) && KUBEBUILDER_ASSETS=$$assets go test -count=1 ./test/admission -run=TestPersonas -update
 
+.PHONY: matrix
+matrix: verifiers ## Write the table of docs/verifiers.md, of what OpenSSL, Go and GnuTLS accept.
+	cd test/verifiers && go test -count=1 -run=TestMatrix . -update
+
 .PHONY: chart
 chart: ## Copy into the Helm chart what it shares with config/.
 	hack/chart.sh

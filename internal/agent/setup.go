@@ -163,8 +163,9 @@ func (c *Config) addComponents() {
 func AccountName(host string) string { return "clusterpki-agent-" + host }
 
 // Manifests are what lets an agent read its own Secrets and write its own Leases, each by name, and do nothing else: for the
-// identity of role 'Agent' if the configuration has such a credential, else for a service account.
-func Manifests(c Config) ([]client.Object, error) {
+// identity of role 'Agent' if the configuration has such a credential, else for a service account. That stands in the namespace of
+// the objects, or in the one that is named: there it bears the other's name, because hosts of two namespaces may be called the same.
+func Manifests(c Config, accountNamespace string) ([]client.Object, error) {
 	objects, err := c.objects()
 	if err != nil {
 		return nil, err
@@ -194,6 +195,9 @@ func Manifests(c Config) ([]client.Object, error) {
 		return []client.Object{role, binding}, nil
 	}
 	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta}
-	binding.Subjects = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: c.Namespace, Name: meta.Name}}
+	if accountNamespace != "" && accountNamespace != c.Namespace {
+		account.Namespace, account.Name = accountNamespace, meta.Name+"."+c.Namespace // no namespace's name has a dot
+	}
+	binding.Subjects = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}}
 	return []client.Object{account, role, binding}, nil
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -83,7 +85,7 @@ func TestGolden(t *testing.T) {
 		if _, err := ParseConfig(text); err != nil {
 			t.Errorf("what is printed for %s cannot be read: %v", host, err)
 		}
-		objects, err := Manifests(c)
+		objects, err := Manifests(c, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +197,7 @@ func TestConfigForAHostOfItsOwn(t *testing.T) {
 			t.Errorf("the kubelet is %+v", cred)
 		}
 	}
-	objects, err := Manifests(c)
+	objects, err := Manifests(c, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,5 +207,31 @@ func TestConfigForAHostOfItsOwn(t *testing.T) {
 	}
 	if !bytes.Contains(text, []byte("name: clusterpki:agent:k8s-node1")) || bytes.Contains(text, []byte("ServiceAccount")) {
 		t.Errorf("its own identity is not who is allowed:\n%s", text)
+	}
+}
+
+// TestAccountNamespace puts the ServiceAccount where it is wanted, and nothing else; those of hosts of one name are two.
+func TestAccountNamespace(t *testing.T) {
+	for accounts, want := range map[string]string{"": "prod/clusterpki-agent-k8s-node1", "prod": "prod/clusterpki-agent-k8s-node1", "agents": "agents/clusterpki-agent-k8s-node1.prod"} {
+		objects, err := Manifests(kubeletConfig(t.TempDir()), accounts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range objects {
+			got := o.GetNamespace() + "/" + o.GetName()
+			switch o := o.(type) {
+			case *corev1.ServiceAccount:
+			case *rbacv1.RoleBinding:
+				if got != "prod/clusterpki-agent-k8s-node1" {
+					t.Errorf("the RoleBinding is %s", got)
+				}
+				got = o.Subjects[0].Namespace + "/" + o.Subjects[0].Name
+			default:
+				continue
+			}
+			if got != want {
+				t.Errorf("%q: %T: got %s, want %s", accounts, o, got, want)
+			}
+		}
 	}
 }

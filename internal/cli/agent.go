@@ -182,12 +182,16 @@ func newAgentConfig() *cobra.Command {
 }
 
 func newAgentManifests() *cobra.Command {
-	return (&aboutHost{}).command("manifests --host HOST", "Print what a host's agent has to be allowed",
+	var accounts string
+	f := &aboutHost{}
+	c := f.command("manifests --host HOST", "Print what a host's agent has to be allowed",
 		"Prints a Role that allows to read the Secrets of HOST and to write its Leases, each by name, and nothing else;\n"+
 			"and its RoleBinding: to the user of the host's NodeCredential of role Agent, if it has one, else to a\n"+
-			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.",
+			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.\n\n"+
+			"Whoever may make tokens or run pods in the ServiceAccount's namespace, as Kubernetes' role edit does, is that agent:\n"+
+			"--account-namespace puts it into a namespace where nobody may.",
 		func(w io.Writer, c agent.Config) error {
-			objects, err := agent.Manifests(c)
+			objects, err := agent.Manifests(c, accounts)
 			if err != nil {
 				return err
 			}
@@ -201,6 +205,9 @@ func newAgentManifests() *cobra.Command {
 			}
 			return nil
 		})
+	c.Flags().StringVar(&accounts, "account-namespace", "", "the `namespace` of the ServiceAccount, which you make (default: that of the objects)")
+	completeFlag(c, "account-namespace", f.namespaces)
+	return c
 }
 
 func printYAML(w io.Writer, o any) error {

@@ -138,7 +138,7 @@ func (d *demo) writeFlags(ctx context.Context, h target.Host) error {
 
 // prepareAgent writes a host's agent its configuration, and lets it do in the management cluster what it has to.
 func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) error {
-	objects, err := agent.Manifests(c)
+	objects, err := agent.Manifests(c, "")
 	if err != nil {
 		return err
 	}

@@ -27,12 +27,9 @@ import (
 // space makes a namespace with one object of each kind and an unrelated ConfigMap.
 func space(t *testing.T) string {
 	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "legal-"}}
-	if err := admin.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	create(t, ns.Name, given.CA("k8s"), given.Server(master), given.Kubelet("node1"), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}})
-	return ns.Name
+	ns := testenv.Namespace(t, admin, "legal-")
+	create(t, ns, given.CA("k8s"), given.Server(master), given.Kubelet("node1"), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}})
+	return ns
 }
 
 func create(t *testing.T, namespace string, objects ...client.Object) {
@@ -141,7 +138,7 @@ func TestDeletion(t *testing.T) {
 			t.Parallel()
 			ns := space(t)
 			owner := ownedBy(t, ns)
-			deleter, err := granted(t.Context(), admin, ns, "deleter", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"delete"}})
+			deleter, err := testenv.Granted(t.Context(), cfg, ns, "deleter", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"delete"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +302,7 @@ func TestGeneratedName(t *testing.T) {
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	ns := space(t)
-	if _, err := bound(t.Context(), admin, ns, "operator", rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "clusterpki-node-operator"}); err != nil {
+	if _, err := testenv.Bound(t.Context(), cfg, ns, "operator", rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "clusterpki-node-operator"}); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "fleet.yaml")

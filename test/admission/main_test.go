@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -44,16 +43,9 @@ func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
 	if admin, err = testenv.Client(cfg); err != nil {
 		return err
 	}
-	installed, err := c.Install(ctx)
-	if err != nil {
+	if err := c.Operate(ctx); err != nil {
 		return err
 	}
-	installed.Options.Poll = 200 * time.Millisecond
-	operator, err := testenv.StartOperator(installed.Config, installed.Options)
-	if err != nil {
-		return err
-	}
-	c.Finally(operator.Stop)
 	if err := c.StartControllers("garbage-collector-controller", "namespace-controller", "clusterrole-aggregation-controller"); err != nil {
 		return err
 	}
@@ -72,7 +64,7 @@ func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
 
 // inForce waits until each policy denies what it should.
 func inForce(ctx context.Context) error {
-	somebody, err := may(ctx, admin, prod, "somebody")
+	somebody, err := may(ctx, prod, "somebody")
 	if err != nil {
 		return err
 	}

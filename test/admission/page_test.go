@@ -1,11 +1,8 @@
 package admission_test
 
 import (
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -13,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/test/golden"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -51,32 +47,4 @@ func answer(err error) string {
 	default:
 		return ""
 	}
-}
-
-const begin, end = "<!-- personas: `make personas` writes this -->\n", "<!-- personas end -->\n"
-
-// shown compares the tables with those of docs/security.md.
-func shown(t *testing.T, tables [][][]string) {
-	t.Helper()
-	page := filepath.Join(testenv.Root(), "docs", "security.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		t.Fatalf("docs/security.md has no place for the tables, between %q and %q", begin, end)
-	}
-	var out strings.Builder
-	for _, rows := range tables {
-		for i, row := range rows {
-			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
-			if i == 0 {
-				out.WriteString(strings.Repeat("|---", len(row)) + "|\n")
-			}
-		}
-		out.WriteString("\n")
-	}
-	golden.Check(t, page, []byte(before+begin+"\n"+out.String()+end+after))
 }

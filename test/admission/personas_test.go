@@ -3,9 +3,11 @@ package admission_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -15,6 +17,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/test/golden"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -37,6 +40,7 @@ var personas = [][]persona{
 	},
 	{
 		{"writes NodeCredentials", alone(v1alpha1.GroupVersion.Group, "nodecredentials")},
+		{"… and acknowledges for one", alone(v1alpha1.GroupVersion.Group, "nodecredentials", "acknowledge on nodecredentials named "+kubelet)},
 		{"writes ClusterCAs", alone(v1alpha1.GroupVersion.Group, "clustercas")},
 		{"writes APIServerCertificates", alone(v1alpha1.GroupVersion.Group, "apiservercertificates")},
 		{"writes ConfigMaps", alone("", "configmaps")},
@@ -49,18 +53,22 @@ var personas = [][]persona{
 func clusterRole(role, namespace string) func(*testing.T) client.Client {
 	return func(t *testing.T) client.Client {
 		t.Helper()
-		return must(bound(t.Context(), admin, namespace, "persona-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}))(t)
+		return must(testenv.Bound(t.Context(), cfg, namespace, "persona-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}))(t)
 	}
 }
 
-// alone lets somebody read and write objects of one kind in namespace prod.
-func alone(group, resource string) func(*testing.T) client.Client {
+// alone lets somebody read and write objects of one kind in namespace prod, who has these rights besides.
+func alone(group, resource string, rights ...right) func(*testing.T) client.Client {
 	return func(t *testing.T) client.Client {
 		t.Helper()
-		return must(granted(t.Context(), admin, prod, "persona-"+resource, rbacv1.PolicyRule{
+		rules := []rbacv1.PolicyRule{{
 			APIGroups: []string{group}, Resources: []string{resource},
 			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"},
-		}))(t)
+		}}
+		for _, r := range rights {
+			rules = append(rules, r.rule())
+		}
+		return must(testenv.Granted(t.Context(), cfg, prod, fmt.Sprintf("persona-%s-%d", resource, len(rights)), rules...))(t)
 	}
 }
 
@@ -82,7 +90,7 @@ func agentOf(host string) func(*testing.T) client.Client {
 		if err != nil {
 			t.Fatal(err)
 		}
-		manifests, err := agent.Manifests(config)
+		manifests, err := agent.Manifests(config, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,13 +124,15 @@ type action struct {
 const (
 	viewer, namespaceAdmin, nodeOperator, pkiAdmin, hostAgent = "viewer", "admin of the namespace", "node operator", "PKI admin", "agent of k8s-node1"
 	nodeWriter, caWriter, serverWriter                        = "writes NodeCredentials", "writes ClusterCAs", "writes APIServerCertificates"
+	acknowledger                                              = "… and acknowledges for one"
 	mapWriter, secretWriter, leaseWriter                      = "writes ConfigMaps", "writes Secrets", "writes Leases"
 
 	kubeletTLS = "k8s-node1-kubelet-tls"
+	accounts   = "agents" // a namespace of agents' ServiceAccounts
 )
 
 var actions = []action{
-	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
+	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
 	{"read the key of node1's kubelet", reads(prod, kubeletTLS), []string{namespaceAdmin, hostAgent, secretWriter}},
 	{"read the key of node2's kubelet", reads(prod, "k8s-node2-kubelet-tls"), []string{namespaceAdmin, secretWriter}},
 	{"read the key of a CA", reads("clusterpki-authority", "ca.prod.k8s"), nil},
@@ -146,14 +156,17 @@ var actions = []action{
 	{"have CA k8s's keys destroyed with it (`deletionPolicy`)", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []string{pkiAdmin}},
 	{"delete CA k8s", deletes(ca, "k8s"), []string{pkiAdmin}},
 	{"give CA k8s an owner, with which it goes", edits(ca, "k8s", "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"), []string{pkiAdmin}},
-	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
-	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin}},
+	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
+	{"… for the controller manager's", edits(nodecred, "k8s-master-controller-manager", "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
+	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
-	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
-	{"delete a NodeCredential", deletes(nodecred, kubelet), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter}},
+	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
+	{"delete a NodeCredential", deletes(nodecred, kubelet), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
 	{"write the Secret of node1's kubelet", updates(&corev1.Secret{}, kubeletTLS), []string{namespaceAdmin, secretWriter}},
 	{"write the ConfigMap of CA k8s's trust bundle", updates(&corev1.ConfigMap{}, "k8s-trust"), []string{namespaceAdmin, mapWriter}},
 	{"write the Lease of node1's kubelet", updates(&coordinationv1.Lease{}, kubeletTLS), []string{namespaceAdmin, hostAgent, leaseWriter}},
+	{"make a token of k8s-node1's agent", tokens(prod, agent.AccountName("k8s-node1")), []string{namespaceAdmin}},
+	{"… whose ServiceAccount is in another namespace", tokens(accounts, agent.AccountName("k8s-node1")+"."+prod), nil},
 	{"give oneself the ClusterRole clusterpki-pki-admin", grants("clusterpki-pki-admin"), nil},
 }
 
@@ -180,6 +193,14 @@ func updates(o client.Object, name string) request {
 	}
 }
 
+// tokens makes a token of a ServiceAccount.
+func tokens(namespace, name string) request {
+	return func(ctx context.Context, c client.Client) error {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+		return c.SubResource("token").Create(ctx, account, &authenticationv1.TokenRequest{}, client.DryRunAll)
+	}
+}
+
 // grants binds a ClusterRole in namespace prod.
 func grants(role string) request {
 	return func(ctx context.Context, c client.Client) error {
@@ -194,16 +215,21 @@ func grants(role string) request {
 // answered: `make personas` writes them.
 func TestPersonas(t *testing.T) {
 	aggregated(t)
-	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
+	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: accounts}})
+	create(t, accounts, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: agent.AccountName("k8s-node1") + "." + prod}})
 	var tables [][][]string
 	cells := 0
+	clients := map[string]client.Client{}
+	for _, p := range slices.Concat(personas...) {
+		clients[p.name] = p.as(t)
+	}
 	for _, group := range personas {
 		rows := [][]string{{""}}
 		for _, a := range actions {
 			rows = append(rows, []string{a.name})
 		}
 		for _, p := range group {
-			c := p.as(t)
+			c := clients[p.name]
 			rows[0] = append(rows[0], p.name)
 			for i, a := range actions {
 				want, cell := slices.Contains(a.who, p.name), ""
@@ -221,5 +247,5 @@ func TestPersonas(t *testing.T) {
 	if cells < 80 {
 		t.Errorf("only %d cells", cells)
 	}
-	shown(t, tables)
+	golden.Tables(t, filepath.Join(testenv.Root(), "docs", "security.md"), "personas", tables...)
 }

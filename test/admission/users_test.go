@@ -3,13 +3,11 @@ package admission_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -43,40 +41,18 @@ func writes() rbacv1.PolicyRule {
 }
 
 // may makes somebody who may write every object of ours in a namespace, and has these rights.
-func may(ctx context.Context, as client.Client, namespace, name string, rights ...right) (client.Client, error) {
+func may(ctx context.Context, namespace, name string, rights ...right) (client.Client, error) {
 	rules := []rbacv1.PolicyRule{writes()}
 	for _, r := range rights {
 		rules = append(rules, r.rule())
 	}
-	return granted(ctx, as, namespace, name, rules...)
-}
-
-// granted makes somebody whose rights in a namespace are these alone.
-func granted(ctx context.Context, as client.Client, namespace, name string, rules ...rbacv1.PolicyRule) (client.Client, error) {
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Rules: rules}
-	if err := as.Create(ctx, role); err != nil {
-		return nil, fmt.Errorf("make the role %s: %w", name, err)
-	}
-	return bound(ctx, as, namespace, name, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name})
-}
-
-// bound gives somebody a role in a namespace.
-func bound(ctx context.Context, as client.Client, namespace, name string, role rbacv1.RoleRef) (client.Client, error) {
-	user := name + "@" + namespace
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, RoleRef: role,
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: user}},
-	}
-	if err := as.Create(ctx, binding); err != nil {
-		return nil, fmt.Errorf("bind %s: %w", name, err)
-	}
-	return testenv.Client(testenv.AsUser(cfg, user))
+	return testenv.Granted(ctx, cfg, namespace, name, rules...)
 }
 
 // somebody is may, for a test.
 func somebody(t *testing.T, namespace, name string, rights ...right) client.Client {
 	t.Helper()
-	c, err := may(t.Context(), admin, namespace, name, rights...)
+	c, err := may(t.Context(), namespace, name, rights...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,11 +7,8 @@ import (
 	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,24 +35,5 @@ func operate(ctx context.Context, c *testenv.ControlPlane) (err error) {
 	if admin, err = testenv.Client(cfg); err != nil {
 		return err
 	}
-	installed, err := c.Install(ctx)
-	if err != nil {
-		return err
-	}
-	installed.Options.Poll = 200 * time.Millisecond
-	operator, err := testenv.StartOperator(installed.Config, installed.Options)
-	if err == nil {
-		c.Finally(operator.Stop)
-	}
-	return err
-}
-
-// namespace makes one for a test.
-func namespace(t *testing.T) string {
-	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "prod-"}}
-	if err := admin.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	return ns.Name
+	return c.Operate(ctx)
 }

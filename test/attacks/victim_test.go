@@ -38,7 +38,7 @@ type victim struct {
 // newVictim makes a CA, an API server and a kubelet, and waits until all are Ready.
 func newVictim(t *testing.T) *victim {
 	t.Helper()
-	v := &victim{t: t, ns: namespace(t)}
+	v := &victim{t: t, ns: testenv.Namespace(t, admin, "prod-")}
 	v.create(clusterCA("k8s"), server("k8s-master"), kubelet("node1"))
 	v.ready(&v1alpha1.ClusterCA{}, "k8s")
 	v.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
@@ -76,13 +76,7 @@ func (v *victim) attacker(rules ...rbacv1.PolicyRule) client.Client {
 	v.t.Helper()
 	v.attackers++
 	name := fmt.Sprintf("mallory-%d", v.attackers)
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name + "-" + v.ns}},
-	}
-	v.create(role, binding)
-	c, err := testenv.Client(testenv.AsUser(cfg, name+"-"+v.ns))
+	c, err := testenv.Granted(v.t.Context(), cfg, v.ns, name, rules...)
 	v.must(err)
 	return c
 }

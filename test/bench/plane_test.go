@@ -21,6 +21,7 @@ import (
 // plane is a control plane that nobody else uses.
 type plane struct {
 	t               testing.TB
+	env             *testenv.ControlPlane
 	api             client.WithWatch
 	kubeconfig      string // of its administrator
 	apiServer, etcd process
@@ -32,7 +33,7 @@ func newPlane(t testing.TB) (p *plane, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &plane{t: t}
+	p = &plane{t: t, env: env}
 	stop = sync.OnceFunc(func() {
 		if err := env.Stop(); err != nil {
 			t.Error(err)

@@ -73,30 +73,40 @@ func (p process) resetPeak() {
 
 func (p process) file(name string) string { return filepath.Join("/proc", strconv.Itoa(p.pid), name) }
 
-// childNamed finds the child of this process that runs a program.
+// childNamed finds the youngest child of this process that runs a program.
 func childNamed(t testing.TB, name string) process {
 	t.Helper()
 	comms, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
 		t.Fatal(err)
 	}
+	found, youngest := process{t: t}, -1
 	for _, file := range comms {
 		comm, err := os.ReadFile(file)
 		if err != nil || strings.TrimSpace(string(comm)) != name {
 			continue
 		}
 		dir := filepath.Dir(file)
-		if f := stat(filepath.Join(dir, "stat")); len(f) < 2 || f[0] == "Z" || f[1] != strconv.Itoa(os.Getpid()) {
+		f := stat(filepath.Join(dir, "stat"))
+		if len(f) < 20 || f[0] == "Z" || f[1] != strconv.Itoa(os.Getpid()) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return process{t, pid}
+		started, err := strconv.Atoi(f[19])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if started > youngest {
+			found.pid, youngest = pid, started
+		}
 	}
-	t.Fatalf("no %s runs", name)
-	return process{}
+	if found.pid == 0 {
+		t.Fatalf("no %s runs", name)
+	}
+	return found
 }
 
 // cost is what a piece of work took: of time, and of CPU in the process that does it and in those it asks.

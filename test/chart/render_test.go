@@ -121,6 +121,8 @@ func TestRefused(t *testing.T) {
 		`image: {digest: sha256:12}`:                              `at '/image/digest': 'sha256:12' does not match pattern`,
 		`image: {repository: ""}`:                                 `at '/image/repository': minLength`,
 		`image: {tag: "a b"}`:                                     `at '/image/tag'`,
+		`probeAllow: [127.0.0.1]`:                                 `at '/probeAllow/0'`,
+		`dashboard: {hosts: ["https://pki"]}`:                     `at '/dashboard/hosts/0'`,
 		`extraArgs: [manager]`:                                    `at '/extraArgs/0'`,
 		`crds: {enabled: "true"}`:                                 `at '/crds/enabled': got string, want boolean`,
 		`podLabels: {a: 1}`:                                       `at '/podLabels/a': got number, want string`,

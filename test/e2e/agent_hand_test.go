@@ -29,13 +29,10 @@ var kubeletFiles = []string{"kubelet.conf", "kubelet.embedded.conf", "pki/ca.crt
 // byHand is a host whose Secrets the test writes, in a namespace without custom resources: nobody repairs them.
 func byHand(t *testing.T) *host {
 	t.Helper()
-	ns := corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "by-hand-"}}
-	if err := shared.management.Create(t.Context(), &ns); err != nil {
-		t.Fatal(err)
-	}
-	newLease(t, ns.Name, handLease, 10)
+	ns := testenv.Namespace(t, shared.management, "by-hand-")
+	newLease(t, ns, handLease, 10)
 	return newHost(t, agent.Config{
-		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns.Name, Kubeconfig: kubeconfigOf(t, shared.config),
+		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns, Kubeconfig: kubeconfigOf(t, shared.config),
 		DeliveryKeys: handPublic(),
 		Credentials:  []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, Kubeconfig: true}},
 		Components:   []agent.Component{{Name: "kubelet", Command: []string{"true"}}},

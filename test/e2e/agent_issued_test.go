@@ -97,7 +97,7 @@ func (h *host) reloads() string { return filepath.Join(filepath.Dir(h.config.Dir
 // user, for whom an administrator stands in.
 func (h *host) allowed() *rest.Config {
 	h.t.Helper()
-	objects, err := agent.Manifests(h.config)
+	objects, err := agent.Manifests(h.config, "")
 	if err != nil {
 		h.t.Fatal(err)
 	}

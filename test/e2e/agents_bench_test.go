@@ -152,7 +152,7 @@ func (c *crowd) start() {
 func (c *crowd) permit(cfg agent.Config) {
 	withIdentity := cfg
 	withIdentity.Credentials = append(slices.Clone(cfg.Credentials), agent.Credential{Name: "agent", Role: "Agent", SecretName: "none", PrivateKey: &agent.PrivateKey{}})
-	objects, err := agent.Manifests(withIdentity)
+	objects, err := agent.Manifests(withIdentity, "")
 	c.must(err)
 	for _, o := range objects {
 		c.must(c.api.Create(c.b.Context(), o))

@@ -39,6 +39,7 @@ const (
 
 // shared is what every test of the package uses.
 var shared struct {
+	plane      *testenv.ControlPlane // the management cluster
 	management client.WithWatch
 	config     *rest.Config // of the management cluster's administrator
 	hosts      map[string]target.Host
@@ -57,7 +58,7 @@ func prepare(ctx context.Context, c *testenv.ControlPlane) (err error) {
 	if err := testenv.Parallel(16); err != nil { // they wait most of the time
 		return err
 	}
-	shared.config = c.Config
+	shared.plane, shared.config = c, c.Config
 	if shared.management, err = testenv.Client(c.Config); err != nil {
 		return err
 	}

@@ -3,8 +3,10 @@ package golden
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,4 +32,31 @@ func Check(t *testing.T, path string, got []byte) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
+}
+
+// Tables compares tables, whose first rows are their heads, with those that a page has between the marks of this name; the make target
+// of that name runs the test with -update.
+func Tables(t *testing.T, page, name string, tables ...[][]string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := fmt.Sprintf("<!-- %s: `make %[1]s` writes this -->\n", name), fmt.Sprintf("<!-- %s end -->\n", name)
+	before, rest, opened := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !opened || !closed {
+		t.Fatalf("%s has no place for the tables, between %q and %q", page, begin, end)
+	}
+	var out strings.Builder
+	for _, rows := range tables {
+		for i, row := range rows {
+			out.WriteString("| " + strings.Join(row, " | ") + " |\n")
+			if i == 0 {
+				out.WriteString(strings.Repeat("|---", len(row)) + "|\n")
+			}
+		}
+		out.WriteString("\n")
+	}
+	Check(t, page, []byte(before+begin+"\n"+out.String()+end+after))
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -82,16 +81,13 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "health-"}}
-	if err := api.Create(t.Context(), ns); err != nil {
-		t.Fatal(err)
-	}
-	operator, err := shared.InstallFor(t.Context(), ns.Name, ns.Name+"-authority")
+	ns := testenv.Namespace(t, api, "health-")
+	operator, err := shared.InstallFor(t.Context(), ns, ns+"-authority")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &fixture{
-		t: t, ns: ns.Name, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), operator: operator, stop: func() {},
+		t: t, ns: ns, api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Minute)), operator: operator, stop: func() {},
 	}
 	w.operator.Options.Clock, w.operator.Options.Poll = w.clock, time.Second
 	return w

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,16 +34,24 @@ type piece struct {
 // keyring finds pieces of many private keys in one pass over a text.
 type keyring struct {
 	pieces map[[indexed]byte][]piece
-	names  map[string]string // by public key
+	places map[string][]string // where a key is, by its public half
 }
 
 func newKeyring() *keyring {
-	return &keyring{map[[indexed]byte][]piece{}, map[string]string{}}
+	return &keyring{map[[indexed]byte][]piece{}, map[string][]string{}}
 }
 
-// addAll adds each private key that stands in a text, under the name of its first place, and says how many there were. A block that
+// inPEM is PEM in base64, as in a kubeconfig and in a Secret.
+var inPEM = regexp.MustCompile(`LS0tLS1CRUdJTi[A-Za-z0-9+/]+=*`)
+
+// addAll adds each private key that stands in a text, in PEM or base64 of that, and says how many there were. A block that
 // is damaged is none: what it was made from is known from elsewhere.
 func (k *keyring) addAll(name string, text []byte) (n int) {
+	for _, coded := range inPEM.FindAll(text, -1) {
+		if decoded, err := base64.StdEncoding.DecodeString(string(coded)); err == nil {
+			n += k.addAll(name, decoded)
+		}
+	}
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
@@ -57,15 +66,25 @@ func (k *keyring) addAll(name string, text []byte) (n int) {
 			continue
 		}
 		n++
-		if k.names[string(public)] == "" {
-			k.names[string(public)] = name
-			k.add(name, key)
-		}
+		k.place(string(public), name, secretNumbers(key)...)
 	}
 }
 
-func (k *keyring) add(name string, key pki.PrivateKey) {
-	for _, n := range secretNumbers(key) {
+// addSecret adds a key of the kind that has no public half.
+func (k *keyring) addSecret(name string, key []byte) {
+	k.place(string(key), name, new(big.Int).SetBytes(key))
+}
+
+// place notes down that a key is somewhere, and adds it if it was nowhere yet.
+func (k *keyring) place(id, name string, numbers ...*big.Int) {
+	known := k.places[id]
+	if !slices.Contains(known, name) {
+		k.places[id] = append(known, name)
+	}
+	if len(known) > 0 {
+		return
+	}
+	for _, n := range numbers {
 		k.addPiece(name, "decimal digits", n.String()[:20])
 		b := n.Bytes()
 		for _, at := range []int{0, (len(b) - window) / 2, len(b) - window} { // a line break of PEM goes through one at most
@@ -161,7 +180,8 @@ func TestKeyring(t *testing.T) {
 				t.Fatal(err)
 			}
 			k := newKeyring()
-			if k.addAll("planted", slices.Concat(public, text)) != 1 {
+			coded := "client-key-data: " + base64.StdEncoding.EncodeToString(text) + "\n"
+			if k.addAll("planted", slices.Concat(public, []byte(coded), text)) != 2 || len(k.places) != 1 {
 				t.Fatal("the key in a text was not found")
 			}
 			block, _ := pem.Decode(text)

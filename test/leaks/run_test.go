@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -172,7 +173,11 @@ func (r *run) secret(s *corev1.Secret) {
 			continue
 		}
 		r.mu.Lock()
-		r.keys.addAll(name+" "+key, value)
+		if s.Type == authority.SealSecretType {
+			r.keys.addSecret(name+" "+key, value)
+		} else {
+			r.keys.addAll(name+" "+key, value)
+		}
 		r.mu.Unlock()
 		delete(s.Data, key)
 	}

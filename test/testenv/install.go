@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,6 +70,20 @@ func (c *ControlPlane) Install(ctx context.Context) (Installation, error) {
 // Installed is what config/default gives the operator where it is applied.
 func (c *ControlPlane) Installed() Installation {
 	return Installation{As(c.Config, System, "clusterpki"), controller.Options{OwnNamespace: System}}
+}
+
+// Operate applies config/default, and runs the operator under its rights until the control plane is stopped.
+func (c *ControlPlane) Operate(ctx context.Context) error {
+	installed, err := c.Install(ctx)
+	if err != nil {
+		return err
+	}
+	installed.Options.Poll = 200 * time.Millisecond
+	operator, err := StartOperator(installed.Config, installed.Options)
+	if err == nil {
+		c.Finally(operator.Stop)
+	}
+	return err
 }
 
 // InstallFor gives an operator for one namespace what config/namespaced and config/authority give it, in namespaces of other

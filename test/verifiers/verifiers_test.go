@@ -6,17 +6,17 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"text/tabwriter"
 	"time"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/golden"
 )
 
 // must is for what cannot fail in a test.
@@ -36,9 +36,10 @@ var algorithms = []pki.KeySpec{
 
 // source is a way in which a CA comes about. roots are what a relying party of it holds.
 type source struct {
-	ca    pki.CA
-	roots []*x509.Certificate
-	wrong bool // its AKI names another signer
+	ca     pki.CA
+	roots  []*x509.Certificate
+	wrong  bool // strict verifiers refuse what is below it
+	others bool // somebody else made it
 }
 
 func spec(name string, key pki.KeySpec) pki.CertificateSpec {
@@ -54,27 +55,46 @@ func sources(now time.Time, key pki.KeySpec) map[string]source {
 	young := must(pki.SelfSign(now, spec("old g2", key)))
 	young.CrossSigned = []*x509.Certificate{must(pki.CrossSign(now, young.Cert, old))}
 	renewed := must(pki.RenewRoot(now.Add(time.Minute), 2000*day, self))
-	return map[string]source{
-		"self-signed": {self, []*x509.Certificate{self.Cert}, false}, "imported": imported(now, key, nil),
-		"intermediate": {below, []*x509.Certificate{parent.Cert}, false}, "cross-signed": {young, []*x509.Certificate{old.Cert}, false},
-		"renewed in place": {self, []*x509.Certificate{renewed.Cert}, false},
-		"AKI with serial":  imported(now, key, big.NewInt(7)), "AKI of another": wrong(imported(now, key, big.NewInt(6))),
+	out := map[string]source{
+		"self-signed": {ca: self, roots: []*x509.Certificate{self.Cert}}, "intermediate": {ca: below, roots: []*x509.Certificate{parent.Cert}},
+		"cross-signed": {ca: young, roots: []*x509.Certificate{old.Cert}}, "renewed in place": {ca: self, roots: []*x509.Certificate{renewed.Cert}},
+		"imported":        importedBelow(now, key, nil),
+		"AKI with serial": importedBelow(now, key, big.NewInt(7)), "AKI of another": wrong(importedBelow(now, key, big.NewInt(6))),
+		"imported root":                  importedRoot(now, key, func(*x509.Certificate) {}),
+		"imported root without keyUsage": wrong(importedRoot(now, key, func(c *x509.Certificate) { c.KeyUsage = 0 })), // as `openssl req -x509` makes it
 	}
+	if sha1, can := sha1With[key.Algorithm]; can {
+		out["imported root with SHA-1"] = importedRoot(now, key, func(c *x509.Certificate) { c.SignatureAlgorithm = sha1 })
+	}
+	return out
 }
+
+// sha1With are the signatures by SHA-1: there is none by Ed25519.
+var sha1With = map[pki.Algorithm]x509.SignatureAlgorithm{pki.RSA: x509.SHA1WithRSA, pki.ECDSA: x509.ECDSAWithSHA1}
 
 func wrong(s source) source { s.wrong = true; return s }
 
-// imported is a CA as others make it, below a root of serial number 7. Its AKI names a serial number, too, if there is one.
-func imported(now time.Time, key pki.KeySpec, serial *big.Int) source {
-	rootKey, caKey := must(pki.GenerateKey(key)), must(pki.GenerateKey(key))
-	template := func(name string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(7), Subject: pkix.Name{Country: []string{"DE"}, CommonName: name}, NotBefore: now.Add(-day), NotAfter: now.Add(900 * day),
-			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte("an SKI of " + name),
-		}
+// foreign is a CA certificate as others make it.
+func foreign(now time.Time, name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{Country: []string{"DE"}, CommonName: name}, NotBefore: now.Add(-day), NotAfter: now.Add(900 * day),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte("an SKI of " + name),
 	}
-	rootTemplate, tmpl := template("corporate root"), template("corporate")
-	root := must(x509.ParseCertificate(must(x509.CreateCertificate(nil, rootTemplate, rootTemplate, rootKey.Public(), rootKey.Signer()))))
+}
+
+// importedRoot is a root that signs leaves itself.
+func importedRoot(now time.Time, key pki.KeySpec, mod func(*x509.Certificate)) source {
+	rootKey, tmpl := must(pki.GenerateKey(key)), foreign(now, "corporate root")
+	mod(tmpl)
+	root := must(x509.ParseCertificate(must(x509.CreateCertificate(nil, tmpl, tmpl, rootKey.Public(), rootKey.Signer()))))
+	return source{ca: pki.CA{Cert: root, Key: rootKey}, roots: []*x509.Certificate{root}, others: true}
+}
+
+// importedBelow is a CA below a root of serial number 7. Its AKI names a serial number, too, if there is one.
+func importedBelow(now time.Time, key pki.KeySpec, serial *big.Int) source {
+	caKey, tmpl := must(pki.GenerateKey(key)), foreign(now, "corporate")
+	above := importedRoot(now, key, func(*x509.Certificate) {})
+	root := above.ca.Cert
 	if serial != nil {
 		name := must(asn1.Marshal(asn1.RawValue{Class: 2, Tag: 4, IsCompound: true, Bytes: root.RawSubject}))
 		number := must(asn1.Marshal(serial))
@@ -82,18 +102,19 @@ func imported(now time.Time, key pki.KeySpec, serial *big.Int) source {
 			{Class: 2, Tag: 0, Bytes: root.SubjectKeyId}, {Class: 2, Tag: 1, IsCompound: true, Bytes: name}, {Class: 2, Tag: 2, Bytes: number[2:]},
 		}))}}
 	}
-	cert := must(x509.ParseCertificate(must(x509.CreateCertificate(nil, tmpl, root, caKey.Public(), rootKey.Signer()))))
-	return source{ca: pki.CA{Cert: cert, Key: caKey, Root: root}, roots: []*x509.Certificate{root}}
+	cert := must(x509.ParseCertificate(must(x509.CreateCertificate(nil, tmpl, root, caKey.Public(), above.ca.Key.Signer()))))
+	return source{ca: pki.CA{Cert: cert, Key: caKey, Root: root}, roots: above.roots, others: true}
 }
 
-// leaves are requests for every role, and for an API server.
+// leaves are requests for every role, among them one that is no row of the table, and for an API server.
 func leaves() map[string]pki.CertificateSpec {
 	key := pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}
 	server := must(pki.APIServerSANs(pki.APIServerInput{HostName: "k8s-master", ClusterDomain: "cluster.local", ServiceCIDRs: []string{"10.96.0.0/12", "fd00::/112"}}))
 	out := map[string]pki.CertificateSpec{"APIServer": {
 		Subject: pki.Subject{CommonName: "kube-apiserver"}, SANs: server, Usages: []pki.Usage{pki.ServerAuth}, Key: key, Validity: 90 * day,
 	}}
-	for _, role := range pki.Roles() {
+	custom := must(pki.CustomRole("ci-deployer", []string{"deployers"}, []pki.Usage{pki.ClientAuth, pki.ServerAuth}))
+	for _, role := range append(pki.Roles(), custom) {
 		r := pki.CertificateSpec{
 			Subject: pki.Subject{CommonName: role.CommonNameFor("k8s-node1"), Organizations: role.Organizations}, Usages: role.Usages, Key: key, Validity: 90 * day,
 		}
@@ -105,53 +126,40 @@ func leaves() map[string]pki.CertificateSpec {
 	return out
 }
 
-// TestMatrix asks OpenSSL, strict and otherwise, Go and GnuTLS about a leaf of every role below every kind of CA with every kind of key, and compares
-// with what an import of that CA is answered. `go test -v` prints the table.
+// TestMatrix asks OpenSSL, strict and otherwise, Go and GnuTLS about a leaf of every role below every kind of CA with every kind of key, compares
+// with what an import of that CA is answered, and all of it with the table of docs/verifiers.md.
 func TestMatrix(t *testing.T) {
 	now := time.Now()
-	var table strings.Builder
-	w := tabwriter.NewWriter(&table, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "key\tsource\tleaves\there\tOpenSSL\tstrict\tGo\tGnuTLS")
-	cells := 0
+	rows := [][]string{{"key", "CA", "accepted", "OpenSSL", "OpenSSL, strict", "Go", "GnuTLS"}}
 	for _, key := range algorithms {
 		all := sources(now, key)
-		for _, name := range slices.Sorted(keysOf(all)) {
-			s := all[name]
-			ours := accepted(now, s)
-			count := map[string]int{}
-			requests := leaves()
-			for _, role := range slices.Sorted(keysOf(requests)) {
-				leaf := must(pki.Issue(now, requests[role], s.ca))
-				cells++
-				got := verdictsOf(t, leaf, s.roots)
-				for who, yes := range got {
-					if yes {
-						count[who]++
-					}
-				}
-				if both := got["OpenSSL"] && got["strict"] && got["Go"]; ours != both || ours && !got["GnuTLS"] || ours == s.wrong {
-					t.Errorf("%s, %s, %s: here %v, and %v", key, name, role, ours, got)
-				}
-			}
-			n := len(requests)
-			of := func(who string) string { return fmt.Sprintf("%d/%d", count[who], n) }
-			fmt.Fprintf(w, "%s\t%s\t%d\t%v\t%s\t%s\t%s\t%s\n", key, name, n, ours, of("OpenSSL"), of("strict"), of("Go"), of("GnuTLS"))
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			rows = append(rows, append([]string{key.String(), name}, cells(t, now, key.String()+", "+name, all[name])...))
 		}
 	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d cells\n%s", cells, table.String())
+	golden.Tables(t, filepath.Join("..", "..", "docs", "verifiers.md"), "matrix", rows)
 }
 
-func keysOf[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
+// cells are a row of the table: whether a CA may be imported, and how many of the leaves each verifier accepts.
+func cells(t *testing.T, now time.Time, what string, s source) []string {
+	t.Helper()
+	ours, count, requests := accepted(now, s), map[string]int{}, leaves()
+	for role, request := range requests {
+		got := verdictsOf(t, must(pki.Issue(now, request, s.ca)), s.roots)
+		for who, yes := range got {
+			if yes {
+				count[who]++
 			}
 		}
+		if both := got["OpenSSL"] && got["strict"] && got["Go"]; ours != both || ours && !got["GnuTLS"] || ours == s.wrong {
+			t.Errorf("%s, %s: here %v, and %v", what, role, ours, got)
+		}
 	}
+	row := []string{map[bool]string{true: "yes", false: "no"}[ours]}
+	for _, who := range []string{"OpenSSL", "strict", "Go", "GnuTLS"} {
+		row = append(row, fmt.Sprintf("%d of %d", count[who], len(requests)))
+	}
+	return row
 }
 
 // accepted says whether a CA may be imported. A root alone is its own chain.
