@@ -63,10 +63,7 @@ func (r *run) create() {
 	algorithms := map[string]v1alpha1.PrivateKeySpec{
 		"rsa": {Algorithm: v1alpha1.RSA, Size: 2048}, "ecdsa": {Algorithm: v1alpha1.ECDSA, Size: 384}, "ed25519": {Algorithm: v1alpha1.Ed25519},
 	}
-	r.make(given.CA("imported", func(ca *v1alpha1.ClusterCA) {
-		ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "offline"}}}
-		ca.Spec.SecretName = "copied"
-	}))
+	r.make(given.CA("imported", given.ImportedFrom("offline", r.digest(imported)), func(ca *v1alpha1.ClusterCA) { ca.Spec.SecretName = "copied" }))
 	r.make(given.CA("below", func(ca *v1alpha1.ClusterCA) {
 		ca.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "imported"}}}
 		ca.Spec.PrivateKey, ca.Spec.Delivery = algorithms["rsa"], given.Soon(v1alpha1.DeliveryMounted)
@@ -120,6 +117,16 @@ func (r *run) importable(spec pki.KeySpec) map[string][]byte {
 	return map[string][]byte{corev1.TLSCertKey: ca.CertPEM(), corev1.TLSPrivateKeyKey: text}
 }
 
+// digest is the SHA-256 of the certificate of an importable CA.
+func (r *run) digest(data map[string][]byte) string {
+	r.t.Helper()
+	certs, err := pki.ParseCertificates(data[corev1.TLSCertKey])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return pki.FingerprintOf(certs[0])
+}
+
 // mistakes puts keys where people have put them, and damages what is to be read.
 func (r *run) mistakes() {
 	r.t.Helper()
@@ -138,9 +145,7 @@ func (r *run) mistakes() {
 		"two-keys":               {certificate, slices.Concat(key, other[corev1.TLSPrivateKeyKey])},
 	} {
 		r.makeSecret("import-"+name, corev1.SecretTypeOpaque, map[string][]byte{corev1.TLSCertKey: data[0], corev1.TLSPrivateKeyKey: data[1]})
-		r.make(given.CA(name, func(ca *v1alpha1.ClusterCA) {
-			ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "import-" + name}}}
-		}))
+		r.make(given.CA(name, given.ImportedFrom("import-"+name, r.digest(good))))
 		path := r.file(name, slices.Concat(data[0], data[1]))
 		r.command("inspect", "-f", path)
 		r.command("inspect", "-n", namespace, "secret/import-"+name)
