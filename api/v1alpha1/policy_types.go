@@ -49,7 +49,8 @@ type CAPolicy struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$')",message="must be a lower-case DNS name, in which '*' stands for one or more characters other than '.', such as '*.prod.example'",reason=FieldValueForbidden
 	Hosts []string `json:"hosts,omitempty"`
 
-	// addresses are networks for ipAddresses, and for a hostName that is an address. Absent: all.
+	// addresses are networks for ipAddresses, for a hostName that is an address, and for the first address of each of serviceCIDRs, which is
+	// 10.96.0.1 by default. Absent: all.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

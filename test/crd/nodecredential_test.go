@@ -94,7 +94,7 @@ func TestNodeCredential(t *testing.T) {
 		cases["role "+role] = testCase{edits: []edit{{"spec.role", role}, {"spec.kubeconfig", nil}}}
 	}
 	runCases(t, k, validCredential, cases)
-	runCases(t, k, validCredential, hostCases(nil))
+	runCases(t, k, validCredential, hostCases(t, k, nil))
 	runCases(t, k, validCredential, nameCases(serving))
 	runCases(t, k, validCredential, durationCases())
 	runCases(t, k, validCredential, keyCases())
