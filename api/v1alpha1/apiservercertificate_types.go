@@ -117,7 +117,8 @@ type APIServerCertificateSpec struct {
 	ServiceCIDRs []string `json:"serviceCIDRs,omitempty"`
 
 	// dnsNames are further DNS SANs: lower case, A-labels for internationalised names, '*.' as the
-	// leftmost label for a wildcard. Their order does not matter. Changing them re-issues the certificate.
+	// leftmost label for a wildcard, below which no other host then gets a certificate to serve with, from the same root. Their order does
+	// not matter. Changing them re-issues the certificate.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32

@@ -133,7 +133,7 @@ func TestImitates(t *testing.T) {
 		want string
 	}{
 		"a node":                     {nil, serving("k8s-node1", "10.1.10.239", "localhost", "127.0.0.1", "::1"), ""},
-		"a name like the endpoint's": {nil, serving("k8s-node1", "api2.prod.example", "a.lb.example"), ""},
+		"a name like the endpoint's": {nil, serving("k8s-node1", "api2.prod.example", "lb.example", "a.b.lb.example"), ""},
 		"its own host, shared":       {shared, serving("k8s-master", "10.1.10.238", "127.0.0.1"), ""},
 
 		"its own host":            {nil, serving("k8s-master"), "list it in spec.policy.sharedHosts"},
@@ -144,6 +144,9 @@ func TestImitates(t *testing.T) {
 		"endpoint, shared":        {shared, serving("k8s-master", "api.prod.example"), "Remove the name or address"},
 		"balancer, shared":        {shared, serving("k8s-master", "vip.prod.example"), "Remove the name or address"},
 		"the wildcard":            {nil, serving("k8s-node1", "*.lb.example"), `know by "*.lb.example"`},
+		"below the wildcard":      {nil, serving("k8s-node1", "a.lb.example"), `know by "*.lb.example". Remove the name, use another CA, or list the names`},
+		"a host below it":         {nil, serving("a.lb.example"), "spec.hostName: the certificate would do for"},
+		"below it, shared":        {shared, serving("k8s-master", "a.lb.example"), `know by "*.lb.example"`},
 		"service":                 {nil, serving("k8s-node1", "kubernetes"), `know by "kubernetes"`},
 		"service address":         {nil, serving("k8s-node1", "10.96.0.1"), `know by "10.96.0.1"`},
 		"service address, shared": {shared, serving("k8s-master", "10.96.0.1"), `know by "10.96.0.1"`},
