@@ -22,9 +22,9 @@ type CASubject struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=54
-	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 54",message="must be at most 54 bytes long: X.509 allows 64, and ' g2', ' g3', … are appended"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'"
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 54",message="must be at most 54 bytes long: X.509 allows 64, and ' g2', ' g3', … are appended",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
 	CommonName string `json:"commonName,omitempty"`
 
 	// organizations are the O attributes of the CA's name. Changing them asks for a rotation of the CA.
@@ -33,8 +33,8 @@ type CASubject struct {
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'"
-	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves for its own identities, nor with 'kubeadm:' or 'clusterpki:'",reason=FieldValueForbidden
+	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
 	Organizations []string `json:"organizations,omitempty"`
 }
 
@@ -42,6 +42,8 @@ type CASubject struct {
 type SelfSignedSource struct{}
 
 // ImportSource is a CA that somebody else made.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.certificateSHA256)",message="must be set, so that this object decides which CA is imported, and not whoever can write the Secret: `openssl x509 -in ca.crt -outform DER | sha256sum` prints it, and `clusterpki inspect -f ca.crt` as 'fingerprint'",reason=FieldValueRequired,fieldPath=".certificateSHA256"
 type ImportSource struct {
 	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
 	// up to the root, and 'tls.key' its key, not encrypted; or 'ca.crt' and 'ca.key', as kubeadm calls them. The Secret is
@@ -51,13 +53,14 @@ type ImportSource struct {
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 
-	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. Where the Secret holds another
+	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. It must be set: nothing else is imported
+	// from the Secret, whoever writes it. A CA that was taken by itself, with later dates, needs no change of it. Where the Secret holds another
 	// CA than the one in use, setting it to that of the certificate with which the chain begins to be another one, from the
-	// CA's own upwards, rotates the CA to it; condition RotationPending names it. Absent: the first contents of the Secret are taken.
+	// CA's own upwards, rotates the CA to it; condition RotationPending names it.
 	// +optional
-	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in tls.crt -outform DER | sha256sum` prints them"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in ca.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
 	CertificateSHA256 string `json:"certificateSHA256,omitempty"`
 }
 
@@ -67,7 +70,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	Name string `json:"name,omitempty"`
 }
 
@@ -99,6 +102,7 @@ type CASource struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || size(self.renewBefore) == 0 || size(self.validity) == 0 || !self.renewBefore.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || !self.validity.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') || duration(self.renewBefore) < duration(self.validity)",message="renewBefore must be shorter than validity: otherwise the certificate would be due for renewal the moment it is issued",fieldPath=".renewBefore"
 // +kubebuilder:validation:XValidation:rule="!has(self.delivery) || !has(self.delivery.mode) || self.delivery.mode != 'Agent'",message="delivery.mode must be 'Mounted' or 'Manual' here: an agent carries no CA's key",fieldPath=".delivery.mode"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretName) || !has(self.source) || !has(self.source.import) || self.secretName != self.source.import.secretRef.name",message="must differ from source.import.secretRef.name: that Secret is read and never written, and what is in use is a copy",reason=FieldValueForbidden,fieldPath=".secretName"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || has(self.source.selfSigned) || !has(self.rotation) || !has(self.rotation.keyPolicy) || self.rotation.keyPolicy != 'Reuse'",message="only a self-signed CA can keep its key: set keyPolicy to 'Replace'",fieldPath=".rotation.keyPolicy"
 type ClusterCASpec struct {
 	// subject is the CA's distinguished name.
@@ -113,7 +117,7 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
 	// renewBefore is how long before its end the CA is due for rotation. Default: 20% of validity.
@@ -122,7 +126,7 @@ type ClusterCASpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
 	// privateKey is the kind of key to generate. Changing it asks for a rotation of the CA.
@@ -147,7 +151,7 @@ type ClusterCASpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	SecretName string `json:"secretName,omitempty"`
 
 	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.

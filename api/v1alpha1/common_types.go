@@ -38,7 +38,7 @@ type CAReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	Name string `json:"name,omitempty"`
 }
 
@@ -48,7 +48,7 @@ type APIServerReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	Name string `json:"name,omitempty"`
 }
 
@@ -135,7 +135,7 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1s') && duration(self) <= duration('876000h')",message="must be between 1 second and 100 years, in hours, minutes and seconds, such as '10m'",reason=FieldValueForbidden
 	PropagationDelay metav1.Duration `json:"propagationDelay,omitempty,omitzero"`
 
 	// acceptAssumed is 'Never' or 'Always', for mode 'Mounted'. Default: Never. After propagationDelay it is assumed that what
@@ -154,7 +154,7 @@ type DeliverySpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10s') && duration(self) <= duration('168h')",message="must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'",reason=FieldValueForbidden
 	LeaseDuration metav1.Duration `json:"leaseDuration,omitempty,omitzero"`
 
 	// acknowledged says, for mode 'Manual', what is in use on the host. `clusterpki acknowledge` writes it, from the files there.
@@ -184,12 +184,13 @@ type AcknowledgedTrust struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	Name string `json:"name,omitempty"`
 
 	// bundleSHA256 is that of the bundle: status.trust.bundleSHA256 of the ClusterCA. Any other counts for nothing.
 	// +required
-	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as status.trust.bundleSHA256 of the ClusterCA is",reason=FieldValueForbidden
 	BundleSHA256 string `json:"bundleSHA256,omitempty"`
 }

@@ -41,9 +41,9 @@ type CustomIdentity struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 64",message="must be at most 64 bytes long, the limit of X.509 (RFC 5280, ub-common-name)"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'"
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 64",message="must be at most 64 bytes long, the limit of X.509 (RFC 5280, ub-common-name)",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
 	CommonName string `json:"commonName,omitempty"`
 
 	// organizations are the groups that the API server sees: of those that the ClusterCA lists in spec.policy.customGroups. None may
@@ -53,8 +53,8 @@ type CustomIdentity struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'"
-	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', which Kubernetes reserves: use the role for that identity; nor with 'kubeadm:' or 'clusterpki:'",reason=FieldValueForbidden
+	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
 	Organizations []string `json:"organizations,omitempty"`
 
 	// usages are the extended key usages: 'ClientAuth', 'ServerAuth' or both. Changing them re-issues
@@ -75,7 +75,7 @@ type KubeconfigSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	SecretName string `json:"secretName,omitempty"`
 
 	// directory is where the files lie on the host, for 'kubeconfig.files'. Default: /etc/kubernetes. One of Windows is written with
@@ -84,7 +84,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=/etc/kubernetes
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z]:)?/([A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes' or 'C:/k'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z]:)?/([A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*/?)*$') && !self.contains('..')",message="must be an absolute path of plain names, such as '/etc/kubernetes' or 'C:/k'",reason=FieldValueForbidden
 	Directory string `json:"directory,omitempty"`
 
 	// clusterName is the name of the cluster entry. Cluster API needs it to be the Cluster's name.
@@ -93,7 +93,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=k8s-cluster
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
 	ClusterName string `json:"clusterName,omitempty"`
 
 	// contextName is the name of the context, which is the current one. Default: default-system.
@@ -101,7 +101,7 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=default-system
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
 	ContextName string `json:"contextName,omitempty"`
 
 	// userName is the name of the user entry. Default: default-admin.
@@ -109,14 +109,14 @@ type KubeconfigSpec struct {
 	// +kubebuilder:default=default-admin
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
 	UserName string `json:"userName,omitempty"`
 
 	// namespace is the context's namespace. Default: none, which clients read as 'default'.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Label().validate(self).hasValue()",message="must be a valid namespace name"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Label().validate(self).hasValue()",message="must be a valid namespace name",reason=FieldValueForbidden
 	Namespace string `json:"namespace,omitempty"`
 }
 
@@ -151,8 +151,8 @@ type NodeCredentialSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')"
-	// +kubebuilder:validation:XValidation:rule="!(self in ['aggregator', 'front-proxy-client', 'kube-apiserver-etcd-client', 'kube-apiserver-kubelet-client', 'kube-etcd-healthcheck-client', 'kubelet-bootstrap', 'kubernetes-admin', 'kubernetes-super-admin'])",message="must not be the name of an identity that something in a cluster trusts, such as 'front-proxy-client': the certificate would be that identity"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="!(self in ['aggregator', 'front-proxy-client', 'kube-apiserver-etcd-client', 'kube-apiserver-kubelet-client', 'kube-etcd-healthcheck-client', 'kubelet-bootstrap', 'kubernetes-admin', 'kubernetes-super-admin'])",message="must not be the name of an identity that something in a cluster trusts, such as 'front-proxy-client': the certificate would be that identity",reason=FieldValueForbidden
 	HostName string `json:"hostName,omitempty"`
 
 	// role is the identity. Changing it re-issues the certificate.
@@ -171,8 +171,8 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a DNS name: an IP address belongs in ipAddresses"
-	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^(([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name"
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self) && !self.matches('[.][0-9]+$')",message="must be a DNS name: an IP address belongs in ipAddresses",reason=FieldValueForbidden
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('[.][0-9]+$') || self.matches('^(([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name of letters, digits, '-' and '.'; write an internationalised name as its A-label ('xn--...'); a wildcard is '*.' and a name",reason=FieldValueForbidden
 	DNSNames []string `json:"dnsNames,omitempty"`
 
 	// ipAddresses are further IP SANs of a role that serves; etcd always has 127.0.0.1 and ::1.
@@ -183,7 +183,7 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=45
-	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length"
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length",reason=FieldValueForbidden
 	IPAddresses []string `json:"ipAddresses,omitempty"`
 
 	// validity is how long the certificate is valid. Default: 8760h (a year). A certificate never outlives
@@ -193,7 +193,7 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	Validity metav1.Duration `json:"validity,omitempty,omitzero"`
 
 	// renewBefore is how long before its end the certificate is renewed. Default: a third of validity.
@@ -202,7 +202,7 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
 	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
@@ -235,9 +235,9 @@ type NodeCredentialSpec struct {
 	// approved once: after another one has taken its place, this says nothing more of it. Setting it re-issues the certificate if the agent asks
 	// for that key, and else nothing.
 	// +optional
-	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]*$')",message="must be a SHA-256 digest: 64 hexadecimal digits in lower case, as the agent logs it"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be a SHA-256 digest: 64 hexadecimal digits in lower case, as the agent logs it",reason=FieldValueForbidden
 	HostKeySHA256 string `json:"hostKeySHA256,omitempty"`
 
 	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key and ca.crt (verifies this
@@ -246,7 +246,7 @@ type NodeCredentialSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
 	SecretName string `json:"secretName,omitempty"`
 
 	// secretTemplate says which labels and annotations the Secrets bear that are made for this object. Changing it re-issues nothing.

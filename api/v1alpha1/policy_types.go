@@ -46,17 +46,18 @@ type CAPolicy struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$')",message="must be a lower-case DNS name, in which '*' stands for one or more characters other than '.', such as '*.prod.example'"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?$')",message="must be a lower-case DNS name, in which '*' stands for one or more characters other than '.', such as '*.prod.example'",reason=FieldValueForbidden
 	Hosts []string `json:"hosts,omitempty"`
 
-	// addresses are networks for ipAddresses, and for a hostName that is an address. Absent: all.
+	// addresses are networks for ipAddresses, for a hostName that is an address, and for the first address of each of serviceCIDRs, which is
+	// 10.96.0.1 by default. Absent: all.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be an IPv4 or IPv6 network such as '10.1.10.0/24', or '10.1.10.7/32' for one address"
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="must be an IPv4 or IPv6 network such as '10.1.10.0/24', or '10.1.10.7/32' for one address",reason=FieldValueForbidden
 	Addresses []string `json:"addresses,omitempty"`
 
 	// sharedHosts are hosts on which an API server runs beside others, such as a kubelet or etcd: certificates of NodeCredentials for such
@@ -67,7 +68,7 @@ type CAPolicy struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the hostName of an APIServerCertificate"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the hostName of an APIServerCertificate",reason=FieldValueForbidden
 	SharedHosts []string `json:"sharedHosts,omitempty"`
 
 	// maxValidity is the longest validity that may be asked for; it is not for subordinate CAs. Absent: any.
@@ -75,7 +76,7 @@ type CAPolicy struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	MaxValidity *metav1.Duration `json:"maxValidity,omitempty"`
 
 	// privateKeys are the kinds of keys that may be certified, those of subordinate CAs too. Absent: any.
@@ -93,7 +94,7 @@ type CAPolicy struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', 'kubeadm:' or 'clusterpki:', which are reserved: use the role for that identity"
-	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^(system|kubeadm|clusterpki):')",message="must not begin with 'system:', 'kubeadm:' or 'clusterpki:', which are reserved: use the role for that identity",reason=FieldValueForbidden
+	// +kubebuilder:validation:items:XValidation:rule="size(self) == 0 || self.matches('^[!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+( [!-~À-ÏÑ-ÖØ-öø-İĴ-ķĹ-ľŁ-ňŊ-ž]+)*$')",message="must be printable ASCII characters and Latin letters such as 'é', without blanks at the ends, two blanks in a row, and characters that are invisible or look like others (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
 	CustomGroups []string `json:"customGroups,omitempty"`
 }

@@ -10,15 +10,15 @@ type SecretTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !k.matches('^([^/]*[.])?clusterpki[.]io/') && !(k in ['app.kubernetes.io/managed-by', 'velero.io/restore-name']))",message="names of 'clusterpki.io', 'app.kubernetes.io/managed-by' and 'velero.io/restore-name' are not free: remove them"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) > 317 || (k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')))",message="must be valid labels: names such as 'example.org/team', and values of at most 63 letters, digits, '-', '_' and '.'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !k.matches('^([^/]*[.])?clusterpki[.]io/') && !(k in ['app.kubernetes.io/managed-by', 'velero.io/restore-name']))",message="names of 'clusterpki.io', 'app.kubernetes.io/managed-by' and 'velero.io/restore-name' are not free: remove them",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) > 317 || (k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')))",message="must be valid labels: names such as 'example.org/team', and values of at most 63 letters, digits, '-', '_' and '.'",reason=FieldValueForbidden
 	Labels map[string]TemplateText `json:"labels,omitempty"`
 
 	// annotations of the Secrets. Their names must not be of 'clusterpki.io'.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !k.matches('^([^/]*[.])?clusterpki[.]io/') && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have valid names of annotations, such as 'example.org/team', and none of 'clusterpki.io'"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && !k.matches('^([^/]*[.])?clusterpki[.]io/') && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="must have valid names of annotations, such as 'example.org/team', and none of 'clusterpki.io'",reason=FieldValueForbidden
 	Annotations map[string]TemplateText `json:"annotations,omitempty"`
 }
 

@@ -34,8 +34,8 @@ const importHash = "import:"
 // wasImported says whether somebody else made the key of a generation.
 func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
 
-// targetImport asks for the CA in the import Secret. That is in a user's hands: once the CA is made, other contents are taken
-// by themselves only where they are the same chain with later dates, and anything else only where the spec names it.
+// targetImport asks for the CA in the import Secret. That is in a user's hands: the first contents are taken only where the spec names
+// them; later ones by themselves where they are the same chain with later dates, and anything else only where the spec names it.
 func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	active, begun := record.Ledger.Active()
 	w.SpecHash = active.SpecHash
@@ -54,9 +54,9 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 	}
 	must := mustName(record, pair)
 	switch {
-	case !begun && named != "" && named != must.sum:
-		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %s: "+
-			"let the two agree", ca.Spec.Source.Import.SecretRef.Name, must.sum, named)
+	case !begun && named != must.sum:
+		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %q: "+
+			"compare both with the file that the CA is in, and let the two agree", ca.Spec.Source.Import.SecretRef.Name, must.sum, named)
 	case begun && active.SpecHash == hash:
 		return triggerAlone(ca, record, w), nil
 	case begun && named != must.sum && must.sum != "":

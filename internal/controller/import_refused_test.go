@@ -15,6 +15,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
 // TestImportNamed does not begin with another CA than the spec names.
@@ -23,7 +24,7 @@ func TestImportNamed(t *testing.T) {
 	w := newEnv(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
-	w.create(importedCA("k8s", "corporate", func(c *v1alpha1.ClusterCA) { c.Spec.Source.Import.CertificateSHA256 = strings.Repeat("0", 64) }))
+	w.create(importedCA("k8s", "corporate", strings.Repeat("0", 64)))
 	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
 	if !strings.Contains(c.Message, pki.FingerprintOf(pair.Cert)) {
 		t.Errorf("the message is %q", c.Message)
@@ -47,12 +48,12 @@ func TestImportAsKubeadmNamesIt(t *testing.T) {
 		}
 	}
 	w.create(named("kubeadm", "ca.crt", "ca.key"), named("others", "cert.pem", "key.pem"))
-	w.create(importedCA("others", "others"))
+	w.create(importedCA("others", "others", strings.Repeat("0", 64)))
 	c := w.condition("others", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
 	if !strings.Contains(c.Message, "needs the keys tls.crt and tls.key, or ca.crt and ca.key, and has [cert.pem, key.pem]") {
 		t.Errorf("the message is %q", c.Message)
 	}
-	w.create(importedCA("k8s", "kubeadm"))
+	w.create(importedCA("k8s", "kubeadm", pki.FingerprintOf(pair.Cert)))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 }
 
@@ -62,9 +63,9 @@ func TestKeyInUse(t *testing.T) {
 	w := newEnv(t)
 	pair := w.foreign("corporate")
 	w.put(pair)
-	w.create(importedCA("k8s", "corporate"))
+	w.create(importedCA("k8s", "corporate", pki.FingerprintOf(pair.Cert)))
 	w.ready("k8s", &v1alpha1.ClusterCA{})
-	w.create(importedCA("second", "corporate"))
+	w.create(importedCA("second", "corporate", pki.FingerprintOf(pair.Cert)))
 	refused := func(w *env) string {
 		t.Helper()
 		message := w.condition("second", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonKeyInUse).Message
@@ -78,18 +79,15 @@ func TestKeyInUse(t *testing.T) {
 	}
 	other := newEnvOf(t, w.authority)
 	other.put(pair)
-	other.create(importedCA("second", "corporate"))
+	other.create(importedCA("second", "corporate", pki.FingerprintOf(pair.Cert)))
 	if got := refused(other); strings.Contains(got, "k8s") || strings.Contains(got, w.ns) {
 		t.Errorf("the message is %q", got)
 	}
 }
 
-// importedCA is a ClusterCA that is imported from a Secret.
-func importedCA(name, secret string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
-	source := func(c *v1alpha1.ClusterCA) {
-		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: secret}}}
-	}
-	return newCA(name, append([]func(*v1alpha1.ClusterCA){source}, mods...)...)
+// importedCA is a ClusterCA that is imported from a Secret, which holds the certificate of a SHA-256.
+func importedCA(name, secret, sha256 string) *v1alpha1.ClusterCA {
+	return newCA(name, given.ImportedFrom(secret, sha256))
 }
 
 // TestImportOfOurs imports what the operator made itself, and what is too large to be read.
@@ -110,7 +108,7 @@ func TestImportOfOurs(t *testing.T) {
 	for secret, text := range map[string]string{
 		"copy": "was made by the operator", "long-chain": "a tls.crt of more than 64 KiB", "long-key": "a tls.key of more than 8 KiB",
 	} {
-		w.create(importedCA("of-"+secret, secret))
+		w.create(importedCA("of-"+secret, secret, strings.Repeat("0", 64)))
 		c := w.condition("of-"+secret, &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
 		if !strings.Contains(c.Message, text) {
 			t.Errorf("%s: the message is %q", secret, c.Message)
@@ -163,7 +161,8 @@ func TestImportRefused(t *testing.T) {
 // TestKeyImportedTwiceAtOnce has two ClusterCAs import one key at the same time: each looks before the other one has stored it.
 func TestKeyImportedTwiceAtOnce(t *testing.T) {
 	w := newEnv(t)
-	w.put(w.foreign("corporate"))
+	pair := w.foreign("corporate")
+	w.put(pair)
 	var asked atomic.Int32
 	meet := func(r *http.Request) int {
 		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, w.authority+"/secrets") {
@@ -175,7 +174,7 @@ func TestKeyImportedTwiceAtOnce(t *testing.T) {
 		return 0
 	}
 	w.fault.Store(&meet)
-	w.create(importedCA("first", "corporate"), importedCA("second", "corporate"))
+	w.create(importedCA("first", "corporate", pki.FingerprintOf(pair.Cert)), importedCA("second", "corporate", pki.FingerprintOf(pair.Cert)))
 	w.eventually("one has the key, and the other one says so", func() error {
 		ready, refused := 0, 0
 		for _, name := range []string{"first", "second"} {

@@ -97,7 +97,7 @@ func (w *env) put(pair pki.CA) {
 func importing(t *testing.T, pair pki.CA, w *env) *env {
 	t.Helper()
 	w.put(pair)
-	w.create(importedCA("k8s", "corporate"), newServer("k8s-master"), newKubelet("node1"))
+	w.create(importedCA("k8s", "corporate", pki.FingerprintOf(pair.Cert)), newServer("k8s-master"), newKubelet("node1"))
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
 	w.settled()

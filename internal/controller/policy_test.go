@@ -228,7 +228,8 @@ func TestNamesOfServers(t *testing.T) {
 	}
 	w.create(newServer("k8s-master"))
 	w.denied("shared", &v1alpha1.NodeCredential{}, `"k8s-master"`, "spec.policy.sharedHosts")
-	w.denied("vip", &v1alpha1.NodeCredential{}, "spec.dnsNames", `know by "centos-master"`)
+	end := w.pair("vip-tls").Cert.NotAfter.UTC().Format(time.RFC3339)
+	w.denied("vip", &v1alpha1.NodeCredential{}, "spec.dnsNames", `know by "centos-master"`, "not renewed, and ends at "+end)
 	w.denied("etcd", &v1alpha1.NodeCredential{}, "user of that name", "spec.policy.roles")
 	w.goesOn("own", &v1alpha1.NodeCredential{})
 	w.allow("k8s", &v1alpha1.CAPolicy{SharedHosts: []string{"k8s-master"}})
@@ -239,4 +240,25 @@ func TestNamesOfServers(t *testing.T) {
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(s *v1alpha1.APIServerCertificate) { s.Spec.DNSNames = nil })
 	w.allow("k8s", nil)
 	w.goesOn("vip", &v1alpha1.NodeCredential{})
+}
+
+// TestNamesOfServersBelowOneRoot: what was issued below one root before an API server has its certificate below the same root is found too.
+func TestNamesOfServersBelowOneRoot(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	below := func(name string) *v1alpha1.ClusterCA {
+		return newCA(name, func(c *v1alpha1.ClusterCA) {
+			c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
+		})
+	}
+	w.create(newCA("root"), below("nodes"), newKubelet("vip", func(c *v1alpha1.NodeCredential) {
+		c.Spec.CARef.Name, c.Spec.Role, c.Spec.DNSNames = "nodes", "KubeletServing", []string{"centos-master"}
+		c.Spec.Kubeconfig, c.Spec.APIServerRef = nil, nil
+	}))
+	w.goesOn("vip", &v1alpha1.NodeCredential{})
+	w.create(newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) { c.Spec.CARef.Name = "servers" }))
+	w.settled()
+	w.create(below("servers"))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.denied("vip", &v1alpha1.NodeCredential{}, `know by "centos-master"`)
 }

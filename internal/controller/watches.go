@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -23,6 +24,16 @@ import (
 
 // specChanged passes creation, deletion and changes of the spec, not of the status.
 var specChanged = builder.WithPredicates(predicate.GenerationChangedPredicate{})
+
+// specOrCertificateChanged passes an APIServerCertificate that has another certificate too: only then is its CA there for sure, and known below
+// which root that is.
+var specOrCertificateChanged = builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.Funcs{
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*v1alpha1.APIServerCertificate)
+		now, too := e.ObjectNew.(*v1alpha1.APIServerCertificate)
+		return ok && too && was.Status.Certificate.SerialNumber != now.Status.Certificate.SerialNumber
+	},
+}))
 
 // secretObject is a Secret as an object: what handlers of any kind are made for.
 func secretObject() client.Object { return &corev1.Secret{} }
@@ -81,7 +92,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofServer), visits.Another).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Of(list, visits.ServerIndex)), specChanged).
-		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specChanged).
+		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specOrCertificateChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindNodeCredential)).
 		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindNodeCredential, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))

@@ -24,7 +24,8 @@ func AskedByCredential(c *v1alpha1.NodeCredential, d plan.Desired) policy.Asked 
 // AskedByServer is what an APIServerCertificate asks of a CA, as policies see it.
 func AskedByServer(c *v1alpha1.APIServerCertificate, d plan.Desired) policy.Asked {
 	return policy.Asked{
-		Role: v1alpha1.PolicyRoleAPIServer, HostName: c.Spec.HostName, DNSNames: c.Spec.DNSNames, Addresses: addresses(c.Spec.IPAddresses), Spec: d.Spec,
+		Role: v1alpha1.PolicyRoleAPIServer, HostName: c.Spec.HostName, DNSNames: c.Spec.DNSNames, Addresses: addresses(c.Spec.IPAddresses),
+		Services: serviceAddresses(c.Spec.ServiceCIDRs), Spec: d.Spec,
 	}
 }
 
@@ -59,6 +60,17 @@ func ServerOf(c *v1alpha1.APIServerCertificate) (policy.Server, error) {
 		Name: c.Name, HostName: c.Spec.HostName, Own: addresses(append(slices.Clone(c.Spec.IPAddresses), c.Spec.HostName)), SANs: sans,
 		Endpoints: []string{host, c.Spec.TLSServerName},
 	}, err
+}
+
+// serviceAddresses are those of the Service "kubernetes" in some networks.
+func serviceAddresses(networks []string) []netip.Addr {
+	var out []netip.Addr
+	for _, network := range networks {
+		if addr, err := pki.FirstServiceIP(network); err == nil {
+			out = append(out, addr)
+		}
+	}
+	return out
 }
 
 // addresses are those texts that are addresses.

@@ -23,14 +23,15 @@ type Authority struct {
 }
 
 // Asked is a certificate that is asked of a CA, as far as policies speak of it. Names and addresses that every certificate of its role has are
-// left out: those of loopback, and those of the Service "kubernetes".
+// left out: those of loopback, and the names of the Service "kubernetes".
 type Asked struct {
 	Role      v1alpha1.PolicyRole
 	Across    bool // a CA that has no parent, and is signed by the one whose place it takes
 	HostName  string
 	DNSNames  []string
 	Addresses []netip.Addr
-	Groups    []string // that role 'Custom' names
+	Services  []netip.Addr // of the Service "kubernetes", which the spec chooses by a network
+	Groups    []string     // that role 'Custom' names
 	Spec      pki.CertificateSpec
 }
 
@@ -104,9 +105,17 @@ func ofNames(p *v1alpha1.CAPolicy, a Asked) (denial, bool) {
 }
 
 func ofAddresses(p *v1alpha1.CAPolicy, a Asked) (denial, bool) {
-	for _, addr := range a.Addresses {
-		if len(p.Addresses) > 0 && !within(p.Addresses, addr) {
-			return denial{"spec.ipAddresses", quoted(addr.String()), "addresses", list(p.Addresses)}, false
+	if len(p.Addresses) == 0 {
+		return denial{}, true
+	}
+	for _, of := range []struct {
+		field string
+		all   []netip.Addr
+	}{{"spec.ipAddresses", a.Addresses}, {"spec.serviceCIDRs, whose first address is", a.Services}} {
+		for _, addr := range of.all {
+			if !within(p.Addresses, addr) {
+				return denial{of.field, quoted(addr.String()), "addresses", list(p.Addresses)}, false
+			}
 		}
 	}
 	return denial{}, true

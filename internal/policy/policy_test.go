@@ -58,11 +58,15 @@ func TestDenied(t *testing.T) {
 		"many a '*'":         {func(a *policy.Asked) { a.HostName = "k" + strings.Repeat("a", 62) }, "spec.policy.hosts"},
 		"wildcard":           {func(a *policy.Asked) { a.DNSNames = []string{"*.example"} }, `spec.dnsNames "*.example"`},
 		"address":            {func(a *policy.Asked) { a.Addresses = []netip.Addr{netip.MustParseAddr("10.1.11.7")} }, `spec.ipAddresses "10.1.11.7" is not what ClusterCA "k8s" allows: spec.policy.addresses there is [10.1.10.0/24, fd00::/64]`},
-		"a second too long":  {func(a *policy.Asked) { a.Spec.Validity += time.Second }, `spec.validity 24h0m1s is not what ClusterCA "k8s" allows: spec.policy.maxValidity there is 24h0m0s`},
-		"small key":          {func(a *policy.Asked) { a.Spec.Key.Size = 2048 }, `spec.privateKey "RSA-2048" is not what ClusterCA "k8s" allows: spec.policy.privateKeys there is [RSA from 3072 bits, Ed25519]`},
-		"kind of key":        {func(a *policy.Asked) { a.Spec.Key = pki.KeySpec{Algorithm: pki.ECDSA, Size: 521} }, "spec.privateKey"},
-		"a CA's small key":   {func(a *policy.Asked) { *a = policy.Asked{Role: "CA", Spec: a.Spec}; a.Spec.Key.Size = 2048 }, "spec.privateKey"},
-		"group":              {func(a *policy.Asked) { a.Groups = []string{"ops:viewers", "ops:admins"} }, `spec.custom.organizations "ops:admins" is not what ClusterCA "k8s" allows: spec.policy.customGroups there is [ops:viewers]`},
+		"service address": {func(a *policy.Asked) {
+			a.Services = []netip.Addr{netip.MustParseAddr("fd00::1"), netip.MustParseAddr("10.1.11.1")}
+		},
+			`spec.serviceCIDRs, whose first address is "10.1.11.1" is not what ClusterCA "k8s" allows: spec.policy.addresses there is [10.1.10.0/24, fd00::/64]`},
+		"a second too long": {func(a *policy.Asked) { a.Spec.Validity += time.Second }, `spec.validity 24h0m1s is not what ClusterCA "k8s" allows: spec.policy.maxValidity there is 24h0m0s`},
+		"small key":         {func(a *policy.Asked) { a.Spec.Key.Size = 2048 }, `spec.privateKey "RSA-2048" is not what ClusterCA "k8s" allows: spec.policy.privateKeys there is [RSA from 3072 bits, Ed25519]`},
+		"kind of key":       {func(a *policy.Asked) { a.Spec.Key = pki.KeySpec{Algorithm: pki.ECDSA, Size: 521} }, "spec.privateKey"},
+		"a CA's small key":  {func(a *policy.Asked) { *a = policy.Asked{Role: "CA", Spec: a.Spec}; a.Spec.Key.Size = 2048 }, "spec.privateKey"},
+		"group":             {func(a *policy.Asked) { a.Groups = []string{"ops:viewers", "ops:admins"} }, `spec.custom.organizations "ops:admins" is not what ClusterCA "k8s" allows: spec.policy.customGroups there is [ops:viewers]`},
 	} {
 		err := policy.Denied([]policy.Authority{{Name: "k8s", Policy: full()}}, asked(tc.mod))
 		if tc.want == "" {
@@ -129,7 +133,7 @@ func TestImitates(t *testing.T) {
 		want string
 	}{
 		"a node":                     {nil, serving("k8s-node1", "10.1.10.239", "localhost", "127.0.0.1", "::1"), ""},
-		"a name like the endpoint's": {nil, serving("k8s-node1", "api2.prod.example", "a.lb.example"), ""},
+		"a name like the endpoint's": {nil, serving("k8s-node1", "api2.prod.example", "lb.example", "a.b.lb.example"), ""},
 		"its own host, shared":       {shared, serving("k8s-master", "10.1.10.238", "127.0.0.1"), ""},
 
 		"its own host":            {nil, serving("k8s-master"), "list it in spec.policy.sharedHosts"},
@@ -140,6 +144,9 @@ func TestImitates(t *testing.T) {
 		"endpoint, shared":        {shared, serving("k8s-master", "api.prod.example"), "Remove the name or address"},
 		"balancer, shared":        {shared, serving("k8s-master", "vip.prod.example"), "Remove the name or address"},
 		"the wildcard":            {nil, serving("k8s-node1", "*.lb.example"), `know by "*.lb.example"`},
+		"below the wildcard":      {nil, serving("k8s-node1", "a.lb.example"), `know by "*.lb.example". Remove the name, use another CA, or list the names`},
+		"a host below it":         {nil, serving("a.lb.example"), "spec.hostName: the certificate would do for"},
+		"below it, shared":        {shared, serving("k8s-master", "a.lb.example"), `know by "*.lb.example"`},
 		"service":                 {nil, serving("k8s-node1", "kubernetes"), `know by "kubernetes"`},
 		"service address":         {nil, serving("k8s-node1", "10.96.0.1"), `know by "10.96.0.1"`},
 		"service address, shared": {shared, serving("k8s-master", "10.96.0.1"), `know by "10.96.0.1"`},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -48,16 +49,30 @@ func Imitates(chain []Authority, servers []Server, s Serving) error {
 		if !server.Serves {
 			continue
 		}
-		for _, name := range server.names() {
-			if loopback(name) || !s.SANs.Covers(name) || server.shares(p, s, name) {
+		for _, known := range server.names() {
+			name := doesFor(s.SANs, known)
+			if name == "" || loopback(known) || server.shares(p, s, name) {
 				continue
 			}
 			return stall.Because(v1alpha1.ReasonPolicyDenied,
 				"%s: the certificate would do for the API server of APIServerCertificate %q, which clients of ClusterCA %q know by %q. %s",
-				fieldOf(s, name), server.Name, chain[0].Name, name, server.wayOut(s, name))
+				fieldOf(s, name), server.Name, chain[0].Name, known, server.wayOut(s, name, known))
 		}
 	}
 	return nil
+}
+
+// doesFor is the name by which a certificate does for what clients know by another one: that itself, or one that a wildcard stands for, so that
+// clients may ask for it and mean the API server. "" where it does not.
+func doesFor(sans pki.SANs, known string) string {
+	if sans.Covers(known) {
+		return known
+	}
+	api := pki.SANs{DNSNames: []string{known}}
+	if i := slices.IndexFunc(sans.DNSNames, api.Covers); i >= 0 {
+		return sans.DNSNames[i]
+	}
+	return ""
 }
 
 // names are all by which clients know the API server.
@@ -85,10 +100,13 @@ func (s Server) shares(p *v1alpha1.CAPolicy, c Serving, name string) bool {
 	return c.HostName == s.HostName && s.hasHost(name) && slices.Contains(p.SharedHosts, s.HostName)
 }
 
-func (s Server) wayOut(c Serving, name string) string {
+func (s Server) wayOut(c Serving, name, known string) string {
 	if c.HostName == s.HostName && s.hasHost(name) {
 		return fmt.Sprintf("If both run on host %q, have whoever may change that policy list it in spec.policy.sharedHosts of the ClusterCA; "+
 			"or use another CA", s.HostName)
+	}
+	if strings.HasPrefix(known, "*.") {
+		return fmt.Sprintf("Remove the name, use another CA, or list the names of the API server one by one in the place of %q", known)
 	}
 	return "Remove the name or address, or use another CA"
 }

@@ -185,7 +185,7 @@ var asked = []struct {
 		[]right{"issue on clustercas/ca named new", "issue on clustercas/ca named k8s"},
 	},
 	{
-		"a CA that is imported", creates(ca, "new", "{spec: {source: {import: {secretRef: {name: corporate}}}}}"),
+		"a CA that is imported", creates(ca, "new", "{spec: {source: {import: {secretRef: {name: corporate}, certificateSHA256: '"+sha256+"'}}}}"),
 		[]right{"issue on clustercas/ca named new", "get on secrets named corporate"},
 	},
 	{
@@ -197,7 +197,7 @@ var asked = []struct {
 	{"a copy of a CA's key", edits(ca, "k8s", "{spec: {secretName: mine}}"), []right{"issue on clustercas/ca named k8s"}},
 	{"what a CA may sign", edits(ca, "k8s", "{spec: {policy: {roles: [Kubelet]}}}"), []right{"issue on clustercas/ca named k8s"}},
 	{
-		"a CA of one's own in place of it", edits(ca, "k8s", "{spec: {source: {import: {secretRef: {name: mine}}}}}"),
+		"a CA of one's own in place of it", edits(ca, "k8s", "{spec: {source: {import: {secretRef: {name: mine}, certificateSHA256: '"+sha256+"'}}}}"),
 		[]right{"issue on clustercas/ca named k8s", "get on secrets named mine", "rotate on clustercas named k8s"},
 	},
 	{
@@ -245,8 +245,7 @@ var asked = []struct {
 func TestAsked(t *testing.T) {
 	imported := given.CA("imported", func(o *v1alpha1.ClusterCA) {
 		o.Namespace = prod
-		o.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "corporate"}}}
-	})
+	}, given.ImportedFrom("corporate", strings.Repeat("f", 64)))
 	if err := admin.Create(t.Context(), imported); err != nil {
 		t.Fatal(err)
 	}
@@ -324,6 +323,6 @@ func TestMessages(t *testing.T) {
 	importer := somebody(t, prod, "importer", "issue on clustercas/ca named new")
 	want := "you need the verb get on secrets named corporate, in namespace prod, to import from it: no ClusterRole of clusterpki has it"
 	eventually(t, want, func() error {
-		return creates(ca, "new", "{spec: {source: {import: {secretRef: {name: corporate}}}}}")(t.Context(), importer)
+		return creates(ca, "new", "{spec: {source: {import: {secretRef: {name: corporate}, certificateSHA256: '"+sha256+"'}}}}")(t.Context(), importer)
 	}, func(err error) bool { return err != nil && strings.HasSuffix(err.Error(), want) })
 }

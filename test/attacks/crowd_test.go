@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/test/given"
 )
 
 // longKey is an RSA key of 32768 bits. It is a right one, of 32 primes: two primes of half the size take minutes to find.
@@ -67,7 +68,7 @@ func importLongKey(v *victim, mallory client.Client) {
 	for name := range wants {
 		ca := clusterCA(name)
 		ca.Namespace = v.ns
-		ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: strings.TrimRight(name, "01234567")}}}
+		given.ImportedFrom(strings.TrimRight(name, "01234567"), strings.Repeat("0", 64))(ca)
 		v.must(mallory.Create(v.t.Context(), ca))
 	}
 	newVictim(v.t).joins()

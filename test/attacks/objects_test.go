@@ -12,6 +12,8 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/given"
 )
 
 // takeOver lets older objects name the Secrets of others.
@@ -80,18 +82,18 @@ func importForeign(v *victim, mallory client.Client) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.ns, Name: "stolen"}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": active.CertPEM(), "tls.key": key},
 	}
 	v.must(mallory.Create(v.t.Context(), stolen)) // whoever has the key; the operator does not help him
-	imported := func(name, secret string) *v1alpha1.ClusterCA {
+	imported := func(name, secret string, pair pki.CA) *v1alpha1.ClusterCA {
 		ca := clusterCA(name)
 		ca.Namespace = v.ns
-		ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: secret}}}
+		given.ImportedFrom(secret, pki.FingerprintOf(pair.Cert))(ca)
 		return ca
 	}
-	v.must(mallory.Create(v.t.Context(), imported("twin", "stolen")))
+	v.must(mallory.Create(v.t.Context(), imported("twin", "stolen", active)))
 	v.told(&v1alpha1.ClusterCA{}, "twin", v1alpha1.StalledCondition, v1alpha1.ReasonKeyInUse)
 
-	_, certPEM, keyPEM := evil(v.t)
+	pair, certPEM, keyPEM := evil(v.t)
 	own := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "own"}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": certPEM, "tls.key": keyPEM}}
-	v.create(own, imported("adopted", "own"))
+	v.create(own, imported("adopted", "own", pair))
 	v.ready(&v1alpha1.ClusterCA{}, "adopted")
 	before := v.authority("adopted")
 	_, certPEM, keyPEM = v.evil()

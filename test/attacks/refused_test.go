@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -28,7 +29,7 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	v := newVictim(t)
 	imported := clusterCA("twin")
-	imported.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "stolen"}}}
+	given.ImportedFrom("stolen", strings.Repeat("0", 64))(imported)
 	copier := clusterCA("copier")
 	copier.Spec.SecretName = "k8s-master-tls"
 	for _, r := range []struct {

@@ -14,6 +14,18 @@ metadata: {name: k8s, namespace: prod}
 
 const validityRange = "must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m'"
 
+// digest is one of a certificate.
+const digest = "0f3b5d7a9c1e2f4860718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7"
+
+// imported lets a CA be imported from a Secret; sha256 is "" where the object does not say of which certificate.
+func imported(secret, sha256 string) []edit {
+	edits := set("spec.source.import.secretRef.name", secret)
+	if sha256 != "" {
+		edits = append(edits, edit{"spec.source.import.certificateSHA256", sha256})
+	}
+	return edits
+}
+
 func TestClusterCA(t *testing.T) {
 	k := load(t, "clustercas")
 	runCases(t, k, validCA, map[string]testCase{
@@ -27,11 +39,10 @@ func TestClusterCA(t *testing.T) {
 		"reserved group":       refusedItem("spec.subject.organizations", "must not begin with 'system:'", "system:masters"),
 		"a parent that cannot be": {edits: set("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "x "}}}),
 			want: "spec.source.parent.caRef.name: must be a valid name of an object"},
-		"an import that cannot be": {edits: set("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "x\n"}}}),
-			want: "spec.source.import.secretRef.name: must be a valid name of an object"},
-		"empty common name": refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
-		"long common name":  refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
-		"many bytes":        refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
+		"an import that cannot be": {edits: imported("x\n", digest), want: "spec.source.import.secretRef.name: must be a valid name of an object"},
+		"empty common name":        refused("spec.subject.commonName", "", "spec.subject.commonName in body should be at least 1 chars long"),
+		"long common name":         refused("spec.subject.commonName", strings.Repeat("x", 55), "may not be more than 54 bytes"),
+		"many bytes":               refused("spec.subject.commonName", strings.Repeat("é", 30), "must be at most 54 bytes long"),
 		"long name": {
 			edits: set("metadata.name", strings.Repeat("x", 55)),
 			want:  "spec.subject.commonName: metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",
@@ -43,7 +54,18 @@ func TestClusterCA(t *testing.T) {
 			edits: []edit{{"metadata.name", strings.Repeat("x", 64)}, {"spec.subject.commonName", "k8s-ca"}},
 			want:  "metadata: metadata.name must be 63 characters or fewer",
 		},
-		"imported":                accepted("spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}),
+		"imported": {edits: imported("corporate", digest)},
+		"an import of anything": {
+			edits: imported("corporate", ""), want: "spec.source.import.certificateSHA256: must be set, so that this object decides which CA is imported",
+		},
+		"imported, by half a digest": {edits: imported("corporate", digest[:32]), want: "spec.source.import.certificateSHA256: must be 64 lower-case hexadecimal digits"},
+		"imported, by a digest of capitals": {
+			edits: imported("corporate", strings.ToUpper(digest)), want: "spec.source.import.certificateSHA256: must be 64 lower-case hexadecimal digits",
+		},
+		"a copy into the Secret of the import": {
+			edits: append(imported("corporate", digest), edit{"spec.secretName", "corporate"}), want: "spec.secretName: must differ from source.import.secretRef.name",
+		},
+		"a copy into another one": {edits: append(imported("corporate", digest), edit{"spec.secretName", "k8s-ca"})},
 		"intermediate":            accepted("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "root"}}}),
 		"self-signed, as if said": accepted("spec.source", map[string]any{"selfSigned": map[string]any{}}),
 		"two sources": refused("spec.source", map[string]any{
@@ -77,11 +99,8 @@ func TestClusterCA(t *testing.T) {
 		"a trigger with a break":    refused("spec.rotation.trigger", "leaked\n", "must not hold control characters, nor begin or end with a blank"),
 		"an emergency with a blank": refused("spec.rotation.emergencyTrigger", " leaked", "must not hold control characters, nor begin or end with a blank"),
 		"an imported key, kept": {
-			edits: []edit{
-				{"spec.source", map[string]any{"import": map[string]any{"secretRef": map[string]any{"name": "corporate"}}}},
-				{"spec.rotation.keyPolicy", "Reuse"},
-			},
-			want: "spec.rotation.keyPolicy: only a self-signed CA can keep its key",
+			edits: append(imported("corporate", digest), edit{"spec.rotation.keyPolicy", "Reuse"}),
+			want:  "spec.rotation.keyPolicy: only a self-signed CA can keep its key",
 		},
 
 		"carried by hand": accepted("spec.delivery.mode", "Manual"),

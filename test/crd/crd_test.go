@@ -29,6 +29,7 @@ import (
 
 // kind is one CRD as the API server holds it.
 type kind struct {
+	name       string
 	structural *structuralschema.Structural
 	strategy   interface {
 		Validate(ctx context.Context, obj runtime.Object) field.ErrorList
@@ -69,6 +70,7 @@ func load(t *testing.T, plural string) kind {
 	}
 	gvk := schema.GroupVersionKind{Group: crd.Spec.Group, Version: v1.Spec.Versions[0].Name, Kind: crd.Spec.Names.Kind}
 	return kind{
+		name:       crd.Spec.Names.Kind,
 		structural: structural,
 		strategy:   customresource.NewStrategy(nil, true, gvk, validator, nil, structural, nil, nil, nil),
 	}

@@ -22,6 +22,13 @@ func CA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
 	return with(ca, mods)
 }
 
+// ImportedFrom lets a CA be imported from a Secret, which holds the certificate of a SHA-256.
+func ImportedFrom(secret, sha256 string) func(*v1alpha1.ClusterCA) {
+	return func(c *v1alpha1.ClusterCA) {
+		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: secret}, CertificateSHA256: sha256}}
+	}
+}
+
 // Server is an API server of the CA k8s.
 func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
 	return with(&v1alpha1.APIServerCertificate{

@@ -68,7 +68,7 @@ spec: {caRef: {name: k8s}, hostName: k8s-node2, role: Kubelet, delivery: {mode: 
 	noImport = `
 kind: ClusterCA
 metadata: {name: k8s}
-spec: {source: {import: {secretRef: {name: corporate-root}}}}
+spec: {source: {import: {secretRef: {name: corporate-root}, certificateSHA256: 0f3b5d7a9c1e2f4860718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7}}}
 `
 	sep        = "---"
 	newCA      = `{"spec":{"validity":"43800h"}}`

@@ -13,7 +13,7 @@ import (
 func (c *cluster) checkRefusals() {
 	c.t.Helper()
 	for want, object := range map[string]string{
-		`ClusterCA.clusterpki.io "bad" is invalid: spec.validity: Invalid value: "10y": must be between 10 minutes and 100 years, ` +
+		`ClusterCA.clusterpki.io "bad" is invalid: spec.validity: Forbidden: must be between 10 minutes and 100 years, ` +
 			`in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years`: `
 kind: ClusterCA
 spec: {validity: 10y}`,
@@ -25,7 +25,7 @@ spec: {privateKey: {algorithm: RSA, size: 1024}}`,
 			`so every client would refuse the server: add the host to dnsNames or ipAddresses, change endpoint, or set tlsServerName to a name that is covered`: `
 kind: APIServerCertificate
 spec: {caRef: {name: k8s}, hostName: centos-master, endpoint: "https://k8s-master:6443"}`,
-		`NodeCredential.clusterpki.io "bad" is invalid: spec.hostName: Invalid value: "K8S_node1": must be a lower-case DNS name of ` +
+		`NodeCredential.clusterpki.io "bad" is invalid: spec.hostName: Forbidden: must be a lower-case DNS name of ` +
 			`letters, digits, '-' and '.', or an IPv4 address, as the name of a Node is; write an internationalised name as its A-label ('xn--...')`: `
 kind: NodeCredential
 spec: {caRef: {name: k8s}, hostName: K8S_node1, role: Host}`,

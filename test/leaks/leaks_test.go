@@ -56,10 +56,7 @@ func (r *run) create() {
 	algorithms := map[string]v1alpha1.PrivateKeySpec{
 		"rsa": {Algorithm: v1alpha1.RSA, Size: 2048}, "ecdsa": {Algorithm: v1alpha1.ECDSA, Size: 384}, "ed25519": {Algorithm: v1alpha1.Ed25519},
 	}
-	r.make(given.CA("imported", func(ca *v1alpha1.ClusterCA) {
-		ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "offline"}}}
-		ca.Spec.SecretName = "copied"
-	}))
+	r.make(given.CA("imported", given.ImportedFrom("offline", r.digest(imported)), func(ca *v1alpha1.ClusterCA) { ca.Spec.SecretName = "copied" }))
 	r.make(given.CA("below", func(ca *v1alpha1.ClusterCA) {
 		ca.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "imported"}}}
 		ca.Spec.PrivateKey, ca.Spec.Delivery = algorithms["rsa"], given.Soon(v1alpha1.DeliveryMounted)
@@ -111,6 +108,16 @@ func (r *run) importable(spec pki.KeySpec) map[string][]byte {
 	}
 	r.keys.addAll("a key of somebody else", text)
 	return map[string][]byte{corev1.TLSCertKey: ca.CertPEM(), corev1.TLSPrivateKeyKey: text}
+}
+
+// digest is the SHA-256 of the certificate of an importable CA.
+func (r *run) digest(data map[string][]byte) string {
+	r.t.Helper()
+	certs, err := pki.ParseCertificates(data[corev1.TLSCertKey])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return pki.FingerprintOf(certs[0])
 }
 
 // rotate replaces a CA, with the keys of both generations in use meanwhile.

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
@@ -33,9 +32,7 @@ func (r *run) mistakes() {
 		"two-keys":               {certificate, slices.Concat(key, other[corev1.TLSPrivateKeyKey])},
 	} {
 		r.makeSecret("import-"+name, corev1.SecretTypeOpaque, map[string][]byte{corev1.TLSCertKey: data[0], corev1.TLSPrivateKeyKey: data[1]})
-		r.make(given.CA(name, func(ca *v1alpha1.ClusterCA) {
-			ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "import-" + name}}}
-		}))
+		r.make(given.CA(name, given.ImportedFrom("import-"+name, r.digest(good))))
 		path := r.file(name, slices.Concat(data[0], data[1]))
 		r.command("inspect", "-f", path)
 		r.command("inspect", "-n", namespace, "secret/import-"+name)

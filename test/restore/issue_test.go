@@ -52,9 +52,7 @@ func (w *fixture) issueEverything() {
 			ObjectMeta: metav1.ObjectMeta{Name: "legacy-ca"}, Type: corev1.SecretTypeTLS,
 			Data: map[string][]byte{"tls.crt": legacy.CertPEM(), "tls.key": key},
 		},
-		newCA("legacy", func(ca *v1alpha1.ClusterCA) {
-			ca.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: "legacy-ca"}}}
-		}),
+		newCA("legacy", given.ImportedFrom("legacy-ca", pki.FingerprintOf(legacy.Cert))),
 		newCA("below", func(ca *v1alpha1.ClusterCA) {
 			ca.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "k8s"}}}
 		}),
