@@ -69,6 +69,10 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		last = issues[len(issues)-1]
 		k.public, k.approved = last.Key(), last.ApprovedKeySHA256
 	}
+	spent, err := r.spent(ctx, c, issues)
+	if err != nil {
+		return err
+	}
 	text, from := c.Spec.Request, "spec.request"
 	if text == "" && agent.Lease != nil {
 		text, from = agent.Lease.Annotations[v1alpha1.CSRAnnotation], fmt.Sprintf("the request in Lease %q", agent.Lease.Name)
@@ -77,13 +81,6 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		return nil
 	}
 	csr, err := pki.ParseCSR([]byte(text))
-	spent := last.ApprovedKeySHA256 == c.Spec.HostKeySHA256
-	if len(issues) == 0 { // one of its name may have been there before
-		var readErr error
-		if spent, readErr = r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256); readErr != nil {
-			return readErr
-		}
-	}
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
@@ -103,11 +100,19 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	return nil
 }
 
+// spent says whether the approval in the spec is used up. Where nothing was issued for the object, one of its name may have been there before.
+func (r *nodeCredentials) spent(ctx context.Context, c *v1alpha1.NodeCredential, issues []records.Issue) (bool, error) {
+	if len(issues) > 0 {
+		return issues[len(issues)-1].ApprovedKeySHA256 == c.Spec.HostKeySHA256, nil
+	}
+	return r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256)
+}
+
 // notApproved says how a key is approved that a host asks for.
 func notApproved(c *v1alpha1.NodeCredential, from, digest string) string {
 	if c.Spec.HostKeySHA256 == digest {
-		return fmt.Sprintf("%s is for a key that was approved once, by the same spec.hostKeySHA256, and another one has taken its place since: if host %q is to "+
-			"have a certificate for it all the same, set spec.request to that request", from, c.Spec.HostName)
+		return fmt.Sprintf("%s is for a key that was approved once, by the same spec.hostKeySHA256, and another one has taken its place since: if host %q "+
+			"is to have a certificate for it all the same, set spec.request to that request", from, c.Spec.HostName)
 	}
 	return fmt.Sprintf("%s is for a key that nobody has approved: if the agent of host %q logs the same digest at its start, set spec.hostKeySHA256 to '%s'",
 		from, c.Spec.HostName, digest)
