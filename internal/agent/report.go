@@ -241,7 +241,9 @@ const (
 
 // look returns a Lease as it is known, and until when nothing is to be written into it: zero where something is. One that nothing is written into
 // is read again: whoever has written another length, or another report, has the host silent no longer than that.
-func (l leases) look(ctx context.Context, api coordinationv1client.LeaseInterface, o object, m message, now time.Time) (*coordinationv1.Lease, time.Time, error) {
+func (l leases) look(
+	ctx context.Context, api coordinationv1client.LeaseInterface, o object, m message, now time.Time,
+) (*coordinationv1.Lease, time.Time, error) {
 	known := l.known[o.lease]
 	for {
 		if known != nil {

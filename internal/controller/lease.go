@@ -225,8 +225,8 @@ func (r reported) problem() string {
 	if r.Proof == ack.Signed {
 		return r.Report.Problem
 	}
-	return fmt.Sprintf("the agent of host %q reports a problem, and has installed no certificate yet whose key it could sign that by: see its log, or annotation "+
-		"%s of Lease %q, which anybody may have written who can", r.delivery.host, v1alpha1.ReportAnnotation, r.Lease.Name)
+	return fmt.Sprintf("the agent of host %q reports a problem, and has installed no certificate yet whose key it could sign that by: see its log, or "+
+		"annotation %s of Lease %q, which anybody may have written who can", r.delivery.host, v1alpha1.ReportAnnotation, r.Lease.Name)
 }
 
 // whyNothingCounts says why nothing that an agent has reported counts.
