@@ -3,14 +3,11 @@ package controller_test
 import (
 	"bytes"
 	"errors"
-	"maps"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/delivery"
 )
 
 // TestEarlierPairIsNotSigned: a key is out, so the Secret was deleted. Who has the earlier pair, and may write the Secret, puts it back: it is replaced by
@@ -61,58 +58,4 @@ func TestEarlierPairIsNotSigned(t *testing.T) {
 	if now := w.secret("node1-tls"); now.ResourceVersion != last.ResourceVersion {
 		t.Error("what stands is issued again and again")
 	}
-}
-
-// TestEarlierServiceAccountKeysAreNotSigned: they were out, so their Secret was deleted. Who has the earlier Secret, claim and all, puts it back. It is
-// signed for no agent, also by an operator that starts anew, until the spec says that its keys are right.
-func TestEarlierServiceAccountKeysAreNotSigned(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	withKeys := func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}
-	w.create(newCA("k8s"), newServer("k8s-master", withKeys))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.settled()
-	signed := func(pair *corev1.Secret) error {
-		d, err := w.signed("k8s-master-tls")
-		if err == nil && d.ServiceAccounts != delivery.DigestOf(pair.Data["sa.pub"]) {
-			err = errors.New("others are signed")
-		}
-		return err
-	}
-	out := w.secret("k8s-sa")
-	w.delete(w.secret("k8s-sa"))
-	w.eventually("other keys are made, and signed", func() error {
-		if w.missing("k8s-sa", &corev1.Secret{}) || bytes.Equal(w.secret("k8s-sa").Data["sa.pub"], out.Data["sa.pub"]) {
-			return errors.New("there are none")
-		}
-		return signed(w.secret("k8s-sa"))
-	})
-	next := w.secret("k8s-sa")
-	put := func(back *corev1.Secret) {
-		edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) {
-			s.Data = back.Data
-			maps.Copy(s.Annotations, back.Annotations)
-		})
-		w.restartAt(w.clock.Now())
-	}
-	put(out)
-	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountKeyInvalid)
-	if err := signed(next); err != nil {
-		t.Errorf("earlier keys were put back: %v", err)
-	}
-	put(next)
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.delete(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-master"}})
-	w.settled()
-	w.create(newServer("k8s-master", withKeys)) // another object, to which the same applies
-	w.eventually("they are signed for it", func() error { return signed(next) })
-	put(out)
-	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountKeyInvalid)
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys.Source = v1alpha1.ServiceAccountKeysExisting
-	})
-	w.eventually("those that the spec says are right are signed", func() error { return signed(out) })
 }

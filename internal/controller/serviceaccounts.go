@@ -2,13 +2,10 @@ package controller
 
 import (
 	"context"
-	"crypto"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -18,7 +15,6 @@ import (
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
-	"clusterpki.io/operator/internal/records"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -48,8 +44,14 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 		}
 		return r.makeServiceAccountKeys(ctx, l, name, again)
 	case !given:
-		if err := r.checkServiceAccountKeys(ctx, l, c, existing); err != nil {
-			return nil, err
+		made, ours := l.Keeper.ClaimOf(existing)
+		if ours && c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent && made.Contents != serviceAccountsDigest(existing.Data) {
+			return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q does not hold the service account keys that the operator made: no "+
+				"agent is told to install others. Restore it from a backup or, if its keys are right, set spec.serviceAccountKeys.source to 'Existing'", name)
+		}
+		if !ours {
+			return nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, "+
+				"if its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", name)
 		}
 	}
 	key, err := pki.ParsePrivateKey(existing.Data[saPrivateKey])
@@ -66,64 +68,6 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 			"use RSA or ECDSA", name)
 	}
 	return existing.Data[saPublicKey], nil
-}
-
-// checkServiceAccountKeys says, as a stall, why a Secret does not hold what the operator made. An agent is told to install nothing but the pair that was
-// made last: an earlier one, which may have been deleted because it was out, could be put back together with its claim.
-func (r *apiServerCertificates) checkServiceAccountKeys(ctx context.Context, l leaf.Request, c *v1alpha1.APIServerCertificate, s *corev1.Secret) error {
-	made, ours := l.Keeper.ClaimOf(s)
-	if !ours {
-		return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q exists, and the operator did not make it: delete it, choose another name or, "+
-			"if its service account keys are to be used, set spec.serviceAccountKeys.source to 'Existing'", s.Name)
-	}
-	if c.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
-		return nil
-	}
-	digest := serviceAccountsDigest(s.Data)
-	last, err := r.madeLast(ctx, s.Namespace, s.Name, digest)
-	if err != nil || last && made.Contents == digest {
-		return err
-	}
-	return stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid, "Secret %q does not hold the service account keys that the operator made last: no "+
-		"agent is told to install others. Restore it from a backup or, if its keys are right, set spec.serviceAccountKeys.source to 'Existing'", s.Name)
-}
-
-// serviceAccountsIn is how records name the service account keys of a Secret. They outlive the object that they were made for, so its UID is none of theirs.
-func serviceAccountsIn(secret string) records.Object {
-	return records.Object{UID: "of-the-secret", Kind: "ServiceAccountKeys", Name: secret}
-}
-
-// madeLast says whether a pair of service account keys is the one that was made last for a Secret. Where none was recorded, as after a restore without
-// records, it is.
-func (r *apiServerCertificates) madeLast(ctx context.Context, namespace, secret, digest string) (bool, error) {
-	is := func() (bool, error) {
-		made, err := r.recorder.Of(ctx, namespace, serviceAccountsIn(secret))
-		return err == nil && (len(made) == 0 || made[len(made)-1].SerialNumber == digest), err
-	}
-	last, err := is()
-	if err != nil || last {
-		return last, err
-	}
-	if err := r.recorder.Refresh(ctx, namespace); err != nil { // a restore may have brought it
-		return false, err
-	}
-	return is()
-}
-
-// recordServiceAccountKeys notes which pair is about to be made. It has no end.
-func (r *apiServerCertificates) recordServiceAccountKeys(ctx context.Context, s *corev1.Secret, public crypto.PublicKey) error {
-	key, err := pki.EncodePublicKey(public)
-	if err != nil {
-		return err
-	}
-	var ns corev1.Namespace
-	if err := r.live.Get(ctx, client.ObjectKey{Name: s.Namespace}, &ns); err != nil {
-		return fmt.Errorf("read namespace %q: %w", s.Namespace, err)
-	}
-	return r.recorder.Record(ctx, records.Place{Namespace: s.Namespace, NamespaceUID: ns.UID, HomeUID: types.UID(r.home.UID())}, records.Issue{
-		Object: serviceAccountsIn(s.Name), SerialNumber: serviceAccountsDigest(s.Data), PublicKey: key,
-		Time: r.clock.Now().UTC(), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-	})
 }
 
 // serviceAccountsDigest tells one pair of service account keys from another.
@@ -147,9 +91,6 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: l.Owner.GetNamespace(), Name: name}, Type: corev1.SecretTypeOpaque,
 		Data: map[string][]byte{saPrivateKey: private, saPublicKey: public},
-	}
-	if err := r.recordServiceAccountKeys(ctx, s, key.Public()); err != nil {
-		return nil, err
 	}
 	if err := owned.Create(ctx, l.Keeper, l.Owner, s, owned.Marks{Claim: consumers.Claim{Contents: serviceAccountsDigest(s.Data)}}); err != nil {
 		return nil, err
