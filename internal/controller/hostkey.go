@@ -69,7 +69,7 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		last = issues[len(issues)-1]
 		k.public, k.approved = last.Key(), last.ApprovedKeySHA256
 	}
-	spent, err := r.spent(ctx, c, issues)
+	spent, err := r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256)
 	if err != nil {
 		return err
 	}
@@ -98,14 +98,6 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notApproved(c, from, pki.PublicKeyDigest(csr.PublicKey))
 	}
 	return nil
-}
-
-// spent says whether the approval in the spec is used up. Where nothing was issued for the object, one of its name may have been there before.
-func (r *nodeCredentials) spent(ctx context.Context, c *v1alpha1.NodeCredential, issues []records.Issue) (bool, error) {
-	if len(issues) > 0 {
-		return issues[len(issues)-1].ApprovedKeySHA256 == c.Spec.HostKeySHA256, nil
-	}
-	return r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256)
 }
 
 // notApproved says how a key is approved that a host asks for.

@@ -116,7 +116,8 @@ func TestReplayedReports(t *testing.T) {
 	w.later(10 * time.Minute)
 	putBack()
 	w.waitsFor(plan.Reissuing, name+v1alpha1.ReasonLeaseExpired)
-	w.reports(lease, 0, ack.Report{Verified: all})
+	w.settled() // what was recorded and never published is the last one: the pair that stands is re-issued
+	w.reports(lease, 0, ack.Report{Verified: w.contents("node1-tls", "node1-kubeconfig")})
 	w.phase("k8s", "WithdrawingTrust")
 	said = w.said(lease)
 	last := w.pair(lease)
@@ -225,7 +226,7 @@ func TestFlood(t *testing.T) {
 		w.condition(host, &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, "")
 		looks := int64(8+1) + int64(time.Since(began)/(20*time.Second))
 		requests, statuses = w.mgr.Requests.Made()-requests, w.mgr.Requests.Statuses()-statuses
-		if statuses > looks || c.once && statuses > 1 || requests > 2*looks {
+		if statuses > looks || c.once && statuses > 2 || requests > 2*looks { // once, and again where a cache was behind
 			t.Errorf("%s: %d writes brought %d requests, %d of them writes of a status, in at most %d looks", c.what, writes, requests, statuses, looks)
 		}
 	}

@@ -47,7 +47,7 @@ func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 	at := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == serial && bytes.Equal(i.PublicKey, key) })
 	o := *c.Observed
 	o.Unrecorded = at < len(issues)-1
-	if at < 0 { // what was mounted before has no record, and needs one only where an agent signs by it
+	if len(issues) == 0 { // what was never but mounted has no record, and needs one only where an agent signs by it
 		o.Unrecorded = r.Acknowledgment.Agent != nil
 	}
 	c.Observed = &o

@@ -124,16 +124,26 @@ func TestRecords(t *testing.T) {
 
 // TestEarlierCertificate: what was recorded before another one is neither kept nor signed, whoever put it back.
 func TestEarlierCertificate(t *testing.T) {
-	for name, a := range map[string]consumers.Acknowledgment{
-		"an agent": {Agent: &ack.State{}}, "a person": {Manual: &v1alpha1.AcknowledgedDelivery{}},
+	person := consumers.Acknowledgment{Manual: &v1alpha1.AcknowledgedDelivery{}}
+	for name, tc := range map[string]struct {
+		consumers.Acknowledgment
+		forgotten bool // the earlier one has no record any more, or never had one
+	}{
+		"an agent":            {consumers.Acknowledgment{Agent: &ack.State{}}, false},
+		"an agent, forgotten": {consumers.Acknowledgment{Agent: &ack.State{}}, true},
+		"a person":            {person, false},
+		"a person, forgotten": {person, true},
 	} {
 		w := newWorld(t)
 		n := &notes{published: func() bool { return false }}
 		w.Records = n
 		r := w.toAgent()
-		r.Acknowledgment = a
+		r.Acknowledgment = tc.Acknowledgment
 		w.visit(r)
 		earlier := w.secret()
+		if tc.forgotten {
+			n.issues = nil
+		}
 		if err := w.api.Delete(ctx, w.secret()); err != nil {
 			t.Fatal(err)
 		}

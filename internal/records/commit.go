@@ -281,7 +281,7 @@ func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue
 			rest = append(rest, i)
 		}
 	}
-	return append(out, usedUp(out, rest)...)
+	return append(out, usedUp(out, rest, sp.named)...)
 }
 
 // put stores one Secret, and notes its version.

@@ -52,10 +52,17 @@ type Issue struct {
 	Ended bool `json:"ended,omitempty"`
 }
 
-// spent says whether another key has taken the place of the one that was approved.
-func (i Issue) spent() bool {
+// spent says whether another key has taken the place of the one that was approved: in this issue, or in a later one of those that the object's name had.
+func (i Issue) spent(among []Issue) bool {
+	replaced := func(by Issue) bool {
+		return !by.Time.Before(i.Time) && !by.Ended && by.keySHA256() != i.ApprovedKeySHA256
+	}
+	return i.ApprovedKeySHA256 != "" && (i.Ended || replaced(i) || slices.ContainsFunc(among, replaced))
+}
+
+func (i Issue) keySHA256() string {
 	sum := sha256.Sum256(i.PublicKey)
-	return i.ApprovedKeySHA256 != "" && i.ApprovedKeySHA256 != hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:])
 }
 
 // named is the object of a kind and name, whatever its UID.

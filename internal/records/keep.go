@@ -9,12 +9,12 @@ import (
 const MaxPerObject = 16
 
 // outdated are the serial numbers, of an object's issues from the oldest on, that nobody needs any more: the certificate has ended, or a later one
-// was acknowledged.
+// was acknowledged, or has ended: an earlier one is not the last because of that.
 func outdated(issues []Issue, acknowledged string, now time.Time) []string {
 	var out []string
 	last := slices.IndexFunc(issues, func(i Issue) bool { return i.SerialNumber == acknowledged })
 	for n, i := range issues {
-		if n < last || !now.Before(i.NotAfter) {
+		if over := func(i Issue) bool { return !now.Before(i.NotAfter) }; n < last || slices.ContainsFunc(issues[n:], over) {
 			out = append(out, i.SerialNumber)
 		}
 	}
@@ -37,14 +37,14 @@ func excess(issues []Issue, inUse ...string) []string {
 }
 
 // usedUp are the approvals that issues which go have used up, each once, and only those of which no issue tells that stays. A person gives each of them,
-// so there are few.
-func usedUp(staying, going []Issue) []Issue {
+// so there are few. named are all issues that there are, by kind and name of their objects.
+func usedUp(staying, going []Issue, named map[Object][]Issue) []Issue {
 	var out []Issue
 	for _, i := range going {
 		tells := func(other Issue) bool {
-			return other.named() == i.named() && other.ApprovedKeySHA256 == i.ApprovedKeySHA256 && other.spent()
+			return other.named() == i.named() && other.ApprovedKeySHA256 == i.ApprovedKeySHA256 && other.spent(named[i.named()])
 		}
-		if i.spent() && !slices.ContainsFunc(staying, tells) && !slices.ContainsFunc(out, tells) {
+		if i.spent(named[i.named()]) && !slices.ContainsFunc(staying, tells) && !slices.ContainsFunc(out, tells) {
 			i.Object, i.Ended = i.named(), true
 			out = append(out, i)
 		}

@@ -33,7 +33,7 @@ func TestOutdated(t *testing.T) {
 		"the first is":                        {issued(3), "01", nil},
 		"a later one is":                      {issued(3), "03", []string{"01", "02"}},
 		"one that is not known is":            {issued(3), "FF", nil},
-		"one has ended":                       {ended, "", []string{"02"}},
+		"one has ended, an earlier one not":   {ended, "", []string{"01", "02"}},
 		"the acknowledged one has":            {ended, "02", []string{"01", "02"}},
 		"none was issued":                     {nil, "01", nil},
 		"the last one is, and there are many": {issued(18), "01", nil},

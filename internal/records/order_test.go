@@ -69,13 +69,21 @@ func TestApprovalOutlivesItsObject(t *testing.T) {
 	record(b, "02", "first")
 	spent("its key is in force", e.store, a, false)
 	record(a, "03", "second")
+	c := e.object("c")
+	record(c, "04", "first")
+	other := issue(c, "05") // by an approval of its own, or by none
+	other.PublicKey = keys["second"].PublicKey
+	if err := e.store.Record(t.Context(), place, other); err != nil {
+		t.Fatal(err)
+	}
+	spent("another key has an approval of its own", e.store, c, true)
 	again := Object{UID: "again", Kind: a.Kind, Name: a.Name}
 	spent("another key is", e.store, again, true)
 	e.objects["NodeCredential/a"] = again.UID
 	for _, later := range []time.Duration{0, 2 * time.Hour} {
 		e.store.now = func() time.Time { return now.Add(later) }
 		for n := range 3 { // each time what nobody needs goes
-			i := issue(e.object("c"), fmt.Sprint(later, n))
+			i := issue(e.object("d"), fmt.Sprint(later, n))
 			i.NotAfter = now.Add(9 * time.Hour)
 			if err := e.store.Record(t.Context(), place, i); err != nil {
 				t.Fatal(err)
@@ -89,7 +97,7 @@ func TestApprovalOutlivesItsObject(t *testing.T) {
 		}
 	}
 	_, issues, err := Decode(e.secret(0))
-	if err != nil || len(issues) != 7 { // six of c, and what is remembered of a
+	if err != nil || len(issues) != 8 { // six of d, and what is remembered of a and c
 		t.Fatalf("%d are kept: %v", len(issues), err)
 	}
 	restored := newEnv(t)

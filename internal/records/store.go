@@ -43,8 +43,8 @@ type space struct {
 	loaded       bool
 	shards       []shard
 	bound        map[types.UID][]Issue
-	unbound      map[Object][]Issue  // restored ones, by kind and name
-	spent        map[Object][]string // approvals that are used up, by kind and name
+	unbound      map[Object][]Issue // restored ones, by kind and name
+	named        map[Object][]Issue // all of them, by kind and name
 	acknowledged map[types.UID]string
 	queue        commits
 }
@@ -97,7 +97,8 @@ func (s *Store) Spent(ctx context.Context, namespace string, o Object, keySHA256
 	}
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	return slices.Contains(sp.spent[o.named()], keySHA256), nil
+	named := sp.named[o.named()]
+	return slices.ContainsFunc(named, func(i Issue) bool { return i.ApprovedKeySHA256 == keySHA256 && i.spent(named) }), nil
 }
 
 // of are those that count, under the lock of the space: what is older than what was acknowledged goes only with the next write.
@@ -107,11 +108,16 @@ func (sp *space) of(o Object) []Issue {
 	return out[max(last, 0):]
 }
 
-// all is under the lock of the space.
+// all is under the lock of the space. What was restored beside what is there still is one issue.
 func (sp *space) all(o Object) []Issue {
 	out := slices.Clone(sp.bound[o.UID])
 	if restored := sp.unbound[o.named()]; len(restored) > 0 {
-		out = append(out, restored...)
+		for _, i := range restored {
+			if i.UID = o.UID; !slices.ContainsFunc(out, i.same) {
+				i.UID = ""
+				out = append(out, i)
+			}
+		}
 		sortByTime(out)
 	}
 	return out
@@ -188,12 +194,10 @@ func (s *Store) load(ctx context.Context, namespace string, sp *space) error {
 
 // index finds the issues by their objects. It is under the lock of the space.
 func (sp *space) index() {
-	sp.bound, sp.unbound, sp.spent = map[types.UID][]Issue{}, map[Object][]Issue{}, map[Object][]string{}
+	sp.bound, sp.unbound, sp.named = map[types.UID][]Issue{}, map[Object][]Issue{}, map[Object][]Issue{}
 	for _, sh := range sp.shards {
 		for _, i := range sh.Issues {
-			if i.spent() {
-				sp.spent[i.named()] = append(sp.spent[i.named()], i.ApprovedKeySHA256)
-			}
+			sp.named[i.named()] = append(sp.named[i.named()], i)
 			switch {
 			case i.Ended:
 			case i.UID == "":

@@ -358,6 +358,7 @@ func TestRestoreAndRelease(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	e.has(e.another(), a, "01") // what is there still is there once, or it would not be the last
 	e.objects["NodeCredential/a"] = "new"
 	e.has(e.another(), Object{UID: "new", Kind: a.Kind, Name: "a"}, "01")
 
