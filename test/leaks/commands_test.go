@@ -137,6 +137,13 @@ func (r *run) retained() {
 	r.command("authority", "init")
 }
 
+// deliveryKeys makes the next delivery key, and has it sign at once.
+func (r *run) deliveryKeys() {
+	r.t.Helper()
+	r.output("authority", "rotate-delivery-key", "-n", namespace)
+	r.output("authority", "rotate-delivery-key", "-n", namespace, "--now")
+}
+
 // objects collects what everybody may see in the end, who may read the objects, and the files that everybody may read.
 func (r *run) objects() {
 	r.t.Helper()

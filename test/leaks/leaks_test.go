@@ -39,6 +39,7 @@ func TestNoKeyIsShown(t *testing.T) {
 	r.commands()
 	r.restored()
 	r.retained()
+	r.deliveryKeys()
 	r.objects()
 	r.get("http://" + metrics + "/metrics")
 	stopAgent()

@@ -40,7 +40,7 @@ var certain = []string{
 	home + "/ca.prod.k8s g1.key", home + "/ca.prod.front-proxy g1.key", home + "/ca.prod.etcd g1.key", // that the operator made
 	home + "/ca.prod.imported g1.key", home + "/ca.prod.below g1.key", home + "/ca.prod.below g2.key", // before a rotation, and after it
 	home + "/ca.drill.k8s g1.key", home + "/ca.anew.k8s g1.key", // restored, and released
-	home + "/delivery.prod delivery.key",
+	home + "/delivery.prod delivery.key", home + "/delivery.prod next.key",
 	"prod/rsa-tls tls.key", "prod/ecdsa-tls tls.key", "prod/ed25519-tls tls.key", "prod/rsa-kubeconfig value",
 }
 
