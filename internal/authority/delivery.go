@@ -137,7 +137,7 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	if s.deliveryOutdated(ctx, kept) || kept.key.NamespaceUID != uid {
-		switch key, err := s.readDelivery(ctx, namespace, uid); {
+		switch key, err := published(func() (*DeliveryKey, error) { return s.readDelivery(ctx, namespace, uid) }); {
 		case err == nil:
 			kept.key = key
 		case kept.key == nil || isGone(err):

@@ -113,9 +113,18 @@ func (s *Store) publishedDelivery(ctx context.Context, namespace string) (*corev
 // maxPublished is how often it is tried to publish a key against others who do.
 const maxPublished = 5
 
+// published tries it again where others published meanwhile: what was read is none the worse for it.
+func published(once func() (*DeliveryKey, error)) (*DeliveryKey, error) {
+	key, err := once()
+	for n := 1; n < maxPublished && apierrors.IsConflict(err); n++ {
+		key, err = once()
+	}
+	return key, err
+}
+
 // PublishDelivery publishes the delivery key of a namespace as it is stored, and returns it; nil where there is none.
 func (s *Store) PublishDelivery(ctx context.Context, namespace string) (*DeliveryKey, error) {
-	once := func() (*DeliveryKey, error) {
+	return published(func() (*DeliveryKey, error) {
 		published, err := s.publishedDelivery(ctx, namespace)
 		if err != nil {
 			return nil, err
@@ -125,12 +134,7 @@ func (s *Store) PublishDelivery(ctx context.Context, namespace string) (*Deliver
 			return nil, err
 		}
 		return key, s.publish(ctx, key, published)
-	}
-	key, err := once()
-	for n := 1; n < maxPublished && apierrors.IsConflict(err); n++ {
-		key, err = once()
-	}
-	return key, err
+	})
 }
 
 // publish writes the public halves of a delivery key and of the next one where whoever prepares a host reads them, if they do not stand

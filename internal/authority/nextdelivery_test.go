@@ -3,7 +3,10 @@ package authority_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -183,7 +186,46 @@ func TestAReplacedDeliveryKeyIsPublished(t *testing.T) {
 	if others == 0 {
 		t.Error("nobody else published it")
 	}
+	// Who only reads it meets others too, and is not left with the one before.
+	inBetween = func() {}
+	reader := authority.New(home, live, c)
+	if _, err := reader.Delivery(ctx, "prod", "uid-1"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := was.WithNext()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, inBetween = 0, func() {
+		if others++; others > 2 {
+			return
+		}
+		var cm corev1.ConfigMap
+		if err := c.Get(ctx, client.ObjectKey{Namespace: home, Name: authority.DeliveryName("prod")}, &cm); err != nil {
+			t.Error(err)
+		}
+		cm.Annotations = map[string]string{"changed": fmt.Sprint(others)}
+		if err := c.Update(ctx, &cm); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := authority.New(home, unpublished(c), nil).ReplaceDelivery(ctx, was, next.Succeeded()); err == nil || !strings.Contains(err.Error(), "is written") {
+		t.Errorf("unpublished: %v", err)
+	}
+	if key, err := reader.Delivery(ctx, "prod", "uid-1"); err != nil || key.ID() != next.NextID() || others == 0 {
+		t.Errorf("%v, %v, after %d others", key, err, others)
+	}
 	if key, err := s.PublishDelivery(ctx, "test"); key != nil || err != nil {
 		t.Errorf("of a namespace without one it is %v, %v", key, err)
 	}
+}
+
+// unpublished is an API server that takes no ConfigMap.
+func unpublished(c client.WithWatch) client.Client {
+	return interceptor.NewClient(c, interceptor.Funcs{Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+		if _, ok := o.(*corev1.ConfigMap); ok {
+			return errors.New("no connection")
+		}
+		return c.Update(ctx, o, opts...)
+	}})
 }
