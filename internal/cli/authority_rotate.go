@@ -118,6 +118,6 @@ func advise(w io.Writer, namespace string, now, made bool, agents int, lacking [
 		fmt.Fprintln(w, "no object is delivered by an agent here, so no report of one lets the next key sign: give --now")
 	}
 	if now && !made {
-		fmt.Fprintln(w, "this key was there before: if the one that it replaces is in other hands, it may be too, so give --now again")
+		fmt.Fprintln(w, "this key was there before: if the one before it is in other hands, it may be too, so give --now again")
 	}
 }
