@@ -129,8 +129,9 @@ func (r ring) takes(now time.Time, at, last signedAt, secret string) error {
 		return fmt.Errorf("%s: Secret %q holds what was signed as of %s, and it is %s here: if the clock of this host is behind, or that of the operator was "+
 			"ahead, set it right; if not, somebody else has the delivery key: change that", v1alpha1.ReasonDeliveryAhead, secret, clock(at.Time), clock(now))
 	case r.retired(at.Key):
-		return fmt.Errorf("%s: Secret %q holds what delivery key %s has signed, and this host has what a later key has signed, so an older state of it was "+
-			"put back: delete the Secret, and the operator makes it anew", v1alpha1.ReasonDeliveryOutdated, secret, at.Key)
+		return fmt.Errorf("%s: Secret %q holds what delivery key %s has signed, and this host has what a later key has signed: delete the Secret. If "+
+			"the operator signs it by that key again, a backup from before the later one was restored: `clusterpki authority rotate-delivery-key --now`, then "+
+			"`clusterpki agent config` for each host, and restart the agents", v1alpha1.ReasonDeliveryOutdated, secret, at.Key)
 	case at.Key != last.Key || at.Time.After(last.Time):
 		return nil
 	case last.Time.After(now):

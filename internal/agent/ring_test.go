@@ -62,7 +62,7 @@ func TestWhatIsTaken(t *testing.T) {
 		"the same, once the clock is back": {map[string]signedAt{"a": by(1, far, "x")}, by(1, far, "x"), nil},
 		"by a later key, as of before":     {map[string]signedAt{"a": was}, by(2, was.Time.Add(-time.Hour), "x"), nil},
 		"by a later key, after a far one":  {map[string]signedAt{"a": by(1, far, "x")}, by(2, now, "x"), nil},
-		"by an earlier key":                {map[string]signedAt{"a": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0], "delete the Secret"}},
+		"by an earlier key":                {map[string]signedAt{"a": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0], "delete the Secret", "rotate-delivery-key --now", "agent config"}},
 		"by an earlier key than another's": {map[string]signedAt{"b": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0]}},
 		"taken before the other's key":     {map[string]signedAt{"a": by(0, was.Time, "x"), "b": was}, by(0, was.Time, "x"), nil},
 		"after one by a forgotten key":     {map[string]signedAt{"a": by(3, far, "x")}, by(0, now, "x"), nil},
@@ -230,6 +230,14 @@ func TestNextKeyReachesTheHost(t *testing.T) {
 	if rec, _ := w.rec(); len(rec.Named.Keys) > 0 {
 		t.Errorf("it remembers %+v", rec.Named)
 	}
+	deliver(operatorKey, nil)
+	w.is(third, true, "SignatureInvalid")
+	now, public, nowID := deliveryKey(t, 2)
+	cfg.DeliveryKeys = []string{public}
+	w.Agent = w.restarted(cfg)
+	fourth := deliver(now, nil)
+	w.is(fourth, true, "")
+	trusts(fourth, nowID)
 }
 
 // TestNextKeyOutlivesAFailure: that what names the next key does not work here, and is rolled back, changes nothing about the key.

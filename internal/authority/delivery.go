@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -42,9 +41,11 @@ type DeliveryKey struct {
 	Namespace string `json:"namespace"`
 	// NamespaceUID is of the namespace that it is for: one of the same name that somebody else makes does not inherit it.
 	NamespaceUID types.UID `json:"namespaceUID"`
-	key          ed25519.PrivateKey
-	next         ed25519.PrivateKey // that is to sign after it, once every agent has it; nil: there is none
-	version      string             // of the Secret
+	// Former are the IDs of those that signed before it, the last of them last: hosts have retired these.
+	Former  []string `json:"former,omitempty"`
+	key     ed25519.PrivateKey
+	next    ed25519.PrivateKey // that is to sign after it, once every agent has it; nil: there is none
+	version string             // of the Secret
 }
 
 // ID names its public half.
@@ -105,6 +106,14 @@ func (d *deliveries) get(namespace string) *keptDelivery {
 	return d.of[namespace]
 }
 
+// forget has a key read again: the cache may not know yet.
+func (d *deliveries) forget(namespace string) {
+	kept := d.get(namespace)
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	kept.key = nil
+}
+
 // damagedError says that what should hold a delivery key holds none.
 type damagedError struct{ secret string }
 
@@ -128,14 +137,14 @@ func (s *Store) Delivery(ctx context.Context, namespace string, uid types.UID) (
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	if s.deliveryOutdated(ctx, kept) || kept.key.NamespaceUID != uid {
-		switch key, err := s.readDelivery(ctx, namespace, uid); {
+		switch key, err := published(func() (*DeliveryKey, error) { return s.readDelivery(ctx, namespace, uid) }); {
 		case err == nil:
 			kept.key = key
 		case kept.key == nil || isGone(err):
 			kept.key = nil
 			return nil, err
 		}
-		kept.read = time.Now() //nolint:forbidigo // as above
+		kept.read = time.Now() //nolint:forbidigo // when it was read, which decides how long it is kept
 	}
 	if kept.key.NamespaceUID != uid {
 		return nil, &RetainedError{namespace, DeliveryName(namespace)}
@@ -158,17 +167,15 @@ func (s *Store) deliveryOutdated(ctx context.Context, kept *keptDelivery) bool {
 
 // readDelivery reads a delivery key, or makes it, and sees that its public half can be read.
 func (s *Store) readDelivery(ctx context.Context, namespace string, uid types.UID) (*DeliveryKey, error) {
+	published, err := s.publishedDelivery(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
 	key, err := s.StoredDelivery(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
-	published := &corev1.ConfigMap{}
-	err = s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(namespace)}, published)
-	there := err == nil
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("read the public half of the delivery key of namespace %q: %w", namespace, err)
-	}
-	if key == nil && there {
+	if key == nil && published.ResourceVersion != "" {
 		return nil, &LostError{namespace, DeliveryName(namespace)}
 	}
 	if key == nil {
@@ -176,7 +183,7 @@ func (s *Store) readDelivery(ctx context.Context, namespace string, uid types.UI
 			return nil, err
 		}
 	}
-	return key, s.publishDelivery(ctx, key, published, there)
+	return key, s.publish(ctx, key, published)
 }
 
 // StoredDelivery reads the delivery key of a namespace from the API server; nil where there is none.
@@ -226,7 +233,7 @@ func (s *Store) ReleaseDelivery(ctx context.Context, k *DeliveryKey, uid types.U
 	return s.ReplaceDelivery(ctx, k, k.Rebound(k.Namespace, uid))
 }
 
-// ReplaceDelivery stores a delivery key in place of another one, if nobody wrote that since it was read.
+// ReplaceDelivery stores a delivery key in place of another one, if nobody wrote that since it was read, and publishes it.
 func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) error {
 	secret, err := next.secret(s.namespace)
 	if err != nil {
@@ -236,16 +243,16 @@ func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) err
 	if err := s.live.Update(ctx, secret); err != nil {
 		return fmt.Errorf("write the delivery key of namespace %q: %w", next.Namespace, err)
 	}
-	kept := s.deliveries.get(next.Namespace)
-	kept.mu.Lock()
-	defer kept.mu.Unlock()
-	kept.key = nil // read it again: the cache may not know yet
+	s.deliveries.forget(next.Namespace)
+	if _, err := s.PublishDelivery(ctx, next.Namespace); err != nil {
+		return fmt.Errorf("delivery key %s of namespace %q is written, and will be published by the operator: %w", next.ID(), next.Namespace, err)
+	}
 	return nil
 }
 
 // Rebound is a delivery key of a backup for a namespace that another one of that name held before, or one of another name.
 func (k *DeliveryKey) Rebound(namespace string, uid types.UID) *DeliveryKey {
-	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, key: k.key, next: k.next}
+	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, Former: k.Former, key: k.key, next: k.next}
 }
 
 func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
@@ -299,26 +306,4 @@ func parseDelivery(text []byte) ed25519.PrivateKey {
 	}
 	key, _ := parsed.(ed25519.PrivateKey)
 	return key
-}
-
-// publishDelivery writes the public halves of a delivery key and of the next one where whoever prepares a host reads them, if they do not stand
-// there.
-func (s *Store) publishDelivery(ctx context.Context, k *DeliveryKey, published *corev1.ConfigMap, there bool) error {
-	halves, err := k.publicHalves()
-	if err != nil {
-		return err
-	}
-	if maps.Equal(published.Data, halves) {
-		return nil
-	}
-	published.Namespace, published.Name = s.namespace, DeliveryName(k.Namespace)
-	published.Data = halves
-	write := func() error { return s.live.Create(ctx, published) }
-	if there {
-		write = func() error { return s.live.Update(ctx, published) }
-	}
-	if err := write(); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("publish the delivery key of namespace %q: %w", k.Namespace, err)
-	}
-	return nil
 }

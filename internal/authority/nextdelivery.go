@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,17 +45,21 @@ func (k *DeliveryKey) WithNext() (*DeliveryKey, error) {
 	return out, nil
 }
 
+// maxFormer is how many former keys a key remembers: one for each change that a person asks for.
+const maxFormer = 256
+
 // Succeeded is the next key in the place of the present one.
 func (k *DeliveryKey) Succeeded() *DeliveryKey {
-	return &DeliveryKey{Namespace: k.Namespace, NamespaceUID: k.NamespaceUID, key: k.next}
+	former := append(slices.Clone(k.Former), k.ID())
+	return &DeliveryKey{Namespace: k.Namespace, NamespaceUID: k.NamespaceUID, Former: former[max(0, len(former)-maxFormer):], key: k.next}
 }
 
 // SameAs says whether two are one key.
 func (k *DeliveryKey) SameAs(other *DeliveryKey) bool { return k.key.Equal(other.key) }
 
-// Follows says whether a key is another one, or is the one that was to sign after that.
+// Follows says whether a key is another one, or has come after that, at once or later.
 func (k *DeliveryKey) Follows(other *DeliveryKey) bool {
-	return k.SameAs(other) || other.next != nil && k.key.Equal(other.next)
+	return k.SameAs(other) || slices.Contains(k.Former, other.ID())
 }
 
 // DeliveryNamespace is the namespace whose delivery key a Secret of the authority namespace holds; ok is false where it holds none.
@@ -92,6 +98,65 @@ func (k *DeliveryKey) publicHalves() (map[string]string, error) {
 		out[name] = string(text)
 	}
 	return out, nil
+}
+
+// publishedDelivery reads the ConfigMap of a delivery key; one without a version where there is none.
+func (s *Store) publishedDelivery(ctx context.Context, namespace string) (*corev1.ConfigMap, error) {
+	published := &corev1.ConfigMap{}
+	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: DeliveryName(namespace)}, published)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("read the public half of the delivery key of namespace %q: %w", namespace, err)
+	}
+	return published, nil
+}
+
+// maxPublished is how often it is tried to publish a key against others who do.
+const maxPublished = 5
+
+// published tries it again where others published meanwhile: what was read is none the worse for it.
+func published(once func() (*DeliveryKey, error)) (*DeliveryKey, error) {
+	key, err := once()
+	for n := 1; n < maxPublished && apierrors.IsConflict(err); n++ {
+		key, err = once()
+	}
+	return key, err
+}
+
+// PublishDelivery publishes the delivery key of a namespace as it is stored, and returns it; nil where there is none.
+func (s *Store) PublishDelivery(ctx context.Context, namespace string) (*DeliveryKey, error) {
+	return published(func() (*DeliveryKey, error) {
+		published, err := s.publishedDelivery(ctx, namespace)
+		if err != nil {
+			return nil, err
+		}
+		key, err := s.StoredDelivery(ctx, namespace)
+		if err != nil || key == nil {
+			return nil, err
+		}
+		return key, s.publish(ctx, key, published)
+	})
+}
+
+// publish writes the public halves of a delivery key and of the next one where whoever prepares a host reads them, if they do not stand
+// there. The ConfigMap was read before the key: so nobody's later key is written over.
+func (s *Store) publish(ctx context.Context, k *DeliveryKey, published *corev1.ConfigMap) error {
+	halves, err := k.publicHalves()
+	if err != nil {
+		return err
+	}
+	if maps.Equal(published.Data, halves) {
+		return nil
+	}
+	write := func() error { return s.live.Update(ctx, published) }
+	if published.ResourceVersion == "" {
+		write = func() error { return s.live.Create(ctx, published) }
+	}
+	published.Namespace, published.Name = s.namespace, DeliveryName(k.Namespace)
+	published.Data = halves
+	if err := write(); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("publish the delivery key of namespace %q: %w", k.Namespace, err)
+	}
+	return nil
 }
 
 // PublishedDelivery reads the public halves of a namespace's delivery keys, as an agent's configuration has them: of the present one, and of the

@@ -1,13 +1,18 @@
 package authority_test
 
 import (
+	"context"
 	"crypto/ed25519"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/delivery"
@@ -88,12 +93,21 @@ func TestTheNextDeliveryKey(t *testing.T) {
 		t.Errorf("%s signs, and %q are published", after.ID(), got)
 	}
 	third := change(withNext)
+	fourth := change((*authority.DeliveryKey).Succeeded)
+	later := func(k *authority.DeliveryKey, n int) *authority.DeliveryKey {
+		for range n {
+			k = withNext(k).Succeeded()
+		}
+		return k
+	}
 	for name, c := range map[string]struct {
 		now, backup *authority.DeliveryKey
 		want        bool
 	}{
 		"the same": {first, first, true}, "with a next one": {both, first, true}, "changed over since": {after, both, true},
-		"from before there was a next one": {after, first, false}, "of later": {both, after, false}, "two before": {third, both, true},
+		"from before there was a next one": {after, first, true}, "of later": {both, after, false}, "with a next one again": {third, both, true},
+		"two before": {fourth, first, true}, "for another namespace": {fourth.Rebound("test", "uid-2"), first, true},
+		"as many as are remembered": {later(fourth, 254), first, true}, "more": {later(fourth, 255), first, false}, "lately": {later(fourth, 255), fourth, true},
 	} {
 		if got := c.now.Follows(c.backup); got != c.want {
 			t.Errorf("%s: %v", name, got)
@@ -125,4 +139,93 @@ func TestADamagedNextKey(t *testing.T) {
 	if _, err := authority.DeliveryOf(secret); err == nil {
 		t.Error("it is read")
 	}
+}
+
+// TestAReplacedDeliveryKeyIsPublished by whoever replaces it, against others who publish it too: configurations are written from it at once.
+func TestAReplacedDeliveryKeyIsPublished(t *testing.T) {
+	_, c := newStore()
+	inBetween := func() {}
+	live := interceptor.NewClient(c, interceptor.Funcs{Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+		if _, ok := o.(*corev1.ConfigMap); ok {
+			inBetween()
+		}
+		return c.Update(ctx, o, opts...)
+	}})
+	s := authority.New(home, live, nil)
+	was, err := s.Delivery(ctx, "prod", "uid-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func() {
+		t.Helper()
+		next, err := was.WithNext()
+		if err == nil {
+			err = s.ReplaceDelivery(ctx, was, next.Succeeded())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was, err = s.StoredDelivery(ctx, "prod"); err != nil || was.ID() != next.NextID() {
+			t.Fatalf("%v is stored, %v", was, err)
+		}
+		if got := halves(t, c); !slices.Equal(got, []string{was.ID()}) {
+			t.Errorf("%q are published, and %s signs", got, was.ID())
+		}
+	}
+	replace()
+	others := 0
+	inBetween = func() {
+		if others++; others > 1 {
+			return
+		}
+		if _, err := authority.New(home, c, nil).PublishDelivery(ctx, "prod"); err != nil {
+			t.Error(err)
+		}
+	}
+	replace()
+	if others == 0 {
+		t.Error("nobody else published it")
+	}
+	// Who only reads it meets others too, and is not left with the one before.
+	inBetween = func() {}
+	reader := authority.New(home, live, c)
+	if _, err := reader.Delivery(ctx, "prod", "uid-1"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := was.WithNext()
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, inBetween = 0, func() {
+		if others++; others > 2 {
+			return
+		}
+		var cm corev1.ConfigMap
+		if err := c.Get(ctx, client.ObjectKey{Namespace: home, Name: authority.DeliveryName("prod")}, &cm); err != nil {
+			t.Error(err)
+		}
+		cm.Annotations = map[string]string{"changed": fmt.Sprint(others)}
+		if err := c.Update(ctx, &cm); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := authority.New(home, unpublished(c), nil).ReplaceDelivery(ctx, was, next.Succeeded()); err == nil || !strings.Contains(err.Error(), "is written") {
+		t.Errorf("unpublished: %v", err)
+	}
+	if key, err := reader.Delivery(ctx, "prod", "uid-1"); err != nil || key.ID() != next.NextID() || others == 0 {
+		t.Errorf("%v, %v, after %d others", key, err, others)
+	}
+	if key, err := s.PublishDelivery(ctx, "test"); key != nil || err != nil {
+		t.Errorf("of a namespace without one it is %v, %v", key, err)
+	}
+}
+
+// unpublished is an API server that takes no ConfigMap.
+func unpublished(c client.WithWatch) client.Client {
+	return interceptor.NewClient(c, interceptor.Funcs{Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+		if _, ok := o.(*corev1.ConfigMap); ok {
+			return errors.New("no connection")
+		}
+		return c.Update(ctx, o, opts...)
+	}})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // planDelivery decides about the delivery key of a namespace: hosts install nothing that another one signs. Its public half is published by
-// the operator. One that was to sign after that of the backup, and does now, is kept: hosts have retired the one before it.
+// the operator. One that has come after that of the backup is kept, whatever may be replaced: hosts have retired those before it.
 func (r *restore) planDelivery(ctx context.Context, key *authority.DeliveryKey) error {
 	namespace := r.to(key.Namespace)
 	next := key.Rebound(namespace, r.uids[key.Namespace])

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/controller"
 )
 
@@ -79,7 +80,7 @@ func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace 
 		return err
 	}
 	id, made := next.NextID(), was.NextID() == ""
-	lacking, err := controller.WithoutDeliveryKey(ctx, a.api, a.store.Namespace(), namespace, id)
+	agents, err := controller.AgentsOf(ctx, a.api, a.store.Namespace(), namespace)
 	if err != nil {
 		return err
 	}
@@ -99,6 +100,12 @@ func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace 
 	} else {
 		fmt.Fprintf(w, "%s: delivery key %s signs until every agent has the next one, %s\n", namespace, was.ID(), id)
 	}
+	advise(w, namespace, now, made, len(agents), consumers.WithoutKey(agents, id))
+	return nil
+}
+
+// advise says what is left to do, where the next delivery key was made just now or before, and some agents lack it.
+func advise(w io.Writer, namespace string, now, made bool, agents int, lacking []consumers.Lacking) {
 	for _, l := range lacking {
 		fmt.Fprintf(w, "  %s\n", l)
 	}
@@ -107,6 +114,10 @@ func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace 
 		fmt.Fprintf(w, "write the configuration of these hosts' agents anew, with `clusterpki agent config -n %s --host HOST`, and restart them\n", namespace)
 	case len(lacking) > 0:
 		fmt.Fprintln(w, "for a host that never comes back delete its objects, or give --now")
+	case !now && agents == 0:
+		fmt.Fprintln(w, "no object is delivered by an agent here, so no report of one lets the next key sign: give --now")
 	}
-	return nil
+	if now && !made {
+		fmt.Fprintln(w, "this key was there before: if the one before it is in other hands, it may be too, so give --now again")
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -38,9 +39,18 @@ func TestRotateDeliveryKey(t *testing.T) {
 		return key
 	}
 	first := stored()
+	v.says("no object is delivered by an agent here, so no report of one lets the next key sign: give --now", rotate...)
+	out, err := v.authority(append(rotate, "--now")...)
+	if again := "give --now again"; err != nil || !strings.Contains(out, again) || strings.Contains(out, "agent config") {
+		t.Errorf("%v; it printed\n%swant %s", err, out, again)
+	}
+	if now := stored(); now.ID() == first.ID() || !now.Follows(first) {
+		t.Errorf("%s signs", now.ID())
+	}
+	first = stored()
 	v.create(given.Kubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent }))
 	v.create(given.Kubelet("node2"))
-	out, err := v.authority(rotate...)
+	out, err = v.authority(rotate...)
 	both := stored()
 	for _, want := range []string{"is made: " + both.NextID(), first.ID() + " signs until every agent", `host "k8s-node1" (NodeCredential node1): its agent has installed nothing`, "--now"} {
 		if err != nil || both.ID() != first.ID() || both.NextID() == "" || !strings.Contains(out, want) {
@@ -58,7 +68,14 @@ func TestRotateDeliveryKey(t *testing.T) {
 	if now := stored(); err != nil || now.ID() != both.NextID() || now.NextID() != "" || !strings.Contains(out, `"k8s-node1"`) || !strings.Contains(out, "agent config") {
 		t.Errorf("%s signs; %v; it printed\n%s", now.ID(), err, out)
 	}
-	v.says("in place of "+both.NextID(), append(rotate, "--now")...)
+	if published, err := authority.PublishedDelivery(t.Context(), v.api, v.home, v.ns); err != nil || len(published) != 1 {
+		t.Errorf("%q are published, %v", published, err)
+	} else if key, err := delivery.ParsePublic([]byte(published[0])); err != nil || delivery.KeyID(key) != both.NextID() {
+		t.Errorf("%q is published, %v", published, err)
+	}
+	if out, err = v.authority(append(rotate, "--now")...); err != nil || !strings.Contains(out, "in place of "+both.NextID()) || strings.Contains(out, "again") {
+		t.Errorf("%v; it printed\n%s", err, out)
+	}
 	if now := stored(); now.ID() == both.NextID() || now.ID() == first.ID() || now.NextID() != "" {
 		t.Error("what may be in other hands signs")
 	}

@@ -41,9 +41,9 @@ func (r *deliveryKeys) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 	return setupError(err, "deliverykey")
 }
 
-// Reconcile looks whether every agent of a namespace has its next delivery key, and lets that sign then.
+// Reconcile publishes the delivery keys of a namespace, looks whether every agent has the next one, and lets that sign then.
 func (r *deliveryKeys) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	key, err := r.store.StoredDelivery(ctx, req.Namespace)
+	key, err := r.store.PublishDelivery(ctx, req.Namespace)
 	if err != nil || key == nil || key.NextID() == "" {
 		return ctrl.Result{}, err
 	}
@@ -64,10 +64,9 @@ func (r *deliveryKeys) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	return ctrl.Result{}, nil
 }
 
-// WithoutDeliveryKey are the agents of a namespace that have not said that they have the delivery key of an ID. home is the authority namespace.
-func WithoutDeliveryKey(ctx context.Context, api client.Client, home, namespace, keyID string) ([]consumers.Lacking, error) {
-	agents, err := agentsOf(ctx, api, &reports{records: records.New(home, api, nil, nil)}, namespace)
-	return consumers.WithoutKey(agents, keyID), err
+// AgentsOf are the agents that deliver in a namespace, with what they have reported. home is the authority namespace.
+func AgentsOf(ctx context.Context, api client.Client, home, namespace string) ([]consumers.Agent, error) {
+	return agentsOf(ctx, api, &reports{records: records.New(home, api, nil, nil)}, namespace)
 }
 
 // agentsOf are the agents that deliver in a namespace, with what they have reported of each object.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/authority"
@@ -90,4 +92,19 @@ func TestTheNextDeliveryKeySignsOnceEveryAgentHasIt(t *testing.T) {
 	}
 	w.later(0)
 	w.deliveredBy(with.NextID(), "", "node1-tls", "node2-tls")
+}
+
+// TestARestoredDeliveryKeyIsPublished, though nothing is delivered by an agent yet.
+func TestARestoredDeliveryKeyIsPublished(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	elsewhere := authority.New("elsewhere", fake.NewClientBuilder().Build(), nil)
+	key, err := elsewhere.Delivery(t.Context(), w.ns, "one before")
+	if err == nil {
+		err = w.store().CreateDelivery(t.Context(), key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deliveredBy(key.ID(), "")
 }
