@@ -48,20 +48,29 @@ type ImportSource struct {
 	// secretRef names a Secret in the same namespace: 'tls.crt' is the CA's certificate, followed by those of its parent CAs
 	// up to the root, and 'tls.key' its key, not encrypted; or 'ca.crt' and 'ca.key', as kubeadm calls them. The Secret is
 	// read once a minute and never written; what is in use is a copy. Once the CA is made, a chain of the same keys and names
-	// with later dates is taken by itself: its root, or a CA in the middle, may have been renewed. Another key, wherever in
-	// the chain, only where certificateSHA256 names its certificate.
+	// with later dates is taken by itself: its root, or a CA in the middle, may have been renewed. Any other chain is taken only
+	// where certificateSHA256 names its first certificate and rootSHA256 its last.
 	// +required
 	SecretRef SecretReference `json:"secretRef,omitzero"`
 
 	// certificateSHA256 is the SHA-256 of the CA's certificate (DER), in lower-case hexadecimal. It must be set: nothing else is imported
 	// from the Secret, whoever writes it. A CA that was taken by itself, with later dates, needs no change of it. Where the Secret holds another
-	// CA than the one in use, setting it to that of the certificate with which the chain begins to be another one, from the
-	// CA's own upwards, rotates the CA to it; condition RotationPending names it.
+	// chain than the one in use, setting certificateSHA256 and rootSHA256 to those of that chain rotates the CA to it; condition
+	// RotationPending has both, to be compared with what is known from elsewhere.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in ca.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
 	CertificateSHA256 string `json:"certificateSHA256,omitempty"`
+
+	// rootSHA256 is the SHA-256 of the root (DER) with which the chain in the Secret ends, in lower-case hexadecimal. It must be set where
+	// the CA is below a root: the CA's certificate does not say which root that is, and whoever is issued below it trusts that
+	// root. Of a CA that is a root itself it says nothing. Changing it alone rotates the CA only to the chain in the Secret that both fields name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in root.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
+	RootSHA256 string `json:"rootSHA256,omitempty"`
 }
 
 // SecretReference names a Secret in the same namespace.

@@ -34,8 +34,8 @@ const importHash = "import:"
 // wasImported says whether somebody else made the key of a generation.
 func wasImported(g plan.Generation) bool { return strings.HasPrefix(g.SpecHash, importHash) }
 
-// targetImport asks for the CA in the import Secret. That is in a user's hands: the first contents are taken only where the spec names
-// them; later ones by themselves where they are the same chain with later dates, and anything else only where the spec names it.
+// targetImport asks for the CA in the import Secret. That is in a user's hands: a chain is taken only where the spec names both its
+// ends or, once the CA is made, where it is the same chain with later dates.
 func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, w target) (target, error) {
 	active, begun := record.Ledger.Active()
 	w.SpecHash = active.SpecHash
@@ -44,45 +44,58 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 		w.Trigger, w.Hold = "", true // nobody takes back by breaking a Secret what the spec asks for
 		return w, err
 	}
-	named := ca.Spec.Source.Import.CertificateSHA256
+	spec, chain := ca.Spec.Source.Import, endsOf(pair)
 	hash := importHash + pair.ChainDigest()
 	w.imported = &pair
-	if next := trusted(record); next != nil && named != "" && named == mustName(record, record.CAs[next.Number]).sum {
+	if next := trusted(record); next != nil && endsOf(record.CAs[next.Number]).namedBy(spec) {
 		// It was taken over, and is what the spec asks for, whatever the Secret holds now.
 		w.SpecHash, w.imported = next.SpecHash, nil
 		return w, nil
 	}
-	must := mustName(record, pair)
 	switch {
-	case !begun && named != must.sum:
-		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds the certificate of SHA-256 %s, and source.import.certificateSHA256 names %q: "+
-			"compare both with the file that the CA is in, and let the two agree", ca.Spec.Source.Import.SecretRef.Name, must.sum, named)
 	case begun && active.SpecHash == hash:
 		return triggerAlone(ca, record, w), nil
-	case begun && named != must.sum && must.sum != "":
-		w.Trigger = ""
-		w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another CA than before, beginning with the certificate %q, and "+
-			"decides nothing: to rotate to it, set spec.source.import.certificateSHA256 to %s", ca.Spec.Source.Import.SecretRef.Name, must.subject, must.sum)}
+	case chain.namedBy(spec), begun && wasImported(active) && pki.Renewed(record.CAs[active.Number], pair):
+		w.SpecHash = hash
 		return w, nil
+	case !begun:
+		return w, stall.Because(v1alpha1.ReasonImportInvalid, "Secret %q holds a chain that spec.source.import does not name: %s",
+			spec.SecretRef.Name, chain.toBeNamed())
 	}
-	w.SpecHash = hash
+	w.Trigger = ""
+	w.undecided = Undecided{v1alpha1.ReasonImportChanged, fmt.Sprintf("Secret %q holds another chain than before, which decides nothing. To rotate to it, "+
+		"name it in spec.source.import: %s", spec.SecretRef.Name, chain.toBeNamed())}
 	return w, nil
 }
 
-// naming is a certificate that the spec has to name.
-type naming struct{ sum, subject string }
+// ends are the SHA-256 of the certificates with which a chain begins and ends. What lies between follows: each is signed by the next.
+// The first alone leaves open who is above it: whoever has a key can sign the name and public key of its signer. A root, which
+// stands alone, has no other end.
+type ends struct{ certificate, root string }
 
-// mustName is the certificate that the spec has to name before a CA is imported: the one with which it begins to be another one
-// than that in force. It is zero where that is the same CA with later dates.
-func mustName(record *authority.Record, pair pki.CA) naming {
-	cert := pair.Cert
-	if active, begun := record.Ledger.Active(); begun && wasImported(active) && cert != nil {
-		cert = pki.Another(record.CAs[active.Number], pair)
+// endsOf are none where a CA cannot be read.
+func endsOf(pair pki.CA) ends {
+	var e ends
+	if pair.Cert != nil {
+		e.certificate = pki.FingerprintOf(pair.Cert)
 	}
-	if cert == nil { // or damaged
-		return naming{}
+	if pair.Root != nil {
+		e.root = pki.FingerprintOf(pair.Root)
 	}
-	return naming{pki.FingerprintOf(cert), cert.Subject.String()}
+	return e
+}
+
+// namedBy says whether a spec names a chain.
+func (e ends) namedBy(spec *v1alpha1.ImportSource) bool {
+	return e.certificate != "" && e.certificate == spec.CertificateSHA256 && (e.root == "" || e.root == spec.RootSHA256)
+}
+
+// toBeNamed says, of the chain that is there, what the spec has to say.
+func (e ends) toBeNamed() string {
+	if e.root == "" {
+		return fmt.Sprintf("it is a root, of certificateSHA256 %s; compare that with what you have from elsewhere", e.certificate)
+	}
+	return fmt.Sprintf("it is of certificateSHA256 %s and rootSHA256 %s; compare both with what you have from elsewhere", e.certificate, e.root)
 }
 
 // EndOf is when a generation ends. An imported one ends with the first certificate of its chain; above any other one, the
@@ -98,7 +111,7 @@ func EndOf(g plan.Generation, pair pki.CA) time.Time {
 func triggerAlone(ca *v1alpha1.ClusterCA, record *authority.Record, w target) target {
 	if record.Ledger.CauseOf(w.DesiredLedger) == plan.TriggerChanged {
 		w.undecided = Undecided{v1alpha1.ReasonImportUnchanged, fmt.Sprintf("rotation.trigger was changed, and an imported CA is rotated by another one: "+
-			"put it into Secret %q, and the SHA-256 of its certificate into spec.source.import.certificateSHA256", ca.Spec.Source.Import.SecretRef.Name)}
+			"put it into Secret %q, and name it in spec.source.import.certificateSHA256 and rootSHA256", ca.Spec.Source.Import.SecretRef.Name)}
 		w.Trigger = ""
 	}
 	return w

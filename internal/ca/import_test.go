@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -115,35 +114,5 @@ func TestLargeImportReservesNothing(t *testing.T) {
 	next.CAs[1] = pair
 	if err := m.mayTake(t.Context(), given.CA("k8s"), next, target{imported: &pair}); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestFirstImportIsNamed: whoever writes the Secret does not decide which CA it is, whatever admission let through.
-func TestFirstImportIsNamed(t *testing.T) {
-	noon := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	pair, err := pki.SelfSign(noon, pki.CertificateSpec{
-		Subject: pki.Subject{CommonName: "k8s"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := pair.Key.Reveal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	live := fake.NewClientBuilder().WithObjects(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "corporate"}, Data: map[string][]byte{"tls.crt": pair.CertPEM(), "tls.key": key},
-	}).Build()
-	m := &Maker{Live: live, Clock: apitime.Of(testingclock.NewFakePassiveClock(noon))}
-	for named, taken := range map[string]bool{pki.FingerprintOf(pair.Cert): true, strings.Repeat("0", 64): false, "": false} {
-		ca := given.CA("k8s", given.ImportedFrom("corporate", named))
-		ca.Namespace = "prod"
-		w, err := m.targetImport(t.Context(), ca, &authority.Record{}, target{})
-		if st, ok := stall.Of(err); taken != (err == nil) || err != nil && (!ok || st.Reason != v1alpha1.ReasonImportInvalid) {
-			t.Errorf("named %q: %v", named, err)
-		}
-		if taken != (w.SpecHash != "") {
-			t.Errorf("named %q: the CA that is asked for is %q", named, w.SpecHash)
-		}
 	}
 }

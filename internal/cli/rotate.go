@@ -177,8 +177,8 @@ func orNow(trigger string, now time.Time) string {
 // apply sets the trigger, where nobody would revert it.
 func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigger string, force bool) error {
 	if ca.Spec.Source.IsImport() {
-		return fmt.Errorf("not applied: the CA is imported, and a trigger by itself does not rotate it; put another CA into Secret %q, and its SHA-256 into "+
-			"spec.source.import.certificateSHA256",
+		return fmt.Errorf("not applied: the CA is imported, and a trigger by itself does not rotate it; put another CA into Secret %q, and name it in "+
+			"spec.source.import.certificateSHA256 and rootSHA256",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
 	if tool, mark := rotate.GitOps(ca); tool != "" && !force {

@@ -142,8 +142,8 @@ func rotationPending(o *v1alpha1.ClusterCA, st ca.State, now time.Time) []metav1
 	case st.Renewal.IsZero() || now.Before(st.Renewal):
 		return nil
 	default:
-		c.Message = fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q, and the SHA-256 of its "+
-			"certificate into spec.source.import.certificateSHA256", active.Number, o.Spec.Source.Import.SecretRef.Name)
+		c.Message = fmt.Sprintf("generation %d, which was imported, has reached its renewal time: put another CA into Secret %q, and name it in "+
+			"spec.source.import.certificateSHA256 and rootSHA256", active.Number, o.Spec.Source.Import.SecretRef.Name)
 	}
 	return []metav1.Condition{c}
 }

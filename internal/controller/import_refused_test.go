@@ -33,6 +33,27 @@ func TestImportNamed(t *testing.T) {
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 }
 
+// TestImportNamesTheRoot has whoever writes the Secret leave key and certificate of a CA, and put a root of his own above the name and
+// public key of its root: no host is told to trust his. The message has both ends of what is there.
+func TestImportNamesTheRoot(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	root, evil := w.foreign("corporate-root"), w.foreign("evil")
+	genuine := w.below(root, w.foreign("k8s-ca"))
+	w.put(w.replanted(evil, root, genuine))
+	w.create(newCA("k8s", given.ImportedFrom("corporate", ""), naming(genuine)), newServer("k8s-master"))
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonImportInvalid)
+	if !strings.Contains(c.Message, pki.FingerprintOf(genuine.Cert)) || !strings.Contains(c.Message, pki.FingerprintOf(evil.Cert)) {
+		t.Errorf("the message is %q", c.Message)
+	}
+	w.put(genuine)
+	w.restartAt(w.clock.Now())
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	if got := w.bundle("k8s-master-tls", "client-ca.crt"); len(got) != 1 || !got[0].Equal(root.Cert) {
+		t.Errorf("client-ca.crt has %d certificates, the first of %s", len(got), got[0].Subject)
+	}
+}
+
 // TestImportAsKubeadmNamesIt imports from a Secret whose keys are called as kubeadm calls its files, and says of other names what they
 // should be. Both were written by an editor that begins with a byte order mark.
 func TestImportAsKubeadmNamesIt(t *testing.T) {

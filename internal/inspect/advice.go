@@ -24,9 +24,9 @@ var byReason = map[string]string{
 	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
 	v1alpha1.ReasonKeyPending:        "wait: RSA keys are made one after another; an ECDSA key is made at once",
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
-	v1alpha1.ReasonImportChanged: "if the new key is right, name its certificate in source.import.certificateSHA256; else " +
+	v1alpha1.ReasonImportChanged: "if the new chain is right, name it in source.import.certificateSHA256 and rootSHA256; else " +
 		"put the former one back into the Secret",
-	v1alpha1.ReasonImportUnchanged:          "put another CA into the Secret, and name its certificate in source.import.certificateSHA256",
+	v1alpha1.ReasonImportUnchanged:          "put another CA into the Secret, and name it in source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonLabelStripped:            "exempt what bears the label clusterpki.io/managed from the policy or webhook that takes it off",
 	v1alpha1.ReasonSecretConflict:           "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
 	v1alpha1.ReasonSubjectEqualsIssuer:      "give the ClusterCA another subject.commonName, or the object another host name",
@@ -39,8 +39,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonNotUsable:                "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
 	v1alpha1.ReasonWriteRefused:             "change what refuses the write, as the message says: a quota, an admission policy or a webhook",
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
-	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name its certificate in " +
-		"source.import.certificateSHA256",
+	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name it in " +
+		"source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonImportInvalid:    "put a CA certificate as tls.crt and its key as tls.key into the Secret that the spec names",
 	v1alpha1.ReasonParentNotReady:   "look at the parent CA: inspect clusterca/NAME says what it waits for",
 	v1alpha1.ReasonAssumed:          "see that the consumers use their new certificates, then approve: the message says what to write",

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Another is the certificate with which a CA begins to be another one than before, looked at from its own upwards; nil where it
-// is the same CA with later dates: every key, subject and subject key identifier of its chain is one of the chain in
-// force, every certificate ends no earlier, and none constrains more. Then what trusts the one verifies what the other signs.
-func Another(old, next CA) *x509.Certificate {
+// Renewed says whether a CA is the same one as before with later dates: every key, subject and subject key identifier of its
+// chain is one of the chain in force, every certificate ends no earlier, and none constrains more. Then what trusts the one
+// verifies what the other signs.
+func Renewed(old, next CA) bool {
 	if old.Cert == nil || !same(old.Cert, next.Cert) || len(next.path()) != len(old.path()) {
-		return next.Cert
+		return false
 	}
 	before := old.path()
 	for _, cert := range next.path() {
 		i := slices.IndexFunc(before, func(o *x509.Certificate) bool { return same(o, cert) })
 		if i < 0 || cert.NotAfter.Before(before[i].NotAfter) || constrains(before[i], cert) {
-			return cert
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // ChainDigest tells one chain from another, root and all: as BundleDigest, of the CA's certificate and those above it.

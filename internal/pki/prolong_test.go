@@ -29,8 +29,8 @@ func again(t *testing.T, ca, signer pki.CA, mod func(*x509.Certificate)) pki.CA 
 	return next
 }
 
-// TestAnother names the certificate with which a CA begins to be another one, from its own upwards.
-func TestAnother(t *testing.T) {
+// TestRenewed tells the same CA with later dates from another one.
+func TestRenewed(t *testing.T) {
 	root := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	other := selfSign(t, caRequest(func(r *pki.CertificateSpec) { r.Subject.CommonName = "root" }))
 	ca := selfSign(t, caRequest())
@@ -43,6 +43,11 @@ func TestAnother(t *testing.T) {
 	limited := again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 1 })
 	forServers := again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
 	withRoot := func(ca, root pki.CA) pki.CA { ca.Root = root.Cert; return ca }
+	above := func(below, root pki.CA) pki.CA {
+		ca := mid
+		ca.Chain, ca.Root = []*x509.Certificate{below.Cert}, root.Cert
+		return ca
+	}
 	for name, tc := range map[string]struct {
 		old, next pki.CA
 		want      bool
@@ -63,6 +68,7 @@ func TestAnother(t *testing.T) {
 		"an intermediate's later end": {mid, again(t, mid, root, later), true},
 		"with last year's root":       {mid, withRoot(mid, again(t, root, root, earlier)), false},
 		"with another root":           {mid, withRoot(again(t, mid, other, later), other), false},
+		"a root above its root":       {mid, above(again(t, root, other, later), other), false},
 		"without its root":            {mid, func() pki.CA { p := mid; p.Root = nil; return p }(), false},
 		"a root instead of it":        {mid, pki.CA{Cert: again(t, mid, mid, later).Cert}, false},
 		"nothing before":              {pki.CA{}, ca, false},
@@ -71,22 +77,8 @@ func TestAnother(t *testing.T) {
 		}), true},
 		"with its root renewed": {mid, withRoot(mid, again(t, root, root, later)), true},
 	} {
-		if got := pki.Another(tc.old, tc.next); (got == nil) != tc.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-	for name, tc := range map[string]struct {
-		next pki.CA
-		want *x509.Certificate
-	}{
-		"its own": {withRoot(again(t, mid, other, earlier), other), nil}, "the root": {withRoot(mid, other), other.Cert},
-		"the root, though its own is later": {withRoot(again(t, mid, other, later), other), other.Cert},
-	} {
-		if tc.want == nil {
-			tc.want = tc.next.Cert
-		}
-		if got := pki.Another(mid, tc.next); !got.Equal(tc.want) {
-			t.Errorf("%s: it begins with %v", name, got)
+		if got := pki.Renewed(tc.old, tc.next); got != tc.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 	if end := withRoot(mid, again(t, root, root, func(c *x509.Certificate) { c.NotAfter = now.Add(day) })).End(); !end.Equal(now.Add(day).UTC().Truncate(time.Second)) {

@@ -107,7 +107,7 @@ func (p *Plan) warn(now time.Time, objects status.Objects, holders []consumers.D
 	add := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
 	if ca.Spec.Source.IsImport() {
 		add("the CA is imported: a trigger by itself does not rotate it; put another CA into Secret %q, "+
-			"and its SHA-256 into spec.source.import.certificateSHA256",
+			"and name it in spec.source.import.certificateSHA256 and rootSHA256",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
 	if p.emergency() {

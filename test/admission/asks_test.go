@@ -206,6 +206,11 @@ var asked = []struct {
 		[]right{"issue on clustercas/ca named imported", "get on secrets named corporate", "rotate on clustercas named imported"},
 	},
 	{
+		"another root in the Secret",
+		edits(ca, "imported", "{spec: {source: {import: {rootSHA256: '"+sha256+"'}}}}"),
+		[]right{"issue on clustercas/ca named imported", "get on secrets named corporate", "rotate on clustercas named imported"},
+	},
+	{
 		"a parent", edits(ca, "k8s", "{spec: {source: {parent: {caRef: {name: etcd}}}}}"),
 		[]right{"issue on clustercas/ca named k8s", "issue on clustercas/ca named etcd", "rotate on clustercas named k8s"},
 	},

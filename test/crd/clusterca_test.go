@@ -62,6 +62,14 @@ func TestClusterCA(t *testing.T) {
 		"imported, by a digest of capitals": {
 			edits: imported("corporate", strings.ToUpper(digest)), want: "spec.source.import.certificateSHA256: must be 64 lower-case hexadecimal digits",
 		},
+		"imported below a root": {edits: append(imported("corporate", digest), edit{"spec.source.import.rootSHA256", digest})},
+		"imported below half a root": {
+			edits: append(imported("corporate", digest), edit{"spec.source.import.rootSHA256", digest[:32]}),
+			want:  "spec.source.import.rootSHA256: must be 64 lower-case hexadecimal digits",
+		},
+		"a root alone": {
+			edits: append(imported("corporate", ""), edit{"spec.source.import.rootSHA256", digest}), want: "spec.source.import.certificateSHA256: must be set",
+		},
 		"a copy into the Secret of the import": {
 			edits: append(imported("corporate", digest), edit{"spec.secretName", "corporate"}), want: "spec.secretName: must differ from source.import.secretRef.name",
 		},

@@ -24,8 +24,15 @@ func CA(name string, mods ...func(*v1alpha1.ClusterCA)) *v1alpha1.ClusterCA {
 
 // ImportedFrom lets a CA be imported from a Secret, which holds the certificate of a SHA-256.
 func ImportedFrom(secret, sha256 string) func(*v1alpha1.ClusterCA) {
+	return ImportedBelow(secret, sha256, "")
+}
+
+// ImportedBelow lets a CA be imported from a Secret, which holds the certificate of a SHA-256 and above it the root of another one.
+func ImportedBelow(secret, sha256, root string) func(*v1alpha1.ClusterCA) {
 	return func(c *v1alpha1.ClusterCA) {
-		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{SecretRef: v1alpha1.SecretReference{Name: secret}, CertificateSHA256: sha256}}
+		c.Spec.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{
+			SecretRef: v1alpha1.SecretReference{Name: secret}, CertificateSHA256: sha256, RootSHA256: root,
+		}}
 	}
 }
 
