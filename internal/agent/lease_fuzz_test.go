@@ -114,7 +114,7 @@ func FuzzLease(f *testing.F) {
 		s := newSpeaker(t, api)
 		for range 3 {
 			next := s.speak(t)
-			if next < minLength/3 || next > lookAgain {
+			if next < minLength/3 || next > maxSilence {
 				t.Fatalf("it speaks again in %s", next)
 			}
 			s.now.Step(next)
@@ -134,6 +134,7 @@ func FuzzLease(f *testing.F) {
 // later, and meanwhile it writes nothing.
 func TestLeaseOfOthers(t *testing.T) {
 	for name, write := range map[string]func(*coordinationv1.Lease, speaker){
+		"a length of a week, and nothing else": func(*coordinationv1.Lease, speaker) {},
 		"another report": func(l *coordinationv1.Lease, _ speaker) {
 			l.Annotations[v1alpha1.ReportAnnotation] = `{"problem":"none"}`
 		},
@@ -151,12 +152,12 @@ func TestLeaseOfOthers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			long := int32(maxLength / time.Second)
+			long := int32(168 * 3600)
 			api := &leaseAPI{stored: &coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: &long}}}
 			s := newSpeaker(t, api)
 			s.speak(t)
 			write(api.stored, s)
-			s.now.Step(lookAgain - time.Second)
+			s.now.Step(maxSilence - time.Second)
 			if s.speak(t); len(api.written) != 1 || api.reads != 1 {
 				t.Fatalf("%d writes and %d reads before there is anything to say", len(api.written), api.reads)
 			}

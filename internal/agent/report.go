@@ -214,15 +214,12 @@ func (a *Agent) say(o object, err error) {
 type leases struct {
 	holder  string
 	known   map[string]*coordinationv1.Lease
-	read    map[string]time.Time // when it was, by the host's clock
 	renewed map[string]time.Time // by the host's clock
 	failed  map[string]int
 }
 
 func newLeases(holder string) leases {
-	return leases{
-		holder: holder, known: map[string]*coordinationv1.Lease{}, read: map[string]time.Time{}, renewed: map[string]time.Time{}, failed: map[string]int{},
-	}
+	return leases{holder: holder, known: map[string]*coordinationv1.Lease{}, renewed: map[string]time.Time{}, failed: map[string]int{}}
 }
 
 func (l leases) retry(lease string) time.Duration {
@@ -233,38 +230,35 @@ func (l leases) retry(lease string) time.Duration {
 const (
 	// defaultLength is that of a Lease that says nothing.
 	defaultLength = 15 * time.Minute
-	// minLength and maxLength bound what a Lease says, as admission bounds delivery.leaseDuration: others may write it too.
-	minLength, maxLength = 10 * time.Second, 168 * time.Hour
-	// lookAgain is how long a Lease is taken to be as it was read last.
-	lookAgain = defaultLength / 3
+	// minLength bounds what a Lease says, as admission bounds delivery.leaseDuration: others may write it too.
+	minLength = 10 * time.Second
+	// maxSilence is how long nothing is written at most into a Lease, whatever its length is: whoever has written another length, or another report, has
+	// the host silent no longer than that.
+	maxSilence = defaultLength / 3
 )
 
-// look returns a Lease as it is known, and until when nothing is to be written into it: zero where something is. One that nothing is written into
-// is read again: whoever has written another length, or another report, has the host silent no longer than that.
+// look returns a Lease as it is known, and until when nothing is to be written into it: zero where something is.
 func (l leases) look(
 	ctx context.Context, api coordinationv1client.LeaseInterface, o object, m message, now time.Time,
 ) (*coordinationv1.Lease, time.Time, error) {
 	known := l.known[o.lease]
-	for {
-		if known != nil {
-			due, again := l.renewed[o.lease].Add(lengthOf(known)/3), l.read[o.lease].Add(lookAgain)
-			if !m.said(known) || !now.Before(due) {
-				return known, time.Time{}, nil
-			}
-			if now.Before(again) {
-				return known, sooner(due, again), nil
-			}
-		}
+	if known == nil {
 		var err error
 		if known, err = api.Get(ctx, o.lease, metav1.GetOptions{}); err != nil {
 			return nil, time.Time{}, explainLease(o, err)
 		}
-		l.known[o.lease], l.read[o.lease] = known, now
+		l.known[o.lease] = known
 	}
+	if due := l.renewed[o.lease].Add(silence(known)); m.said(known) && now.Before(due) {
+		return known, due, nil
+	}
+	return known, time.Time{}, nil
 }
 
-// send writes a report, if it is another than the last or a third of the Lease's length has passed, and returns when to
-// write again.
+// silence is how long nothing has to be written into a Lease.
+func silence(l *coordinationv1.Lease) time.Duration { return min(lengthOf(l)/3, maxSilence) }
+
+// send writes a report, if it is another than the last or the Lease has to be renewed, and returns when to write again.
 func (l leases) send(ctx context.Context, s *session, namespace string, o object, m message, now time.Time) (time.Time, error) {
 	api := s.leases.Leases(namespace)
 	known, until, err := l.look(ctx, api, o, m, now)
@@ -293,14 +287,14 @@ func (l leases) send(ctx context.Context, s *session, namespace string, o object
 		delete(l.known, o.lease) // read it again
 		return time.Time{}, explainLease(o, err)
 	}
-	l.known[o.lease], l.read[o.lease], l.renewed[o.lease] = written, now, now
+	l.known[o.lease], l.renewed[o.lease] = written, now
 	delete(l.failed, o.lease)
-	return now.Add(min(lengthOf(written)/3, lookAgain)), nil
+	return now.Add(silence(written)), nil
 }
 
 func lengthOf(l *coordinationv1.Lease) time.Duration {
 	if n := ptr.Deref(l.Spec.LeaseDurationSeconds, 0); n > 0 {
-		return min(max(time.Duration(n)*time.Second, minLength), maxLength)
+		return max(time.Duration(n)*time.Second, minLength)
 	}
 	return defaultLength
 }

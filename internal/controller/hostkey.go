@@ -84,16 +84,19 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
+	said := c.Spec.Request != "" || k.public == nil || signedRequest(agent, text)
 	switch {
 	case err != nil && (c.Spec.Request != "" || k.public == nil):
 		return stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
-	case err != nil: // somebody may have put it there: it keeps nobody from what he has proved
+	case err != nil && said: // it keeps the host from nothing that it has
 		k.reason, k.pending = v1alpha1.ReasonRequestRefused, fmt.Sprintf("%s: %v", from, err)
-	case c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent):
+	case err == nil && (c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent)):
 		k.public = csr.PublicKey
 		if digest := pki.PublicKeyDigest(csr.PublicKey); digest == c.Spec.HostKeySHA256 {
 			k.approved = digest
 		}
+	case !said:
+		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notSigned(c, from)
 	default:
 		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notApproved(c, from, pki.PublicKeyDigest(csr.PublicKey))
 	}
@@ -110,15 +113,28 @@ func notApproved(c *v1alpha1.NodeCredential, from, digest string) string {
 		from, c.Spec.HostName, digest)
 }
 
+// notSigned says what is to be done about a request that anybody may have put into the Lease of a host that has a key already. It quotes none of it:
+// whoever may write the Lease would write the status, as often as he likes.
+func notSigned(c *v1alpha1.NodeCredential, from string) string {
+	return fmt.Sprintf("%s is not signed by the key of the certificate that host %q has, which stays: if the agent of that host has lost its key, it logs "+
+		"the digest of another one at its start: set spec.hostKeySHA256 to that or, where it is that already, spec.request to the request", from, c.Spec.HostName)
+}
+
+// signedRequest says whether the report in the Lease names a request, and whoever has a certificate of this object has signed that.
+func signedRequest(agent reported, request string) bool {
+	sum := sha256.Sum256([]byte(request))
+	return agent.Proof == ack.Signed && agent.Report.RequestSHA256 == hex.EncodeToString(sum[:])
+}
+
 // proved says whether a host may have a certificate for a key that it asks for by its Lease: it has the last one for it; or a person has
 // approved it, and that was not used up (spent) by it before another one took its place; or the key of the last one has signed for it, just now.
 func (r *nodeCredentials) proved(
 	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, last records.Issue, issues []records.Issue, agent reported, spent bool,
 ) bool {
-	digest, sum := pki.PublicKeyDigest(key), sha256.Sum256([]byte(request))
+	digest := pki.PublicKeyDigest(key)
 	approved := c.Spec.HostKeySHA256 == digest && !spent
 	signer := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == agent.Report.SignedBy })
-	signed := agent.Proof == ack.Signed && agent.state(r.clock.Now()) == consumers.LeaseValid && agent.Report.RequestSHA256 == hex.EncodeToString(sum[:]) &&
+	signed := signedRequest(agent, request) && agent.state(r.clock.Now()) == consumers.LeaseValid &&
 		signer >= 0 && bytes.Equal(issues[signer].PublicKey, last.PublicKey)
 	return approved || signed || pki.SamePublicKey(last.Key(), key)
 }

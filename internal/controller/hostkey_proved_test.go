@@ -25,6 +25,19 @@ func (w *env) approve(key pki.PrivateKey) {
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostKeySHA256 = pki.PublicKeyDigest(key.Public()) })
 }
 
+// notSigned waits until node1 says that nobody has signed for the key that is asked for, beside the one that it has, and quotes nothing of the request.
+func (w *env) notSigned() {
+	w.t.Helper()
+	w.eventually("what nobody has signed is not quoted", func() error {
+		r := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonHostKeyNotApproved)
+		if want := "the request in Lease \"node1-tls\" is not signed by the key of the certificate that host \"k8s-node1\" has"; !strings.HasPrefix(r.Message, want) {
+			return fmt.Errorf("the message is %q", r.Message)
+		}
+		return nil
+	})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+}
+
 // notApproved waits until node1 says that somebody has to approve a key, with the edit to make.
 func (w *env) notApproved(key pki.PrivateKey, ready metav1.ConditionStatus) {
 	w.t.Helper()
@@ -63,24 +76,32 @@ func TestHostKeyIsProved(t *testing.T) {
 	pair := w.isFor(first)
 
 	stranger, strange := w.hostKey()
-	for what, say := range map[string]func(){
-		"nothing":                      func() {},
-		"the signature of his own key": func() { w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: stranger}, 0) },
-		"what the host has signed":     func() { w.signsFor(csr, pki.Leaf{Cert: pair.Cert, Key: first}, 0) },
-		"what the host signed for him, long ago": func() {
-			w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: first}, -16*time.Minute)
-		},
+	for _, c := range []struct {
+		what   string
+		say    func()
+		signed bool
+	}{
+		{"nothing", func() {}, false},
+		{"the signature of his own key", func() { w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: stranger}, 0) }, false},
+		{"what the host has signed", func() { w.signsFor(csr, pki.Leaf{Cert: pair.Cert, Key: first}, 0) }, false},
+		{"what the host signed for him, long ago", func() { w.signsFor(strange, pki.Leaf{Cert: pair.Cert, Key: first}, -16*time.Minute) }, true},
 	} {
-		t.Log(what)
-		say()
+		t.Log(c.what)
+		c.say()
 		w.submit("node1", strange)
-		w.notApproved(stranger, metav1.ConditionTrue)
+		if c.signed {
+			w.notApproved(stranger, metav1.ConditionTrue)
+		} else {
+			w.notSigned()
+		}
 		w.settled()
 		if !w.isFor(first).Cert.Equal(pair.Cert) {
 			t.Fatal("something else was issued")
 		}
 	}
 	w.submit("node1", "no request at all")
+	w.notSigned()
+	w.signsFor("no request at all", pki.Leaf{Cert: pair.Cert, Key: first}, 0)
 	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRequestRefused)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(48) })
 	w.eventually("it is issued for the key that is proved", func() error {
@@ -95,7 +116,7 @@ func TestHostKeyIsProved(t *testing.T) {
 	w.submit("node1", next)
 	pair = w.isFor(second)
 	w.submit("node1", csr) // the approval of the first key is over
-	w.notApproved(first, metav1.ConditionTrue)
+	w.notSigned()
 	w.isFor(second)
 	third, csr3 := w.hostKey()
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Request = csr3 })
@@ -107,6 +128,37 @@ func TestHostKeyIsProved(t *testing.T) {
 	w.approve(second)
 	w.isFor(second)
 	w.holdsNoKey()
+}
+
+// TestFloodOfRequests lets somebody ask all the time, by the Lease of a host that has a key, for keys of his own and for nonsense: that changes the status
+// once.
+func TestFloodOfRequests(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	key, csr := w.hostKey()
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost("")))
+	w.eventually("there is a Lease", func() error {
+		if w.missing("node1-tls", &coordinationv1.Lease{}) {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	w.submit("node1", csr)
+	w.approve(key)
+	w.isFor(key)
+	w.settled()
+	statuses := w.mgr.Requests.Statuses()
+	for n := range 6 {
+		_, strange := w.hostKey()
+		for _, request := range []string{strange, fmt.Sprint("no request ", n)} {
+			w.submit("node1", request)
+			w.notSigned()
+			w.settled()
+		}
+	}
+	if statuses = w.mgr.Requests.Statuses() - statuses; statuses != 1 {
+		t.Errorf("the status was written %d times", statuses)
+	}
 }
 
 // TestApprovalIsOverForTheNext: a credential is pruned, and made again from the same manifest, whose approval is of a key that another one has taken the

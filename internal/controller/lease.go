@@ -50,13 +50,13 @@ func (r reported) state(now time.Time) consumers.LeaseState {
 	return consumers.LeaseStateOf(r.Reported, r.delivery.spec, r.delivery.host, now)
 }
 
-// reportOf resolves what a Lease says of a delivery. An error of the records leaves it without worth.
+// reportOf resolves what a Lease says of a delivery. What cannot be read of the records leaves it without worth.
 func (b *base) reportOf(ctx context.Context, d attended, lease *coordinationv1.Lease) (reported, error) {
 	owner := recordedOwner(d.owner)
 	said, err := b.reports.of(ctx, lease, owner)
 	out := reported{said, d, consumers.AcknowledgmentOf(d.spec, said, d.host, b.clock.Now())}
 	if by := out.acknowledgment.SignedBy; by != "" && out.acknowledgment.Agent.SerialNumber == by {
-		b.reports.records.Acknowledged(d.owner.GetNamespace(), owner.UID, by)
+		err = stall.First(err, b.recorder.Acknowledged(ctx, d.owner.GetNamespace(), owner, by))
 	}
 	return out, err
 }

@@ -24,10 +24,22 @@ type recorder struct {
 
 // Record implements leaf.Records.
 func (r *recorder) Record(ctx context.Context, p records.Place, i records.Issue, inUse ...string) error {
+	return r.lent(i.Kind).Lend(func() error { return r.Store.Record(ctx, p, i, inUse...) })
+}
+
+// Acknowledged notes that the agent of an object has acknowledged a certificate. It is for a visit to that object.
+func (r *recorder) Acknowledged(ctx context.Context, namespace string, o records.Object, serial string) error {
+	store, err := r.Store.Acknowledged(ctx, namespace, o, serial)
+	if err != nil || store == nil {
+		return err
+	}
+	return r.lent(o.Kind).Lend(store)
+}
+
+func (r *recorder) lent(kind string) *queue.Slots {
 	r.mu.Lock()
-	slots := r.lends[i.Kind]
-	r.mu.Unlock()
-	return slots.Lend(func() error { return r.Store.Record(ctx, p, i, inUse...) })
+	defer r.mu.Unlock()
+	return r.lends[kind]
 }
 
 // slots are those of the workers of a kind's controller.

@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/records"
 )
 
 // TestRepairedInSpiteOfAnnotations has somebody fill up the metadata of products, and then change them: they are repaired.
@@ -56,4 +58,46 @@ func TestImmutableProducts(t *testing.T) {
 	w.settled()
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
+}
+
+// TestImmutableSpendsNothing: a pair is broken and its Secret made immutable. As long as that is there, no visit makes another pair, which could not be
+// stored.
+func TestImmutableSpendsNothing(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.settled()
+	recorded := func() int {
+		t.Helper()
+		var s corev1.Secret
+		if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: w.authority, Name: records.SecretName(w.ns, 0)}, &s); err != nil {
+			t.Fatal(err)
+		}
+		_, issues, err := records.Decode(&s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(issues)
+	}
+	before := recorded()
+	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["tls.key"], s.Immutable = []byte("x"), new(true) })
+	for n := range 5 {
+		c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+		if !strings.Contains(c.Message, "delete it, and it is made again") {
+			t.Errorf("it says %q", c.Message)
+		}
+		edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Annotations["touch"] = fmt.Sprint(n) })
+		w.settled()
+	}
+	if got := recorded(); got != before {
+		t.Errorf("%d certificates were recorded instead of %d", got, before)
+	}
+	w.delete(w.secret("node1-tls"))
+	w.settled()
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	if got := recorded(); got != before+1 {
+		t.Errorf("then %d certificates were recorded instead of %d", got, before+1)
+	}
 }

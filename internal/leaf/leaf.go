@@ -102,6 +102,11 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 		return st, err
 	}
 	contents.Observed = st.Observed
+	if st.Decision.Action == plan.Issue { // before a key, a signature and a record are spent on what cannot be stored
+		if err := owned.Changeable(existing); err != nil {
+			return st, Conflict(err)
+		}
+	}
 	if st.Decision.Action == plan.Issue && issuer.Signer == nil {
 		if issuer, err = m.Live(ctx, r.Owner.GetNamespace(), r.CA); err != nil {
 			return st, err

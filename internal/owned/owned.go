@@ -123,12 +123,25 @@ func Update[T Product](ctx context.Context, k *Keeper, owner v1alpha1.Object, ex
 	}
 	err := k.Client.Patch(ctx, next, client.MergeFromWithOptions(existing, client.MergeFromWithOptimisticLock{}))
 	if cannotChange(err) {
-		return &ConflictError{fmt.Sprintf("%s %q cannot be changed: delete it, and it is made again: %v", kindOf(next), next.GetName(), err)}
+		return unchangeable(next, err)
 	}
 	if err != nil {
 		return fmt.Errorf("update %s %q: %w", kindOf(next), next.GetName(), err)
 	}
 	return nil
+}
+
+// Changeable says, as a ConflictError, that nothing can be written into a Secret, because somebody made it immutable, which never ends; nil where something
+// can, or there is none.
+func Changeable(s *corev1.Secret) error {
+	if s == nil || !ptr.Deref(s.Immutable, false) {
+		return nil
+	}
+	return unchangeable(s, errors.New("somebody made it immutable"))
+}
+
+func unchangeable(o client.Object, why error) error {
+	return &ConflictError{fmt.Sprintf("%s %q cannot be changed: delete it, and it is made again: %v", kindOf(o), o.GetName(), why)}
 }
 
 // cannotChange says whether the API server refuses a change by its own validation, which names a field: the product is immutable. A

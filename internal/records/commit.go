@@ -37,8 +37,10 @@ type entry struct {
 	place Place
 	issue Issue
 	inUse []string
-	done  chan struct{}
-	err   error
+	// acknowledges: the issue is recorded already, and is to be marked.
+	acknowledges bool
+	done         chan struct{}
+	err          error
 }
 
 // Record writes down an issue, together with others that come at the same time. It returns once that is stored: the certificate may
@@ -51,7 +53,12 @@ func (s *Store) Record(ctx context.Context, p Place, i Issue, inUse ...string) e
 	if err := s.ensure(ctx, p.Namespace, sp); err != nil {
 		return err
 	}
-	e := &entry{place: p, issue: i, inUse: inUse, done: make(chan struct{})}
+	return s.await(ctx, sp, &entry{place: p, issue: i, inUse: inUse})
+}
+
+// await has an entry written, and waits for that.
+func (s *Store) await(ctx context.Context, sp *space, e *entry) error {
+	e.done = make(chan struct{})
 	s.enqueue(context.WithoutCancel(ctx), sp, e)
 	select {
 	case <-e.done:
@@ -154,23 +161,30 @@ func (s *Store) commit(ctx context.Context, sp *space, batch []*entry) error {
 	return fmt.Errorf("record certificates of namespace %q: %w", batch[0].place.Namespace, err)
 }
 
-func (s *Store) write(ctx context.Context, sp *space, batch []*entry) error {
-	place := batch[0].place
+func (s *Store) write(ctx context.Context, sp *space, all []*entry) error {
+	place := all[0].place
+	batch := slices.DeleteFunc(slices.Clone(all), func(e *entry) bool { return e.acknowledges })
 	sp.mu.Lock()
 	shards := slices.Clone(sp.shards)
 	sp.mu.Unlock()
 	dropped := s.dropped(sp, batch)
-	target := s.target(ctx, sp, place, shards)
+	target := -1
+	if len(batch) > 0 {
+		target = s.target(ctx, sp, place, shards)
+	}
 	if target == len(shards) {
 		shards = append(shards, shard{document: document{Place: place, Number: target}})
 	}
 	for n := range shards {
 		next := slices.DeleteFunc(slices.Clone(shards[n].Issues), func(i Issue) bool { return dropped[ref{i.UID, i.SerialNumber}] })
-		if n != target && len(next) == len(shards[n].Issues) {
+		next, news := marked(next, all)
+		if n != target && !news && len(next) == len(shards[n].Issues) {
 			continue
 		}
-		if n == target {
+		if n == target || news {
 			next = s.kept(ctx, sp, place, next)
+		}
+		if n == target {
 			sp.order(batch)
 			next = with(next, batch)
 		}
@@ -219,7 +233,7 @@ func (s *Store) dropped(sp *space, batch []*entry) map[ref]bool {
 	out := map[ref]bool{}
 	for _, e := range batch {
 		issues := append(sp.all(e.issue.Object), e.issue)
-		inUse := append(slices.Clone(e.inUse), e.issue.SerialNumber, sp.acknowledged[e.issue.UID])
+		inUse := append(slices.Clone(e.inUse), e.issue.SerialNumber, sp.last(issues, e.issue.UID))
 		for _, serial := range excess(issues, inUse...) {
 			out[ref{e.issue.UID, serial}], out[ref{"", serial}] = true, true
 		}
@@ -273,7 +287,8 @@ func (s *Store) kept(ctx context.Context, sp *space, place Place, issues []Issue
 			continue
 		}
 		if _, asked := gone[i.UID]; !asked {
-			gone[i.UID] = outdated(sp.all(i.Object), sp.acknowledged[i.UID], now)
+			all := sp.all(i.Object)
+			gone[i.UID] = outdated(all, sp.last(all, i.UID), now)
 		}
 		if i.UID == "" && now.Before(i.NotAfter) || !slices.Contains(gone[i.UID], i.SerialNumber) {
 			out = append(out, i)

@@ -48,6 +48,8 @@ type Issue struct {
 	NotAfter     time.Time `json:"notAfter"`
 	// ApprovedKeySHA256 is the digest of the key that a person had approved when the certificate was issued, "" where none was.
 	ApprovedKeySHA256 string `json:"approvedKeySHA256,omitempty"`
+	// Acknowledged says that the agent of the object's host has it: what is older counts no more.
+	Acknowledged bool `json:"acknowledged,omitempty"`
 	// Ended says that it is kept for its approval alone, which is used up: nobody signs by it, and it is no object's.
 	Ended bool `json:"ended,omitempty"`
 }

@@ -43,9 +43,9 @@ type space struct {
 	loaded       bool
 	shards       []shard
 	bound        map[types.UID][]Issue
-	unbound      map[Object][]Issue // restored ones, by kind and name
-	named        map[Object][]Issue // all of them, by kind and name
-	acknowledged map[types.UID]string
+	unbound      map[Object][]Issue   // restored ones, by kind and name
+	named        map[Object][]Issue   // all of them, by kind and name
+	acknowledged map[types.UID]string // by serial number, also where that could not be stored yet
 	queue        commits
 }
 
@@ -104,8 +104,21 @@ func (s *Store) Spent(ctx context.Context, namespace string, o Object, keySHA256
 // of are those that count, under the lock of the space: what is older than what was acknowledged goes only with the next write.
 func (sp *space) of(o Object) []Issue {
 	out := sp.all(o)
-	last := slices.IndexFunc(out, func(i Issue) bool { return i.SerialNumber == sp.acknowledged[o.UID] })
-	return out[max(last, 0):]
+	return out[max(placeOf(out, sp.last(out, o.UID)), 0):]
+}
+
+// last is the serial number of the issue, among those of an object, that was acknowledged last; "" where none was. It is under the lock of the space.
+func (sp *space) last(issues []Issue, uid types.UID) string {
+	for _, i := range slices.Backward(issues) {
+		if i.Acknowledged || i.SerialNumber == sp.acknowledged[uid] {
+			return i.SerialNumber
+		}
+	}
+	return ""
+}
+
+func placeOf(issues []Issue, serial string) int {
+	return slices.IndexFunc(issues, func(i Issue) bool { return i.SerialNumber == serial })
 }
 
 // all is under the lock of the space. What was restored beside what is there still is one issue.
@@ -121,19 +134,6 @@ func (sp *space) all(o Object) []Issue {
 		sortByTime(out)
 	}
 	return out
-}
-
-// Acknowledged notes that the agent of an object has acknowledged a certificate: older ones count no more, and go when their Secret is
-// next written. It never goes back to an older one.
-func (s *Store) Acknowledged(namespace string, uid types.UID, serial string) {
-	sp := s.space(namespace)
-	sp.mu.Lock()
-	defer sp.mu.Unlock()
-	if place := func(serial string) int {
-		return slices.IndexFunc(sp.bound[uid], func(i Issue) bool { return i.SerialNumber == serial })
-	}; place(serial) >= place(sp.acknowledged[uid]) {
-		sp.acknowledged[uid] = serial
-	}
 }
 
 // ensure reads the records of a namespace once.

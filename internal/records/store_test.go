@@ -217,9 +217,9 @@ func TestWhatGoes(t *testing.T) {
 	e.record(a, "01")
 	e.record(a, "02")
 	e.record(a, "03")
-	e.store.Acknowledged("prod", a.UID, "02")
+	e.acknowledged(e.store, a, "02")
 	e.has(e.store, a, "02", "03")
-	e.store.Acknowledged("prod", a.UID, "01") // long ago
+	e.acknowledged(e.store, a, "01") // long ago
 	e.has(e.store, a, "02", "03")
 	e.record(b, "11")
 	e.has(e.another(), a, "02", "03")
