@@ -148,7 +148,7 @@ type DeliverySpec struct {
 
 	// leaseDuration is, for mode 'Agent', how old what the agent has signed may be, by the time of the API server. After that nothing that
 	// it has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
-	// times as often. Default: 15m.
+	// times as often, and at least every five minutes. Default: 15m.
 	// +optional
 	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:Type=string

@@ -84,19 +84,26 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
-	said := c.Spec.Request != "" || k.public == nil || signedRequest(agent, text)
-	switch {
-	case err != nil && (c.Spec.Request != "" || k.public == nil):
-		return stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
-	case err != nil && said: // it keeps the host from nothing that it has
-		k.reason, k.pending = v1alpha1.ReasonRequestRefused, fmt.Sprintf("%s: %v", from, err)
-	case err == nil && (c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent)):
+	if err == nil && (c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent)) {
 		k.public = csr.PublicKey
 		if digest := pki.PublicKeyDigest(csr.PublicKey); digest == c.Spec.HostKeySHA256 {
 			k.approved = digest
 		}
-	case !said:
+		return nil
+	}
+	return k.refuse(c, from, csr, err, signedRequest(agent, text))
+}
+
+// refuse says why nothing is issued for a request: err, if that is wrong, or that its key is neither approved nor proved. Where there is a key already, it
+// goes on, and a request in the Lease that nobody has signed is not quoted.
+func (k *keySource) refuse(c *v1alpha1.NodeCredential, from string, csr pki.CSR, err error, signed bool) error {
+	switch {
+	case err != nil && (c.Spec.Request != "" || k.public == nil):
+		return stall.Because(v1alpha1.ReasonRequestRefused, "%s: %v", from, err)
+	case k.public != nil && !signed:
 		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notSigned(c, from)
+	case err != nil:
+		k.reason, k.pending = v1alpha1.ReasonRequestRefused, fmt.Sprintf("%s: %v", from, err)
 	default:
 		k.reason, k.pending = v1alpha1.ReasonHostKeyNotApproved, notApproved(c, from, pki.PublicKeyDigest(csr.PublicKey))
 	}
@@ -117,7 +124,8 @@ func notApproved(c *v1alpha1.NodeCredential, from, digest string) string {
 // whoever may write the Lease would write the status, as often as he likes.
 func notSigned(c *v1alpha1.NodeCredential, from string) string {
 	return fmt.Sprintf("%s is not signed by the key of the certificate that host %q has, which stays: if the agent of that host has lost its key, it logs "+
-		"the digest of another one at its start: set spec.hostKeySHA256 to that or, where it is that already, spec.request to the request", from, c.Spec.HostName)
+		"the digest of another one at its start: set spec.hostKeySHA256 to that or, where it is that already, spec.request to the request",
+		from, c.Spec.HostName)
 }
 
 // signedRequest says whether the report in the Lease names a request, and whoever has a certificate of this object has signed that.

@@ -56,7 +56,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonNotInstalled:       "wait for the agent; if it stays, look at its log on the host",
 	v1alpha1.ReasonNotInUse:           "wait until every component on the host has reloaded its files, or restart the one that does not",
 	v1alpha1.ReasonRequestMissing:     "start the agent on the host, or put the certificate signing request into spec.request",
-	v1alpha1.ReasonHostKeyNotApproved: "compare the digest with what the agent logs on the host, and write it into spec.hostKeySHA256",
+	v1alpha1.ReasonHostKeyNotApproved: "write the digest that the agent logs on the host into spec.hostKeySHA256",
 	v1alpha1.ReasonRequestRefused:     "make the certificate signing request again, as the message says",
 	v1alpha1.ReasonSecretTypeDiffers:  "delete the Secret that the message names: it is made again with the right type",
 	v1alpha1.ReasonHostIdentity:       "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
