@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -54,6 +55,9 @@ func (r *deliveryKeys) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if !consumers.EachHasKey(agents, key.NextID()) {
 		return ctrl.Result{RequeueAfter: 2 * r.poll, Priority: queue.Repair.Priority()}, nil
 	}
+	if here, err := r.isHere(ctx, key); err != nil || !here {
+		return ctrl.Result{}, err
+	}
 	if err := r.store.ReplaceDelivery(ctx, key, key.Succeeded()); err != nil {
 		if owned.LostRace(err) {
 			return ctrl.Result{RequeueAfter: raceDelay}, nil
@@ -62,6 +66,16 @@ func (r *deliveryKeys) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	}
 	log.FromContext(ctx).Info("The next delivery key signs from now on", "namespace", req.Namespace, "key", key.NextID(), "before", key.ID())
 	return ctrl.Result{}, nil
+}
+
+// isHere says whether the namespace that a key is for is the one that has its name now. In another one of that name anybody may have made what is
+// delivered there, and its agents say nothing of those that the key signs for.
+func (r *deliveryKeys) isHere(ctx context.Context, key *authority.DeliveryKey) (bool, error) {
+	var n corev1.Namespace
+	if err := r.live.Get(ctx, client.ObjectKey{Name: key.Namespace}, &n); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("look which namespace %q is: %w", key.Namespace, err)
+	}
+	return n.UID == key.NamespaceUID, nil
 }
 
 // AgentsOf are the agents that deliver in a namespace, with what they have reported. home is the authority namespace.

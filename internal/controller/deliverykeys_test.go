@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -107,4 +109,32 @@ func TestARestoredDeliveryKeyIsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.deliveredBy(key.ID(), "")
+}
+
+// TestANextDeliveryKeyOfAnotherNamespaceWaits: whoever makes a namespace of that name once more has no part in it.
+func TestANextDeliveryKeyOfAnotherNamespaceWaits(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	elsewhere := authority.New("elsewhere", fake.NewClientBuilder().Build(), nil)
+	key, err := elsewhere.Delivery(t.Context(), w.ns, "one before")
+	if err == nil {
+		key, err = key.WithNext()
+	}
+	if err == nil {
+		err = w.store().CreateDelivery(t.Context(), key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	byPerson := func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual } // so that it is recorded
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byPerson))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	edit(w, "node1", &v1alpha1.NodeCredential{}, byAgent)
+	w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityRetained)
+	w.reports("node1-tls", 0, ack.Report{DeliveryKeys: []string{key.ID(), key.NextID()}})
+	w.later(0)
+	w.settled()
+	if now := w.deliveryKey(); now.ID() != key.ID() || now.NextID() != key.NextID() {
+		t.Errorf("key %q signs, and %q is next", now.ID(), now.NextID())
+	}
 }
