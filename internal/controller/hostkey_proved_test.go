@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -65,12 +64,6 @@ func TestHostKeyIsProved(t *testing.T) {
 	w := newEnv(t)
 	first, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost("")))
-	w.eventually("there is a Lease", func() error {
-		if w.missing("node1-tls", &coordinationv1.Lease{}) {
-			return errors.New("there is none")
-		}
-		return nil
-	})
 	w.submit("node1", csr)
 	w.approve(first)
 	pair := w.isFor(first)
@@ -137,12 +130,6 @@ func TestFloodOfRequests(t *testing.T) {
 	w := newEnv(t)
 	key, csr := w.hostKey()
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", onHost("")))
-	w.eventually("there is a Lease", func() error {
-		if w.missing("node1-tls", &coordinationv1.Lease{}) {
-			return errors.New("there is none")
-		}
-		return nil
-	})
 	w.submit("node1", csr)
 	w.approve(key)
 	w.isFor(key)
@@ -171,15 +158,6 @@ func TestApprovalIsOverForTheNext(t *testing.T) {
 		onHost("")(c)
 		c.Spec.HostKeySHA256 = pki.PublicKeyDigest(first.Public())
 	}
-	asks := func(request string) {
-		w.eventually("there is a Lease", func() error {
-			if w.missing("node1-tls", &coordinationv1.Lease{}) {
-				return errors.New("there is none")
-			}
-			return nil
-		})
-		w.submit("node1", request)
-	}
 	prune := func() {
 		w.delete(&v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "node1"}})
 		for _, o := range []client.Object{w.secret("node1-tls"), w.secret("node1-kubeconfig"), w.lease("node1-tls")} { // the garbage collector does
@@ -188,11 +166,11 @@ func TestApprovalIsOverForTheNext(t *testing.T) {
 		w.settled()
 	}
 	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", manifest))
-	asks(csr)
+	w.submit("node1", csr)
 	w.isFor(first)
 	prune()
 	w.create(newKubelet("node1", manifest)) // its key is still the one that was approved
-	asks(csr)
+	w.submit("node1", csr)
 	pair := w.isFor(first)
 	second, next := w.hostKey()
 	w.signsFor(next, pki.Leaf{Cert: pair.Cert, Key: first}, 0)
@@ -200,7 +178,7 @@ func TestApprovalIsOverForTheNext(t *testing.T) {
 	w.isFor(second)
 	prune()
 	w.create(newKubelet("node1", manifest))
-	asks(csr)
+	w.submit("node1", csr)
 	w.notApproved(first, metav1.ConditionFalse)
 	w.settled()
 	if !w.missing("node1-tls", &corev1.Secret{}) {

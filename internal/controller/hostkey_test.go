@@ -57,9 +57,15 @@ func onHost(request string) func(*v1alpha1.NodeCredential) {
 	}
 }
 
-// submit writes a request into a credential's Lease, as an agent does.
+// submit writes a request into a credential's Lease, once there is one, as an agent does.
 func (w *env) submit(credential, request string) {
 	w.t.Helper()
+	w.eventually("there is a Lease", func() error {
+		if w.missing(credential+"-tls", &coordinationv1.Lease{}) {
+			return errors.New("there is none")
+		}
+		return nil
+	})
 	edit(w, credential+"-tls", &coordinationv1.Lease{}, func(l *coordinationv1.Lease) { l.Annotations[v1alpha1.CSRAnnotation] = request })
 }
 

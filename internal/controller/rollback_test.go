@@ -12,15 +12,21 @@ import (
 	"clusterpki.io/operator/internal/ack"
 )
 
+// issuedToAgent makes node1, for whose agent a certificate is issued.
+func (w *env) issuedToAgent() {
+	w.t.Helper()
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.settled()
+}
+
 // TestEarlierPairIsNotSigned: a key is out, so the Secret was deleted. Who has the earlier pair, and may write the Secret, puts it back: it is replaced by
 // another one, and at no time signed for the agent of the host, also by an operator that starts anew.
 func TestEarlierPairIsNotSigned(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.settled()
+	w.issuedToAgent()
 	out := w.secret("node1-tls")
 	w.delete(w.secret("node1-tls"))
 	another := func(than ...*corev1.Secret) *corev1.Secret {
@@ -67,10 +73,7 @@ func TestEarlierPairIsNotSigned(t *testing.T) {
 func TestReplacedKeyStaysSilent(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.settled()
+	w.issuedToAgent()
 	out := w.pair("node1-tls")
 	w.delete(w.secret("node1-tls"))
 	w.eventually("there is another pair", func() error {

@@ -65,10 +65,7 @@ func TestImmutableProducts(t *testing.T) {
 func TestImmutableSpendsNothing(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.settled()
+	w.issuedToAgent()
 	recorded := func() int {
 		t.Helper()
 		var s corev1.Secret

@@ -8,15 +8,18 @@ import (
 // MaxPerObject is how many issues of one object are kept, beside those that are in use.
 const MaxPerObject = 16
 
-// outdated are the serial numbers, of an object's issues from the oldest on, that nobody needs any more: the certificate has ended, or a later one
-// was acknowledged, or has ended: an earlier one is not the last because of that.
+// outdated are the serial numbers, of an object's issues from the oldest on, that nobody needs any more: those before the one that was acknowledged, and
+// all up to the last that has ended. An earlier one that lasts longer is not the last again because of that.
 func outdated(issues []Issue, acknowledged string, now time.Time) []string {
-	var out []string
-	last := slices.IndexFunc(issues, func(i Issue) bool { return i.SerialNumber == acknowledged })
+	first := max(placeOf(issues, acknowledged), 0) // of those that stay
 	for n, i := range issues {
-		if over := func(i Issue) bool { return !now.Before(i.NotAfter) }; n < last || slices.ContainsFunc(issues[n:], over) {
-			out = append(out, i.SerialNumber)
+		if !now.Before(i.NotAfter) {
+			first = max(first, n+1)
 		}
+	}
+	var out []string
+	for _, i := range issues[:first] {
+		out = append(out, i.SerialNumber)
 	}
 	return out
 }
