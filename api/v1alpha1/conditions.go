@@ -144,6 +144,8 @@ const (
 	ReasonNotInUse = "NotInUse"
 	// ReasonInUse surfaces when the agent of a host has seen in use what is issued.
 	ReasonInUse = "InUse"
+	// ReasonRepairDelayed surfaces while somebody else changes or deletes a Secret again and again: certificates are issued into it ever more slowly.
+	ReasonRepairDelayed = "RepairDelayed"
 	// ReasonKeyPending surfaces while an RSA key is being made.
 	ReasonKeyPending = "KeyPending"
 	// ReasonRequestMissing surfaces when a credential whose key is on its host has no certificate signing request.

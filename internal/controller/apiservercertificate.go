@@ -134,6 +134,6 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 		rep.err = ackErr
 	}
 	before := c.DeepCopy()
-	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
+	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
 	return r.conclude(ctx, before, c, rep, leafOutcome(st, v.agent, r.clock.Now()))
 }

@@ -103,6 +103,7 @@ func (b *base) get(ctx context.Context, req ctrl.Request, o v1alpha1.Object) (fo
 	if apierrors.IsNotFound(err) {
 		b.wrote.Forget(o.Kind(), req.NamespacedName)
 		b.keys.forget(o.Kind(), req.NamespacedName)
+		b.leaves.Forget(o.Kind(), req.NamespacedName)
 		b.announced.forget(o.Kind(), req.NamespacedName)
 		return false, nil
 	}

@@ -105,7 +105,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		}
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() {
+	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() && !v.leaf.RepairDelayed() {
 		var kerr error
 		beside := v.asked
 		if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent { // the host renders its own, and nobody acknowledges this one
@@ -289,7 +289,7 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 		rep.err = ackErr
 	}
 	before := c.DeepCopy()
-	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate)
+	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
 	out := leafOutcome(st, v.agent, r.clock.Now())
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))

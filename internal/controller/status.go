@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"time"
 
@@ -150,7 +151,13 @@ func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, er
 	if st.Decision.Reason == plan.RestoreIncomplete {
 		r.reason, r.waiting = v1alpha1.ReasonRestoreIncomplete, st.Decision.Message
 	}
-	if st.Decision.Action == plan.Wait && r.unusable == nil {
+	switch {
+	case st.RepairDelayed():
+		r.reason = v1alpha1.ReasonRepairDelayed
+		r.waiting = fmt.Sprintf("somebody else changes or deletes Secret %q again and again: the next certificate is issued into it at %s; see who writes it",
+			l.Secret, st.Decision.NextCheck.UTC().Format(time.RFC3339))
+		r.unusable = errors.New(r.waiting) // what stands there is not the operator's
+	case st.Decision.Action == plan.Wait && r.unusable == nil:
 		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.Decision.Reason, st.Decision.Message, st.Issuer.Message)
 	}
 	if l.Invalid == nil && capped(l.Desired, st) {
@@ -172,8 +179,11 @@ func capped(d plan.Desired, st leaf.State) bool {
 	return short && plan.Capped(cert, st.Issuer.CA)
 }
 
-// leafCertificate is the certificate part of a leaf's status; what was there stays if nothing is known.
-func leafCertificate(l leaf.Request, st leaf.State, was v1alpha1.CertificateStatus) (v1alpha1.CertificateStatus, int32) {
+// leafCertificate is the certificate part of a leaf's status; what was there stays if nothing is known, or somebody else has put it there.
+func leafCertificate(l leaf.Request, st leaf.State, was v1alpha1.CertificateStatus, revision int32) (v1alpha1.CertificateStatus, int32) {
+	if st.RepairDelayed() {
+		return was, revision
+	}
 	if !st.Readable() {
 		return was, st.Claim.Revision
 	}

@@ -22,6 +22,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release; else choose another name",
 	v1alpha1.ReasonAuthorityNotReady: "look at the authority namespace: the message says what is missing there",
 	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
+	v1alpha1.ReasonRepairDelayed:     "see in the audit log who writes or deletes the Secret; repairs go on by themselves, at once where the spec is edited",
 	v1alpha1.ReasonKeyPending:        "wait: RSA keys are made one after another; an ECDSA key is made at once",
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
 	v1alpha1.ReasonImportChanged: "if the new chain is right, name it in source.import.certificateSHA256 and rootSHA256; else " +

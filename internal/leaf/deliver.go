@@ -61,7 +61,8 @@ func (r Request) signing(st State) *signing {
 			Kubeconfig: r.Delivery.Kubeconfig, ServiceAccounts: r.Delivery.ServiceAccounts,
 		},
 		namespace: st.Issuer.Place.NamespaceUID,
-		ready:     !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "" && !st.unrecorded(),
+		ready: !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "" && !st.unrecorded() &&
+			!st.RepairDelayed(),
 	}
 }
 

@@ -74,12 +74,16 @@ type State struct {
 // Readable says whether there is a certificate that can be read.
 func (s State) Readable() bool { return s.Observed != nil && s.Observed.Err == nil }
 
+// RepairDelayed says whether something stands there that somebody else has put there, or nothing, until it is repaired later: nothing follows from that.
+func (s State) RepairDelayed() bool { return s.Decision.Reason == plan.RepairDelayed }
+
 // Maker makes leaves.
 type Maker struct {
 	Issuers
 	Secrets owned.Secrets
 	Keys    Keys
 	Records Records
+	issued  issued
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
@@ -156,49 +160,49 @@ func (m *Maker) decide(r Request, issuer Issuer, contents Contents) State {
 	if r.Invalid != nil { // it is said once what is there has been looked after
 		return st
 	}
-	d := r.Desired
-	d.Issuer = issuer.CA
-	if !issuer.Ledger.Admits(d.Seed) {
-		d.Accepted = issuer.Roots
-	}
-	st.Decision = plan.Decide(m.Clock.Now(), d, contents.Observed)
+	d := r.desired(issuer)
+	st.Decision = m.paced(r, d, plan.Decide(m.Clock.Now(), d, contents.Observed))
 	if st.Readable() && issuer.CA != nil && contents.Observed.Leaf.IssuedBy(*issuer.CA) {
 		st.Claim.Issuer, st.Claim.Generation = r.CA, issuer.Generation
 	}
 	return st
 }
 
-// issue has a certificate signed, for a new key unless that is on the host, and stores it in one write.
-func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1.Secret) (State, error) {
-	if err := Refused(st.Issuer.CA.MayIssue(r.Desired.Spec)); err != nil { // before a key is spent on it
-		return st, err
+// desired is what is asked for, as things stand with the CA.
+func (r Request) desired(issuer Issuer) plan.Desired {
+	d := r.Desired
+	d.Issuer = issuer.CA
+	if !issuer.Ledger.Admits(d.Seed) {
+		d.Accepted = issuer.Roots
 	}
-	var key pki.PrivateKey // none where that is on the host
+	return d
+}
+
+// issue stores a certificate in one write: one that is signed for that, or one that could not be stored before. So what the API server refuses, however
+// often, costs one key and one record.
+func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1.Secret) (State, error) {
+	d := r.Desired
+	d.Issuer = st.Issuer.CA
+	signed := m.issued.last(r).unpublished
+	if !plan.WouldDo(m.Clock.Now(), d, signed) {
+		var err error
+		if signed, err = m.sign(ctx, r, d, st); err != nil {
+			return st, err
+		}
+	}
+	leaf := signed.Leaf
 	var text []byte
-	public := r.Desired.HostKey
 	if !r.ExternalKey {
 		var err error
-		if key, err = m.Keys.Key(ctx, r.Owner, r.Desired.Spec.Key); err != nil {
+		if text, err = leaf.Key.Reveal(); err != nil {
 			return st, err
 		}
-		if text, err = key.Reveal(); err != nil {
-			return st, err
-		}
-		public = key.Public()
 	}
-	leaf, err := st.Issuer.Signer.Sign(ctx, m.Clock.Now(), r.Desired.Spec, public)
-	if err != nil {
-		return st, err
-	}
-	if err := m.record(ctx, r, st, leaf); err != nil {
-		return st, err
-	}
-	leaf.Key = key
 	next := st
 	next.Issued = true
-	next.Claim.SpecHash, next.Claim.Revision = r.Desired.Spec.Hash(), st.Claim.Revision+1
+	next.Claim.SpecHash, next.Claim.Revision = signed.SpecHash, st.Claim.Revision+1
 	next.Claim.Issuer, next.Claim.Generation = r.CA, st.Issuer.Generation
-	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: next.Claim.SpecHash}
+	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: signed.SpecHash}
 	next.Key = nil
 	if !r.ExternalKey {
 		next.Key = owned.DigestOf(text)
@@ -206,12 +210,39 @@ func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1
 	if err := m.Write(ctx, r, existing, r.product(next, text)); err != nil {
 		return st, err
 	}
-	d := r.Desired
-	d.Issuer = st.Issuer.CA
+	m.issued.published(r)
 	next.Decision.NextCheck = plan.NextCheck(m.Clock.Now(), d, next.Observed)
 	log.FromContext(ctx).Info("Issued a certificate", "secret", klog.KRef(r.Owner.GetNamespace(), r.Secret),
 		"reason", st.Decision.Reason, "serialNumber", pki.SerialOf(leaf.Cert), "notAfter", leaf.Cert.NotAfter)
 	return next, nil
+}
+
+// sign has a certificate signed and recorded, for a new key unless that is on the host.
+func (m *Maker) sign(ctx context.Context, r Request, d plan.Desired, st State) (*plan.Observed, error) {
+	if err := Refused(st.Issuer.CA.MayIssue(d.Spec)); err != nil { // before a key is spent on it
+		return nil, err
+	}
+	var key pki.PrivateKey // none where that is on the host
+	public := d.HostKey
+	if !r.ExternalKey {
+		var err error
+		if key, err = m.Keys.Key(ctx, r.Owner, d.Spec.Key); err != nil {
+			return nil, err
+		}
+		public = key.Public()
+	}
+	now := m.Clock.Now()
+	leaf, err := st.Issuer.Signer.Sign(ctx, now, d.Spec, public)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.record(ctx, r, st, leaf); err != nil {
+		return nil, err
+	}
+	leaf.Key = key
+	out := &plan.Observed{Leaf: leaf, SpecHash: d.Spec.Hash()}
+	m.issued.signed(now, r, out, plan.WouldDo(now, r.desired(st.Issuer), m.issued.last(r).observed()))
+	return out, nil
 }
 
 // Refused makes a stall of what only another spec can cure.

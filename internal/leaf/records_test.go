@@ -148,6 +148,7 @@ func TestEarlierCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.visit(r)
+		w.quiet()
 		w.edit(func(s *corev1.Secret) {
 			s.Data["tls.crt"], s.Data["tls.key"] = earlier.Data["tls.crt"], earlier.Data["tls.key"]
 		})
@@ -164,6 +165,7 @@ func TestEarlierCertificate(t *testing.T) {
 		if s := w.secret(); bytes.Equal(s.Data["tls.crt"], earlier.Data["tls.crt"]) || !w.signed().Holds("tls.crt", s.Data["tls.crt"]) {
 			t.Errorf("%s: what is issued in its place is not signed", name)
 		}
+		w.quiet()
 		// The operator ends between record and write.
 		n.issues = append(n.issues, records.Issue{SerialNumber: "FF"})
 		if st, err = w.Make(ctx, r, w.noted()); err != nil || !st.Issued {

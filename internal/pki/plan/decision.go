@@ -9,7 +9,7 @@ type Action string
 const (
 	Keep  Action = "Keep"  // the certificate stays
 	Issue Action = "Issue" // a new certificate is needed, for a new key or the host's, and the issuer can sign
-	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now, the host has not asked, or a restore goes on
+	Wait  Action = "Wait"  // a new certificate is needed, and the issuer cannot sign now, the host has not asked, a restore goes on, or it was issued too often
 )
 
 // Reason says why, in one word that conditions, events and metrics share.
@@ -31,6 +31,8 @@ const (
 	Expired        Reason = "Expired"        // the certificate is past its end
 	// RestoreIncomplete: the object was restored from a backup, and its Secret may still be on its way.
 	RestoreIncomplete Reason = "RestoreIncomplete"
+	// RepairDelayed: somebody else writes or deletes the Secret again and again, and what was issued last would still do.
+	RepairDelayed Reason = "RepairDelayed"
 )
 
 // Causes are the reasons for which a certificate is issued.
