@@ -28,6 +28,8 @@ type Report struct {
 	Verified *State `json:"verified,omitempty"`
 	// DeliveryKeys are the IDs of the delivery keys that the host takes something from.
 	DeliveryKeys []string `json:"deliveryKeys,omitempty"`
+	// DeliveryTime is the time of the latest signed document that the host has installed something from: it takes nothing earlier.
+	DeliveryTime time.Time `json:"deliveryTime,omitzero"`
 	// RequestSHA256 is the digest of the certificate signing request beside the report: who signs this asks for that.
 	RequestSHA256 string `json:"requestSHA256,omitempty"`
 	// Problem is why what is issued is not installed or not in use, for people. It holds no key and no clock.

@@ -136,8 +136,8 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 		m.report.RequestSHA256 = hex.EncodeToString(sum[:])
 	}
 	state, installed := rec.States[o.lease]
-	uid := rec.Delivered[o.lease].UID
-	if !installed || uid == "" {
+	taken := rec.Delivered[o.lease]
+	if !installed || taken.UID == "" {
 		return m, nil
 	}
 	i := slices.IndexFunc(set.Files, func(f hostdir.File) bool { return f.Path == o.keyPath() })
@@ -151,7 +151,8 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 	if m.key, err = pki.ParsePrivateKey(set.Files[i].Data); err != nil {
 		return m, fmt.Errorf("the installed key of %s: %w: nothing can be acknowledged", o.name, err)
 	}
-	m.report.UID, m.report.SignedBy, m.report.Installed, m.report.DeliveryKeys = uid, state.SerialNumber, &state, r.trusted()
+	m.report.UID, m.report.SignedBy, m.report.Installed = taken.UID, state.SerialNumber, &state
+	m.report.DeliveryKeys, m.report.DeliveryTime = r.trusted(), taken.Time
 	if verified, ok := rec.Verified[o.lease]; ok {
 		m.report.Verified = &verified
 	}

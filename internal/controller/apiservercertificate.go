@@ -102,7 +102,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
 	}
 	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
-		v.asked.Delivery = &leaf.Delivery{Host: c.Spec.HostName, Held: saErr != nil}
+		v.asked.Delivery = &leaf.Delivery{Host: c.Spec.HostName, Held: saErr != nil, Taken: agent.taken()}
 		if public != nil {
 			v.asked.Delivery.ServiceAccounts = delivery.DigestOf(public)
 		}

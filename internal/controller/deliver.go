@@ -2,13 +2,23 @@ package controller
 
 import (
 	"context"
+	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/stall"
 )
+
+// taken is the time of the latest document that the host has taken, as far as it has signed that.
+func (r reported) taken() time.Time {
+	if r.Proof != ack.Signed {
+		return zeroTime
+	}
+	return r.Report.DeliveryTime
+}
 
 // delivered is what the agent of a credential's host is told, and the keys that the Secret must not hold for it. claim is that of the
 // Secret. Where the API server that the credential is for cannot be had, that is said when its kubeconfig is rendered.

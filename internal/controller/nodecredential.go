@@ -103,6 +103,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		if v.asked.Delivery, v.asked.Absent, err = r.delivered(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing)); err != nil {
 			return v, err
 		}
+		v.asked.Delivery.Taken = agent.taken()
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
 	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() && !v.leaf.RepairDelayed() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,8 @@ type Delivery struct {
 	ServiceAccounts string
 	// Held: something of it cannot be had now, and nothing is signed without it. What was signed before stays.
 	Held bool
+	// Taken is the time of the latest document that the host says, under its signature, it has taken; zero: it has said nothing of that.
+	Taken time.Time
 }
 
 // bundles are those of a Secret, with the one that verifies the API server.
@@ -50,6 +53,7 @@ type signing struct {
 	statement delivery.Statement
 	namespace types.UID
 	ready     bool
+	taken     time.Time
 }
 
 // signing says what is to be signed. Only what this visit has decided upon or rendered is: what is kept as it stands, because its spec
@@ -60,7 +64,7 @@ func (r Request) signing(st State) *signing {
 			Kind: r.Owner.Kind(), Namespace: r.Owner.GetNamespace(), Name: r.Owner.GetName(), UID: string(r.Owner.GetUID()), Host: r.Delivery.Host,
 			Kubeconfig: r.Delivery.Kubeconfig, ServiceAccounts: r.Delivery.ServiceAccounts,
 		},
-		namespace: st.Issuer.Place.NamespaceUID,
+		namespace: st.Issuer.Place.NamespaceUID, taken: r.Delivery.Taken,
 		ready: !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "" && !st.unrecorded() &&
 			!st.RepairDelayed(),
 	}
@@ -105,11 +109,10 @@ func (m *Maker) deliver(ctx context.Context, p Product, noted, existing, next *c
 	if was.Delivery != nil {
 		last = *was.Delivery
 	}
-	now := m.Clock.Now()
-	if last.Statement == digest && last.Envelope == there && !delivery.Ahead(now, last.Time) {
+	at, due := p.delivery.next(m.Clock.Now(), last.Time)
+	if last.Statement == digest && last.Envelope == there && !due {
 		return nil
 	}
-	at := delivery.NextTime(now, last.Time)
 	text, err := key.Sign(delivery.Document{Statement: s, Time: at})
 	if err != nil {
 		return stall.Because(v1alpha1.ReasonInvalidSpec, "what the agent of host %q is to install cannot be signed: %v", s.Host, err)
@@ -117,6 +120,21 @@ func (m *Maker) deliver(ctx context.Context, p Product, noted, existing, next *c
 	next.Data[consumers.DeliveryKey] = text
 	claim.Delivery = &consumers.Delivered{Statement: digest, Envelope: hex.EncodeToString(owned.DigestOf(text)), Time: at}
 	return nil
+}
+
+// next is the time of the document that follows one of a time, and whether that one is taken by no host: it lies far ahead, or the host has taken a
+// later one, so that it was put back, with the claim that says so. What a host says of a time far ahead is not believed: no host would take what
+// follows that.
+func (s signing) next(now, last time.Time) (at time.Time, due bool) {
+	taken := s.taken
+	if delivery.Ahead(now, taken.Add(time.Millisecond)) {
+		taken = time.Time{}
+	}
+	due = delivery.Ahead(now, last) || taken.After(last)
+	if taken.After(last) {
+		last = taken
+	}
+	return delivery.NextTime(now, last), due
 }
 
 // undelivered makes a stall of a delivery key that only whoever administers the PKI can bring back.

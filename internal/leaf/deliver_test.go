@@ -149,6 +149,48 @@ func TestDeliveryOfAWrongClock(t *testing.T) {
 	}
 }
 
+// TestReplayedDelivery: an earlier state of a Secret that is put back, with the claim which says that it is signed, is signed anew once the host says
+// what it has taken: later than that, by no more than has to be, and once. Of a time far ahead nothing is believed.
+func TestReplayedDelivery(t *testing.T) {
+	for name, c := range map[string]struct {
+		taken, want time.Duration // since the last document; want 0: what was put back stays
+	}{
+		"the host has said nothing":      {-1000 * time.Hour, 0},
+		"the host has taken the earlier": {-time.Minute, 0},
+		"the host has taken the last":    {0, time.Millisecond},
+		"as of later":                    {time.Minute, time.Minute + time.Millisecond},
+		"as of almost an hour ahead":     {time.Hour - time.Millisecond, time.Hour},
+		"as of an hour ahead":            {time.Hour, 0},
+		"as of far ahead":                {1000 * time.Hour, 0},
+	} {
+		w := newWorld(t)
+		r := w.toAgent()
+		w.visit(r)
+		earlier := w.secret()
+		w.passes(time.Minute)
+		other := w.toAgent()
+		other.Delivery.Kubeconfig.Server = "https://other:6443"
+		w.visit(other)
+		last := w.signed().Time
+		w.edit(func(s *corev1.Secret) { s.Data, s.Annotations = earlier.Data, earlier.Annotations })
+		put := w.secret().ResourceVersion
+		r.Delivery.Taken = last.Add(c.taken)
+		for range 3 {
+			w.visit(r)
+			want := w.Clock.Now().Add(-time.Minute).UTC().Truncate(time.Millisecond)
+			if c.want > 0 {
+				want = last.Add(c.want)
+			}
+			if got := w.signed().Time; !got.Equal(want) {
+				t.Errorf("%s: it is signed as of %v, and not %v", name, got, want)
+			}
+			if c.want == 0 && w.secret().ResourceVersion != put {
+				t.Errorf("%s: it is written", name)
+			}
+		}
+	}
+}
+
 // TestDeliverySignsNoEdit: what somebody puts into the Secret is repaired, and is never signed, also where it cannot be repaired now.
 func TestDeliverySignsNoEdit(t *testing.T) {
 	evil, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: "k8s"}, Key: p256, Validity: 1000 * time.Hour})
