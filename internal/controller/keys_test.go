@@ -22,7 +22,7 @@ import (
 func TestKeysOfWhatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
-		b := base{client: fake.NewClientBuilder().WithScheme(Scheme()).Build(), wrote: &owned.Writes{}, announced: &announced{}, keys: keys{keypool.New(func(pki.KeySpec) (pki.PrivateKey, error) {
+		b := base{client: fake.NewClientBuilder().WithScheme(Scheme()).Build(), wrote: &owned.Writes{}, announced: &announced{}, leaves: &leaf.Maker{}, keys: keys{keypool.New(func(pki.KeySpec) (pki.PrivateKey, error) {
 			made++
 			return pki.PrivateKey{}, nil
 		})}}
