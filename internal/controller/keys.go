@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -10,6 +11,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/keypool"
+	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/visits"
@@ -61,14 +63,20 @@ func (b *base) keysReady(kind string) source.Source {
 	})
 }
 
-// awaitKey makes of a key that is being made something that an object waits for, and no error.
-func (r *report) awaitKey() {
+// awaitKey makes of a key that is being made, or is made later, something that an object waits for, and no error; until is when to look again.
+func (r *report) awaitKey() (until time.Time) {
 	if pending, ok := errors.AsType[*keypool.PendingError](r.err); ok {
 		r.err, r.known, r.reason, r.waiting = nil, true, v1alpha1.ReasonKeyPending, pending.Error()
 	}
+	if delayed, ok := errors.AsType[*leaf.DelayedError](r.err); ok {
+		r.err, r.known, r.reason, r.waiting, until = nil, true, v1alpha1.ReasonRepairDelayed, delayed.Error(), delayed.Until
+	}
+	return until
 }
 
+// isPending says whether a key will come by itself.
 func isPending(err error) bool {
-	_, ok := errors.AsType[*keypool.PendingError](err)
-	return ok
+	_, pending := errors.AsType[*keypool.PendingError](err)
+	_, delayed := errors.AsType[*leaf.DelayedError](err)
+	return pending || delayed
 }

@@ -34,6 +34,9 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 	if err != nil {
 		return nil, err
 	}
+	if existing != nil {
+		r.leaves.AccountKeyStored(l)
+	}
 	switch {
 	case existing == nil && given:
 		return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
@@ -76,7 +79,7 @@ func serviceAccountsDigest(data map[string][]byte) string {
 }
 
 func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l leaf.Request, name string, again bool) ([]byte, error) {
-	key, err := r.keys.of(l.Owner, forServiceAccounts)(serviceAccountKey)
+	key, err := r.leaves.AccountKey(l, name, func() (pki.PrivateKey, error) { return r.keys.of(l.Owner, forServiceAccounts)(serviceAccountKey) })
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +98,7 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 	if err := owned.Create(ctx, l.Keeper, l.Owner, s, owned.Marks{Claim: consumers.Claim{Contents: serviceAccountsDigest(s.Data)}}); err != nil {
 		return nil, err
 	}
+	r.leaves.AccountKeyStored(l)
 	kind := corev1.EventTypeNormal
 	if again { // there may have been others
 		kind = corev1.EventTypeWarning

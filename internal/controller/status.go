@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"time"
 
@@ -153,10 +152,9 @@ func (b *base) leafReport(ctx context.Context, l leaf.Request, st leaf.State, er
 	}
 	switch {
 	case st.RepairDelayed():
-		r.reason = v1alpha1.ReasonRepairDelayed
-		r.waiting = fmt.Sprintf("somebody else changes or deletes Secret %q again and again: the next certificate is issued into it at %s; see who writes it",
-			l.Secret, st.Decision.NextCheck.UTC().Format(time.RFC3339))
-		r.unusable = errors.New(r.waiting) // what stands there is not the operator's
+		delayed := &leaf.DelayedError{Secret: l.Secret, Until: st.Decision.NextCheck}
+		r.reason, r.waiting = v1alpha1.ReasonRepairDelayed, delayed.Error()
+		r.unusable = delayed // what stands there is not the operator's
 	case st.Decision.Action == plan.Wait && r.unusable == nil:
 		r.waiting = fmt.Sprintf("a new certificate is needed (%s: %s), and %s", st.Decision.Reason, st.Decision.Message, st.Issuer.Message)
 	}
@@ -229,7 +227,7 @@ func (b *base) conclude(ctx context.Context, before, after v1alpha1.Object, rep 
 	if o.issued { // the status and the log say it: an event is for what a person should see
 		b.counts.Issued(after.Kind(), string(o.reason))
 	}
-	rep.awaitKey()
+	o.nextCheck = sooner(o.nextCheck, rep.awaitKey())
 	if owned.LostRace(rep.err) {
 		return b.result(rep.err, time.Time{})
 	}

@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -76,7 +77,12 @@ func (l last) observed() *plan.Observed {
 
 // signed remembers a certificate that is about to be published.
 func (i *issued) signed(now time.Time, r Request, o *plan.Observed, repair bool) {
-	before := i.last(r)
+	i.remember(now, r, last{
+		to: r.target(), pace: i.last(r).pace.After(now, repair), text: o.Leaf.CertPEM(), specHash: o.SpecHash, unpublished: o,
+	})
+}
+
+func (i *issued) remember(now time.Time, r Request, what last) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.of == nil {
@@ -89,9 +95,7 @@ func (i *issued) signed(now time.Time, r Request, o *plan.Observed, repair bool)
 			}
 		}
 	}
-	i.of[r.object()] = last{
-		to: r.target(), pace: before.pace.After(now, repair), text: o.Leaf.CertPEM(), specHash: o.SpecHash, unpublished: o,
-	}
+	i.of[r.object()] = what
 }
 
 // published forgets the key of what was published.
@@ -104,11 +108,20 @@ func (i *issued) published(r Request) {
 	}
 }
 
+// saw forgets the key of what stands there, though it was not known to be stored: whoever deletes that wants another one.
+func (i *issued) saw(r Request, o *plan.Observed) {
+	if l := i.last(r); l.unpublished != nil && o != nil && o.Leaf.Cert != nil && o.Leaf.Cert.Equal(l.unpublished.Leaf.Cert) {
+		i.published(r)
+	}
+}
+
 // Forget drops what is remembered of an object which is gone.
 func (m *Maker) Forget(kind string, name types.NamespacedName) {
-	m.issued.mu.Lock()
-	defer m.issued.mu.Unlock()
-	delete(m.issued.of, object{kind, name})
+	for _, remembered := range []*issued{&m.issued, &m.accounts} {
+		remembered.mu.Lock()
+		delete(remembered.of, object{kind, name})
+		remembered.mu.Unlock()
+	}
 }
 
 // paced puts off what comes too soon after others of its kind; what is signed already costs nothing more.
@@ -122,3 +135,37 @@ func (m *Maker) paced(r Request, d plan.Desired, decided plan.Decision) plan.Dec
 	}
 	return plan.Paced(now, decided, l.pace, plan.WouldDo(now, d, l.observed()))
 }
+
+// DelayedError says that something is not made again yet.
+type DelayedError struct {
+	Secret string
+	Until  time.Time
+}
+
+func (e *DelayedError) Error() string {
+	return fmt.Sprintf("somebody else changes or deletes Secret %q again and again: the next repair of it is made at %s; see who writes it",
+		e.Secret, e.Until.UTC().Format(time.RFC3339))
+}
+
+// AccountKey is the key for a Secret of service account keys, which is not there. As certificates, such keys are made ever more slowly for whoever
+// deletes them, and one that could not be stored is stored later.
+func (m *Maker) AccountKey(r Request, secret string, key func() (pki.PrivateKey, error)) (pki.PrivateKey, error) {
+	r.Secret = secret
+	now, l := m.Clock.Now(), m.accounts.last(r)
+	if l.unpublished != nil {
+		return l.unpublished.Leaf.Key, nil
+	}
+	repair := l.pace.Recent(now)
+	if d := plan.Paced(now, plan.Decision{Action: plan.Issue}, l.pace, repair); d.Action != plan.Issue {
+		return pki.PrivateKey{}, &DelayedError{secret, d.NextCheck}
+	}
+	made, err := key()
+	if err != nil {
+		return made, err
+	}
+	m.accounts.remember(now, r, last{to: r.target(), pace: l.pace.After(now, repair), unpublished: &plan.Observed{Leaf: pki.Leaf{Key: made}}})
+	return made, nil
+}
+
+// AccountKeyStored notes that such a Secret is there.
+func (m *Maker) AccountKeyStored(r Request) { m.accounts.published(r) }

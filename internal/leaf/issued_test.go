@@ -170,3 +170,61 @@ func TestRefusedCostsOneKey(t *testing.T) {
 		t.Errorf("what is stored: %+v, %v", st.Decision, err)
 	}
 }
+
+// TestStoredAfterAll: the answer to a write was lost. Whoever deletes what was stored wants another key, and gets one.
+func TestStoredAfterAll(t *testing.T) {
+	w := newWorld(t)
+	lost := errors.New("the connection was lost")
+	w.keeper.Client = interceptor.NewClient(w.api, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return errors.Join(c.Create(ctx, o, opts...), lost)
+		},
+	})
+	r := w.request()
+	if st, err := w.makes(r); !errors.Is(err, lost) || st.Issued {
+		t.Fatalf("%+v, %v", st.Decision, err)
+	}
+	first := w.secret()
+	if st, err := w.makes(r); err != nil || st.Decision.Action != plan.Keep {
+		t.Fatalf("%+v, %v", st.Decision, err)
+	}
+	lost = nil
+	if err := w.api.Delete(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	w.visit(r)
+	if string(w.secret().Data["tls.key"]) == string(first.Data["tls.key"]) {
+		t.Error("it is the key that somebody wanted to be rid of")
+	}
+}
+
+// TestAccountKeysArePaced, as certificates are; what could not be stored is stored later.
+func TestAccountKeysArePaced(t *testing.T) {
+	w := newWorld(t)
+	r, made := w.request(), 0
+	asks := func(secret string, wantMade int, delayed bool) {
+		t.Helper()
+		_, err := w.AccountKey(r, secret, func() (pki.PrivateKey, error) {
+			made++
+			return pki.GenerateKey(p256)
+		})
+		if _, is := errors.AsType[*leaf.DelayedError](err); is != delayed || !is && err != nil || made != wantMade {
+			t.Errorf("%v, after %d keys", err, made)
+		}
+	}
+	asks("sa", 1, false)
+	asks("sa", 1, false) // it could not be stored
+	w.AccountKeyStored(r)
+	asks("sa", 2, false)
+	w.AccountKeyStored(r)
+	asks("sa", 2, true)
+	w.passes(10*time.Second - 1)
+	asks("sa", 2, true)
+	w.passes(time.Second)
+	asks("sa", 3, false)
+	w.AccountKeyStored(r)
+	asks("another", 4, false)
+	w.AccountKeyStored(r)
+	w.Forget(v1alpha1.KindNodeCredential, client.ObjectKeyFromObject(r.Owner))
+	asks("another", 5, false)
+}

@@ -83,7 +83,8 @@ type Maker struct {
 	Secrets owned.Secrets
 	Keys    Keys
 	Records Records
-	issued  issued
+	// what was issued, and which service account keys were made
+	issued, accounts issued
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none
@@ -101,6 +102,7 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	if err != nil {
 		return State{Issuer: issuer}, err
 	}
+	m.issued.saw(r, contents.Observed)
 	st, err := m.decideRecorded(ctx, r, issuer, contents, existing)
 	if err != nil {
 		return st, err
