@@ -106,6 +106,9 @@ func TestRepairsArePaced(t *testing.T) {
 	}
 }
 
+// forgets lets so much time pass that no repair is put off because of those of before.
+func (w *env) forgets() { w.clock.SetTime(w.clock.Now().Add(time.Hour)) }
+
 // now is an object as it is.
 func (w *env) now(name string, o client.Object) client.Object {
 	w.t.Helper()

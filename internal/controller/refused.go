@@ -28,7 +28,7 @@ func refused(err error) error {
 // maxRefusedDelay is how long at most a refused write waits until it is tried again.
 const maxRefusedDelay = 15 * time.Minute
 
-// refusedDelay is when a write that is refused is tried again: the longer it has been refused, the later. Each time may cost a key.
+// refusedDelay is when a write that is refused is tried again: the longer it has been refused, the later. What was signed is kept for that.
 func refusedDelay(now time.Time, conditions []metav1.Condition) time.Duration {
 	c := meta.FindStatusCondition(conditions, v1alpha1.StalledCondition)
 	if c == nil || c.Reason != v1alpha1.ReasonWriteRefused {

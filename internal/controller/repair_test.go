@@ -49,6 +49,9 @@ func TestRepair(t *testing.T) {
 	} {
 		t.Run(c.name, func(*testing.T) {
 			before := w.secret(c.secret)
+			if !c.sameKey {
+				w.forgets()
+			}
 			edit(w, c.secret, &corev1.Secret{}, c.damage)
 			w.eventually("repaired", func() error { return whole(before, w.secret(c.secret), c.sameKey) })
 		})

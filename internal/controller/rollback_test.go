@@ -55,6 +55,7 @@ func TestEarlierPairIsNotSigned(t *testing.T) {
 	putBack := func(s *corev1.Secret) {
 		s.Data["tls.crt"], s.Data["tls.key"] = out.Data["tls.crt"], out.Data["tls.key"]
 	}
+	w.forgets()
 	edit(w, "node1-tls", &corev1.Secret{}, putBack)
 	third := another(out, next)
 	w.stop()
