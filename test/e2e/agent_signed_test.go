@@ -185,3 +185,46 @@ func (h *host) secret(name string) *corev1.Secret {
 	}
 	return &s
 }
+
+// TestPutBackTogether has somebody put back an earlier state of a Secret, with the claim that says that it is signed. The operator has signed the same as
+// of a later time, which the host has taken: the host says so, and gets out of it by itself.
+func TestPutBackTogether(t *testing.T) {
+	t.Parallel()
+	kubelet := newCredential("k8s-agent9", "kubelet", "Kubelet")
+	h := byOperator(t, "k8s-agent9", kubelet)
+	h.run(agent.Options{})
+	acknowledged(t, kubelet.Name, v1alpha1.ReasonInUse)
+	name := kubelet.TLSSecretName()
+	earlier := secretOf(t, name)
+	h.writes(name, func(s *corev1.Secret) { delete(s.Data, consumers.DeliveryKey) })
+	h.takes(name, h.report(name).DeliveryTime)
+	files := h.tree()
+	last := h.report(name).DeliveryTime
+	h.writes(name, func(s *corev1.Secret) { s.Data, s.Annotations = earlier.Data, earlier.Annotations })
+	h.takes(name, last)
+	acknowledged(t, kubelet.Name, v1alpha1.ReasonInUse)
+	if !maps.Equal(files, h.tree()) {
+		t.Error("the files of the host have changed")
+	}
+}
+
+// writes changes a Secret as somebody who may.
+func (h *host) writes(name string, change func(*corev1.Secret)) {
+	h.t.Helper()
+	testenv.Eventually(h.t, "Secret "+name+" is written", func() error {
+		s := secretOf(h.t, name)
+		change(s)
+		return shared.management.Update(h.t.Context(), s)
+	})
+}
+
+// takes waits until the host has taken something later, and has no problem.
+func (h *host) takes(lease string, than time.Time) {
+	h.t.Helper()
+	testenv.Eventually(h.t, "something later is taken", func() error {
+		if r := h.report(lease); !r.DeliveryTime.After(than) || r.Problem != "" {
+			return fmt.Errorf("of %v is taken, and %q is the problem", r.DeliveryTime, r.Problem)
+		}
+		return nil
+	})
+}
