@@ -140,6 +140,7 @@ func (r ring) takes(now time.Time, at, last signedAt, secret string) error {
 			clock(at.Time), clock(last.Time))
 	default:
 		return fmt.Errorf("%s: Secret %q holds what was signed at %s, and what is installed here was signed at %s, so an older state of it was "+
-			"put back: the operator signs it again by itself; if this stays, delete the Secret", v1alpha1.ReasonDeliveryOutdated, secret, clock(at.Time), clock(last.Time))
+			"put back: the operator signs it again by itself; if this stays, delete the Secret",
+			v1alpha1.ReasonDeliveryOutdated, secret, clock(at.Time), clock(last.Time))
 	}
 }

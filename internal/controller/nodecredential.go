@@ -106,7 +106,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		v.asked.Delivery.Taken = agent.taken()
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Readable() && !v.leaf.RepairDelayed() {
+	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Renderable() {
 		var kerr error
 		beside := v.asked
 		if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent { // the host renders its own, and nobody acknowledges this one

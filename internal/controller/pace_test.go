@@ -3,6 +3,7 @@ package controller_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,10 +41,8 @@ func (w *env) reissued(secret string, than ...string) string {
 		if now = w.serial(secret); now == "" {
 			return errors.New("there is none")
 		}
-		for _, s := range than {
-			if now == s {
-				return errors.New("it is that of before")
-			}
+		if slices.Contains(than, now) {
+			return errors.New("it is that of before")
 		}
 		return nil
 	})
@@ -130,6 +129,38 @@ func (w *env) longer(name string, o v1alpha1.Object) {
 		edit(w, name, o, func(c *v1alpha1.APIServerCertificate) { c.Spec.Validity = hours(4000) })
 	case *v1alpha1.NodeCredential:
 		edit(w, name, o, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(4000) })
+	}
+}
+
+// TestRefusedCostsOneRecord: an object whose Secret the API server refuses is visited again and again. What is stored when it is refused no longer is what was
+// signed and recorded at first.
+func TestRefusedCostsOneRecord(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.issuedToAgent()
+	before, first := w.allRecorded(), w.serial("node1-tls")
+	heal := w.policy(metav1.StatusReasonInvalid)
+	c := &v1alpha1.NodeCredential{}
+	w.longer("node1", c)
+	for n := range 5 {
+		w.condition("node1", c, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonWriteRefused)
+		w.touch("node1", c, n)
+		w.settled()
+	}
+	if got := w.allRecorded(); got != before+1 {
+		t.Errorf("%d certificates were recorded instead of %d", got, before+1)
+	}
+	heal()
+	w.eventually("it is stored", func() error {
+		w.touch("node1", c, time.Now().Nanosecond())
+		w.settled()
+		if w.serial("node1-tls") == first {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if got := w.allRecorded(); got != before+1 {
+		t.Errorf("then %d certificates were recorded instead of %d", got, before+1)
 	}
 }
 

@@ -34,9 +34,7 @@ func (r *apiServerCertificates) reconcileServiceAccountKeys(
 	if err != nil {
 		return nil, err
 	}
-	if existing != nil {
-		r.leaves.AccountKeyStored(l)
-	}
+	r.leaves.AccountKeyStored(l, existing)
 	switch {
 	case existing == nil && given:
 		return nil, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
@@ -98,7 +96,7 @@ func (r *apiServerCertificates) makeServiceAccountKeys(ctx context.Context, l le
 	if err := owned.Create(ctx, l.Keeper, l.Owner, s, owned.Marks{Claim: consumers.Claim{Contents: serviceAccountsDigest(s.Data)}}); err != nil {
 		return nil, err
 	}
-	r.leaves.AccountKeyStored(l)
+	r.leaves.AccountKeyStored(l, s)
 	kind := corev1.EventTypeNormal
 	if again { // there may have been others
 		kind = corev1.EventTypeWarning

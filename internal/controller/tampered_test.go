@@ -66,19 +66,7 @@ func TestImmutableSpendsNothing(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
 	w.issuedToAgent()
-	recorded := func() int {
-		t.Helper()
-		var s corev1.Secret
-		if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: w.authority, Name: records.SecretName(w.ns, 0)}, &s); err != nil {
-			t.Fatal(err)
-		}
-		_, issues, err := records.Decode(&s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(issues)
-	}
-	before := recorded()
+	before := w.allRecorded()
 	edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["tls.key"], s.Immutable = []byte("x"), new(true) })
 	for n := range 5 {
 		c := w.condition("node1", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
@@ -88,13 +76,27 @@ func TestImmutableSpendsNothing(t *testing.T) {
 		edit(w, "node1-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Annotations["touch"] = fmt.Sprint(n) })
 		w.settled()
 	}
-	if got := recorded(); got != before {
+	if got := w.allRecorded(); got != before {
 		t.Errorf("%d certificates were recorded instead of %d", got, before)
 	}
 	w.delete(w.secret("node1-tls"))
 	w.settled()
 	w.ready("node1", &v1alpha1.NodeCredential{})
-	if got := recorded(); got != before+1 {
+	if got := w.allRecorded(); got != before+1 {
 		t.Errorf("then %d certificates were recorded instead of %d", got, before+1)
 	}
+}
+
+// allRecorded is how many certificates are recorded in the namespace.
+func (w *env) allRecorded() int {
+	w.t.Helper()
+	var s corev1.Secret
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: records.SecretName(w.ns, 0)}, &s); err != nil {
+		w.t.Fatal(err)
+	}
+	_, issues, err := records.Decode(&s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(issues)
 }

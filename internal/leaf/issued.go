@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/internal/pki"
@@ -167,5 +168,9 @@ func (m *Maker) AccountKey(r Request, secret string, key func() (pki.PrivateKey,
 	return made, nil
 }
 
-// AccountKeyStored notes that such a Secret is there.
-func (m *Maker) AccountKeyStored(r Request) { m.accounts.published(r) }
+// AccountKeyStored notes that such a Secret is there, or that none is: nil.
+func (m *Maker) AccountKeyStored(r Request, there *corev1.Secret) {
+	if there != nil {
+		m.accounts.published(r)
+	}
+}

@@ -213,18 +213,19 @@ func TestAccountKeysArePaced(t *testing.T) {
 		}
 	}
 	asks("sa", 1, false)
+	w.AccountKeyStored(r, nil)
 	asks("sa", 1, false) // it could not be stored
-	w.AccountKeyStored(r)
+	w.AccountKeyStored(r, &corev1.Secret{})
 	asks("sa", 2, false)
-	w.AccountKeyStored(r)
+	w.AccountKeyStored(r, &corev1.Secret{})
 	asks("sa", 2, true)
 	w.passes(10*time.Second - 1)
 	asks("sa", 2, true)
 	w.passes(time.Second)
 	asks("sa", 3, false)
-	w.AccountKeyStored(r)
+	w.AccountKeyStored(r, &corev1.Secret{})
 	asks("another", 4, false)
-	w.AccountKeyStored(r)
+	w.AccountKeyStored(r, &corev1.Secret{})
 	w.Forget(v1alpha1.KindNodeCredential, client.ObjectKeyFromObject(r.Owner))
 	asks("another", 5, false)
 }

@@ -74,8 +74,11 @@ type State struct {
 // Readable says whether there is a certificate that can be read.
 func (s State) Readable() bool { return s.Observed != nil && s.Observed.Err == nil }
 
-// RepairDelayed says whether something stands there that somebody else has put there, or nothing, until it is repaired later: nothing follows from that.
+// RepairDelayed says whether something stands there that somebody else has put there, or nothing, until it is repaired later.
 func (s State) RepairDelayed() bool { return s.Decision.Reason == plan.RepairDelayed }
+
+// Renderable says whether a kubeconfig may be made of what is there.
+func (s State) Renderable() bool { return s.Readable() && !s.RepairDelayed() }
 
 // Maker makes leaves.
 type Maker struct {
