@@ -2,11 +2,13 @@ package ack_test
 
 import (
 	"crypto"
+	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -112,32 +114,48 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// FuzzProofOf reads whatever somebody may write into a Lease: without the key, nothing of it is signed.
+// written is the Lease that an agent has written, and the certificate that the operator had issued for it.
+func written(t testing.TB) (l *coordinationv1.Lease, issued *x509.Certificate) {
+	t.Helper()
+	certs, err := pki.ParseCertificates(files.Object[corev1.Secret](t, "credential.yaml").Data[corev1.TLSCertKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files.Object[coordinationv1.Lease](t, "lease.yaml"), certs[0]
+}
+
+// FuzzProofOf reads whatever somebody may write into a Lease who has seen what its agent wrote there, and has not got the key: nothing but that is signed.
 func FuzzProofOf(f *testing.F) {
-	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.Ed25519})
-	if err != nil {
-		f.Fatal(err)
+	l, issued := written(f)
+	said, signature, uid := l.Annotations[v1alpha1.ReportAnnotation], l.Annotations[v1alpha1.ReportSignatureAnnotation], ack.Of(l).UID
+	changed := strings.NewReplacer
+	for _, seed := range [][2]string{
+		{said, signature}, {said, ""}, {said, signature[:4]}, {said, signature + signature}, {said, "\n" + signature}, {said + " ", signature}, {"", signature}, {"", ""},
+		{changed(`"time":"2026`, `"time":"2027`).Replace(said), signature}, {changed(uid, "u").Replace(said), signature},
+		{changed(`"verified":`, `"VERIFIED":`).Replace(said), signature}, {changed(`{"uid"`, `{"problem":"disk full","uid"`).Replace(said), signature},
+		{changed(pki.SerialOf(issued), "0A").Replace(said), signature}, {`{"verified":{}}`, ""}, {`{"problem":"disk full"}`, ""},
+	} {
+		f.Add(seed[0], seed[1])
 	}
-	text := `{"uid":"u","host":"node1","time":"2026-11-25T12:00:00Z","signedBy":"0A","installed":{"serialNumber":"0A"}}`
-	signature, err := ack.Sign(text, key)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(text, signature[:4])
-	f.Add(strings.Replace(text, "0A", "0B", 1), signature)
-	f.Add("", signature)
-	f.Add(`{"verified":{}}`, "")
-	written := files.Object[coordinationv1.Lease](f, "lease.yaml").Annotations
-	f.Add(written[v1alpha1.ReportAnnotation], written[v1alpha1.ReportSignatureAnnotation])
 	f.Fuzz(func(t *testing.T, report, proof string) {
-		if report == text {
-			return
+		l := lease(report)
+		if proof != "" {
+			l.Annotations[v1alpha1.ReportSignatureAnnotation] = proof
 		}
-		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
-			v1alpha1.ReportAnnotation: report, v1alpha1.ReportSignatureAnnotation: proof,
-		}}}
-		if ack.ProofOf(l, "u", func(string) crypto.PublicKey { return key.Public() }) == ack.Signed {
+		got := ack.ProofOf(l, uid, func(serial string) crypto.PublicKey {
+			if serial != pki.SerialOf(issued) {
+				return nil
+			}
+			return issued.PublicKey
+		})
+		r := ack.Of(l)
+		switch states := r.Installed != nil || r.Verified != nil; {
+		case got == ack.Signed && report != said:
 			t.Errorf("%q is signed by %q", report, proof)
+		case got != ack.Signed && report == said && proof == signature:
+			t.Errorf("what the agent wrote is worth %d", got)
+		case (got == ack.Unsigned) != (proof == "" && !states):
+			t.Errorf("%q with the signature %q is worth %d", report, proof, got)
 		}
 	})
 }

@@ -168,6 +168,11 @@ func FuzzJudge(f *testing.F) {
 		f.Add(201, []byte(body))
 		f.Add(403, []byte(body))
 	}
+	// What kube-apiserver 1.37.2 answers.
+	f.Add(201, []byte(`{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1","metadata":{"creationTimestamp":"2026-11-28T11:29:44Z"},`+
+		`"status":{"userInfo":{"username":"system:node:k8s-node1","groups":["system:nodes","system:authenticated"],`+
+		`"extra":{"authentication.kubernetes.io/credential-id":["X509SHA256=2d09591c5e9573a2fa5a93c8fad6c7e5e248eba934536fe582084bfdcebccf0a"]}}}}`))
+	f.Add(401, []byte(`{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		err := judge(status, body, want)
 		if err != nil {

@@ -42,10 +42,12 @@ type DeliveryKey struct {
 	// NamespaceUID is of the namespace that it is for: one of the same name that somebody else makes does not inherit it.
 	NamespaceUID types.UID `json:"namespaceUID"`
 	// Former are the IDs of those that signed before it, the last of them last: hosts have retired these.
-	Former  []string `json:"former,omitempty"`
-	key     ed25519.PrivateKey
-	next    ed25519.PrivateKey // that is to sign after it, once every agent has it; nil: there is none
-	version string             // of the Secret
+	Former []string `json:"former,omitempty"`
+	// NextNamed is when the next key was named, by the API server's clock: no report of before says that an agent has it. Zero: there is none.
+	NextNamed time.Time `json:"nextNamed,omitzero"`
+	key       ed25519.PrivateKey
+	next      ed25519.PrivateKey // that is to sign after it, once every agent has it; nil: there is none
+	version   string             // of the Secret
 }
 
 // ID names its public half.
@@ -252,7 +254,7 @@ func (s *Store) ReplaceDelivery(ctx context.Context, was, next *DeliveryKey) err
 
 // Rebound is a delivery key of a backup for a namespace that another one of that name held before, or one of another name.
 func (k *DeliveryKey) Rebound(namespace string, uid types.UID) *DeliveryKey {
-	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, Former: k.Former, key: k.key, next: k.next}
+	return &DeliveryKey{Namespace: namespace, NamespaceUID: uid, Former: k.Former, NextNamed: k.NextNamed, key: k.key, next: k.next}
 }
 
 func (k *DeliveryKey) secret(home string) (*corev1.Secret, error) {
@@ -290,6 +292,9 @@ func DeliveryOf(s *corev1.Secret) (*DeliveryKey, error) {
 		if k.next = parseDelivery(text); k.next == nil {
 			return nil, damaged
 		}
+	}
+	if (k.next == nil) != k.NextNamed.IsZero() {
+		return nil, damaged
 	}
 	return k, nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,8 +33,8 @@ func (k *DeliveryKey) NextID() string {
 	return delivery.KeyID(k.NextPublic())
 }
 
-// WithNext is a delivery key with one that is to sign after it: the one that it has, or another one.
-func (k *DeliveryKey) WithNext() (*DeliveryKey, error) {
+// WithNext is a delivery key with one that is to sign after it: the one that it has, or another one, which is named now.
+func (k *DeliveryKey) WithNext(now time.Time) (*DeliveryKey, error) {
 	out := k.Rebound(k.Namespace, k.NamespaceUID)
 	if out.next != nil {
 		return out, nil
@@ -42,6 +43,7 @@ func (k *DeliveryKey) WithNext() (*DeliveryKey, error) {
 	if _, out.next, err = ed25519.GenerateKey(nil); err != nil {
 		return nil, fmt.Errorf("make a delivery key: %w", err)
 	}
+	out.NextNamed = now.UTC().Truncate(time.Second)
 	return out, nil
 }
 

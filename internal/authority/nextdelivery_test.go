@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +18,9 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/delivery"
 )
+
+// named is when next keys are named.
+var named = time.Date(2026, 11, 28, 8, 0, 0, 5e8, time.UTC)
 
 // halves are the IDs of the keys that are published.
 func halves(t *testing.T, c client.Client) []string {
@@ -64,7 +68,7 @@ func TestTheNextDeliveryKey(t *testing.T) {
 	}
 	withNext := func(k *authority.DeliveryKey) *authority.DeliveryKey {
 		t.Helper()
-		next, err := k.WithNext()
+		next, err := k.WithNext(named)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,12 +88,15 @@ func TestTheNextDeliveryKey(t *testing.T) {
 	if again := withNext(both); again.NextID() != both.NextID() {
 		t.Error("there is another next key")
 	}
+	if again, err := both.WithNext(named.Add(time.Hour)); err != nil || !again.NextNamed.Equal(both.NextNamed) || !both.NextNamed.Equal(named.Truncate(time.Second)) {
+		t.Errorf("it was named at %s, and is at %s, %v", both.NextNamed, again.NextNamed, err)
+	}
 	released := both.Rebound("prod", "uid-2")
-	if released.NextID() != both.NextID() || released.ID() != both.ID() {
+	if released.NextID() != both.NextID() || released.ID() != both.ID() || !released.NextNamed.Equal(both.NextNamed) {
 		t.Error("another namespace has other keys")
 	}
 	after := change((*authority.DeliveryKey).Succeeded)
-	if got := halves(t, c); after.ID() != both.NextID() || after.NextID() != "" || !slices.Equal(got, []string{after.ID()}) {
+	if got := halves(t, c); after.ID() != both.NextID() || after.NextID() != "" || !after.NextNamed.IsZero() || !slices.Equal(got, []string{after.ID()}) {
 		t.Errorf("%s signs, and %q are published", after.ID(), got)
 	}
 	third := change(withNext)
@@ -121,7 +128,7 @@ func TestADamagedNextKey(t *testing.T) {
 	key, err := s.Delivery(ctx, "prod", "uid-1")
 	if err == nil {
 		var next *authority.DeliveryKey
-		if next, err = key.WithNext(); err == nil {
+		if next, err = key.WithNext(named); err == nil {
 			err = s.ReplaceDelivery(ctx, key, next)
 		}
 	}
@@ -135,9 +142,20 @@ func TestADamagedNextKey(t *testing.T) {
 	if namespace, ok := authority.DeliveryNamespace(secret); !ok || namespace != "prod" {
 		t.Errorf("it is of namespace %q, %v", namespace, ok)
 	}
-	secret.Data["next.key"] = secret.Data["next.key"][:60]
-	if _, err := authority.DeliveryOf(secret); err == nil {
-		t.Error("it is read")
+	for name, damage := range map[string]func(map[string][]byte){
+		"half a key":          func(d map[string][]byte) { d["next.key"] = d["next.key"][:60] },
+		"a time of no key":    func(d map[string][]byte) { delete(d, "next.key") },
+		"a key of no time":    func(d map[string][]byte) { d["delivery.json"] = []byte(`{"namespace":"prod"}`) },
+		"a time that is none": func(d map[string][]byte) { d["delivery.json"] = []byte(`{"namespace":"prod","nextNamed":"today"}`) },
+		"none":                nil,
+	} {
+		s := secret.DeepCopy()
+		if damage != nil {
+			damage(s.Data)
+		}
+		if _, err := authority.DeliveryOf(s); (err == nil) != (damage == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -158,7 +176,7 @@ func TestAReplacedDeliveryKeyIsPublished(t *testing.T) {
 	}
 	replace := func() {
 		t.Helper()
-		next, err := was.WithNext()
+		next, err := was.WithNext(named)
 		if err == nil {
 			err = s.ReplaceDelivery(ctx, was, next.Succeeded())
 		}
@@ -192,7 +210,7 @@ func TestAReplacedDeliveryKeyIsPublished(t *testing.T) {
 	if _, err := reader.Delivery(ctx, "prod", "uid-1"); err != nil {
 		t.Fatal(err)
 	}
-	next, err := was.WithNext()
+	next, err := was.WithNext(named)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package backup
 import (
 	"errors"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,7 @@ func TestDeliveryKeyOfABackup(t *testing.T) {
 	}
 	withNext := func(k *authority.DeliveryKey) *authority.DeliveryKey {
 		t.Helper()
-		k, err := k.WithNext()
+		k, err := k.WithNext(time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

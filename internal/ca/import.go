@@ -71,7 +71,10 @@ func (m *Maker) targetImport(ctx context.Context, ca *v1alpha1.ClusterCA, record
 // ends are the SHA-256 of the certificates with which a chain begins and ends. What lies between follows: each is signed by the next.
 // The first alone leaves open who is above it: whoever has a key can sign the name and public key of its signer. A root, which
 // stands alone, has no other end.
-type ends struct{ certificate, root string }
+type ends struct {
+	certificate, root string
+	selfSigned        bool // the root has signed itself, as far as can be verified
+}
 
 // endsOf are none where a CA cannot be read.
 func endsOf(pair pki.CA) ends {
@@ -81,6 +84,9 @@ func endsOf(pair pki.CA) ends {
 	}
 	if pair.Root != nil {
 		e.root = pki.FingerprintOf(pair.Root)
+	}
+	if anchor := pair.Anchor(); anchor != nil {
+		e.selfSigned = pki.SelfSigned(anchor)
 	}
 	return e
 }
@@ -92,10 +98,14 @@ func (e ends) namedBy(spec *v1alpha1.ImportSource) bool {
 
 // toBeNamed says, of the chain that is there, what the spec has to say.
 func (e ends) toBeNamed() string {
-	if e.root == "" {
-		return fmt.Sprintf("it is a root, of certificateSHA256 %s; compare that with what you have from elsewhere", e.certificate)
+	forged := ""
+	if !e.selfSigned {
+		forged = ". It does not verify that the root has signed itself: anybody can make one of the same key like that, with other dates"
 	}
-	return fmt.Sprintf("it is of certificateSHA256 %s and rootSHA256 %s; compare both with what you have from elsewhere", e.certificate, e.root)
+	if e.root == "" {
+		return fmt.Sprintf("it is a root, of certificateSHA256 %s; compare that with what you have from elsewhere%s", e.certificate, forged)
+	}
+	return fmt.Sprintf("it is of certificateSHA256 %s and rootSHA256 %s; compare both with what you have from elsewhere%s", e.certificate, e.root, forged)
 }
 
 // EndOf is when a generation ends. An imported one ends with the first certificate of its chain; above any other one, the

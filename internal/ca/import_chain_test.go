@@ -114,6 +114,8 @@ func TestWhichChainIsTaken(t *testing.T) {
 	genuine := chainOf(ca, own, root.Cert)
 	// The name and public key of the root, signed by another one: what the root has signed verifies below that one.
 	replanted := chainOf(ca, own, signedBy(t, other, root, 60000), other.Cert)
+	forged := root // the root with a later end, by whoever knows its name and public key
+	forged.Cert = signedBy(t, foreign(t, "root"), root, 60000)
 	laterRoot, earlierRoot := signedBy(t, root, root, 60000), signedBy(t, root, root, 40000)
 	later := chainOf(ca, signedBy(t, root, ca, 2000), root.Cert)
 	below := signedBy(t, middle, ca, 1000)
@@ -149,6 +151,9 @@ func TestWhichChainIsTaken(t *testing.T) {
 		"later: an earlier end, named":         {&later, genuine, of(own, root.Cert), true},
 		"later: an earlier end of the root":    {&genuine, chainOf(ca, own, earlierRoot), of(own, root.Cert), false},
 		"later: that, named":                   {&genuine, chainOf(ca, own, earlierRoot), of(own, earlierRoot), true},
+		"later: a root that nobody has signed": {&root, forged, of(root.Cert, nil), false},
+		"later: such a root, named":            {&root, forged, of(forged.Cert, nil), true},
+		"later: such a root above":             {&genuine, chainOf(ca, own, forged.Cert), of(own, root.Cert), false},
 		"later: another key":                   {&root, other, of(root.Cert, nil), false},
 		"later: another key, named":            {&root, other, of(other.Cert, nil), true},
 		"later: an earlier end between the two": {
@@ -184,6 +189,9 @@ func TestWhichChainIsTaken(t *testing.T) {
 			if there := endsOf(tc.secret); reason != want ||
 				want != "" && (!strings.Contains(message, there.certificate) || !strings.Contains(message, there.root) || !strings.Contains(message, "compare")) {
 				t.Errorf("the reason is %q: %s", reason, message)
+			}
+			if want != "" && strings.Contains(message, "signed itself") != tc.secret.Anchor().Equal(forged.Cert) {
+				t.Errorf("of the root's own signature it says: %s", message)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/home"
@@ -50,7 +51,7 @@ func (f *authorityFlags) open(everywhere bool) (authorities, string, error) {
 	if err != nil {
 		return authorities{}, "", err
 	}
-	return authorities{api, authority.New(f.home, api, nil)}, namespace, nil
+	return authorities{api, authority.New(f.home, api, nil), f.clock}, namespace, nil
 }
 
 // completeRecords completes NAMESPACE/NAME of the CAs that are kept.
@@ -76,6 +77,7 @@ func (f *authorityFlags) completeRecords(c *cobra.Command) {
 type authorities struct {
 	api   client.WithWatch
 	store *authority.Store
+	clock *apitime.Clock // what is stored is by the API server's time
 }
 
 // named is what is kept of a CA.

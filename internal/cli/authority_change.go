@@ -269,7 +269,7 @@ func (a authorities) destroy(ctx context.Context, w io.Writer, n types.Namespace
 func (a authorities) empty(ctx context.Context, r *authority.Record) (*authority.Record, error) {
 	if r.Deleted.IsZero() {
 		next := r.Next()
-		next.Deleted = time.Now().UTC().Truncate(time.Second) //nolint:forbidigo // it is the moment of the command
+		next.Deleted = a.clock.Latest().UTC().Truncate(time.Second)
 		var err error
 		if r, err = a.store.Commit(ctx, r, next); err != nil {
 			return nil, err

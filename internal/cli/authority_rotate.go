@@ -13,8 +13,9 @@ import (
 )
 
 const authorityRotateLong = `Rotates the delivery key of a namespace, which signs what the agents of its hosts install. It makes the next key, of
-which agents learn by what the present one signs. Once every agent has reported that it has the next key, the operator
-signs by that one, and agents take nothing more that the old one has signed. Give it again to see whom it waits for.
+which agents learn by what the present one signs. Once every agent reports that it has the next key, the operator signs
+by that one, and agents take nothing more that the old one has signed. Hosts that are down are waited for. Give it again
+to see whom it waits for.
 
 --now does not wait: for a host that never comes back, or for a key that is in other hands. Hosts that have not got the
 next key install nothing more until the configuration of their agents is written anew ('clusterpki agent config') and
@@ -75,11 +76,11 @@ func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace 
 	if err != nil {
 		return err
 	}
-	next, err := was.WithNext()
+	next, err := was.WithNext(a.clock.Now())
 	if err != nil {
 		return err
 	}
-	id, made := next.NextID(), was.NextID() == ""
+	key, made := consumers.NextKey{ID: next.NextID(), Named: next.NextNamed}, was.NextID() == ""
 	agents, err := controller.AgentsOf(ctx, a.api, a.store.Namespace(), namespace)
 	if err != nil {
 		return err
@@ -93,14 +94,14 @@ func (a authorities) rotateDelivery(ctx context.Context, w io.Writer, namespace 
 		}
 	}
 	if made {
-		fmt.Fprintf(w, "%s: the next delivery key is made: %s\n", namespace, id)
+		fmt.Fprintf(w, "%s: the next delivery key is made: %s\n", namespace, key.ID)
 	}
 	if now {
-		fmt.Fprintf(w, "%s: delivery key %s signs from now on, in place of %s\n", namespace, id, was.ID())
+		fmt.Fprintf(w, "%s: delivery key %s signs from now on, in place of %s\n", namespace, key.ID, was.ID())
 	} else {
-		fmt.Fprintf(w, "%s: delivery key %s signs until every agent has the next one, %s\n", namespace, was.ID(), id)
+		fmt.Fprintf(w, "%s: delivery key %s signs until every agent has the next one, %s\n", namespace, was.ID(), key.ID)
 	}
-	advise(w, namespace, now, made, len(agents), consumers.WithoutKey(agents, id))
+	advise(w, namespace, now, made, len(agents), consumers.WithoutKey(agents, key, a.clock.Now()))
 	return nil
 }
 

@@ -17,9 +17,11 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/controller"
 )
 
@@ -27,6 +29,7 @@ import (
 type connection struct {
 	kubeconfig string
 	overrides  clientcmd.ConfigOverrides
+	clock      *apitime.Clock // by the API server's answers, once connected
 }
 
 // rareFlags are those that work and are not listed in the help of every command: docs/kubectl.md names them.
@@ -70,6 +73,8 @@ func (o *connection) connect() (client.WithWatch, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	o.clock = apitime.New(clock.RealClock{})
+	config.Wrap(o.clock.Wrap)
 	c, err := client.NewWithWatch(config, client.Options{Scheme: controller.Scheme(), Mapper: kinds()})
 	if err != nil {
 		return nil, "", fmt.Errorf("connect to %s: %w", config.Host, err)

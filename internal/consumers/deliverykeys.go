@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 )
 
@@ -12,7 +14,8 @@ import (
 type Agent struct {
 	Host string
 	// Object is the object's kind and name.
-	Object string
+	Object   string
+	Delivery v1alpha1.DeliverySpec
 	Reported
 }
 
@@ -21,32 +24,51 @@ type Lacking struct{ Host, Object, Why string }
 
 func (l Lacking) String() string { return fmt.Sprintf("host %q (%s): %s", l.Host, l.Object, l.Why) }
 
-// EachHasKey says whether the delivery key of an ID may sign for some agents, because each has it. Where there is none nothing is to be signed, and
-// whoever comes back may lack it.
-func EachHasKey(agents []Agent, keyID string) bool {
-	return len(agents) > 0 && len(WithoutKey(agents, keyID)) == 0
+// NextKey is the delivery key that is to sign next, by its ID, and when that was named.
+type NextKey struct {
+	ID    string
+	Named time.Time
 }
 
-// WithoutKey are those of some agents that have not said, signed, that they have the delivery key of an ID. That an agent has reported nothing for
-// long does not matter: what it knows of keys lies on its host.
-func WithoutKey(agents []Agent, keyID string) []Lacking {
+// EachHasKey says whether a delivery key may sign for some agents, because each has it. Where there is none nothing is to be signed, and
+// whoever comes back may lack it.
+func EachHasKey(agents []Agent, key NextKey, now time.Time) bool {
+	return len(agents) > 0 && len(WithoutKey(agents, key, now)) == 0
+}
+
+// WithoutKey are those of some agents that do not say now that they have a delivery key.
+func WithoutKey(agents []Agent, key NextKey, now time.Time) []Lacking {
 	var out []Lacking
 	for _, a := range agents {
-		why := ""
-		switch {
-		case a.Lease == nil || a.Proof == ack.Unsigned:
-			why = "its agent has installed nothing yet"
-		case a.Proof == ack.Forged:
-			why = "what its Lease states is not signed by the key of a certificate that was issued for the object"
-		case a.Holder() != a.Host:
-			why = fmt.Sprintf("the agent of host %q reports for it", a.Holder())
-		case !slices.Contains(a.Report.DeliveryKeys, keyID):
-			why = "its agent has not got the key yet"
-		default:
-			continue
+		if why := a.lacks(key, now); why != "" {
+			out = append(out, Lacking{a.Host, a.Object, why})
 		}
-		out = append(out, Lacking{a.Host, a.Object, why})
 	}
 	slices.SortFunc(out, func(a, b Lacking) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Object, b.Object)) })
 	return out
+}
+
+// lacks says why an agent does not count as one that has a key; "" where it does. Its report counts as long as any other that it makes: a host that is
+// silent may have been set back to a disk of before the key was named. A report of before that cannot speak of it; the two times may be by different
+// API servers.
+func (a Agent) lacks(key NextKey, now time.Time) string {
+	state := LeaseStateOf(a.Reported, a.Delivery, a.Host, now)
+	switch {
+	case state == LeaseForged:
+		return "what its Lease states is not signed by the key of a certificate that was issued for the object"
+	case a.Proof != ack.Signed:
+		return "its agent has installed nothing yet"
+	case state == LeaseOfAnother:
+		return fmt.Sprintf("the agent of host %q reports for it", a.Holder())
+	case state == LeaseAhead:
+		return fmt.Sprintf("what its agent reports is as of %s, which is yet to come", a.renewed().UTC().Format(time.RFC3339))
+	case state != LeaseValid:
+		return fmt.Sprintf("its agent has reported nothing since %s", a.renewed().UTC().Format(time.RFC3339))
+	case !slices.Contains(a.Report.DeliveryKeys, key.ID):
+		return "its agent has not got the key yet"
+	case a.Report.Time.Before(key.Named.Add(-MaxAhead)):
+		return "its agent has reported nothing since the key was named"
+	default:
+		return ""
+	}
 }

@@ -52,7 +52,7 @@ func (r *deliveryKeys) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if !consumers.EachHasKey(agents, key.NextID()) {
+	if !consumers.EachHasKey(agents, consumers.NextKey{ID: key.NextID(), Named: key.NextNamed}, r.clock.Now()) {
 		return ctrl.Result{RequeueAfter: 2 * r.poll, Priority: queue.Repair.Priority()}, nil
 	}
 	if here, err := r.isHere(ctx, key); err != nil || !here {
@@ -103,7 +103,7 @@ func agentsOf(ctx context.Context, from client.Reader, said *reports, namespace 
 			return nil
 		}
 		report, err := said.of(ctx, byName[lease], recordedOwner(o))
-		out = append(out, consumers.Agent{Host: host, Object: o.Kind() + " " + o.GetName(), Reported: report})
+		out = append(out, consumers.Agent{Host: host, Object: o.Kind() + " " + o.GetName(), Delivery: d, Reported: report})
 		return err
 	}
 	for i := range servers.Items {

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -71,7 +72,7 @@ func TestTheNextDeliveryKeySignsOnceEveryAgentHasIt(t *testing.T) {
 	w.settled()
 	first := w.deliveryKey()
 	w.deliveredBy(first.ID(), "", "node1-tls", "node2-tls")
-	with, err := first.WithNext()
+	with, err := first.WithNext(w.clock.Now())
 	if err == nil {
 		err = w.store().ReplaceDelivery(t.Context(), first, with)
 	}
@@ -81,11 +82,13 @@ func TestTheNextDeliveryKeySignsOnceEveryAgentHasIt(t *testing.T) {
 	w.deliveredBy(first.ID(), with.NextID(), "node1-tls", "node2-tls")
 	has := ack.Report{DeliveryKeys: []string{first.ID(), with.NextID()}}
 	w.reports("node1-tls", 0, has)
-	w.reports("node2-tls", 0, ack.Report{DeliveryKeys: []string{first.ID()}})
-	w.later(0)
-	w.deliveredBy(first.ID(), with.NextID(), "node1-tls", "node2-tls")
-	if now := w.deliveryKey(); now.ID() != first.ID() {
-		t.Fatal("the next key signs before every agent has it")
+	for since, said := range map[time.Duration]ack.Report{0: {DeliveryKeys: []string{first.ID()}}, -30 * time.Minute: has} { // silent since: set back, perhaps
+		w.reports("node2-tls", since, said)
+		w.later(0)
+		w.deliveredBy(first.ID(), with.NextID(), "node1-tls", "node2-tls")
+		if now := w.deliveryKey(); now.ID() != first.ID() {
+			t.Fatal("the next key signs before every agent has it")
+		}
 	}
 	w.reports("node2-tls", 0, has)
 	w.deliveredBy(with.NextID(), "", "node1-tls", "node2-tls")
@@ -118,7 +121,7 @@ func TestANextDeliveryKeyOfAnotherNamespaceWaits(t *testing.T) {
 	elsewhere := authority.New("elsewhere", fake.NewClientBuilder().Build(), nil)
 	key, err := elsewhere.Delivery(t.Context(), w.ns, "one before")
 	if err == nil {
-		key, err = key.WithNext()
+		key, err = key.WithNext(w.clock.Now())
 	}
 	if err == nil {
 		err = w.store().CreateDelivery(t.Context(), key)

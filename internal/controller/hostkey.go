@@ -1,13 +1,11 @@
 package controller
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -64,11 +62,8 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if err != nil {
 		return err
 	}
-	var last records.Issue
-	if len(issues) > 0 {
-		last = issues[len(issues)-1]
-		k.public, k.approved = last.Key(), last.ApprovedKeySHA256
-	}
+	last := issues.Last()
+	k.public, k.approved = last.Key(), last.ApprovedKeySHA256
 	spent, err := r.recorder.Spent(ctx, c.Namespace, recordedOwner(c), c.Spec.HostKeySHA256)
 	if err != nil {
 		return err
@@ -84,7 +79,7 @@ func (r *nodeCredentials) hostKey(ctx context.Context, c *v1alpha1.NodeCredentia
 	if err == nil {
 		err = l.Desired.Spec.Refuses(csr)
 	}
-	if err == nil && (c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, last, issues, agent, spent)) {
+	if err == nil && (c.Spec.Request != "" || r.proved(c, csr.PublicKey, text, issues, agent, spent)) {
 		k.public = csr.PublicKey
 		if digest := pki.PublicKeyDigest(csr.PublicKey); digest == c.Spec.HostKeySHA256 {
 			k.approved = digest
@@ -137,13 +132,12 @@ func signedRequest(agent reported, request string) bool {
 // proved says whether a host may have a certificate for a key that it asks for by its Lease: it has the last one for it; or a person has
 // approved it, and that was not used up (spent) by it before another one took its place; or the key of the last one has signed for it, just now.
 func (r *nodeCredentials) proved(
-	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, last records.Issue, issues []records.Issue, agent reported, spent bool,
+	c *v1alpha1.NodeCredential, key crypto.PublicKey, request string, issues records.Issues, agent reported, spent bool,
 ) bool {
 	digest := pki.PublicKeyDigest(key)
 	approved := c.Spec.HostKeySHA256 == digest && !spent
-	signer := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == agent.Report.SignedBy })
-	signed := signedRequest(agent, request) && agent.state(r.clock.Now()) == consumers.LeaseValid &&
-		signer >= 0 && bytes.Equal(issues[signer].PublicKey, last.PublicKey)
+	signer, last := issues.Numbered(agent.Report.SignedBy), issues.Last()
+	signed := signedRequest(agent, request) && agent.state(r.clock.Now()) == consumers.LeaseValid && pki.SamePublicKey(last.Key(), signer.Key())
 	return approved || signed || pki.SamePublicKey(last.Key(), key)
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -64,15 +63,11 @@ func (r *reports) known(l *coordinationv1.Lease, o records.Object) (out consumer
 	return r.judge(l, o, issues), true
 }
 
-func (r *reports) judge(l *coordinationv1.Lease, o records.Object, issues []records.Issue) consumers.Reported {
+func (r *reports) judge(l *coordinationv1.Lease, o records.Object, issues records.Issues) consumers.Reported {
 	out := consumers.Reported{Lease: l, Report: ack.Of(l)}
-	i := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == out.Report.SignedBy })
-	var key []byte
-	if i >= 0 {
-		key = issues[i].PublicKey
-	}
+	signer := issues.Numbered(out.Report.SignedBy)
 	text, signature := l.Annotations[v1alpha1.ReportAnnotation], l.Annotations[v1alpha1.ReportSignatureAnnotation]
-	of := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %x", o.UID, text, signature, key))
+	of := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %x", o.UID, text, signature, signer.PublicKey))
 	name := client.ObjectKeyFromObject(l)
 	r.mu.Lock()
 	was, there := r.judged[name]
@@ -81,12 +76,7 @@ func (r *reports) judge(l *coordinationv1.Lease, o records.Object, issues []reco
 		out.Proof = was.proof
 		return out
 	}
-	out.Proof = ack.ProofOf(l, string(o.UID), func(string) crypto.PublicKey {
-		if i < 0 {
-			return nil
-		}
-		return issues[i].Key()
-	})
+	out.Proof = ack.ProofOf(l, string(o.UID), func(string) crypto.PublicKey { return signer.Key() })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.judged == nil {

@@ -98,7 +98,7 @@ func (b *builder) source(src source) {
 	for i := range src.items {
 		m := &src.items[i]
 		m.number(b.bundles[src.ca].generations)
-		if src.secret != nil && m.Name == corev1.TLSCertKey || src.secret == nil && len(m.certs) > 0 && !selfSigned(m.certs[0]) {
+		if src.secret != nil && m.Name == corev1.TLSCertKey || src.secret == nil && len(m.certs) > 0 && !pki.SelfSigned(m.certs[0]) {
 			m.Chain = b.chain(src, *m)
 		}
 		b.judge(src, *m)
@@ -210,7 +210,7 @@ func (b *builder) chain(src source, m material) *Chain {
 	if src.secret == nil {
 		trusted = "the files"
 		for _, other := range src.items {
-			roots = append(roots, slices.DeleteFunc(slices.Clone(other.certs), func(c *x509.Certificate) bool { return !selfSigned(c) })...)
+			roots = append(roots, slices.DeleteFunc(slices.Clone(other.certs), func(c *x509.Certificate) bool { return !pki.SelfSigned(c) })...)
 		}
 	}
 	if len(roots) == 0 {

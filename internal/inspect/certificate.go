@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"bytes"
 	"crypto/x509"
 	"encoding/hex"
 	"net"
@@ -19,7 +18,7 @@ func describe(c *x509.Certificate) Certificate {
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),
 		DNSNames: allPrintable(c.DNSNames), IPAddresses: addresses(c.IPAddresses), OtherNames: allPrintable(c.EmailAddresses),
 		CA: c.BasicConstraintsValid && c.IsCA, KeyUsages: keyUsages(c.KeyUsage), ExtendedKeyUsages: extendedKeyUsages(c),
-		Key: kindOf(c.PublicKey), SignatureAlgorithm: c.SignatureAlgorithm.String(), SelfSigned: selfSigned(c),
+		Key: kindOf(c.PublicKey), SignatureAlgorithm: c.SignatureAlgorithm.String(), SelfSigned: pki.SelfSigned(c),
 		SubjectKeyID: hex.EncodeToString(c.SubjectKeyId), AuthorityKeyID: hex.EncodeToString(c.AuthorityKeyId),
 	}
 	for _, u := range c.URIs {
@@ -29,10 +28,6 @@ func describe(c *x509.Certificate) Certificate {
 		d.PathLength = &c.MaxPathLen
 	}
 	return d
-}
-
-func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawSubject, c.RawIssuer) && pki.SignedBy(c, c)
 }
 
 // keyUsages are the names of RFC 5280, 4.2.1.3.

@@ -1,10 +1,8 @@
 package leaf
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -16,8 +14,8 @@ import (
 
 // Records keeps which certificates were issued, and for which keys.
 type Records interface {
-	// Of are the issues of an object, the oldest first.
-	Of(ctx context.Context, namespace string, o records.Object) ([]records.Issue, error)
+	// Of are the issues of an object.
+	Of(ctx context.Context, namespace string, o records.Object) (records.Issues, error)
 	// Refresh reads them from the API server.
 	Refresh(ctx context.Context, namespace string) error
 	// Record notes an issue, before the certificate is published. inUse are the serial numbers of those that the host may have.
@@ -39,14 +37,8 @@ func (m *Maker) lookUp(ctx context.Context, r Request, c *Contents) error {
 	if err != nil {
 		return err
 	}
-	key, err := pki.EncodePublicKey(c.Observed.Leaf.Cert.PublicKey)
-	if err != nil {
-		return err
-	}
-	serial := pki.SerialOf(c.Observed.Leaf.Cert)
-	at := slices.IndexFunc(issues, func(i records.Issue) bool { return i.SerialNumber == serial && bytes.Equal(i.PublicKey, key) })
 	o := *c.Observed
-	o.Unrecorded = at < len(issues)-1
+	o.Unrecorded = !issues.Last().Of(o.Leaf.Cert)
 	if len(issues) == 0 { // what was never but mounted has no record, and needs one only where an agent signs by it
 		o.Unrecorded = r.Acknowledgment.Agent != nil
 	}

@@ -30,7 +30,7 @@ type notes struct {
 	early         bool // something was published before it was recorded
 }
 
-func (n *notes) Of(context.Context, string, records.Object) ([]records.Issue, error) {
+func (n *notes) Of(context.Context, string, records.Object) (records.Issues, error) {
 	return slices.Clone(n.issues), n.err
 }
 

@@ -88,7 +88,7 @@ func notOfACA(p place) string {
 // outOfOrder says why a certificate is not signed by the next one, or the last one is no root.
 func outOfOrder(certs []*x509.Certificate, i int) string {
 	cert, last := certs[i], i == len(certs)-1
-	self := bytes.Equal(cert.RawSubject, cert.RawIssuer) && SignedBy(cert, cert) // what names itself wrongly is told by the rules
+	self := SelfSigned(cert) // what names itself wrongly is told by the rules
 	switch {
 	case (self || isRoot(cert)) && !last:
 		return "is a root, above which there is nothing: remove what follows it"

@@ -123,6 +123,8 @@ func roots(t *testing.T) []judged {
 		row("no basicConstraints", basicSource, "has no basicConstraints", rootWith(t, func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA = false, false })),
 		row("SHA-1 self-signature, RSA", rootSource, "", rootOfKey(t, long, withSHA1)),
 		row("SHA-1 self-signature, ECDSA", rootSource, "", rootWith(t, withECDSASHA1)),
+		row("MD5 self-signature", rootSource, "", byMD5(t, rootOfKey(t, long))),
+		row("a self-signature by another key", rootSource, "", signedByAnother(t, rootWith(t))),
 		row("expired", "RFC 5280 §6.1.3(a)(2)", "expired at", rootWith(t, ended)),
 		unmended("not yet valid", "RFC 5280 §6.1.3(a)(2)", "is not valid before", rootWith(t, aheadOfTime)),
 		row("pathlen 0", lengthSource, "", rootWith(t, pathLen(0))),
@@ -311,6 +313,26 @@ func mend(t *testing.T, row judged, message string) {
 	if lax, _, golang := verdicts(t, at, row.ca, certs); !lax || !golang {
 		t.Errorf("%s: what the CA signed before is not verified: openssl %v, Go %v", row.name, lax, golang)
 	}
+}
+
+// byMD5 is a root that says of its signature by SHA-256 that it is one by MD5.
+func byMD5(t *testing.T, root pki.CA) pki.CA {
+	t.Helper()
+	id := func(last byte) []byte { return []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, last} } // RFC 8017, appendix C; RFC 3279 §2.2.1
+	raw := bytes.ReplaceAll(root.Cert.Raw, id(11), id(4))
+	root.Cert = must(x509.ParseCertificate(raw))
+	if root.Cert.SignatureAlgorithm != x509.MD5WithRSA {
+		t.Fatalf("it is signed by %s", root.Cert.SignatureAlgorithm)
+	}
+	return root
+}
+
+// signedByAnother is a root with its own name and key, and a signature by another key.
+func signedByAnother(t *testing.T, root pki.CA) pki.CA {
+	t.Helper()
+	tmpl := foreignTemplate("foreign", lasting)
+	root.Cert = sign(t, tmpl, tmpl, root.Key.Public(), must(pki.GenerateKey(ecdsa256)).Signer())
+	return root
 }
 
 // keyFrom is a key that the operator would not make.

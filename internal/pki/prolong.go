@@ -8,8 +8,8 @@ import (
 )
 
 // Renewed says whether a CA is the same one as before with later dates: every key, subject and subject key identifier of its
-// chain is one of the chain in force, every certificate ends no earlier, and none constrains more. Then what trusts the one
-// verifies what the other signs.
+// chain is one of the chain in force, every certificate ends no earlier, none constrains more, and a root that is another certificate has signed itself.
+// Then what trusts the one verifies what the other signs, and whoever has the keys wants it so.
 func Renewed(old, next CA) bool {
 	if old.Cert == nil || !same(old.Cert, next.Cert) || len(next.path()) != len(old.path()) {
 		return false
@@ -17,7 +17,7 @@ func Renewed(old, next CA) bool {
 	before := old.path()
 	for _, cert := range next.path() {
 		i := slices.IndexFunc(before, func(o *x509.Certificate) bool { return same(o, cert) })
-		if i < 0 || cert.NotAfter.Before(before[i].NotAfter) || constrains(before[i], cert) {
+		if i < 0 || cert.NotAfter.Before(before[i].NotAfter) || constrains(before[i], cert) || isRoot(cert) && !cert.Equal(before[i]) && !SelfSigned(cert) {
 			return false
 		}
 	}

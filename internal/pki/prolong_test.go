@@ -12,14 +12,16 @@ import (
 )
 
 // again is a CA's certificate made anew under its own key by a signer, with a change.
-func again(t *testing.T, ca, signer pki.CA, mod func(*x509.Certificate)) pki.CA {
+func again(t *testing.T, ca, signer pki.CA, mods ...func(*x509.Certificate)) pki.CA {
 	t.Helper()
 	tmpl := &x509.Certificate{
 		SerialNumber: ca.Cert.SerialNumber, RawSubject: ca.Cert.RawSubject, Subject: ca.Cert.Subject, SubjectKeyId: ca.Cert.SubjectKeyId,
 		NotBefore: ca.Cert.NotBefore, NotAfter: ca.Cert.NotAfter, KeyUsage: ca.Cert.KeyUsage, ExtKeyUsage: ca.Cert.ExtKeyUsage,
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: ca.Cert.MaxPathLen, MaxPathLenZero: ca.Cert.MaxPathLenZero,
 	}
-	mod(tmpl)
+	for _, mod := range mods {
+		mod(tmpl)
+	}
 	parent := signer.Cert
 	if signer.Cert.Equal(ca.Cert) {
 		parent = tmpl
@@ -42,6 +44,8 @@ func TestRenewed(t *testing.T) {
 	earlier := func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(-time.Second) }
 	limited := again(t, ca, ca, func(c *x509.Certificate) { c.MaxPathLen = 1 })
 	forServers := again(t, ca, ca, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
+	by := func(ca, other pki.CA) pki.CA { ca.Key = other.Key; return ca } // its name, and the signature of another key
+	unproved := again(t, root, by(root, other))
 	withRoot := func(ca, root pki.CA) pki.CA { ca.Root = root.Cert; return ca }
 	above := func(below, root pki.CA) pki.CA {
 		ca := mid
@@ -75,7 +79,14 @@ func TestRenewed(t *testing.T) {
 		"usages more": {forServers, again(t, ca, ca, func(c *x509.Certificate) {
 			c.ExtKeyUsage = append(forServers.Cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
 		}), true},
-		"with its root renewed": {mid, withRoot(mid, again(t, root, root, later)), true},
+		"with its root renewed":                   {mid, withRoot(mid, again(t, root, root, later)), true},
+		"with its root renewed, by SHA-1":         {mid, withRoot(mid, again(t, root, root, later, withECDSASHA1)), true},
+		"with its root renewed, by nobody":        {mid, withRoot(mid, again(t, root, by(root, other), later)), false},
+		"a later end, by nobody":                  {ca, again(t, ca, by(ca, other), later), false},
+		"a later end, by SHA-1 and nobody":        {ca, again(t, ca, by(ca, other), later, withECDSASHA1), false},
+		"a later end, signed, of one that is not": {unproved, again(t, unproved, unproved, later), true},
+		"itself, which nobody has signed":         {unproved, unproved, true},
+		"a later end below a root that stays":     {withRoot(mid, unproved), withRoot(again(t, mid, root, later), unproved), true},
 	} {
 		if got := pki.Renewed(tc.old, tc.next); got != tc.want {
 			t.Errorf("%s: %t", name, got)

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 
@@ -22,6 +23,13 @@ func SignedBy(cert, issuer *x509.Certificate) bool {
 	}
 	signatures.Add(fact)
 	return true
+}
+
+// SelfSigned says whether a root's own key has signed it, be it by SHA-1, which crypto/x509 verifies where it is asked for one signature. By MD5 and
+// what it does not know nobody has, as far as can be said. Verifiers do not ask: whoever has a root's public key can make a certificate that they take
+// for it, with other dates.
+func SelfSigned(cert *x509.Certificate) bool {
+	return bytes.Equal(cert.RawSubject, cert.RawIssuer) && SignedBy(cert, cert)
 }
 
 // signature identifies what was signed, by which key, and the signature.

@@ -3,6 +3,7 @@ package records
 import (
 	"crypto"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,30 @@ type Issue struct {
 	Acknowledged bool `json:"acknowledged,omitempty"`
 	// Ended says that it is kept for its approval alone, which is used up: nobody signs by it, and it is no object's.
 	Ended bool `json:"ended,omitempty"`
+}
+
+// Issues are those of one object that count, the oldest first.
+type Issues []Issue
+
+// Last is the one that was recorded last; the zero one where none was.
+func (s Issues) Last() Issue {
+	if len(s) == 0 {
+		return Issue{}
+	}
+	return s[len(s)-1]
+}
+
+// Numbered is the one of a serial number; the zero one where none is.
+func (s Issues) Numbered(serial string) Issue {
+	if i := placeOf(s, serial); i >= 0 {
+		return s[i]
+	}
+	return Issue{}
+}
+
+// Of says whether an issue is that of a certificate.
+func (i Issue) Of(cert *x509.Certificate) bool {
+	return i.SerialNumber == pki.SerialOf(cert) && pki.SamePublicKey(i.Key(), cert.PublicKey)
 }
 
 // spent says whether another key has taken the place of the one that was approved: in this issue, or in a later one of those that the object's name had.

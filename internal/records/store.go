@@ -67,8 +67,8 @@ func (s *Store) space(namespace string) *space {
 	return sp
 }
 
-// Of are the issues of an object, the oldest first.
-func (s *Store) Of(ctx context.Context, namespace string, o Object) ([]Issue, error) {
+// Of are the issues of an object.
+func (s *Store) Of(ctx context.Context, namespace string, o Object) (Issues, error) {
 	sp := s.space(namespace)
 	if err := s.ensure(ctx, namespace, sp); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Store) Of(ctx context.Context, namespace string, o Object) ([]Issue, er
 }
 
 // Known are the issues of an object as far as they were read already; ok is false where they were not.
-func (s *Store) Known(namespace string, o Object) (issues []Issue, ok bool) {
+func (s *Store) Known(namespace string, o Object) (issues Issues, ok bool) {
 	sp := s.space(namespace)
 	sp.mu.Lock()
 	defer sp.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,7 +24,7 @@ func (w *fixture) nextDelivery() {
 	if err != nil || key == nil {
 		w.t.Fatalf("there is no delivery key, %v", err)
 	}
-	next, err := key.WithNext()
+	next, err := key.WithNext(time.Now())
 	if err == nil {
 		err = w.store().ReplaceDelivery(w.t.Context(), key, next)
 	}

@@ -63,6 +63,7 @@ func sources(now time.Time, key pki.KeySpec) map[string]source {
 		"imported root":                  importedRoot(now, key, func(*x509.Certificate) {}),
 		"imported root without keyUsage": wrong(importedRoot(now, key, func(c *x509.Certificate) { c.KeyUsage = 0 })), // as `openssl req -x509` makes it
 	}
+	out["imported root that another key has signed"] = signedByAnother(now, key)
 	if sha1, can := sha1With[key.Algorithm]; can {
 		out["imported root with SHA-1"] = importedRoot(now, key, func(c *x509.Certificate) { c.SignatureAlgorithm = sha1 })
 	}
@@ -88,6 +89,15 @@ func importedRoot(now time.Time, key pki.KeySpec, mod func(*x509.Certificate)) s
 	mod(tmpl)
 	root := must(x509.ParseCertificate(must(x509.CreateCertificate(nil, tmpl, tmpl, rootKey.Public(), rootKey.Signer()))))
 	return source{ca: pki.CA{Cert: root, Key: rootKey}, roots: []*x509.Certificate{root}, others: true}
+}
+
+// signedByAnother is a root of whose name and key somebody without the key has made a certificate.
+func signedByAnother(now time.Time, key pki.KeySpec) source {
+	s, tmpl := importedRoot(now, key, func(*x509.Certificate) {}), foreign(now, "corporate root")
+	forger := must(pki.GenerateKey(key)).Signer()
+	s.ca.Cert = must(x509.ParseCertificate(must(x509.CreateCertificate(nil, tmpl, tmpl, s.ca.Key.Public(), forger))))
+	s.roots = []*x509.Certificate{s.ca.Cert}
+	return s
 }
 
 // importedBelow is a CA below a root of serial number 7. Its AKI names a serial number, too, if there is one.
