@@ -122,7 +122,9 @@ func TestManyClients(t *testing.T) {
 	refs, trust := clients("clients")
 	server.Spec.ClientCARefs = refs
 	own := slices.Concat(trust, []right{"trust on clustercas named front-proxy", "issue on clustercas/apiserver named k8s"})
-	begins := func(ctx context.Context, c client.Client) error { return c.Create(ctx, server.DeepCopy(), client.DryRunAll) }
+	begins := func(ctx context.Context, c client.Client) error {
+		return c.Create(ctx, server.DeepCopy(), client.DryRunAll)
+	}
 	needs(t, ns, "begins", begins, slices.Concat(own, []right{"get on secrets named sa", "acknowledge on apiservercertificates named large"}))
 	create(t, ns, server)
 	editor := somebody(t, ns, "editor", "issue on clustercas/apiserver named k8s") // those that are trusted take no trust
@@ -133,12 +135,16 @@ func TestManyClients(t *testing.T) {
 	refs, trust = clients("others")
 	other.Spec.ClientCARefs, other.Spec.RequestHeaderCARef.Name = refs, "other-proxy"
 	other.Spec.CARef.Name, other.Spec.ServiceAccountKeys.SecretName, other.Spec.Delivery.Acknowledged.SerialNumber = "other", "other-sa", "02"
-	becomes := func(ctx context.Context, c client.Client) error { return c.Patch(ctx, other.DeepCopy(), client.MergeFrom(server), client.DryRunAll) }
+	becomes := func(ctx context.Context, c client.Client) error {
+		return c.Patch(ctx, other.DeepCopy(), client.MergeFrom(server), client.DryRunAll)
+	}
 	needs(t, ns, "becomes", becomes, slices.Concat(own, trust, []right{
 		"trust on clustercas named other-proxy", "issue on clustercas/apiserver named other", "get on secrets named other-sa",
 		"acknowledge on apiservercertificates named large",
 	}))
-	ends := func(ctx context.Context, c client.Client) error { return c.Delete(ctx, server.DeepCopy(), client.DryRunAll) }
+	ends := func(ctx context.Context, c client.Client) error {
+		return c.Delete(ctx, server.DeepCopy(), client.DryRunAll)
+	}
 	needs(t, ns, "ends", ends, own)
 }
 
@@ -289,7 +295,9 @@ func TestDeleteNames(t *testing.T) {
 	ns := space(t)
 	clerk := somebody(t, ns, "clerk")
 	for i, o := range ours(ns) {
-		all := func(c client.Client) error { return c.DeleteAllOf(t.Context(), o, client.InNamespace(ns), client.DryRunAll) }
+		all := func(c client.Client) error {
+			return c.DeleteAllOf(t.Context(), o, client.InNamespace(ns), client.DryRunAll)
+		}
 		rights := endings()[i]
 		eventually(t, "a collection", func() error { return all(clerk) }, func(err error) bool {
 			return deniedByPolicy(err) && strings.Contains(err.Error(), "you need the verb "+string(rights[0]))

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +107,37 @@ func TestSameWords(t *testing.T) {
 			if diff := cmp.Diff(of(files[0], name), of(file, name)); diff != "" || of(file, name) == "" {
 				t.Errorf("%s of %s is another: %s", name, file, diff)
 			}
+		}
+	}
+}
+
+// TestFieldsAreListed compares the fields of which docs/security.md says what a change takes with those that there are.
+func TestFieldsAreListed(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("`([^`]+)`")
+	for kind, plural := range map[string]string{nodecred: "nodecredentials", asc: "apiservercertificates"} {
+		var listed, want []string
+		for _, row := range regexp.MustCompile(`(?m)^\| `+kind+` \| ([^|]*) \|`).FindAllStringSubmatch(string(text), -1) {
+			for _, m := range code.FindAllStringSubmatch(row[1], -1) {
+				listed = append(listed, m[1])
+			}
+		}
+		for field, of := range specOf(t, plural).Properties {
+			if field != "delivery" {
+				want = append(want, field)
+				continue
+			}
+			for part := range of.Properties {
+				want = append(want, field+"."+part)
+			}
+		}
+		slices.Sort(listed)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, listed); diff != "" {
+			t.Errorf("of %s are listed (-want +got):\n%s", kind, diff)
 		}
 	}
 }
