@@ -61,8 +61,12 @@ const (
 	newServer = "{spec: {caRef: {name: k8s}, hostName: m2, endpoint: 'https://m2:6443'"
 	kubelet   = "k8s-node1-kubelet" // of the samples
 	master    = "k8s-master"
+	owned     = "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"
 	sha256    = "0000000000000000000000000000000000000000000000000000000000000000"
 )
+
+// serverEnds are the rights that the end of the samples' API server takes: those of its beginning.
+var serverEnds = []right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on clustercas named front-proxy"}
 
 // asked are requests, and the rights that each takes beside those of writing the object.
 var asked = []struct {
@@ -81,7 +85,7 @@ var asked = []struct {
 	},
 	{
 		"service account keys", creates(asc, "m2", newServer+", serviceAccountKeys: {secretName: m2-sa}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s"},
+		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "get on secrets named m2-sa"},
 	},
 	{
 		"service account keys that are there", creates(asc, "m2", newServer+", serviceAccountKeys: {secretName: kubeadm-sa, source: Existing}}}"),
@@ -92,7 +96,10 @@ var asked = []struct {
 		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "acknowledge on apiservercertificates named m2"},
 	},
 
-	{"a server's host name", edits(asc, master, "{spec: {hostName: m2, endpoint: 'https://m2:6443'}}"), []right{"issue on clustercas/apiserver named k8s"}},
+	{
+		"a server's host name, and so who gets its keys", edits(asc, master, "{spec: {hostName: m2, endpoint: 'https://m2:6443'}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named k8s-sa"},
+	},
 	{"a server's names", edits(asc, master, "{spec: {dnsNames: [a.example]}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{"a server's addresses", edits(asc, master, "{spec: {ipAddresses: [10.1.10.7]}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{"a server's endpoint", edits(asc, master, "{spec: {endpoint: 'https://centos-master:6443'}}"), []right{"issue on clustercas/apiserver named k8s"}},
@@ -105,18 +112,38 @@ var asked = []struct {
 		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named k8s-sa"},
 	},
 	{
+		"a server's keys, another Secret", edits(asc, master, "{spec: {serviceAccountKeys: {secretName: other-sa}}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named other-sa"},
+	},
+	{
 		"a server's CA, and so whose clients it accepts", edits(asc, master, "{spec: {caRef: {name: other}}}"),
-		[]right{"issue on clustercas/apiserver named other", "trust on clustercas named other"},
+		[]right{
+			"issue on clustercas/apiserver named k8s", "issue on clustercas/apiserver named other",
+			"trust on clustercas named k8s", "trust on clustercas named other",
+		},
+	},
+	{
+		"a server's CA alone", edits(asc, master, "{spec: {caRef: {name: other}, clientCARefs: [{name: k8s}]}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "issue on clustercas/apiserver named other"},
 	},
 	{
 		"a server's clients", edits(asc, master, "{spec: {clientCARefs: [{name: k8s}, {name: other}]}}"),
 		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named other"},
 	},
 	{
-		"a server's front proxy", edits(asc, master, "{spec: {requestHeaderCARef: {name: other}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named other"},
+		"a server's clients, none of before", edits(asc, master, "{spec: {clientCARefs: [{name: other}]}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on clustercas named other"},
 	},
-	{"a server without its front proxy", edits(asc, master, "{spec: {requestHeaderCARef: null}}"), []right{"issue on clustercas/apiserver named k8s"}},
+	{
+		"a server's front proxy", edits(asc, master, "{spec: {requestHeaderCARef: {name: other}}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named front-proxy", "trust on clustercas named other"},
+	},
+	{
+		"a server without its front proxy", edits(asc, master, "{spec: {requestHeaderCARef: null}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named front-proxy"},
+	},
+	{"a server's end", deletes(asc, master), serverEnds},
+	{"a server's owner, with which it goes", edits(asc, master, owned), serverEnds},
 	{
 		"what a server acknowledges", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"acknowledge on apiservercertificates named k8s-master"},
@@ -130,8 +157,25 @@ var asked = []struct {
 		[]right{"issue on clustercas/apiserver named k8s"},
 	},
 
-	{"a credential's role", edits(nodecred, kubelet, "{spec: {role: Scheduler}}"), []right{"issue on clustercas/scheduler named k8s"}},
-	{"a credential's CA", edits(nodecred, kubelet, "{spec: {caRef: {name: etcd}}}"), []right{"issue on clustercas/kubelet named etcd"}},
+	{
+		"a credential's role", edits(nodecred, kubelet, "{spec: {role: Scheduler}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "issue on clustercas/scheduler named k8s"},
+	},
+	{
+		"a credential's CA", edits(nodecred, kubelet, "{spec: {caRef: {name: etcd}}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "issue on clustercas/kubelet named etcd"},
+	},
+	{
+		"a credential's CA and role", edits(nodecred, kubelet, "{spec: {caRef: {name: etcd}, role: Admin}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "issue on clustercas/admin named etcd"},
+	},
+	{
+		"a credential's CA and API server, those of another cluster",
+		edits(nodecred, kubelet, "{spec: {caRef: {name: staging}, apiServerRef: {name: staging}}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "issue on clustercas/kubelet named staging"},
+	},
+	{"a credential's end", deletes(nodecred, kubelet), []right{"issue on clustercas/kubelet named k8s"}},
+	{"a credential's owner, with which it goes", edits(nodecred, kubelet, owned), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's host name", edits(nodecred, kubelet, "{spec: {hostName: other}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{
 		"a credential's names", edits(nodecred, "k8s-node1-kubelet-serving", "{spec: {dnsNames: [a.example]}}"),
@@ -143,7 +187,7 @@ var asked = []struct {
 	},
 	{
 		"a credential's own identity", edits(nodecred, kubelet, "{spec: {role: Custom, custom: {commonName: jane, usages: [ClientAuth]}}}"),
-		[]right{"issue on clustercas/custom named k8s"},
+		[]right{"issue on clustercas/kubelet named k8s", "issue on clustercas/custom named k8s"},
 	},
 	{"where a credential's key is", edits(nodecred, kubelet, "{spec: {keySource: Host, delivery: {mode: Agent}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{
@@ -236,7 +280,7 @@ var asked = []struct {
 		[]right{"acknowledge on clustercas named k8s"},
 	},
 	{
-		"an owner, with which it goes", edits(ca, "k8s", "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"),
+		"an owner, with which it goes", edits(ca, "k8s", owned),
 		[]right{"issue on clustercas/ca named k8s"},
 	},
 	{
@@ -314,6 +358,16 @@ func TestMessages(t *testing.T) {
 		},
 		{
 			edits(asc, master, "{spec: {dnsNames: []}}"),
+			`apiservercertificates.clusterpki.io "k8s-master" is forbidden: ValidatingAdmissionPolicy 'clusterpki-apiservercertificates' with binding 'clusterpki-apiservercertificates' denied request: ` +
+				"you need the verb issue on clustercas/apiserver named k8s, in namespace prod: ClusterRole clusterpki-pki-admin has it",
+		},
+		{
+			deletes(nodecred, kubelet),
+			`nodecredentials.clusterpki.io "k8s-node1-kubelet" is forbidden: ValidatingAdmissionPolicy 'clusterpki-nodecredentials' with binding 'clusterpki-nodecredentials' denied request: ` +
+				"you need the verb issue on clustercas/kubelet named k8s, in namespace prod: ClusterRole clusterpki-pki-admin has it, and clusterpki-node-operator for the CAs that it names",
+		},
+		{
+			deletes(asc, master),
 			`apiservercertificates.clusterpki.io "k8s-master" is forbidden: ValidatingAdmissionPolicy 'clusterpki-apiservercertificates' with binding 'clusterpki-apiservercertificates' denied request: ` +
 				"you need the verb issue on clustercas/apiserver named k8s, in namespace prod: ClusterRole clusterpki-pki-admin has it",
 		},

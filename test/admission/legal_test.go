@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,15 @@ func ours(namespace string) []client.Object {
 	return objects
 }
 
+// endings are the rights that it takes to delete each of ours: those of having it issued.
+func endings() [][]right {
+	return [][]right{
+		{"issue on clustercas/ca named k8s"},
+		{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s"},
+		{"issue on clustercas/kubelet named k8s"},
+	}
+}
+
 // TestWithoutIssue lets somebody who has none of the verbs write all that makes nothing: metadata, status, and the same spec again.
 func TestWithoutIssue(t *testing.T) {
 	t.Parallel()
@@ -68,7 +78,7 @@ func TestWithoutIssue(t *testing.T) {
 	} {
 		for _, o := range ours(ns) {
 			c := c
-			if patch == adopt && kindOf(t, o).Kind == ca { // what has an owner the garbage collector may delete: see TestOwners
+			if patch == adopt { // what has an owner the garbage collector may delete: see TestOwners
 				c = admin
 			}
 			eventually(t, patch, func() error { return c.Patch(t.Context(), o, client.RawPatch(types.MergePatchType, []byte(patch))) }, allowed)
@@ -95,7 +105,8 @@ func TestWithoutIssue(t *testing.T) {
 	}
 }
 
-// TestManyClients has an API server take the clients of as many CAs as the CRD allows, with all else that takes a check, in one request.
+// TestManyClients has an API server take the clients of as many CAs as the CRD allows, with all else that takes a check, in one request; then
+// of as many others in their place; and ends it.
 func TestManyClients(t *testing.T) {
 	t.Parallel()
 	ns := space(t)
@@ -108,27 +119,53 @@ func TestManyClients(t *testing.T) {
 		server.Spec.DNSNames = append(server.Spec.DNSNames, fmt.Sprintf("n%02d%s.example", i, strings.Repeat("."+strings.Repeat("x", 60), 3)))
 		server.Spec.IPAddresses = append(server.Spec.IPAddresses, fmt.Sprintf("10.1.1.%d", i+1))
 	}
-	rights := []right{
-		"issue on clustercas/apiserver named k8s", "trust on clustercas named front-proxy", "get on secrets named sa", "acknowledge on apiservercertificates named large",
-	}
-	for i := range 8 {
-		name := fmt.Sprint("clients", i)
-		server.Spec.ClientCARefs = append(server.Spec.ClientCARefs, v1alpha1.CAReference{Name: name})
-		rights = append(rights, right("trust on clustercas named "+name))
-	}
-	request := func(ctx context.Context, c client.Client) error {
+	refs, trust := clients("clients")
+	server.Spec.ClientCARefs = refs
+	own := slices.Concat(trust, []right{"trust on clustercas named front-proxy", "issue on clustercas/apiserver named k8s"})
+	begins := func(ctx context.Context, c client.Client) error {
 		return c.Create(ctx, server.DeepCopy(), client.DryRunAll)
 	}
-	c := somebody(t, ns, "all", rights...)
-	eventually(t, "it is allowed", func() error { return request(t.Context(), c) }, allowed)
-	for i, missing := range rights {
-		c := somebody(t, ns, fmt.Sprint("without-", i), append(append([]right(nil), rights[:i]...), rights[i+1:]...)...)
-		eventually(t, "without "+string(missing), func() error { return request(t.Context(), c) }, denies("clusterpki-apiservercertificates", missing))
-	}
+	needs(t, ns, "begins", begins, slices.Concat(own, []right{"get on secrets named sa", "acknowledge on apiservercertificates named large"}))
 	create(t, ns, server)
 	editor := somebody(t, ns, "editor", "issue on clustercas/apiserver named k8s") // those that are trusted take no trust
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"dnsNames":["a.example"]}}`))
 	eventually(t, "an edit of its names", func() error { return editor.Patch(t.Context(), server.DeepCopy(), patch, client.DryRunAll) }, allowed)
+
+	other := server.DeepCopy()
+	refs, trust = clients("others")
+	other.Spec.ClientCARefs, other.Spec.RequestHeaderCARef.Name = refs, "other-proxy"
+	other.Spec.CARef.Name, other.Spec.ServiceAccountKeys.SecretName, other.Spec.Delivery.Acknowledged.SerialNumber = "other", "other-sa", "02"
+	becomes := func(ctx context.Context, c client.Client) error {
+		return c.Patch(ctx, other.DeepCopy(), client.MergeFrom(server), client.DryRunAll)
+	}
+	needs(t, ns, "becomes", becomes, slices.Concat(own, trust, []right{
+		"trust on clustercas named other-proxy", "issue on clustercas/apiserver named other", "get on secrets named other-sa",
+		"acknowledge on apiservercertificates named large",
+	}))
+	ends := func(ctx context.Context, c client.Client) error {
+		return c.Delete(ctx, server.DeepCopy(), client.DryRunAll)
+	}
+	needs(t, ns, "ends", ends, own)
+}
+
+// clients are references to as many CAs as an API server may take clients of, and the rights that it takes to have them taken.
+func clients(name string) (refs []v1alpha1.CAReference, trust []right) {
+	for i := range 8 {
+		refs = append(refs, v1alpha1.CAReference{Name: fmt.Sprint(name, i)})
+		trust = append(trust, right("trust on clustercas named "+refs[i].Name))
+	}
+	return refs, trust
+}
+
+// needs has a request made with all of some rights, which is allowed, and without each of them, which is denied for that.
+func needs(t *testing.T, namespace, name string, request request, rights []right) {
+	t.Helper()
+	c := somebody(t, namespace, name, rights...)
+	eventually(t, name+" is allowed", func() error { return request(t.Context(), c) }, allowed)
+	for i, missing := range rights {
+		c := somebody(t, namespace, fmt.Sprint(name, "-without-", i), slices.Concat(rights[:i], rights[i+1:])...)
+		eventually(t, name+" without "+string(missing), func() error { return request(t.Context(), c) }, denies("clusterpki-apiservercertificates", missing))
+	}
 }
 
 // TestDeletion deletes with each propagation policy, what owns objects of ours and what they own, with Kubernetes' own garbage collector.
@@ -171,7 +208,7 @@ func TestDeletion(t *testing.T) {
 				owned.OwnerReferences = []metav1.OwnerReference{referenceTo(t, o)}
 				create(t, ns, owned)
 			}
-			deleter := somebody(t, ns, "deleter", "issue on clustercas/ca named k8s")
+			deleter := somebody(t, ns, "deleter", slices.Concat(endings()...)...)
 			for _, o := range ours(ns) {
 				eventually(t, "it is deleted", func() error {
 					return client.IgnoreNotFound(deleter.Delete(t.Context(), o, client.PropagationPolicy(how)))
@@ -236,16 +273,17 @@ func TestNamespaceEnds(t *testing.T) {
 	t.Parallel()
 	ns := space(t)
 	c := somebody(t, ns, "clerk")
-	k8s := ours(ns)[0]
-	eventually(t, "while the namespace stays", func() error { return c.Delete(t.Context(), k8s) }, denies("clusterpki-clustercas", "issue on clustercas/ca named k8s"))
-	testenv.Edit(t, admin, k8s, func(o client.Object) { o.SetFinalizers([]string{"example.org/wait"}) })
+	for _, o := range ours(ns) {
+		eventually(t, "while the namespace stays", func() error { return c.Delete(t.Context(), o) }, deniedByPolicy)
+		testenv.Edit(t, admin, o, func(o client.Object) { o.SetFinalizers([]string{"example.org/wait"}) })
+	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
 	if err := admin.Delete(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "while it ends", func() error { return c.Delete(t.Context(), k8s) }, allowed)
-	testenv.Edit(t, admin, k8s, func(o client.Object) { o.SetFinalizers(nil) })
 	for _, o := range ours(ns) {
+		eventually(t, "while it ends", func() error { return c.Delete(t.Context(), o) }, allowed)
+		testenv.Edit(t, admin, o, func(o client.Object) { o.SetFinalizers(nil) })
 		gone(t, o)
 	}
 	gone(t, namespace)
@@ -255,15 +293,21 @@ func TestNamespaceEnds(t *testing.T) {
 func TestDeleteNames(t *testing.T) {
 	t.Parallel()
 	ns := space(t)
-	all := func(c client.Client) error {
-		return c.DeleteAllOf(t.Context(), &v1alpha1.ClusterCA{}, client.InNamespace(ns), client.DryRunAll)
+	clerk := somebody(t, ns, "clerk")
+	for i, o := range ours(ns) {
+		all := func(c client.Client) error {
+			return c.DeleteAllOf(t.Context(), o, client.InNamespace(ns), client.DryRunAll)
+		}
+		rights := endings()[i]
+		eventually(t, "a collection", func() error { return all(clerk) }, func(err error) bool {
+			return deniedByPolicy(err) && strings.Contains(err.Error(), "you need the verb "+string(rights[0]))
+		})
+		owner := somebody(t, ns, fmt.Sprint("owner", i), rights...)
+		eventually(t, "a collection of one's own", func() error { return all(owner) }, allowed)
 	}
-	eventually(t, "a collection", func() error { return all(somebody(t, ns, "clerk")) }, denies("clusterpki-clustercas", "issue on clustercas/ca named k8s"))
-	owner := somebody(t, ns, "owner", "issue on clustercas/ca named k8s")
-	eventually(t, "a collection of one's own", func() error { return all(owner) }, allowed)
 
 	// kube-controller-manager without service accounts of its own collects garbage under this name.
-	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "owner"}
+	role := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "clerk"}
 	binding := &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "collector"}, RoleRef: role,
 		Subjects: []rbacv1.Subject{
@@ -271,18 +315,15 @@ func TestDeleteNames(t *testing.T) {
 			{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "system:kube-controller-manager-2"},
 		},
 	}
-	create(t, ns, given.CA("other"), binding)
-	remove := func(user string) func() error {
-		c, err := testenv.Client(testenv.AsUser(cfg, user))
-		if err != nil {
-			t.Fatal(err)
+	create(t, ns, binding)
+	for _, o := range ours(ns) {
+		remove := func(user string) func() error {
+			c := must(testenv.Client(testenv.AsUser(cfg, user)))(t)
+			return func() error { return c.Delete(t.Context(), o, client.DryRunAll) }
 		}
-		other := given.CA("other")
-		other.Namespace = ns
-		return func() error { return c.Delete(t.Context(), other, client.DryRunAll) }
+		eventually(t, "the garbage collector", remove("system:kube-controller-manager"), allowed)
+		eventually(t, "another", remove("system:kube-controller-manager-2"), deniedByPolicy)
 	}
-	eventually(t, "the garbage collector", remove("system:kube-controller-manager"), allowed)
-	eventually(t, "another", remove("system:kube-controller-manager-2"), denies("clusterpki-clustercas", "issue on clustercas/ca named other"))
 }
 
 // TestGeneratedName creates a ClusterCA whose name the API server makes: that one is asked for.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -13,10 +14,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/test/docs"
 	"clusterpki.io/operator/test/golden"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -41,8 +44,10 @@ var personas = [][]persona{
 	{
 		{"writes NodeCredentials", alone(v1alpha1.GroupVersion.Group, "nodecredentials")},
 		{"… and acknowledges for one", alone(v1alpha1.GroupVersion.Group, "nodecredentials", "acknowledge on nodecredentials named "+kubelet)},
+		{"nodes-of-staging", documented("nodes-of-staging")},
 		{"writes ClusterCAs", alone(v1alpha1.GroupVersion.Group, "clustercas")},
 		{"writes APIServerCertificates", alone(v1alpha1.GroupVersion.Group, "apiservercertificates")},
+		{"… and issues from CA own", alone(v1alpha1.GroupVersion.Group, "apiservercertificates", "issue on clustercas/apiserver named own", "trust on clustercas named own")},
 		{"writes ConfigMaps", alone("", "configmaps")},
 		{"writes Secrets", alone("", "secrets")},
 		{"writes Leases", alone(coordinationv1.GroupName, "leases")},
@@ -69,6 +74,23 @@ func alone(group, resource string, rights ...right) func(*testing.T) client.Clie
 			rules = append(rules, r.rule())
 		}
 		return must(testenv.Granted(t.Context(), cfg, prod, fmt.Sprintf("persona-%s-%d", resource, len(rights)), rules...))(t)
+	}
+}
+
+// documented gives somebody a Role as docs/security.md shows it.
+func documented(name string) func(*testing.T) client.Client {
+	return func(t *testing.T) client.Client {
+		t.Helper()
+		page := must(docs.Read(testenv.Root(), filepath.Join("docs", "security.md")))(t)
+		for _, fence := range page.Fences {
+			text, _, _ := strings.Cut(fence.Text, "\n---\n")
+			var role rbacv1.Role
+			if err := yaml.Unmarshal([]byte(text), &role); err == nil && role.Kind == "Role" && role.Name == name {
+				return must(testenv.Granted(t.Context(), cfg, prod, "persona-"+name, role.Rules...))(t)
+			}
+		}
+		t.Fatalf("docs/security.md shows no Role %s", name)
+		return nil
 	}
 }
 
@@ -124,25 +146,31 @@ type action struct {
 const (
 	viewer, namespaceAdmin, nodeOperator, pkiAdmin, hostAgent = "viewer", "admin of the namespace", "node operator", "PKI admin", "agent of k8s-node1"
 	nodeWriter, caWriter, serverWriter                        = "writes NodeCredentials", "writes ClusterCAs", "writes APIServerCertificates"
-	acknowledger                                              = "… and acknowledges for one"
+	acknowledger, stagingTeam, serverOfOwn                    = "… and acknowledges for one", "nodes-of-staging", "… and issues from CA own"
 	mapWriter, secretWriter, leaseWriter                      = "writes ConfigMaps", "writes Secrets", "writes Leases"
 
+	ownServer  = "{spec: {caRef: {name: own}, hostName: m3, endpoint: 'https://m3:6443'"
 	kubeletTLS = "k8s-node1-kubelet-tls"
 	accounts   = "agents" // a namespace of agents' ServiceAccounts
 )
 
 var actions = []action{
-	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
+	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
 	{"read the key of node1's kubelet", reads(prod, kubeletTLS), []string{namespaceAdmin, hostAgent, secretWriter}},
 	{"read the key of node2's kubelet", reads(prod, "k8s-node2-kubelet-tls"), []string{namespaceAdmin, secretWriter}},
 	{"read the key of a CA", reads("clusterpki-authority", "ca.prod.k8s"), nil},
 	{"have a certificate of role `Kubelet` issued by CA k8s", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: node9, role: Kubelet}}"), []string{nodeOperator, pkiAdmin}},
+	{"… by CA staging", creates(nodecred, "new", "{spec: {caRef: {name: staging}, hostName: node9, role: Kubelet}}"), []string{pkiAdmin, stagingTeam}},
 	{"… by etcd's CA", creates(nodecred, "new", "{spec: {caRef: {name: etcd}, hostName: node9, role: Kubelet}}"), []string{pkiAdmin}},
 	{"… of role `SuperAdmin`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: h, role: SuperAdmin}}"), []string{pkiAdmin}},
 	{"… of role `Host`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: jane, role: Host}}"), []string{pkiAdmin}},
 	{"… of role `Custom`", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: h, role: Custom, custom: {commonName: jane, usages: [ClientAuth]}}}"), []string{pkiAdmin}},
 	{"make a kubelet's credential an `Admin`", edits(nodecred, kubelet, "{spec: {role: Admin}}"), []string{pkiAdmin}},
+	{"make node1's kubelet one of CA staging and its API server", edits(nodecred, kubelet, "{spec: {caRef: {name: staging}, apiServerRef: {name: staging}}}"), []string{pkiAdmin}},
 	{"have an API server's certificate issued", creates(asc, "new", newServer+"}}"), []string{pkiAdmin}},
+	{"… by CA own", creates(asc, "new", ownServer+"}}"), []string{pkiAdmin, serverOfOwn}},
+	{"… that shares k8s-master's service account key", creates(asc, "new", ownServer+", serviceAccountKeys: {secretName: k8s-sa}}}"), nil},
+	{"have CA own sign what the API server of CA k8s serves, and its clients", edits(asc, master, "{spec: {caRef: {name: own}}}"), []string{pkiAdmin}},
 	{"have an API server accept another CA's clients", edits(asc, master, "{spec: {clientCARefs: [{name: k8s}, {name: etcd}]}}"), []string{pkiAdmin}},
 	{"make a CA", creates(ca, "new", "{spec: {}}"), []string{pkiAdmin}},
 	{"make a CA that CA k8s signs", creates(ca, "new", "{spec: {source: {parent: {caRef: {name: k8s}}}}}"), []string{pkiAdmin}},
@@ -155,19 +183,35 @@ var actions = []action{
 	{"change what CA k8s may sign (`policy`)", edits(ca, "k8s", "{spec: {policy: {roles: [Kubelet]}}}"), []string{pkiAdmin}},
 	{"have CA k8s's keys destroyed with it (`deletionPolicy`)", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []string{pkiAdmin}},
 	{"delete CA k8s", deletes(ca, "k8s"), []string{pkiAdmin}},
-	{"give CA k8s an owner, with which it goes", edits(ca, "k8s", "{metadata: {ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: x}]}}"), []string{pkiAdmin}},
+	{"give CA k8s an owner, with which it goes", edits(ca, "k8s", owned), []string{pkiAdmin}},
 	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"… for the controller manager's", edits(nodecred, "k8s-master-controller-manager", "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
 	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
-	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
-	{"delete a NodeCredential", deletes(nodecred, kubelet), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger}},
+	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
+	{"delete the NodeCredential of node1's kubelet", deletes(nodecred, kubelet), []string{nodeOperator, pkiAdmin}},
+	{"… and make one of its name by CA staging", replaces(nodecred, kubelet, "{spec: {caRef: {name: staging}, hostName: k8s-node1, role: Kubelet}}"), []string{pkiAdmin}},
+	{"… of the controller manager", deletes(nodecred, "k8s-master-controller-manager"), []string{pkiAdmin}},
+	{"give the NodeCredential of node1's kubelet an owner, with which it goes", edits(nodecred, kubelet, owned), []string{nodeOperator, pkiAdmin}},
+	{"delete the APIServerCertificate of CA k8s", deletes(asc, master), []string{pkiAdmin}},
+	{"… and make one of its name by CA own", replaces(asc, master, ownServer+"}}"), []string{pkiAdmin}},
+	{"give the APIServerCertificate of CA k8s an owner, with which it goes", edits(asc, master, owned), []string{pkiAdmin}},
 	{"write the Secret of node1's kubelet", updates(&corev1.Secret{}, kubeletTLS), []string{namespaceAdmin, secretWriter}},
 	{"write the ConfigMap of CA k8s's trust bundle", updates(&corev1.ConfigMap{}, "k8s-trust"), []string{namespaceAdmin, mapWriter}},
 	{"write the Lease of node1's kubelet", updates(&coordinationv1.Lease{}, kubeletTLS), []string{namespaceAdmin, hostAgent, leaseWriter}},
 	{"make a token of k8s-node1's agent", tokens(prod, agent.AccountName("k8s-node1")), []string{namespaceAdmin}},
 	{"… whose ServiceAccount is in another namespace", tokens(accounts, agent.AccountName("k8s-node1")+"."+prod), nil},
 	{"give oneself the ClusterRole clusterpki-pki-admin", grants("clusterpki-pki-admin"), nil},
+}
+
+// replaces deletes an object, and makes another one. Since nothing changes, that has a name which is free: the policies ask about none.
+func replaces(kind, name, spec string) request {
+	return func(ctx context.Context, c client.Client) error {
+		if err := deletes(kind, name)(ctx, c); err != nil {
+			return err
+		}
+		return creates(kind, name+"-again", spec)(ctx, c)
+	}
 }
 
 func lists(l client.ObjectList) request {

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func roles(t *testing.T) []string {
 	return out
 }
 
-// TestUnrolled counts: a policy checks as many client CAs as the CRD allows, and no more than CEL pays for.
+// TestUnrolled counts: a policy checks as many CAs as may come and go with one request, and no more than CEL pays for.
 func TestUnrolled(t *testing.T) {
 	const affordable, perExpression = 28, 2
 	for _, file := range []string{"nodecredential.yaml", "apiservercertificate.yaml", "clusterca.yaml"} {
@@ -79,10 +80,11 @@ func TestUnrolled(t *testing.T) {
 		}
 	}
 	unrolled := slices.DeleteFunc(policy(t, "apiservercertificate.yaml").Spec.Validations, func(v admissionv1.Validation) bool {
-		return !strings.Contains(v.Expression, "variables.clientCAs[")
+		return !strings.Contains(v.Expression, "variables.trusts[")
 	})
-	if most := specOf(t, "apiservercertificates").Properties["clientCARefs"].MaxItems; most == nil || int(*most) != len(unrolled) {
-		t.Errorf("the CRD allows %v client CAs, and the policy checks %d", most, len(unrolled))
+	const frontProxies = 1
+	if most := specOf(t, "apiservercertificates").Properties["clientCARefs"].MaxItems; most == nil || 2*(int(*most)+frontProxies) != len(unrolled) {
+		t.Errorf("the CRD allows %v client CAs, and the policy checks %d that come and go", most, len(unrolled))
 	}
 }
 
@@ -96,15 +98,46 @@ func TestSameWords(t *testing.T) {
 		}
 		return ""
 	}
+	all := []string{"nodecredential.yaml", "apiservercertificate.yaml", "clusterca.yaml"}
 	for name, files := range map[string][]string{
-		"acknowledges": {"nodecredential.yaml", "apiservercertificate.yaml", "clusterca.yaml"},
-		"marks":        {"nodecredential.yaml", "apiservercertificate.yaml", "clusterca.yaml"},
-		"changes":      {"nodecredential.yaml", "apiservercertificate.yaml"},
+		"collected": all, "freed": all, "spec": all, "before": all, "acknowledges": all, "marks": all, "owners": all, "ownersBefore": all, "adopts": all,
+		"changes": all[:2], "issues": all[:2],
 	} {
 		for _, file := range files {
 			if diff := cmp.Diff(of(files[0], name), of(file, name)); diff != "" || of(file, name) == "" {
 				t.Errorf("%s of %s is another: %s", name, file, diff)
 			}
+		}
+	}
+}
+
+// TestFieldsAreListed compares the fields of which docs/security.md says what a change takes with those that there are.
+func TestFieldsAreListed(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testenv.Root(), "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("`([^`]+)`")
+	for kind, plural := range map[string]string{nodecred: "nodecredentials", asc: "apiservercertificates"} {
+		var listed, want []string
+		for _, row := range regexp.MustCompile(`(?m)^\| `+kind+` \| ([^|]*) \|`).FindAllStringSubmatch(string(text), -1) {
+			for _, m := range code.FindAllStringSubmatch(row[1], -1) {
+				listed = append(listed, m[1])
+			}
+		}
+		for field, of := range specOf(t, plural).Properties {
+			if field != "delivery" {
+				want = append(want, field)
+				continue
+			}
+			for part := range of.Properties {
+				want = append(want, field+"."+part)
+			}
+		}
+		slices.Sort(listed)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, listed); diff != "" {
+			t.Errorf("of %s are listed (-want +got):\n%s", kind, diff)
 		}
 	}
 }
