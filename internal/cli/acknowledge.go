@@ -31,8 +31,9 @@ copies of them; they are compared with what is issued and published now, and whe
 is written, and it is said what to bring to the host. Name the files that the processes use, after the
 processes have read them.
 
-Of a file only certificates are read: name no private key. It reads the object, its ClusterCAs and
-their trust ConfigMaps, and no Secret.
+Of a file only certificates are read: name no private key. It lists the ClusterCAs and the objects below
+them, and reads no Secret; a trust ConfigMap only where a file is to hold the bundles of several
+ClusterCAs, or holds another one than it should.
 
 Where Argo CD or Flux keeps the object as it is in Git, nothing is written, and what to put into Git is
 printed; --force writes all the same. --dry-run only prints it.
@@ -237,8 +238,9 @@ func readFile(path string) ([]byte, error) {
 	return os.ReadFile(path) //nolint:gosec,wrapcheck // the user names it, and it names itself
 }
 
-// publishedBundles are the bundles of the ClusterCAs that files should hold, from their trust ConfigMaps, compared with what the
-// status of each says.
+// publishedBundles are the bundles of the ClusterCAs that files should hold. A file that holds the bundle that the status of its CA names
+// is that bundle, so that who may acknowledge need not read ConfigMaps; only what should hold several bundles, or another one than
+// it does, is compared with theirs.
 func publishedBundles(ctx context.Context, api client.Client, objects status.Objects, files []consumers.Installed) (map[string][]*x509.Certificate, error) {
 	out := map[string][]*x509.Certificate{}
 	for _, f := range files {
@@ -250,19 +252,37 @@ func publishedBundles(ctx context.Context, api client.Client, objects status.Obj
 			if ca == nil {
 				return nil, fmt.Errorf("there is no ClusterCA %q", name)
 			}
-			var published corev1.ConfigMap
-			if err := api.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: ca.TrustConfigMapName()}, &published); err != nil {
-				return nil, fmt.Errorf("read the trust bundle of ClusterCA %q: %w", name, err)
+			alone := len(f.Use.CAs) == 1
+			if alone && pki.BundleDigest(f.Certificates) == ca.Status.Trust.BundleSHA256 {
+				out[name] = f.Certificates
+				continue
 			}
-			certs, err := pki.ParseCertificates([]byte(published.Data[consumers.BundleKey]))
-			if err != nil || pki.BundleDigest(certs) != ca.Status.Trust.BundleSHA256 {
-				return nil, fmt.Errorf("ConfigMap %q does not hold the bundle that the status of ClusterCA %q names: "+
-					"try again once the operator has repaired it", published.Name, name)
+			certs, err := publishedBundle(ctx, api, ca)
+			if alone && apierrors.IsForbidden(err) {
+				return nil, &exit{exitUnwell, fmt.Sprintf("nothing was written: %s does not hold the bundle that the status of ClusterCA %q names: bring the present one "+
+					"to the host first (ConfigMap %q has it, which you may not read)", f.File, name, ca.TrustConfigMapName())}
+			}
+			if err != nil {
+				return nil, err
 			}
 			out[name] = certs
 		}
 	}
 	return out, nil
+}
+
+// publishedBundle reads the bundle of a ClusterCA from its trust ConfigMap, where that is what the status says.
+func publishedBundle(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA) ([]*x509.Certificate, error) {
+	var published corev1.ConfigMap
+	if err := api.Get(ctx, client.ObjectKey{Namespace: ca.Namespace, Name: ca.TrustConfigMapName()}, &published); err != nil {
+		return nil, fmt.Errorf("read the trust bundle of ClusterCA %q: %w", ca.Name, err)
+	}
+	certs, err := pki.ParseCertificates([]byte(published.Data[consumers.BundleKey]))
+	if err != nil || pki.BundleDigest(certs) != ca.Status.Trust.BundleSHA256 {
+		return nil, fmt.Errorf("ConfigMap %q does not hold the bundle that the status of ClusterCA %q names: "+
+			"try again once the operator has repaired it", published.Name, ca.Name)
+	}
+	return certs, nil
 }
 
 // write sets the acknowledgment, where nobody would revert it.

@@ -82,9 +82,9 @@ func TestConnectionFlags(t *testing.T) {
 func TestForbidden(t *testing.T) {
 	w := steady(t)
 	for want, args := range map[string][]string{
-		"ask for the ClusterRole view in that namespace":        {"status", "--as", "nobody"},
-		"does not allow to patch: ask for clusterpki-pki-admin": {"rotate", "k8s", "--apply", "--as", "viewer", "--as-group", "viewers"},
-		"cannot get resource \"secrets\"":                       {"backup", "--out", "-", "--as", "viewer", "--as-group", "viewers"},
+		"ask for the ClusterRole view in that namespace":                                   {"status", "--as", "nobody"},
+		"does not allow to patch clustercas: ask for the ClusterRole clusterpki-pki-admin": {"rotate", "k8s", "--apply", "--as", "viewer", "--as-group", "viewers"},
+		"cannot get resource \"secrets\"":                                                  {"backup", "--out", "-", "--as", "viewer", "--as-group", "viewers"},
 	} {
 		out, err := w.as(adminKubeconfig(t, cfg.Host), args...)
 		if ExitCode(err) != 1 || !strings.Contains(err.Error(), want) {

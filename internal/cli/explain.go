@@ -11,27 +11,35 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"clusterpki.io/operator/api/v1alpha1"
 )
 
 // explainAll makes a command and its subcommands say what to do about the errors that everybody meets.
 func explainAll(c *cobra.Command) {
 	if run := c.RunE; run != nil {
-		c.RunE = func(c *cobra.Command, args []string) error { return explain(run(c, args)) }
+		c.RunE = func(c *cobra.Command, args []string) error {
+			home := ""
+			if f := c.Flag("authority-namespace"); f != nil {
+				home = f.Value.String()
+			}
+			return explain(run(c, args), home)
+		}
 	}
 	for _, below := range c.Commands() {
 		explainAll(below)
 	}
 }
 
-// explain adds to an error what to do about it.
-func explain(err error) error {
-	if advice := adviceFor(err); advice != "" {
+// explain adds to an error what to do about it. home is the authority namespace, of a command that asks there.
+func explain(err error, home string) error {
+	if advice := adviceFor(err, home); advice != "" {
 		return fmt.Errorf("%w: %s", err, advice)
 	}
 	return err
 }
 
-func adviceFor(err error) string {
+func adviceFor(err error, home string) string {
 	if err == nil {
 		return ""
 	}
@@ -51,7 +59,7 @@ func adviceFor(err error) string {
 	case apierrors.IsUnauthorized(err):
 		return "the API server does not know you: are the credentials of the kubeconfig still valid, and is --context right?"
 	case apierrors.IsForbidden(err) && !strings.Contains(err.Error(), denied):
-		return rightFor(err)
+		return rightFor(err, home)
 	default:
 		return ""
 	}
@@ -61,23 +69,36 @@ func adviceFor(err error) string {
 const denied = "denied request: you need the verb "
 
 // refused is what an API server says of a request that it forbids.
-var refused = regexp.MustCompile(`cannot (\w+) resource "([\w/.]+)"`)
+var refused = regexp.MustCompile(`cannot (\w+) resource "([\w/.]+)" in API group "([\w.]*)"(?: in the namespace "([\w-]+)")?`)
 
-// rightFor says which right to ask for.
-func rightFor(err error) string {
-	var verb, resource string
-	if found := refused.FindStringSubmatch(err.Error()); found != nil {
-		verb, resource = found[1], found[2]
+// rightFor says which right to ask for. A shipped role is named only where it has that right, and nobody is sent for rights on Secrets
+// to the authority namespace: whoever reads them there has the key of every CA.
+func rightFor(err error, home string) string {
+	found := refused.FindStringSubmatch(err.Error())
+	if found == nil {
+		return "ask whoever administers the cluster for that right"
 	}
+	verb, resource, group, namespace := found[1], found[2], found[3], found[4]
+	read := verb == "get" || verb == "list" || verb == "watch"
 	switch {
-	case resource == "secrets" && verb == "list":
-		return "the ClusterRole view does not allow to read Secrets: ask for a Role with list on secrets, as the ClusterRole edit has it"
-	case resource == "secrets":
+	case namespace != "" && namespace == home && read && resource == "configmaps":
+		return "the namespace holds the keys of all CAs: have whoever administers the operator run this, or ask for a Role there with get on this ConfigMap and nothing else"
+	case namespace != "" && namespace == home:
+		return "the namespace holds the keys of all CAs: have whoever administers the operator run this"
+	case (resource == "secrets" || resource == "leases") && verb == "list":
+		return fmt.Sprintf("the ClusterRole view does not allow to read %s: ask for a Role with list on %[1]s, as the ClusterRole edit has it", resource)
+	case resource == "secrets" && read:
 		return "the ClusterRole view does not allow to read Secrets: ask for a Role that names this one"
-	case verb == "", verb == "get", verb == "list", verb == "watch":
+	case read && namespace == "":
+		return "ask for the ClusterRole view in all namespaces, by a ClusterRoleBinding"
+	case read:
 		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
+	case group == v1alpha1.GroupVersion.Group && resource == "nodecredentials":
+		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-node-operator in that namespace", verb, resource)
+	case group == v1alpha1.GroupVersion.Group:
+		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-pki-admin in that namespace", verb, resource)
 	default:
-		return fmt.Sprintf("the ClusterRole view does not allow to %s: ask for clusterpki-pki-admin in that namespace", verb)
+		return fmt.Sprintf("no role for users allows to %s %s: have whoever administers the operator run this", verb, resource)
 	}
 }
 

@@ -55,8 +55,8 @@ type serverView struct {
 	clients leaf.Issuer
 	// hasClientBundle says whether the Secret holds client-ca.crt.
 	hasClientBundle bool
-	// keysAwaited says that the Secret of the service account keys is not there, and waited for.
-	keysAwaited bool
+	// keysRefused says why there are no service account keys, or none that are used, until somebody changes that.
+	keysRefused error
 	// refused says why a bundle of clients' CAs stays as it is.
 	refused error
 	// keysPending says that the service account keys are being made.
@@ -99,7 +99,10 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	var saErr error
 	if c.ServiceAccountSecretName() != "" {
 		public, saErr = r.reconcileServiceAccountKeys(ctx, v.asked, c, existing != nil)
-		v.keysAwaited, v.keysPending = awaitsRestore(saErr), isPending(saErr)
+		v.keysPending = isPending(saErr)
+		if stall.Is(saErr) {
+			v.keysRefused = saErr
+		}
 	}
 	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
 		v.asked.Delivery = &leaf.Delivery{Host: c.Spec.HostName, Held: saErr != nil, Taken: agent.taken()}
@@ -121,11 +124,15 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
 		}
 	}
-	if name := c.ServiceAccountSecretName(); name != "" && !v.keysAwaited {
+	if name := c.ServiceAccountSecretName(); name != "" && v.keysRefused == nil {
 		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, name)
 	}
-	if v.keysPending && rep.unusable == nil {
+	switch {
+	case rep.unusable != nil:
+	case v.keysPending:
 		rep.unusable = errors.New("the service account keys are not there yet")
+	case v.keysRefused != nil && !awaitsRestore(v.keysRefused): // what is restored was usable, and is when the rest is there
+		rep.unusable = v.keysRefused
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.Roots)...)
 	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret)

@@ -197,9 +197,16 @@ func TestServiceAccountKeysOfOthers(t *testing.T) {
 	if !strings.Contains(conflict.Message, "source to 'Existing'") { // somebody could have planted it
 		t.Errorf("the message is %q", conflict.Message)
 	}
+	w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict) // it has none of them
 	edit(w, "k8s-master", &c, func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.ServiceAccountKeys.Source = v1alpha1.ServiceAccountKeysExisting
+		c.Spec.ServiceAccountKeys.SecretName = "not-there"
 	})
+	ready := w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountKeyInvalid)
+	if !strings.Contains(ready.Message, `Secret "not-there", which is to hold the service account keys that exist, is not there`) {
+		t.Errorf("the message is %q", ready.Message)
+	}
+	edit(w, "k8s-master", &c, func(c *v1alpha1.APIServerCertificate) { c.Spec.ServiceAccountKeys.SecretName = "k8s-sa" })
 	w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
 	w.settled()
 	w.get("k8s-master", &c)

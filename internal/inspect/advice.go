@@ -42,7 +42,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonRetrying:                 "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name it in " +
 		"source.import.certificateSHA256 and rootSHA256",
-	v1alpha1.ReasonImportInvalid:    "put a CA certificate as tls.crt and its key as tls.key into the Secret that the spec names",
+	v1alpha1.ReasonImportInvalid:    "change the Secret that the spec names, or source.import, as the message says",
 	v1alpha1.ReasonParentNotReady:   "look at the parent CA: inspect clusterca/NAME says what it waits for",
 	v1alpha1.ReasonAssumed:          "see that the consumers use their new certificates, then approve: the message says what to write",
 	v1alpha1.ReasonEmergency:        "carry what was re-issued to the consumers that the message names",

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"math/big"
@@ -184,7 +185,8 @@ func signatureDigest(_ time.Time, p place) string {
 }
 
 // anew says how to sign the same key once more: with another key, everything that the CA has signed would be cut off. The subject
-// key identifier stays, because certificates below may name it.
+// key identifier stays, because certificates below may name it. The command begins with a look at the certificate: of an intermediate,
+// ca.crt and ca.key are the intermediate's, and a root of that name and key would cut off everything as well.
 func anew(p place) string {
 	identifier := "hash"
 	if id := p.cert.SubjectKeyId; len(id) > 0 {
@@ -194,14 +196,24 @@ func anew(p place) string {
 	if n := p.cert.MaxPathLen; n >= p.below {
 		constraints += fmt.Sprintf(",pathlen:%d", n)
 	}
-	lines := constraints + `\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=` + identifier + `\n`
-	if p.root {
-		return ". Sign the same key anew, and what it has signed stays valid: `printf '" + lines + "' > ext && openssl x509 -in ca.crt -signkey ca.key " +
-			"-days 3650 -clrext -extfile ext -out new.crt`"
+	pair, digest := "ca", ", and its SHA-256 into source.import.certificateSHA256"
+	switch {
+	case p.below > 0 && p.root:
+		pair, digest = "root", ", and its SHA-256 into source.import.rootSHA256"
+	case p.below > 0:
+		pair, digest = "middle", ""
 	}
-	return ". Have its parent CA sign the same key anew, and what it has signed stays valid: `printf '" + lines + `authorityKeyIdentifier=keyid:always\n` +
-		"' > ext && openssl x509 -x509toreq -in ca.crt -signkey ca.key -out ca.csr && openssl x509 -req -in ca.csr -CA parent.crt -CAkey parent.key " +
-		"-CAcreateserial -days 1825 -extfile ext -out new.crt`"
+	signer, lines := "Sign the same key anew", constraints+`\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=`+identifier+`\n`
+	command := "openssl x509 -in PAIR.crt -signkey PAIR.key -days 3650 -clrext -extfile ext -out new.crt"
+	if !p.root {
+		signer, lines = "Have its parent CA sign the same key anew", lines+`authorityKeyIdentifier=keyid:always\n`
+		command = "openssl x509 -x509toreq -in PAIR.crt -signkey PAIR.key -out ca.csr && openssl x509 -req -in ca.csr -CA parent.crt -CAkey parent.key " +
+			"-CAcreateserial -days 1825 -extfile ext -out new.crt"
+	}
+	sum := sha256.Sum256(p.cert.Raw)
+	command = fmt.Sprintf("openssl x509 -in PAIR.crt -outform DER | sha256sum | grep ^%x && printf '%s' > ext && %s", sum, lines, command)
+	return strings.ReplaceAll(fmt.Sprintf(". %s, and what it has signed stays valid. With its own certificate and key in PAIR.crt and PAIR.key (the command "+
+		"ends at once where PAIR.crt is another): `%s`. Put new.crt into the chain in its place%s", signer, command, digest), "PAIR", pair)
 }
 
 // misnames says how an authority key identifier names another CA than the signer, as OpenSSL compares them; "" where it

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -26,10 +27,10 @@ import (
 // judged is a CA as others make it, and the source of what verifiers make of it.
 type judged struct {
 	name, source string
-	ca, signer   pki.CA              // signer: of a CA that is no root
-	above        []*x509.Certificate // from the CA that signed it up to the root
-	fault        string              // in the message; "": it is accepted
-	mended       bool                // the command in the message mends it
+	ca           pki.CA
+	above        []pki.CA // from the CA that signed it up to the root
+	fault        string   // in the message; "": it is accepted
+	mended       bool     // the command in the message mends it
 }
 
 // lasting gives a certificate dates around the time of the clock: what a command of a message makes begins then.
@@ -161,17 +162,17 @@ func belowRoots(t *testing.T) []judged {
 	ofRoot := authorityKeyIdentifier(key, nil, nil)
 	row := func(name, source, fault string, parent pki.CA, mods ...func(*x509.Certificate)) judged {
 		ca := middleWith(t, parent, mods...)
-		return judged{name: name, source: source, fault: fault, ca: ca, signer: parent, above: []*x509.Certificate{parent.Cert}, mended: fault != ""}
+		return judged{name: name, source: source, fault: fault, ca: ca, above: []pki.CA{parent}, mended: fault != ""}
 	}
 	short := rootWith(t, pathLen(0))
 	plain := rootWith(t, noKeyUsage)
 	sha1Root := rootOfKey(t, keyOf(t, rsa2048), withSHA1)
 	unmended := func(j judged) judged { j.mended = false; return j }
 	noAKI := row("no AKI", akiSource, "has no authorityKeyIdentifier", withoutSKI(root))
-	noAKI.above[0] = root.Cert
+	noAKI.above[0] = root
 	rekeyed := row("self-issued, a new key, AKI of the old", akiSource, "", root, sameName, ofRoot)
 	unnamed := unmended(row("self-issued, a new key, no AKI", "OpenSSL ossl_x509v3_cache_extensions (EXFLAG_SS)", "is a root, above which", withoutSKI(root), sameName))
-	unnamed.above[0] = root.Cert
+	unnamed.above[0] = root
 	return []judged{
 		row("below a root", rootSource, "", root),
 		noAKI, rekeyed, unnamed,
@@ -183,10 +184,10 @@ func belowRoots(t *testing.T) []judged {
 		row("AKI: another issuer's name", akiSource, "names the signer of its signer otherwise", root, authorityKeyIdentifier(key, otherName, serial)),
 		row("AKI: another key", akiSource, "names its signer's key", root, authorityKeyIdentifier([]byte("another"), nil, nil)),
 		row("no keyUsage", usageSource, "has no keyUsage", root, noKeyUsage),
-		unmended(row("no keyUsage on the root above", usageSource, "certificate 2 of 2", plain)),
+		row("no keyUsage on the root above", usageSource, "certificate 2 of 2", plain),
 		row("no SKI", keyIDSource, "has no subjectKeyIdentifier", root, noSKI),
 		row("basicConstraints not critical", basicSource, "are not critical", root, notCritical),
-		unmended(row("pathlen 0 above", lengthSource, "allows a path length of 0", short)),
+		row("pathlen 0 above", lengthSource, "allows a path length of 0", short),
 		row("SHA-1", "OpenSSL check_sig_level; Go InsecureAlgorithmError", "is signed with SHA1-RSA", rsaRoot, withSHA1),
 		row("SHA-1 self-signature on the root above", rootSource, "", sha1Root),
 		row("expired", "RFC 5280 §6.1.3(a)(2)", "expired at", root, ended),
@@ -196,20 +197,20 @@ func belowRoots(t *testing.T) []judged {
 
 // threeDeep are the rows in which a path length counts.
 func threeDeep(t *testing.T) []judged {
-	row := func(name, fault string, parent pki.CA, above *x509.Certificate, lowerName string) judged {
+	row := func(name, fault string, parent, above pki.CA, lowerName string) judged {
 		ca := foreignBelow(t, lowerName, parent, lasting, authorityKeyIdentifier(parent.Cert.SubjectKeyId, nil, nil), func(c *x509.Certificate) {
 			c.SubjectKeyId = []byte("the lower one")
 		})
-		return judged{name: name, source: lengthSource, fault: fault, ca: ca, above: []*x509.Certificate{parent.Cert, above}}
+		return judged{name: name, source: lengthSource, fault: fault, ca: ca, above: []pki.CA{parent, above}, mended: strings.HasPrefix(fault, "allows")}
 	}
 	root, one, two, policy := rootWith(t), rootWith(t, pathLen(1)), rootWith(t, pathLen(2)), rootWith(t)
 	return []judged{
-		row("two CAs below a root", "", middleWith(t, root), root.Cert, "lower"),
-		row("pathlen 1 above two", "allows a path length of 1", middleWith(t, one), one.Cert, "lower"),
-		row("pathlen 2 above two", "", middleWith(t, two), two.Cert, "lower"),
-		row("an explicit policy required in the middle", "does not verify", middleWith(t, policy, withPolicy), policy.Cert, "lower"),
-		row("pathlen 0 above one", "allows a path length of 0", middleWith(t, root, pathLen(0)), root.Cert, "lower"),
-		row("pathlen 0 above one of the same name", "allows a path length of 0", middleWith(t, root, pathLen(0)), root.Cert, "middle"),
+		row("two CAs below a root", "", middleWith(t, root), root, "lower"),
+		row("pathlen 1 above two", "allows a path length of 1", middleWith(t, one), one, "lower"),
+		row("pathlen 2 above two", "", middleWith(t, two), two, "lower"),
+		row("an explicit policy required in the middle", "does not verify", middleWith(t, policy, withPolicy), policy, "lower"),
+		row("pathlen 0 above one", "allows a path length of 0", middleWith(t, root, pathLen(0)), root, "lower"),
+		row("pathlen 0 above one of the same name", "allows a path length of 0", middleWith(t, root, pathLen(0)), root, "middle"),
 	}
 }
 
@@ -218,7 +219,7 @@ func threeDeep(t *testing.T) []judged {
 func TestJudged(t *testing.T) {
 	rows := slices.Concat(roots(t), belowRoots(t), threeDeep(t))
 	for _, row := range rows {
-		certs := append([]*x509.Certificate{row.ca.Cert}, row.above...)
+		certs := row.certs()
 		key := reveal(t, row.ca.Key)
 		_, err := pki.CheckCA(time.Now(), pki.EncodeCertificates(certs...), key)
 		lax, strict, golang := verdicts(t, time.Now(), row.ca, certs)
@@ -278,6 +279,14 @@ func plainLeaf(t *testing.T, at time.Time, ca pki.CA, usage x509.ExtKeyUsage) *x
 	return sign(t, tmpl, ca.Cert, must(pki.GenerateKey(ecdsa256)).Public(), ca.Key.Signer())
 }
 
+func (j judged) certs() []*x509.Certificate {
+	out := []*x509.Certificate{j.ca.Cert}
+	for _, above := range j.above {
+		out = append(out, above.Cert)
+	}
+	return out
+}
+
 // mend does what the message says, and expects that the CA is accepted then, and that a leaf from before verifies below it.
 func mend(t *testing.T, row judged, message string) {
 	t.Helper()
@@ -287,32 +296,52 @@ func mend(t *testing.T, row judged, message string) {
 		t.Errorf("%s: the message names no command: %s", row.name, message)
 		return
 	}
+	cas, at := append([]pki.CA{row.ca}, row.above...), 0
+	if _, err := fmt.Sscanf(message, "certificate %d of", &at); err != nil {
+		t.Fatal(err)
+	}
+	at--
+	pairs := map[string]pki.CA{"ca": row.ca, "root": cas[len(cas)-1], "middle": cas[min(1, len(cas)-1)], "parent": cas[min(at+1, len(cas)-1)]}
+	certs := row.certs()
+	next, err := obeyed(t, command, pairs)
+	if err != nil {
+		t.Errorf("%s: %s: %v", row.name, command, err)
+		return
+	}
+	certs[at] = next
+	when := certs[at].NotBefore.Add(time.Minute)
+	if _, err := pki.CheckCA(when, pki.EncodeCertificates(certs...), reveal(t, row.ca.Key)); err != nil {
+		t.Errorf("%s: after %s: %v", row.name, command, err)
+	}
+	before := row.certs()[at]
+	if len(before.SubjectKeyId) > 0 && !bytes.Equal(before.SubjectKeyId, certs[at].SubjectKeyId) {
+		t.Errorf("%s: the identifier of the key changed from %X to %X", row.name, before.SubjectKeyId, certs[at].SubjectKeyId)
+	}
+	if lax, _, golang := verdicts(t, when, row.ca, certs); !lax || !golang {
+		t.Errorf("%s: what the CA signed before is not verified: openssl %v, Go %v", row.name, lax, golang)
+	}
+	for name := range pairs {
+		pairs[name] = rootWith(t)
+	}
+	if other, err := obeyed(t, command, pairs); err == nil {
+		t.Errorf("%s: the command signed the key of another CA, %q", row.name, other.Subject)
+	}
+}
+
+// obeyed runs the command of a message beside certificates and keys, and returns what it signed.
+func obeyed(t *testing.T, command string, pairs map[string]pki.CA) (*x509.Certificate, error) {
+	t.Helper()
 	dir := t.TempDir()
-	write(t, dir, "ca.crt", pki.EncodeCertificates(row.ca.Cert))
-	write(t, dir, "ca.key", reveal(t, row.ca.Key))
-	if len(row.above) > 0 {
-		write(t, dir, "parent.crt", pki.EncodeCertificates(row.above[0]))
-		write(t, dir, "parent.key", reveal(t, row.signer.Key))
+	for name, ca := range pairs {
+		write(t, dir, name+".crt", pki.EncodeCertificates(ca.Cert))
+		write(t, dir, name+".key", reveal(t, ca.Key))
 	}
 	run := exec.CommandContext(t.Context(), "sh", "-ec", command)
 	run.Dir = dir
 	if out, err := run.CombinedOutput(); err != nil {
-		t.Errorf("%s: %s: %v\n%s", row.name, command, err, out)
-		return
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
-	next := row.ca
-	next.Cert = must(pki.ParseCertificates(must(os.ReadFile(filepath.Join(dir, "new.crt")))))[0]
-	certs := append([]*x509.Certificate{next.Cert}, row.above...)
-	at := next.Cert.NotBefore.Add(time.Minute)
-	if _, err := pki.CheckCA(at, pki.EncodeCertificates(certs...), reveal(t, row.ca.Key)); err != nil {
-		t.Errorf("%s: after %s: %v", row.name, command, err)
-	}
-	if len(row.ca.Cert.SubjectKeyId) > 0 && !bytes.Equal(row.ca.Cert.SubjectKeyId, next.Cert.SubjectKeyId) {
-		t.Errorf("%s: the identifier of the key changed from %X to %X", row.name, row.ca.Cert.SubjectKeyId, next.Cert.SubjectKeyId)
-	}
-	if lax, _, golang := verdicts(t, at, row.ca, certs); !lax || !golang {
-		t.Errorf("%s: what the CA signed before is not verified: openssl %v, Go %v", row.name, lax, golang)
-	}
+	return must(pki.ParseCertificates(must(os.ReadFile(filepath.Join(dir, "new.crt")))))[0], nil
 }
 
 // byMD5 is a root that says of its signature by SHA-256 that it is one by MD5.
