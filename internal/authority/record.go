@@ -95,8 +95,8 @@ type document struct {
 
 const documentKey = "ledger.json"
 
-// withoutKeysAnnotation marks, in a cache, what WithoutKeys has gone through.
-const withoutKeysAnnotation = "clusterpki.io/without-keys"
+// withoutKeysAnnotation marks, in a cache, what WithoutKeys has gone through. No Secret of an API server can have an annotation of that name.
+const withoutKeysAnnotation = "/without-keys"
 
 // keysOf are the keys of a generation in the Secret's data.
 func keysOf(number int32) (chain, key, root, cross string) {

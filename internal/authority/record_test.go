@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/pki"
@@ -273,6 +274,29 @@ func TestWithoutKeys(t *testing.T) {
 	seal, err := authority.WithoutKeys(&corev1.Secret{Type: authority.SealSecretType, Data: map[string][]byte{"key": []byte("k"), "a.crt": []byte("k")}})
 	if err != nil || len(seal.(*corev1.Secret).Data) != 0 {
 		t.Errorf("of another Secret %v is left, %v", seal, err)
+	}
+}
+
+// TestOnlyACacheLeavesKeysOut: a key that is missing from what the API server holds is lost, whatever is written beside it.
+func TestOnlyACacheLeavesKeysOut(t *testing.T) {
+	_, c, _ := created(t, root(t, "k8s"))
+	s := secret(t, c)
+	cached, err := authority.WithoutKeys(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := cached.(*corev1.Secret).Annotations
+	for key := range marks {
+		if refused := validation.ValidateAnnotations(map[string]string{key: "true"}, nil); len(refused) == 0 {
+			t.Errorf("the API server takes %q", key)
+		}
+	}
+	s.Annotations = map[string]string{"clusterpki.io/without-keys": "true"}
+	delete(s.Data, "g1.key")
+	if read, err := authority.Decode(s); err != nil {
+		t.Fatal(err)
+	} else if read.WithoutKeys || !errors.Is(read.Err[1], authority.ErrKeyMissing) || len(marks) != 1 {
+		t.Errorf("the lost key is not missed: without keys: %t, %v", read.WithoutKeys, err)
 	}
 }
 

@@ -3,8 +3,6 @@ package controller
 import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"clusterpki.io/operator/internal/owned"
 )
 
 // endings are the objects that are going, by UID, and whose end is absence and no deletion. The garbage collector takes no right to
@@ -29,7 +27,7 @@ func (e endings) changed(was, now client.Object) {
 		e.found(now)
 		return
 	}
-	if !now.GetDeletionTimestamp().IsZero() && mayHaveOwner(now) {
+	if !now.GetDeletionTimestamp().IsZero() && hasOwner(now) {
 		e[now.GetUID()] = struct{}{}
 	}
 }
@@ -38,8 +36,9 @@ func (e endings) changed(was, now client.Object) {
 func (e endings) gone(last client.Object, unseen bool) bool {
 	_, absent := e[last.GetUID()]
 	delete(e, last.GetUID())
-	return !unseen && !absent && !mayHaveOwner(last)
+	return !unseen && !absent && !hasOwner(last)
 }
 
-// mayHaveOwner is true too where the cache has left out the owner references, because somebody made the metadata too large for it.
-func mayHaveOwner(o client.Object) bool { return len(o.GetOwnerReferences()) > 0 || owned.IsCut(o) }
+// hasOwner says whether an object has an owner: the cache leaves one where it cuts metadata that somebody made too large for it. Annotations decide nothing
+// here, for whoever may write those alone.
+func hasOwner(o client.Object) bool { return len(o.GetOwnerReferences()) > 0 }

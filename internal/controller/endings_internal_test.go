@@ -23,7 +23,7 @@ func TestEndings(t *testing.T) {
 			o.OwnerReferences = []metav1.OwnerReference{{UID: "owner"}}
 		}
 		if large {
-			o.Annotations = map[string]string{"x": strings.Repeat("x", 100<<10)}
+			o.Annotations = map[string]string{"x": strings.Repeat("x", 100<<10), "clusterpki.io/cut": "true"}
 		}
 		cached, err := new(owned.Cache).Transform(o)
 		if err != nil {
@@ -45,6 +45,8 @@ func TestEndings(t *testing.T) {
 		{"an owner at its end", []*v1alpha1.ClusterCA{there, adopted}, false, false},
 		{"an owner that was taken off while it went", []*v1alpha1.ClusterCA{there, adopted, goingWithOwner, going, going}, false, false},
 		{"an owner that came and went while it went", []*v1alpha1.ClusterCA{there, going, goingWithOwner, going}, false, false},
+		{"annotations, large and of any name", []*v1alpha1.ClusterCA{there, state("a", false, false, true)}, false, true},
+		{"the same while it went", []*v1alpha1.ClusterCA{there, state("a", true, false, true), going}, false, true},
 		{"an owner among large metadata", []*v1alpha1.ClusterCA{adopted, state("a", false, true, true)}, false, false},
 		{"large metadata that were cut down again", []*v1alpha1.ClusterCA{adopted, state("a", true, true, true), going}, false, false},
 		{"going when it was found", []*v1alpha1.ClusterCA{going, going}, false, false},

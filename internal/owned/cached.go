@@ -26,8 +26,9 @@ import (
 // able to fill the operator's memory. What is larger is read live.
 const maxCached = 128 << 10
 
-// cutAnnotation marks, in the cache, an object whose data was too large to be kept.
-const cutAnnotation = "clusterpki.io/cut"
+// cutAnnotation marks, in the cache, an object whose data was too large to be kept. No object of an API server can have an annotation of that name: nobody
+// can set the mark but the cache, and an informer that transforms once more what it has listed finds it again.
+const cutAnnotation = "/cut"
 
 // notedNote marks a Secret that was noted.
 const notedNote = "/"

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -172,6 +174,37 @@ func TestMetadataIsBounded(t *testing.T) {
 		m := out.(metav1.Object)
 		if got := m.GetAnnotations(); !owned.IsCut(m) || len(got) != 3 || got[v1alpha1.ClaimAnnotation] != "claim" || len(m.GetOwnerReferences()) > 16 {
 			t.Errorf("%T keeps %d annotations and %d owners", o, len(got), len(m.GetOwnerReferences()))
+		}
+	}
+}
+
+// TestCutIsTheCachesWord: no object of an API server can bear the mark, and one that names itself cut is not.
+func TestCutIsTheCachesWord(t *testing.T) {
+	for _, o := range []client.Object{&corev1.Secret{Data: map[string][]byte{"ca.crt": make([]byte, 200<<10)}}, &corev1.ConfigMap{Data: map[string]string{"ca.crt": strings.Repeat("x", 200<<10)}},
+		&v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"x": strings.Repeat("x", 100<<10)}}}} {
+		for range 2 { // an informer may transform what it has listed once more
+			out, err := (&owned.Cache{}).Transform(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o = out.(client.Object)
+		}
+		if len(o.GetAnnotations()) != 1 || !owned.IsCut(o) {
+			t.Errorf("%T: %v", o, o.GetAnnotations())
+		}
+		for key := range o.GetAnnotations() {
+			if refused := validation.ValidateAnnotations(map[string]string{key: "true"}, nil); len(refused) == 0 {
+				t.Errorf("%T: the API server takes %q", o, key)
+			}
+		}
+	}
+	written := map[string]string{"clusterpki.io/cut": "true", "cut": "true"}
+	for _, o := range []client.Object{
+		&corev1.Secret{}, &corev1.ConfigMap{}, &coordinationv1.Lease{}, &v1alpha1.ClusterCA{}, &v1alpha1.NodeCredential{}, &v1alpha1.APIServerCertificate{},
+	} {
+		o.SetAnnotations(maps.Clone(written))
+		if out, err := (&owned.Cache{}).Transform(o); err != nil || owned.IsCut(out.(client.Object)) {
+			t.Errorf("%T counts as cut: %v", o, err)
 		}
 	}
 }

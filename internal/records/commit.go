@@ -176,9 +176,9 @@ func (s *Store) write(ctx context.Context, sp *space, all []*entry) error {
 		shards = append(shards, shard{document: document{Place: place, Number: target}})
 	}
 	for n := range shards {
-		next := slices.DeleteFunc(slices.Clone(shards[n].Issues), func(i Issue) bool { return dropped[ref{i.UID, i.SerialNumber}] })
+		next, fewer := sp.without(shards[n].Issues, dropped)
 		next, news := marked(next, all)
-		if n != target && !news && len(next) == len(shards[n].Issues) {
+		if n != target && !news && !fewer {
 			continue
 		}
 		if n == target || news {
@@ -239,6 +239,21 @@ func (s *Store) dropped(sp *space, batch []*entry) map[ref]bool {
 		}
 	}
 	return out
+}
+
+// without are some issues without those that must go; of these it stays what approvals they have used up. fewer says whether any goes.
+func (sp *space) without(issues []Issue, dropped map[ref]bool) (out []Issue, fewer bool) {
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	var going []Issue
+	for _, i := range issues {
+		if !i.Ended && dropped[ref{i.UID, i.SerialNumber}] {
+			going = append(going, i)
+		} else {
+			out = append(out, i)
+		}
+	}
+	return append(out, usedUp(out, going, sp.named)...), len(going) > 0
 }
 
 // target is the number of the Secret that is written: one that has room or, where none has, a new one.

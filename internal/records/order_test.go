@@ -112,3 +112,33 @@ func TestApprovalOutlivesItsObject(t *testing.T) {
 	spent("it is released", restored.store, again, true)
 	restored.has(restored.store, again)
 }
+
+// TestApprovalOutlivesItsIssue: an approval that another key has taken the place of is remembered when so many were issued since that its own issue went.
+func TestApprovalOutlivesItsIssue(t *testing.T) {
+	e := newEnv(t)
+	a := e.object("a")
+	record := func(n int, key string, approved Issue) {
+		t.Helper()
+		i := issue(a, fmt.Sprintf("%02X", n))
+		i.PublicKey, i.ApprovedKeySHA256 = []byte(key), approved.keySHA256()
+		if err := e.store.Record(t.Context(), place, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, y := Issue{PublicKey: []byte("x")}, Issue{PublicKey: []byte("y")}
+	record(1, "x", x)
+	for n := range 3 * MaxPerObject {
+		record(n+2, "y", y)
+		for _, s := range []*Store{e.store, e.another()} {
+			for approval, want := range map[string]bool{x.keySHA256(): true, y.keySHA256(): false} {
+				if got, err := s.Spent(t.Context(), "prod", a, approval); err != nil || got != want {
+					t.Fatalf("after %d more: the approval of %.4q is spent: %t, %v", n+1, approval, got, err)
+				}
+			}
+		}
+	}
+	_, issues, err := Decode(e.secret(0))
+	if err != nil || len(issues) != MaxPerObject+1 {
+		t.Errorf("%d are kept: %v", len(issues), err)
+	}
+}
