@@ -253,7 +253,7 @@ func (c *Config) problems() []string {
 
 func (c *Config) credentialProblems() []string {
 	var out []string
-	seen := map[string]bool{}
+	seen, lies := map[string]bool{}, map[string]string{}
 	for _, cred := range c.Credentials {
 		say := func(format string, args ...any) {
 			out = append(out, fmt.Sprintf("credentials: %q: ", cred.Name)+fmt.Sprintf(format, args...))
@@ -268,6 +268,15 @@ func (c *Config) credentialProblems() []string {
 			say("is listed twice")
 		}
 		seen[cred.Name] = true
+		if taken := hostfiles.Reserved(cred.Role, cred.Name); taken != "" {
+			say("it would have a file at %s, which is the place of something else on every host: it must have another name", taken)
+		}
+		for _, at := range hostfiles.ForRole(cred.Role, cred.Name).Own() {
+			if other := lies[at]; other != "" && other != cred.Name {
+				say("it belongs at %s, and so does %q: one of them is for another host or another role", at, other)
+			}
+			lies[at] = cred.Name
+		}
 		if _, err := cred.identity(c.Host); err != nil {
 			say("%v", err)
 		}

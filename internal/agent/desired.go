@@ -1,12 +1,10 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,20 +79,26 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	}
 	w.named = r.learn(signed)
 	newest(signed)
+	fresh := map[string]freshFiles{}
 	for _, o := range objects {
 		d, ok := signed[o.lease]
 		if !ok {
 			continue
 		}
 		files, state, err := c.fresh(now, o, d, f)
-		if err == nil {
-			err = l.add(files)
-		}
 		if err != nil {
 			w.problems[o.lease] = problemOf(err)
 			continue
 		}
-		w.states[o.lease], w.fresh[o.lease], w.delivered[o.lease] = state, true, d.at
+		fresh[o.lease] = freshFiles{files, state, d.at}
+	}
+	for lease, err := range l.contested(fresh) {
+		w.problems[lease] = problemOf(err)
+		delete(fresh, lease)
+	}
+	for lease, n := range fresh {
+		l.add(n.files)
+		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.at
 	}
 	for _, o := range objects { // after all that is fresh: of shared files the fresh ones count
 		if w.fresh[o.lease] {
@@ -109,6 +113,13 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	l.keepUnlisted(objects)
 	w.files = l.files()
 	return w
+}
+
+// freshFiles are those of one object as it is issued now.
+type freshFiles struct {
+	files []hostdir.File
+	state ack.State
+	at    signedAt
 }
 
 func problemOf(err error) problem {
@@ -129,10 +140,16 @@ func (c *Config) fresh(now time.Time, o object, d delivered, f facts) ([]hostdir
 		return nil, ack.State{}, err
 	}
 	files, err := o.files(now, c.Host, c.Directory, d)
-	if c.APIServer != nil && o.cred != nil { // the clients of its kubelet are verified with the API server's own bundle
+	if o.cred != nil && !c.bringsClientCA(o.cred) {
 		files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
 	}
 	return files, state, err
+}
+
+// bringsClientCA says whether a credential brings what verifies the clients of the host's kubelet.
+func (c *Config) bringsClientCA(cred *Credential) bool {
+	kubelet := slices.ContainsFunc(c.Credentials, func(other Credential) bool { return other.Role == "Kubelet" })
+	return c.APIServer == nil && hostfiles.BringsClientCA(cred.Role, kubelet) // the API server's own bundle is the kubelet's too
 }
 
 // read reads an object's Secrets.
@@ -184,55 +201,4 @@ func (c *Config) kubeletCA(l *layout, signed map[string]delivered) {
 	if file.Path != "" {
 		l.paths[file.Path] = file
 	}
-}
-
-// layout collects files by path.
-type layout struct{ paths, current map[string]hostdir.File }
-
-var errConflict = errors.New("two objects have different contents for one file")
-
-// add adds the files of one object, all or none.
-func (l *layout) add(files []hostdir.File) error {
-	for _, f := range files {
-		if was, ok := l.paths[f.Path]; ok && !bytes.Equal(was.Data, f.Data) {
-			return fmt.Errorf("%w, %s: one of them is for another host or another role", errConflict, f.Path)
-		}
-	}
-	for _, f := range files {
-		l.paths[f.Path] = f
-	}
-	return nil
-}
-
-// keep leaves an object the files that it has.
-func (l *layout) keep(o object) {
-	own, shared := o.own()
-	for _, p := range append(own, shared...) {
-		if _, fresh := l.paths[p]; fresh {
-			continue
-		}
-		if f, ok := l.current[p]; ok {
-			l.paths[p] = f
-		}
-	}
-}
-
-// keepUnlisted leaves alone the files of objects that are not configured any more: nobody said that they are not in use.
-func (l *layout) keepUnlisted(objects []object) {
-	listed := map[string]bool{hostfiles.KubeletCA: true}
-	for _, o := range objects {
-		own, shared := o.own()
-		for _, p := range append(own, shared...) {
-			listed[p] = true
-		}
-	}
-	for p, f := range l.current {
-		if _, fresh := l.paths[p]; !fresh && !listed[p] {
-			l.paths[p] = f
-		}
-	}
-}
-
-func (l *layout) files() []hostdir.File {
-	return slices.SortedFunc(maps.Values(l.paths), func(a, b hostdir.File) int { return strings.Compare(a.Path, b.Path) })
 }
