@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/user"
@@ -53,6 +55,9 @@ type Config struct {
 	// KubeletCA names the credential whose CA also signs the kubelets' serving certificates, on the host of an API server:
 	// pki/kubelet-ca.crt is its bundle. Default: there is no such file.
 	KubeletCA string `json:"kubeletCA,omitempty"`
+	// ReplacePKI are the SHA-256 of trust bundles, as the agent names them and status.trust.bundleSHA256 of a ClusterCA shows, that may replace one of other
+	// CAs on this host. It has no effect once the next bundle is published. Default: none may.
+	ReplacePKI []string `json:"replacePKI,omitempty"`
 	// Components are those that need more than their files, in the order in which they are reloaded. Every other one that
 	// has a credential here is taken to reload its files by itself.
 	Components []Component `json:"components,omitempty"`
@@ -237,6 +242,11 @@ func (c *Config) problems() []string {
 		}
 		if c.APIServer.Name == "" || c.APIServer.SecretName == "" {
 			say("apiServer.name and apiServer.secretName must be set")
+		}
+	}
+	for _, id := range c.ReplacePKI {
+		if sum, err := hex.DecodeString(id); err != nil || len(sum) != sha256.Size {
+			say("replacePKI must hold SHA-256 digests of trust bundles, in hexadecimal, not %q", id)
 		}
 	}
 	if _, err := c.owner(); err != nil {

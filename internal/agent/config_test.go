@@ -87,6 +87,7 @@ func TestConfigProblems(t *testing.T) {
 			`"other": it belongs at pki/kubelet-client.crt, and so does "kubelet"`},
 		"two of one kubeconfig": {replaced("components:", "- {name: x, role: Host, secretName: x}\n- {name: x.embedded, role: Host, secretName: y}\ncomponents:"),
 			`"x.embedded": it belongs at x.embedded.conf, and so does "x"`},
+		"no digest of a CA":   {least + "replacePKI: [yes]\n", "replacePKI must hold SHA-256 digests of trust bundles"},
 		"no such role":        {replaced("role: Kubelet", "role: Kublet"), `credentials: "kubelet": role "Kublet" is not known, or lacks custom`},
 		"no custom identity":  {replaced("role: Kubelet", "role: Custom"), `role "Custom" is not known, or lacks custom`},
 		"a reserved identity": {replaced("role: Kubelet", "role: Custom, custom: {commonName: \"system:x\", usages: [ClientAuth]}"), "which Kubernetes reserves"},

@@ -26,6 +26,7 @@ type facts struct {
 	states  map[string]ack.State // by Lease: what the current files hold
 	latest  map[string]signedAt  // by Lease: the latest document that was taken
 	named   named                // the delivery keys that were named in such documents
+	trusts  trusts               // whom the current files trust
 }
 
 // desiredFiles is how the host's files should be.
@@ -38,6 +39,8 @@ type desiredFiles struct {
 	delivered map[string]signedAt
 	// named are the delivery keys that are to be remembered.
 	named named
+	// trusts are whom the files trust.
+	trusts trusts
 }
 
 // problem is why something that is issued is not installed.
@@ -86,11 +89,14 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 			continue
 		}
 		files, state, err := c.fresh(now, o, d, f)
+		if err == nil {
+			err = c.foreign(files, d, &l, f.trusts)
+		}
 		if err != nil {
 			w.problems[o.lease] = problemOf(err)
 			continue
 		}
-		fresh[o.lease] = freshFiles{files, state, d.at}
+		fresh[o.lease] = freshFiles{files, state, d}
 	}
 	for lease, err := range l.contested(fresh) {
 		w.problems[lease] = problemOf(err)
@@ -98,7 +104,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	}
 	for lease, n := range fresh {
 		l.add(n.files)
-		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.at
+		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.delivered.at
 	}
 	for _, o := range objects { // after all that is fresh: of shared files the fresh ones count
 		if w.fresh[o.lease] {
@@ -109,17 +115,19 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 			w.states[o.lease] = state
 		}
 	}
-	c.kubeletCA(&l, signed)
+	if p := hostfiles.KubeletCA; c.KubeletCA != "" && l.paths[p].Path == "" && l.current[p].Path != "" {
+		l.paths[p] = l.current[p]
+	}
 	l.keepUnlisted(objects)
-	w.files = l.files()
+	w.files, w.trusts = l.files(), l.trusts(objects, fresh, f.trusts)
 	return w
 }
 
 // freshFiles are those of one object as it is issued now.
 type freshFiles struct {
-	files []hostdir.File
-	state ack.State
-	at    signedAt
+	files     []hostdir.File
+	state     ack.State
+	delivered delivered
 }
 
 func problemOf(err error) problem {
@@ -142,6 +150,9 @@ func (c *Config) fresh(now time.Time, o object, d delivered, f facts) ([]hostdir
 	files, err := o.files(now, c.Host, c.Directory, d)
 	if o.cred != nil && !c.bringsClientCA(o.cred) {
 		files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
+	}
+	if o.cred != nil && o.cred.Name == c.KubeletCA {
+		files = append(files, hostdir.File{Path: hostfiles.KubeletCA, Mode: 0o644, Data: d.tls[bundleKey]})
 	}
 	return files, state, err
 }
@@ -186,19 +197,4 @@ func (d delivered) usable(now time.Time, o object) error {
 		return fmt.Errorf("it does not say how to reach the API server: see spec.kubeconfig of %s", o.name)
 	}
 	return inspect(now, o.expect, pair, d.tls[bundleKey])
-}
-
-// kubeletCA adds the bundle that verifies the kubelets' servers, on the host of an API server.
-func (c *Config) kubeletCA(l *layout, signed map[string]delivered) {
-	i := slices.IndexFunc(c.Credentials, func(cred Credential) bool { return cred.Name == c.KubeletCA })
-	if i < 0 {
-		return
-	}
-	file := l.current[hostfiles.KubeletCA]
-	if d := signed[c.Credentials[i].SecretName]; len(d.tls[bundleKey]) > 0 {
-		file = hostdir.File{Path: hostfiles.KubeletCA, Mode: 0o644, Data: d.tls[bundleKey]}
-	}
-	if file.Path != "" {
-		l.paths[file.Path] = file
-	}
 }

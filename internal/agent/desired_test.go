@@ -87,7 +87,7 @@ func (d *fixture) desired() (desiredFiles, map[string]hostdir.File) {
 // installed makes what is desired what there is.
 func (d *fixture) installed() map[string]hostdir.File {
 	w, files := d.desired()
-	d.facts.current, d.facts.states, d.facts.latest = hostdir.Set{ID: "..set-1", Files: w.files}, w.states, w.delivered
+	d.facts.current, d.facts.states, d.facts.latest, d.facts.trusts = hostdir.Set{ID: "..set-1", Files: w.files}, w.states, w.delivered, w.trusts
 	return files
 }
 
@@ -180,7 +180,7 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 		"no endpoint":                 {func(d *fixture) []byte { signed(d.t, d.facts.secrets["kubelet-tls"]); return nil }, false, []string{"how to reach the API server"}},
 		"no bundle of the API server": {edit("kubelet-tls", "apiserver-ca.crt", nil), false, []string{"how to reach the API server"}},
 		"of another role": {func(d *fixture) []byte {
-			return edit("kubelet-tls", "apiserver-ca.crt", newCA(t, d.now, "another").CertPEM())(d)
+			return edit("kubelet-tls", "apiserver-ca.crt", slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "another").CertPEM()))(d)
 		}, true, []string{"different contents for one file, pki/ca.crt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +233,10 @@ func TestContested(t *testing.T) {
 			if c.installed {
 				before = d.installed()
 			}
-			d.issueBy(newCA(t, d.now, "staging"), "a", pki.Subject{CommonName: "system:kube-scheduler"})
+			d.issue("a", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-scheduler"} }))
+			s := d.facts.secrets["a-tls"]
+			s.Data[serverKey] = slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "staging").CertPEM())
+			sign(d.t, s, server)
 			w, files := d.desired()
 			if diff := cmp.Diff(before[hostfiles.CA], files[hostfiles.CA]); diff != "" {
 				t.Errorf("%s has changed (-want +got):\n%s", hostfiles.CA, diff)
