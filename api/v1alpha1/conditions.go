@@ -133,6 +133,9 @@ const (
 	// ReasonSignatureInvalid begins what an agent reports of a Secret that holds something else than the operator has signed for the object.
 	// Nothing of it is installed.
 	ReasonSignatureInvalid = "SignatureInvalid"
+	// ReasonForeignPKI begins what an agent reports of a trust bundle that is of another CA than the one on its host, without a key in common. Nothing of it
+	// is installed until a person says so on the host.
+	ReasonForeignPKI = "ForeignPKI"
 	// ReasonDeliveryOutdated begins what an agent reports of a Secret that holds something older than what is installed. Nothing of it is installed.
 	ReasonDeliveryOutdated = "DeliveryOutdated"
 	// ReasonDeliveryAhead begins what an agent reports of a Secret that was signed as of a time which is yet to come. Nothing of it is installed: nothing

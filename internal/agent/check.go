@@ -49,6 +49,9 @@ func isWrong(err error) bool {
 	return ok
 }
 
+// stay follows no redirect: no API server answers a question with one, and whoever decides upon an endpoint would have this host ask what it reaches.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // ask asks the API server, on a new connection, who it takes the credential for (SelfSubjectReview,
 // authentication.k8s.io/v1), and says why that is not the identity that it should be.
 func ask(ctx context.Context, a access, expected pki.Subject) error {
@@ -62,7 +65,7 @@ func ask(ctx context.Context, a access, expected pki.Subject) error {
 	}
 	// Unlike Certificates this sends the certificate whatever CAs the server names, as client-go does.
 	show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &identity, nil }
-	client := &http.Client{Timeout: askTimeout, Transport: &http.Transport{
+	client := &http.Client{Timeout: askTimeout, CheckRedirect: stay, Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: a.serverName, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,
 	}}
@@ -98,7 +101,7 @@ func judge(status int, body []byte, expected pki.Subject) error {
 	case status == http.StatusForbidden:
 		return wrong("the API server does not say who it takes the certificate for (403 Forbidden): " +
 			"its ClusterRoleBinding system:basic-user is missing")
-	case status >= http.StatusBadRequest:
+	case status >= http.StatusMultipleChoices:
 		return fmt.Errorf("the API server answered with status %d", status)
 	}
 	var review authenticationv1.SelfSubjectReview

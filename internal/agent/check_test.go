@@ -3,11 +3,17 @@ package agent
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/internal/pki"
 )
@@ -106,6 +112,57 @@ func holdsNoKey(t *testing.T, err error, key []byte) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") && strings.Contains(err.Error(), line) {
 			t.Errorf("the error holds the key: %v", err)
 		}
+	}
+}
+
+// TestNoRedirect: whatever answers, at the endpoint of a kubeconfig or in the place of the management cluster, the host asks nobody else for it.
+func TestNoRedirect(t *testing.T) {
+	asked := make(chan string, 10)
+	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.Path }))
+	defer inside.Close()
+	there := func(w http.ResponseWriter) {
+		w.Header().Set("Location", inside.URL+"/shutdown")
+		w.WriteHeader(http.StatusFound)
+	}
+	ca := newCA(t, at(), "hostile")
+	pair, key := issue(t, at(), kubeletRequest(), ca)
+	management := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { there(w) }))
+	defer management.Close()
+	for name, c := range map[string]struct {
+		ask  func() error
+		says string
+	}{
+		"an API server": {func() error {
+			s := apiServer(t, ca, ca, func(w http.ResponseWriter, _ *x509.Certificate) { there(w) })
+			return ask(t.Context(), access{server: s.URL, ca: ca.CertPEM(), cert: pair.CertPEM(), key: key}, pki.SubjectOf(pair.Cert))
+		}, "answered with status 302"},
+		"the management cluster": {func() error {
+			w := newEnv(t)
+			w.cfg.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+			config := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", management.URL)
+			if err := os.WriteFile(w.cfg.Kubeconfig, []byte(config), 0o600); err != nil {
+				return err
+			}
+			s, err := w.dial(t.Context(), 0)
+			if err != nil {
+				return err
+			}
+			defer s.cancel()
+			_, err = s.secrets.Secrets("prod").Get(t.Context(), "kubelet-tls", metav1.GetOptions{})
+			return err
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.ask()
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("the error is %v", err)
+			}
+			select {
+			case what := <-asked:
+				t.Errorf("a service inside was asked: %s", what)
+			default:
+			}
+		})
 	}
 }
 

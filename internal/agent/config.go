@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/user"
@@ -53,6 +55,9 @@ type Config struct {
 	// KubeletCA names the credential whose CA also signs the kubelets' serving certificates, on the host of an API server:
 	// pki/kubelet-ca.crt is its bundle. Default: there is no such file.
 	KubeletCA string `json:"kubeletCA,omitempty"`
+	// ReplacePKI are the SHA-256 of trust bundles, as the agent names them and status.trust.bundleSHA256 of a ClusterCA shows, that may replace one of other
+	// CAs on this host. It has no effect once the next bundle is published. Default: none may.
+	ReplacePKI []string `json:"replacePKI,omitempty"`
 	// Components are those that need more than their files, in the order in which they are reloaded. Every other one that
 	// has a credential here is taken to reload its files by itself.
 	Components []Component `json:"components,omitempty"`
@@ -239,6 +244,11 @@ func (c *Config) problems() []string {
 			say("apiServer.name and apiServer.secretName must be set")
 		}
 	}
+	for _, id := range c.ReplacePKI {
+		if sum, err := hex.DecodeString(id); err != nil || len(sum) != sha256.Size {
+			say("replacePKI must hold SHA-256 digests of trust bundles, in hexadecimal, not %q", id)
+		}
+	}
 	if _, err := c.owner(); err != nil {
 		say("owner: %v", err)
 	}
@@ -253,7 +263,7 @@ func (c *Config) problems() []string {
 
 func (c *Config) credentialProblems() []string {
 	var out []string
-	seen := map[string]bool{}
+	seen, lies := map[string]bool{}, map[string]string{}
 	for _, cred := range c.Credentials {
 		say := func(format string, args ...any) {
 			out = append(out, fmt.Sprintf("credentials: %q: ", cred.Name)+fmt.Sprintf(format, args...))
@@ -268,6 +278,15 @@ func (c *Config) credentialProblems() []string {
 			say("is listed twice")
 		}
 		seen[cred.Name] = true
+		if taken := hostfiles.Reserved(cred.Role, cred.Name); taken != "" {
+			say("it would have a file at %s, which is the place of something else on every host: it must have another name", taken)
+		}
+		for _, at := range hostfiles.ForRole(cred.Role, cred.Name).Own() {
+			if other := lies[at]; other != "" && other != cred.Name {
+				say("it belongs at %s, and so does %q: one of them is for another host or another role", at, other)
+			}
+			lies[at] = cred.Name
+		}
 		if _, err := cred.identity(c.Host); err != nil {
 			say("%v", err)
 		}

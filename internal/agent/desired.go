@@ -1,12 +1,10 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +26,7 @@ type facts struct {
 	states  map[string]ack.State // by Lease: what the current files hold
 	latest  map[string]signedAt  // by Lease: the latest document that was taken
 	named   named                // the delivery keys that were named in such documents
+	trusts  trusts               // whom the current files trust
 }
 
 // desiredFiles is how the host's files should be.
@@ -40,6 +39,8 @@ type desiredFiles struct {
 	delivered map[string]signedAt
 	// named are the delivery keys that are to be remembered.
 	named named
+	// trusts are whom the files trust.
+	trusts trusts
 }
 
 // problem is why something that is issued is not installed.
@@ -81,6 +82,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	}
 	w.named = r.learn(signed)
 	newest(signed)
+	fresh := map[string]freshFiles{}
 	for _, o := range objects {
 		d, ok := signed[o.lease]
 		if !ok {
@@ -88,13 +90,21 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 		}
 		files, state, err := c.fresh(now, o, d, f)
 		if err == nil {
-			err = l.add(files)
+			err = c.foreign(files, d, &l, f.trusts)
 		}
 		if err != nil {
 			w.problems[o.lease] = problemOf(err)
 			continue
 		}
-		w.states[o.lease], w.fresh[o.lease], w.delivered[o.lease] = state, true, d.at
+		fresh[o.lease] = freshFiles{files, state, d}
+	}
+	for lease, err := range l.contested(fresh) {
+		w.problems[lease] = problemOf(err)
+		delete(fresh, lease)
+	}
+	for lease, n := range fresh {
+		l.add(n.files)
+		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.delivered.at
 	}
 	for _, o := range objects { // after all that is fresh: of shared files the fresh ones count
 		if w.fresh[o.lease] {
@@ -105,10 +115,19 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 			w.states[o.lease] = state
 		}
 	}
-	c.kubeletCA(&l, signed)
+	if p := hostfiles.KubeletCA; c.KubeletCA != "" && l.paths[p].Path == "" && l.current[p].Path != "" {
+		l.paths[p] = l.current[p]
+	}
 	l.keepUnlisted(objects)
-	w.files = l.files()
+	w.files, w.trusts = l.files(), l.trusts(objects, fresh, f.trusts)
 	return w
+}
+
+// freshFiles are those of one object as it is issued now.
+type freshFiles struct {
+	files     []hostdir.File
+	state     ack.State
+	delivered delivered
 }
 
 func problemOf(err error) problem {
@@ -129,10 +148,19 @@ func (c *Config) fresh(now time.Time, o object, d delivered, f facts) ([]hostdir
 		return nil, ack.State{}, err
 	}
 	files, err := o.files(now, c.Host, c.Directory, d)
-	if c.APIServer != nil && o.cred != nil { // the clients of its kubelet are verified with the API server's own bundle
+	if o.cred != nil && !c.bringsClientCA(o.cred) {
 		files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
 	}
+	if o.cred != nil && o.cred.Name == c.KubeletCA {
+		files = append(files, hostdir.File{Path: hostfiles.KubeletCA, Mode: 0o644, Data: d.tls[bundleKey]})
+	}
 	return files, state, err
+}
+
+// bringsClientCA says whether a credential brings what verifies the clients of the host's kubelet.
+func (c *Config) bringsClientCA(cred *Credential) bool {
+	kubelet := slices.ContainsFunc(c.Credentials, func(other Credential) bool { return other.Role == "Kubelet" })
+	return c.APIServer == nil && hostfiles.BringsClientCA(cred.Role, kubelet) // the API server's own bundle is the kubelet's too
 }
 
 // read reads an object's Secrets.
@@ -169,70 +197,4 @@ func (d delivered) usable(now time.Time, o object) error {
 		return fmt.Errorf("it does not say how to reach the API server: see spec.kubeconfig of %s", o.name)
 	}
 	return inspect(now, o.expect, pair, d.tls[bundleKey])
-}
-
-// kubeletCA adds the bundle that verifies the kubelets' servers, on the host of an API server.
-func (c *Config) kubeletCA(l *layout, signed map[string]delivered) {
-	i := slices.IndexFunc(c.Credentials, func(cred Credential) bool { return cred.Name == c.KubeletCA })
-	if i < 0 {
-		return
-	}
-	file := l.current[hostfiles.KubeletCA]
-	if d := signed[c.Credentials[i].SecretName]; len(d.tls[bundleKey]) > 0 {
-		file = hostdir.File{Path: hostfiles.KubeletCA, Mode: 0o644, Data: d.tls[bundleKey]}
-	}
-	if file.Path != "" {
-		l.paths[file.Path] = file
-	}
-}
-
-// layout collects files by path.
-type layout struct{ paths, current map[string]hostdir.File }
-
-var errConflict = errors.New("two objects have different contents for one file")
-
-// add adds the files of one object, all or none.
-func (l *layout) add(files []hostdir.File) error {
-	for _, f := range files {
-		if was, ok := l.paths[f.Path]; ok && !bytes.Equal(was.Data, f.Data) {
-			return fmt.Errorf("%w, %s: one of them is for another host or another role", errConflict, f.Path)
-		}
-	}
-	for _, f := range files {
-		l.paths[f.Path] = f
-	}
-	return nil
-}
-
-// keep leaves an object the files that it has.
-func (l *layout) keep(o object) {
-	own, shared := o.own()
-	for _, p := range append(own, shared...) {
-		if _, fresh := l.paths[p]; fresh {
-			continue
-		}
-		if f, ok := l.current[p]; ok {
-			l.paths[p] = f
-		}
-	}
-}
-
-// keepUnlisted leaves alone the files of objects that are not configured any more: nobody said that they are not in use.
-func (l *layout) keepUnlisted(objects []object) {
-	listed := map[string]bool{hostfiles.KubeletCA: true}
-	for _, o := range objects {
-		own, shared := o.own()
-		for _, p := range append(own, shared...) {
-			listed[p] = true
-		}
-	}
-	for p, f := range l.current {
-		if _, fresh := l.paths[p]; !fresh && !listed[p] {
-			l.paths[p] = f
-		}
-	}
-}
-
-func (l *layout) files() []hostdir.File {
-	return slices.SortedFunc(maps.Values(l.paths), func(a, b hostdir.File) int { return strings.Compare(a.Path, b.Path) })
 }

@@ -70,6 +70,15 @@ func (d *fixture) issue(name string, r pki.CertificateSpec) []byte {
 	return key
 }
 
+// issueBy is what the operator does for an object of another CA.
+func (d *fixture) issueBy(ca pki.CA, name string, subject pki.Subject) {
+	d.t.Helper()
+	mine := d.ca
+	d.ca = ca
+	d.issue(name, kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = subject }))
+	d.ca = mine
+}
+
 func (d *fixture) desired() (desiredFiles, map[string]hostdir.File) {
 	w := d.config.desired(d.now, d.objects, d.facts)
 	return w, byPath(w.files)
@@ -78,7 +87,7 @@ func (d *fixture) desired() (desiredFiles, map[string]hostdir.File) {
 // installed makes what is desired what there is.
 func (d *fixture) installed() map[string]hostdir.File {
 	w, files := d.desired()
-	d.facts.current, d.facts.states, d.facts.latest = hostdir.Set{ID: "..set-1", Files: w.files}, w.states, w.delivered
+	d.facts.current, d.facts.states, d.facts.latest, d.facts.trusts = hostdir.Set{ID: "..set-1", Files: w.files}, w.states, w.delivered, w.trusts
 	return files
 }
 
@@ -171,7 +180,7 @@ func TestWantKeepsWhatIsBroken(t *testing.T) {
 		"no endpoint":                 {func(d *fixture) []byte { signed(d.t, d.facts.secrets["kubelet-tls"]); return nil }, false, []string{"how to reach the API server"}},
 		"no bundle of the API server": {edit("kubelet-tls", "apiserver-ca.crt", nil), false, []string{"how to reach the API server"}},
 		"of another role": {func(d *fixture) []byte {
-			return edit("kubelet-tls", "apiserver-ca.crt", newCA(t, d.now, "another").CertPEM())(d)
+			return edit("kubelet-tls", "apiserver-ca.crt", slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "another").CertPEM()))(d)
 		}, true, []string{"different contents for one file, pki/ca.crt"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,6 +217,50 @@ func halve(d *fixture, name string) []byte {
 	whole := data[name]
 	data[name] = whole[:len(whole)/2]
 	return whole
+}
+
+// TestContested: where two objects want different things at one place, whichever is listed first, what is installed there stays; nothing is
+// installed where nothing is.
+func TestContested(t *testing.T) {
+	type row struct{ first, installed bool }
+	for _, c := range []row{{true, true}, {true, false}, {false, true}, {false, false}} {
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
+			d := newFixture(t, func(cfg *Config) {
+				at := map[bool]int{true: 0, false: len(cfg.Credentials)}[c.first]
+				cfg.Credentials = slices.Insert(cfg.Credentials, at, Credential{Name: "a", Role: "Scheduler", SecretName: "a-tls", Kubeconfig: true})
+			})
+			before := map[string]hostdir.File{}
+			if c.installed {
+				before = d.installed()
+			}
+			d.issue("a", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-scheduler"} }))
+			s := d.facts.secrets["a-tls"]
+			s.Data[serverKey] = slices.Concat(d.ca.CertPEM(), newCA(t, d.now, "staging").CertPEM())
+			sign(d.t, s, server)
+			w, files := d.desired()
+			if diff := cmp.Diff(before[hostfiles.CA], files[hostfiles.CA]); diff != "" {
+				t.Errorf("%s has changed (-want +got):\n%s", hostfiles.CA, diff)
+			}
+			for lease, told := range map[string]bool{"a-tls": true, "kubelet-tls": !c.installed, "proxy-tls": !c.installed} {
+				if text := w.problems[lease].text; (text != "") != told || told && !strings.Contains(text, "different contents for one file") {
+					t.Errorf("of %s it tells %q", lease, text)
+				}
+			}
+		})
+	}
+}
+
+// TestClientCAIsTheKubelets: a credential of role Host of another CA says nothing of the clients of a kubelet that has its own.
+func TestClientCAIsTheKubelets(t *testing.T) {
+	for _, name := range []string{"a", "client-ca"} { // no configuration may name the latter, and if one does
+		d := newFixture(t, func(c *Config) {
+			c.Credentials = slices.Insert(c.Credentials, 0, Credential{Name: name, Role: "Host", SecretName: name + "-tls"})
+		})
+		d.issueBy(newCA(t, d.now, "staging"), name, pki.Subject{CommonName: "k8s-node1"})
+		if _, files := d.desired(); string(files[hostfiles.ClientCA].Data) != string(d.ca.CertPEM()) {
+			t.Errorf("%s: the kubelet verifies its clients with\n%s", name, files[hostfiles.ClientCA].Data)
+		}
+	}
 }
 
 // TestWantOfAHostKey lays the host's own key beside a certificate for it, and waits for one.

@@ -88,7 +88,7 @@ func (o object) own() (own, shared []string) {
 	if o.hasKubeconfig() {
 		own, shared = append(own, at.Kubeconfig, at.Embedded), append(shared, hostfiles.CA)
 	}
-	if o.hasKubeconfig() && (o.cred.Role == "Kubelet" || o.cred.Role == string(v1alpha1.RoleHost)) { // for the kubelet's own clients
+	if o.hasKubeconfig() && hostfiles.BringsClientCA(o.cred.Role, false) {
 		shared = append(shared, hostfiles.ClientCA)
 	}
 	return own, shared

@@ -141,7 +141,7 @@ func (a *Agent) plain(files []hostdir.File) []hostdir.File {
 func (a *Agent) desiredFiles(ctx context.Context, set hostdir.Set, rec record) (w desiredFiles, next time.Time, err error) {
 	now := a.clock.Now()
 	f := a.store.facts()
-	f.current, f.states, f.latest, f.named, f.refused = set, rec.States, rec.Delivered, rec.Named, map[string]string{}
+	f.current, f.states, f.latest, f.named, f.trusts, f.refused = set, rec.States, rec.Delivered, rec.Named, rec.Trusts, map[string]string{}
 	if f.keys, err = a.keys.read(a.objects); err != nil {
 		return desiredFiles{}, time.Time{}, err
 	}

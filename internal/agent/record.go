@@ -32,6 +32,8 @@ type record struct {
 	Delivered map[string]signedAt `json:"delivered,omitempty"`
 	// Named are the delivery keys that were named in what was signed.
 	Named named `json:"named,omitzero"`
+	// Trusts are whom the files trust.
+	Trusts trusts `json:"trusts,omitempty"`
 	// Worked are those that worked before this set: if they don't any more, the set goes.
 	Worked []string `json:"worked,omitempty"`
 	// Checked: the set was seen to work after its reloads, or there is no way back from it.

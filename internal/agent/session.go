@@ -50,6 +50,7 @@ func (a *Agent) dial(ctx context.Context, failures int) (*session, error) {
 	cfg.Wrap(s.server.Wrap)
 	client, err := rest.HTTPClientFor(cfg)
 	if err == nil {
+		client.CheckRedirect = stay
 		s.secrets, err = corev1client.NewForConfigAndClient(cfg, client)
 	}
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/export"
@@ -59,9 +60,27 @@ func ConfigFor(from Source) (Config, []string, error) {
 	if slices.ContainsFunc(c.Credentials, func(cred Credential) bool { return cred.Role == "Agent" }) {
 		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(dir).Kubeconfig
 	}
-	notes := c.addKubeletCA(from.Objects.Credentials)
+	notes := c.addKubeletCA(from.Objects)
 	c.addComponents()
 	return c, notes, nil
+}
+
+// Text is a configuration as it is written to a file. It begins with whom the host is to trust, for the person who puts it there.
+func (s Source) Text(c Config) ([]byte, error) {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode the configuration: %w", err)
+	}
+	bundles := s.Objects.Bundles(s.Host)
+	if len(bundles) == 0 {
+		return text, nil
+	}
+	var head strings.Builder
+	head.WriteString("# Whom this host is to trust, by the ClusterCAs of namespace " + s.Namespace + ":\n")
+	for _, b := range bundles {
+		fmt.Fprintf(&head, "#   %s: %s\n", b.Path, strings.Join(b.CAs, ", "))
+	}
+	return append([]byte(head.String()), text...), nil
 }
 
 // deliverable says why nothing can be delivered to a host: for what `clusterpki export` refuses too, and where an object is not for an agent.
@@ -122,32 +141,28 @@ func credentialFor(cred *v1alpha1.NodeCredential) Credential {
 }
 
 // addKubeletCA finds, on the host of an API server, a credential whose bundle verifies the kubelets' servers too.
-func (c *Config) addKubeletCA(credentials []v1alpha1.NodeCredential) []string {
+func (c *Config) addKubeletCA(all export.Objects) []string {
 	if c.APIServer == nil {
 		return nil
 	}
-	var serving []string
+	serving, notes := all.KubeletCAs(c.APIServer.Name)
 	own := map[string]string{} // CA → a credential of this host: the API server's for the kubelets, else the first
-	for i := range credentials {
-		switch cred := &credentials[i]; {
-		case cred.Spec.Role == "KubeletServing":
-			serving = append(serving, cred.Spec.CARef.Name)
-		case cred.Spec.HostName == c.Host && (own[cred.Spec.CARef.Name] == "" || cred.Spec.Role == "APIServerKubeletClient"):
+	for i := range all.Credentials {
+		cred := &all.Credentials[i]
+		if cred.Spec.HostName == c.Host && cred.Spec.Role != "KubeletServing" &&
+			(own[cred.Spec.CARef.Name] == "" || cred.Spec.Role == "APIServerKubeletClient") {
 			own[cred.Spec.CARef.Name] = cred.Name
 		}
 	}
-	slices.Sort(serving)
-	serving = slices.Compact(serving)
 	switch {
 	case len(serving) == 0:
-		return nil
 	case len(serving) == 1 && own[serving[0]] != "":
 		c.KubeletCA = own[serving[0]]
-		return nil
 	default:
-		return []string{"pki/kubelet-ca.crt is not kept current: the kubelets' serving certificates are of the CAs " + strings.Join(serving, ", ") +
-			", and an agent can keep the bundle of one that signs a credential of this host"}
+		notes = append(notes, "pki/kubelet-ca.crt is not kept current: the kubelets' serving certificates are of the CAs "+strings.Join(serving, ", ")+
+			", and an agent can keep the bundle of one that signs a credential of this host")
 	}
+	return notes
 }
 
 // addComponents lists those that read some files only when they start, as units of systemd.

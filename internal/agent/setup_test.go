@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config"
 	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/test/golden"
 )
 
@@ -77,7 +79,7 @@ func TestGolden(t *testing.T) {
 		if err != nil || len(notes) > 0 {
 			t.Fatal(notes, err)
 		}
-		text, err := yaml.Marshal(c)
+		text, err := of(host, all).Text(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,6 +123,20 @@ func TestConfigRefuses(t *testing.T) {
 		all.CAs = append(all.CAs, ca)
 		return all
 	}
+	beside := func(name string, role v1alpha1.Role, host, ca string) export.Objects {
+		all := samples(t, nil)
+		var own v1alpha1.NodeCredential
+		own.Name, own.Spec.Role, own.Spec.HostName, own.Spec.CARef.Name = name, role, host, ca
+		own.Spec.Delivery.Mode, own.Status.Conditions = v1alpha1.DeliveryAgent, ready()
+		if hostfiles.ForRole(string(role), name).Kubeconfig != "" {
+			own.Spec.Kubeconfig, own.Spec.APIServerRef = &v1alpha1.KubeconfigSpec{}, &v1alpha1.APIServerReference{Name: "of-mine"}
+			server := v1alpha1.APIServerCertificate{}
+			server.Name, server.Spec.HostName, server.Spec.CARef.Name = "of-mine", "elsewhere", ca
+			all.Servers = append(all.Servers, server)
+		}
+		all.Credentials = append(all.Credentials, own)
+		return all
+	}
 	two := samples(t, nil)
 	other := two.Servers[0].DeepCopy()
 	other.Name = "another"
@@ -146,6 +162,17 @@ func TestConfigRefuses(t *testing.T) {
 		"changed since":   {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Generation = 2 }), []string{"has not acted on it yet"}},
 		"two API servers": {"k8s-master", two, []string{"are both for host"}},
 		"two of one role": {"k8s-node1", kubelet(func(c *v1alpha1.NodeCredential) { c.Spec.Role = "KubeProxy" }), []string{"both belong at pki/kube-proxy.crt"}},
+		"named as what verifies a kubelet's clients": {"k8s-node1", beside("client-ca", "Host", "k8s-node1", "mine"), []string{
+			`NodeCredential "client-ca" (role Host)`, "pki/client-ca.crt", "another name"}},
+		"named as what verifies the API server": {"k8s-node1", beside("ca", "Custom", "k8s-node1", "mine"), []string{"pki/ca.crt"}},
+		"named as what verifies the aggregator": {"k8s-node1", beside("front-proxy-ca", "Host", "k8s-node1", "mine"), []string{"pki/front-proxy-ca.crt"}},
+		"named as the service accounts' key":    {"k8s-master", beside("sa", "Host", "k8s-master", "mine"), []string{"pki/sa.key"}},
+		"named as the API server":               {"k8s-master", beside("apiserver", "Host", "k8s-master", "mine"), []string{"pki/apiserver.crt"}},
+		"named as a component's kubeconfig":     {"k8s-node1", beside("kubelet", "Host", "k8s-node1", "mine"), []string{"pki/kubelet.crt"}},
+		"another CA for what is shared": {"k8s-node1", beside("b", "Scheduler", "k8s-node1", "mine"), []string{
+			`NodeCredential "b" (role Scheduler)`, "pki/ca.crt", "the trust bundle of ClusterCA k8s and the trust bundle of ClusterCA mine", "apiServerRef"}},
+		"another CA for etcd":           {"k8s-master", beside("b", "EtcdServer", "k8s-master", "mine"), []string{"pki/etcd/ca.crt", "ClusterCA mine"}},
+		"another CA for the aggregator": {"k8s-master", beside("b", "FrontProxyClient", "k8s-master", "mine"), []string{"pki/front-proxy-ca.crt", "ClusterCA mine"}},
 		"two directories": {"k8s-node1", samples(t, func(c *v1alpha1.NodeCredential) {
 			if c.Spec.Kubeconfig != nil {
 				c.Spec.Kubeconfig.Directory = "/srv/" + c.Name
@@ -167,6 +194,32 @@ func TestConfigRefuses(t *testing.T) {
 	})))
 	if err != nil {
 		t.Errorf("a host that has yet to ask for its certificate cannot have an agent, which asks: %v", err)
+	}
+}
+
+// TestKubeletCA: a serving certificate of another CA, on whatever host and for whatever API server, takes nothing from the bundle that verifies kubelets,
+// and one of a CA that the API server does not know is told.
+func TestKubeletCA(t *testing.T) {
+	for name, c := range map[string]struct {
+		ref  string
+		told bool
+	}{"for no API server": {}, "for another one": {ref: "other"}, "for this one": {ref: "k8s-master", told: true}} {
+		t.Run(name, func(t *testing.T) {
+			all := samples(t, nil)
+			var own v1alpha1.NodeCredential
+			own.Name, own.Spec.Role, own.Spec.HostName, own.Spec.CARef.Name = "eve", "KubeletServing", "eve-host", "mine"
+			if c.ref != "" {
+				own.Spec.APIServerRef = &v1alpha1.APIServerReference{Name: c.ref}
+			}
+			all.Credentials = append(all.Credentials, own)
+			got, notes, err := ConfigFor(of("k8s-master", all))
+			if err != nil || got.KubeletCA != "k8s-master-apiserver-kubelet-client" {
+				t.Errorf("kubeletCA is %q: %v", got.KubeletCA, err)
+			}
+			if (len(notes) > 0) != c.told || c.told && !strings.Contains(notes[0], `does not trust ClusterCA "mine"`) {
+				t.Errorf("notes are %q", notes)
+			}
+		})
 	}
 }
 

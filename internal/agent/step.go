@@ -155,6 +155,7 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 		if set.ID == "" || maps.EqualFunc(rec.States, w.states, same) && maps.EqualFunc(rec.Delivered, w.delivered, sameDocument) {
 			return false, next
 		}
+		rec.Trusts = w.trusts
 		return a.save(rec.restated(w.states, w.delivered)), next
 	}
 	now := a.clock.Now()
@@ -173,7 +174,7 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desi
 	changed := hostdir.Changed(before, w.files)
 	next := a.follow(rec, changed, len(before) > 0)
 	next.States, next.Verified, next.Failed = w.states, maps.Clone(rec.Verified), rec.Failed
-	next.Delivered, next.Named = w.delivered, w.named
+	next.Delivered, next.Named, next.Trusts = w.delivered, w.named, w.trusts
 	maps.DeleteFunc(next.Verified, func(lease string, _ ack.State) bool { _, ok := w.states[lease]; return !ok })
 	next.Worked = a.working(ctx, before, changed)
 	next.Checked = len(next.Worked) == 0 // there is nothing to go back for
@@ -321,7 +322,7 @@ func (a *Agent) rollback(set hostdir.Set, rec record, why error) bool {
 	}
 	was := recordOf(previous)
 	next := a.follow(rec, hostdir.Changed(set.Files, previous.Files), true)
-	next.States, next.Verified, next.Checked = was.States, was.Verified, true
+	next.States, next.Verified, next.Trusts, next.Checked = was.States, was.Verified, was.Trusts, true
 	next.Failed = rec.failed(a.clock.Now(), set.Files, why)
 	note, err := next.encode()
 	if err != nil {

@@ -98,18 +98,18 @@ type aboutHost struct {
 	home string
 }
 
-func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.Config) error) *cobra.Command {
+func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.Source, agent.Config) error) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long + "\n\n" + exits(nil), Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, notes, err := f.config(c)
+			from, cfg, notes, err := f.config(c)
 			if err != nil {
 				return err
 			}
 			for _, n := range notes {
 				fmt.Fprintln(c.ErrOrStderr(), "note:", n)
 			}
-			return show(c.OutOrStdout(), cfg)
+			return show(c.OutOrStdout(), from, cfg)
 		},
 	}
 	f.addFlags(c)
@@ -120,17 +120,17 @@ func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.
 }
 
 // config reads the objects of the host's namespace, and no Secret.
-func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
+func (f *aboutHost) config(c *cobra.Command) (agent.Source, agent.Config, []string, error) {
 	reader, namespace, err := f.connect()
 	if err != nil {
-		return agent.Config{}, nil, err
+		return agent.Source{}, agent.Config{}, nil, err
 	}
 	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
 	for _, l := range []client.ObjectList{&cas, &servers, &credentials} {
 		if err := reader.List(c.Context(), l, client.InNamespace(namespace)); err != nil {
-			return agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
+			return agent.Source{}, agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
 		}
 	}
 	from := agent.Source{
@@ -141,10 +141,10 @@ func (f *aboutHost) config(c *cobra.Command) (agent.Config, []string, error) {
 		err = fmt.Errorf("%w; %s", err, hostsOf(servers.Items, credentials.Items))
 	}
 	if err != nil || f.home == "" {
-		return cfg, notes, err
+		return from, cfg, notes, err
 	}
 	cfg.DeliveryKeys, err = authority.PublishedDelivery(c.Context(), reader, f.home, namespace)
-	return cfg, notes, err
+	return from, cfg, notes, err
 }
 
 // hostsOf says which hosts there are, to somebody who has named another one.
@@ -173,8 +173,17 @@ func newAgentConfig() *cobra.Command {
 		"Prints an AgentConfiguration for the NodeCredentials and the APIServerCertificate whose hostName is HOST.\n"+
 			"It reads, with your own kubeconfig, those objects and no Secret. Look through its components before use:\n"+
 			"they name a systemd unit each. The public half of the namespace's delivery key, which the agent is to trust,\n"+
-			"is read from the authority namespace, ConfigMap delivery.NAMESPACE.",
-		func(w io.Writer, c agent.Config) error { return printYAML(w, c) })
+			"is read from the authority namespace, ConfigMap delivery.NAMESPACE. Comments name the CAs that the host is to trust.",
+		func(w io.Writer, from agent.Source, c agent.Config) error {
+			text, err := from.Text(c)
+			if err == nil {
+				_, err = w.Write(text)
+			}
+			if err != nil {
+				return fmt.Errorf("print the configuration: %w", err)
+			}
+			return nil
+		})
 	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace,
 		"the `namespace` that holds the keys, as the operator's flag says")
 	completeFlag(c, "authority-namespace", f.namespaces)
@@ -190,7 +199,7 @@ func newAgentManifests() *cobra.Command {
 			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.\n\n"+
 			"Whoever may make tokens or run pods in the ServiceAccount's namespace, as Kubernetes' role edit does, is that agent:\n"+
 			"--account-namespace puts it into a namespace where nobody may.",
-		func(w io.Writer, c agent.Config) error {
+		func(w io.Writer, _ agent.Source, c agent.Config) error {
 			objects, err := agent.Manifests(c, accounts)
 			if err != nil {
 				return err

@@ -78,11 +78,3 @@ func withDigest(certs []*x509.Certificate, digest string) []*x509.Certificate {
 	}
 	return nil
 }
-
-// bundleOf is the trust bundle of a ClusterCA as a Secret of the host has it or, where none does, that of another credential.
-func (g *gatherer) bundleOf(ca, other string) []*x509.Certificate {
-	if g.bundles[ca] == nil {
-		g.compare(other, g.secret(other, consumers.BundleKey), consumers.BundleKey, ca)
-	}
-	return g.bundles[ca]
-}

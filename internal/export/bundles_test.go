@@ -1,12 +1,16 @@
 package export
 
 import (
+	"crypto/x509"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
 )
 
 // edit changes a Secret or a ClusterCA of the fixture.
@@ -55,12 +59,6 @@ func TestBundlesAreThePublished(t *testing.T) {
 		"damaged": {"k8s-node1", []func(*fixture){func(w *fixture) {
 			edit(w, "k8s-node1-Kubelet-tls", func(s *corev1.Secret) { s.Data["ca.crt"] = []byte("damaged") })
 		}}, `Secret "k8s-node1-Kubelet-tls": ca.crt: `},
-		"a kubelet's, on another host": {"k8s-master", []func(*fixture){func(w *fixture) {
-			edit(w, "k8s-node1-KubeletServing", func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "kubelets" })
-			ca := &v1alpha1.ClusterCA{ObjectMeta: named("kubelets")}
-			ca.Status.Trust.BundleSHA256 = "another"
-			w.objects = append(w.objects, ca)
-		}}, `Secret "k8s-node1-KubeletServing-tls" holds as ca.crt another trust bundle than ClusterCA "kubelets"`},
 		"nothing is published yet": {"k8s-node1", []func(*fixture){func(w *fixture) {
 			edit(w, "k8s", func(c *v1alpha1.ClusterCA) { c.Status.Trust.BundleSHA256 = "" })
 		}}, `ClusterCA "k8s" does not say yet which trust bundle it publishes`},
@@ -81,5 +79,35 @@ func TestBundlesAreThePublished(t *testing.T) {
 				t.Errorf("the error lacks %q: %v", c.want, err)
 			}
 		})
+	}
+}
+
+// TestWhatOthersSayOfAnAPIServer: a CA that nothing of an API server is of comes into none of its files, whatever credentials of it name that API server.
+func TestWhatOthersSayOfAnAPIServer(t *testing.T) {
+	w := cluster(t)
+	staging, err := pki.SelfSign(now, pki.CertificateSpec{Subject: pki.Subject{CommonName: "staging-ca"}, Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256}, Validity: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.cas["staging"] = staging
+	ca := &v1alpha1.ClusterCA{ObjectMeta: named("staging")}
+	ca.Status.Trust.BundleSHA256 = pki.BundleDigest([]*x509.Certificate{staging.Cert})
+	w.objects = append(w.objects, ca)
+	for _, role := range []v1alpha1.Role{"KubeletServing", "EtcdServer", "EtcdPeer"} {
+		w.credential("eve-host", role, "staging", serves("10.9.9.9"), func(c *v1alpha1.NodeCredential) {
+			c.Spec.APIServerRef = &v1alpha1.APIServerReference{Name: "k8s-master"}
+		})
+	}
+	files, notes := w.lay("k8s-master", "")
+	if got := files[hostfiles.KubeletCA].Data; string(got) != string(w.cas["k8s"].CertPEM()) {
+		t.Errorf("kubelets are verified with\n%s", got)
+	}
+	for name, f := range files {
+		if text := string(f.Data); strings.HasPrefix(name, "args/") && (strings.Contains(text, "10.9.9.9") || strings.Contains(text, "eve-host")) {
+			t.Errorf("%s names another team's host:\n%s", name, text)
+		}
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], `"staging"`) || !strings.Contains(notes[0], `"eve-host-KubeletServing"`) {
+		t.Errorf("notes are %q", notes)
 	}
 }

@@ -2,7 +2,6 @@ package export
 
 import (
 	"crypto/x509"
-	"maps"
 	"slices"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -37,28 +36,15 @@ func (g *gatherer) cluster(h Host) Cluster {
 // kubeletCA joins the trust bundles of the CAs that sign the serving certificates of an API server's
 // kubelets; nil where no kubelet has one, because nothing but this would then verify it.
 func (g *gatherer) kubeletCA(server string) []byte {
-	hosts := map[string]bool{}
-	for _, c := range g.credentials {
-		if c.Spec.APIServerRef != nil && c.Spec.APIServerRef.Name == server {
-			hosts[c.Spec.HostName] = true
-		}
-	}
-	signed := map[string]string{} // the ClusterCAs, and a Secret with a certificate of each
-	for i := range g.credentials {
-		c := &g.credentials[i]
-		if c.Spec.Role == "KubeletServing" && hosts[c.Spec.HostName] && signed[c.Spec.CARef.Name] == "" {
-			signed[c.Spec.CARef.Name] = c.TLSSecretName()
-		}
-	}
-	if len(signed) == 0 {
+	all := Objects{g.cas, g.servers, g.credentials}
+	cas, notes := all.KubeletCAs(server)
+	g.notes = append(g.notes, notes...)
+	if len(cas) == 0 {
 		return nil
 	}
 	var certs []*x509.Certificate
-	for _, name := range slices.Sorted(maps.Keys(signed)) {
-		certs = append(certs, g.bundleOf(name, signed[name])...)
-	}
-	if len(g.problems) > 0 {
-		return nil
+	for _, name := range cas { // the Secrets of this host have them all
+		certs = append(certs, g.bundles[name]...)
 	}
 	bundle, err := pki.Bundle(certs)
 	if err != nil {

@@ -29,6 +29,7 @@ type Host struct {
 	APIServer   *APIServer   // that runs on this host; nil for none
 	Credentials []Credential // in the order of their names
 	Cluster     Cluster
+	Notes       []string // what a person should know
 }
 
 // APIServer is an APIServerCertificate and its Secrets.
@@ -90,6 +91,7 @@ type gatherer struct {
 	servedBy    map[string]string              // the CAs of API servers, by APIServerCertificate
 	bundles     map[string][]*x509.Certificate // by ClusterCA, those that Secrets hold and the ClusterCA publishes
 	problems    []string
+	notes       []string
 }
 
 func (g *gatherer) host(name string) (Host, error) {
@@ -109,7 +111,7 @@ func (g *gatherer) host(name string) (Host, error) {
 		return Host{}, g.unknownHost(name)
 	}
 	if len(g.problems) == 0 {
-		h.Cluster = g.cluster(h)
+		h.Cluster, h.Notes = g.cluster(h), g.notes
 	}
 	if len(g.problems) > 0 {
 		return Host{}, fmt.Errorf("host %q cannot be exported yet:\n  %s", name, strings.Join(g.problems, "\n  "))

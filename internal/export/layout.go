@@ -45,7 +45,7 @@ func Layout(h Host, dir string, now time.Time) (files []File, notes []string, er
 	if h.Cluster.KubeletCA != nil {
 		l.add("the kubelets' CA", hostfiles.KubeletCA, publicMode, h.Cluster.KubeletCA)
 	}
-	notes = append(l.notes, l.args(h)...)
+	notes = slices.Concat(h.Notes, l.notes, l.args(h))
 	files, err = l.files(h)
 	return files, notes, err
 }

@@ -42,18 +42,14 @@ func (o Objects) Problems(host string) []Problem {
 		say("APIServerCertificates %q and %q are both for host %q, and one host serves one: change hostName of one of them",
 			of.Servers[0].Name, of.Servers[1].Name, host)
 	}
-	lies := map[string]string{} // by path: what lies there
 	for i := range of.Servers {
 		out = append(out, o.problems(&of.Servers[i])...)
 	}
 	for i := range of.Credentials {
-		c := &of.Credentials[i]
-		out = append(out, o.problems(c)...)
-		at := hostfiles.ForRole(string(c.Spec.Role), c.Name).Certificate
-		if other := lies[at]; other != "" {
-			say("%s and %s both belong at %s: one of them is for another host or another role", other, called(c), at)
-		}
-		lies[at] = called(c)
+		out = append(out, o.problems(&of.Credentials[i])...)
+	}
+	for _, text := range o.misplaced(host) {
+		say("%s", text)
 	}
 	return out
 }

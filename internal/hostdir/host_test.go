@@ -266,8 +266,12 @@ func (f *faulty) Exchange(a, b string) error {
 	return errOr(f.step("exchange", b), func() error { return f.System.Exchange(a, b) })
 }
 
-func (f *faulty) Remove(name string) error {
-	return errOr(f.step("remove", name), func() error { return f.System.Remove(name) })
+func (f *faulty) Chmod(name string, mode fs.FileMode) error {
+	return errOr(f.step("chmod", name), func() error { return f.System.Chmod(name, mode) })
+}
+
+func (f *faulty) Remove(in *os.Root, name string) error {
+	return errOr(f.step("remove", filepath.Join(in.Name(), name)), func() error { return f.System.Remove(in, name) })
 }
 
 func (f *faulty) SyncDir(name string) error {

@@ -22,7 +22,10 @@ import (
 	"path/filepath"
 )
 
-const directoryMode fs.FileMode = 0o755 // as kubeadm's; what is secret is so by its own mode
+const (
+	directoryMode fs.FileMode = 0o755 // as kubeadm's; what is secret is so by its own mode
+	closedMode    fs.FileMode = 0o700
+)
 
 // The names that are the directory's own. Those with a dash at their end begin a name.
 const (

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 )
@@ -37,7 +38,7 @@ func (d *Dir) unlink(names []string) error {
 		if slices.Contains(names, e.Name()) || !d.leadsToData(e.Name()) {
 			continue
 		}
-		if err := d.sys.Remove(d.at(e.Name())); err != nil {
+		if err := d.remove(d.at(e.Name())); err != nil {
 			return err
 		}
 	}
@@ -53,7 +54,8 @@ func (d *Dir) unlinkBut(set string) error {
 	return d.unlink(firstNames(c.nodes))
 }
 
-// removeAll removes a file or a directory with all that is in it, if it is there.
+// removeAll removes a file or a directory with all that is in it, if it is there. Its name is in a directory that nobody else may write to, and
+// below it others may: they can have nothing removed that is not in it.
 func (d *Dir) removeAll(name string) error {
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -63,17 +65,44 @@ func (d *Dir) removeAll(name string) error {
 		return fmt.Errorf("look at %s: %w", name, err)
 	}
 	if info.IsDir() {
-		entries, err := os.ReadDir(name)
+		root, err := os.OpenRoot(name)
 		if err != nil {
-			return fmt.Errorf("look at %s: %w", name, err)
+			return fmt.Errorf("open %s: %w", name, err)
 		}
-		for _, e := range entries {
-			if err := d.removeAll(filepath.Join(name, e.Name())); err != nil {
+		if err := errors.Join(d.empty(root, "."), root.Close()); err != nil {
+			return err
+		}
+	}
+	return d.remove(name)
+}
+
+// empty removes what is in a directory at or below a root.
+func (d *Dir) empty(root *os.Root, dir string) error {
+	entries, err := entriesOf(root, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if e.IsDir() {
+			if err := d.empty(root, name); err != nil {
 				return err
 			}
 		}
+		if err := d.sys.Remove(root, name); err != nil {
+			return err
+		}
 	}
-	return d.sys.Remove(name)
+	return nil
+}
+
+// remove removes a name in a directory that nobody else may write to.
+func (d *Dir) remove(name string) error {
+	parent, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("open %s: %w", filepath.Dir(name), err)
+	}
+	return errors.Join(d.sys.Remove(parent, filepath.Base(name)), parent.Close())
 }
 
 // prepare makes the directory, if need be, and removes what work that was cut short has left half done.

@@ -103,7 +103,7 @@ func readIn(root *os.Root, p string) (File, error) {
 	}
 	if err == nil {
 		f.Mode = info.Mode().Perm()
-		f.Data, err = root.ReadFile(p)
+		f.Data, err = readFile(root, p, info)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return File{Path: p}, nil
@@ -164,11 +164,13 @@ func (d *Dir) write(prefix string, nodes []node) (string, error) {
 	return name, nil
 }
 
+// fill writes what is to lie in a new directory. Until it is complete nobody else may enter it: directories in it may be another user's, who could
+// have something written elsewhere.
 func (d *Dir) fill(dir string, nodes []node) error {
-	if err := d.sys.Mkdir(dir, directoryMode, nil); err != nil {
+	if err := d.sys.Mkdir(dir, closedMode, nil); err != nil {
 		return err
 	}
-	directories := []string{dir}
+	var directories []string
 	for _, n := range nodes {
 		name, err := filepath.Join(dir, n.path), error(nil)
 		switch n.mode.Type() {
@@ -189,7 +191,10 @@ func (d *Dir) fill(dir string, nodes []node) error {
 			return err
 		}
 	}
-	return nil
+	if err := d.sys.Chmod(dir, directoryMode); err != nil {
+		return err
+	}
+	return d.sys.SyncDir(dir)
 }
 
 // replace changes one record of a set, or ..data if the set is "": next makes what takes its place.

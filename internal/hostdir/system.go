@@ -18,8 +18,10 @@ type System interface {
 	Rename(from, to string) error
 	// Exchange swaps two names.
 	Exchange(a, b string) error
-	// Remove removes a file, a link or an empty directory.
-	Remove(name string) error
+	// Chmod gives a directory a mode.
+	Chmod(name string, mode fs.FileMode) error
+	// Remove removes a file, a link or an empty directory at or below a root.
+	Remove(in *os.Root, name string) error
 	// SyncDir writes the names in a directory to the disk.
 	SyncDir(name string) error
 }
@@ -29,14 +31,28 @@ type Real struct{}
 
 // Mkdir implements System.
 func (Real) Mkdir(name string, mode fs.FileMode, owner *Owner) error {
-	err := os.Mkdir(name, 0o700)
-	if err == nil && owner != nil {
-		err = os.Lchown(name, owner.UID, owner.GID)
+	if err := os.Mkdir(name, closedMode); err != nil {
+		return err //nolint:wrapcheck // it names the path
+	}
+	return changeDir(name, mode, owner) // the umask may have narrowed the mode
+}
+
+// Chmod implements System.
+func (Real) Chmod(name string, mode fs.FileMode) error { return changeDir(name, mode, nil) }
+
+// changeDir gives a directory, and nothing that a link leads to, an owner and a mode.
+func changeDir(name string, mode fs.FileMode, owner *Owner) error {
+	dir, err := openDir(name)
+	if err != nil {
+		return err
+	}
+	if owner != nil {
+		err = dir.Chown(owner.UID, owner.GID)
 	}
 	if err == nil {
-		err = os.Chmod(name, mode) // the umask may have narrowed it
+		err = dir.Chmod(mode)
 	}
-	return err //nolint:wrapcheck // it names the path
+	return errors.Join(err, dir.Close())
 }
 
 // Write implements System.
@@ -74,8 +90,11 @@ func (Real) Rename(from, to string) error {
 func (Real) Exchange(a, b string) error { return exchange(a, b) }
 
 // Remove implements System.
-func (Real) Remove(name string) error {
-	return os.Remove(name) //nolint:wrapcheck // it names the path
+func (Real) Remove(in *os.Root, name string) error {
+	if err := in.Remove(name); err != nil {
+		return fmt.Errorf("in %s: %w", in.Name(), err)
+	}
+	return nil
 }
 
 // SyncDir implements System.

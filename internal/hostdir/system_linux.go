@@ -16,8 +16,13 @@ func exchange(a, b string) error {
 	return nil
 }
 
+// openDir opens a directory, and no link to one.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec,wrapcheck // below the directory that the user named; it names the path
+}
+
 func syncDir(name string) error {
-	dir, err := os.Open(name) //nolint:gosec // below the directory that the user named
+	dir, err := os.Open(name) //nolint:gosec // below the directory that the user named, which may be a link
 	if err != nil {
 		return err //nolint:wrapcheck // it names the path
 	}

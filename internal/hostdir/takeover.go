@@ -79,7 +79,7 @@ func (d *Dir) readPlain(name string) ([]node, error) {
 		return nil, fmt.Errorf("open %s: %w", d.path, err)
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
-	top, err := readNode(root, name, fs.FileInfoToDirEntry(info))
+	top, err := readNode(root, name, info)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (d *Dir) dropLinks(taking string) error {
 	left := len(entries)
 	for _, e := range entries {
 		if e.Type() == fs.ModeSymlink {
-			if err := d.sys.Remove(filepath.Join(taking, e.Name())); err != nil {
+			if err := d.remove(filepath.Join(taking, e.Name())); err != nil {
 				return err
 			}
 			left--
@@ -151,7 +151,7 @@ func (d *Dir) dropLinks(taking string) error {
 	if left > 0 {
 		return nil
 	}
-	return d.sys.Remove(taking)
+	return d.remove(taking)
 }
 
 // keepTaken puts copies in the place of what was taken over.

@@ -1,13 +1,16 @@
 package hostdir
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 const secretMode fs.FileMode = 0o600
@@ -28,19 +31,7 @@ func readTree(dir string) ([]node, error) {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
-	var nodes []node
-	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if name == dir {
-			return nil
-		}
-		n, err := readNode(root, name[len(dir)+1:], e)
-		n.path = filepath.ToSlash(name[len(dir)+1:])
-		nodes = append(nodes, n)
-		return err
-	})
+	nodes, err := readBelow(root, ".")
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", dir, err)
 	}
@@ -48,18 +39,57 @@ func readTree(dir string) ([]node, error) {
 	return nodes, nil
 }
 
-func readNode(root *os.Root, name string, e fs.DirEntry) (node, error) {
-	info, err := e.Info()
+func readBelow(root *os.Root, dir string) ([]node, error) {
+	entries, err := entriesOf(root, dir)
 	if err != nil {
-		return node{}, fmt.Errorf("look at %s: %w", name, err)
+		return nil, err
 	}
-	n := node{mode: info.Mode(), owner: ownerOf(info)}
+	var nodes []node
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		info, err := e.Info()
+		if err != nil {
+			return nil, fmt.Errorf("look at %s: %w", name, err)
+		}
+		n, err := readNode(root, name, info)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, n)
+		if !info.IsDir() {
+			continue
+		}
+		below, err := readBelow(root, name)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, below...)
+	}
+	return nodes, nil
+}
+
+// entriesOf is what lies in a directory at or below a root, and in nothing else that takes its place.
+func entriesOf(root *os.Root, dir string) ([]fs.DirEntry, error) {
+	here, err := root.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer here.Close() //nolint:errcheck // nothing was written
+	entries, err := fs.ReadDir(here.FS(), ".")
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", dir, err)
+	}
+	return entries, nil
+}
+
+func readNode(root *os.Root, name string, info fs.FileInfo) (n node, err error) {
+	n = node{path: name, mode: info.Mode(), owner: ownerOf(info)}
 	switch info.Mode().Type() {
 	case fs.ModeDir:
 	case fs.ModeSymlink:
 		n.link, err = root.Readlink(name)
 	case 0:
-		n.data, err = root.ReadFile(name)
+		n.data, err = readFile(root, name, info)
 	default:
 		return node{}, fmt.Errorf("%s is neither a file nor a directory nor a link: move it away", name)
 	}
@@ -67,6 +97,24 @@ func readNode(root *os.Root, name string, e fs.DirEntry) (node, error) {
 		return node{}, fmt.Errorf("read %s: %w", name, err)
 	}
 	return n, nil
+}
+
+// readFile reads the file that was looked at, and no other that has taken its place: what is read from one file never gets the mode and the owner of
+// another.
+func readFile(root *os.Root, name string, seen fs.FileInfo) ([]byte, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place is not waited for
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what was read
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what was read
+	}
+	if !os.SameFile(seen, info) || info.Mode() != seen.Mode() {
+		return nil, errors.New("it was changed at this moment: try again")
+	}
+	return io.ReadAll(f) //nolint:wrapcheck // the caller says what was read
 }
 
 // sortNodes puts directories before what is in them.

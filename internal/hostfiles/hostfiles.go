@@ -61,6 +61,15 @@ func ForRole(role, name string) Files {
 	return f
 }
 
+// Own are the places that are the credential's alone.
+func (f Files) Own() []string {
+	out := []string{f.Certificate, f.Key}
+	if f.Kubeconfig != "" {
+		out = append(out, f.Kubeconfig, f.Embedded)
+	}
+	return out
+}
+
 // Below returns the places as absolute paths below a host's directory.
 func (f Files) Below(dir string) Files {
 	at := func(name string) string {

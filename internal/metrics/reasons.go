@@ -35,7 +35,7 @@ func allReasons() []string {
 		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
 		v1alpha1.ReasonRequestMissing, v1alpha1.ReasonHostKeyNotApproved,
 		v1alpha1.ReasonRequestRefused, v1alpha1.ReasonSecretTypeDiffers, v1alpha1.ReasonHostIdentity,
-		v1alpha1.ReasonSignatureInvalid, v1alpha1.ReasonDeliveryOutdated, v1alpha1.ReasonDeliveryAhead,
+		v1alpha1.ReasonSignatureInvalid, v1alpha1.ReasonForeignPKI, v1alpha1.ReasonDeliveryOutdated, v1alpha1.ReasonDeliveryAhead,
 		v1alpha1.ReasonRestoreIncomplete, v1alpha1.ReasonAuthorityMissing, v1alpha1.ReasonAuthorityRetained, v1alpha1.ReasonAuthorityNotReady,
 		v1alpha1.ReasonNamespaceReserved, v1alpha1.ReasonKeyInUse, v1alpha1.ReasonKeyPending, v1alpha1.ReasonRepairDelayed, v1alpha1.ReasonImportChanged,
 		v1alpha1.ReasonImportUnchanged,

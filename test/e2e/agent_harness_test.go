@@ -331,9 +331,14 @@ func (m *mortal) Exchange(a, b string) error {
 	return m.System.Exchange(a, b)
 }
 
-func (m *mortal) Remove(name string) error {
+func (m *mortal) Chmod(name string, mode fs.FileMode) error {
 	m.step()
-	return m.System.Remove(name)
+	return m.System.Chmod(name, mode)
+}
+
+func (m *mortal) Remove(in *os.Root, name string) error {
+	m.step()
+	return m.System.Remove(in, name)
 }
 
 func (m *mortal) SyncDir(name string) error {

@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// bundlePaths are the files that say whom the components of a host trust.
+var bundlePaths = []string{hostfiles.CA, hostfiles.ClientCA, hostfiles.FrontProxyCA, hostfiles.EtcdCA, hostfiles.KubeletCA}
+
+// trusts are, by path, the ClusterCAs that a bundle is of, as the operator has signed it.
+type trusts map[string][]string
+
+// of are the ClusterCAs of a bundle that was delivered.
+func (d delivered) of(bundle []byte) []string {
+	for _, key := range slices.Sorted(maps.Keys(d.Trust)) {
+		if bytes.Equal(d.tls[key], bundle) {
+			return slices.Sorted(maps.Keys(d.Trust[key]))
+		}
+	}
+	return nil
+}
+
+// foreign says why files must not be installed unless a person on the host says so: a bundle that trusts nobody whom this host trusts at its place.
+// What a ClusterCA publishes now follows on what it has published, whichever keys it has changed, also in an emergency. Another ClusterCA does not.
+func (c *Config) foreign(files []hostdir.File, d delivered, l *layout, were trusts) error {
+	for _, f := range files {
+		before, err := pki.ParseCertificates(l.current[f.Path].Data)
+		if err != nil || !slices.Contains(bundlePaths, f.Path) { // there is none to compare with
+			continue
+		}
+		after, err := pki.ParseCertificates(f.Data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		now, was := d.of(f.Data), were[f.Path]
+		follows := slices.ContainsFunc(now, func(ca string) bool { return slices.Contains(was, ca) })
+		id := pki.BundleDigest(after)
+		if follows || shareKey(before, after) || slices.Contains(c.ReplacePKI, id) {
+			continue
+		}
+		return fmt.Errorf("%s: %s on this host is the trust bundle of %s, and what is delivered is that of %s, without a key in common. If that is meant, "+
+			"write %s into replacePKI of the host's configuration, and restart the agent", v1alpha1.ReasonForeignPKI, f.Path, called(was), called(now), id)
+	}
+	return nil
+}
+
+func called(cas []string) string {
+	if len(cas) == 0 {
+		return "an unnamed CA"
+	}
+	return "ClusterCA " + strings.Join(cas, " and ")
+}
+
+func shareKey(a, b []*x509.Certificate) bool {
+	return slices.ContainsFunc(a, func(x *x509.Certificate) bool {
+		return slices.ContainsFunc(b, func(y *x509.Certificate) bool { return pki.SamePublicKey(x.PublicKey, y.PublicKey) })
+	})
+}
+
+// trusts are those of the files of a layout: of what was delivered now, else of what was there before.
+func (l *layout) trusts(objects []object, fresh map[string]freshFiles, were trusts) trusts {
+	out := trusts{}
+	for _, p := range bundlePaths {
+		f, there := l.paths[p]
+		if !there {
+			continue
+		}
+		if bytes.Equal(f.Data, l.current[p].Data) && were[p] != nil {
+			out[p] = were[p]
+		}
+		for _, o := range objects {
+			if n, ok := fresh[o.lease]; ok && n.delivered.of(f.Data) != nil {
+				out[p] = n.delivered.of(f.Data)
+				break
+			}
+		}
+	}
+	return out
+}

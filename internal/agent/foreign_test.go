@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"clusterpki.io/operator/internal/hostdir"
+	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+)
+
+// signedOf signs a Secret of the fixture, whose bundles are of a ClusterCA.
+func (d *fixture) signedOf(ca, name string) {
+	d.t.Helper()
+	of := map[string]int64{ca: 2}
+	signed(d.t, d.facts.secrets[name], reaching(server), trusting(map[string]map[string]int64{bundleKey: of, serverKey: of}))
+}
+
+func bundleID(t *testing.T, text []byte) string {
+	t.Helper()
+	certs, err := pki.ParseCertificates(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pki.BundleDigest(certs)
+}
+
+// TestForeignPKI: a bundle in which there is no key of those that the host trusts is installed if the same ClusterCA publishes it, or if a person says so
+// on the host, by its digest.
+func TestForeignPKI(t *testing.T) {
+	for name, c := range map[string]struct {
+		overlap bool
+		ca      string // the ClusterCA that it is of
+		replace string // "its own", or a digest
+		lost    bool   // what the host remembers
+		fresh   bool   // nothing is installed
+		refused bool
+	}{
+		"a rotation":   {ca: "k8s", overlap: true},
+		"an emergency": {ca: "k8s"},
+		"an emergency, and nothing is remembered":        {ca: "k8s", lost: true, refused: true},
+		"a rotation, and nothing is remembered":          {ca: "k8s", overlap: true, lost: true},
+		"another ClusterCA":                              {ca: "mine", refused: true},
+		"another ClusterCA that has imported the key":    {ca: "mine", overlap: true},
+		"another ClusterCA, as a person has decided":     {ca: "mine", replace: "its own"},
+		"another ClusterCA than a person has decided":    {ca: "mine", replace: strings.Repeat("ab", 32), refused: true},
+		"another ClusterCA, and nothing to compare with": {ca: "mine", fresh: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newFixture(t, func(c *Config) { c.Credentials = c.Credentials[:1] })
+			delete(d.facts.secrets, "proxy-tls")
+			before := map[string]hostdir.File{}
+			if !c.fresh {
+				before = d.installed()
+			}
+			if c.lost {
+				d.facts.trusts = nil
+			}
+			was := d.ca
+			d.ca = newCA(t, d.now, "next")
+			d.issue("kubelet", kubeletRequest())
+			bundle := d.ca.CertPEM()
+			if c.overlap {
+				bundle = slices.Concat(was.CertPEM(), bundle)
+			}
+			s := d.facts.secrets["kubelet-tls"]
+			s.Data[bundleKey], s.Data[serverKey] = bundle, bundle
+			d.signedOf(c.ca, "kubelet-tls")
+			if c.replace == "its own" {
+				c.replace = bundleID(t, bundle)
+			}
+			if c.replace != "" {
+				d.config.ReplacePKI = []string{c.replace}
+			}
+			w, files := d.desired()
+			if text := w.problems["kubelet-tls"].text; strings.HasPrefix(text, "ForeignPKI: pki/ca.crt") != c.refused || c.refused && !strings.Contains(text, bundleID(t, bundle)) {
+				t.Errorf("it tells %q", text)
+			}
+			for _, p := range []string{hostfiles.CA, hostfiles.ClientCA} {
+				want := hostdir.File{Path: p, Mode: 0o644, Data: bundle}
+				if c.refused {
+					want = before[p]
+				}
+				if diff := cmp.Diff(want, files[p]); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", p, diff)
+				}
+			}
+		})
+	}
+}
+
+// TestForeignPKIAtEachPlace: no bundle of another CA gets to any of the places that say whom a host trusts.
+func TestForeignPKIAtEachPlace(t *testing.T) {
+	for place, cred := range map[string]Credential{
+		hostfiles.ClientCA:     {Name: "kubelet", Role: "Kubelet"}, // what verifies the API server stays the same
+		hostfiles.FrontProxyCA: {Name: "kubelet", Role: "FrontProxyClient"},
+		hostfiles.EtcdCA:       {Name: "kubelet", Role: "EtcdClient"},
+		hostfiles.KubeletCA:    {Name: "kubelet", Role: "APIServerKubeletClient"},
+	} {
+		t.Run(place, func(t *testing.T) {
+			cred.SecretName, cred.Kubeconfig = "kubelet-tls", cred.Role == "Kubelet"
+			id, ok := pki.LookupRole(cred.Role)
+			if !ok {
+				t.Fatal("no such role")
+			}
+			request := kubeletRequest(func(r *pki.CertificateSpec) {
+				r.Subject = pki.Subject{CommonName: id.CommonNameFor("k8s-node1"), Organizations: id.Organizations}
+			})
+			d := newFixture(t, func(c *Config) {
+				c.Credentials = []Credential{cred}
+				if place == hostfiles.KubeletCA {
+					c.KubeletCA = cred.Name
+				}
+			})
+			d.issue("kubelet", request)
+			before := d.installed()
+			if before[place].Path == "" {
+				w, _ := d.desired()
+				t.Fatalf("nothing is at %s: %+v", place, w.problems)
+			}
+			api := d.facts.secrets["kubelet-tls"].Data[serverKey]
+			d.ca = newCA(t, d.now, "mine")
+			d.issue("kubelet", request)
+			d.facts.secrets["kubelet-tls"].Data[serverKey] = api
+			d.signedOf("mine", "kubelet-tls")
+			w, files := d.desired()
+			if diff := cmp.Diff(before, files); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if text := w.problems["kubelet-tls"].text; !strings.HasPrefix(text, "ForeignPKI: "+place) {
+				t.Errorf("it tells %q", text)
+			}
+		})
+	}
+}
+
+// TestForeignPKIIsRemembered: whom a host trusts lies beside its files, so that an emergency goes on after the agent was started anew; a host whose
+// objects were turned to another CA and another API server stays with its own.
+func TestForeignPKIIsRemembered(t *testing.T) {
+	w := newEnv(t)
+	w.run = func(context.Context, []string) (string, error) { return "", nil }
+	w.put(kubeletRequest())
+	w.steps()
+	for n, of := range []string{"k8s", "mine"} {
+		w.Agent = w.restarted(w.cfg)
+		was, ca := w.server, newCA(t, at(), fmt.Sprint("next ", n))
+		w.ca, w.server = ca, apiServer(t, ca, ca, answerAs)
+		w.put(kubeletRequest())
+		s := w.store.facts().secrets["kubelet-tls"]
+		trust := map[string]int64{of: 2}
+		signed(t, s, reaching(w.server.URL), trusting(map[string]map[string]int64{bundleKey: trust, serverKey: trust}))
+		w.now.Step(time.Minute)
+		w.steps()
+		set, err := w.dir.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := byPath(set.Files)
+		taken := strings.Contains(string(files["kubelet.conf"].Data), w.server.URL) && string(files[hostfiles.CA].Data) == string(ca.CertPEM())
+		if want := of == "k8s"; taken != want || strings.Contains(w.told(), "ForeignPKI") == want {
+			t.Errorf("of %s, after %s: taken %t, told %q", of, was.URL, taken, w.told())
+		}
+	}
+}
