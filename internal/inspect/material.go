@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/status"
 )
 
 // material is an item with what the report does not hold: certificates and public keys as Go has them.
@@ -92,7 +93,7 @@ func (m *material) block(b *pem.Block) (damage string) {
 		}
 		m.publics = append(m.publics, r.PublicKey)
 		m.Requests = append(m.Requests, Request{
-			Subject: printable(r.Subject.String()), DNSNames: allPrintable(r.DNSNames), IPAddresses: addresses(r.IPAddresses), Key: kindOf(r.PublicKey),
+			Subject: status.Printable(r.Subject.String()), DNSNames: allPrintable(r.DNSNames), IPAddresses: addresses(r.IPAddresses), Key: kindOf(r.PublicKey),
 		})
 	case b.Type == "PUBLIC KEY":
 		public, err := x509.ParsePKIXPublicKey(b.Bytes)
