@@ -59,8 +59,8 @@ type ImportSource struct {
 	// RotationPending has both, to be compared with what is known from elsewhere.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in ca.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits without colons, as `openssl x509 -in ca.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
 	CertificateSHA256 string `json:"certificateSHA256,omitempty"`
 
 	// rootSHA256 is the SHA-256 of the root (DER) with which the chain in the Secret ends, in lower-case hexadecimal. It must be set where
@@ -68,8 +68,8 @@ type ImportSource struct {
 	// root. Of a CA that is a root itself it says nothing. Changing it alone rotates the CA only to the chain in the Secret that both fields name.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as `openssl x509 -in root.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits without colons, as `openssl x509 -in root.crt -outform DER | sha256sum` prints them",reason=FieldValueForbidden
 	RootSHA256 string `json:"rootSHA256,omitempty"`
 }
 
@@ -290,6 +290,7 @@ type ClusterCAList struct {
 // +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.status.trust.configMapName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.source) || !has(self.spec.source.parent) || self.spec.source.parent.caRef.name != self.metadata.name",message="a ClusterCA cannot be its own parent CA: name another one, or leave source.parent out for a root",fieldPath=".spec.source.parent.caRef.name"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be 63 characters or fewer: the Secret that holds the authority is named after it",fieldPath=".metadata"
 // +kubebuilder:validation:XValidation:rule="has(self.spec.subject) && has(self.spec.subject.commonName) || size(self.metadata.name) <= 54",message="metadata.name is longer than 54 characters and cannot be the CA's common name: set spec.subject.commonName",fieldPath=".spec.subject.commonName"
 type ClusterCA struct {

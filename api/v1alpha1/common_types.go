@@ -121,6 +121,9 @@ const (
 
 // DeliverySpec says how what is issued reaches its consumer. The rotation of a CA waits for it.
 // Changing it re-issues nothing, but for mode.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.acknowledged) || has(self.mode) && self.mode == 'Manual'",message="acknowledged is only for mode 'Manual': remove it, or set mode to 'Manual'",fieldPath=".acknowledged"
+// +kubebuilder:validation:XValidation:rule="!has(self.acceptAssumed) || self.acceptAssumed != 'Always' || !has(self.mode) || self.mode == 'Mounted'",message="acceptAssumed may be 'Always' only for mode 'Mounted': with the other modes nothing is assumed",fieldPath=".acceptAssumed"
 type DeliverySpec struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
 	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.
@@ -174,7 +177,8 @@ type AcknowledgedDelivery struct {
 	// serialNumber is that of the certificate in use, as status.certificate.serialNumber.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^([0-9A-F]{2}){1,32}$')",message="must be hexadecimal digits, two for each byte, in upper case without colons, as status.certificate.serialNumber is",reason=FieldValueForbidden
 	SerialNumber string `json:"serialNumber,omitempty"`
 }
 
@@ -190,7 +194,7 @@ type AcknowledgedTrust struct {
 	// bundleSHA256 is that of the bundle: status.trust.bundleSHA256 of the ClusterCA. Any other counts for nothing.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits, as status.trust.bundleSHA256 of the ClusterCA is",reason=FieldValueForbidden
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits without colons, as status.trust.bundleSHA256 of the ClusterCA is",reason=FieldValueForbidden
 	BundleSHA256 string `json:"bundleSHA256,omitempty"`
 }

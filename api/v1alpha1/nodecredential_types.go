@@ -236,8 +236,8 @@ type NodeCredentialSpec struct {
 	// for that key, and else nothing.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be a SHA-256 digest: 64 hexadecimal digits in lower case, as the agent logs it",reason=FieldValueForbidden
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be a SHA-256 digest: 64 hexadecimal digits in lower case without colons, as the agent logs it",reason=FieldValueForbidden
 	HostKeySHA256 string `json:"hostKeySHA256,omitempty"`
 
 	// secretName is the kubernetes.io/tls Secret to write: tls.crt, tls.key and ca.crt (verifies this

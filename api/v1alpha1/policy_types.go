@@ -15,6 +15,8 @@ const (
 // PrivateKeyRule admits keys of an algorithm, from a size on.
 //
 // +kubebuilder:validation:XValidation:rule="self.algorithm != 'Ed25519' || !has(self.minSize)",message="minSize must be left out for algorithm 'Ed25519', which has only one",fieldPath=".minSize"
+// +kubebuilder:validation:XValidation:rule="self.algorithm != 'ECDSA' || !has(self.minSize) || self.minSize <= 521",message="minSize must be 521 or less for algorithm 'ECDSA': no key would be allowed",fieldPath=".minSize"
+// +kubebuilder:validation:XValidation:rule="self.algorithm != 'RSA' || !has(self.minSize) || self.minSize <= 4096",message="minSize must be 4096 or less for algorithm 'RSA': no key would be allowed",fieldPath=".minSize"
 type PrivateKeyRule struct {
 	// algorithm is the public key algorithm: 'RSA', 'ECDSA' or 'Ed25519'.
 	// +required

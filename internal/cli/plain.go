@@ -38,12 +38,12 @@ func printPlainly(c *cobra.Command, _ []string) {
 	root.SetErr(plain{raw(c.ErrOrStderr())})
 }
 
-// Complain prints why a command ended.
+// Complain prints why a command ended. It may quote others, a file's name among them: nothing in it is a colour of ours.
 func Complain(w io.Writer, root *cobra.Command, err error) {
-	fmt.Fprintf(plain{w}, "%s: %v\n", root.DisplayName(), err)
+	fmt.Fprintln(w, strings.Map(visible, fmt.Sprintf("%s: %v", root.DisplayName(), err)))
 }
 
-// colour is what status.Style writes. Another's text may hold it too: it hides nothing and moves nothing.
+// colour is what status.Style writes, on what it has made printable before.
 var colour = regexp.MustCompile("\x1b\\[(?:0|1|2|31|32|33)m")
 
 // cleaned is a text without what controls a terminal, but for lines, tabs and our colours.

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -64,6 +66,19 @@ func TestEveryCommandPrintsPlainly(t *testing.T) {
 	for _, c := range New().Commands() {
 		if c.PersistentPreRun != nil || c.PersistentPreRunE != nil {
 			t.Errorf("%s has a PersistentPreRun, in place of the one that makes it print plainly", c.Name())
+		}
+	}
+}
+
+// TestComplain: an error quotes others, whose colours are none of ours.
+func TestComplain(t *testing.T) {
+	texts := maps.Clone(hostile)
+	texts["a colour of ours"] = "\x1b[31m"
+	for name, text := range texts {
+		var out bytes.Buffer
+		Complain(&out, New(), fmt.Errorf("read %s: it is\n\tnot there", text))
+		if got := out.String(); strings.ContainsFunc(got, hidden) || !strings.HasPrefix(got, "clusterpki: read ?") || !strings.HasSuffix(got, ": it is\n\tnot there\n") {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

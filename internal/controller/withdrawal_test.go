@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -91,7 +92,12 @@ func TestAWithdrawalWaitsForAPerson(t *testing.T) {
 	}
 	for _, other := range []string{"k8s/2026-11.g1", "k8s/2026-11.g3", "k8s/2026-12.g2", "etcd/2026-11.g2", "2026-11"} {
 		approve(other)
-		w.pendingWithdrawal()
+		w.eventually("it is said that another one is approved", func() error {
+			if _, c := w.pendingWithdrawal(); !strings.HasSuffix(c.Message, fmt.Sprintf("; it names %q now, which is no approval of this rotation", other)) {
+				return errors.New(c.Message)
+			}
+			return nil
+		})
 	}
 	approve(id)
 	w.phase("k8s", v1alpha1.PhaseWithdrawingTrust)

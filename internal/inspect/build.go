@@ -91,7 +91,7 @@ func generationOf(generations []v1alpha1.GenerationStatus, fingerprint string) i
 
 // source shows a Secret or files, and judges them.
 func (b *builder) source(src source) {
-	out := Source{Name: src.name, Owner: printable(src.owner), Unread: src.unread}
+	out := Source{Name: src.name, Owner: status.Printable(src.owner), Unread: src.unread}
 	if src.absent {
 		b.problem(status.Error, src.name, "SecretNotFound", "it does not exist")
 	}
@@ -157,7 +157,7 @@ func (b *builder) dates(where string, m material) {
 			if i > 0 || c.IsCA { // others beside it may do
 				severity = status.Warning
 			}
-			b.problem(severity, where, "NotValid", "the certificate %s %s", printable(c.Subject.String()), text)
+			b.problem(severity, where, "NotValid", "the certificate %s %s", status.Printable(c.Subject.String()), text)
 		}
 	}
 }
@@ -224,10 +224,10 @@ func (b *builder) chain(src source, m material) *Chain {
 	}
 	pair := pki.Leaf{Cert: m.certs[0], Chain: m.certs[1:]}
 	if err := pair.Verify(b.now, roots); err != nil {
-		chain.Problem = fmt.Sprintf("it leads to none of the roots in %s: %s", trusted, printable(err.Error()))
+		chain.Problem = fmt.Sprintf("it leads to none of the roots in %s: %s", trusted, status.Printable(err.Error()))
 		return chain
 	}
-	chain.Valid, chain.Root = true, printable(rootOf(b.now, pair, roots))
+	chain.Valid, chain.Root = true, status.Printable(rootOf(b.now, pair, roots))
 	return chain
 }
 

@@ -4,16 +4,15 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net"
-	"strings"
-	"unicode"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/status"
 )
 
 // describe says what a certificate says.
 func describe(c *x509.Certificate) Certificate {
 	d := Certificate{
-		Subject: printable(c.Subject.String()), Issuer: printable(c.Issuer.String()),
+		Subject: status.Printable(c.Subject.String()), Issuer: status.Printable(c.Issuer.String()),
 		SerialNumber: pki.SerialOf(c), SHA256Fingerprint: pki.FingerprintOf(c),
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),
 		DNSNames: allPrintable(c.DNSNames), IPAddresses: addresses(c.IPAddresses), OtherNames: allPrintable(c.EmailAddresses),
@@ -22,7 +21,7 @@ func describe(c *x509.Certificate) Certificate {
 		SubjectKeyID: hex.EncodeToString(c.SubjectKeyId), AuthorityKeyID: hex.EncodeToString(c.AuthorityKeyId),
 	}
 	for _, u := range c.URIs {
-		d.OtherNames = append(d.OtherNames, printable(u.Redacted()))
+		d.OtherNames = append(d.OtherNames, status.Printable(u.Redacted()))
 	}
 	if d.CA && (c.MaxPathLen > 0 || c.MaxPathLenZero) {
 		d.PathLength = &c.MaxPathLen
@@ -72,20 +71,10 @@ func addresses(ips []net.IP) []string {
 	return out
 }
 
-// printable is a text without what a terminal would obey: anybody can write anything into a certificate.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-}
-
 func allPrintable(texts []string) []string {
 	var out []string
 	for _, t := range texts {
-		out = append(out, printable(t))
+		out = append(out, status.Printable(t))
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/status"
 )
 
 var configLine = regexp.MustCompile(`(?m)^[\s{]*"?kind"?:\s*"?Config"?\s*,?\s*$`)
@@ -28,10 +29,10 @@ func readKubeconfig(data []byte) *Kubeconfig {
 	if err != nil {
 		return nil
 	}
-	k := &Kubeconfig{CurrentContext: printable(config.CurrentContext)}
+	k := &Kubeconfig{CurrentContext: status.Printable(config.CurrentContext)}
 	for _, name := range slices.Sorted(maps.Keys(config.Contexts)) {
 		c := config.Contexts[name]
-		k.Contexts = append(k.Contexts, Context{printable(name), printable(c.Cluster), printable(c.AuthInfo), printable(c.Namespace)})
+		k.Contexts = append(k.Contexts, Context{status.Printable(name), status.Printable(c.Cluster), status.Printable(c.AuthInfo), status.Printable(c.Namespace)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(config.Clusters)) {
 		k.Clusters = append(k.Clusters, clusterOf(name, config.Clusters[name]))
@@ -43,7 +44,7 @@ func readKubeconfig(data []byte) *Kubeconfig {
 }
 
 func clusterOf(name string, c *api.Cluster) Cluster {
-	out := Cluster{Name: printable(name), Server: serverOf(c.Server), Insecure: c.InsecureSkipTLSVerify}
+	out := Cluster{Name: status.Printable(name), Server: serverOf(c.Server), Insecure: c.InsecureSkipTLSVerify}
 	switch {
 	case len(c.CertificateAuthorityData) > 0:
 		m := read("", c.CertificateAuthorityData)
@@ -52,7 +53,7 @@ func clusterOf(name string, c *api.Cluster) Cluster {
 			out.Damage = "certificate-authority-data holds no certificate"
 		}
 	default:
-		out.CAFile = printable(c.CertificateAuthority)
+		out.CAFile = status.Printable(c.CertificateAuthority)
 	}
 	return out
 }
@@ -64,11 +65,11 @@ func serverOf(server string) string {
 		return "malformed, and not shown: it may hold a password"
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return printable(u.String())
+	return status.Printable(u.String())
 }
 
 func userOf(name string, a *api.AuthInfo) User {
-	out := User{Name: printable(name)}
+	out := User{Name: status.Printable(name)}
 	var cert *x509.Certificate
 	if len(a.ClientCertificateData) > 0 {
 		m := read("", a.ClientCertificateData)
@@ -79,14 +80,14 @@ func userOf(name string, a *api.AuthInfo) User {
 			out.Damage = "client-certificate-data holds no certificate"
 		}
 	} else {
-		out.CertificateFile = printable(a.ClientCertificate)
+		out.CertificateFile = status.Printable(a.ClientCertificate)
 	}
 	if len(a.ClientKeyData) > 0 {
 		key, public := keyOf(a.ClientKeyData)
 		fit(&key, public, cert)
 		out.Key = &key
 	} else {
-		out.KeyFile = printable(a.ClientKey)
+		out.KeyFile = status.Printable(a.ClientKey)
 	}
 	for _, other := range []struct {
 		name  string

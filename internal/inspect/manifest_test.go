@@ -55,6 +55,7 @@ func TestCountsWhatItCannotRead(t *testing.T) {
 	}{
 		"as it is":          {chain, 2, ""},
 		"a byte order mark": {append([]byte("\xef\xbb\xbf"), chain...), 2, "not every program finds all 2 PEM blocks"},
+		"a mark on one":     {append([]byte("\xef\xbb\xbf"), one...), 1, "not every program finds the PEM block:"},
 		"no newline":        {append(bytes.TrimSpace(one), two...), 2, "not every program finds all 2 PEM blocks"},
 		"cut":               {append(bytes.Clone(one), two[:99]...), 1, "1 of 2 PEM blocks cannot be read: block 2 (CERTIFICATE, line "},
 		"malformed":         {append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), two...), 1, "1 of 2 PEM blocks cannot be read: block 1 (line 1) is a malformed certificate"},

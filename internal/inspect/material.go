@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/status"
 )
 
 // material is an item with what the report does not hold: certificates and public keys as Go has them.
@@ -62,10 +63,18 @@ func (m *material) pem(text pki.PEMText) {
 	case len(damage) > 0:
 		m.Damage = fmt.Sprintf("%d of %d PEM blocks cannot be read: %s", len(damage), n, strings.Join(damage, "; "))
 	case !text.Strict:
-		m.Damage = fmt.Sprintf("not every program finds all %d PEM blocks: write them anew, each line ended and at its beginning, in UTF-8 without "+
-			"a byte order mark", n)
+		m.Damage = fmt.Sprintf("not every program finds %s: write them anew, each line ended and at its beginning, in UTF-8 without "+
+			"a byte order mark", blocks(n))
 	}
 	m.Other = m.Damage == "" && len(m.certs)+len(m.publics)+len(m.keys) == 0
+}
+
+// blocks says how many PEM blocks there are to find.
+func blocks(n int) string {
+	if n == 1 {
+		return "the PEM block"
+	}
+	return fmt.Sprintf("all %d PEM blocks", n)
 }
 
 // block takes in one PEM block; damage is what is wrong with it. No error is handed on that might quote a key.
@@ -84,7 +93,7 @@ func (m *material) block(b *pem.Block) (damage string) {
 		}
 		m.publics = append(m.publics, r.PublicKey)
 		m.Requests = append(m.Requests, Request{
-			Subject: printable(r.Subject.String()), DNSNames: allPrintable(r.DNSNames), IPAddresses: addresses(r.IPAddresses), Key: kindOf(r.PublicKey),
+			Subject: status.Printable(r.Subject.String()), DNSNames: allPrintable(r.DNSNames), IPAddresses: addresses(r.IPAddresses), Key: kindOf(r.PublicKey),
 		})
 	case b.Type == "PUBLIC KEY":
 		public, err := x509.ParsePKIXPublicKey(b.Bytes)

@@ -65,7 +65,7 @@ func (b *builder) object() {
 		if e.Series != nil {
 			count = e.Series.Count
 		}
-		o.Events = append(o.Events, Event{timeOf(e).UTC().Truncate(time.Second), e.Type, printable(e.Reason), printable(e.Message), count})
+		o.Events = append(o.Events, Event{timeOf(e).UTC().Truncate(time.Second), e.Type, status.Printable(e.Reason), status.Printable(e.Message), count})
 	}
 }
 
@@ -110,7 +110,7 @@ func conditions(all []metav1.Condition, generation int64) []Condition {
 	var out []Condition
 	for _, c := range all {
 		out = append(out, Condition{
-			Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: printable(c.Message), Since: c.LastTransitionTime.UTC(),
+			Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: status.Printable(c.Message), Since: c.LastTransitionTime.UTC(),
 			Outdated: c.ObservedGeneration != 0 && c.ObservedGeneration != generation, Next: next(c),
 		})
 	}

@@ -202,7 +202,7 @@ func FuzzRead(f *testing.F) {
 		}
 		r := Build(now, Inputs{sources: []source{{name: filesName, items: []material{m}}}})
 		for line := range strings.SplitSeq(r.Text(status.Style{}), "\n") {
-			if printable(line) != line {
+			if status.Printable(line) != line {
 				t.Errorf("not printable: %q", line)
 			}
 		}

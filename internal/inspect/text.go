@@ -184,7 +184,7 @@ func (p *printer) delivery(d Delivery) {
 	if a := d.Agent; a != nil {
 		p.line(2, "installed", stateText(a.Installed))
 		p.line(2, "verified", stateText(a.Verified))
-		p.colored(2, "problem", status.Red, printable(a.Problem))
+		p.colored(2, "problem", status.Red, status.Printable(a.Problem))
 		renewed := p.when(a.RenewTime)
 		if renewed == "" {
 			renewed = "never"
@@ -212,7 +212,7 @@ func (p *printer) delivery(d Delivery) {
 func delayText(of string) string {
 	d, err := time.ParseDuration(of)
 	if err != nil {
-		return printable(of)
+		return status.Printable(of)
 	}
 	return status.HumanDuration(d)
 }
@@ -224,11 +224,11 @@ func stateText(s *ack.State) string {
 	}
 	var parts []string
 	if s.SerialNumber != "" {
-		parts = append(parts, "certificate "+printable(s.SerialNumber))
+		parts = append(parts, "certificate "+status.Printable(s.SerialNumber))
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Contents)) {
 		if !strings.HasSuffix(key, "/tls.crt") {
-			parts = append(parts, fmt.Sprintf("bundle %.12s in %s", printable(s.Contents[key]), printable(key)))
+			parts = append(parts, fmt.Sprintf("bundle %.12s in %s", status.Printable(s.Contents[key]), status.Printable(key)))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -241,10 +241,10 @@ func acknowledgedText(a *v1alpha1.AcknowledgedDelivery) string {
 	}
 	var parts []string
 	if a.SerialNumber != "" {
-		parts = append(parts, "certificate "+printable(a.SerialNumber))
+		parts = append(parts, "certificate "+status.Printable(a.SerialNumber))
 	}
 	for _, t := range a.Trust {
-		parts = append(parts, fmt.Sprintf("trust bundle %s of %s", printable(t.BundleSHA256), printable(t.Name)))
+		parts = append(parts, fmt.Sprintf("trust bundle %s of %s", status.Printable(t.BundleSHA256), status.Printable(t.Name)))
 	}
 	return strings.Join(parts, ", ")
 }

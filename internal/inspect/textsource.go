@@ -23,7 +23,7 @@ func (p *printer) source(src Source) {
 
 // item shows an item; full, with all that its CAs say.
 func (p *printer) item(item Item, full bool) {
-	p.b.WriteString("  " + p.style.Colored(status.Bold, printable(item.Name)) + "  " + contentsOf(item) + "\n")
+	p.b.WriteString("  " + p.style.Colored(status.Bold, status.Printable(item.Name)) + "  " + contentsOf(item) + "\n")
 	p.colored(4, "damage", status.Red, item.Damage)
 	for i, c := range item.Certificates {
 		// The first that is no CA is what people look for; the others stand beside it, to be counted.
@@ -158,7 +158,7 @@ func (p *printer) key(indent int, name string, k Key) {
 	case k.Mismatch:
 		p.colored(indent, name, status.Red, k.Kind+", fits no certificate that stands beside it; not shown")
 	case len(k.Fits) > 0:
-		p.line(indent, name, k.Kind+", fits "+printable(strings.Join(k.Fits, ", "))+"; not shown")
+		p.line(indent, name, k.Kind+", fits "+status.Printable(strings.Join(k.Fits, ", "))+"; not shown")
 	default:
 		p.line(indent, name, k.Kind+"; not shown")
 	}

@@ -117,6 +117,26 @@ func TestAcknowledgedAgain(t *testing.T) {
 	e.has(e.another(), a, "02")
 }
 
+// TestAcknowledgedNoOlder: while it is not stored what was acknowledged last, an older acknowledgment that comes once more does not take its place.
+func TestAcknowledgedNoOlder(t *testing.T) {
+	e := newEnv(t)
+	a := e.object("a")
+	for _, serial := range []string{"01", "02", "03"} {
+		e.record(a, serial)
+	}
+	e.refuse = func(int) error { return errors.New("refused") }
+	store, err := e.store.Acknowledged(t.Context(), "prod", a, "03")
+	if err != nil || store == nil || store() == nil {
+		t.Fatalf("it is stored: %v", err)
+	}
+	for _, older := range []string{"02", "01"} {
+		if store, err := e.store.Acknowledged(t.Context(), "prod", a, older); err != nil || store != nil {
+			t.Errorf("%s is to be stored: %v", older, err)
+		}
+		e.has(e.store, a, "03")
+	}
+}
+
 // TestManyAcknowledge at once, as after a rotation: that is stored in as few requests as their certificates were.
 func TestManyAcknowledge(t *testing.T) {
 	e := newEnv(t)

@@ -2,6 +2,7 @@ package status
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -30,6 +31,17 @@ const (
 	Yellow Paint = "33"
 )
 
+// Printable is one line of somebody else's text without what does something else than to be seen: what would control a terminal, colour
+// it, begin a line or a column of its own, or show a text otherwise than it is.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // Colored is a text in a colour, where the style has any.
 func (s Style) Colored(p Paint, text string) string {
 	if !s.Color || p == Plain || text == "" {
@@ -38,10 +50,10 @@ func (s Style) Colored(p Paint, text string) string {
 	return "\x1b[" + string(p) + "m" + text + "\x1b[0m"
 }
 
-// Wrapped breaks a text at spaces. Every line begins with indent, the first one with first, which is as long.
+// Wrapped breaks a text, which may be of others, at spaces. Every line begins with indent, the first one with first, which is as long.
 func (s Style) Wrapped(first, indent, text string) string {
 	if s.Width == 0 {
-		return first + text
+		return first + Printable(text)
 	}
 	var b strings.Builder
 	line, begun := first, false
@@ -50,6 +62,7 @@ func (s Style) Wrapped(first, indent, text string) string {
 			b.WriteString(line + "\n")
 			line, begun = indent, false
 		}
+		word = Printable(word)
 		if begun {
 			line += " "
 		}
@@ -65,9 +78,6 @@ type cell struct {
 	paint Paint
 }
 
-// oneLine keeps a text of somebody else's from beginning a line, or a column, of its own.
-var oneLine = strings.NewReplacer("\n", "?", "\r", "?", "\t", "?")
-
 // row is a line of a table: cells, or prose from the tree's lines on.
 type row struct {
 	tree  string // what is drawn before
@@ -80,7 +90,7 @@ func (s Style) table(rows []row) string {
 	var widths []int
 	for _, r := range rows {
 		for i, c := range r.cells {
-			r.cells[i].text = oneLine.Replace(c.text)
+			r.cells[i].text = Printable(c.text)
 			c = r.cells[i]
 			n := utf8.RuneCountInString(c.text)
 			if i == 0 {

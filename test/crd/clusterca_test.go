@@ -17,6 +17,9 @@ const validityRange = "must be between 10 minutes and 100 years, in hours, minut
 // digest is one of a certificate.
 const digest = "0f3b5d7a9c1e2f4860718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7"
 
+// fingerprint is one as openssl prints it.
+var fingerprint = "sha256 Fingerprint=" + strings.Repeat("AB:", 31) + "CD"
+
 // imported lets a CA be imported from a Secret; sha256 is "" where the object does not say of which certificate.
 func imported(secret, sha256 string) []edit {
 	edits := set("spec.source.import.secretRef.name", secret)
@@ -62,6 +65,17 @@ func TestClusterCA(t *testing.T) {
 		"imported, by a digest of capitals": {
 			edits: imported("corporate", strings.ToUpper(digest)), want: "spec.source.import.certificateSHA256: must be 64 lower-case hexadecimal digits",
 		},
+		"imported, as -fingerprint prints it": {
+			edits: imported("corporate", fingerprint), want: "spec.source.import.certificateSHA256: must be 64 lower-case hexadecimal digits without colons",
+		},
+		"imported, the root as -fingerprint prints it": {
+			edits: append(imported("corporate", digest), edit{"spec.source.import.rootSHA256", fingerprint}),
+			want:  "spec.source.import.rootSHA256: must be 64 lower-case hexadecimal digits without colons",
+		},
+		"its own parent": {
+			edits: set("spec.source.parent.caRef.name", "k8s"), want: "spec.source.parent.caRef.name: a ClusterCA cannot be its own parent CA",
+		},
+		"below another one":     {edits: set("spec.source.parent.caRef.name", "root")},
 		"imported below a root": {edits: append(imported("corporate", digest), edit{"spec.source.import.rootSHA256", digest})},
 		"imported below half a root": {
 			edits: append(imported("corporate", digest), edit{"spec.source.import.rootSHA256", digest[:32]}),
@@ -147,6 +161,17 @@ func TestPolicy(t *testing.T) {
 			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "Ed25519", "minSize": int64(256)}}),
 			want:  "spec.policy.privateKeys[0].minSize: minSize must be left out",
 		},
+		"a size of no curve": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "ECDSA", "minSize": int64(522)}}),
+			want:  "spec.policy.privateKeys[0].minSize: minSize must be 521 or less",
+		},
+		"a size that nobody has": {
+			edits: set("spec.policy.privateKeys", []any{map[string]any{"algorithm": "RSA", "minSize": int64(4097)}}),
+			want:  "spec.policy.privateKeys[0].minSize: minSize must be 4096 or less",
+		},
+		"the largest": accepted("spec.policy.privateKeys", []any{
+			map[string]any{"algorithm": "RSA", "minSize": int64(4096)}, map[string]any{"algorithm": "ECDSA", "minSize": int64(521)},
+		}),
 		"the group of admins":   refusedItem("spec.policy.customGroups", reservedGroup, "system:masters"),
 		"another kubeadm group": refusedItem("spec.policy.customGroups", reservedGroup, "kubeadm:cluster-admins"),
 		"a group with a break":  refusedItem("spec.policy.customGroups", "must be printable ASCII characters and Latin letters", "ops\n"),
@@ -168,6 +193,12 @@ func textCases(at string, with func(name string) []edit) map[string]testCase {
 	return cases
 }
 
+// acknowledged is what a person says to be in use.
+func acknowledged(mode, serial, bundle string) []edit {
+	trust := []any{map[string]any{"name": "k8s", "bundleSHA256": bundle}}
+	return []edit{{"spec.delivery.mode", mode}, {"spec.delivery.acknowledged", map[string]any{"serialNumber": serial, "trust": trust}}}
+}
+
 // deliveryCases are those of spec.delivery, the same in the kinds that an agent delivers.
 func deliveryCases() map[string]testCase {
 	const silence = "must be between 10 seconds and 168 hours, in hours, minutes and seconds, such as '15m'"
@@ -181,6 +212,16 @@ func deliveryCases() map[string]testCase {
 		"too long a silence":             refused("spec.delivery.leaseDuration", "168h1s", silence),
 		"silence in days":                refused("spec.delivery.leaseDuration", "1d", silence),
 		"silence that is a number":       refused("spec.delivery.leaseDuration", int64(900), "spec.delivery.leaseDuration in body must be of type string"),
+		"acknowledged by hand":           {edits: acknowledged("Manual", "0A5F", digest)},
+		"acknowledged, and mounted":      {edits: acknowledged("Mounted", "0A5F", digest), want: "spec.delivery.acknowledged: acknowledged is only for mode 'Manual'"},
+		"acknowledged, by an agent":      {edits: acknowledged("Agent", "0A5F", digest), want: "spec.delivery.acknowledged: acknowledged is only for mode 'Manual'"},
+		"a serial number with colons":    {edits: acknowledged("Manual", "5B:F8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
+		"a serial number and its label":  {edits: acknowledged("Manual", "serial=5BF8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
+		"a serial number in lower case":  {edits: acknowledged("Manual", "5bf8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
+		"half a byte":                    {edits: acknowledged("Manual", "5BF", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
+		"a bundle as -fingerprint does":  {edits: acknowledged("Manual", "0A5F", fingerprint), want: "spec.delivery.acknowledged.trust[0].bundleSHA256: must be 64 lower-case hexadecimal digits without colons"},
+		"assumed, and mounted":           accepted("spec.delivery.acceptAssumed", "Always"),
+		"assumed, by an agent":           {edits: []edit{{"spec.delivery.mode", "Agent"}, {"spec.delivery.acceptAssumed", "Always"}}, want: "spec.delivery.acceptAssumed: acceptAssumed may be 'Always' only for mode 'Mounted'"},
 		"silence of another mode's spec": {edits: []edit{{"spec.delivery.mode", "Manual"}, {"spec.delivery.leaseDuration", "15m"}}},
 	}
 }

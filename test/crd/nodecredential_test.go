@@ -152,6 +152,9 @@ func TestKeySource(t *testing.T) {
 		"in upper case": {
 			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0F", 32)}), want: "spec.hostKeySHA256: must be a SHA-256 digest",
 		},
+		"as -fingerprint prints it": {
+			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", fingerprint}), want: "spec.hostKeySHA256: must be a SHA-256 digest: 64 hexadecimal digits in lower case without colons",
+		},
 		"half a digest": {
 			edits: host(edit{"spec.delivery.mode", "Agent"}, edit{"spec.hostKeySHA256", strings.Repeat("0f", 16)}), want: "spec.hostKeySHA256: must be a SHA-256 digest",
 		},
