@@ -72,7 +72,13 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 	if err := m.deliver(ctx, p, noted, existing, next, was, &claim); err != nil {
 		return err
 	}
-	settled := true
+	settled := false
+	if noted == nil && p.Name == r.Secret {
+		var err error
+		if was.Left, err = m.leftBefore(ctx, r); err != nil {
+			return err
+		}
+	}
 	if noted != nil {
 		changed = changed || was.Contents != consumers.ContentsDigest(existing.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
