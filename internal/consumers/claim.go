@@ -28,6 +28,8 @@ type Claim struct {
 	UID types.UID `json:"uid"`
 	// Trust says, for each key that holds a bundle, which revisions of the ledgers of ClusterCAs it was rendered from.
 	Trust map[string]map[string]int64 `json:"trust,omitempty"`
+	// Keys are, for each of the bundles of an API server's clients, digests of the keys of the CAs that the operator published last in it.
+	Keys map[string][]string `json:"keys,omitempty"`
 	// Issuer is the ClusterCA that signed the certificate, and Generation the key that did.
 	Issuer     string `json:"issuer,omitempty"`
 	Generation int32  `json:"generation,omitempty"`

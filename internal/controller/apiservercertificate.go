@@ -87,7 +87,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	}); err != nil {
 		return v, err
 	}
-	bundles, err := r.bundles(ctx, c, existing, leaf.ClaimOf(v.asked.Keeper, existing).Revisions())
+	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing))
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err

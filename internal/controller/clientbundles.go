@@ -1,15 +1,16 @@
 package controller
 
 import (
+	"cmp"
 	"context"
-	"crypto/x509"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
@@ -23,10 +24,9 @@ type clientBundles struct {
 	refused  error                    // why one of them is left as it is
 }
 
-// bundles renders what the API server verifies its clients with. existing is the Secret that is there.
-func (r *apiServerCertificates) bundles(
-	ctx context.Context, c *v1alpha1.APIServerCertificate, existing *corev1.Secret, contained map[string]int64,
-) (clientBundles, error) {
+// bundles renders what the API server verifies its clients with. was is what was noted on the Secret that is there.
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, was consumers.Claim) (clientBundles, error) {
+	contained := was.Revisions()
 	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained)
 	if err != nil {
 		return clientBundles{}, err
@@ -41,7 +41,7 @@ func (r *apiServerCertificates) bundles(
 		return clientBundles{}, err
 	}
 	out.rendered[headerBundleKey] = proxy.Rendered()
-	out.keepApart(clients, proxy, existing)
+	out.keepApart(clients, proxy, was)
 	if clients.Bundle != nil && proxy.Bundle == nil {
 		out.wanting = proxy.Issuer
 	}
@@ -49,16 +49,17 @@ func (r *apiServerCertificates) bundles(
 }
 
 // keepApart leaves a bundle as it stands where it would gain a key that is in the other one, as that will stand: whoever has one of the keys of
-// requestheader-ca.crt speaks for any user. Of CAs that are not known now, what they published last counts; and the front proxy's bundle is not
-// published for the first time before all others are known.
-func (b *clientBundles) keepApart(clients, proxy joined, existing *corev1.Secret) {
-	header, others := stands(existing, headerBundleKey), clients
+// requestheader-ca.crt speaks for any user. Of CAs that are not known now, what they published last counts, as it was noted: what stands in the Secret
+// somebody else may have written there, who would so keep a CA trusted that is to be withdrawn. The front proxy's bundle is not published for the first time before
+// all others are known.
+func (b *clientBundles) keepApart(clients, proxy joined, was consumers.Claim) {
+	header, others := published(was, headerBundleKey), clients
 	if clients.Bundle == nil {
-		others = stands(existing, clientBundleKey)
+		others = published(was, clientBundleKey)
 	}
 	b.refused = others.apartFrom(proxy)
 	beside := proxy
-	if b.refused != nil || proxy.Bundle == nil || clients.Bundle == nil && header.Bundle == nil {
+	if b.refused != nil || proxy.Bundle == nil || clients.Bundle == nil && len(header.keys) == 0 {
 		b.rendered[headerBundleKey], beside = leaf.Rendered{}, header
 	}
 	if shared := clients.apartFrom(beside); shared != nil {
@@ -70,24 +71,29 @@ func (b *clientBundles) keepApart(clients, proxy joined, existing *corev1.Secret
 // joined are some CAs that are trusted together.
 type joined struct {
 	leaf.Issuer
-	keys map[string]*x509.Certificate // CA certificates by the digest of their key: whoever has one of the keys is trusted
-	of   map[string]string            // what has it, for messages
+	keys map[string]trusted // by digest: whoever has one of the keys is trusted
 }
+
+// trusted says, for messages, what has a key, and the subject of its certificate, "" where only the digest was noted.
+type trusted struct{ by, subject string }
 
 func newJoined() joined {
-	return joined{Issuer: leaf.Issuer{Revisions: map[string]int64{}}, keys: map[string]*x509.Certificate{}, of: map[string]string{}}
+	return joined{Issuer: leaf.Issuer{Revisions: map[string]int64{}}, keys: map[string]trusted{}}
 }
 
-// stands is what a Secret holds of a bundle. What cannot be read of it has no keys.
-func stands(existing *corev1.Secret, key string) joined {
+// published is what the operator published last under a key of a Secret.
+func published(was consumers.Claim, key string) joined {
 	out := newJoined()
-	if existing == nil {
-		return out
+	for _, id := range was.Keys[key] {
+		out.keys[id] = trusted{by: "what was published last in " + key}
 	}
-	out.Bundle = existing.Data[key]
-	if certs, err := pki.ParseCertificates(out.Bundle); err == nil {
-		out.add("what stands in "+key, leaf.Issuer{Roots: certs})
-	}
+	return out
+}
+
+// Rendered is the bundle as a part of a Secret, with its keys.
+func (j joined) Rendered() leaf.Rendered {
+	out := j.Issuer.Rendered()
+	out.Keys = slices.Sorted(maps.Keys(j.keys))
 	return out
 }
 
@@ -99,8 +105,8 @@ func (j *joined) add(what string, iss leaf.Issuer) {
 		certs = append(certs, iss.CA.ChainBelow()...)
 	}
 	for _, cert := range certs {
-		id := string(cert.RawSubjectPublicKeyInfo)
-		j.keys[id], j.of[id] = cert, what
+		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+		j.keys[base64.RawStdEncoding.EncodeToString(sum[:])] = trusted{what, cert.Subject.String()}
 	}
 }
 
@@ -108,12 +114,13 @@ func (j *joined) add(what string, iss leaf.Issuer) {
 // they are called here, a client of one is then one of the other, and may speak for any user.
 func (j joined) apartFrom(proxy joined) error {
 	for _, id := range slices.Sorted(maps.Keys(j.keys)) {
-		if cert, common := proxy.keys[id]; common {
+		if theirs, common := proxy.keys[id]; common {
+			ours := j.keys[id]
 			return stall.Because(v1alpha1.ReasonClientCAShared,
 				"%s, of the front proxy, and %s, of ordinary clients, have a key in common, that of %q: the API server would take clients of the one for the "+
 					"aggregation layer, which speaks for any user. Give requestHeaderCARef a CA with a root of its own; until then requestheader-ca.crt and "+
 					"client-ca.crt stay as they are, where they would gain such a key",
-				proxy.of[id], j.of[id], cert.Subject.String())
+				theirs.by, ours.by, cmp.Or(theirs.subject, ours.subject))
 		}
 	}
 	return nil

@@ -1,7 +1,9 @@
 package controller_test
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +99,51 @@ func TestFrontProxyComesFirst(t *testing.T) {
 	if err := differs(w.secret("k8s-master-tls").Data["client-ca.crt"], own); err != nil {
 		t.Errorf("the clients' bundle has gained the front proxy's key: %v", err)
 	}
+}
+
+// TestFrontProxyIsAway: while the front proxy's CA cannot be had, its bundle stays as it was published. What somebody else writes there keeps no CA of clients
+// trusted that is not one any more, and lets none in that has a key of what was published.
+func TestFrontProxyIsAway(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("front"), newCA("k8s"), newCA("old"), newCA("new"), newServer("k8s-master", func(s *v1alpha1.APIServerCertificate) {
+		s.Spec.ClientCARefs, s.Spec.RequestHeaderCARef = []v1alpha1.CAReference{{Name: "old"}}, &v1alpha1.CAReference{Name: "front"}
+	}))
+	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
+	names := func(front string, clients ...string) {
+		edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(s *v1alpha1.APIServerCertificate) {
+			s.Spec.RequestHeaderCARef.Name, s.Spec.ClientCARefs = front, nil
+			for _, name := range clients {
+				s.Spec.ClientCARefs = append(s.Spec.ClientCARefs, v1alpha1.CAReference{Name: name})
+			}
+		})
+	}
+	holds := func(key string, cas ...string) {
+		t.Helper()
+		var want []*x509.Certificate
+		for _, ca := range cas {
+			want = append(want, w.root(ca))
+		}
+		w.eventually(fmt.Sprint(key, " is that of ", cas), func() error {
+			return differs(w.secret("k8s-master-tls").Data[key], pki.EncodeCertificates(want...))
+		})
+	}
+	names("away", "old")
+	w.settled()
+	edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) {
+		s.Data["requestheader-ca.crt"] = pki.EncodeCertificates(w.root("front"), w.root("new"))
+	})
+	w.settled() // what is there is taken up by a visit, and by the claim
+	names("away", "new")
+	holds("client-ca.crt", "new")
+	edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["requestheader-ca.crt"] = []byte("mine") })
+	w.settled()
+	names("away", "new", "front")
+	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClientCAShared)
+	w.settled()
+	holds("client-ca.crt", "new")
+	names("front", "new")
+	holds("requestheader-ca.crt", "front")
 }
 
 // TestNodeNames has names that Kubernetes takes for Nodes (validation.IsDNS1123Subdomain), and an API server that is known by its address alone.

@@ -37,10 +37,11 @@ type Issuer struct {
 type Rendered struct {
 	Data      []byte
 	Revisions map[string]int64
+	Keys      []string // digests of its CAs' keys, where these are to be noted
 }
 
 // Rendered is the trust bundle as a part of a Secret.
-func (i Issuer) Rendered() Rendered { return Rendered{i.Bundle, i.Revisions} }
+func (i Issuer) Rendered() Rendered { return Rendered{Data: i.Bundle, Revisions: i.Revisions} }
 
 func notReady(reason, format string, args ...any) Issuer {
 	return Issuer{Reason: reason, Message: fmt.Sprintf(format, args...)}

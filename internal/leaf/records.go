@@ -3,9 +3,11 @@ package leaf
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -92,7 +94,7 @@ func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) 
 	if err != nil {
 		return err
 	}
-	issue.ApprovedKeySHA256 = r.ApprovedKey
+	issue.ApprovedKeySHA256, issue.CAs = r.ApprovedKey, r.dependsOn(st)
 	inUse := []string{r.Acknowledgment.SignedBy}
 	if st.Readable() {
 		inUse = append(inUse, pki.SerialOf(st.Observed.Leaf.Cert))
@@ -103,6 +105,36 @@ func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) 
 		}
 	}
 	return m.Records.Record(ctx, st.Issuer.Place, issue, inUse...)
+}
+
+// dependsOn are the ClusterCAs that the Secret is about to be rendered from.
+func (r Request) dependsOn(st State) []string {
+	bundles := map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()}
+	maps.Copy(bundles, r.Bundles)
+	if r.Delivery != nil {
+		bundles = r.Delivery.bundles(bundles, st)
+	}
+	claim := consumers.Claim{Issuer: r.CA, Trust: map[string]map[string]int64{}}
+	for key, b := range bundles {
+		if claim.Trust[key] = b.Revisions; b.Data == nil {
+			claim.Trust[key] = st.Claim.Trust[key]
+		}
+	}
+	return claim.CAs()
+}
+
+// leftBefore are the ClusterCAs that an object whose Secret is not there may depend on still: those of every issue that counts. The claim of the Secret, which
+// noted them, went with it, and whoever may delete Secrets must not end what the rotation of a CA waits for.
+func (m *Maker) leftBefore(ctx context.Context, r Request) ([]string, error) {
+	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
+	if err != nil && !r.Acknowledgment.Mounted {
+		return nil, err
+	}
+	var out []string
+	for _, i := range issues {
+		out = append(out, i.CAs...)
+	}
+	return out, nil
 }
 
 // inUseLive adds the certificate that stands in the Secret now.

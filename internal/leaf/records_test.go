@@ -223,3 +223,35 @@ func TestMountedInBetween(t *testing.T) {
 		t.Errorf("nobody signs by it: %+v, %v", st.Decision, err)
 	}
 }
+
+// TestLeftOutlivesTheSecret: the Secret of an object that was moved to another CA is deleted, and with it what was noted of the CA before. Its issues, as far
+// as they count, tell of it.
+func TestLeftOutlivesTheSecret(t *testing.T) {
+	byAgent := consumers.Acknowledgment{Agent: &ack.State{}}
+	for name, tc := range map[string]struct {
+		cas  []string
+		err  error
+		ack  consumers.Acknowledgment
+		want []string
+	}{
+		"of another CA, and its root": {[]string{"root", "before"}, nil, byAgent, []string{"before", "root"}},
+		"of the same":                 {[]string{"k8s"}, nil, byAgent, nil},
+		"of none":                     {nil, nil, byAgent, nil},
+		"where that cannot be read":   {nil, errors.New("unreadable"), consumers.Acknowledgment{Mounted: true}, nil},
+	} {
+		w := newWorld(t)
+		n := &notes{published: w.there, issues: []records.Issue{{SerialNumber: "0A", CAs: tc.cas}}, err: tc.err}
+		w.Records = n
+		r := w.request()
+		r.Acknowledgment = tc.ack
+		if _, err := w.Make(ctx, r, nil); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := leaf.ClaimOf(r.Keeper, w.secret()).Left; !slices.Equal(got, tc.want) {
+			t.Errorf("%s: left are %v", name, got)
+		}
+		if last := n.issues[len(n.issues)-1]; tc.err == nil && !slices.Equal(last.CAs, []string{"k8s"}) {
+			t.Errorf("%s: the next issue names %v", name, last.CAs)
+		}
+	}
+}

@@ -72,7 +72,13 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 	if err := m.deliver(ctx, p, noted, existing, next, was, &claim); err != nil {
 		return err
 	}
-	settled := true
+	settled := false
+	if noted == nil && p.Name == r.Secret {
+		var err error
+		if was.Left, err = m.leftBefore(ctx, r); err != nil {
+			return err
+		}
+	}
 	if noted != nil {
 		changed = changed || was.Contents != consumers.ContentsDigest(existing.Data) // somebody else has changed it
 		// What a person states is looked at by the gates alone, who know the bundles: until then, what was there before counts.
@@ -99,7 +105,7 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 // than before. Where one cannot be had now, what stood there stays.
 func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consumers.Claim, changed bool) {
 	claim = p.Claim
-	claim.Trust = map[string]map[string]int64{}
+	claim.Trust, claim.Keys = map[string]map[string]int64{}, map[string][]string{}
 	if into.Data == nil {
 		into.Data = map[string][]byte{}
 	}
@@ -111,13 +117,16 @@ func (p Product) render(into *corev1.Secret, was consumers.Claim) (claim consume
 	}
 	for key, r := range p.Bundles {
 		if r.Data == nil {
-			r.Revisions = was.Trust[key]
+			r.Revisions, r.Keys = was.Trust[key], was.Keys[key]
 		} else {
 			changed = changed || !bytes.Equal(into.Data[key], r.Data)
 			into.Data[key] = r.Data
 		}
 		if len(r.Revisions) > 0 {
 			claim.Trust[key] = r.Revisions
+		}
+		if len(r.Keys) > 0 {
+			claim.Keys[key] = r.Keys
 		}
 	}
 	claim.Contents = consumers.ContentsDigest(into.Data)

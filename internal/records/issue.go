@@ -51,6 +51,8 @@ type Issue struct {
 	ApprovedKeySHA256 string `json:"approvedKeySHA256,omitempty"`
 	// Acknowledged says that the agent of the object's host has it: what is older counts no more.
 	Acknowledged bool `json:"acknowledged,omitempty"`
+	// CAs are the ClusterCAs that the object depended on when it was issued: as long as the issue counts, its host may use what they signed or published.
+	CAs []string `json:"clusterCAs,omitempty"`
 	// Ended says that it is kept for its approval alone, which is used up: nobody signs by it, and it is no object's.
 	Ended bool `json:"ended,omitempty"`
 }
@@ -171,7 +173,11 @@ func (d document) encode() ([]byte, error) {
 
 // size is about how many bytes an issue has, encoded.
 func (i Issue) size() int {
-	return 200 + len(i.UID) + len(i.Kind) + len(i.Name) + len(i.SerialNumber) + len(i.ApprovedKeySHA256) + len(i.PublicKey)*4/3
+	cas := 0
+	for _, name := range i.CAs {
+		cas += len(name) + len(`"",`)
+	}
+	return 200 + cas + len(i.UID) + len(i.Kind) + len(i.Name) + len(i.SerialNumber) + len(i.ApprovedKeySHA256) + len(i.PublicKey)*4/3
 }
 
 func sizeOf(issues []Issue) int {
