@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"os/user"
@@ -244,18 +242,13 @@ func (c *Config) problems() []string {
 			say("apiServer.name and apiServer.secretName must be set")
 		}
 	}
-	for _, id := range c.ReplacePKI {
-		if sum, err := hex.DecodeString(id); err != nil || len(sum) != sha256.Size {
-			say("replacePKI must hold SHA-256 digests of trust bundles, in hexadecimal, not %q", id)
-		}
-	}
 	if _, err := c.owner(); err != nil {
 		say("owner: %v", err)
 	}
 	if _, err := c.deliveryKeys(); err != nil {
 		say("deliveryKeys: %v", err)
 	}
-	out = append(out, c.credentialProblems()...)
+	out = slices.Concat(out, c.credentialProblems(), c.placeProblems(), c.replaceProblems())
 	out = append(out, c.componentProblems()...)
 	slices.Sort(out)
 	return out
@@ -263,7 +256,7 @@ func (c *Config) problems() []string {
 
 func (c *Config) credentialProblems() []string {
 	var out []string
-	seen, lies := map[string]bool{}, map[string]string{}
+	seen := map[string]bool{}
 	for _, cred := range c.Credentials {
 		say := func(format string, args ...any) {
 			out = append(out, fmt.Sprintf("credentials: %q: ", cred.Name)+fmt.Sprintf(format, args...))
@@ -278,15 +271,6 @@ func (c *Config) credentialProblems() []string {
 			say("is listed twice")
 		}
 		seen[cred.Name] = true
-		if taken := hostfiles.Reserved(cred.Role, cred.Name); taken != "" {
-			say("it would have a file at %s, which is the place of something else on every host: it must have another name", taken)
-		}
-		for _, at := range hostfiles.ForRole(cred.Role, cred.Name).Own() {
-			if other := lies[at]; other != "" && other != cred.Name {
-				say("it belongs at %s, and so does %q: one of them is for another host or another role", at, other)
-			}
-			lies[at] = cred.Name
-		}
 		if _, err := cred.identity(c.Host); err != nil {
 			say("%v", err)
 		}

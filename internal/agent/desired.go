@@ -82,22 +82,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	}
 	w.named = r.learn(signed)
 	newest(signed)
-	fresh := map[string]freshFiles{}
-	for _, o := range objects {
-		d, ok := signed[o.lease]
-		if !ok {
-			continue
-		}
-		files, state, err := c.fresh(now, o, d, f)
-		if err == nil {
-			err = c.foreign(files, d, &l, f.trusts)
-		}
-		if err != nil {
-			w.problems[o.lease] = problemOf(err)
-			continue
-		}
-		fresh[o.lease] = freshFiles{files, state, d}
-	}
+	fresh := c.allFresh(now, objects, signed, f, l, w.problems)
 	for lease, err := range l.contested(fresh) {
 		w.problems[lease] = problemOf(err)
 		delete(fresh, lease)
@@ -115,12 +100,39 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 			w.states[o.lease] = state
 		}
 	}
-	if p := hostfiles.KubeletCA; c.KubeletCA != "" && l.paths[p].Path == "" && l.current[p].Path != "" {
-		l.paths[p] = l.current[p]
-	}
+	c.keepKubeletCA(l)
 	l.keepUnlisted(objects)
 	w.files, w.trusts = l.files(), l.trusts(objects, fresh, f.trusts)
 	return w
+}
+
+// allFresh are the files of all objects, by Lease, that can be installed as they are issued now. It notes why others cannot.
+func (c *Config) allFresh(now time.Time, objects []object, signed map[string]delivered, f facts, l layout, problems map[string]problem) map[string]freshFiles {
+	fresh := map[string]freshFiles{}
+	for _, o := range objects {
+		d, ok := signed[o.lease]
+		if !ok {
+			continue
+		}
+		files, state, err := c.fresh(now, o, d, f)
+		if err == nil {
+			err = c.foreign(files, d, l, f.trusts)
+		}
+		if err != nil {
+			problems[o.lease] = problemOf(err)
+			continue
+		}
+		fresh[o.lease] = freshFiles{files, state, d}
+	}
+	return fresh
+}
+
+// keepKubeletCA leaves what verifies the kubelets' servers, where nothing newer is to lie there.
+func (c *Config) keepKubeletCA(l layout) {
+	was, there := l.current[hostfiles.KubeletCA]
+	if _, fresh := l.paths[hostfiles.KubeletCA]; there && !fresh && c.KubeletCA != "" {
+		l.paths[hostfiles.KubeletCA] = was
+	}
 }
 
 // freshFiles are those of one object as it is issued now.

@@ -32,7 +32,7 @@ func (d delivered) of(bundle []byte) []string {
 
 // foreign says why files must not be installed unless a person on the host says so: a bundle that trusts nobody whom this host trusts at its place.
 // What a ClusterCA publishes now follows on what it has published, whichever keys it has changed, also in an emergency. Another ClusterCA does not.
-func (c *Config) foreign(files []hostdir.File, d delivered, l *layout, were trusts) error {
+func (c *Config) foreign(files []hostdir.File, d delivered, l layout, were trusts) error {
 	for _, f := range files {
 		before, err := pki.ParseCertificates(l.current[f.Path].Data)
 		if err != nil || !slices.Contains(bundlePaths, f.Path) { // there is none to compare with

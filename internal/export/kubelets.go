@@ -20,8 +20,9 @@ func (o Objects) KubeletCAs(server string) (cas, notes []string) {
 			found[ca] = true
 			continue
 		}
-		notes = append(notes, fmt.Sprintf("pki/kubelet-ca.crt does not trust ClusterCA %q, which %s of host %q is of, because nothing of APIServerCertificate %q is: "+
-			"its known CAs are %s", ca, called(&c), c.Spec.HostName, server, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
+		notes = append(notes, fmt.Sprintf("pki/kubelet-ca.crt does not trust ClusterCA %q, which %s of host %q is of, "+
+			"because nothing of APIServerCertificate %q is: its known CAs are %s",
+			ca, called(&c), c.Spec.HostName, server, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
 	}
 	return slices.Sorted(maps.Keys(found)), notes
 }

@@ -108,7 +108,7 @@ func readIn(root *os.Root, p string) (File, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return File{Path: p}, nil
 	}
-	return f, err //nolint:wrapcheck // the caller says what was read
+	return f, err
 }
 
 // read reads a whole set: nothing for "".

@@ -18,7 +18,7 @@ func exchange(a, b string) error {
 
 // openDir opens a directory, and no link to one.
 func openDir(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec,wrapcheck // below the directory that the user named; it names the path
+	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec,wrapcheck // below what the user named; it names the path
 }
 
 func syncDir(name string) error {
