@@ -259,8 +259,8 @@ func publishedBundles(ctx context.Context, api client.Client, objects status.Obj
 			}
 			certs, err := publishedBundle(ctx, api, ca)
 			if alone && apierrors.IsForbidden(err) {
-				return nil, &exit{exitUnwell, fmt.Sprintf("nothing was written: %s does not hold the bundle that the status of ClusterCA %q names: bring the present one "+
-					"to the host first (ConfigMap %q has it, which you may not read)", f.File, name, ca.TrustConfigMapName())}
+				return nil, &exit{exitUnwell, fmt.Sprintf("nothing was written: %s does not hold the bundle that the status of ClusterCA %q names: "+
+					"bring the present one to the host first (ConfigMap %q has it, which you may not read)", f.File, name, ca.TrustConfigMapName())}
 			}
 			if err != nil {
 				return nil, err

@@ -79,26 +79,34 @@ func rightFor(err error, home string) string {
 		return "ask whoever administers the cluster for that right"
 	}
 	verb, resource, group, namespace := found[1], found[2], found[3], found[4]
-	read := verb == "get" || verb == "list" || verb == "watch"
+	reads := slices.Contains([]string{"get", "list", "watch"}, verb)
+	const keys = "the namespace holds the keys of all CAs: have whoever administers the operator run this"
 	switch {
-	case namespace != "" && namespace == home && read && resource == "configmaps":
-		return "the namespace holds the keys of all CAs: have whoever administers the operator run this, or ask for a Role there with get on this ConfigMap and nothing else"
+	case namespace != "" && namespace == home && reads && resource == "configmaps":
+		return keys + ", or ask for a Role there with get on this ConfigMap and nothing else"
 	case namespace != "" && namespace == home:
-		return "the namespace holds the keys of all CAs: have whoever administers the operator run this"
+		return keys
+	case reads:
+		return rightToRead(verb, resource, namespace)
+	case group != v1alpha1.GroupVersion.Group:
+		return fmt.Sprintf("no role for users allows to %s %s: have whoever administers the operator run this", verb, resource)
+	case resource == "nodecredentials":
+		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-node-operator in that namespace", verb, resource)
+	default:
+		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-pki-admin in that namespace", verb, resource)
+	}
+}
+
+func rightToRead(verb, resource, namespace string) string {
+	switch {
 	case (resource == "secrets" || resource == "leases") && verb == "list":
 		return fmt.Sprintf("the ClusterRole view does not allow to read %s: ask for a Role with list on %[1]s, as the ClusterRole edit has it", resource)
-	case resource == "secrets" && read:
+	case resource == "secrets":
 		return "the ClusterRole view does not allow to read Secrets: ask for a Role that names this one"
-	case read && namespace == "":
+	case namespace == "":
 		return "ask for the ClusterRole view in all namespaces, by a ClusterRoleBinding"
-	case read:
-		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
-	case group == v1alpha1.GroupVersion.Group && resource == "nodecredentials":
-		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-node-operator in that namespace", verb, resource)
-	case group == v1alpha1.GroupVersion.Group:
-		return fmt.Sprintf("the ClusterRole view does not allow to %s %s: ask for the ClusterRole clusterpki-pki-admin in that namespace", verb, resource)
 	default:
-		return fmt.Sprintf("no role for users allows to %s %s: have whoever administers the operator run this", verb, resource)
+		return "ask for the ClusterRole view in that namespace, or choose another one with --namespace"
 	}
 }
 

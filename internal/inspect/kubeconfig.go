@@ -32,7 +32,9 @@ func readKubeconfig(data []byte) *Kubeconfig {
 	k := &Kubeconfig{CurrentContext: status.Printable(config.CurrentContext)}
 	for _, name := range slices.Sorted(maps.Keys(config.Contexts)) {
 		c := config.Contexts[name]
-		k.Contexts = append(k.Contexts, Context{status.Printable(name), status.Printable(c.Cluster), status.Printable(c.AuthInfo), status.Printable(c.Namespace)})
+		k.Contexts = append(k.Contexts, Context{
+			status.Printable(name), status.Printable(c.Cluster), status.Printable(c.AuthInfo), status.Printable(c.Namespace),
+		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(config.Clusters)) {
 		k.Clusters = append(k.Clusters, clusterOf(name, config.Clusters[name]))

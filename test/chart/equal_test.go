@@ -106,7 +106,7 @@ func TestOverlays(t *testing.T) {
 }
 
 // contents are objects without what Helm alone adds: labels that say which chart and release they are of, and the
-// annotation that keeps CRDs.
+// annotation that keeps what is the cluster's.
 func contents(all map[string]*unstructured.Unstructured) map[string]any {
 	out := map[string]any{}
 	for key, o := range all {
@@ -116,8 +116,12 @@ func contents(all map[string]*unstructured.Unstructured) map[string]any {
 			delete(labels, l)
 		}
 		o.SetLabels(labels)
-		if a := o.GetAnnotations(); o.GetKind() == "CustomResourceDefinition" && a["helm.sh/resource-policy"] == "keep" {
+		kept := o.GetKind() == "CustomResourceDefinition" || strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy")
+		if a := o.GetAnnotations(); kept && a["helm.sh/resource-policy"] == "keep" {
 			delete(a, "helm.sh/resource-policy")
+			if len(a) == 0 {
+				a = nil
+			}
 			o.SetAnnotations(a)
 		}
 		out[key] = o.Object

@@ -142,6 +142,11 @@ func TestUninstall(t *testing.T) {
 	c.uninstall(system)
 	c.same(before, c.holds("prod"))
 	c.same(keys, c.keys())
+	for _, kind := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} { // else others' releases had none any more
+		if left := c.kubectl("get", kind, "--output=name"); strings.Count(left, "/clusterpki-") != 3 {
+			t.Errorf("of the %s is left: %s", kind, left)
+		}
+	}
 	if left := c.kubectl("get", "deployments,services,serviceaccounts,roles,rolebindings", "--namespace="+system,
 		"--selector=app.kubernetes.io/name=clusterpki", "--output=name"); left != "" {
 		t.Errorf("left behind:\n%s", left)
@@ -149,8 +154,8 @@ func TestUninstall(t *testing.T) {
 	if err := c.tryInstall("another", system, chartDir(), nil); err == nil || !strings.Contains(err.Error(), "meta.helm.sh/release-name") {
 		t.Errorf("another release takes the CRDs that this one left: %v", err)
 	}
-	if err := c.tryInstall("another", system, chartDir(), values{"crds": values{"enabled": false}}); err != nil {
-		t.Errorf("another release, without CRDs: %v", err)
+	if err := c.tryInstall("another", system, chartDir(), values{"crds": values{"enabled": false}, "admission": values{"enabled": false}}); err != nil {
+		t.Errorf("another release, without what is the cluster's: %v", err)
 	}
 	c.install(system, chartDir(), nil)
 	c.idle("")
