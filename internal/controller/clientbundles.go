@@ -50,8 +50,8 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 
 // keepApart leaves a bundle as it stands where it would gain a key that is in the other one, as that will stand: whoever has one of the keys of
 // requestheader-ca.crt speaks for any user. Of CAs that are not known now, what they published last counts, as it was noted: what stands in the Secret
-// somebody else may have written there, who would so keep a CA trusted that is to be withdrawn. The front proxy's bundle is not published for the first time before
-// all others are known.
+// somebody else may have written there, who would so keep a CA trusted that is to be withdrawn. The front proxy's bundle is not published for the first
+// time before all others are known.
 func (b *clientBundles) keepApart(clients, proxy joined, was consumers.Claim) {
 	header, others := published(was, headerBundleKey), clients
 	if clients.Bundle == nil {
