@@ -121,9 +121,6 @@ const (
 
 // DeliverySpec says how what is issued reaches its consumer. The rotation of a CA waits for it.
 // Changing it re-issues nothing, but for mode.
-//
-// +kubebuilder:validation:XValidation:rule="!has(self.acknowledged) || has(self.mode) && self.mode == 'Manual'",message="acknowledged is only for mode 'Manual': remove it, or set mode to 'Manual'",fieldPath=".acknowledged"
-// +kubebuilder:validation:XValidation:rule="!has(self.acceptAssumed) || self.acceptAssumed != 'Always' || !has(self.mode) || self.mode == 'Mounted'",message="acceptAssumed may be 'Always' only for mode 'Mounted': with the other modes nothing is assumed",fieldPath=".acceptAssumed"
 type DeliverySpec struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
 	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.

@@ -176,7 +176,7 @@ func TestRevertAborts(t *testing.T) {
 func TestManualDelivery(t *testing.T) {
 	t.Parallel()
 	w := standard(t)
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { byHand(&c.Spec.Delivery) })
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
 	w.phase("k8s", "DistributingTrust")
 	w.published("node1", 2)
@@ -202,7 +202,7 @@ func TestManualDelivery(t *testing.T) {
 func TestManualServer(t *testing.T) {
 	t.Parallel()
 	w := standard(t)
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { byHand(&c.Spec.Delivery) })
+	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
 	state := func(a v1alpha1.AcknowledgedDelivery) {
 		var ca v1alpha1.ClusterCA
@@ -338,6 +338,3 @@ func (w *env) event(reason string) eventsv1.Event {
 	})
 	return found
 }
-
-// byHand has a person carry what was mounted, of which nothing is assumed then.
-func byHand(d *v1alpha1.DeliverySpec) { d.Mode, d.AcceptAssumed = v1alpha1.DeliveryManual, "" }

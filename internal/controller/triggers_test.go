@@ -117,7 +117,7 @@ func TestEmergencyOfARotation(t *testing.T) {
 func TestMaxGenerations(t *testing.T) {
 	t.Parallel()
 	w := standard(t)
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { byHand(&c.Spec.Delivery) })
+	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryManual })
 	const rotations = plan.MaxGenerations + 2
 	for i := range int32(rotations) {
 		trigger := fmt.Sprintf("leak %d", i)

@@ -61,11 +61,11 @@ var byReason = map[string]string{
 	v1alpha1.ReasonRequestRefused:     "make the certificate signing request again, as the message says",
 	v1alpha1.ReasonSecretTypeDiffers:  "delete the Secret that the message names: it is made again with the right type",
 	v1alpha1.ReasonHostIdentity:       "prefer a role for each component: role Host shares one identity, and NodeRestriction does not hold it",
-	v1alpha1.ReasonForeignPKI: "see who has made the credential one of another CA; if that is meant, write the digest that the message names into replacePKI of the " +
-		"agent's configuration on the host",
+	v1alpha1.ReasonForeignPKI: "see who has made the credential one of another CA; if that is meant, write the digest that the message names into " +
+		"replacePKI of the agent's configuration on the host",
 	v1alpha1.ReasonSignatureInvalid: "somebody else has changed what the message names, and the operator repairs it: see who may write Secrets there",
-	v1alpha1.ReasonDeliveryOutdated: "an older state of the Secret was put back: the operator signs it again by itself, else delete the Secret; if the message says that " +
-		"a later delivery key has signed and it stays, run authority rotate-delivery-key --now, and write each agent's configuration anew",
+	v1alpha1.ReasonDeliveryOutdated: "an older state of the Secret was put back: the operator signs it again by itself, else delete the Secret; if the " +
+		"message says that a later delivery key has signed and it stays, run authority rotate-delivery-key --now, and write each agent's configuration anew",
 	v1alpha1.ReasonDeliveryAhead: "set the host's or the operator's clock right; if both are, somebody else has the delivery key: change that",
 }
 

@@ -213,15 +213,12 @@ func deliveryCases() map[string]testCase {
 		"silence in days":                refused("spec.delivery.leaseDuration", "1d", silence),
 		"silence that is a number":       refused("spec.delivery.leaseDuration", int64(900), "spec.delivery.leaseDuration in body must be of type string"),
 		"acknowledged by hand":           {edits: acknowledged("Manual", "0A5F", digest)},
-		"acknowledged, and mounted":      {edits: acknowledged("Mounted", "0A5F", digest), want: "spec.delivery.acknowledged: acknowledged is only for mode 'Manual'"},
-		"acknowledged, by an agent":      {edits: acknowledged("Agent", "0A5F", digest), want: "spec.delivery.acknowledged: acknowledged is only for mode 'Manual'"},
 		"a serial number with colons":    {edits: acknowledged("Manual", "5B:F8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
 		"a serial number and its label":  {edits: acknowledged("Manual", "serial=5BF8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
 		"a serial number in lower case":  {edits: acknowledged("Manual", "5bf8", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
 		"half a byte":                    {edits: acknowledged("Manual", "5BF", digest), want: "spec.delivery.acknowledged.serialNumber: must be hexadecimal digits"},
 		"a bundle as -fingerprint does":  {edits: acknowledged("Manual", "0A5F", fingerprint), want: "spec.delivery.acknowledged.trust[0].bundleSHA256: must be 64 lower-case hexadecimal digits without colons"},
 		"assumed, and mounted":           accepted("spec.delivery.acceptAssumed", "Always"),
-		"assumed, by an agent":           {edits: []edit{{"spec.delivery.mode", "Agent"}, {"spec.delivery.acceptAssumed", "Always"}}, want: "spec.delivery.acceptAssumed: acceptAssumed may be 'Always' only for mode 'Mounted'"},
 		"silence of another mode's spec": {edits: []edit{{"spec.delivery.mode", "Manual"}, {"spec.delivery.leaseDuration", "15m"}}},
 	}
 }

@@ -70,29 +70,13 @@ var accepted = v1alpha1.DeliverySpec{AcceptAssumed: v1alpha1.AcceptAssumedAlways
 
 // Soon is delivery that takes a second, so that a CA is replaced in real time.
 func Soon(mode v1alpha1.DeliveryMode) v1alpha1.DeliverySpec {
-	return accepts(v1alpha1.DeliverySpec{Mode: mode, AcceptAssumed: v1alpha1.AcceptAssumedAlways, PropagationDelay: metav1.Duration{Duration: time.Second}})
-}
-
-// accepts leaves acceptAssumed out where the mode has no use for it.
-func accepts(d v1alpha1.DeliverySpec) v1alpha1.DeliverySpec {
-	if d.Mode != "" && d.Mode != v1alpha1.DeliveryMounted {
-		d.AcceptAssumed = ""
-	}
-	return d
+	return v1alpha1.DeliverySpec{Mode: mode, AcceptAssumed: v1alpha1.AcceptAssumedAlways, PropagationDelay: metav1.Duration{Duration: time.Second}}
 }
 
 // with lets each of the functions change an object.
 func with[T any](o *T, mods []func(*T)) *T {
 	for _, mod := range mods {
 		mod(o)
-	}
-	switch o := any(o).(type) {
-	case *v1alpha1.ClusterCA:
-		o.Spec.Delivery = accepts(o.Spec.Delivery)
-	case *v1alpha1.APIServerCertificate:
-		o.Spec.Delivery = accepts(o.Spec.Delivery)
-	case *v1alpha1.NodeCredential:
-		o.Spec.Delivery = accepts(o.Spec.Delivery)
 	}
 	return o
 }
