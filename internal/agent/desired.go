@@ -83,7 +83,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	w.named = r.learn(signed)
 	newest(signed)
 	fresh := c.allFresh(now, objects, signed, f, l, w.problems)
-	for lease, err := range l.contested(fresh) {
+	for lease, err := range l.contested(fresh, c.ReplacePKI) {
 		w.problems[lease] = problemOf(err)
 		delete(fresh, lease)
 	}
@@ -116,7 +116,7 @@ func (c *Config) allFresh(now time.Time, objects []object, signed map[string]del
 		}
 		files, state, err := c.fresh(now, o, d, f)
 		if err == nil {
-			err = c.foreign(files, d, l, f.trusts)
+			err = c.foreign(o, files, d, l, f.trusts)
 		}
 		if err != nil {
 			problems[o.lease] = problemOf(err)

@@ -20,19 +20,33 @@ var bundlePaths = []string{hostfiles.CA, hostfiles.ClientCA, hostfiles.FrontProx
 // trusts are, by path, the ClusterCAs that a bundle is of, as the operator has signed it.
 type trusts map[string][]string
 
-// of are the ClusterCAs of a bundle that was delivered.
-func (d delivered) of(bundle []byte) []string {
-	for _, key := range slices.Sorted(maps.Keys(d.Trust)) {
-		if bytes.Equal(d.tls[key], bundle) {
-			return slices.Sorted(maps.Keys(d.Trust[key]))
+// of are the ClusterCAs of a bundle that was delivered for a path. Of two bundles that are equal, as those of two intermediate CAs below one root are, it is
+// the one that goes there.
+func (d delivered) of(o object, f hostdir.File) []string {
+	keys := append([]string{o.bundleAt(f.Path)}, slices.Sorted(maps.Keys(d.Trust))...)
+	for _, key := range keys {
+		if cas := d.Trust[key]; len(cas) > 0 && bytes.Equal(d.tls[key], f.Data) {
+			return slices.Sorted(maps.Keys(cas))
 		}
 	}
 	return nil
 }
 
+// bundleAt is the key of the Secret whose bundle goes to a path.
+func (o object) bundleAt(path string) string {
+	switch {
+	case o.api != nil && path == hostfiles.ClientCA:
+		return clientKey
+	case o.hasKubeconfig() && path == hostfiles.CA:
+		return serverKey
+	default:
+		return bundleKey
+	}
+}
+
 // foreign says why files must not be installed unless a person on the host says so: a bundle that trusts nobody whom this host trusts at its place.
 // What a ClusterCA publishes now follows on what it has published, whichever keys it has changed, also in an emergency. Another ClusterCA does not.
-func (c *Config) foreign(files []hostdir.File, d delivered, l layout, were trusts) error {
+func (c *Config) foreign(o object, files []hostdir.File, d delivered, l layout, were trusts) error {
 	for _, f := range files {
 		before, err := pki.ParseCertificates(l.current[f.Path].Data)
 		if err != nil || !slices.Contains(bundlePaths, f.Path) { // there is none to compare with
@@ -42,7 +56,7 @@ func (c *Config) foreign(files []hostdir.File, d delivered, l layout, were trust
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
-		now, was := d.of(f.Data), were[f.Path]
+		now, was := d.of(o, f), were[f.Path]
 		follows := slices.ContainsFunc(now, func(ca string) bool { return slices.Contains(was, ca) })
 		id := pki.BundleDigest(after)
 		if follows || shareKey(before, after) || slices.Contains(c.ReplacePKI, id) {
@@ -79,8 +93,13 @@ func (l *layout) trusts(objects []object, fresh map[string]freshFiles, were trus
 			out[p] = were[p]
 		}
 		for _, o := range objects {
-			if n, ok := fresh[o.lease]; ok && n.delivered.of(f.Data) != nil {
-				out[p] = n.delivered.of(f.Data)
+			n, ok := fresh[o.lease]
+			brings := p == hostfiles.KubeletCA || slices.ContainsFunc(n.files, func(own hostdir.File) bool { return own.Path == p })
+			if !ok || !brings {
+				continue
+			}
+			if cas := n.delivered.of(o, f); cas != nil {
+				out[p] = cas
 				break
 			}
 		}

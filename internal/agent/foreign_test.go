@@ -168,3 +168,44 @@ func TestForeignPKIIsRemembered(t *testing.T) {
 		}
 	}
 }
+
+// TestEqualBundles: of two CAs whose bundles are equal, as those of two intermediates below one root are, each path is of the one whose bundle goes there. What
+// that one publishes next follows on it, and what the other one does is foreign.
+func TestEqualBundles(t *testing.T) {
+	for _, ca := range []string{"nodes", "servers"} {
+		d := newFixture(t, func(c *Config) { c.Credentials = c.Credentials[:1] })
+		delete(d.facts.secrets, "proxy-tls")
+		signs := func(clients string) {
+			signed(t, d.facts.secrets["kubelet-tls"], reaching(server), trusting(map[string]map[string]int64{bundleKey: {clients: 2}, serverKey: {"servers": 2}}))
+		}
+		signs("nodes")
+		d.installed()
+		servers := d.facts.secrets["kubelet-tls"].Data[serverKey]
+		d.ca = newCA(t, d.now, "next")
+		d.issue("kubelet", kubeletRequest())
+		d.facts.secrets["kubelet-tls"].Data[serverKey] = servers
+		signs(ca)
+		w, files := d.desired()
+		if taken := string(files[hostfiles.ClientCA].Data) == string(d.ca.CertPEM()); taken != (ca == "nodes") {
+			t.Errorf("pki/client-ca.crt was of nodes; without a key in common that of %s is taken: %t; %q", ca, taken, w.problems["kubelet-tls"].text)
+		}
+	}
+}
+
+// TestNamedOneDecides: a bundle that a person has named is installed, although another object of the host, which nobody can write, holds what is there. The other
+// one is told, by the name of the Secret that differs.
+func TestNamedOneDecides(t *testing.T) {
+	d := newFixture(t)
+	d.installed()
+	d.ca = newCA(t, d.now, "next")
+	d.issue("kubelet", kubeletRequest())
+	d.config.ReplacePKI = []string{bundleID(t, d.ca.CertPEM())}
+	d.signedOf("next", "kubelet-tls")
+	w, files := d.desired()
+	if string(files[hostfiles.CA].Data) != string(d.ca.CertPEM()) || !w.fresh["kubelet-tls"] {
+		t.Errorf("kubelet: %q; proxy: %q", w.problems["kubelet-tls"].text, w.problems["proxy-tls"].text)
+	}
+	if text := w.problems["proxy-tls"].text; !strings.Contains(text, "Secret kubelet-tls") {
+		t.Errorf("kube-proxy's object says %q", text)
+	}
+}

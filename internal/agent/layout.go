@@ -10,6 +10,7 @@ import (
 
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
 )
 
 // layout collects files by path.
@@ -17,29 +18,56 @@ type layout struct{ paths, current map[string]hostdir.File }
 
 var errConflict = errors.New("two objects have different contents for one file")
 
-// contested says, by Lease, which objects are not to be installed because others want something else at one of their paths. What is installed
-// there decides, whatever the order: who brings that goes on. Where nothing is, nobody does.
-func (l *layout) contested(fresh map[string]freshFiles) map[string]error {
-	first, differ := map[string][]byte{}, map[string]bool{}
-	for _, n := range fresh {
+// contested says, by Lease, which objects are not to be installed because others want something else at one of their paths. What a person has named
+// in replacePKI decides, else what is installed there, whatever the order: who brings that goes on. Where there is neither, nobody does.
+func (l *layout) contested(fresh map[string]freshFiles, named []string) map[string]error {
+	by := map[string]map[string][]string{} // path → contents → Leases
+	for lease, n := range fresh {
 		for _, f := range n.files {
-			if was, ok := first[f.Path]; ok && !bytes.Equal(was, f.Data) {
-				differ[f.Path] = true
+			if by[f.Path] == nil {
+				by[f.Path] = map[string][]string{}
 			}
-			first[f.Path] = f.Data
+			by[f.Path][string(f.Data)] = append(by[f.Path][string(f.Data)], lease)
 		}
 	}
 	out := map[string]error{}
 	for lease, n := range fresh {
 		for _, f := range n.files { // in the order of their paths
-			was, installed := l.current[f.Path]
-			if !differ[f.Path] || installed && bytes.Equal(was.Data, f.Data) || out[lease] != nil {
+			if len(by[f.Path]) < 2 || out[lease] != nil || l.decides(by[f.Path], f, named) {
 				continue
 			}
-			out[lease] = fmt.Errorf("%w, %s: one of them is for another host, another role or another CA, and what lies there stays", errConflict, f.Path)
+			out[lease] = fmt.Errorf("%w, %s: Secret %s holds something else for it, so that one of them is for another host, another role or another CA, "+
+				"and what lies there stays", errConflict, f.Path, others(by[f.Path], f))
 		}
 	}
 	return out
+}
+
+// decides says whether a file is the one to be installed, of several that are wanted at its path.
+func (l *layout) decides(wanted map[string][]string, f hostdir.File, named []string) bool {
+	isNamed := func(data []byte) bool {
+		certs, err := pki.ParseCertificates(data)
+		return err == nil && slices.Contains(named, pki.BundleDigest(certs))
+	}
+	for data := range wanted {
+		if isNamed([]byte(data)) {
+			return isNamed(f.Data)
+		}
+	}
+	was, installed := l.current[f.Path]
+	return installed && bytes.Equal(was.Data, f.Data)
+}
+
+// others are the Secrets of which something else is wanted at the path of a file.
+func others(wanted map[string][]string, f hostdir.File) string {
+	var out []string
+	for data, leases := range wanted {
+		if data != string(f.Data) {
+			out = append(out, leases...)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
 }
 
 func (l *layout) add(files []hostdir.File) {

@@ -66,7 +66,7 @@ func (r Request) signing(st State) *signing {
 		},
 		namespace: st.Issuer.Place.NamespaceUID, taken: r.Delivery.Taken,
 		ready: !r.Delivery.Held && r.Invalid == nil && st.Issuer.CA != nil && st.Issuer.Place.NamespaceUID != "" && !st.unrecorded() &&
-			!st.RepairDelayed(),
+			st.Renderable(),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -228,4 +229,37 @@ func TestAccountKeysArePaced(t *testing.T) {
 	w.AccountKeyStored(r, &corev1.Secret{})
 	w.Forget(v1alpha1.KindNodeCredential, client.ObjectKeyFromObject(r.Owner))
 	asks("another", 5, false)
+}
+
+// TestBundlesBesideADamagedPair: they are repaired while no other pair is issued. Whoever damages one would keep a bundle of his choice there.
+func TestBundlesBesideADamagedPair(t *testing.T) {
+	for name, when := range map[string]func(*world, *leaf.Request){
+		"its repair is delayed": func(w *world, r *leaf.Request) {
+			w.edit(func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("x") })
+			w.visit(*r)
+		},
+		"the spec is refused":   func(_ *world, r *leaf.Request) { r.Invalid = errors.New("denied") },
+		"the key is being made": func(w *world, _ *leaf.Request) { w.Keys = slowKeys{} },
+	} {
+		for _, damaged := range []string{"tls.crt", "tls.key"} {
+			w := newWorld(t)
+			r := w.request()
+			r.Acknowledgment = consumers.Acknowledgment{Mounted: true}
+			w.visit(r)
+			good := string(w.secret().Data["ca.crt"])
+			when(w, &r)
+			w.edit(func(s *corev1.Secret) { s.Data["ca.crt"], s.Data[damaged] = []byte("mine"), []byte("x") })
+			st, err := w.makes(r)
+			if now := w.secret().Data; string(now["ca.crt"]) != good || string(now[damaged]) != "x" {
+				t.Errorf("%s, %s damaged: ca.crt is %q, %v %v", name, damaged, now["ca.crt"], st.Decision, err)
+			}
+		}
+	}
+}
+
+// slowKeys are keys that are being made.
+type slowKeys struct{}
+
+func (slowKeys) Key(context.Context, v1alpha1.Object, pki.KeySpec) (pki.PrivateKey, error) {
+	return pki.PrivateKey{}, &keypool.PendingError{}
 }

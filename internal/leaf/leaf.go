@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -126,15 +127,25 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 		}
 	}
 	if st.Decision.Action == plan.Issue {
-		return m.issue(ctx, r, st, existing)
+		next, err := m.issue(ctx, r, st, existing)
+		if _, pending := errors.AsType[*keypool.PendingError](err); !pending {
+			return next, err
+		}
+		return st, stall.First(err, m.writeBeside(ctx, r, st, existing))
 	}
-	if st.Readable() {
-		err = m.Write(ctx, r, existing, r.product(st, nil))
+	if err := m.writeBeside(ctx, r, st, existing); err != nil {
+		return st, err
 	}
-	if err == nil {
-		err = r.Invalid
+	return st, r.Invalid
+}
+
+// writeBeside brings what stands beside a certificate to what it should be, and that certificate into its form, where none is issued now. What cannot be
+// read as one stays until another is: whoever damages the pair must not keep the bundles of his choice there.
+func (m *Maker) writeBeside(ctx context.Context, r Request, st State, existing *corev1.Secret) error {
+	if existing == nil || st.Observed == nil {
+		return nil
 	}
-	return st, err
+	return m.Write(ctx, r, existing, r.product(st, nil))
 }
 
 // contentsOf reads what a Secret holds, if it may be written.

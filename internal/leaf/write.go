@@ -37,10 +37,12 @@ type Private struct {
 // product is the leaf's Secret for the certificate of a state; key is nil where that is on the host, or stays.
 func (r Request) product(st State, key []byte) Product {
 	p := Product{
-		Name: r.Secret, Type: r.SecretType(), Absent: r.Absent,
-		Data:    map[string][]byte{corev1.TLSCertKey: st.Observed.Leaf.CertPEM()},
+		Name: r.Secret, Type: r.SecretType(), Absent: r.Absent, Data: map[string][]byte{},
 		Bundles: map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()},
 		Claim:   consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation, SpecHash: st.Claim.SpecHash, Revision: st.Claim.Revision},
+	}
+	if st.Readable() {
+		p.Data[corev1.TLSCertKey] = st.Observed.Leaf.CertPEM()
 	}
 	switch {
 	case r.ExternalKey:
