@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -245,4 +246,24 @@ func TestServiceAccountKeysArePaced(t *testing.T) {
 	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
 	w.eventually("others are made by themselves when their time has come", there)
 	w.ready("k8s-master", c)
+}
+
+// TestBundlesWhileARepairWaits: whoever damages the pair again and again does not get a bundle of his choice to stay, whom the API server would believe.
+func TestBundlesWhileARepairWaits(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	good, first := w.secret("k8s-master-tls").Data["client-ca.crt"], w.serial("k8s-master-tls")
+	edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("x") })
+	w.reissued("k8s-master-tls", first)
+	w.settled()
+	for _, damaged := range []string{"tls.crt", "tls.key"} {
+		edit(w, "k8s-master-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data[damaged], s.Data["client-ca.crt"] = []byte("x"), []byte("mine") })
+		w.settled()
+		if now := w.secret("k8s-master-tls").Data; !bytes.Equal(now["client-ca.crt"], good) || string(now[damaged]) != "x" {
+			t.Errorf("%s damaged: client-ca.crt is %q", damaged, now["client-ca.crt"])
+		}
+		w.clock.SetTime(w.clock.Now().Add(5 * time.Minute))
+		w.reissued("k8s-master-tls", first)
+		w.settled()
+	}
 }

@@ -35,6 +35,9 @@ func (e *PendingError) Error() string {
 	return fmt.Sprintf("an %s key is being made: namespaces take turns, one key of each at a time", e.Spec)
 }
 
+// Is says that it is pki.ErrKeyPending.
+func (*PendingError) Is(target error) bool { return target == pki.ErrKeyPending }
+
 // Pool makes keys, in as many goroutines as there are cores but one, and keeps them until they are fetched.
 type Pool struct {
 	generate pki.KeySource

@@ -15,7 +15,6 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -261,5 +260,5 @@ func TestBundlesBesideADamagedPair(t *testing.T) {
 type slowKeys struct{}
 
 func (slowKeys) Key(context.Context, v1alpha1.Object, pki.KeySpec) (pki.PrivateKey, error) {
-	return pki.PrivateKey{}, &keypool.PendingError{}
+	return pki.PrivateKey{}, pki.ErrKeyPending
 }

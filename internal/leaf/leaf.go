@@ -13,7 +13,6 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/keypool"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -128,7 +127,7 @@ func (m *Maker) Make(ctx context.Context, r Request, existing *corev1.Secret) (S
 	}
 	if st.Decision.Action == plan.Issue {
 		next, err := m.issue(ctx, r, st, existing)
-		if _, pending := errors.AsType[*keypool.PendingError](err); !pending {
+		if !errors.Is(err, pki.ErrKeyPending) {
 			return next, err
 		}
 		return st, stall.First(err, m.writeBeside(ctx, r, st, existing))

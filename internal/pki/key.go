@@ -86,6 +86,9 @@ func holding(signer crypto.Signer) PrivateKey {
 // KeySource is where new keys come from. Its errors are returned as they are.
 type KeySource func(KeySpec) (PrivateKey, error)
 
+// ErrKeyPending is of a source that makes a key in the background: whoever asks again gets it.
+var ErrKeyPending = errors.New("a key is being made")
+
 // GenerateKey makes a new key from the system's random source.
 func GenerateKey(spec KeySpec) (PrivateKey, error) {
 	if err := spec.Validate(); err != nil {
