@@ -93,9 +93,8 @@ func (l *layout) trusts(objects []object, fresh map[string]freshFiles, were trus
 			out[p] = were[p]
 		}
 		for _, o := range objects {
-			n, ok := fresh[o.lease]
-			brings := p == hostfiles.KubeletCA || slices.ContainsFunc(n.files, func(own hostdir.File) bool { return own.Path == p })
-			if !ok || !brings {
+			n := fresh[o.lease]
+			if !slices.ContainsFunc(n.files, func(own hostdir.File) bool { return own.Path == p }) {
 				continue
 			}
 			if cas := n.delivered.of(o, f); cas != nil {

@@ -196,7 +196,7 @@ func TestEqualBundles(t *testing.T) {
 // one is told, by the name of the Secret that differs.
 func TestNamedOneDecides(t *testing.T) {
 	d := newFixture(t)
-	d.installed()
+	before := d.installed()
 	d.ca = newCA(t, d.now, "next")
 	d.issue("kubelet", kubeletRequest())
 	d.config.ReplacePKI = []string{bundleID(t, d.ca.CertPEM())}
@@ -207,5 +207,9 @@ func TestNamedOneDecides(t *testing.T) {
 	}
 	if text := w.problems["proxy-tls"].text; !strings.Contains(text, "Secret kubelet-tls") {
 		t.Errorf("kube-proxy's object says %q", text)
+	}
+	d.config.ReplacePKI = append(d.config.ReplacePKI, bundleID(t, before[hostfiles.CA].Data))
+	if _, files := d.desired(); string(files[hostfiles.CA].Data) != string(before[hostfiles.CA].Data) {
+		t.Error("of two that are named another one than what is there is installed")
 	}
 }

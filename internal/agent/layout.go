@@ -43,16 +43,20 @@ func (l *layout) contested(fresh map[string]freshFiles, named []string) map[stri
 	return out
 }
 
-// decides says whether a file is the one to be installed, of several that are wanted at its path.
+// decides says whether a file is the one to be installed, of several that are wanted at its path. Two that are named say no more than none.
 func (l *layout) decides(wanted map[string][]string, f hostdir.File, named []string) bool {
 	isNamed := func(data []byte) bool {
 		certs, err := pki.ParseCertificates(data)
 		return err == nil && slices.Contains(named, pki.BundleDigest(certs))
 	}
+	among := 0
 	for data := range wanted {
 		if isNamed([]byte(data)) {
-			return isNamed(f.Data)
+			among++
 		}
+	}
+	if among == 1 {
+		return isNamed(f.Data)
 	}
 	was, installed := l.current[f.Path]
 	return installed && bytes.Equal(was.Data, f.Data)

@@ -3,8 +3,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,8 +103,7 @@ func (j *joined) add(what string, iss leaf.Issuer) {
 		certs = append(certs, iss.CA.ChainBelow()...)
 	}
 	for _, cert := range certs {
-		sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-		j.keys[base64.RawStdEncoding.EncodeToString(sum[:])] = trusted{what, cert.Subject.String()}
+		j.keys[pki.PublicKeyDigest(cert.PublicKey)] = trusted{what, cert.Subject.String()}
 	}
 }
 

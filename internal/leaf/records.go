@@ -3,7 +3,6 @@ package leaf
 import (
 	"context"
 	"fmt"
-	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -109,13 +108,8 @@ func (m *Maker) record(ctx context.Context, r Request, st State, leaf pki.Leaf) 
 
 // dependsOn are the ClusterCAs that the Secret is about to be rendered from.
 func (r Request) dependsOn(st State) []string {
-	bundles := map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()}
-	maps.Copy(bundles, r.Bundles)
-	if r.Delivery != nil {
-		bundles = r.Delivery.bundles(bundles, st)
-	}
 	claim := consumers.Claim{Issuer: r.CA, Trust: map[string]map[string]int64{}}
-	for key, b := range bundles {
+	for key, b := range r.rendered(st) {
 		if claim.Trust[key] = b.Revisions; b.Data == nil {
 			claim.Trust[key] = st.Claim.Trust[key]
 		}

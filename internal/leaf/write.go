@@ -38,7 +38,7 @@ type Private struct {
 func (r Request) product(st State, key []byte) Product {
 	p := Product{
 		Name: r.Secret, Type: r.SecretType(), Absent: r.Absent, Data: map[string][]byte{},
-		Bundles: map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()},
+		Bundles: r.rendered(st),
 		Claim:   consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation, SpecHash: st.Claim.SpecHash, Revision: st.Claim.Revision},
 	}
 	if st.Readable() {
@@ -50,11 +50,20 @@ func (r Request) product(st State, key []byte) Product {
 	case key != nil:
 		p.Data[corev1.TLSPrivateKeyKey] = key
 	}
-	maps.Copy(p.Bundles, r.Bundles)
 	if r.Delivery != nil {
-		p.Bundles, p.delivery = r.Delivery.bundles(p.Bundles, st), r.signing(st)
+		p.delivery = r.signing(st)
 	}
 	return p
+}
+
+// rendered are the bundles of the leaf's Secret.
+func (r Request) rendered(st State) map[string]Rendered {
+	out := map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()}
+	maps.Copy(out, r.Bundles)
+	if r.Delivery != nil {
+		out = r.Delivery.bundles(out, st)
+	}
+	return out
 }
 
 // Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for
