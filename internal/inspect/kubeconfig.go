@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -63,7 +64,7 @@ func clusterOf(name string, c *api.Cluster) Cluster {
 // serverOf is a server without what else a URL may carry.
 func serverOf(server string) string {
 	u, err := url.Parse(server)
-	if err != nil {
+	if err != nil || strings.Contains(u.Host+u.Path, "@") { // a password may hold a '/', with which the host ends
 		return "malformed, and not shown: it may hold a password"
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -36,10 +37,12 @@ func takeOver(v *victim, mallory client.Client) {
 		v.must(mallory.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: "elder"}, &c))
 		c.Spec.SecretName = name
 		v.must(mallory.Update(v.t.Context(), &c))
-		var s v1alpha1.APIServerCertificate
-		v.must(mallory.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: "elder-master"}, &s))
-		s.Spec.SecretName = name
-		v.must(mallory.Update(v.t.Context(), &s))
+		v.must(retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator writes the status meanwhile
+			var s v1alpha1.APIServerCertificate
+			v.must(mallory.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: "elder-master"}, &s))
+			s.Spec.SecretName = name
+			return mallory.Update(v.t.Context(), &s)
+		}))
 		v.told(&v1alpha1.NodeCredential{}, "elder", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
 		v.told(&v1alpha1.APIServerCertificate{}, "elder-master", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
 		if now := v.secret(name); now.ResourceVersion != before.ResourceVersion {
