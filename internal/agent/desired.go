@@ -100,7 +100,7 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 			w.states[o.lease] = state
 		}
 	}
-	c.keepKubeletCA(l)
+	l.keepCAs(c.KubeletCA != "")
 	l.keepUnlisted(objects)
 	w.files, w.trusts = l.files(), l.trusts(objects, fresh, f.trusts)
 	return w
@@ -108,13 +108,16 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 
 // allFresh are the files of all objects, by Lease, that can be installed as they are issued now. It notes why others cannot.
 func (c *Config) allFresh(now time.Time, objects []object, signed map[string]delivered, f facts, l layout, problems map[string]problem) map[string]freshFiles {
-	fresh := map[string]freshFiles{}
+	fresh, users := map[string]freshFiles{}, c.users(signed, f.trusts)
 	for _, o := range objects {
 		d, ok := signed[o.lease]
 		if !ok {
 			continue
 		}
 		files, state, err := c.fresh(now, o, d, f)
+		if o.cred != nil && !c.bringsClientCA(o.cred, users) {
+			files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
+		}
 		if err == nil {
 			err = c.foreign(o, files, d, l, f.trusts)
 		}
@@ -125,14 +128,6 @@ func (c *Config) allFresh(now time.Time, objects []object, signed map[string]del
 		fresh[o.lease] = freshFiles{files, state, d}
 	}
 	return fresh
-}
-
-// keepKubeletCA leaves what verifies the kubelets' servers, where nothing newer is to lie there.
-func (c *Config) keepKubeletCA(l layout) {
-	was, there := l.current[hostfiles.KubeletCA]
-	if _, fresh := l.paths[hostfiles.KubeletCA]; there && !fresh && c.KubeletCA != "" {
-		l.paths[hostfiles.KubeletCA] = was
-	}
 }
 
 // freshFiles are those of one object as it is issued now.
@@ -160,19 +155,30 @@ func (c *Config) fresh(now time.Time, o object, d delivered, f facts) ([]hostdir
 		return nil, ack.State{}, err
 	}
 	files, err := o.files(now, c.Host, c.Directory, d)
-	if o.cred != nil && !c.bringsClientCA(o.cred) {
-		files = slices.DeleteFunc(files, func(f hostdir.File) bool { return f.Path == hostfiles.ClientCA })
-	}
 	if o.cred != nil && o.cred.Name == c.KubeletCA {
 		files = append(files, hostdir.File{Path: hostfiles.KubeletCA, Mode: 0o644, Data: d.tls[bundleKey]})
 	}
 	return files, state, err
 }
 
+// users are the host's credentials, by name, with the ClusterCAs that their bundles are of, as signed. One of which nothing is signed is taken to be of
+// those of the bundle that is installed: it keeps nobody from renewing that, and lets no other one be the first.
+func (c *Config) users(signed map[string]delivered, were trusts) map[string]hostfiles.User {
+	out := map[string]hostfiles.User{}
+	for _, cred := range c.Credentials {
+		u := hostfiles.User{Role: cred.Role, Kubeconfig: cred.Kubeconfig, CAs: were[hostfiles.ClientCA]}
+		if d, ok := signed[cred.SecretName]; ok {
+			u.CAs = slices.Sorted(maps.Keys(d.Trust[bundleKey]))
+		}
+		out[cred.Name] = u
+	}
+	return out
+}
+
 // bringsClientCA says whether a credential brings what verifies the clients of the host's kubelet.
-func (c *Config) bringsClientCA(cred *Credential) bool {
-	kubelet := slices.ContainsFunc(c.Credentials, func(other Credential) bool { return other.Role == "Kubelet" })
-	return c.APIServer == nil && hostfiles.BringsClientCA(cred.Role, kubelet) // the API server's own bundle is the kubelet's too
+func (c *Config) bringsClientCA(cred *Credential, users map[string]hostfiles.User) bool {
+	all := slices.Collect(maps.Values(users))
+	return c.APIServer == nil && hostfiles.BringsClientCA(users[cred.Name], all) // the API server's own bundle is the kubelet's too
 }
 
 // read reads an object's Secrets.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
@@ -211,5 +212,58 @@ func TestNamedOneDecides(t *testing.T) {
 	d.config.ReplacePKI = append(d.config.ReplacePKI, bundleID(t, before[hostfiles.CA].Data))
 	if _, files := d.desired(); string(files[hostfiles.CA].Data) != string(before[hostfiles.CA].Data) {
 		t.Error("of two that are named another one than what is there is installed")
+	}
+}
+
+// TestHostsOfTwoCAs: of two credentials of role Host each has its files. Only if their CA is the same one, as signed, does what verifies the clients of a kubelet
+// come of it; else what is there stays, and nothing is first. One that is not signed keeps nobody from renewing that.
+func TestHostsOfTwoCAs(t *testing.T) {
+	for name, c := range map[string]struct {
+		other     string // the ClusterCA of the second; "" while its Secret was not read
+		installed bool   // of k8s, before the second one was there
+		want      string // the ClusterCA, and the key, that is there then
+	}{
+		"one CA":                     {other: "k8s", want: "k8s"},
+		"one CA, renewed":            {other: "k8s", installed: true, want: "k8s"},
+		"two CAs":                    {other: "etcd"},
+		"two CAs, and one was there": {other: "etcd", installed: true, want: "before"},
+		"unread":                     {other: ""},
+		"unread, and one is there":   {other: "", installed: true, want: "k8s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := func(name string) Credential {
+				return Credential{Name: name, Role: "Host", SecretName: name + "-tls", Kubeconfig: true}
+			}
+			d := newFixture(t, func(c *Config) { c.Credentials = []Credential{host("kubelet"), host("proxy")} })
+			d.facts.secrets = map[string]*corev1.Secret{}
+			bundles := map[string]string{"": ""}
+			issue := func(of, name string, ca pki.CA, api []byte) {
+				d.issueBy(ca, name, pki.Subject{CommonName: "k8s-node1"})
+				s := d.facts.secrets[name+"-tls"]
+				s.Data[serverKey] = api
+				signed(t, s, reaching(server), trusting(map[string]map[string]int64{bundleKey: {of: 2}, serverKey: {"k8s": 2}}))
+				bundles[of] = string(ca.CertPEM())
+			}
+			k8s, etcd := d.ca, newCA(t, d.now, "etcd")
+			if c.installed {
+				all := d.config.Credentials
+				d.config.Credentials = all[:1]
+				issue("k8s", "kubelet", k8s, k8s.CertPEM())
+				d.installed()
+				d.config.Credentials, bundles["before"] = all, bundles["k8s"]
+				k8s = newCA(t, d.now, "k8s g2")
+			}
+			issue("k8s", "kubelet", k8s, k8s.CertPEM())
+			if c.other != "" {
+				issue(c.other, "proxy", map[string]pki.CA{"k8s": k8s, "etcd": etcd}[c.other], k8s.CertPEM())
+			}
+			w, files := d.desired()
+			if got := string(files[hostfiles.ClientCA].Data); got != bundles[c.want] {
+				t.Errorf("what verifies clients is\n%s, not of %q", got, c.want)
+			}
+			if c.other != "" && (len(w.problems) > 0 || !w.fresh["kubelet-tls"] || !w.fresh["proxy-tls"]) {
+				t.Errorf("it tells %+v", w.problems)
+			}
+		})
 	}
 }

@@ -93,6 +93,16 @@ func (l *layout) keep(o object) {
 	}
 }
 
+// keepCAs leaves what verifies the clients and the servers of kubelets, where nothing newer is to lie there.
+func (l *layout) keepCAs(servers bool) {
+	for p, wanted := range map[string]bool{hostfiles.ClientCA: true, hostfiles.KubeletCA: servers} {
+		was, there := l.current[p]
+		if _, fresh := l.paths[p]; there && !fresh && wanted {
+			l.paths[p] = was
+		}
+	}
+}
+
 // keepUnlisted leaves alone the files of objects that are not configured any more: nobody said that they are not in use.
 func (l *layout) keepUnlisted(objects []object) {
 	listed := map[string]bool{hostfiles.KubeletCA: true}

@@ -88,7 +88,7 @@ func (o object) own() (own, shared []string) {
 	if o.hasKubeconfig() {
 		own, shared = append(own, at.Kubeconfig, at.Embedded), append(shared, hostfiles.CA)
 	}
-	if o.hasKubeconfig() && hostfiles.BringsClientCA(o.cred.Role, false) {
+	if o.hasKubeconfig() && hostfiles.MayBringClientCA(o.cred.Role) {
 		shared = append(shared, hostfiles.ClientCA)
 	}
 	return own, shared

@@ -36,9 +36,18 @@ func (l *layout) args(h Host) (notes []string) {
 			write("kube-scheduler", l.scheduler(*c))
 		}
 	}
-	// On a host with an API server, an identity CN=HOST is the control plane's and not a node's.
+	return append(notes, l.nodeArgs(h, write)...)
+}
+
+// nodeArgs are those of the components of a node. On a host with an API server, an identity CN=HOST is the control plane's and not a node's.
+func (l *layout) nodeArgs(h Host, write func(component string, flags []string)) (notes []string) {
 	if c := h.user("Kubelet"); c != nil && (h.APIServer == nil || h.has("Kubelet")) {
-		write("kubelet", l.kubelet(h, *c))
+		if _, there := l.byPath[hostfiles.ClientCA]; there {
+			write("kubelet", l.kubelet(h, *c))
+		} else {
+			notes = append(notes, "args/kubelet and "+hostfiles.ClientCA+" are left out: the NodeCredentials of role Host are of different ClusterCAs, "+
+				"and nothing says whose clients a kubelet is to take. If the host runs one, add a NodeCredential of role Kubelet")
+		}
 	}
 	if c := h.user("KubeProxy"); c != nil && (h.APIServer == nil || h.has("KubeProxy")) {
 		write("kube-proxy", []string{"--hostname-override=" + h.Name, "--kubeconfig=" + l.kubeconfigOf(*c)})

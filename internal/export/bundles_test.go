@@ -2,6 +2,7 @@ package export
 
 import (
 	"crypto/x509"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,5 +110,33 @@ func TestWhatOthersSayOfAnAPIServer(t *testing.T) {
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], `"staging"`) || !strings.Contains(notes[0], `"eve-host-KubeletServing"`) {
 		t.Errorf("notes are %q", notes)
+	}
+}
+
+// TestHostsOfTwoCAs: two credentials of role Host of two CAs, both of users of one API server, are exported. None says whose clients a kubelet would take.
+func TestHostsOfTwoCAs(t *testing.T) {
+	for ca, want := range map[string]bool{"k8s": true, "etcd": false} {
+		w := newFixture(t)
+		w.server(func(s *v1alpha1.APIServerCertificate) {
+			s.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "k8s"}, {Name: "etcd"}}
+		})
+		w.credential("k8s-node1", "Host", "k8s")
+		w.credential("k8s-node1", "Host", ca, func(c *v1alpha1.NodeCredential) {
+			c.Name, c.Spec.APIServerRef = "another", &v1alpha1.APIServerReference{Name: "k8s-master"}
+		})
+		edit(w, "another-kubeconfig", func(s *corev1.Secret) { s.Data["ca.crt"] = w.cas["k8s"].CertPEM() })
+		files, notes := w.lay("k8s-node1", "")
+		_, brought := files[hostfiles.ClientCA]
+		_, kubelet := files["args/kubelet"]
+		if brought != want || kubelet != want || len(files["another.conf"].Data) == 0 || len(files["k8s-node1-Host.conf"].Data) == 0 {
+			t.Errorf("beside %s: %s %t, the flags of a kubelet %t", ca, hostfiles.ClientCA, brought, kubelet)
+		}
+		if told := len(notes) == 1 && strings.Contains(notes[0], "add a NodeCredential of role Kubelet"); told == want {
+			t.Errorf("beside %s: notes are %q", ca, notes)
+		}
+		listed := slices.ContainsFunc(w.all().Bundles("k8s-node1"), func(b Bundle) bool { return b.Path == hostfiles.ClientCA })
+		if listed != want {
+			t.Errorf("beside %s: it is listed: %t", ca, listed)
+		}
 	}
 }

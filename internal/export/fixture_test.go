@@ -195,3 +195,18 @@ func (w *fixture) lay(host, dir string) (map[string]File, []string) {
 	}
 	return byPath, notes
 }
+
+// all are the custom resources.
+func (w *fixture) all() (out Objects) {
+	for _, o := range w.objects {
+		switch o := o.(type) {
+		case *v1alpha1.ClusterCA:
+			out.CAs = append(out.CAs, *o)
+		case *v1alpha1.APIServerCertificate:
+			out.Servers = append(out.Servers, *o)
+		case *v1alpha1.NodeCredential:
+			out.Credentials = append(out.Credentials, *o)
+		}
+	}
+	return out
+}

@@ -168,11 +168,18 @@ func (l *layout) credential(c Credential) {
 // clientCA is what verifies the clients of the host's kubelet, where no API server of the same host has
 // put its own bundle there.
 func (l *layout) clientCA(h Host) {
-	c := h.user("Kubelet")
-	if h.APIServer != nil || c == nil {
+	if h.APIServer != nil {
 		return
 	}
-	l.add(fmt.Sprintf("NodeCredential %q", c.Object.Name), hostfiles.ClientCA, publicMode, c.TLS[caKey])
+	var users []hostfiles.User
+	for _, c := range h.Credentials {
+		users = append(users, userOf(c.Object, c.Kubeconfig != nil))
+	}
+	for i, c := range h.Credentials {
+		if hostfiles.BringsClientCA(users[i], users) {
+			l.add(called(c.Object), hostfiles.ClientCA, publicMode, c.TLS[caKey])
+		}
+	}
 }
 
 // pair adds a certificate and its key, after a look at whether they are of any use.

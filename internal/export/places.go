@@ -79,11 +79,18 @@ func (o Objects) bundlesOf(c *v1alpha1.NodeCredential, at hostfiles.Files, serve
 	if ref := c.Spec.APIServerRef; ref != nil && servedBy[ref.Name] != "" {
 		all = append(all, placed{hostfiles.CA, called(c), []string{servedBy[ref.Name]}})
 	}
-	kubelet := slices.ContainsFunc(o.Credentials, func(c v1alpha1.NodeCredential) bool { return c.Spec.Role == "Kubelet" })
-	if len(o.Servers) == 0 && hostfiles.BringsClientCA(string(c.Spec.Role), kubelet) {
+	var users []hostfiles.User
+	for i := range o.Credentials {
+		users = append(users, userOf(&o.Credentials[i], o.Credentials[i].Spec.Kubeconfig != nil))
+	}
+	if len(o.Servers) == 0 && hostfiles.BringsClientCA(userOf(c, true), users) {
 		all = append(all, placed{hostfiles.ClientCA, called(c), own})
 	}
 	return all
+}
+
+func userOf(c *v1alpha1.NodeCredential, kubeconfig bool) hostfiles.User {
+	return hostfiles.User{Role: string(c.Spec.Role), Kubeconfig: kubeconfig, CAs: []string{c.Spec.CARef.Name}}
 }
 
 // misplaced says which objects of a host get into each other's way.

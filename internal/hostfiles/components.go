@@ -34,7 +34,7 @@ var components = []Component{
 		Reloads: append(pairs("Scheduler"), CA, ClientCA), Once: []string{ForRole("Scheduler", "").Kubeconfig},
 	},
 	{
-		Name: "kubelet", role: "Kubelet",
+		Name: "kubelet", role: kubelet,
 		Reloads: append(pairs("Kubelet", "KubeletServing"), CA, ClientCA), Once: []string{ForRole("Kubelet", "").Kubeconfig},
 	},
 	{

@@ -27,10 +27,12 @@ type Files struct {
 	Embedded    string // the form that holds everything; "" for roles without one
 }
 
+const kubelet = "Kubelet" // the role of a kubelet as a client of its API server
+
 type place struct{ pair, ca, kubeconfig string }
 
 var places = map[string]place{
-	"Kubelet":                {"kubelet-client", CA, "kubelet"},
+	kubelet:                  {"kubelet-client", CA, "kubelet"},
 	"KubeProxy":              {"kube-proxy", CA, "kube-proxy"},
 	"ControllerManager":      {"controller-manager", CA, "controller-manager"},
 	"Scheduler":              {"scheduler", CA, "scheduler"},

@@ -102,3 +102,31 @@ func everyFileHasItsPlace(t *testing.T) {
 		}
 	}
 }
+
+// TestBringsClientCA: what verifies the clients of a kubelet is of its own credential's CA, or of the one CA of all that it may use.
+func TestBringsClientCA(t *testing.T) {
+	kubelet, proxy := hostfiles.User{Role: "Kubelet", Kubeconfig: true, CAs: []string{"k8s"}}, hostfiles.User{Role: "KubeProxy", Kubeconfig: true, CAs: []string{"etcd"}}
+	host, other := hostfiles.User{Role: "Host", Kubeconfig: true, CAs: []string{"k8s"}}, hostfiles.User{Role: "Host", Kubeconfig: true, CAs: []string{"etcd"}}
+	none := other
+	none.Kubeconfig = false
+	for name, c := range map[string]struct {
+		of     hostfiles.User
+		beside []hostfiles.User
+		want   bool
+	}{
+		"a kubelet's":                      {kubelet, []hostfiles.User{proxy}, true},
+		"a kubelet's, and a host's":        {kubelet, []hostfiles.User{other}, true},
+		"a host's":                         {host, []hostfiles.User{proxy}, true},
+		"a host's beside a kubelet's":      {host, []hostfiles.User{kubelet}, false},
+		"two of a host, of one CA":         {host, []hostfiles.User{host}, true},
+		"two of a host, of two CAs":        {host, []hostfiles.User{other}, false},
+		"the other one of these":           {other, []hostfiles.User{host}, false},
+		"one without a kubeconfig":         {none, nil, false},
+		"beside one without a kubeconfig":  {host, []hostfiles.User{none}, true},
+		"of a component that takes no one": {proxy, nil, false},
+	} {
+		if got := hostfiles.BringsClientCA(c.of, append(c.beside, c.of)); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
