@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -59,14 +58,13 @@ func (a *Agent) probe(ctx context.Context, objects []object) []result {
 
 // serves says whether the API server of this host has loaded what lies on the disk.
 func (a *Agent) serves(ctx context.Context, o object, bundle []byte, pair pki.Leaf) error {
-	name := filepath.Join(a.cfg.Directory, hostfiles.ClientCA)
-	text, err := os.ReadFile(name) //nolint:gosec // our own file
+	text, err := a.dir.ReadFile(hostfiles.ClientCA)
 	if err != nil {
-		return fmt.Errorf("read what is installed: %w", err)
+		return fmt.Errorf("what is installed: %w", err)
 	}
 	clients, err := pki.ParseCertificates(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", hostfiles.ClientCA, err)
 	}
 	return served(ctx, o.api.Endpoint, bundle, pair.Cert, clients)
 }
@@ -81,15 +79,14 @@ func (a *Agent) onDisk(o object) (pki.Leaf, []byte, error) {
 	if o.cred != nil && at.CA == hostfiles.CA {
 		at.CA = "" // what lies there verifies the API server
 	}
-	at = at.Below(a.cfg.Directory)
 	var text [3][]byte
 	for i, name := range []string{at.Certificate, at.Key, at.CA} {
 		if name == "" {
 			continue
 		}
 		var err error
-		if text[i], err = os.ReadFile(name); err != nil { //nolint:gosec // our own files
-			return pki.Leaf{}, nil, fmt.Errorf("read what is installed: %w", err)
+		if text[i], err = a.dir.ReadFile(name); err != nil {
+			return pki.Leaf{}, nil, fmt.Errorf("what is installed: %w", err)
 		}
 	}
 	pair, err := pki.ParseLeaf(text[0], text[1])
@@ -128,8 +125,7 @@ func (a *Agent) working(ctx context.Context, before []hostdir.File, changed []st
 func (a *Agent) plain(files []hostdir.File) []hostdir.File {
 	var out []hostdir.File
 	for _, f := range files {
-		name := filepath.Join(a.cfg.Directory, f.Path)
-		if text, err := os.ReadFile(name); err == nil { //nolint:gosec // below the directory of the configuration
+		if text, err := a.dir.ReadFile(f.Path); err == nil {
 			out = append(out, hostdir.File{Path: f.Path, Mode: f.Mode, Data: text})
 		}
 	}

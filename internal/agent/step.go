@@ -183,12 +183,14 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desi
 		return a.fail(err)
 	}
 	a.settled = false
-	if _, err := a.dir.Install(w.files, note); err != nil {
+	installed, err := a.dir.Install(w.files, note)
+	if err != nil {
 		return a.fail(err)
 	}
 	a.checks, a.unrecoverable = attempts{}, ""
 	a.reconnect = a.reconnect || a.leadsToManagement(changed)
 	a.log.Info("Installed", "files", shorten(changed), "reload", next.Reload)
+	a.leftOut(installed)
 	a.pause(ctx)
 	return true
 }
@@ -329,10 +331,12 @@ func (a *Agent) rollback(set hostdir.Set, rec record, why error) bool {
 		return a.fail(err)
 	}
 	a.settled = false
-	if _, err := a.dir.Rollback(note); err != nil {
+	installed, err := a.dir.Rollback(note)
+	if err != nil {
 		return a.fail(err)
 	}
 	a.log.Info("Took the new files back", "problem", why.Error())
+	a.leftOut(installed)
 	a.checks, a.unrecoverable = attempts{}, ""
 	return true
 }
@@ -385,12 +389,4 @@ func (a *Agent) verify(ctx context.Context, rec record) bool {
 	}
 	rec.Verified = verified
 	return a.save(rec) && !failed
-}
-
-// shorten names the first of some paths.
-func shorten(paths []string) string {
-	if len(paths) > 4 {
-		return fmt.Sprintf("%s and %d more", strings.Join(paths[:4], ", "), len(paths)-4)
-	}
-	return strings.Join(paths, ", ")
 }

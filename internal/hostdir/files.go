@@ -26,6 +26,9 @@ func Changed(before, after []File) []string {
 	return slices.Sorted(maps.Keys(changed))
 }
 
+// maxOurs bounds a file of ours, in bytes: what comes from a Secret is smaller.
+const maxOurs = 4 << 20
+
 // check refuses files that have no place in a set.
 func check(files []File) error {
 	seen := map[string]bool{}
@@ -37,6 +40,8 @@ func check(files []File) error {
 			return fmt.Errorf("%q has a name that begins with '..': such names are kept for sets", f.Path)
 		case f.Mode&^fs.ModePerm != 0:
 			return fmt.Errorf("%s has mode %v: it may have permissions alone", f.Path, f.Mode)
+		case len(f.Data) > maxOurs:
+			return fmt.Errorf("%s has more than %d bytes", f.Path, maxOurs)
 		case seen[f.Path]:
 			return fmt.Errorf("%s is there twice", f.Path)
 		}

@@ -9,7 +9,9 @@
 //	..kept-…        the set before it, in a copy, for a rollback
 //	..taken-over-…  what lay in the place of a link before there was one; it stays until somebody removes it
 //
-// Files that others put into a directory of a set stay, in that set and in every later one.
+// Files that others put into a directory of a set stay, in that set and in every later one. Of a directory that others may write to, and all below it, that is
+// so for 256 files, directories and links, with up to 1 MiB in a file and 8 MiB in all. The rest is left out of the next set, and so is what is neither
+// file nor directory nor link, and what takes the place of a file of ours: an Install says what. Others are who is neither root nor the one who runs this.
 //
 // One process at a time may change a directory. A container must mount the directory itself or one above it: a mount
 // of one of its links stays with the set of its time.
@@ -57,6 +59,8 @@ type Set struct {
 	ID    string // the name of its directory; "" if there is none
 	Files []File // ours, by path
 	Note  []byte
+	// LeftOut is, of a set that was just installed, what others have put into directories of theirs and it does not hold, and why.
+	LeftOut []string
 }
 
 // Options are what a Dir needs beside its path.
@@ -173,13 +177,15 @@ func (d *Dir) install(files []File, note []byte) (Set, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a set that is gone has nothing to keep
 		return Set{}, err
 	}
-	if id, err = d.takeOver(id, files); err != nil {
+	id, leftOut, err := d.takeOver(id, files)
+	if err != nil {
 		return Set{}, err
 	}
 	before, err := d.read(id)
 	if err != nil {
 		return Set{}, err
 	}
+	before.tree = outOfTheWay(before.tree, files)
 	nodes, err := merge(before.nodes, before.known, files, d.owner)
 	if err != nil {
 		return Set{}, err
@@ -191,7 +197,9 @@ func (d *Dir) install(files []File, note []byte) (Set, error) {
 	if err := d.swap(next, firstNames(nodes)); err != nil {
 		return Set{}, errors.Join(err, d.discard(next))
 	}
-	return d.load(next)
+	s, err := d.load(next)
+	s.LeftOut = append(leftOut, before.leftOut...)
+	return s, err
 }
 
 // swap makes a set the current one. New names get their links before: until then they lead nowhere.

@@ -76,15 +76,22 @@ func (d *Dir) removeAll(name string) error {
 	return d.remove(name)
 }
 
+// atOnce is how many names of a directory are removed at once: where others have put more, the next time goes on.
+const atOnce = 1 << 16
+
 // empty removes what is in a directory at or below a root.
 func (d *Dir) empty(root *os.Root, dir string) error {
-	entries, err := entriesOf(root, dir)
+	names, err := namesIn(root, dir, atOnce)
 	if err != nil {
-		return err
+		return fmt.Errorf("look at %s in %s: %w", dir, root.Name(), err)
 	}
-	for _, e := range entries {
-		name := path.Join(dir, e.Name())
-		if e.IsDir() {
+	for _, base := range names {
+		name := path.Join(dir, base)
+		info, err := root.Lstat(name)
+		if err != nil {
+			return fmt.Errorf("in %s: %w", root.Name(), err)
+		}
+		if info.IsDir() {
 			if err := d.empty(root, name); err != nil {
 				return err
 			}

@@ -9,11 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // content is a set with what others have put into it.
 type content struct {
-	nodes    []node
+	tree
 	known    []string // the paths of ours
 	note     []byte
 	previous string
@@ -94,18 +95,18 @@ func (d *Dir) load(id string) (Set, error) {
 	return s, nil
 }
 
-// readIn reads a file of ours. One that is gone, or in whose place there is something else, has nil for its data.
+// readIn reads a file of ours. One that is gone, or in whose place others have put something else, has nil for its data.
 func readIn(root *os.Root, p string) (File, error) {
-	f := File{Path: p}
 	info, err := root.Lstat(p)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		return f, nil
+	if err == nil && !info.Mode().IsRegular() {
+		return File{Path: p}, nil
 	}
+	f := File{Path: p}
 	if err == nil {
 		f.Mode = info.Mode().Perm()
-		f.Data, err = readFile(root, p, info)
+		f.Data, err = readFile(root, p, info, maxOurs)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if slices.ContainsFunc([]error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, errChanged, errTooLarge}, func(e error) bool { return errors.Is(err, e) }) {
 		return File{Path: p}, nil
 	}
 	return f, err
@@ -116,14 +117,16 @@ func (d *Dir) read(id string) (content, error) {
 	if id == "" {
 		return content{}, nil
 	}
-	nodes, err := readTree(d.at(id))
+	known, err := d.known(id)
 	if err != nil {
 		return content{}, err
 	}
-	c := content{nodes: slices.DeleteFunc(nodes, func(n node) bool { return strings.HasPrefix(n.path, "..") })}
-	if c.known, err = d.known(id); err != nil {
+	t, err := readTree(d.at(id), known)
+	if err != nil {
 		return content{}, err
 	}
+	c := content{tree: t, known: known}
+	c.nodes = slices.DeleteFunc(c.nodes, func(n node) bool { return strings.HasPrefix(n.path, "..") })
 	if c.note, err = d.note(id); err != nil {
 		return content{}, err
 	}

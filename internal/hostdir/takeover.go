@@ -16,22 +16,22 @@ import (
 // takeOver puts links in the place of files and directories that are in the way of a set, and returns the current
 // set. Nothing changes for a reader: a set that holds the same becomes the current one first, and each link changes
 // places with what it replaces. The files that are to be replaced count as ours from then on.
-func (d *Dir) takeOver(id string, files []File) (string, error) {
+func (d *Dir) takeOver(id string, files []File) (next string, leftOut []string, err error) {
 	plain, err := d.plain(files)
 	if err != nil || len(plain) == 0 {
-		return id, err
+		return id, nil, err
 	}
 	before, err := d.read(id)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	nodes := slices.DeleteFunc(slices.Clone(before.nodes), func(n node) bool { return slices.Contains(plain, firstName(n.path)) })
 	for _, name := range plain {
-		found, err := d.readPlain(name)
+		found, err := d.readPlain(name, pathsOf(files))
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
-		nodes = append(nodes, found...)
+		nodes, leftOut = append(nodes, found.nodes...), append(leftOut, found.leftOut...)
 	}
 	sortNodes(nodes)
 	known := slices.DeleteFunc(slices.Sorted(slices.Values(append(pathsOf(files), before.known...))), func(p string) bool {
@@ -40,13 +40,13 @@ func (d *Dir) takeOver(id string, files []File) (string, error) {
 	known = slices.Compact(known)
 	if !reflect.DeepEqual(nodes, before.nodes) || !slices.Equal(known, before.known) { // else this was cut short here
 		if id, err = d.write(setPrefix, append(nodes, d.records(known, before.note, before.previous)...)); err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if err := d.point(id); err != nil {
-			return "", errors.Join(err, d.discard(id))
+			return "", nil, errors.Join(err, d.discard(id))
 		}
 	}
-	return id, d.exchange(plain)
+	return id, leftOut, d.exchange(plain)
 }
 
 // plain are the first names of files where something else lies than a link through ..data.
@@ -68,35 +68,23 @@ func (d *Dir) plain(files []File) ([]string, error) {
 	return out, nil
 }
 
-// readPlain reads a file or directory that is to become a part of a set.
-func (d *Dir) readPlain(name string) ([]node, error) {
-	info, err := os.Lstat(d.at(name))
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", d.at(name), err)
-	}
+// readPlain reads a file or directory that is to become a part of a set. Some files in it count as ours from then on.
+func (d *Dir) readPlain(name string, ours []string) (tree, error) {
 	root, err := os.OpenRoot(d.path)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", d.path, err)
+		return tree{}, fmt.Errorf("open %s: %w", d.path, err)
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
-	top, err := readNode(root, name, info)
-	if err != nil {
-		return nil, err
+	r := reading{root: root, ours: ours}
+	if err := r.entry(name, nil); err != nil {
+		return tree{}, err
 	}
-	top.path = name
-	nodes := []node{top}
-	if !info.IsDir() {
-		return nodes, nil
+	for i := range r.nodes {
+		if r.nodes[i].path != name {
+			r.nodes[i] = deeper(r.nodes[i])
+		}
 	}
-	below, err := readTree(d.at(name))
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range below {
-		n.path = name + "/" + n.path
-		nodes = append(nodes, deeper(n))
-	}
-	return nodes, nil
+	return r.tree, nil
 }
 
 // exchange puts links in the place of what has these names, and that into a directory of its own.
@@ -178,14 +166,14 @@ func (d *Dir) keepOne(taking string) error {
 	if _, err := os.Stat(taking); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	nodes, err := readTree(taking)
+	t, err := readTree(taking, nil)
 	if err != nil {
 		return err
 	}
-	for i := range nodes {
-		nodes[i] = deeper(nodes[i])
+	for i := range t.nodes {
+		t.nodes[i] = deeper(t.nodes[i])
 	}
-	if _, err := d.write(takenOver, nodes); err != nil {
+	if _, err := d.write(takenOver, t.nodes); err != nil {
 		return err
 	}
 	return d.removeAll(taking)

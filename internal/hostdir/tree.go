@@ -17,91 +17,146 @@ const secretMode fs.FileMode = 0o600
 
 // node is one file, directory or link below a directory.
 type node struct {
-	path  string
-	mode  fs.FileMode // with its type
-	owner *Owner
-	data  []byte // of a file
-	link  string // where a link leads
+	path   string
+	mode   fs.FileMode // with its type
+	owner  *Owner
+	data   []byte // of a file
+	link   string // where a link leads
+	others bool   // whether it lies where others may write
 }
 
-// readTree reads what lies below a directory, by path.
-func readTree(dir string) ([]node, error) {
+// tree is what lies below a directory, by path.
+type tree struct {
+	nodes   []node
+	leftOut []string // what others have put there and is not carried over, and why
+}
+
+// reading reads what lies below a directory.
+type reading struct {
+	root *os.Root
+	ours []string // paths of files that are carried over whatever others have put beside them
+	tree
+}
+
+// readTree reads what lies below a directory, which itself is ours, as are some files in it.
+func readTree(dir string, ours []string) (tree, error) {
 	root, err := os.OpenRoot(dir) // a link that takes a file's place meanwhile leads nowhere else
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+		return tree{}, fmt.Errorf("open %s: %w", dir, err)
 	}
 	defer root.Close() //nolint:errcheck // nothing was written
-	nodes, err := readBelow(root, ".")
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dir, err)
+	r := reading{root: root, ours: ours}
+	info, err := root.Stat(".")
+	if err == nil {
+		err = r.below(".", roomIn(info))
 	}
-	sortNodes(nodes)
-	return nodes, nil
+	if err != nil {
+		return tree{}, fmt.Errorf("read %s: %w", dir, err)
+	}
+	sortNodes(r.nodes)
+	return r.tree, nil
 }
 
-func readBelow(root *os.Root, dir string) ([]node, error) {
-	entries, err := entriesOf(root, dir)
+// below reads what is in a directory.
+func (r *reading) below(dir string, in *room) error {
+	names, err := namesIn(r.root, dir, in.listed())
 	if err != nil {
-		return nil, err
+		return r.leaveOut(dir, in, err)
 	}
-	var nodes []node
-	for _, e := range entries {
-		name := path.Join(dir, e.Name())
-		info, err := e.Info()
-		if err != nil {
-			return nil, fmt.Errorf("look at %s: %w", name, err)
+	paths := r.oursIn(dir, in)
+	for _, name := range names {
+		if p := path.Join(dir, name); !slices.Contains(paths, p) {
+			paths = append(paths, p)
 		}
-		n, err := readNode(root, name, info)
-		if err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, n)
-		if !info.IsDir() {
-			continue
-		}
-		below, err := readBelow(root, name)
-		if err != nil {
-			return nil, err
-		}
-		nodes = append(nodes, below...)
 	}
-	return nodes, nil
+	for _, p := range paths {
+		if in != nil && in.entries == 0 && !slices.Contains(r.ours, p) {
+			return r.leaveOut(dir, in, errTooMany)
+		}
+		if err := r.entry(p, in); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// entriesOf is what lies in a directory at or below a root, and in nothing else that takes its place.
-func entriesOf(root *os.Root, dir string) ([]fs.DirEntry, error) {
-	here, err := root.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+// entry reads what has a name, and what is below it.
+func (r *reading) entry(name string, in *room) error {
+	if in != nil && slices.Contains(r.ours, name) {
+		in = &room{1, maxOthersFile}
 	}
-	defer here.Close() //nolint:errcheck // nothing was written
-	entries, err := fs.ReadDir(here.FS(), ".")
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", dir, err)
+	if in != nil {
+		in.entries--
 	}
-	return entries, nil
+	n, info, err := readNode(r.root, name, in)
+	if err != nil {
+		return r.leaveOut(name, in, err)
+	}
+	r.nodes = append(r.nodes, n)
+	if !info.IsDir() {
+		return nil
+	}
+	if in == nil {
+		in = roomIn(info)
+	}
+	return r.below(name, in)
 }
 
-func readNode(root *os.Root, name string, info fs.FileInfo) (n node, err error) {
-	n = node{path: name, mode: info.Mode(), owner: ownerOf(info)}
+// namesIn are those in a directory at or below a root, and in nothing else that takes its place: as many as asked for, -1 for all.
+func namesIn(root *os.Root, dir string, limit int) ([]string, error) {
+	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place is not waited for
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the caller says what was read
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	names, err := f.Readdirnames(limit)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err //nolint:wrapcheck // the caller says what was read
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+var (
+	errNoFile   = errors.New("it is neither a file nor a directory nor a link: move it away")
+	errChanged  = errors.New("it was changed at this moment: try again")
+	errTooMany  = fmt.Errorf("of a directory that others may write to, %d files, directories and links are carried over", maxOthers)
+	errTooLarge = errors.New("it has more than the allowed")
+)
+
+// readNode reads what has a name. What is replaced meanwhile, as its owner may do well, is looked at again.
+func readNode(root *os.Root, name string, in *room) (n node, info fs.FileInfo, err error) {
+	for range 3 {
+		if info, err = root.Lstat(name); err != nil {
+			return node{}, nil, err //nolint:wrapcheck // the caller says what was read
+		}
+		if n, err = nodeOf(root, name, info, in); !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return n, info, err
+}
+
+func nodeOf(root *os.Root, name string, info fs.FileInfo, in *room) (n node, err error) {
+	n = node{path: name, mode: info.Mode(), owner: ownerOf(info), others: in != nil}
 	switch info.Mode().Type() {
 	case fs.ModeDir:
 	case fs.ModeSymlink:
 		n.link, err = root.Readlink(name)
 	case 0:
-		n.data, err = readFile(root, name, info)
+		n.data, err = readFile(root, name, info, in.file())
 	default:
-		return node{}, fmt.Errorf("%s is neither a file nor a directory nor a link: move it away", name)
+		return node{}, errNoFile
 	}
-	if err != nil {
-		return node{}, fmt.Errorf("read %s: %w", name, err)
+	if err == nil {
+		err = in.take(n)
 	}
-	return n, nil
+	return n, err //nolint:wrapcheck // the caller says what was read
 }
 
 // readFile reads the file that was looked at, and no other that has taken its place: what is read from one file never gets the mode and the owner of
 // another.
-func readFile(root *os.Root, name string, seen fs.FileInfo) ([]byte, error) {
+func readFile(root *os.Root, name string, seen fs.FileInfo, limit int64) ([]byte, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place is not waited for
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the caller says what was read
@@ -112,9 +167,13 @@ func readFile(root *os.Root, name string, seen fs.FileInfo) ([]byte, error) {
 		return nil, err //nolint:wrapcheck // the caller says what was read
 	}
 	if !os.SameFile(seen, info) || info.Mode() != seen.Mode() {
-		return nil, errors.New("it was changed at this moment: try again")
+		return nil, errChanged
 	}
-	return io.ReadAll(f) //nolint:wrapcheck // the caller says what was read
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("%w %d bytes", errTooLarge, limit)
+	}
+	return data, err //nolint:wrapcheck // the caller says what was read
 }
 
 // sortNodes puts directories before what is in them.

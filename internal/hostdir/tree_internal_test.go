@@ -25,7 +25,7 @@ func TestReadsWhatItLookedAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := readNode(root, "theirs", seen); err != nil || string(n.data) != "theirs" {
+	if n, err := nodeOf(root, "theirs", seen, nil); err != nil || string(n.data) != "theirs" {
 		t.Fatalf("it read %q: %v", n.data, err)
 	}
 	if err := root.Remove("theirs"); err != nil {
@@ -34,7 +34,7 @@ func TestReadsWhatItLookedAt(t *testing.T) {
 	if err := root.Symlink("a.key", "theirs"); err != nil {
 		t.Fatal(err)
 	}
-	n, err := readNode(root, "theirs", seen)
+	n, err := nodeOf(root, "theirs", seen, nil)
 	if err == nil || !strings.Contains(err.Error(), "try again") || len(n.data) > 0 {
 		t.Errorf("it read %q: %v", n.data, err)
 	}
