@@ -43,7 +43,7 @@ type Claim struct {
 	Contents string `json:"contents,omitempty"`
 	// Template names the labels and annotations that the object's template put there.
 	Template Template `json:"template,omitzero"`
-	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived.
+	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived. Where these are more than maxLeft, it is anyCA alone.
 	Left []string `json:"left,omitempty"`
 	// Delivery is what was signed last for the agent of the host; nil where nothing was.
 	Delivery *Delivered `json:"delivery,omitempty"`
@@ -74,8 +74,14 @@ func (c Claim) Text(s Sealer, kind, namespace, name string) string {
 	return s.Of(kind, namespace, name, string(text)) + " " + string(text)
 }
 
-// maxClaim bounds what is read of an annotation, in bytes.
-const maxClaim = 16 << 10
+const (
+	// maxClaim bounds what is read of an annotation, in bytes: more than the largest claim has, with names of 253 characters everywhere.
+	maxClaim = 32 << 10
+	// maxLeft bounds the names in Left.
+	maxLeft = 32
+	// anyCA stands in Left for every ClusterCA: no object has such a name.
+	anyCA = "*"
+)
 
 // ParseClaim reads the annotation of an object. ok is false where the operator did not write it, for that object.
 func ParseClaim(s Sealer, annotations map[string]string, kind, namespace, name string) (c Claim, ok bool) {
@@ -155,6 +161,14 @@ func (c Claim) After(was Claim, now time.Time, changed, settled bool) Claim {
 	present := c.CAs()
 	left = slices.DeleteFunc(left, func(name string) bool { return slices.Contains(present, name) })
 	slices.Sort(left)
-	c.Left = slices.Compact(left)
+	if left = slices.Compact(left); len(left) > maxLeft || slices.Contains(left, anyCA) {
+		left = []string{anyCA} // more than are noted: the rotation of every other CA waits for the object
+	}
+	c.Left = left
 	return c
+}
+
+// MayHaveLeft says whether the object may have depended on a ClusterCA before.
+func (c Claim) MayHaveLeft(ca string) bool {
+	return slices.Contains(c.Left, ca) || slices.Contains(c.Left, anyCA)
 }

@@ -1,6 +1,7 @@
 package consumers_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestAClaimCountsOnlyWhereItWasMade(t *testing.T) {
 		t.Errorf("without proof another comes back:\n%s", diff)
 	}
 	large := fullClaim()
-	large.SpecHash = strings.Repeat("x", 16<<10)
+	large.SpecHash = strings.Repeat("x", 32<<10)
 	for name, tc := range map[string]struct{ text, kind, namespace, object string }{
 		"another name":                     {text, "Secret", "prod", "b"},
 		"another namespace":                {text, "Secret", "test", "a"},
@@ -101,5 +102,38 @@ func TestAfter(t *testing.T) {
 		if !got.Changed.Equal(tc.since) || !slices.Equal(got.Left, tc.left) {
 			t.Errorf("%s: since %v, left %v", name, got.Changed, got.Left)
 		}
+	}
+}
+
+// TestLeftIsBounded: an object that goes on from CA to CA has a claim that can be read, and once it has left more of them than are noted, every other one counts
+// as left until what it holds has arrived.
+func TestLeftIsBounded(t *testing.T) {
+	name := func(n int) string { return fmt.Sprintf("%0253d", n) }
+	c := consumers.Claim{}
+	for n := range 40 {
+		next := consumers.Claim{Issuer: name(n), Trust: map[string]map[string]int64{}}
+		for _, key := range []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt"} {
+			next.Trust[key] = map[string]int64{name(n): 1}
+		}
+		for i := range 16 { // as many as a template has
+			next.Template.Labels = append(next.Template.Labels, strings.Repeat("l", 300)+fmt.Sprint(i))
+			next.Template.Annotations = append(next.Template.Annotations, strings.Repeat("a", 300)+fmt.Sprint(i))
+		}
+		c = next.After(c, now, true, false)
+		got, ok := consumers.ParseClaim(seal, annotated(c.Text(seal, "Secret", "prod", "a")), "Secret", "prod", "a")
+		if diff := cmp.Diff(c.Left, got.Left); !ok || diff != "" {
+			t.Fatalf("after %d CAs it reads as %v:\n%s", n, ok, diff)
+		}
+		for was := range n {
+			if !c.MayHaveLeft(name(was)) {
+				t.Fatalf("after %d CAs it has not left %d", n, was)
+			}
+		}
+		if all := n > 32; c.MayHaveLeft("another") != all {
+			t.Errorf("after %d CAs it may have left every one: %t", n, !all)
+		}
+	}
+	if settled := c.After(c, now, false, true); len(settled.Left) > 0 {
+		t.Errorf("once what it holds is in use it has left %v", settled.Left)
 	}
 }

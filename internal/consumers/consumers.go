@@ -224,7 +224,7 @@ func (a *collector) orphaned(p Product, uses []Use) {
 	asksTrust := slices.ContainsFunc(uses, func(u Use) bool {
 		return u.Secret == p.Name && u.trusts(a.relies) >= 0
 	})
-	left := slices.Contains(p.Claim.Left, a.ca) && !a.settled(p, uses)
+	left := p.Claim.MayHaveLeft(a.ca) && !a.settled(p, uses)
 	if !asksTrust && (left || a.excess(p, uses)) {
 		a.consumer.RelyingParty, a.consumer.Trusts = true, a.consumer.Trusts && left && a.reported.Mounted
 		a.later(p.changed(a.Now))

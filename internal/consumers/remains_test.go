@@ -20,6 +20,8 @@ func TestAnObjectThatMoved(t *testing.T) {
 	etcd := map[string][]certificate{consumers.BundleKey: anchors(r.etcd)}
 	moved := product("n-tls", "n", leaf(r.etcd), etcd)
 	moved.Claim.Left = []string{"k8s"}
+	often := moved // from more CAs than are noted
+	often.Claim.Left = []string{"*"}
 	young := moved
 	young.Claim.Changed = now.Add(-time.Minute)
 	still := product("n-tls", "n", leaf(r.old), r.bundle())
@@ -35,6 +37,8 @@ func TestAnObjectThatMoved(t *testing.T) {
 		"mounted, and the delay has passed":         {mounted, moved, false, false, 0},
 		"mounted, and only the delay is to pass":    {mounted, young, true, true, 2},
 		"an agent has not said so":                  {byAgent, moved, true, false, 0},
+		"nor whether it has left any other one":     {byAgent, often, true, false, 0},
+		"it has, whichever that was":                {manual(serial, bundle...), often, false, false, 0},
 		"a person has stated all":                   {manual(serial, bundle...), moved, false, false, 0},
 		"a person has stated the certificate alone": {manual(serial), moved, true, false, 0},
 	} {

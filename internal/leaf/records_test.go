@@ -230,17 +230,20 @@ func TestLeftOutlivesTheSecret(t *testing.T) {
 	byAgent := consumers.Acknowledgment{Agent: &ack.State{}}
 	for name, tc := range map[string]struct {
 		cas  []string
+		ends time.Duration // of the certificate, from now on
 		err  error
 		ack  consumers.Acknowledgment
 		want []string
 	}{
-		"of another CA, and its root": {[]string{"root", "before"}, nil, byAgent, []string{"before", "root"}},
-		"of the same":                 {[]string{"k8s"}, nil, byAgent, nil},
-		"of none":                     {nil, nil, byAgent, nil},
-		"where that cannot be read":   {nil, errors.New("unreadable"), consumers.Acknowledgment{Mounted: true}, nil},
+		"of another CA, and its root": {[]string{"root", "before"}, time.Second, nil, byAgent, []string{"before", "root"}},
+		"of the same":                 {[]string{"k8s"}, time.Second, nil, byAgent, nil},
+		"of none":                     {nil, time.Second, nil, byAgent, nil},
+		"of another CA, and it ended": {[]string{"before"}, 0, nil, byAgent, nil},
+		"where that cannot be read":   {nil, time.Second, errors.New("unreadable"), consumers.Acknowledgment{Mounted: true}, nil},
 	} {
 		w := newWorld(t)
-		n := &notes{published: w.there, issues: []records.Issue{{SerialNumber: "0A", CAs: tc.cas}}, err: tc.err}
+		issue := records.Issue{SerialNumber: "0A", CAs: tc.cas, NotAfter: w.Clock.Now().Add(tc.ends)}
+		n := &notes{published: w.there, issues: []records.Issue{issue}, err: tc.err}
 		w.Records = n
 		r := w.request()
 		r.Acknowledgment = tc.ack
