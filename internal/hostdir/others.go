@@ -68,7 +68,8 @@ func (r *room) take(n node) error {
 
 // leaveOut notes what others have put where it is not carried over. It returns the error where that is not theirs to cause.
 func (r *reading) leaveOut(name string, in *room, err error) error {
-	if in == nil || slices.ContainsFunc([]syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}, func(e syscall.Errno) bool { return errors.Is(err, e) }) {
+	notTheirs := []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+	if in == nil || slices.ContainsFunc(notTheirs, func(e syscall.Errno) bool { return errors.Is(err, e) }) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // it is gone meanwhile
