@@ -117,8 +117,8 @@ func (r Request) dependsOn(st State) []string {
 	return claim.CAs()
 }
 
-// leftBefore are the ClusterCAs that an object whose Secret is not there may depend on still: those of every issue that counts and
-// whose certificate has not ended. The claim of the Secret, which noted them, went with it, and whoever may delete Secrets must not end what the rotation of a CA waits for.
+// leftBefore are the ClusterCAs that an object whose Secret is not there may depend on still: those of every issue that counts, and whose certificate has
+// not ended. The claim of the Secret, which noted them, went with it, and whoever may delete Secrets must not end what the rotation of a CA waits for.
 func (m *Maker) leftBefore(ctx context.Context, r Request) ([]string, error) {
 	issues, err := m.Records.Of(ctx, r.Owner.GetNamespace(), r.recorded())
 	if err != nil && !r.Acknowledgment.Mounted {
