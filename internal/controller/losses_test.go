@@ -12,6 +12,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // rotating is an env of an API server and two credentials that is observed, and whose CA is about to be replaced.
@@ -100,13 +101,11 @@ func (w *env) loseKey(ca string, number int32) (restore func()) {
 	name := fmt.Sprintf("g%d.key", number)
 	key := s.Data[name]
 	put := func(value []byte) {
-		s := w.authoritySecret(ca)
-		if s.Data[name] = value; value == nil {
-			delete(s.Data, name)
-		}
-		if err := w.api.Update(w.t.Context(), s); err != nil {
-			w.t.Fatal(err)
-		}
+		testenv.Edit(w.t, w.api, s, func(s *corev1.Secret) { // the operator may write at the same time
+			if s.Data[name] = value; value == nil {
+				delete(s.Data, name)
+			}
+		})
 	}
 	put(nil)
 	return func() { put(key) }

@@ -17,6 +17,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // TestRepair damages what was made, each time in one way, and waits until it is whole again.
@@ -271,10 +272,7 @@ func TestLedgerUnreadable(t *testing.T) {
 	before := w.serials()
 	s := w.authoritySecret("k8s")
 	kept := s.Data["ledger.json"]
-	s.Data["ledger.json"] = []byte("{")
-	if err := w.api.Update(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Edit(t, w.api, s, func(s *corev1.Secret) { s.Data["ledger.json"] = []byte("{") })
 	w.restartAt(w.clock.Now())
 	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonLedgerUnreadable)
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(100) })
@@ -283,11 +281,7 @@ func TestLedgerUnreadable(t *testing.T) {
 	if after := w.serials(); !maps.Equal(after, before) {
 		t.Errorf("certificates were issued: %v instead of %v", after, before)
 	}
-	s = w.authoritySecret("k8s")
-	s.Data["ledger.json"] = kept
-	if err := w.api.Update(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Edit(t, w.api, s, func(s *corev1.Secret) { s.Data["ledger.json"] = kept })
 	w.ready("k8s", &v1alpha1.ClusterCA{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
 }
