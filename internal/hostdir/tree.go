@@ -151,7 +151,7 @@ func nodeOf(root *os.Root, name string, info fs.FileInfo, in *room) (n node, err
 	if err == nil {
 		err = in.take(n)
 	}
-	return n, err //nolint:wrapcheck // the caller says what was read
+	return n, err
 }
 
 // readFile reads the file that was looked at, and no other that has taken its place: what is read from one file never gets the mode and the owner of
