@@ -63,6 +63,7 @@ func TestLongestNames(t *testing.T) {
 	credential, lease := long("node", 200), long("node-tls", 253)
 	c.kubectl("patch", "nodecredential", credential, "--namespace="+ns, "--type=merge", "-p", `{"spec":{"delivery":{"mode":"Agent"}}}`)
 	c.kubectl("wait", "--namespace="+ns, "--for=create", "--timeout=60s", "lease/"+lease)
+	c.ready(ns) // the Lease comes before the status
 	manifests := filepath.Join(t.TempDir(), "agent.yaml")
 	if err := os.WriteFile(manifests, []byte(c.clusterpki("agent", "manifests", "--namespace="+ns, "--host="+longHost)), 0o600); err != nil {
 		t.Fatal(err)
