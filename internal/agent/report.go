@@ -311,18 +311,3 @@ func explainLease(o object, err error) error {
 		return fmt.Errorf("the Lease %q: %w", o.lease, err)
 	}
 }
-
-// leftOut tells of what others have put on the host and an install did not carry over.
-func (a *Agent) leftOut(installed hostdir.Set) {
-	if len(installed.LeftOut) > 0 {
-		a.log.Info("Left out what others have put into their directories", "what", shorten(installed.LeftOut))
-	}
-}
-
-// shorten names the first of some paths.
-func shorten(paths []string) string {
-	if len(paths) > 4 {
-		return fmt.Sprintf("%s and %d more", strings.Join(paths[:4], ", "), len(paths)-4)
-	}
-	return strings.Join(paths, ", ")
-}

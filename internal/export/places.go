@@ -89,6 +89,8 @@ func (o Objects) bundlesOf(c *v1alpha1.NodeCredential, at hostfiles.Files, serve
 	return all
 }
 
+// userOf is a credential, as far as it matters to what verifies the clients of a kubelet. Whether it has a kubeconfig is said apart: what an agent lays out
+// has one without a spec of it.
 func userOf(c *v1alpha1.NodeCredential, kubeconfig bool) hostfiles.User {
 	return hostfiles.User{Role: string(c.Spec.Role), Kubeconfig: kubeconfig, CAs: []string{c.Spec.CARef.Name}}
 }

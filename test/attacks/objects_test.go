@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -15,6 +14,7 @@ import (
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
+	"clusterpki.io/operator/test/testenv"
 )
 
 // takeOver lets older objects name the Secrets of others.
@@ -33,16 +33,10 @@ func takeOver(v *victim, mallory client.Client) {
 		kept[name] = v.secret(name)
 	}
 	for name, before := range kept {
-		var c v1alpha1.NodeCredential
-		v.must(mallory.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: "elder"}, &c))
-		c.Spec.SecretName = name
-		v.must(mallory.Update(v.t.Context(), &c))
-		v.must(retry.RetryOnConflict(retry.DefaultRetry, func() error { // the operator writes the status meanwhile
-			var s v1alpha1.APIServerCertificate
-			v.must(mallory.Get(v.t.Context(), client.ObjectKey{Namespace: v.ns, Name: "elder-master"}, &s))
-			s.Spec.SecretName = name
-			return mallory.Update(v.t.Context(), &s)
-		}))
+		elder, server := &v1alpha1.NodeCredential{}, &v1alpha1.APIServerCertificate{}
+		elder.Namespace, elder.Name, server.Namespace, server.Name = v.ns, "elder", v.ns, "elder-master"
+		testenv.Edit(v.t, mallory, elder, func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = name }) // the operator writes meanwhile
+		testenv.Edit(v.t, mallory, server, func(c *v1alpha1.APIServerCertificate) { c.Spec.SecretName = name })
 		v.told(&v1alpha1.NodeCredential{}, "elder", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
 		v.told(&v1alpha1.APIServerCertificate{}, "elder-master", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
 		if now := v.secret(name); now.ResourceVersion != before.ResourceVersion {
