@@ -2,33 +2,14 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// ServiceAccountKeySource says where the key pair that signs service account tokens comes from.
-// +kubebuilder:validation:Enum=Generated;Existing
-type ServiceAccountKeySource string
-
-const (
-	// ServiceAccountKeysGenerated is of a pair that the operator makes.
-	ServiceAccountKeysGenerated ServiceAccountKeySource = "Generated"
-	// ServiceAccountKeysExisting is of a pair that somebody else made, such as kubeadm's.
-	ServiceAccountKeysExisting ServiceAccountKeySource = "Existing"
-)
-
-// ServiceAccountKeysSpec says where to keep the key pair that signs service account tokens.
-type ServiceAccountKeysSpec struct {
-	// source is 'Generated' or 'Existing'. Default: Generated. 'Generated' makes the pair where there is none; a Secret of that
-	// name that somebody else made is a conflict, because whoever has its key signs tokens of every service account. 'Existing'
-	// uses the Secret that is there, whoever made it. Changing it writes nothing.
-	// +optional
-	// +kubebuilder:default=Generated
-	Source ServiceAccountKeySource `json:"source,omitempty"`
-
-	// secretName is the Secret that holds 'sa.key' and 'sa.pub'. It is made at most once, and never written again: the API server
-	// reads it only when it starts. It stays when this object is deleted.
+// KeyReference names a ServiceAccountKey in the same namespace.
+type KeyReference struct {
+	// name of the ServiceAccountKey. It need not exist yet.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid Secret name: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
-	SecretName string `json:"secretName,omitempty"`
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Subdomain().validate(self).hasValue()",message="must be a valid name of an object: lower-case letters, digits, '-' and '.'",reason=FieldValueForbidden
+	Name string `json:"name,omitempty"`
 }
 
 // ProbeSpec says where to probe an API server.
@@ -193,10 +174,11 @@ type APIServerCertificateSpec struct {
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
-	// serviceAccountKeys asks for the key pair that signs service account tokens, apart from the
-	// serving key. Absent: none is made.
+	// serviceAccountKeyRef names the ServiceAccountKey whose keys this API server signs service account tokens with, and accepts. All
+	// API servers of a cluster name the same one. Absent: none is delivered with the certificate. Changing it re-issues nothing; tokens that only the
+	// former one's keys verify end when the API server restarts.
 	// +optional
-	ServiceAccountKeys *ServiceAccountKeysSpec `json:"serviceAccountKeys,omitempty"`
+	ServiceAccountKeyRef *KeyReference `json:"serviceAccountKeyRef,omitempty"`
 
 	// probe lets the operator observe, by a TLS handshake, what the API server really serves and trusts. The
 	// rotation of a CA then waits for that too. Absent: it goes by delivery alone. Changing it re-issues nothing.
@@ -257,7 +239,6 @@ type APIServerCertificateList struct {
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccountKeys) || self.spec.serviceAccountKeys.secretName != (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name + '-tls')",message="serviceAccountKeys.secretName must differ from the Secret of the certificate: secretName, by default '<name>-tls'",fieldPath=".spec.serviceAccountKeys.secretName"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 200",message="metadata.name must be 200 characters or fewer, so that the names of the Secrets made for it fit",fieldPath=".metadata"
 type APIServerCertificate struct {
 	metav1.TypeMeta `json:",inline"`

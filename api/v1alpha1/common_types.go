@@ -177,6 +177,14 @@ type AcknowledgedDelivery struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^([0-9A-F]{2}){1,32}$')",message="must be hexadecimal digits, two for each byte, in upper case without colons, as status.certificate.serialNumber is",reason=FieldValueForbidden
 	SerialNumber string `json:"serialNumber,omitempty"`
+
+	// publicKeysSHA256 is that of the 'sa.pub' with which the API server was started: status.publicKeysSHA256 of the ServiceAccountKey. It is for an
+	// APIServerCertificate with serviceAccountKeyRef.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits without colons, as status.publicKeysSHA256 of the ServiceAccountKey is",reason=FieldValueForbidden
+	PublicKeysSHA256 string `json:"publicKeysSHA256,omitempty"`
 }
 
 // AcknowledgedTrust is the trust bundle of one ClusterCA.

@@ -32,6 +32,9 @@ const (
 	// WithdrawalPendingCondition surfaces when nothing but assumptions is missing before the old CA of a rotation is withdrawn:
 	// a person has to accept them. Both CAs are trusted meanwhile, and that hurts nobody.
 	WithdrawalPendingCondition = "WithdrawalPending"
+	// KeyRemovalDueCondition surfaces thirty days before a service account key that signs nothing any more leaves 'sa.pub', and for as long as
+	// tokens that never end keep it; the message names them.
+	KeyRemovalDueCondition = "KeyRemovalDue"
 	// ValidityCappedCondition surfaces when a certificate ends earlier than requested, together with its CA.
 	ValidityCappedCondition = "ValidityCapped"
 	// IdentityWarningCondition surfaces for an identity that weakens the cluster, such as role 'Host'.
@@ -89,10 +92,21 @@ const (
 	ReasonClientCANotTrusted = "ClientCANotTrusted"
 	// ReasonClientCAShared surfaces when the CA of an API server's front proxy has a key in common with one that signs its ordinary clients.
 	ReasonClientCAShared = "ClientCAShared"
-	// ReasonServiceAccountKeyInvalid surfaces when the Secret of the service account keys holds no readable key.
+	// ReasonServiceAccountKeyInvalid surfaces when the keys of a ServiceAccountKey cannot be read or used; the message says which.
 	ReasonServiceAccountKeyInvalid = "ServiceAccountKeyInvalid"
-	// ReasonServiceAccountKeysGenerated surfaces, as an event, when service account keys are made.
-	ReasonServiceAccountKeysGenerated = "ServiceAccountKeysGenerated"
+	// ReasonServiceAccountKeyNotFound surfaces when the ServiceAccountKey that an APIServerCertificate names does not exist, or has no key yet.
+	ReasonServiceAccountKeyNotFound = "ServiceAccountKeyNotFound"
+	// ReasonKeyRetained surfaces, for KeyRemovalDue, when the time of a service account key has not come, or nobody has told that it is
+	// needed.
+	ReasonKeyRetained = "KeyRetained"
+	// ReasonTokensLeft surfaces, for KeyRemovalDue, when tokens that never end were signed by an earlier service account key.
+	ReasonTokensLeft = "TokensLeft"
+	// ReasonTokensUnlisted surfaces, for KeyRemovalDue, when nobody has listed the tokens that never end.
+	ReasonTokensUnlisted = "TokensUnlisted"
+	// ReasonAwaitingTurn surfaces for an API server that is to restart with other service account keys once the one before it has done so.
+	ReasonAwaitingTurn = "AwaitingTurn"
+	// ReasonTargetAccessMissing begins what an agent reports when it has no identity by which it can see what the API server on its host has loaded.
+	ReasonTargetAccessMissing = "TargetAccessMissing"
 	// ReasonInvalidSpec surfaces when the spec asks for something that cannot be issued.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonPolicyDenied surfaces when spec.policy of the ClusterCA, or of one above it, does not allow what the spec asks for, or a

@@ -23,6 +23,10 @@ var kinds = []KindInfo{
 		func() Object { return &ClusterCA{} }, func() client.ObjectList { return &ClusterCAList{} },
 	},
 	{
+		KindServiceAccountKey, "serviceaccountkeys", "sak",
+		func() Object { return &ServiceAccountKey{} }, func() client.ObjectList { return &ServiceAccountKeyList{} },
+	},
+	{
 		KindAPIServerCertificate, "apiservercertificates", "asc",
 		func() Object { return &APIServerCertificate{} }, func() client.ObjectList { return &APIServerCertificateList{} },
 	},

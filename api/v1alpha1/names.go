@@ -9,12 +9,26 @@ func (c *APIServerCertificate) TLSSecretName() string {
 	return orDefault(c.Spec.SecretName, c.Name+"-tls")
 }
 
-// ServiceAccountSecretName is the Secret of the service account keys, "" where none is asked for.
-func (c *APIServerCertificate) ServiceAccountSecretName() string {
-	if c.Spec.ServiceAccountKeys == nil {
+// ServiceAccountKeyName is the ServiceAccountKey that the API server uses, "" where it names none.
+func (c *APIServerCertificate) ServiceAccountKeyName() string {
+	if c.Spec.ServiceAccountKeyRef == nil {
 		return ""
 	}
-	return c.Spec.ServiceAccountKeys.SecretName
+	return c.Spec.ServiceAccountKeyRef.Name
+}
+
+// KeySecretName is the Secret of the keys: spec.secretName, by default the object's name.
+func (k *ServiceAccountKey) KeySecretName() string { return orDefault(k.Spec.SecretName, k.Name) }
+
+// JWKSConfigMapName is the ConfigMap with the JSON Web Key Set.
+func (k *ServiceAccountKey) JWKSConfigMapName() string { return k.Name + "-jwks" }
+
+// ImportSecretName is the Secret whose keys are taken over, "" where the operator makes the first key.
+func (k *ServiceAccountKey) ImportSecretName() string {
+	if k.Spec.Source == nil || k.Spec.Source.Import == nil {
+		return ""
+	}
+	return k.Spec.Source.Import.SecretRef.Name
 }
 
 // ClientCANames are the ClusterCAs whose clients the API server authenticates: clientCARefs, by
@@ -73,13 +87,19 @@ func (c *ClusterCA) SecretNames() []string { return present(c.Spec.SecretName) }
 
 // SecretNames implements Object.
 func (c *APIServerCertificate) SecretNames() []string {
-	return present(c.TLSSecretName(), c.ServiceAccountSecretName())
+	return present(c.TLSSecretName())
 }
 
 // SecretNames implements Object.
 func (c *NodeCredential) SecretNames() []string {
 	return present(c.TLSSecretName(), c.KubeconfigSecretName())
 }
+
+// SecretNames implements Object.
+func (k *ServiceAccountKey) SecretNames() []string { return present(k.KeySecretName()) }
+
+// CANames implements Object.
+func (*ServiceAccountKey) CANames() []string { return nil }
 
 // CANames implements Object.
 func (c *ClusterCA) CANames() []string { return present(c.ParentName()) }

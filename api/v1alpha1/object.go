@@ -10,6 +10,7 @@ const (
 	KindClusterCA            = "ClusterCA"
 	KindAPIServerCertificate = "APIServerCertificate"
 	KindNodeCredential       = "NodeCredential"
+	KindServiceAccountKey    = "ServiceAccountKey"
 )
 
 // Object is what all kinds share.
@@ -61,6 +62,21 @@ func (c *NodeCredential) StatusConditions() *[]metav1.Condition { return &c.Stat
 
 // ObservedGeneration implements Object.
 func (c *NodeCredential) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// Kind implements Object.
+func (*ServiceAccountKey) Kind() string { return KindServiceAccountKey }
+
+// StatusConditions implements Object.
+func (k *ServiceAccountKey) StatusConditions() *[]metav1.Condition { return &k.Status.Conditions }
+
+// ObservedGeneration implements Object.
+func (k *ServiceAccountKey) ObservedGeneration() *int64 { return &k.Status.ObservedGeneration }
+
+// SignerName implements Object.
+func (*ServiceAccountKey) SignerName() string { return "" }
+
+// IssuedCertificate implements Object.
+func (*ServiceAccountKey) IssuedCertificate() CertificateStatus { return CertificateStatus{} }
 
 // SignerName implements Object.
 func (c *ClusterCA) SignerName() string { return c.ParentName() }

@@ -41,6 +41,9 @@ func (c *APIServerCertificate) Template() SecretTemplate { return orNone(c.Spec.
 // Template implements Object.
 func (c *NodeCredential) Template() SecretTemplate { return orNone(c.Spec.SecretTemplate) }
 
+// Template implements Object.
+func (k *ServiceAccountKey) Template() SecretTemplate { return orNone(k.Spec.SecretTemplate) }
+
 func orNone(t *SecretTemplate) SecretTemplate {
 	if t == nil {
 		return SecretTemplate{}
