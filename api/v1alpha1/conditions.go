@@ -37,6 +37,11 @@ const (
 	KeyRemovalDueCondition = "KeyRemovalDue"
 	// ValidityCappedCondition surfaces when a certificate ends earlier than requested, together with its CA.
 	ValidityCappedCondition = "ValidityCapped"
+	// HostsUpToDateCondition says, of a ClusterPKI, whether every host uses what is issued for it.
+	HostsUpToDateCondition = "HostsUpToDate"
+	// RemovalPendingCondition surfaces when hosts have left the lists of a ClusterPKI and are not removed until a person confirms that; the message
+	// names what to write.
+	RemovalPendingCondition = "RemovalPending"
 	// IdentityWarningCondition surfaces for an identity that weakens the cluster, such as role 'Host'.
 	IdentityWarningCondition = "IdentityWarning"
 )
@@ -176,6 +181,12 @@ const (
 	ReasonSecretTypeDiffers = "SecretTypeDiffers"
 	// ReasonAssumed surfaces when consumers are only assumed to use what their mounted Secrets hold.
 	ReasonAssumed = "Assumed"
+	// ReasonChildConflict surfaces when an object of the name of a ClusterPKI's child is there, and the ClusterPKI did not make it.
+	ReasonChildConflict = "ChildConflict"
+	// ReasonForeignField surfaces when somebody else has set a field of a ClusterPKI's child; the message names the field and who manages it.
+	ReasonForeignField = "ForeignField"
+	// ReasonConfirmationRequired surfaces when hosts are not removed until they are named in spec.removal.confirmed.
+	ReasonConfirmationRequired = "ConfirmationRequired"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )

@@ -19,6 +19,10 @@ type KindInfo struct {
 // kinds is the one table of kinds, in the order in which they depend on one another.
 var kinds = []KindInfo{
 	{
+		KindClusterPKI, "clusterpkis", "cpki",
+		func() Object { return &ClusterPKI{} }, func() client.ObjectList { return &ClusterPKIList{} },
+	},
+	{
 		KindClusterCA, "clustercas", "cca",
 		func() Object { return &ClusterCA{} }, func() client.ObjectList { return &ClusterCAList{} },
 	},

@@ -11,6 +11,7 @@ const (
 	KindAPIServerCertificate = "APIServerCertificate"
 	KindNodeCredential       = "NodeCredential"
 	KindServiceAccountKey    = "ServiceAccountKey"
+	KindClusterPKI           = "ClusterPKI"
 )
 
 // Object is what all kinds share.
@@ -95,3 +96,27 @@ func (c *APIServerCertificate) IssuedCertificate() CertificateStatus { return c.
 
 // IssuedCertificate implements Object.
 func (c *NodeCredential) IssuedCertificate() CertificateStatus { return c.Status.Certificate }
+
+// Kind implements Object.
+func (*ClusterPKI) Kind() string { return KindClusterPKI }
+
+// StatusConditions implements Object.
+func (c *ClusterPKI) StatusConditions() *[]metav1.Condition { return &c.Status.Conditions }
+
+// ObservedGeneration implements Object.
+func (c *ClusterPKI) ObservedGeneration() *int64 { return &c.Status.ObservedGeneration }
+
+// SecretNames implements Object: its children have them.
+func (*ClusterPKI) SecretNames() []string { return nil }
+
+// CANames implements Object.
+func (*ClusterPKI) CANames() []string { return nil }
+
+// SignerName implements Object.
+func (*ClusterPKI) SignerName() string { return "" }
+
+// Template implements Object.
+func (c *ClusterPKI) Template() SecretTemplate { return orNone(c.Spec.SecretTemplate) }
+
+// IssuedCertificate implements Object.
+func (*ClusterPKI) IssuedCertificate() CertificateStatus { return CertificateStatus{} }
