@@ -153,7 +153,7 @@ func TestStatementDigest(t *testing.T) {
 		"their switch": func(d *delivery.Document) {
 			d.ServiceAccounts = &delivery.ServiceAccounts{SHA256: "x", SwitchedAt: time.Unix(1, 0)}
 		},
-		"next key":         func(d *delivery.Document) { d.NextKey = make([]byte, ed25519.PublicKeySize) },
+		"next key": func(d *delivery.Document) { d.NextKey = make([]byte, ed25519.PublicKeySize) },
 	} {
 		digest, err := document(mod).Digest("key")
 		if other, there := seen[digest]; there || err != nil {
