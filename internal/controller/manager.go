@@ -228,7 +228,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		}
 	}
 	cas := b.cas(prober)
-	if err := errors.Join((&deletions{cas, b.progress}).setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
+	if err := errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
