@@ -233,7 +233,8 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
 		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
-		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, existing},
+		v1alpha1.KindServiceAccountKey:    &serviceAccountKeys{b, b.accounts()},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, b.accounts(), prober, existing},
 		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits.Settled{}},
 	})
 	if err != nil {
