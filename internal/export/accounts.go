@@ -61,7 +61,7 @@ func (l *layout) accounts(from string, data map[string][]byte) {
 	if data == nil {
 		return
 	}
-	if err := signsByFirst(data[SigningKey], data[PublicKeys]); err != nil {
+	if err := SignsByFirst(data[SigningKey], data[PublicKeys]); err != nil {
 		l.problem("%s: the service account keys: %v", from, err)
 		return
 	}
@@ -69,8 +69,8 @@ func (l *layout) accounts(from string, data map[string][]byte) {
 	l.add(from, hostfiles.ServiceAccPub, publicMode, data[PublicKeys])
 }
 
-// signsByFirst says why a private key is not that of the first public key.
-func signsByFirst(private, public []byte) error {
+// SignsByFirst says why a private key is not that of the first public key: the one that signs.
+func SignsByFirst(private, public []byte) error {
 	key, err := pki.ParsePrivateKey(private)
 	if err != nil {
 		return fmt.Errorf("%s: %w", SigningKey, err)
