@@ -28,9 +28,7 @@ func allReasons() []string {
 		v1alpha1.ReasonIssuerAvailable, v1alpha1.ReasonCAKeyMissing, v1alpha1.ReasonCAKeyInvalid, v1alpha1.ReasonLedgerUnreadable,
 		v1alpha1.ReasonLedgerOutdated, v1alpha1.ReasonNotCrossSigned, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSubjectEqualsIssuer,
 		v1alpha1.ReasonEndpointNotCovered, v1alpha1.ReasonClientCANotTrusted, v1alpha1.ReasonServiceAccountKeyInvalid,
-		v1alpha1.ReasonServiceAccountKeyNotFound, v1alpha1.ReasonKeyRetained, v1alpha1.ReasonTokensLeft, v1alpha1.ReasonTokensUnlisted,
-		v1alpha1.ReasonAwaitingTurn, v1alpha1.ReasonTargetAccessMissing,
-		v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
+		v1alpha1.ReasonServiceAccountKeyNotFound, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
 		v1alpha1.ReasonCAExpiresFirst, v1alpha1.ReasonRenewalDue, v1alpha1.ReasonImportInvalid, v1alpha1.ReasonParentNotReady,
 		v1alpha1.ReasonEmergency, v1alpha1.ReasonAsExpected, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
 		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid,
@@ -55,7 +53,6 @@ func allReasons() []string {
 	for _, p := range append(v1alpha1.Phases(), v1alpha1.PhaseCompleted) {
 		out = append(out, string(p))
 	}
-	out = append(out, string(v1alpha1.KeyDistributingTrust), string(v1alpha1.KeySwitchingSigner))
 	slices.Sort(out)
 	return slices.Compact(out)
 }
