@@ -146,7 +146,7 @@ func deliveredBy(objects status.Objects, kind, name string) (delivered, error) {
 	}
 	for i := range objects.Credentials {
 		if o := &objects.Credentials[i]; kind == status.KindNodeCredential && o.Name == name {
-			uses := consumers.UsesOfCredential(o, consumers.Specs(objects).ServedBy())
+			uses := consumers.UsesOfCredential(o, objects.Specs().ServedBy())
 			d, found = delivered{o, kind, o.Spec.Delivery, o.Status.Certificate, o.TLSSecretName(), uses}, true
 		}
 	}

@@ -52,7 +52,9 @@ func keptByTokens(k *v1alpha1.ServiceAccountKey) {
 }
 
 func named(key string) func(*v1alpha1.APIServerCertificate) {
-	return func(c *v1alpha1.APIServerCertificate) { c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: key} }
+	return func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: key}
+	}
 }
 
 func TestKeys(t *testing.T) {

@@ -84,11 +84,16 @@ func (p Publication) Steps() []KeyStep {
 	if !p.Rotating() {
 		return nil
 	}
+	return KeySteps(p.Phase)
+}
+
+// KeySteps are the phases of a rotation of which one is under way.
+func KeySteps(present v1alpha1.KeyPhase) []KeyStep {
 	var out []KeyStep
 	state := v1alpha1.PhaseDone
 	for _, k := range keyPhases {
 		switch {
-		case k.phase == p.Phase:
+		case k.phase == present:
 			state = v1alpha1.PhaseActive
 		case state == v1alpha1.PhaseActive:
 			state = v1alpha1.PhasePending

@@ -10,13 +10,21 @@ for _, condition in ipairs(obj.status.conditions) do
   conditions[condition.type] = condition
 end
 
--- Only a person can help: with the spec, or because a rotation is asked for and there is no room for another key.
+-- Only a person can help: with the spec, or with an API server that does not take its turn.
 for _, kind in ipairs({ "Stalled", "RotationBlocked" }) do
   if conditions[kind] ~= nil and conditions[kind].status == "True" then
     hs.status = "Degraded"
     hs.message = conditions[kind].message
     return hs
   end
+end
+
+-- Nothing is wrong: a person has to accept what is only assumed before an earlier key is withdrawn.
+local withdrawal = conditions["WithdrawalPending"]
+if withdrawal ~= nil and withdrawal.status == "True" then
+  hs.status = "Suspended"
+  hs.message = withdrawal.message
+  return hs
 end
 
 -- A key that is being rotated stays Ready: every token works.
