@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/backup"
 )
 
