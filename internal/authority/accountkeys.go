@@ -21,8 +21,13 @@ import (
 // AccountKeysSecretType is the type of a Secret of the authority namespace that holds service account keys.
 const AccountKeysSecretType corev1.SecretType = "clusterpki.io/service-account-key"
 
+// AccountKeysPrefix begins the name of a ServiceAccountKey's Secret in the authority namespace.
+const AccountKeysPrefix = "sak."
+
 // AccountKeysName is the name of a ServiceAccountKey's Secret in the authority namespace.
-func AccountKeysName(namespace, name string) string { return "sak." + namespace + "." + name }
+func AccountKeysName(namespace, name string) string {
+	return AccountKeysPrefix + namespace + "." + name
+}
 
 // AccountKeysIdentityOf says whose a Secret of the authority namespace is; ok is false where it is no ServiceAccountKey's.
 func AccountKeysIdentityOf(o client.Object) (id Identity, ok bool) {

@@ -153,6 +153,8 @@ func (k *AccountKeys) checkHalf(next *AccountKeys, was, key keyring.Key) error {
 		return brokenKeys("key %d has another public half than before", key.Number)
 	case next.Ledger.KeepsPrivate(key.Number) && !k.Ledger.KeepsPrivate(key.Number):
 		return brokenKeys("the private half of key %d is gone", key.Number)
+	case key.State == keyring.Active && was.State != keyring.Active && next.Keys[key.Number].Signer() == nil:
+		return brokenKeys("key %d would sign, and its private half is not there", key.Number)
 	default:
 		return nil
 	}

@@ -2,9 +2,13 @@ package authority
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -14,19 +18,69 @@ const (
 	KindAccountKeys = "ServiceAccountKey"
 )
 
+// Ref names an object for which the authority namespace keeps something.
+type Ref struct {
+	Kind string
+	types.NamespacedName
+}
+
+// refKinds are how the command line calls the kinds, by the plural, the singular and the short name.
+var refKinds = map[string]string{
+	"clustercas": KindCA, "clusterca": KindCA, "cca": KindCA,
+	"serviceaccountkeys": KindAccountKeys, "serviceaccountkey": KindAccountKeys, "sak": KindAccountKeys,
+}
+
+// ErrNoRef refuses a text that names no object.
+var ErrNoRef = errors.New("it takes the CA's namespace and name, as in prod/k8s, or those of service account keys, as in serviceaccountkeys/prod/k8s-sa")
+
+// ParseRef reads NAMESPACE/NAME of a ClusterCA, or KIND/NAMESPACE/NAME.
+func ParseRef(text string) (Ref, error) {
+	parts, kind := strings.Split(text, "/"), KindCA
+	if len(parts) == 3 {
+		kind, parts = refKinds[strings.ToLower(parts[0])], parts[1:]
+	}
+	if len(parts) != 2 || kind == "" || parts[0] == "" || parts[1] == "" {
+		return Ref{}, fmt.Errorf("%q: %w", text, ErrNoRef)
+	}
+	return Ref{kind, types.NamespacedName{Namespace: parts[0], Name: parts[1]}}, nil
+}
+
+// String is what ParseRef reads.
+func (r Ref) String() string {
+	if r.Kind == KindAccountKeys {
+		return "serviceaccountkeys/" + r.NamespacedName.String()
+	}
+	return r.NamespacedName.String()
+}
+
+// SecretName is the name of the Secret in the authority namespace.
+func (r Ref) SecretName() string {
+	if r.Kind == KindAccountKeys {
+		return AccountKeysName(r.Namespace, r.Name)
+	}
+	return SecretName(r.Namespace, r.Name)
+}
+
 // Kept is what the authority namespace keeps for one object: a CA, or service account keys. Whose it is, and its end, follow the same
 // rules whatever it is.
 type Kept interface {
-	Kind() string       // of the object
-	Whose() Identity    // it is
-	SecretName() string // in the authority namespace
-	Tombstone() bool    // its keys were destroyed; their numbers go on
-	MarkedAt() time.Time
+	Ref() Ref
+	Whose() Identity
+	Tombstone() bool     // its keys were destroyed; their numbers go on
+	MarkedAt() time.Time // when its object was seen to be deleted with deletionPolicy 'Delete'; zero: it was not
+	CreatedAt() time.Time
 	States() []NumberedState
 	// Given is a copy that belongs to other objects, or is marked as deleted, or no longer.
 	Given(id Identity, deleted time.Time) Kept
 	// Destroyed is a copy without keys: a tombstone.
 	Destroyed() Kept
+	// Rebound is what a backup has, for a namespace that another one of that name held before, or one of another name. Which object it
+	// belongs to is left open: the operator binds it to the one of its name.
+	Rebound(namespace string, uid, home types.UID) Kept
+	// InPlaceOf is what a backup has, in place of what was made meanwhile.
+	InPlaceOf(other Kept) Kept
+	// SameAs says whether two are at the same step: after a restore that was interrupted, it is there already.
+	SameAs(other Kept) bool
 }
 
 // NumberedState is the number of a key, and where it stands in its life.
@@ -35,17 +89,19 @@ type NumberedState struct {
 	State  string
 }
 
-// Kind implements Kept.
-func (*Record) Kind() string { return KindCA }
+// Ref implements Kept.
+func (r *Record) Ref() Ref {
+	return Ref{KindCA, types.NamespacedName{Namespace: r.Namespace, Name: r.Name}}
+}
 
 // Whose implements Kept.
 func (r *Record) Whose() Identity { return r.Identity }
 
-// SecretName implements Kept.
-func (r *Record) SecretName() string { return SecretName(r.Namespace, r.Name) }
-
 // MarkedAt implements Kept.
 func (r *Record) MarkedAt() time.Time { return r.Deleted }
+
+// CreatedAt implements Kept.
+func (r *Record) CreatedAt() time.Time { return r.Created }
 
 // States implements Kept.
 func (r *Record) States() []NumberedState {
@@ -70,17 +126,19 @@ func (r *Record) Destroyed() Kept {
 	return next
 }
 
-// Kind implements Kept.
-func (*AccountKeys) Kind() string { return KindAccountKeys }
+// Ref implements Kept.
+func (k *AccountKeys) Ref() Ref {
+	return Ref{KindAccountKeys, types.NamespacedName{Namespace: k.Namespace, Name: k.Name}}
+}
 
 // Whose implements Kept.
 func (k *AccountKeys) Whose() Identity { return k.Identity }
 
-// SecretName implements Kept.
-func (k *AccountKeys) SecretName() string { return AccountKeysName(k.Namespace, k.Name) }
-
 // MarkedAt implements Kept.
 func (k *AccountKeys) MarkedAt() time.Time { return k.Deleted }
+
+// CreatedAt implements Kept.
+func (k *AccountKeys) CreatedAt() time.Time { return k.Created }
 
 // States implements Kept.
 func (k *AccountKeys) States() []NumberedState {
@@ -106,15 +164,15 @@ func (k *AccountKeys) Destroyed() Kept {
 }
 
 // KeptFor reads what is kept for an object, with its keys, from the API server; nil where nothing is.
-func (s *Store) KeptFor(ctx context.Context, kind, namespace, name string) (Kept, error) {
-	if kind == KindAccountKeys {
-		k, err := s.LiveAccountKeys(ctx, namespace, name)
+func (s *Store) KeptFor(ctx context.Context, of Ref) (Kept, error) {
+	if of.Kind == KindAccountKeys {
+		k, err := s.LiveAccountKeys(ctx, of.Namespace, of.Name)
 		if k == nil {
 			return nil, err
 		}
 		return k, err
 	}
-	r, err := s.Live(ctx, namespace, name)
+	r, err := s.Live(ctx, of.Namespace, of.Name)
 	if r == nil {
 		return nil, err
 	}
@@ -161,10 +219,12 @@ func (s *Store) CommitKept(ctx context.Context, was, next Kept) (Kept, error) {
 }
 
 // KeptIn says for which object a Secret of the authority namespace keeps something; ok is false where it is for none.
-func KeptIn(o client.Object) (kind string, id Identity, ok bool) {
-	if id, ok := IdentityOf(o); ok {
-		return KindCA, id, true
+func KeptIn(o client.Object) (of Ref, ok bool) {
+	kind := KindCA
+	id, ok := IdentityOf(o)
+	if !ok {
+		kind = KindAccountKeys
+		id, ok = AccountKeysIdentityOf(o)
 	}
-	id, ok = AccountKeysIdentityOf(o)
-	return KindAccountKeys, id, ok
+	return Ref{kind, types.NamespacedName{Namespace: id.Namespace, Name: id.Name}}, ok
 }

@@ -197,9 +197,5 @@ func what(o v1alpha1.Object) string {
 
 // reference is how the command line names what is kept for an object.
 func reference(o v1alpha1.Object) string {
-	text := o.GetNamespace() + "/" + o.GetName()
-	if o.Kind() == v1alpha1.KindClusterCA {
-		return text
-	}
-	return resourceOf(o.Kind()) + "/" + text
+	return authority.Ref{Kind: o.Kind(), NamespacedName: client.ObjectKeyFromObject(o)}.String()
 }

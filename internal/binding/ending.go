@@ -32,11 +32,11 @@ type Ender struct {
 
 // Deleted marks what is kept for an object of a UID that was deleted. An empty UID stands for nobody: then the keys that were marked
 // long enough ago are destroyed. What is returned is how long they are still kept; zero where there is nothing to wait for.
-func (e Ender) Deleted(ctx context.Context, kind string, name types.NamespacedName, uid types.UID) (time.Duration, error) {
+func (e Ender) Deleted(ctx context.Context, of authority.Ref, uid types.UID) (time.Duration, error) {
 	if err := e.Home.Ensure(ctx); err != nil {
 		return 0, err
 	}
-	kept, err := e.Store.KeptFor(ctx, kind, name.Namespace, name.Name)
+	kept, err := e.Store.KeptFor(ctx, of)
 	if err != nil || kept == nil || kept.Tombstone() || !e.Home.Keeps(kept.Whose()) {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func (e Ender) mark(ctx context.Context, kept authority.Kept, uid types.UID) err
 	if id.UID != uid || !kept.MarkedAt().IsZero() {
 		return nil
 	}
-	stands, err := e.Stands(ctx, kept.Kind(), id)
+	stands, err := e.Stands(ctx, kept.Ref().Kind, id)
 	if err != nil || !stands {
 		return err
 	}
@@ -68,39 +68,38 @@ func (e Ender) mark(ctx context.Context, kept authority.Kept, uid types.UID) err
 		return err
 	}
 	log.FromContext(ctx).Info("Marked the keys of a deleted object: they are destroyed in seven days, unless it is back",
-		"kind", kept.Kind(), "object", klog.KRef(id.Namespace, id.Name))
+		"kind", kept.Ref().Kind, "object", klog.KRef(id.Namespace, id.Name))
 	return nil
 }
 
 // destroy empties the Secret to a tombstone, unless an object of the name is back: that one's reconciler takes it up.
 func (e Ender) destroy(ctx context.Context, kept authority.Kept) error {
 	id := kept.Whose()
-	back, err := e.back(ctx, kept.Kind(), id)
+	back, err := e.back(ctx, kept.Ref())
 	if err != nil || back {
 		return err
 	}
-	if stands, err := e.Stands(ctx, kept.Kind(), id); err != nil || !stands {
+	if stands, err := e.Stands(ctx, kept.Ref().Kind, id); err != nil || !stands {
 		return err
 	}
 	if _, err := e.Store.CommitKept(ctx, kept, kept.Destroyed()); err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("Destroyed the keys of an object that was deleted seven days ago",
-		"kind", kept.Kind(), "object", klog.KRef(id.Namespace, id.Name))
+	log.FromContext(ctx).Info("Destroyed the keys of an object that was deleted seven days ago", "kind", kept.Ref().Kind, "object", klog.KRef(id.Namespace, id.Name))
 	return nil
 }
 
 // back says whether an object of the name is there, read live.
-func (e Ender) back(ctx context.Context, kind string, id authority.Identity) (bool, error) {
+func (e Ender) back(ctx context.Context, of authority.Ref) (bool, error) {
 	for _, k := range v1alpha1.Kinds() {
-		if k.Name != kind {
+		if k.Name != of.Kind {
 			continue
 		}
-		err := e.Live.Get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Name}, k.New())
+		err := e.Live.Get(ctx, of.NamespacedName, k.New())
 		if client.IgnoreNotFound(err) != nil {
-			return true, fmt.Errorf("look whether the %s is back: %w", kind, err)
+			return true, fmt.Errorf("look whether the %s is back: %w", of.Kind, err)
 		}
 		return !apierrors.IsNotFound(err), nil
 	}
-	return true, fmt.Errorf("there is no kind %q", kind)
+	return true, fmt.Errorf("there is no kind %q", of.Kind)
 }

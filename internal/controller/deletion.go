@@ -22,8 +22,7 @@ import (
 
 // deletion is an object that is gone, and for which keys are kept. UID is empty where only the mark is to be looked after.
 type deletion struct {
-	Kind string
-	types.NamespacedName
+	authority.Ref
 	UID types.UID
 }
 
@@ -43,11 +42,11 @@ func (b *base) deletions() *deletions {
 
 func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 	marked := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []deletion {
-		kind, id, ok := authority.KeptIn(o)
+		of, ok := authority.KeptIn(o)
 		if !ok {
 			return nil
 		}
-		return []deletion{{Kind: kind, NamespacedName: types.NamespacedName{Namespace: id.Namespace, Name: id.Name}}}
+		return []deletion{{Ref: of}}
 	})
 	var cas, accountKeys client.Object = &v1alpha1.ClusterCA{}, &v1alpha1.ServiceAccountKey{}
 	err := builder.TypedControllerManagedBy[deletion](mgr).
@@ -73,7 +72,7 @@ func deleted() handler.TypedEventHandler[client.Object, deletion] {
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[deletion]) {
 			counts := ends.gone(e.Object, e.DeleteStateUnknown)
 			if kind, policy := deletionOf(e.Object); counts && policy == v1alpha1.DeletionDelete {
-				q.Add(deletion{kind, client.ObjectKeyFromObject(e.Object), e.Object.GetUID()})
+				q.Add(deletion{authority.Ref{Kind: kind, NamespacedName: client.ObjectKeyFromObject(e.Object)}, e.Object.GetUID()})
 			}
 		},
 	}
@@ -93,7 +92,7 @@ func deletionOf(o client.Object) (kind string, policy v1alpha1.DeletionPolicy) {
 
 // Reconcile marks what is kept for an object that was deleted, and destroys the keys that were marked long enough ago.
 func (r *deletions) Reconcile(ctx context.Context, d deletion) (ctrl.Result, error) {
-	wait, err := r.ends.Deleted(ctx, d.Kind, d.NamespacedName, d.UID)
+	wait, err := r.ends.Deleted(ctx, d.Ref, d.UID)
 	return ctrl.Result{RequeueAfter: wait, Priority: queue.Repair.Priority()}, err
 }
 
