@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,7 +31,7 @@ func carried(t *testing.T) (w *fixture, admin, dir string) {
 		c.Spec.Delivery, c.Spec.RequestHeaderCARef = byHand, &v1alpha1.CAReference{Name: "front-proxy"}
 		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "k8s-sa"}
 	}))
-	w.create(&v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: "k8s-sa"}})
+	w.create(given.AccountKey("k8s-sa"))
 	w.create(given.Kubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = byHand }))
 	w.create(given.Kubelet("mounted"))
 	w.ready(&v1alpha1.ServiceAccountKey{}, "k8s-sa")

@@ -56,13 +56,6 @@ func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1
 	}, mods)
 }
 
-// AccountKey is a ServiceAccountKey with an ECDSA key, which is made at once.
-func AccountKey(name string, mods ...func(*v1alpha1.ServiceAccountKey)) *v1alpha1.ServiceAccountKey {
-	k := &v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	k.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: v1alpha1.ECDSA, Size: 256}
-	return with(k, mods)
-}
-
 // SignedBy lets an API server use a ServiceAccountKey.
 func SignedBy(key string) func(*v1alpha1.APIServerCertificate) {
 	return func(c *v1alpha1.APIServerCertificate) {
