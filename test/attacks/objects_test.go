@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -126,8 +127,13 @@ func plantServiceAccountKey(v *victim, mallory client.Client) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.ns, Name: "tokens"}, Data: map[string][]byte{"sa.key": keyPEM, "sa.pub": certPEM},
 	}
 	v.must(mallory.Create(v.t.Context(), planted))
-	signer := server("signer")
-	signer.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "tokens"}
-	v.create(signer)
-	v.told(&v1alpha1.APIServerCertificate{}, "signer", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
+	v.create(given.AccountKey("tokens"))
+	v.told(&v1alpha1.ServiceAccountKey{}, "tokens", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
+	// Nor does the operator take keys over that are not the ones which the object names.
+	v.create(given.AccountKey("taken", func(k *v1alpha1.ServiceAccountKey) {
+		k.Spec.Source = &v1alpha1.ServiceAccountKeySource{Import: &v1alpha1.ServiceAccountKeyImport{
+			SecretRef: v1alpha1.SecretReference{Name: "tokens"}, PublicKeysSHA256: strings.Repeat("0", 64),
+		}}
+	}))
+	v.told(&v1alpha1.ServiceAccountKey{}, "taken", v1alpha1.StalledCondition, v1alpha1.ReasonImportInvalid)
 }

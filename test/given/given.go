@@ -56,6 +56,13 @@ func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1
 	}, mods)
 }
 
+// SignedBy lets an API server use a ServiceAccountKey.
+func SignedBy(key string) func(*v1alpha1.APIServerCertificate) {
+	return func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: key}
+	}
+}
+
 // Kubelet is a credential, with a kubeconfig, of the kubelet of the host k8s-node1.
 func Kubelet(name string, mods ...func(*v1alpha1.NodeCredential)) *v1alpha1.NodeCredential {
 	return with(&v1alpha1.NodeCredential{
