@@ -113,7 +113,8 @@ func outdated(keeper *owned.Keeper, secret *corev1.Secret, record *authority.Acc
 		return nil
 	}
 	return stall.Because(v1alpha1.ReasonLedgerOutdated, "Secret %q was written from a newer ledger (revision %d) than there is (revision %d), as after a "+
-		"restore: nothing is changed. Restore a newer Secret %q of the authority namespace or, if there is none, delete Secret %q to have what is there published",
+		"restore: nothing is changed. Restore a newer Secret %q of the authority namespace or, if there is none, delete Secret %q to have what there is "+
+		"published",
 		secret.Name, claim.Keyring, record.Ledger.Revision, authority.AccountKeysName(record.Namespace, record.Name), secret.Name)
 }
 

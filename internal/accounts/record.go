@@ -169,7 +169,7 @@ func (m *Maker) noTraces(ctx context.Context, k *v1alpha1.ServiceAccountKey) err
 	}
 	return stall.Because(v1alpha1.ReasonAuthorityMissing,
 		"these service account keys were there before (%s), and the authority namespace %q has no Secret %q: restore that from a backup, or run the operator "+
-			"with the authority namespace that has it. To begin anew with another key, which ends every token signed so far, delete what was made for the old one: "+
-			"this ServiceAccountKey, ConfigMap %q and Secret %q",
+			"with the authority namespace that has it. To begin anew with another key, which ends every token signed so far, delete what was made for the old "+
+			"one: this ServiceAccountKey, ConfigMap %q and Secret %q",
 		trace, m.Store.Namespace(), authority.AccountKeysName(k.Namespace, k.Name), k.JWKSConfigMapName(), k.KeySecretName())
 }

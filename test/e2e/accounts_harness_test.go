@@ -58,7 +58,7 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, namespace: testenv.Namespace(t, shared.management, "masters-"), down: map[string]bool{}}
 	byAgent := v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}}
-	c.create(given.CA("k8s"), given.CA("etcd"), &v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: "k8s-sa"}})
+	c.create(given.CA("k8s"), given.CA("etcd"), given.AccountKey("k8s-sa"))
 	for i := range masters {
 		h := &masterHost{address: fmt.Sprintf("127.77.20.%d", i+1)}
 		c.hosts = append(c.hosts, h)
@@ -66,8 +66,8 @@ func newCluster(t *testing.T) *cluster {
 		at := net.JoinHostPort(h.address, c.port(h.address))
 		c.create(given.Server(name, func(s *v1alpha1.APIServerCertificate) {
 			s.Spec.HostName, s.Spec.DNSNames, s.Spec.IPAddresses, s.Spec.Endpoint = name, nil, []string{h.address}, "https://"+at
-			s.Spec.ServiceAccountKeyRef, s.Spec.Delivery = &v1alpha1.KeyReference{Name: "k8s-sa"}, byAgent
-		}))
+			s.Spec.Delivery = byAgent
+		}, given.SignedBy("k8s-sa")))
 		roles := map[v1alpha1.Role]string{"ControllerManager": "k8s", "SuperAdmin": "k8s", "EtcdClient": "etcd"}
 		if i == 0 {
 			roles["EtcdServer"], roles["EtcdPeer"], roles["EtcdHealthcheckClient"] = "etcd", "etcd", "etcd"
