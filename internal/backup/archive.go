@@ -23,6 +23,8 @@ type Archive struct {
 	Seal authority.Seal
 	// CAs are what decides about each CA.
 	CAs []*authority.Record
+	// AccountKeys are what decides about each ServiceAccountKey.
+	AccountKeys []*authority.AccountKeys
 	// Issued are the certificates that were issued, by namespace.
 	Issued map[string][]records.Issue
 	// Deliveries are the keys of namespaces that sign what agents install.
@@ -39,7 +41,7 @@ func Parse(text io.Reader) (Archive, error) {
 		var o unstructured.Unstructured
 		err := decoder.Decode(&o.Object)
 		switch {
-		case errors.Is(err, io.EOF) && len(a.CAs)+len(a.Deliveries)+len(a.Objects) == 0:
+		case errors.Is(err, io.EOF) && len(a.kept())+len(a.Deliveries)+len(a.Objects) == 0:
 			return Archive{}, errors.New("there is nothing of clusterpki in it")
 		case errors.Is(err, io.EOF):
 			return a, nil
@@ -66,28 +68,58 @@ func (a *Archive) add(o unstructured.Unstructured) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &s); err != nil {
 		return fmt.Errorf("read Secret %q: %w", o.GetName(), err)
 	}
-	if s.Type == authority.SealSecretType {
-		seal, err := authority.SealOf(&s)
-		a.Seal = seal
+	return a.addAuthority(&s)
+}
+
+// addAuthority adds a Secret of the authority namespace.
+func (a *Archive) addAuthority(s *corev1.Secret) (err error) {
+	switch s.Type {
+	case authority.SealSecretType:
+		a.Seal, err = authority.SealOf(s)
 		return err
-	}
-	if s.Type == records.SecretType {
-		return a.addIssued(&s)
-	}
-	if s.Type == authority.DeliverySecretType {
-		key, err := authority.DeliveryOf(&s)
+	case records.SecretType:
+		return a.addIssued(s)
+	case authority.DeliverySecretType:
+		key, err := authority.DeliveryOf(s)
 		a.Deliveries = append(a.Deliveries, key)
 		return err
+	case authority.AccountKeysSecretType:
+		k, err := authority.DecodeAccountKeys(s)
+		if err != nil {
+			return err
+		}
+		if a.holds(k.Ref()) {
+			return fmt.Errorf("it holds ServiceAccountKey %s twice", k.Ref().NamespacedName)
+		}
+		a.AccountKeys = append(a.AccountKeys, k)
+		return nil
+	default:
+		r, err := authority.Decode(s)
+		if err != nil {
+			return err
+		}
+		if a.holds(r.Ref()) {
+			return fmt.Errorf("it holds ClusterCA %s twice", r.Ref().NamespacedName)
+		}
+		a.CAs = append(a.CAs, r)
+		return nil
 	}
-	r, err := authority.Decode(&s)
-	if err != nil {
-		return err
+}
+
+// kept is all that decides, CAs after those above them: one that came before its parent would look for another key there.
+func (a Archive) kept() []authority.Kept {
+	var out []authority.Kept
+	for _, r := range a.parentsFirst() {
+		out = append(out, r)
 	}
-	if a.ca(r.Namespace, r.Name) != nil {
-		return fmt.Errorf("it holds ClusterCA %s/%s twice", r.Namespace, r.Name)
+	for _, k := range a.AccountKeys {
+		out = append(out, k)
 	}
-	a.CAs = append(a.CAs, r)
-	return nil
+	return out
+}
+
+func (a Archive) holds(of authority.Ref) bool {
+	return slices.ContainsFunc(a.kept(), func(k authority.Kept) bool { return k.Ref() == of })
 }
 
 func (a *Archive) addIssued(s *corev1.Secret) error {
@@ -110,7 +142,7 @@ func (a *Archive) ca(namespace, name string) *authority.Record {
 	return a.CAs[i]
 }
 
-// parentsFirst are the CAs, each after those above it: one that came before its parent would look for another key there.
+// parentsFirst are the CAs, each after those above it.
 func (a Archive) parentsFirst() []*authority.Record {
 	out := slices.Clone(a.CAs)
 	slices.SortStableFunc(out, func(x, y *authority.Record) int { return a.depth(x, 0) - a.depth(y, 0) })
@@ -131,6 +163,7 @@ func (a Archive) depth(r *authority.Record, below int) int {
 // Only is what an archive holds of one namespace.
 func (a Archive) Only(namespace string) Archive {
 	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
+	a.AccountKeys = slices.DeleteFunc(slices.Clone(a.AccountKeys), func(k *authority.AccountKeys) bool { return k.Namespace != namespace })
 	a.Issued = maps.Clone(a.Issued)
 	maps.DeleteFunc(a.Issued, func(of string, _ []records.Issue) bool { return of != namespace })
 	a.Deliveries = slices.DeleteFunc(slices.Clone(a.Deliveries), func(k *authority.DeliveryKey) bool { return k.Namespace != namespace })
@@ -141,8 +174,8 @@ func (a Archive) Only(namespace string) Archive {
 // Namespaces are those that an archive holds something of.
 func (a Archive) Namespaces() []string {
 	var out []string
-	for _, r := range a.CAs {
-		out = append(out, r.Namespace)
+	for _, k := range a.kept() {
+		out = append(out, k.Ref().Namespace)
 	}
 	for namespace := range a.Issued {
 		out = append(out, namespace)
@@ -162,6 +195,24 @@ func (a Archive) isCopy(o unstructured.Unstructured) bool {
 	return o.GroupVersionKind() == secrets && slices.ContainsFunc(a.CAs, func(r *authority.Record) bool {
 		return r.Namespace == o.GetNamespace() && slices.ContainsFunc(r.Copies, func(c authority.Copy) bool { return c.Name == o.GetName() })
 	})
+}
+
+// ofAccountKeys says whether a Secret was made for a ServiceAccountKey whose keys are in the archive too.
+func (a Archive) ofAccountKeys(o unstructured.Unstructured, claim consumers.Claim) bool {
+	if o.GroupVersionKind() != secrets || claim.Keyring == 0 {
+		return false
+	}
+	for i := range a.Objects {
+		object := &a.Objects[i]
+		if object.GroupVersionKind() != accountKeys || object.GetNamespace() != o.GetNamespace() {
+			continue
+		}
+		name, found, err := unstructured.NestedString(object.Object, "spec", "secretName")
+		if err == nil && (name == o.GetName() || !found && object.GetName() == o.GetName()) {
+			return a.holds(refOf(*object))
+		}
+	}
+	return false
 }
 
 // claimOf reads the claim of a product; ok is false where the operator did not make it.

@@ -31,28 +31,32 @@ var (
 	cas        = v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterCA)
 	servers    = v1alpha1.GroupVersion.WithKind(v1alpha1.KindAPIServerCertificate)
 	nodes      = v1alpha1.GroupVersion.WithKind(v1alpha1.KindNodeCredential)
-	order      = []schema.GroupVersionKind{secrets, configMaps, cas, servers, nodes}
+	order      = []schema.GroupVersionKind{secrets, configMaps, cas, accountKeys, servers, nodes}
+
+	accountKeys = v1alpha1.GroupVersion.WithKind(v1alpha1.KindServiceAccountKey)
+	// keepers are the kinds of objects whose keys the authority namespace keeps.
+	keepers = []schema.GroupVersionKind{cas, accountKeys}
 )
 
-// attempts is how often a namespace is read until no CA made a step meanwhile.
+// attempts is how often a namespace is read until no ledger made a step meanwhile.
 const attempts = 5
 
-// ErrBusy says that a CA made steps all the time.
-var ErrBusy = errors.New("the ledgers of CAs change while they are read: try again in a minute")
+// ErrBusy says that a ledger made steps all the time.
+var ErrBusy = errors.New("the ledgers of CAs or service account keys change while they are read: try again in a minute")
 
 // Source is what a backup is made of.
 type Source struct {
 	Reader    client.Reader
 	Namespace string // "": all
-	// AuthorityNamespace holds the ledgers and keys of the CAs.
+	// AuthorityNamespace holds the ledgers and keys of the CAs and the ServiceAccountKeys.
 	AuthorityNamespace string
 	// WithoutKeys leaves out every Secret, and the authority namespace.
 	WithoutKeys bool
 }
 
-// Gather reads what decides about the CAs of a namespace, the custom resources, what the operator made for them, and the
-// Secrets that CAs are imported from. All belongs together: where a CA makes a step meanwhile, all is read again, and in
-// the end the error is ErrBusy.
+// Gather reads what decides about the CAs and the service account keys of a namespace, the custom resources, what the operator made
+// for them, and the Secrets that keys are imported from. All belongs together: where a ledger makes a step meanwhile, all is read again,
+// and in the end the error is ErrBusy.
 func (s Source) Gather(ctx context.Context) ([]unstructured.Unstructured, error) {
 	for range attempts {
 		before, err := s.authorities(ctx)
@@ -116,36 +120,33 @@ func (s Source) list(ctx context.Context, kind schema.GroupVersionKind) ([]unstr
 	}), nil
 }
 
-// authorities reads the Secrets of the authority namespace: of each ClusterCA, of the delivery keys of their namespaces, which the
-// agents of hosts trust, and of the key of seals, by which the operator knows again what it made. A CA that has no key yet has none.
+// authorities reads the Secrets of the authority namespace: of each ClusterCA and ServiceAccountKey, of the delivery keys of their
+// namespaces, which the agents of hosts trust, and of the key of seals, by which the operator knows again what it made. What has no key
+// yet has none.
 func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, error) {
 	if s.WithoutKeys {
 		return nil, nil
 	}
-	all, err := s.list(ctx, cas)
-	if err != nil {
-		return nil, err
-	}
 	var out []unstructured.Unstructured
-	for _, ca := range all {
-		secret, err := s.secret(ctx, s.AuthorityNamespace, authority.SecretName(ca.GetNamespace(), ca.GetName()))
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("read the key of ClusterCA %s/%s: %w", ca.GetNamespace(), ca.GetName(), err)
-		case secret != nil:
-			out = append(out, *secret)
-		case begun(ca):
-			return nil, fmt.Errorf("ClusterCA %s/%s has a key, and the namespace %q has no Secret %q: name the operator's by --authority-namespace, or "+
-				"leave the keys out by --without-keys", ca.GetNamespace(), ca.GetName(), s.AuthorityNamespace,
-				authority.SecretName(ca.GetNamespace(), ca.GetName()))
+	names := map[string]string{authority.SealSecretName: "the key of seals"}
+	for _, kind := range keepers {
+		all, err := s.list(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range all {
+			secret, err := s.keptFor(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			if secret != nil {
+				out = append(out, *secret)
+			}
+			names[authority.DeliveryName(o.GetNamespace())] = "the delivery key of namespace " + o.GetNamespace()
 		}
 	}
 	if len(out) == 0 {
 		return nil, nil
-	}
-	names := map[string]string{authority.SealSecretName: "the key of seals"}
-	for _, ca := range all {
-		names[authority.DeliveryName(ca.GetNamespace())] = "the delivery key of namespace " + ca.GetNamespace()
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		secret, err := s.secret(ctx, s.AuthorityNamespace, name)
@@ -159,10 +160,32 @@ func (s Source) authorities(ctx context.Context) ([]unstructured.Unstructured, e
 	return out, nil
 }
 
-// issued reads which certificates were issued in the namespaces of some CAs, and for which keys: what agents sign is verified by that.
-func (s Source) issued(ctx context.Context, cas []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
+// keptFor reads what the authority namespace keeps for an object; nil where it never had a key.
+func (s Source) keptFor(ctx context.Context, o unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	of := refOf(o)
+	secret, err := s.secret(ctx, s.AuthorityNamespace, of.SecretName())
+	if err != nil {
+		return nil, fmt.Errorf("read the key of %s %s: %w", of.Kind, of.NamespacedName, err)
+	}
+	if secret == nil && begun(o) {
+		return nil, fmt.Errorf("%s %s has a key, and the namespace %q has no Secret %q: name the operator's by --authority-namespace, or "+
+			"leave the keys out by --without-keys", of.Kind, of.NamespacedName, s.AuthorityNamespace, of.SecretName())
+	}
+	return secret, nil
+}
+
+// refOf names an object whose keys the authority namespace keeps.
+func refOf(o unstructured.Unstructured) authority.Ref {
+	return authority.Ref{Kind: o.GetKind(), NamespacedName: client.ObjectKeyFromObject(&o)}
+}
+
+// keeps says whether an object is of a kind whose keys the authority namespace keeps.
+func keeps(o unstructured.Unstructured) bool { return slices.Contains(keepers, o.GroupVersionKind()) }
+
+// issued reads which certificates were issued in the namespaces of what is kept, and for which keys: what agents sign is verified by that.
+func (s Source) issued(ctx context.Context, kept []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
 	namespaces := map[string]bool{}
-	for _, o := range cas {
+	for _, o := range kept {
 		if _, namespace, _ := strings.Cut(o.GetName(), "."); o.GetName() != authority.SealSecretName {
 			namespace, _, _ = strings.Cut(namespace, ".")
 			namespaces[namespace] = true
@@ -184,10 +207,14 @@ func (s Source) issued(ctx context.Context, cas []unstructured.Unstructured) ([]
 	return out, nil
 }
 
-// begun says whether the status of a ClusterCA names a certificate.
-func begun(ca unstructured.Unstructured) bool {
-	generations, _, err := unstructured.NestedSlice(ca.Object, "status", "generations")
-	return err == nil && len(generations) > 0
+// begun says whether the status of a ClusterCA, or of a ServiceAccountKey, names a key.
+func begun(o unstructured.Unstructured) bool {
+	field := "generations"
+	if o.GetKind() == accountKeys.Kind {
+		field = "keys"
+	}
+	keys, _, err := unstructured.NestedSlice(o.Object, "status", field)
+	return err == nil && len(keys) > 0
 }
 
 // secret reads a Secret; nil where there is none.
@@ -212,8 +239,8 @@ func withoutKeys(err error, kind schema.GroupVersionKind) error {
 	return fmt.Errorf("%w: whoever administers the PKI has that right, and --without-keys goes on without any key", err)
 }
 
-// imports reads the Secrets that ClusterCAs are imported from, which are not the operator's. One that is gone was not
-// needed any more: the CA's key is in the authority namespace.
+// imports reads the Secrets that keys are imported from, which are not the operator's. One that is gone was not
+// needed any more: the key is in the authority namespace.
 func (s Source) imports(ctx context.Context, all []unstructured.Unstructured) ([]unstructured.Unstructured, error) {
 	var out []unstructured.Unstructured
 	for _, o := range all {
@@ -221,12 +248,12 @@ func (s Source) imports(ctx context.Context, all []unstructured.Unstructured) ([
 		same := func(s unstructured.Unstructured) bool {
 			return s.GetKind() == secrets.Kind && s.GetNamespace() == o.GetNamespace() && s.GetName() == name
 		}
-		if err != nil || !found || o.GetKind() != cas.Kind || slices.ContainsFunc(all, same) || slices.ContainsFunc(out, same) {
+		if err != nil || !found || !keeps(o) || slices.ContainsFunc(all, same) || slices.ContainsFunc(out, same) {
 			continue
 		}
 		secret, err := s.secret(ctx, o.GetNamespace(), name)
 		if err != nil {
-			return nil, fmt.Errorf("read Secret %q, from which ClusterCA %q is imported: %w", name, o.GetName(), err)
+			return nil, fmt.Errorf("read Secret %q, from which %s %q is imported: %w", name, o.GetKind(), o.GetName(), err)
 		}
 		if secret != nil && !ofAuthority(*secret) {
 			out = append(out, *secret)
@@ -246,7 +273,9 @@ func versions(objects []unstructured.Unstructured) map[string]string {
 // ofAuthority says whether an object is a Secret of the authority namespace, by its type.
 func ofAuthority(o unstructured.Unstructured) bool {
 	t, _, err := unstructured.NestedString(o.Object, "type")
-	types := []corev1.SecretType{authority.SecretType, authority.SealSecretType, authority.DeliverySecretType, records.SecretType}
+	types := []corev1.SecretType{
+		authority.SecretType, authority.AccountKeysSecretType, authority.SealSecretType, authority.DeliverySecretType, records.SecretType,
+	}
 	return err == nil && o.GroupVersionKind() == secrets && slices.Contains(types, corev1.SecretType(t))
 }
 
@@ -263,9 +292,9 @@ func Render(objects []unstructured.Unstructured) ([]byte, error) {
 	var out bytes.Buffer
 	for i := range sorted {
 		o := portable(sorted[i])
-		// A CA that never had a key is to be made, not to be waited for.
-		hadKey := begun(sorted[i]) || keys[authority.SecretName(o.GetNamespace(), o.GetName())]
-		if o.GroupVersionKind().Group == v1alpha1.GroupVersion.Group && (o.GetKind() != cas.Kind || hadKey) {
+		// A key that never was is to be made, not to be waited for.
+		hadKey := !keeps(o) || begun(sorted[i]) || keys[refOf(o).SecretName()]
+		if o.GroupVersionKind().Group == v1alpha1.GroupVersion.Group && hadKey {
 			annotate(&o, v1alpha1.RestoredAnnotation, "true")
 		}
 		text, err := yaml.Marshal(o.Object)

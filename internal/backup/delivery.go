@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"clusterpki.io/operator/internal/authority"
 )
 
@@ -23,7 +21,7 @@ func (r *restore) planDelivery(ctx context.Context, key *authority.DeliveryKey) 
 		r.writes = append(r.writes, func(ctx context.Context) error { return r.store.CreateDelivery(ctx, next) })
 	case there.Follows(key) && there.NamespaceUID == next.NamespaceUID:
 		r.result.Kept++
-	case !there.Follows(key) && slices.ContainsFunc(r.Replace, func(n types.NamespacedName) bool { return n.Namespace == namespace }):
+	case !there.Follows(key) && slices.ContainsFunc(r.Replace, func(of authority.Ref) bool { return of.Namespace == namespace }):
 		r.writes = append(r.writes, func(ctx context.Context) error { return r.store.ReplaceDelivery(ctx, there, next) })
 	case !there.Follows(key):
 		r.exists = append(r.exists, fmt.Sprintf("namespace %q has another delivery key than in the backup, which the agents of its hosts trust: --replace "+

@@ -37,10 +37,10 @@ func TestDeliveryKeyOfABackup(t *testing.T) {
 	both := withNext(first)
 	second := both.Succeeded()
 	third := withNext(second).Succeeded()
-	replace := []types.NamespacedName{{Namespace: "prod", Name: "k8s"}}
+	replace := []authority.Ref{{Kind: authority.KindCA, NamespacedName: types.NamespacedName{Namespace: "prod", Name: "k8s"}}}
 	for name, c := range map[string]struct {
 		there, backup *authority.DeliveryKey
-		replace       []types.NamespacedName
+		replace       []authority.Ref
 		want          *authority.DeliveryKey // nil: it is refused
 	}{
 		"none there":                       {nil, first, nil, first},

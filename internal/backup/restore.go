@@ -27,14 +27,14 @@ type Target struct {
 	AuthorityNamespace string
 	// Namespaces says which namespace takes the place of one of the backup, where it is another one.
 	Namespaces map[string]string
-	// Replace names the CAs that may be replaced by those of the backup, with what was issued from them.
-	Replace []types.NamespacedName
+	// Replace names what may be replaced by what the backup has of it: CAs, with what was issued from them, and service account keys.
+	Replace []authority.Ref
 }
 
 // Result is what a restore did.
 type Result struct {
-	CAs, Objects int // that were written
-	Kept         int // that were there already
+	CAs, AccountKeys, Objects int // that were written
+	Kept                      int // that were there already
 	// Foreign are Secrets and ConfigMaps that bear no claim of the operator of where they come from: it will leave them alone.
 	Foreign []string
 }
@@ -67,7 +67,7 @@ type restore struct {
 	result           Result
 }
 
-// Restore writes a backup: what decides about the CAs first, then what was made from them, and in the end the objects that
+// Restore writes a backup: what decides about CAs and service account keys first, then what was made from them, and in the end the objects that
 // ask for it. What is there already is left alone or, where it is another CA or another key than the backup's, refused
 // before anything is written.
 func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
@@ -84,8 +84,8 @@ func (t Target) Restore(ctx context.Context, a Archive) (Result, error) {
 	if r.seal, err = r.store.Seal(ctx); err != nil {
 		return Result{}, err
 	}
-	for _, ca := range a.parentsFirst() {
-		if err := r.planCA(ctx, ca); err != nil {
+	for _, kept := range a.kept() {
+		if err := r.planKept(ctx, kept); err != nil {
 			return Result{}, err
 		}
 	}
@@ -146,31 +146,35 @@ func (r *restore) homeUID(ctx context.Context) (types.UID, error) {
 	return ns.UID, nil
 }
 
-// planCA decides about one CA.
-func (r *restore) planCA(ctx context.Context, ca *authority.Record) error {
-	namespace := r.to(ca.Namespace)
-	next := ca.Rebound(namespace, r.uids[ca.Namespace], r.home)
-	there, err := r.store.Live(ctx, namespace, ca.Name)
-	name := "ClusterCA " + namespace + "/" + ca.Name
+// planKept decides about one CA, or the keys of one ServiceAccountKey.
+func (r *restore) planKept(ctx context.Context, kept authority.Kept) error {
+	of, count := kept.Ref(), &r.result.CAs
+	if of.Kind == authority.KindAccountKeys {
+		count = &r.result.AccountKeys
+	}
+	next := kept.Rebound(r.to(of.Namespace), r.uids[of.Namespace], r.home)
+	of = next.Ref()
+	there, err := r.store.KeptFor(ctx, of)
+	name := of.Kind + " " + of.NamespacedName.String()
 	switch {
 	case err != nil:
 		return err
 	case there == nil:
-		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next) })
-	case there.SameAs(ca) && there.NamespaceUID == next.NamespaceUID && there.HomeUID == next.HomeUID:
+		r.write(count, func(ctx context.Context) error { return r.store.Restore(ctx, next) })
+	case there.SameAs(kept) && there.Whose().NamespaceUID == next.Whose().NamespaceUID && there.Whose().HomeUID == next.Whose().HomeUID:
 		r.result.Kept++
-	case slices.Contains(r.Replace, types.NamespacedName{Namespace: namespace, Name: ca.Name}):
+	case slices.Contains(r.Replace, of):
 		r.removals = append(r.removals, func(ctx context.Context) (err error) {
 			there, err = r.remove(ctx, there)
 			return err
 		})
-		r.write(&r.result.CAs, func(ctx context.Context) error { return r.store.Restore(ctx, next.InPlaceOf(there)) })
-	case there.SameAs(ca):
+		r.write(count, func(ctx context.Context) error { return r.store.Restore(ctx, next.InPlaceOf(there)) })
+	case there.SameAs(kept):
 		r.exists = append(r.exists, name+" is kept for a namespace that held it before, or was copied here from another authority namespace: "+
 			"`clusterpki authority release` gives it to this one")
 	default:
-		r.exists = append(r.exists, fmt.Sprintf("%s has a key already, or has gone on since the backup: --replace %s/%s puts the backup in its place",
-			name, namespace, ca.Name))
+		r.exists = append(r.exists, fmt.Sprintf("%s has a key already, or has gone on since the backup: --replace %s puts the backup in its place",
+			name, of))
 	}
 	return nil
 }
@@ -184,11 +188,11 @@ func (r *restore) planIssued() {
 	}
 }
 
-// remove deletes a CA that is to be replaced, as it is by now, and returns that.
-func (r *restore) remove(ctx context.Context, there *authority.Record) (*authority.Record, error) {
+// remove deletes what is to be replaced, as it is by now, and returns that.
+func (r *restore) remove(ctx context.Context, there authority.Kept) (authority.Kept, error) {
 	err := r.store.Remove(ctx, there)
 	for n := 1; n < maxWrites && apierrors.IsConflict(err); n++ {
-		now, readErr := r.store.Live(ctx, there.Namespace, there.Name)
+		now, readErr := r.store.KeptFor(ctx, there.Ref())
 		if readErr != nil || now == nil {
 			return there, readErr
 		}
@@ -230,6 +234,8 @@ func (r *restore) planObject(ctx context.Context, o unstructured.Unstructured) e
 		return fmt.Errorf("look for %s %s/%s: %w", o.GetKind(), next.GetNamespace(), o.GetName(), err)
 	case o.GroupVersionKind() != secrets, equality.Semantic.DeepEqual(lasting(there), lasting(next)):
 		r.result.Kept++ // an object is as its user wants it now; and the operator repairs a bundle
+	case claimed && r.isOurs(there) && r.ofAccountKeys(o, claim):
+		r.result.Kept++ // the operator writes what the keys say that were restored, or are there
 	case claimed && r.replaced(there):
 		r.write(&r.result.Objects, func(ctx context.Context) error { return r.overwrite(ctx, next, claim, r.replaced) })
 	default:
@@ -283,11 +289,11 @@ func (r *restore) claimThere(o unstructured.Unstructured) (c consumers.Claim, ok
 	return consumers.ParseClaim(r.seal, o.GetAnnotations(), o.GetKind(), o.GetNamespace(), o.GetName())
 }
 
-// replaced says whether a Secret was made from a CA that is to be replaced, or, as service account keys are, from none.
+// replaced says whether a Secret was made from a CA that is to be replaced.
 func (r *restore) replaced(there unstructured.Unstructured) bool {
 	c, ours := r.claimThere(there)
-	return ours && slices.ContainsFunc(r.Replace, func(n types.NamespacedName) bool {
-		return n.Namespace == there.GetNamespace() && (len(c.CAs()) == 0 || slices.Contains(c.CAs(), n.Name))
+	return ours && slices.ContainsFunc(r.Replace, func(of authority.Ref) bool {
+		return of.Kind == authority.KindCA && of.Namespace == there.GetNamespace() && slices.Contains(c.CAs(), of.Name)
 	})
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/kubeconfig"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -27,16 +29,19 @@ func carried(t *testing.T) (w *fixture, admin, dir string) {
 	w.create(given.CA("front-proxy"))
 	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.Delivery, c.Spec.RequestHeaderCARef = byHand, &v1alpha1.CAReference{Name: "front-proxy"}
+		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "k8s-sa"}
 	}))
+	w.create(given.AccountKey("k8s-sa"))
 	w.create(given.Kubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery = byHand }))
 	w.create(given.Kubelet("mounted"))
+	w.ready(&v1alpha1.ServiceAccountKey{}, "k8s-sa")
 	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
 	for _, name := range []string{"node1", "mounted"} {
 		w.ready(&v1alpha1.NodeCredential{}, name)
 	}
 	testenv.Ready(t, w.api, w.ca())
 	dir = t.TempDir()
-	for _, secret := range []string{"k8s-pair", "k8s-master-tls", "node1-tls", "node1-kubeconfig"} {
+	for _, secret := range []string{"k8s-pair", "k8s-master-tls", "node1-tls", "node1-kubeconfig", "k8s-sa"} {
 		w.carry(secret, filepath.Join(dir, secret))
 	}
 	return w, adminKubeconfig(t, cfg.Host), dir
@@ -67,7 +72,10 @@ func TestAcknowledge(t *testing.T) {
 	node := []string{"nodecred/node1", "--tls-crt", at("node1-tls/tls.crt"), "--ca-crt", at("node1-tls/ca.crt"), "--installed-kubeconfig", at("node1-kubeconfig/value")}
 	server := []string{
 		"asc/k8s-master", "--tls-crt", at("k8s-master-tls/tls.crt"), "--ca-crt", at("k8s-master-tls/ca.crt"), "--client-ca-crt", at("k8s-master-tls/client-ca.crt"),
-		"--requestheader-ca-crt", at("k8s-master-tls/requestheader-ca.crt"),
+		"--requestheader-ca-crt", at("k8s-master-tls/requestheader-ca.crt"), "--sa-pub", at("k8s-sa/sa.pub"),
+	}
+	if err := os.WriteFile(at("other.pub"), otherPublicKey(t), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
 		args []string
@@ -84,6 +92,10 @@ func TestAcknowledge(t *testing.T) {
 		"no such object":      {[]string{"nodecred/gone"}, 1, `there is no NodeCredential "gone"`},
 		"a CA without a copy": {[]string{"clusterca/front-proxy"}, 1, "has no spec.secretName"},
 		"a Secret":            {[]string{"secret/node1-tls"}, 1, "name the object"},
+		"no sa.pub is named":  {server[:9], 1, "with --sa-pub"},
+		"another sa.pub":      {replaced(server, 10, at("other.pub")), 2, "is not what Secret \"k8s-sa\" holds as sa.pub now"},
+		"a sa.pub of nothing": {replaced(server, 10, at("k8s-master-tls/ca.crt")+"x"), 1, "--sa-pub"},
+		"a node's sa.pub":     {append(slices.Clone(node), "--sa-pub", at("k8s-sa/sa.pub")), 1, "leave it out"},
 		"a dry run":           {append([]string{"--dry-run"}, server...), 0, "name: front-proxy"},
 	} {
 		out, err := w.as(admin, append([]string{"acknowledge"}, tc.args...)...)
@@ -108,7 +120,9 @@ func TestAcknowledge(t *testing.T) {
 		t.Errorf("acknowledged is %+v", a)
 	}
 	var s v1alpha1.APIServerCertificate
-	if w.read("k8s-master", &s); len(s.Spec.Delivery.Acknowledged.Trust) != 2 {
+	var k v1alpha1.ServiceAccountKey
+	w.read("k8s-sa", &k)
+	if w.read("k8s-master", &s); len(s.Spec.Delivery.Acknowledged.Trust) != 2 || s.Spec.Delivery.Acknowledged.PublicKeysSHA256 != k.Status.PublicKeysSHA256 {
 		t.Errorf("acknowledged is %+v", s.Spec.Delivery.Acknowledged)
 	}
 	if a := ca.Spec.Delivery.Acknowledged; a == nil || a.SerialNumber != ca.Status.Certificate.SerialNumber {
@@ -143,6 +157,20 @@ func (w *fixture) read(name string, o client.Object) {
 	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.ns, Name: name}, o); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// otherPublicKey is a service account key of another cluster.
+func otherPublicKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := key.PublicPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // replaced are arguments with another one at a place.

@@ -22,6 +22,7 @@ import (
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -246,4 +247,30 @@ func TestAgentNotAsked(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestAgentOfAControlPlane: the host of an API server reads the Secret of the ServiceAccountKey that this names, once there is one.
+func TestAgentOfAControlPlane(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	w.operate(0)
+	w.create(given.CA("k8s"))
+	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.ServiceAccountKeyRef, c.Spec.Delivery.Mode, c.Spec.Delivery.AcceptAssumed = &v1alpha1.KeyReference{Name: "k8s"}, v1alpha1.DeliveryAgent, ""
+	}))
+	admin := adminKubeconfig(t, cfg.Host)
+	if out, err := w.as(admin, "agent", "manifests", "--host", "k8s-master"); err == nil || !strings.Contains(err.Error(), `names ServiceAccountKey "k8s", which does not exist`) {
+		t.Errorf("error %v, and it prints\n%s", err, out)
+	}
+	w.create(&v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}, Spec: v1alpha1.ServiceAccountKeySpec{SecretName: "k8s-accounts"}})
+	w.ready(&v1alpha1.ServiceAccountKey{}, "k8s")
+	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
+	for command, want := range map[string]string{
+		"config": "  serviceAccountSecretName: k8s-accounts\n", "manifests": "  resourceNames:\n  - k8s-master-tls\n  - k8s-accounts\n  resources:\n  - secrets\n",
+	} {
+		out, err := w.as(admin, "agent", command, "--host", "k8s-master")
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: error %v, and it prints\n%s", command, err, out)
+		}
+	}
 }

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +17,8 @@ import (
 	"clusterpki.io/operator/internal/home"
 )
 
-const authorityLong = `Shows and changes what the authority namespace holds: of each CA, one Secret with its keys and all that
-decides about it. Whoever may use these commands has every key; they work with your own rights.`
+const authorityLong = `Shows and changes what the authority namespace holds: of each CA, and of each ServiceAccountKey, one Secret with its
+keys and all that decides about it. Whoever may use these commands has every key; they work with your own rights.`
 
 func newAuthority() *cobra.Command {
 	c := &cobra.Command{
@@ -54,42 +52,50 @@ func (f *authorityFlags) open(everywhere bool) (authorities, string, error) {
 	return authorities{api, authority.New(f.home, api, nil), f.clock}, namespace, nil
 }
 
-// completeRecords completes NAMESPACE/NAME of the CAs that are kept.
-func (f *authorityFlags) completeRecords(c *cobra.Command) {
+// completeKept completes the names of what is kept.
+func (f *authorityFlags) completeKept(c *cobra.Command) {
 	c.ValidArgsFunction = words(func(ctx context.Context) []string {
 		a, _, err := f.open(false)
 		if err != nil {
 			return nil
 		}
-		records, _, err := a.store.List(ctx)
+		kept, _, err := a.store.ListKept(ctx)
 		if err != nil {
 			return nil
 		}
 		var out []string
-		for _, r := range records {
-			out = append(out, r.Namespace+"/"+r.Name)
+		for _, k := range kept {
+			out = append(out, k.Ref().String())
 		}
 		return out
 	}).complete
 }
 
-// authorities are the CAs of the authority namespace, and the objects that they belong to.
+// authorities are what the authority namespace keeps, and the objects that it belongs to.
 type authorities struct {
 	api   client.WithWatch
 	store *authority.Store
 	clock *apitime.Clock // what is stored is by the API server's time
 }
 
-// named is what is kept of a CA.
-func (a authorities) named(ctx context.Context, n types.NamespacedName) (*authority.Record, error) {
-	r, err := a.store.Live(ctx, n.Namespace, n.Name)
+// named is what is kept for an object.
+func (a authorities) named(ctx context.Context, of authority.Ref) (authority.Kept, error) {
+	kept, err := a.store.KeptFor(ctx, of)
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return nil, fmt.Errorf("namespace %q holds no CA %s: `clusterpki authority list` says what it holds", a.store.Namespace(), n)
+	if kept == nil {
+		return nil, fmt.Errorf("namespace %q holds no %s %s: `clusterpki authority list` says what it holds", a.store.Namespace(), what(of.Kind), of)
 	}
-	return r, nil
+	return kept, nil
+}
+
+// what is the word for what is kept for an object of a kind.
+func what(kind string) string {
+	if kind == authority.KindAccountKeys {
+		return "service account keys"
+	}
+	return "CA"
 }
 
 // namespace is the UID of a namespace, "" where it is not there.
@@ -102,22 +108,25 @@ func (a authorities) namespace(ctx context.Context, name string) (types.UID, err
 	return ns.UID, nil
 }
 
-// object is the UID of the ClusterCA that has the name of a CA, "" where there is none.
-func (a authorities) object(ctx context.Context, n types.NamespacedName) (types.UID, error) {
-	var ca v1alpha1.ClusterCA
-	err := a.api.Get(ctx, n, &ca)
+// object is the UID of the object for which something is kept, "" where there is none.
+func (a authorities) object(ctx context.Context, of authority.Ref) (types.UID, error) {
+	var o client.Object = &v1alpha1.ClusterCA{}
+	if of.Kind == authority.KindAccountKeys {
+		o = &v1alpha1.ServiceAccountKey{}
+	}
+	err := a.api.Get(ctx, of.NamespacedName, o)
 	if apierrors.IsNotFound(err) { // or clusterpki's kinds are not installed
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read ClusterCA %s: %w", n, err)
+		return "", fmt.Errorf("read %s %s: %w", of.Kind, of.NamespacedName, err)
 	}
-	return ca.UID, nil
+	return o.GetUID(), nil
 }
 
-// owners are the UIDs of a CA's namespace and ClusterCA as they are now.
-func (a authorities) owners(ctx context.Context, r *authority.Record) (owners, error) {
-	namespace, err := a.namespace(ctx, r.Namespace)
+// owners are the UIDs of the namespace and the object for which something is kept, as they are now.
+func (a authorities) owners(ctx context.Context, of authority.Ref) (owners, error) {
+	namespace, err := a.namespace(ctx, of.Namespace)
 	if err != nil {
 		return owners{}, err
 	}
@@ -125,20 +134,8 @@ func (a authorities) owners(ctx context.Context, r *authority.Record) (owners, e
 	if err != nil {
 		return owners{}, err
 	}
-	object, err := a.object(ctx, types.NamespacedName{Namespace: r.Namespace, Name: r.Name})
+	object, err := a.object(ctx, of)
 	return owners{namespace, object, keys}, err
-}
-
-// errNotNamed refuses an argument that does not say which CA.
-var errNotNamed = errors.New("it takes the CA's namespace and name, as in prod/k8s")
-
-// caNamedBy reads NAMESPACE/NAME.
-func caNamedBy(arg string) (types.NamespacedName, error) {
-	namespace, name, both := strings.Cut(arg, "/")
-	if !both || namespace == "" || name == "" || strings.Contains(name, "/") {
-		return types.NamespacedName{}, fmt.Errorf("%q: %w", arg, errNotNamed)
-	}
-	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
 
 const authorityInitLong = `Records the authority namespace as the operator's, in ConfigMap clusterpki-namespaces of the operator's own

@@ -8,10 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/ca"
+	"clusterpki.io/operator/internal/binding"
 )
 
-// owners are the UIDs of a CA's namespace, its ClusterCA and the authority namespace as they are now; "" is one that is not there.
+// owners are the UIDs of the namespace and the object for which something is kept, and of the authority namespace, as they are now; "" is one that is
+// not there.
 type owners struct{ namespace, object, home types.UID }
 
 // The states of what the authority namespace holds.
@@ -25,23 +26,26 @@ const (
 	authorityDamaged   = "Damaged"
 )
 
-// stateOf says whose a CA is now, and what that means.
-func stateOf(r *authority.Record, now owners) (state, detail string) {
+// stateOf says whose something is now, and what that means.
+func stateOf(kept authority.Kept, now owners) (state, detail string) {
+	id, marked, kind := kept.Whose(), kept.MarkedAt(), kept.Ref().Kind
 	switch {
-	case r.Tombstone():
+	case kept.Tombstone() && kind == authority.KindCA:
 		return authorityDestroyed, "its keys are destroyed; the numbers of its generations are not given again"
-	case now.home != r.HomeUID:
-		return authorityRetained, "it came from another authority namespace: no ClusterCA gets it until it is released"
-	case now.namespace != "" && now.namespace != r.NamespaceUID:
-		return authorityRetained, "its namespace was made anew: no ClusterCA there gets it until it is released"
-	case !r.Deleted.IsZero() && now.object == "":
-		return authorityDeleted, "its ClusterCA was deleted: the keys are destroyed after " + r.Deleted.Add(ca.DestroyAfter).UTC().Format(time.RFC3339)
+	case kept.Tombstone():
+		return authorityDestroyed, "its keys are destroyed; their numbers are not given again"
+	case now.home != id.HomeUID:
+		return authorityRetained, "it came from another authority namespace: no " + kind + " gets it until it is released"
+	case now.namespace != "" && now.namespace != id.NamespaceUID:
+		return authorityRetained, "its namespace was made anew: no " + kind + " there gets it until it is released"
+	case !marked.IsZero() && now.object == "":
+		return authorityDeleted, "its " + kind + " was deleted: the keys are destroyed after " + marked.Add(binding.DestroyAfter).UTC().Format(time.RFC3339)
 	case now.namespace == "":
 		return authorityOrphaned, "its namespace is not there"
 	case now.object == "":
-		return authorityOrphaned, "it has no ClusterCA: one of its name takes it up"
-	case now.object != r.UID || !r.Deleted.IsZero():
-		return authorityReturning, "a ClusterCA of its name is back, and takes it up"
+		return authorityOrphaned, "it has no " + kind + ": one of its name takes it up"
+	case now.object != id.UID || !marked.IsZero():
+		return authorityReturning, "a " + kind + " of its name is back, and takes it up"
 	default:
 		return authorityBound, ""
 	}
@@ -50,26 +54,31 @@ func stateOf(r *authority.Record, now owners) (state, detail string) {
 // errBound says that there is nothing to release.
 var errBound = errors.New("it is bound to this namespace already")
 
-// released is a CA, bound to its namespace and to the authority namespace as they are now. It also forgets that its ClusterCA was
-// deleted, which was in the namespace of before, and which ClusterCA that was: the operator binds it to the one of its name.
-func released(r *authority.Record, now owners) (*authority.Record, error) {
+// released is what is kept, bound to its namespace and to the authority namespace as they are now. It also forgets that its object was
+// deleted, which was in the namespace of before, and which object that was: the operator binds it to the one of its name.
+func released(kept authority.Kept, now owners) (authority.Kept, error) {
+	id := kept.Whose()
 	switch {
-	case r.Tombstone():
+	case kept.Tombstone():
 		return nil, errors.New("its keys were destroyed: there is nothing to release")
 	case now.namespace == "":
-		return nil, fmt.Errorf("namespace %q is not there: create it first", r.Namespace)
-	case r.NamespaceUID == now.namespace && r.HomeUID == now.home:
+		return nil, fmt.Errorf("namespace %q is not there: create it first", id.Namespace)
+	case id.NamespaceUID == now.namespace && id.HomeUID == now.home:
 		return nil, errBound
 	}
-	next := r.Next()
-	next.NamespaceUID, next.HomeUID, next.UID, next.Deleted = now.namespace, now.home, "", time.Time{}
-	return next, nil
+	id.NamespaceUID, id.HomeUID, id.UID = now.namespace, now.home, ""
+	return kept.Given(id, time.Time{}), nil
 }
 
-// destroyable says why the keys of a CA must not be destroyed.
-func destroyable(r *authority.Record, now owners) error {
-	if state, _ := stateOf(r, now); now.object != "" && (state == authorityBound || state == authorityReturning) {
-		return fmt.Errorf("ClusterCA %s/%s is there, and its certificates are in use: delete that first", r.Namespace, r.Name)
+// destroyable says why keys must not be destroyed.
+func destroyable(kept authority.Kept, now owners) error {
+	state, _ := stateOf(kept, now)
+	if now.object == "" || state != authorityBound && state != authorityReturning {
+		return nil
 	}
-	return nil
+	of := kept.Ref()
+	if of.Kind == authority.KindAccountKeys {
+		return fmt.Errorf("ServiceAccountKey %s is there, and API servers may use its keys: delete that first", of.NamespacedName)
+	}
+	return fmt.Errorf("ClusterCA %s is there, and its certificates are in use: delete that first", of.NamespacedName)
 }

@@ -15,13 +15,14 @@ import (
 	"clusterpki.io/operator/internal/backup"
 )
 
-const backupLong = `Writes everything that the PKI of a namespace consists of: the ledger and the keys of each ClusterCA, from the
-authority namespace; the custom resources; the Secrets and ConfigMaps that the operator made for them; and the
-Secrets that CAs are imported from. The output holds the private keys of the CAs: encrypt it.
+const backupLong = `Writes everything that the PKI of a namespace consists of: the ledger and the keys of each ClusterCA and of each
+ServiceAccountKey, from the authority namespace; the custom resources; the Secrets and ConfigMaps that the operator
+made for them; and the Secrets that keys are imported from. The output holds the private keys of the CAs, and those
+that sign service account tokens: encrypt it.
 
 clusterpki restore restores it, in this cluster or another one. Status, UIDs and owner references are left
-out. The custom resources bear the annotation clusterpki.io/restored, for which the operator makes no other CA
-should its key be missing.
+out. The custom resources bear the annotation clusterpki.io/restored, for which the operator makes no other key
+should theirs be missing.
 
 It reads with your own kubeconfig, and changes nothing in the cluster. Without the right to read a key it stops,
 and says which verb is missing.

@@ -100,6 +100,23 @@ func (o *connection) completeCA(c *cobra.Command) {
 	}
 }
 
+// completeRotated completes the first argument with what can be rotated: the ClusterCAs, and sak/NAME.
+func (o *connection) completeRotated(c *cobra.Command) {
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return words(func(ctx context.Context) []string {
+			all := o.objects(ctx)
+			out := namesOf(all, status.KindClusterCA)
+			for _, name := range namesOf(all, status.KindServiceAccountKey) {
+				out = append(out, "sak/"+name)
+			}
+			return out
+		}).complete(c, args, typed)
+	}
+}
+
 // hosts are the hosts of the namespace.
 func (o *connection) hosts(ctx context.Context) []string {
 	all := o.objects(ctx)
@@ -125,7 +142,7 @@ func (o *connection) completeObject(c *cobra.Command) {
 		case slash:
 			return words(func(ctx context.Context) []string { return o.named(ctx, kind, kind+"/") }).complete(c, args, typed)
 		}
-		kinds := []string{"clusterca/", "apiservercertificate/", "nodecredential/", "secret/"}
+		kinds := []string{"clusterca/", "serviceaccountkey/", "apiservercertificate/", "nodecredential/", "secret/"}
 		return starting(kinds, typed), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 }
@@ -152,8 +169,11 @@ func secretsOf(all status.Objects) []string {
 	for i := range all.CAs {
 		out = append(out, all.CAs[i].Spec.SecretName)
 	}
+	for i := range all.Keys {
+		out = append(out, all.Keys[i].KeySecretName())
+	}
 	for i := range all.Servers {
-		out = append(out, all.Servers[i].TLSSecretName(), all.Servers[i].ServiceAccountSecretName())
+		out = append(out, all.Servers[i].TLSSecretName())
 	}
 	for i := range all.Credentials {
 		out = append(out, all.Credentials[i].TLSSecretName(), all.Credentials[i].KubeconfigSecretName())

@@ -121,11 +121,14 @@ func (f *dashboardCommand) url(at net.Addr) string {
 	return scheme + "://" + host
 }
 
-// kindsOf reads the three kinds of a namespace, or with "" of all, and cannot read anything else.
+// kindsOf reads all kinds of a namespace, or with "" of all, and cannot read anything else.
 func kindsOf(config *rest.Config, namespace string) (cache.Cache, error) {
 	o := cache.Options{
 		Scheme: controller.Scheme(), ReaderFailOnMissingInformer: true,
-		ByObject: map[client.Object]cache.ByObject{&v1alpha1.ClusterCA{}: {}, &v1alpha1.APIServerCertificate{}: {}, &v1alpha1.NodeCredential{}: {}},
+		ByObject: map[client.Object]cache.ByObject{},
+	}
+	for _, k := range v1alpha1.Kinds() {
+		o.ByObject[k.New()] = cache.ByObject{}
 	}
 	if namespace != "" {
 		o.DefaultNamespaces = map[string]cache.Config{namespace: {}}

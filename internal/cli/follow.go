@@ -11,7 +11,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/rotate"
 	"clusterpki.io/operator/internal/status"
 )
@@ -20,8 +19,8 @@ import (
 func (f *follower) follow(ctx context.Context, api client.WithWatch, timeout time.Duration) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	cas := make(chan news)
-	go tail(watching, api, &v1alpha1.ClusterCAList{}, f.key, sendTo(watching, cas))
+	all := make(chan news)
+	go tail(watching, api, f.list, f.key, sendTo(watching, all))
 	var late <-chan time.Time
 	if timeout > 0 {
 		late = time.After(timeout)
@@ -36,15 +35,15 @@ func (f *follower) follow(ctx context.Context, api client.WithWatch, timeout tim
 		var done bool
 		var err error
 		select {
-		case n := <-cas:
-			done, err = f.ca(n)
+		case n := <-all:
+			done, err = f.object(n)
 		case <-tick:
 			f.show()
 		case <-late:
 			return &exit{exitTimeout, fmt.Sprintf(
-				"rotate: ClusterCA %q: not completed after %s; what is under way in the cluster goes on", f.key.Name, status.HumanDuration(timeout))}
+				"rotate: %s %q: not completed after %s; what is under way in the cluster goes on", f.kind, f.key.Name, status.HumanDuration(timeout))}
 		case <-ctx.Done():
-			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for ClusterCA %q goes on", f.key.Name)}
+			return &exit{exitInterrupted, fmt.Sprintf("rotate: stopped looking on; what is under way for %s %q goes on", f.kind, f.key.Name)}
 		}
 		if done || err != nil {
 			return err
@@ -62,26 +61,31 @@ func sendTo(ctx context.Context, to chan<- news) func(news) {
 	}
 }
 
-// follower keeps what was seen last and shows it.
-type follower struct {
-	key     client.ObjectKey
-	trigger string
-	out     io.Writer
-	clock   clock.PassiveClock
-	style   status.Style
-	screen  *screen // nil: what changes is logged
-
-	consumers []consumers.Dependent
-	watch     *rotate.Watch
-	offline   error
-	logged    []string
+// progress is how far a rotation is: as a terminal shows it, and as it is logged.
+type progress interface {
+	Frame(now time.Time, s status.Style) []string
+	Lines() []string
 }
 
-// newFollower follows the rotation of a CA, whose consumers are those of the begin.
-func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, trigger string, out io.Writer) *follower {
-	f := &follower{
-		key: client.ObjectKeyFromObject(ca), trigger: trigger, out: out, clock: clock.RealClock{}, consumers: objects.ConsumersOf(ca.Name),
-	}
+// follower keeps what was seen last and shows it.
+type follower struct {
+	kind   string
+	list   client.ObjectList // of that kind
+	key    client.ObjectKey
+	out    io.Writer
+	clock  clock.PassiveClock
+	style  status.Style
+	screen *screen // nil: what changes is logged
+
+	// look takes in what is known of the object.
+	look    func(client.Object) (progress, rotate.Outcome, error)
+	seen    progress // nil: nothing yet
+	offline error
+	logged  []string
+}
+
+func followerOf(o v1alpha1.Object, list client.ObjectList, out io.Writer) *follower {
+	f := &follower{kind: o.Kind(), list: list, key: client.ObjectKeyFromObject(o), out: out, clock: clock.RealClock{}}
 	var redraws bool
 	if f.style, redraws = styleFor(out); redraws {
 		f.screen = &screen{w: raw(out)}
@@ -89,19 +93,34 @@ func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, trigger string,
 	return f
 }
 
-// ca takes in what is known of the ClusterCA.
-func (f *follower) ca(n news) (done bool, err error) {
+// newFollower follows the rotation of a CA, whose consumers are those of the begin.
+func newFollower(ca *v1alpha1.ClusterCA, objects status.Objects, trigger string, out io.Writer) *follower {
+	f := followerOf(ca, &v1alpha1.ClusterCAList{}, out)
+	dependents := objects.ConsumersOf(ca.Name)
+	var watch *rotate.Watch
+	f.look = func(o client.Object) (progress, rotate.Outcome, error) {
+		ca, ok := o.(*v1alpha1.ClusterCA)
+		if !ok {
+			return nil, rotate.Going, fmt.Errorf("rotate: a ClusterCA is a %T", o)
+		}
+		snapshot := rotate.Snapshot{CA: ca, Consumers: dependents}
+		if watch == nil {
+			watch = rotate.Begin(trigger, snapshot)
+		}
+		return watch, watch.Observe(snapshot), nil
+	}
+	return f
+}
+
+// object takes in what is known of the object.
+func (f *follower) object(n news) (done bool, err error) {
 	if n.err != nil {
 		return f.lost(n)
 	}
 	if n.object == nil {
-		return true, fmt.Errorf("rotate: ClusterCA %q was deleted", f.key.Name)
+		return true, fmt.Errorf("rotate: %s %q was deleted", f.kind, f.key.Name)
 	}
-	ca, ok := n.object.(*v1alpha1.ClusterCA)
-	if !ok {
-		return true, fmt.Errorf("rotate: a ClusterCA is a %T", n.object)
-	}
-	return f.observe(rotate.Snapshot{CA: ca, Consumers: f.consumers})
+	return f.observe(n.object)
 }
 
 // lost shows that the cluster does not answer, and ends where it never will.
@@ -114,13 +133,14 @@ func (f *follower) lost(n news) (done bool, err error) {
 	return false, nil
 }
 
-// look judges what there is.
-func (f *follower) observe(snapshot rotate.Snapshot) (done bool, err error) {
+// observe judges what there is.
+func (f *follower) observe(o client.Object) (done bool, err error) {
 	f.offline = nil
-	if f.watch == nil {
-		f.watch = rotate.Begin(f.trigger, snapshot)
+	seen, outcome, err := f.look(o)
+	if err != nil {
+		return true, err
 	}
-	outcome := f.watch.Observe(snapshot)
+	f.seen = seen
 	f.show()
 	switch outcome {
 	case rotate.Completed:
@@ -143,15 +163,15 @@ func (f *follower) show() {
 	}
 	if f.screen != nil {
 		lines := offline
-		if f.watch != nil {
-			lines = append(f.watch.Frame(now, f.style), offline...)
+		if f.seen != nil {
+			lines = append(f.seen.Frame(now, f.style), offline...)
 		}
 		f.screen.draw(lines)
 		return
 	}
 	lines := offline
-	if f.watch != nil {
-		lines = append(f.watch.Lines(), offline...)
+	if f.seen != nil {
+		lines = append(f.seen.Lines(), offline...)
 	}
 	for _, line := range lines {
 		if !slices.Contains(f.logged, line) {

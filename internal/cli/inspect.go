@@ -29,6 +29,7 @@ It never shows a private key, a token or a password: only of which kind a key is
 
 const inspectExample = `  clusterpki inspect clusterca/k8s -n prod
   clusterpki inspect nodecred/k8s-node1-kubelet -n prod        # short names are those of kubectl
+  clusterpki inspect sak/k8s-sa -n prod                        # service account keys: whose turn it is, what keeps an old one
   clusterpki inspect secret/k8s-master-tls -n prod
   clusterpki inspect -f /etc/kubernetes/kubelet.conf           # and what it names
   clusterpki inspect -f tls.crt -f tls.key -f ca.crt           # does it fit together?
@@ -149,7 +150,7 @@ func target(args []string) (kind, name string, err error) {
 	known, short := kindNamed(kind)
 	switch {
 	case known == "":
-		return "", "", fmt.Errorf("there is no kind %q; there is clusterca, apiservercertificate, nodecredential, secret", kind)
+		return "", "", fmt.Errorf("there is no kind %q; there is clusterca, serviceaccountkey, apiservercertificate, nodecredential, secret", kind)
 	case name == "" || strings.Contains(name, "/"):
 		return "", "", fmt.Errorf("name one %s, as in %s/NAME", known, short)
 	}
@@ -163,6 +164,10 @@ func namesOf(o status.Objects, kind string) []string {
 	case status.KindClusterCA:
 		for i := range o.CAs {
 			out = append(out, o.CAs[i].Name)
+		}
+	case status.KindServiceAccountKey:
+		for i := range o.Keys {
+			out = append(out, o.Keys[i].Name)
 		}
 	case status.KindAPIServerCertificate:
 		for i := range o.Servers {

@@ -24,10 +24,10 @@ func issued(t *testing.T) (w *fixture, admin string) {
 	w = newFixture(t)
 	w.operate(0)
 	w.create(given.CA("k8s"))
-	w.create(given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}))
+	w.create(given.AccountKey("k8s-sa"))
+	w.create(given.Server("k8s-master", given.SignedBy("k8s-sa")))
 	w.create(given.Kubelet("node1-kubelet", func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent }))
+	w.ready(&v1alpha1.ServiceAccountKey{}, "k8s-sa")
 	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
 	w.ready(&v1alpha1.NodeCredential{}, "node1-kubelet")
 	return w, adminKubeconfig(t, cfg.Host)
@@ -87,7 +87,7 @@ func TestInspectReal(t *testing.T) {
 	if err := w.api.List(t.Context(), &list, client.InNamespace(w.ns)); err != nil {
 		t.Fatal(err)
 	}
-	targets := []string{"clusterca/k8s", "asc/k8s-master", "nodecredential/node1-kubelet"}
+	targets := []string{"clusterca/k8s", "sak/k8s-sa", "asc/k8s-master", "nodecredential/node1-kubelet"}
 	for _, s := range list.Items {
 		targets = append(targets, "secret/"+s.Name)
 	}
@@ -112,8 +112,9 @@ func TestInspectReal(t *testing.T) {
 		},
 		"asc/k8s-master text": {
 			"identity     k8s-master", "generation 1 of ClusterCA/k8s", "10.1.10.238", "serverAuth", "leads to ", " in ConfigMap/k8s-trust, signed by generation 1 of ClusterCA/k8s",
-			"fits tls.crt; not shown", "Secret/k8s-sa of APIServerCertificate/k8s-master", "fits sa.pub; not shown", "Events",
+			"fits tls.crt; not shown", "signed and accepted with the keys of ServiceAccountKey/k8s-sa", "Events",
 		},
+		"sak/k8s-sa text": {"key 1        Active, kid ", "Secret/k8s-sa of ServiceAccountKey/k8s-sa", "fits sa.pub; not shown", "used by      APIServerCertificate/k8s-master"},
 		"nodecredential/node1-kubelet text": {
 			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
 			"agent        Lease expired; last renewed never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
@@ -129,7 +130,7 @@ func TestInspectReal(t *testing.T) {
 	}
 	var r inspect.Report
 	if err := json.Unmarshal([]byte(texts["asc/k8s-master json"]), &r); err != nil || r.Kind != "Inspection" || r.Object.Kind != "APIServerCertificate" ||
-		r.Object.NotAfter.Before(time.Now()) || len(r.Sources) != 2 || r.Sources[0].Items[0].Name == "" {
+		r.Object.NotAfter.Before(time.Now()) || len(r.Sources) != 1 || r.Sources[0].Items[0].Name == "" {
 		t.Errorf("%v\n%s", err, texts["asc/k8s-master json"])
 	}
 	w.inspectWithoutSecrets()

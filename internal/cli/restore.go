@@ -9,16 +9,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/backup"
 )
 
-const restoreLong = `Restores what clusterpki backup wrote: the ledger and the keys of each CA into the authority namespace, then the
-Secrets and ConfigMaps, and in the end the custom resources. Its namespaces must exist. A CA is bound to the
-namespace that has its name now, and what the operator made bears the seal of the operator that is there now.
+const restoreLong = `Restores what clusterpki backup wrote: the ledger and the keys of each CA and of each ServiceAccountKey into the
+authority namespace, then the Secrets and ConfigMaps, and in the end the custom resources. Its namespaces must exist.
+Keys are bound to the namespace that has their namespace's name now, and what the operator made bears the seal of the
+operator that is there now.
 
-What is there already and is the same, or is a custom resource, stays. Where another CA has the name, or a
-Secret holds something else, nothing at all is written. If the operator has made another CA meanwhile, because the
-custom resources came first, --replace puts that of the backup in its place, and what was issued from it.
+What is there already and is the same, or is a custom resource, stays. Where another CA or other service account keys
+have the name, or a Secret holds something else, nothing at all is written. If the operator has made another key
+meanwhile, because the custom resources came first, --replace puts that of the backup in its place, and what was issued
+from it.
 
 It writes with your own kubeconfig, and needs the rights of whoever administers the PKI: to create and get Secrets in
 the authority namespace, to delete them there for --replace, and to create what the file holds.
@@ -36,7 +39,10 @@ const restoreExample = `  # into a namespace of the same name, of this cluster o
   clusterpki restore prod.yaml --namespace prod=drill
 
   # the operator has made another CA already
-  clusterpki restore prod.yaml --replace prod/k8s`
+  clusterpki restore prod.yaml --replace prod/k8s
+
+  # and other service account keys: tokens that these have signed end
+  clusterpki restore prod.yaml --replace prod/k8s,serviceaccountkeys/prod/k8s-sa`
 
 type restoreFlags struct {
 	authorityFlags
@@ -55,7 +61,7 @@ func newRestore() *cobra.Command {
 	}
 	f.addFlags(c)
 	c.Flags().Lookup("namespace").Usage = "restore `OLD[=NEW]` alone, of the namespaces in FILE, under the name NEW (default: all, under their names)"
-	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`NAMESPACE/NAME` of a ClusterCA in whose place that of the backup may be put; may be repeated")
+	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`[KIND/]NAMESPACE/NAME` of a ClusterCA, or of serviceaccountkeys, in whose place that of the backup may be put; may be repeated")
 	return c
 }
 
@@ -75,11 +81,11 @@ func runRestore(c *cobra.Command, f restoreFlags, file string) error {
 	}
 	f.overrides.Context.Namespace = ""
 	for _, text := range f.replace {
-		ca, err := caNamedBy(text)
+		of, err := authority.ParseRef(text)
 		if err != nil {
 			return fmt.Errorf("restore: --replace: %w", err)
 		}
-		target.Replace = append(target.Replace, ca)
+		target.Replace = append(target.Replace, of)
 	}
 	client, _, err := f.connect()
 	if err != nil {
@@ -109,8 +115,8 @@ func readArchive(c *cobra.Command, file string) (backup.Archive, error) {
 
 // sayRestore counts what was written.
 func sayRestore(w io.Writer, r backup.Result) {
-	if r.CAs+r.Objects+r.Kept > 0 {
-		fmt.Fprintf(w, "restored %d CAs and %d objects; %d were there already\n", r.CAs, r.Objects, r.Kept)
+	if r.CAs+r.AccountKeys+r.Objects+r.Kept > 0 {
+		fmt.Fprintf(w, "restored %d CAs, the keys of %d ServiceAccountKeys and %d objects; %d were there already\n", r.CAs, r.AccountKeys, r.Objects, r.Kept)
 	}
 	if len(r.Foreign) > 0 {
 		slices.Sort(r.Foreign)

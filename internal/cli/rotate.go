@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,8 +18,8 @@ import (
 	"clusterpki.io/operator/internal/status"
 )
 
-const rotateLong = `Says how to rotate a CA, what happens then, how long it takes at least, whom it waits for and
-what would hold it up. By itself it changes nothing in the cluster: the change is one field,
+const rotateLong = `Says how to rotate a CA, or a service account key (sak/NAME), what happens then, how long it takes
+at least, whom it waits for and what would hold it up. By itself it changes nothing in the cluster: the change is one field,
 spec.rotation.trigger, and belongs into Git where the object comes from there.
 
 --apply sets that field in the cluster, unless the object was changed since it was read, a
@@ -28,13 +29,14 @@ change, and the rotation is then rolled back. --force sets it in the last two ca
 --watch shows the progress until the rotation is completed: the one of --trigger or --apply,
 else the one that is under way or the next one. Ctrl-C ends the watching; the rotation goes on.
 
-It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
+It reads the objects of clusterpki, and no Secret.
 
 `
 
 const rotateExample = `  clusterpki rotate k8s -n prod                     # what to change, and what happens then
   clusterpki rotate k8s -n prod --watch             # then change it in Git, and look on
-  clusterpki rotate k8s -n prod --apply --watch     # where nothing keeps the object as it is in Git`
+  clusterpki rotate k8s -n prod --apply --watch     # where nothing keeps the object as it is in Git
+  clusterpki rotate sak/k8s-sa -n prod --watch      # a service account key`
 
 type rotateFlags struct {
 	connection
@@ -47,8 +49,8 @@ type rotateFlags struct {
 func newRotate() *cobra.Command {
 	var f rotateFlags
 	c := &cobra.Command{
-		Use:   "rotate CA",
-		Short: "Say how to rotate a CA, or do it, and show the progress",
+		Use:   "rotate (CA | sak/NAME)",
+		Short: "Say how to rotate a CA or a service account key, or do it, and show the progress",
 		Long: rotateLong + exits(map[int]string{
 			0: "completed; without --watch: said, or set", exitError: "the question could not be asked, or the change was refused",
 			exitUnwell:  "the rotation was rolled back, or cannot begin before something is changed",
@@ -59,7 +61,7 @@ func newRotate() *cobra.Command {
 		RunE:    func(c *cobra.Command, args []string) error { return runRotate(c, f, args[0]) },
 	}
 	f.addFlags(c)
-	f.completeCA(c)
+	f.completeRotated(c)
 	flags := c.Flags()
 	flags.StringVar(&f.trigger, "trigger", "", "any `text` that is not the present trigger (default: the present time)")
 	flags.BoolVar(&f.apply, "apply", false, "set spec.rotation.trigger in the cluster")
@@ -87,7 +89,7 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 	if err := f.fit(); err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
-	name, err := nameOfCA(name)
+	kind, name, err := rotated(name)
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
@@ -99,29 +101,46 @@ func runRotate(c *cobra.Command, f rotateFlags, name string) error {
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
+	if kind == status.KindServiceAccountKey {
+		return rotateKey(c, api, f, objects, name, namespace)
+	}
 	ca := caNamed(objects, name)
 	if ca == nil {
 		return fmt.Errorf("rotate: %w", noCA(objects, name, namespace))
 	}
 	now := clock.RealClock{}.Now()
-	desired := f.trigger
-	if f.apply && desired == "" {
-		desired = rotate.TriggerAt(now)
-	}
-	switch set := desired != "" && desired == ca.Spec.Rotation.Trigger; {
-	case set && (f.apply || !f.watch):
-		return fmt.Errorf("rotate: spec.rotation.trigger is %q already: choose another one", desired)
-	case !set:
-		plan := rotate.NewPlan(now, ca, objects, orNow(desired, now))
-		if err := planned(c, api, f, plan, desired, now); err != nil {
-			return err
-		}
-		if !f.watch {
-			return nil
-		}
-		fmt.Fprintln(c.OutOrStdout())
+	desired := f.desired(now)
+	err = f.asked(c, desired, ca.Spec.Rotation.Trigger, planned{
+		show: func(style status.Style) (rotate.PlanReport, string, error) {
+			plan := rotate.NewPlan(now, ca, objects, orNow(desired, now))
+			return shown(plan.Report, func(applied bool) (string, error) { return plan.Text(now, style, applied) }, f.apply)
+		},
+		apply: func() error { return apply(c.Context(), api, ca, desired, f.force) },
+	})
+	if err != nil || !f.watch {
+		return err
 	}
 	return newFollower(ca, objects, desired, c.OutOrStdout()).follow(c.Context(), api, f.timeout)
+}
+
+// rotated reads what is to be rotated: the name of a ClusterCA, or KIND/NAME.
+func rotated(arg string) (kind, name string, err error) {
+	if !strings.Contains(arg, "/") {
+		return status.KindClusterCA, arg, nil
+	}
+	kind, name, err = target(strings.SplitN(arg, "/", 2))
+	if err == nil && kind != status.KindClusterCA && kind != status.KindServiceAccountKey {
+		err = fmt.Errorf("%s is neither a ClusterCA nor a ServiceAccountKey: a certificate is renewed by itself", arg)
+	}
+	return kind, name, err
+}
+
+// desired is the trigger to set; "" where only a plan is asked for, or a rotation that somebody else asks for.
+func (f *rotateFlags) desired(now time.Time) string {
+	if f.apply && f.trigger == "" {
+		return rotate.TriggerAt(now)
+	}
+	return f.trigger
 }
 
 func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
@@ -133,38 +152,61 @@ func caNamed(objects status.Objects, name string) *v1alpha1.ClusterCA {
 	return nil
 }
 
-// planned shows the plan and, where that is asked for, sets the trigger: people see first what will happen, and
-// programs what has happened.
-func planned(c *cobra.Command, api client.Client, f rotateFlags, p rotate.Plan, desired string, now time.Time) error {
+// planned is a rotation that is asked for: how it is shown, and how its trigger is set.
+type planned struct {
+	show  func(status.Style) (rotate.PlanReport, string, error)
+	apply func() error
+}
+
+// shown is a plan for programs and for people.
+func shown(report func(applied bool) (rotate.PlanReport, error), text func(applied bool) (string, error), applied bool) (rotate.PlanReport, string, error) {
+	r, err := report(applied)
+	if err != nil {
+		return rotate.PlanReport{}, "", err //nolint:wrapcheck // it says all
+	}
+	people, err := text(applied)
+	return r, people, err
+}
+
+// asked shows the plan and, where that is asked for, sets the trigger: people see first what will happen, and programs what has happened. A
+// trigger that is set already is only looked on at.
+func (f *rotateFlags) asked(c *cobra.Command, desired, present string, p planned) error {
+	if desired != "" && desired == present {
+		if f.apply || !f.watch {
+			return fmt.Errorf("rotate: spec.rotation.trigger is %q already: choose another one", desired)
+		}
+		return nil
+	}
 	if !f.output.data() {
-		if err := printPlan(c, f, p, now); err != nil {
+		if err := f.print(c, p); err != nil {
 			return err
 		}
 	}
 	if f.apply {
-		if err := apply(c.Context(), api, p.CA, desired, f.force); err != nil {
+		if err := p.apply(); err != nil {
 			return fmt.Errorf("rotate: %w", err)
 		}
 	}
 	switch {
 	case f.output.data():
-		return printPlan(c, f, p, now)
+		return f.print(c, p)
 	case f.apply:
 		fmt.Fprintf(c.OutOrStdout(), "\nspec.rotation.trigger is now %q.\n", desired)
+	}
+	if f.watch {
+		fmt.Fprintln(c.OutOrStdout())
 	}
 	return nil
 }
 
-// printPlan shows what a rotation takes.
-func printPlan(c *cobra.Command, f rotateFlags, p rotate.Plan, now time.Time) error {
-	report, err := p.Report(f.apply)
+// print shows what a rotation takes.
+func (f *rotateFlags) print(c *cobra.Command, p planned) error {
+	style, _ := styleFor(c.OutOrStdout())
+	report, text, err := p.show(style)
 	if err != nil {
 		return fmt.Errorf("rotate: %w", err)
 	}
-	return f.output.print(c.OutOrStdout(), report, func() (string, error) {
-		style, _ := styleFor(c.OutOrStdout())
-		return p.Text(now, style, f.apply)
-	})
+	return f.output.print(c.OutOrStdout(), report, func() (string, error) { return text, nil })
 }
 
 func orNow(trigger string, now time.Time) string {
@@ -181,23 +223,29 @@ func apply(ctx context.Context, api client.Client, ca *v1alpha1.ClusterCA, trigg
 			"spec.source.import.certificateSHA256 and rootSHA256",
 			ca.Spec.Source.Import.SecretRef.Name)
 	}
-	if tool, mark := rotate.GitOps(ca); tool != "" && !force {
-		return fmt.Errorf("not applied: %s keeps ClusterCA %q as it is in Git (%s) and may revert the change, and the rotation is then rolled back: "+
-			"change spec.rotation.trigger in Git, or use --force", tool, ca.Name, mark)
+	return setTrigger(ctx, api, ca.DeepCopy(), trigger, string(ca.Status.Rotation.Phase), force)
+}
+
+// setTrigger sets the trigger of an object that was read, unless somebody would revert that or a rotation is under way, or by force.
+func setTrigger(ctx context.Context, api client.Client, o v1alpha1.Object, trigger, phase string, force bool) error {
+	name := fmt.Sprintf("%s %q", o.Kind(), o.GetName())
+	if tool, mark := rotate.GitOps(o); tool != "" && !force {
+		return fmt.Errorf("not applied: %s keeps %s as it is in Git (%s) and may revert the change, and the rotation is then rolled back: "+
+			"change spec.rotation.trigger in Git, or use --force", tool, name, mark)
 	}
-	if phase := ca.Status.Rotation.Phase; phase != "" && !force {
+	if phase != "" && !force {
 		return fmt.Errorf("not applied: a rotation is under way (%s): look on with --watch, or use --force to ask for another one", phase)
 	}
-	patch, err := rotate.Patch(trigger, ca.ResourceVersion)
+	patch, err := rotate.Patch(trigger, o.GetResourceVersion())
 	if err != nil {
-		return err
+		return err //nolint:wrapcheck // it says all
 	}
-	err = api.Patch(ctx, ca.DeepCopy(), client.RawPatch(types.MergePatchType, patch), client.FieldOwner(rotate.FieldManager))
+	err = api.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(rotate.FieldManager))
 	if apierrors.IsConflict(err) {
-		return fmt.Errorf("not applied: ClusterCA %q has changed since it was read: try again", ca.Name)
+		return fmt.Errorf("not applied: %s has changed since it was read: try again", name)
 	}
 	if err != nil {
-		return fmt.Errorf("set spec.rotation.trigger of ClusterCA %q: %w", ca.Name, err)
+		return fmt.Errorf("set spec.rotation.trigger of %s: %w", name, err)
 	}
 	return nil
 }

@@ -16,9 +16,10 @@ import (
 
 const statusLong = `Shows each ClusterCA as a tree: its subordinate CAs and certificates, when they expire and are
 renewed, how far the rotation of the CA is and whom it waits for, and who else trusts it.
-What is wrong stands at the end.
+Each ServiceAccountKey follows, with its keys, whose turn it is in a rotation, and which tokens
+keep an earlier key. What is wrong stands at the end.
 
-It reads ClusterCAs, APIServerCertificates and NodeCredentials, and no Secret.
+It reads the objects of clusterpki, and no Secret.
 
 `
 
@@ -36,7 +37,7 @@ func newStatus() *cobra.Command {
 	var f statusFlags
 	c := &cobra.Command{
 		Use:   "status [CA]",
-		Short: "Show CAs, what they issued, when it expires, and what is wrong",
+		Short: "Show CAs, what they issued, service account keys, and what is wrong",
 		Long: statusLong + exits(map[int]string{
 			0: "no error was found; warnings there may be", exitError: "the question could not be asked",
 			exitUnwell: "something is not Ready, Stalled, expired, overdue, blocked, or not seen by the operator",
@@ -110,7 +111,7 @@ func in(namespace string) string {
 func printReport(w io.Writer, r status.Report, f statusFlags, namespace string) error {
 	return f.output.print(w, r, func() (string, error) {
 		switch {
-		case len(r.ClusterCAs) > 0:
+		case len(r.ClusterCAs)+len(r.ServiceAccountKeys) > 0:
 		case namespace == "":
 			return "There is no ClusterCA in any namespace.\n", nil
 		default:
@@ -125,12 +126,13 @@ func printReport(w io.Writer, r status.Report, f statusFlags, namespace string) 
 // readObjects reads all objects of a namespace, or with "" of all.
 func readObjects(ctx context.Context, from client.Reader, namespace string) (status.Objects, error) {
 	var cas v1alpha1.ClusterCAList
+	var keys v1alpha1.ServiceAccountKeyList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
+	for _, list := range []client.ObjectList{&cas, &keys, &servers, &credentials} {
 		if err := from.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			return status.Objects{}, fmt.Errorf("read the objects%s: %w", in(namespace), err)
 		}
 	}
-	return status.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items}, nil
+	return status.Objects{CAs: cas.Items, Keys: keys.Items, Servers: servers.Items, Credentials: credentials.Items}, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/test/given"
 )
 
 const week = 7 * 24 * time.Hour
@@ -232,4 +233,58 @@ func TestAbsence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDeletedAccountKey: the keys of a ServiceAccountKey end by the same rules. They are marked at once, one of the same name takes them up, and
+// they go after seven days.
+func TestDeletedAccountKey(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	kept := func() *authority.AccountKeys {
+		k, err := w.store().LiveAccountKeys(w.t.Context(), w.ns, "k8s-sa")
+		if err != nil || k == nil {
+			t.Fatal(k, err)
+		}
+		return k
+	}
+	marked := func(want bool) {
+		w.eventually(fmt.Sprintf("marked: %v", want), func() error {
+			if k := kept(); k.Deleted.IsZero() == want {
+				return fmt.Errorf("it was deleted at %v", k.Deleted)
+			}
+			return nil
+		})
+	}
+	deletable := func() *v1alpha1.ServiceAccountKey {
+		return given.AccountKey("k8s-sa", func(k *v1alpha1.ServiceAccountKey) { k.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	}
+	first := deletable()
+	w.create(first)
+	w.ready("k8s-sa", &v1alpha1.ServiceAccountKey{})
+	was := kept()
+	w.delete(first)
+	marked(true)
+	w.settled()
+	second := deletable()
+	w.create(second)
+	w.ready("k8s-sa", &v1alpha1.ServiceAccountKey{})
+	marked(false)
+	if now := kept(); now.Ledger.Keys[0].ID != was.Ledger.Keys[0].ID || now.UID != second.UID {
+		t.Fatalf("it is another key: %+v", now.Ledger)
+	}
+	w.delete(second)
+	marked(true)
+	at := kept().Deleted
+	w.restartAt(at.Add(week - time.Second))
+	w.settled()
+	if kept().Tombstone() {
+		t.Fatal("the keys were destroyed too early")
+	}
+	w.restartAt(at.Add(week))
+	w.eventually("the keys are destroyed", func() error {
+		if !kept().Tombstone() {
+			return errors.New("they are there")
+		}
+		return nil
+	})
 }

@@ -1,5 +1,5 @@
 // Package dashboard serves a page that shows the PKI of clusters, live: the CAs on a timeline, their rotation as it
-// happens, who has acknowledged, and what expires next. It reads the three kinds from a cache, never a Secret, and it
+// happens, who has acknowledged, and what expires next. It reads all kinds from a cache, never a Secret, and it
 // writes nothing.
 package dashboard
 
@@ -63,7 +63,7 @@ func Check(address string, secure bool) error {
 	return nil
 }
 
-// New checks the options. Of the cache, the three kinds alone are read.
+// New checks the options. Of the cache, all kinds alone are read.
 func New(c cache.Cache, o Options) (*Server, error) {
 	if err := Check(o.Address, o.Secure); err != nil {
 		return nil, err

@@ -53,7 +53,9 @@ func (h *hub) run(ctx context.Context) error {
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: func(any) { mark() }, UpdateFunc: func(any, any) { mark() }, DeleteFunc: func(any) { mark() },
 	}
-	for _, kind := range []client.Object{&v1alpha1.ClusterCA{}, &v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{}} {
+	for _, kind := range []client.Object{
+		&v1alpha1.ClusterCA{}, &v1alpha1.ServiceAccountKey{}, &v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{},
+	} {
 		informer, err := h.cache.GetInformer(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("watch the objects: %w", err)
@@ -94,9 +96,10 @@ func (h *hub) run(ctx context.Context) error {
 // look reads the objects, and tells everybody.
 func (h *hub) look(ctx context.Context) error {
 	var cas v1alpha1.ClusterCAList
+	var keys v1alpha1.ServiceAccountKeyList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
+	for _, list := range []client.ObjectList{&cas, &keys, &servers, &credentials} {
 		// They are the cache's own, and nothing here writes to them.
 		if err := h.cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("read the objects: %w", err)
@@ -105,7 +108,7 @@ func (h *hub) look(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now = h.clock.Now()
-	h.objects = status.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items}
+	h.objects = status.Objects{CAs: cas.Items, Keys: keys.Items, Servers: servers.Items, Credentials: credentials.Items}
 	h.pages = map[string][]byte{}
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -151,6 +154,7 @@ func within(all status.Objects, v Viewer) status.Objects {
 	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(v.Namespaces))) {
 		in := all.In(namespace)
 		out.CAs = append(out.CAs, in.CAs...)
+		out.Keys = append(out.Keys, in.Keys...)
 		out.Servers = append(out.Servers, in.Servers...)
 		out.Credentials = append(out.Credentials, in.Credentials...)
 	}

@@ -34,6 +34,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"alarming": func(p v1alpha1.PendingConsumer) bool { return p.Edit != "" && p.Reason != v1alpha1.ReasonAssumed },
 	"expect":   status.ExpectedText,
 	"step":     classOf,
+	"join":     strings.Join,
 }).ParseFS(files, "assets/*.html"))
 
 // timed is something to show as of a moment.
@@ -85,6 +86,8 @@ func shortKind(kind string) string {
 	switch kind {
 	case status.KindClusterCA:
 		return "CA"
+	case status.KindServiceAccountKey:
+		return "Service account key"
 	case status.KindAPIServerCertificate:
 		return "API server"
 	case status.KindNodeCredential:

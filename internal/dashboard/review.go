@@ -170,7 +170,7 @@ func (r *Reviews) ask(ctx context.Context, token string, namespaces []string) (V
 	return v, nil
 }
 
-// reads says whether somebody may list and watch the three kinds in a namespace; in all for "".
+// reads says whether somebody may list and watch all kinds in a namespace; in all for "".
 func (r *Reviews) reads(ctx context.Context, user authenticationv1.UserInfo, namespace string) (bool, error) {
 	extra := map[string]authorizationv1.ExtraValue{}
 	for k, v := range user.Extra {

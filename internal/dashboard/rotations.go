@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 // Entry is one thing that happened.
 type Entry struct {
 	Time            time.Time
-	Namespace, Name string // of the ClusterCA
+	Kind            string
+	Namespace, Name string
 	Text            string
 }
 
@@ -45,13 +47,19 @@ func rotations(now time.Time, objects status.Objects) []timeline.Rotation {
 // logOf is what happened of late, as the objects tell it, the latest first.
 func logOf(now time.Time, objects status.Objects) []Entry {
 	var out []Entry
-	for i := range objects.CAs {
-		c := &objects.CAs[i]
-		note := func(at time.Time, text string) {
+	noted := func(o v1alpha1.Object) func(at time.Time, text string) {
+		return func(at time.Time, text string) {
 			if age := now.Sub(at); age < logged {
-				out = append(out, Entry{at.UTC().Truncate(time.Second), c.Namespace, c.Name, text})
+				out = append(out, Entry{at.UTC().Truncate(time.Second), o.Kind(), o.GetNamespace(), o.GetName(), text})
 			}
 		}
+	}
+	for i := range objects.Keys {
+		toldOfKeys(&objects.Keys[i], noted(&objects.Keys[i]))
+	}
+	for i := range objects.CAs {
+		c := &objects.CAs[i]
+		note := noted(c)
 		note(c.CreationTimestamp.Time, "it was created")
 		if r, ok := timeline.Last(c); ok {
 			told(r, note)
@@ -64,6 +72,24 @@ func logOf(now time.Time, objects status.Objects) []Entry {
 		return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
 	})
 	return out[:min(len(out), maxLog)]
+}
+
+// toldOfKeys notes what happened to service account keys, the latest first.
+func toldOfKeys(k *v1alpha1.ServiceAccountKey, note func(at time.Time, text string)) {
+	for _, key := range slices.Backward(k.Status.Keys) {
+		if text := keyNotes[key.State]; text != "" && !key.Since.IsZero() {
+			note(key.Since.Time, fmt.Sprintf("key %d %s", key.Number, text))
+		}
+	}
+	if r := timeline.PublicationOf(k); r.Rotating() {
+		note(r.Start, "a rotation has begun: "+r.Title())
+	}
+	note(k.CreationTimestamp.Time, "it was created")
+}
+
+var keyNotes = map[v1alpha1.GenerationState]string{
+	v1alpha1.GenerationTrusted: "is brought to every API server, to be trusted", v1alpha1.GenerationActive: "signs",
+	v1alpha1.GenerationRetiring: "signs nothing any more, and its tokens are accepted still", v1alpha1.GenerationWithdrawn: "is trusted no more",
 }
 
 // told notes what happened in a rotation, the latest first.

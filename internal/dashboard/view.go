@@ -24,6 +24,8 @@ type View struct {
 	Problems     []status.Problem
 	MoreProblems int
 	Rotations    []timeline.Rotation
+	// Publications are of service account keys that are being rotated, or of which one has left and is not forgotten everywhere.
+	Publications []timeline.Publication
 	// Next are the certificates that expire next.
 	Next     []Expiry
 	Clusters []Cluster
@@ -46,6 +48,7 @@ type Cluster struct {
 	Servers     []APIServer
 	Axis        Axis
 	Authorities []Authority
+	Keys        []status.ServiceAccountKey
 }
 
 // APIServer is an API server.
@@ -90,6 +93,9 @@ func Build(now time.Time, objects status.Objects) View {
 		return cmp.Or(x.NotAfter.Compare(y.NotAfter), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
 	})
 	v.Next = v.Next[:min(len(v.Next), maxNext)]
+	for _, k := range report.ServiceAccountKeys {
+		v.accountKey(k)
+	}
 	for i := range v.Clusters {
 		v.Clusters[i].finish(now, objects)
 	}
@@ -130,11 +136,29 @@ func (v *View) authority(a status.Authority, object *v1alpha1.ClusterCA) {
 	if n := len(out.Certificates); n > maxCertificates {
 		out.Certificates, out.More = out.Certificates[:maxCertificates], n-maxCertificates
 	}
-	if n := len(v.Clusters); n == 0 || v.Clusters[n-1].Namespace != a.Namespace {
-		v.Clusters = append(v.Clusters, Cluster{Namespace: a.Namespace})
+	c := v.cluster(a.Namespace)
+	c.Authorities = append(c.Authorities, out)
+}
+
+// accountKey adds a ServiceAccountKey to its cluster.
+func (v *View) accountKey(k status.ServiceAccountKey) {
+	c := v.cluster(k.Namespace)
+	c.Keys = append(c.Keys, k)
+	if k.Publication.Rotating() {
+		v.Totals.Rotating++
 	}
-	last := &v.Clusters[len(v.Clusters)-1]
-	last.Authorities = append(last.Authorities, out)
+	if k.Publication.Rotating() || k.Publication.PendingCount > 0 {
+		v.Publications = append(v.Publications, k.Publication)
+	}
+}
+
+// cluster is the cluster in a namespace, in the order of their names.
+func (v *View) cluster(namespace string) *Cluster {
+	i, found := slices.BinarySearchFunc(v.Clusters, namespace, func(c Cluster, name string) int { return cmp.Compare(c.Namespace, name) })
+	if !found {
+		v.Clusters = slices.Insert(v.Clusters, i, Cluster{Namespace: namespace})
+	}
+	return &v.Clusters[i]
 }
 
 func (v *View) expires(kind, namespace, name string, s status.State) {

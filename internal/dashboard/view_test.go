@@ -123,7 +123,30 @@ func over(result v1alpha1.RotationResult, end time.Duration) func(*v1alpha1.Clus
 	}
 }
 
-// fixture is two clusters, one of them with a rotation under way and an expired certificate.
+// accountKey is a ServiceAccountKey; the one in prod is being rotated, and tokens keep an earlier key.
+func accountKey(namespace string) v1alpha1.ServiceAccountKey {
+	k := v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "k8s-sa", CreationTimestamp: after(-100 * day)}}
+	k.Status.Conditions = ready()
+	k.Status.Keys = []v1alpha1.KeyStatus{{Number: 2, State: v1alpha1.GenerationActive, Since: after(-90 * day)}}
+	if namespace != "prod" {
+		return k
+	}
+	k.Status.Keys = []v1alpha1.KeyStatus{
+		{Number: 1, State: v1alpha1.GenerationRetiring, Since: after(-90 * day), RetainUntil: after(20 * day)}, k.Status.Keys[0],
+		{Number: 3, State: v1alpha1.GenerationTrusted, Since: after(-time.Hour)},
+	}
+	k.Status.Rotation = v1alpha1.KeyRotationStatus{
+		Phase: v1alpha1.KeyDistributingTrust, Reason: v1alpha1.RotationTriggerChanged, From: 2, To: 3, StartTime: after(-time.Hour),
+	}
+	k.Status.Acknowledged, k.Status.Required = new(int32(1)), new(int32(2))
+	k.Status.Pending = []v1alpha1.PendingConsumer{{
+		Kind: "APIServerCertificate", Name: "master2", Host: "master2", Reason: v1alpha1.ReasonLeaseExpired, Since: after(-time.Minute), Edit: "start its agent",
+	}}
+	k.Status.TokenSecrets, k.Status.RenewalTime = []string{"monitoring/prometheus-token"}, after(200*day)
+	return k
+}
+
+// fixture is two clusters, one of them with rotations under way and an expired certificate, and service account keys without a cluster.
 func fixture() status.Objects {
 	expired := credential("staging", "old", "k8s", "KubeProxy")
 	expired.Status.Certificate = certificate(1, -366*day, -122*day, -day)
@@ -135,6 +158,7 @@ func fixture() status.Objects {
 				Kind: "APIServerCertificate", Name: "master", Reason: "Assumed", Since: after(-time.Hour), Edit: "approve it",
 			}), assumed),
 		},
+		Keys:    []v1alpha1.ServiceAccountKey{accountKey("prod"), accountKey("staging"), accountKey("keys-alone")},
 		Servers: []v1alpha1.APIServerCertificate{server("prod", "master", "k8s"), server("staging", "master", "k8s")},
 		Credentials: []v1alpha1.NodeCredential{
 			credential("prod", "node1-kubelet", "k8s", "Kubelet"), credential("prod", "node1-proxy", "k8s", "KubeProxy"), expired,

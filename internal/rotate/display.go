@@ -47,7 +47,7 @@ func stepLine(r timeline.Rotation, step timeline.Step, s status.Style) string {
 	}
 	switch {
 	case step.State == v1alpha1.PhaseActive && r.Counted:
-		line += " " + bar(r)
+		line += " " + bar(r.Progress)
 	case step.State == v1alpha1.PhaseSkipped:
 		line += " " + step.Word
 	}
@@ -129,7 +129,7 @@ func marksOf(s v1alpha1.PhaseState) (mark string, paint status.Paint) {
 const barWidth = 20
 
 // bar draws how many of all have acknowledged, and then those of whom it is only assumed.
-func bar(r timeline.Rotation) string {
+func bar(r timeline.Progress) string {
 	done, assumed, all := barWidth, 0, r.Required
 	if all > 0 {
 		done = min(barWidth, int(barWidth*r.Acknowledged/all))

@@ -9,9 +9,11 @@ import (
 // PlanReport is what `clusterpki rotate -o json` prints. Fields are added to it, and none is renamed.
 type PlanReport struct {
 	status.Header
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	// Generation is the active one.
+	// ObjectKind is 'ServiceAccountKey'; absent for a ClusterCA.
+	ObjectKind string `json:"objectKind,omitempty"`
+	Namespace  string `json:"namespace"`
+	Name       string `json:"name"`
+	// Generation is the active one; of a ServiceAccountKey, the number of the key that signs.
 	Generation int32 `json:"generation,omitempty"`
 	// Trigger is the value for spec.rotation.trigger, and Patch the change of the ClusterCA that sets it (a merge patch).
 	Trigger string          `json:"trigger"`

@@ -56,7 +56,7 @@ func object(kind, name string) *unstructured.Unstructured {
 }
 
 const (
-	ca, asc, nodecred = v1alpha1.KindClusterCA, v1alpha1.KindAPIServerCertificate, v1alpha1.KindNodeCredential
+	ca, asc, nodecred, sak = v1alpha1.KindClusterCA, v1alpha1.KindAPIServerCertificate, v1alpha1.KindNodeCredential, v1alpha1.KindServiceAccountKey
 
 	newServer = "{spec: {caRef: {name: k8s}, hostName: m2, endpoint: 'https://m2:6443'"
 	kubelet   = "k8s-node1-kubelet" // of the samples
@@ -66,7 +66,9 @@ const (
 )
 
 // serverEnds are the rights that the end of the samples' API server takes: those of its beginning.
-var serverEnds = []right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on clustercas named front-proxy"}
+var serverEnds = []right{
+	"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on clustercas named front-proxy", "trust on serviceaccountkeys named k8s-sa",
+}
 
 // asked are requests, and the rights that each takes beside those of writing the object.
 var asked = []struct {
@@ -84,12 +86,8 @@ var asked = []struct {
 		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on clustercas named front-proxy"},
 	},
 	{
-		"service account keys", creates(asc, "m2", newServer+", serviceAccountKeys: {secretName: m2-sa}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "get on secrets named m2-sa"},
-	},
-	{
-		"service account keys that are there", creates(asc, "m2", newServer+", serviceAccountKeys: {secretName: kubeadm-sa, source: Existing}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "get on secrets named kubeadm-sa"},
+		"an API server with service account keys", creates(asc, "m2", newServer+", serviceAccountKeyRef: {name: k8s-sa}}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s", "trust on serviceaccountkeys named k8s-sa"},
 	},
 	{
 		"an API server and its acknowledgment", creates(asc, "m2", newServer+", delivery: {mode: Manual, acknowledged: {serialNumber: '01'}}}}"),
@@ -98,7 +96,7 @@ var asked = []struct {
 
 	{
 		"a server's host name, and so who gets its keys", edits(asc, master, "{spec: {hostName: m2, endpoint: 'https://m2:6443'}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named k8s-sa"},
+		[]right{"issue on clustercas/apiserver named k8s", "trust on serviceaccountkeys named k8s-sa"},
 	},
 	{"a server's names", edits(asc, master, "{spec: {dnsNames: [a.example]}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{"a server's addresses", edits(asc, master, "{spec: {ipAddresses: [10.1.10.7]}}"), []right{"issue on clustercas/apiserver named k8s"}},
@@ -106,14 +104,17 @@ var asked = []struct {
 	{"a server's Secret", edits(asc, master, "{spec: {secretName: other}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{"a server's probe", edits(asc, master, "{spec: {probe: {addresses: ['10.1.10.238:6443']}}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{"how a server's arrives", edits(asc, master, "{spec: {delivery: {mode: Manual}}}"), []right{"issue on clustercas/apiserver named k8s"}},
-	{"a server's keys", edits(asc, master, "{spec: {serviceAccountKeys: null}}"), []right{"issue on clustercas/apiserver named k8s"}},
 	{
-		"a server's keys, those of others", edits(asc, master, "{spec: {serviceAccountKeys: {source: Existing}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named k8s-sa"},
+		"a server without its keys", edits(asc, master, "{spec: {serviceAccountKeyRef: null}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on serviceaccountkeys named k8s-sa"},
 	},
 	{
-		"a server's keys, another Secret", edits(asc, master, "{spec: {serviceAccountKeys: {secretName: other-sa}}}"),
-		[]right{"issue on clustercas/apiserver named k8s", "get on secrets named other-sa"},
+		"a server's keys, others", edits(asc, master, "{spec: {serviceAccountKeyRef: {name: other-sa}}}"),
+		[]right{"issue on clustercas/apiserver named k8s", "trust on serviceaccountkeys named k8s-sa", "trust on serviceaccountkeys named other-sa"},
+	},
+	{
+		"with which keys a server was started", edits(asc, master, "{spec: {delivery: {acknowledged: {publicKeysSHA256: '"+sha256+"'}}}}"),
+		[]right{"acknowledge on apiservercertificates named k8s-master"},
 	},
 	{
 		"a server's CA, and so whose clients it accepts", edits(asc, master, "{spec: {caRef: {name: other}}}"),
@@ -220,6 +221,34 @@ var asked = []struct {
 		"a mark of a restore, hidden by an acknowledgment",
 		edits(nodecred, kubelet, "{metadata: {annotations: {clusterpki.io/restored: 'true'}}, spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"issue on clustercas/kubelet named k8s", "acknowledge on nodecredentials named k8s-node1-kubelet"},
+	},
+
+	{"a service account key", creates(sak, "new", "{spec: {}}"), []right{"issue on serviceaccountkeys named new"}},
+	{
+		"a service account key that is imported", creates(sak, "new", "{spec: {source: {import: {secretRef: {name: kubeadm-sa}, publicKeysSHA256: '"+sha256+"'}}}}"),
+		[]right{"issue on serviceaccountkeys named new", "get on secrets named kubeadm-sa"},
+	},
+	{
+		"a service account key, and tokens that may end", creates(sak, "new", "{spec: {acceptTokenLoss: ['*']}}"),
+		[]right{"issue on serviceaccountkeys named new", "approve on serviceaccountkeys named new"},
+	},
+	{"a key's end", deletes(sak, "k8s-sa"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"a key's owner, with which it goes", edits(sak, "k8s-sa", owned), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"what becomes of a key", edits(sak, "k8s-sa", "{spec: {deletionPolicy: Delete}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"a key's Secret", edits(sak, "k8s-sa", "{spec: {secretName: mine}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"a key's Secret's labels", edits(sak, "k8s-sa", "{spec: {secretTemplate: {labels: {a: b}}}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"the next key's kind", edits(sak, "k8s-sa", "{spec: {privateKey: {size: 3072}}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{
+		"keys of one's own", edits(sak, "k8s-sa", "{spec: {source: {import: {secretRef: {name: mine}, publicKeysSHA256: '"+sha256+"'}}}}"),
+		[]right{"issue on serviceaccountkeys named k8s-sa", "get on secrets named mine"},
+	},
+	{"a key's rotation", edits(sak, "k8s-sa", "{spec: {rotation: {trigger: x}}}"), []right{"rotate on serviceaccountkeys named k8s-sa"}},
+	{"how often a key is rotated", edits(sak, "k8s-sa", "{spec: {rotateEvery: 10m}}"), []right{"rotate on serviceaccountkeys named k8s-sa"}},
+	{"how long tokens of an old key are accepted", edits(sak, "k8s-sa", "{spec: {retainOldKeyFor: 1s}}"), []right{"rotate on serviceaccountkeys named k8s-sa"}},
+	{"that tokens may end", edits(sak, "k8s-sa", "{spec: {acceptTokenLoss: [a/b]}}"), []right{"approve on serviceaccountkeys named k8s-sa"}},
+	{
+		"that a key was restored", edits(sak, "k8s-sa", "{metadata: {annotations: {clusterpki.io/restored: 'true'}}}"),
+		[]right{"issue on serviceaccountkeys named k8s-sa"},
 	},
 
 	{"a CA", creates(ca, "new", "{spec: {}}"), []right{"issue on clustercas/ca named new"}},

@@ -29,7 +29,7 @@ import (
 func space(t *testing.T) string {
 	t.Helper()
 	ns := testenv.Namespace(t, admin, "legal-")
-	create(t, ns, given.CA("k8s"), given.Server(master), given.Kubelet("node1"), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}})
+	create(t, ns, given.CA("k8s"), given.Server(master), given.Kubelet("node1"), given.AccountKey("k8s-sa"), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}})
 	return ns
 }
 
@@ -45,7 +45,7 @@ func create(t *testing.T, namespace string, objects ...client.Object) {
 
 // ours are the objects that space makes, without their contents.
 func ours(namespace string) []client.Object {
-	objects := []client.Object{given.CA("k8s"), given.Server(master), given.Kubelet("node1")}
+	objects := []client.Object{given.CA("k8s"), given.Server(master), given.Kubelet("node1"), given.AccountKey("k8s-sa")}
 	for _, o := range objects {
 		o.SetNamespace(namespace)
 	}
@@ -58,6 +58,7 @@ func endings() [][]right {
 		{"issue on clustercas/ca named k8s"},
 		{"issue on clustercas/apiserver named k8s", "trust on clustercas named k8s"},
 		{"issue on clustercas/kubelet named k8s"},
+		{"issue on serviceaccountkeys named k8s-sa"},
 	}
 }
 
@@ -112,7 +113,7 @@ func TestManyClients(t *testing.T) {
 	ns := space(t)
 	server := given.Server("large", func(s *v1alpha1.APIServerCertificate) {
 		s.Namespace, s.Spec.RequestHeaderCARef = ns, &v1alpha1.CAReference{Name: "front-proxy"}
-		s.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "sa", Source: v1alpha1.ServiceAccountKeysExisting}
+		s.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "sa"}
 		s.Spec.Delivery = v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual, Acknowledged: &v1alpha1.AcknowledgedDelivery{SerialNumber: "01"}}
 	})
 	for i := range 31 { // as large as the CRD allows, which costs CEL the most
@@ -121,11 +122,13 @@ func TestManyClients(t *testing.T) {
 	}
 	refs, trust := clients("clients")
 	server.Spec.ClientCARefs = refs
-	own := slices.Concat(trust, []right{"trust on clustercas named front-proxy", "issue on clustercas/apiserver named k8s"})
+	own := slices.Concat(trust, []right{
+		"trust on clustercas named front-proxy", "issue on clustercas/apiserver named k8s", "trust on serviceaccountkeys named sa",
+	})
 	begins := func(ctx context.Context, c client.Client) error {
 		return c.Create(ctx, server.DeepCopy(), client.DryRunAll)
 	}
-	needs(t, ns, "begins", begins, slices.Concat(own, []right{"get on secrets named sa", "acknowledge on apiservercertificates named large"}))
+	needs(t, ns, "begins", begins, slices.Concat(own, []right{"acknowledge on apiservercertificates named large"}))
 	create(t, ns, server)
 	editor := somebody(t, ns, "editor", "issue on clustercas/apiserver named k8s") // those that are trusted take no trust
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"dnsNames":["a.example"]}}`))
@@ -134,12 +137,12 @@ func TestManyClients(t *testing.T) {
 	other := server.DeepCopy()
 	refs, trust = clients("others")
 	other.Spec.ClientCARefs, other.Spec.RequestHeaderCARef.Name = refs, "other-proxy"
-	other.Spec.CARef.Name, other.Spec.ServiceAccountKeys.SecretName, other.Spec.Delivery.Acknowledged.SerialNumber = "other", "other-sa", "02"
+	other.Spec.CARef.Name, other.Spec.ServiceAccountKeyRef, other.Spec.Delivery.Acknowledged.SerialNumber = "other", &v1alpha1.KeyReference{Name: "other-sa"}, "02"
 	becomes := func(ctx context.Context, c client.Client) error {
 		return c.Patch(ctx, other.DeepCopy(), client.MergeFrom(server), client.DryRunAll)
 	}
 	needs(t, ns, "becomes", becomes, slices.Concat(own, trust, []right{
-		"trust on clustercas named other-proxy", "issue on clustercas/apiserver named other", "get on secrets named other-sa",
+		"trust on clustercas named other-proxy", "issue on clustercas/apiserver named other", "trust on serviceaccountkeys named other-sa",
 		"acknowledge on apiservercertificates named large",
 	}))
 	ends := func(ctx context.Context, c client.Client) error {

@@ -68,7 +68,7 @@ func inForce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range []client.Object{given.CA("new"), given.Server("new"), given.Kubelet("new")} {
+	for _, o := range []client.Object{given.CA("new"), given.Server("new"), given.Kubelet("new"), given.AccountKey("new")} {
 		o.SetNamespace(prod)
 		err := testenv.Wait(ctx, func() error {
 			if err := somebody.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll); !deniedByPolicy(err) {

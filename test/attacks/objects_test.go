@@ -3,6 +3,7 @@ package attacks_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +24,9 @@ func takeOver(v *victim, mallory client.Client) {
 	v.ready(&v1alpha1.NodeCredential{}, "elder")
 	v.ready(&v1alpha1.APIServerCertificate{}, "elder-master")
 	younger := server("younger")
-	younger.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "younger-sa"}
-	v.create(younger)
+	given.SignedBy("younger-sa")(younger)
+	v.create(given.AccountKey("younger-sa"), younger)
+	v.ready(&v1alpha1.ServiceAccountKey{}, "younger-sa")
 	v.ready(&v1alpha1.APIServerCertificate{}, "younger")
 	application := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "application"}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": {}, "tls.key": {}}}
 	v.create(application)
@@ -126,8 +128,13 @@ func plantServiceAccountKey(v *victim, mallory client.Client) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: v.ns, Name: "tokens"}, Data: map[string][]byte{"sa.key": keyPEM, "sa.pub": certPEM},
 	}
 	v.must(mallory.Create(v.t.Context(), planted))
-	signer := server("signer")
-	signer.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "tokens"}
-	v.create(signer)
-	v.told(&v1alpha1.APIServerCertificate{}, "signer", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
+	v.create(given.AccountKey("tokens"))
+	v.told(&v1alpha1.ServiceAccountKey{}, "tokens", v1alpha1.StalledCondition, v1alpha1.ReasonSecretConflict)
+	// Nor does the operator take keys over that are not the ones which the object names.
+	v.create(given.AccountKey("taken", func(k *v1alpha1.ServiceAccountKey) {
+		k.Spec.Source = &v1alpha1.ServiceAccountKeySource{Import: &v1alpha1.ServiceAccountKeyImport{
+			SecretRef: v1alpha1.SecretReference{Name: "tokens"}, PublicKeysSHA256: strings.Repeat("0", 64),
+		}}
+	}))
+	v.told(&v1alpha1.ServiceAccountKey{}, "taken", v1alpha1.StalledCondition, v1alpha1.ReasonImportInvalid)
 }

@@ -279,7 +279,7 @@ func (c *cluster) current() {
 	for name, diff := range c.outdated() {
 		c.t.Errorf("%s differs (-chart +cluster):\n%s", name, diff)
 	}
-	if len(crds.Items) != 3 {
+	if len(crds.Items) != 4 {
 		c.t.Errorf("there are %d CRDs", len(crds.Items))
 	}
 }

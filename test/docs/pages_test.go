@@ -139,7 +139,7 @@ func follow(t *testing.T, p *Page) {
 
 const (
 	install = `kubectl apply -k config/default
-		kubectl wait --for=condition=Established crd clustercas.clusterpki.io apiservercertificates.clusterpki.io nodecredentials.clusterpki.io
+		kubectl wait --for=condition=Established crd clustercas.clusterpki.io apiservercertificates.clusterpki.io nodecredentials.clusterpki.io serviceaccountkeys.clusterpki.io
 		kubectl wait --for=condition=Available --timeout=60s -n clusterpki-system deployment/clusterpki
 		until kubectl get secret seal -n clusterpki-authority; do sleep 0.2; done >/dev/null 2>&1
 		`

@@ -68,6 +68,8 @@ type host struct {
 	t      *testing.T
 	config agent.Config
 	logs   *logs
+	// accounts are the service account keys of an API server by hand.
+	accounts map[string][]byte
 	// identity is who the agent is in the management cluster, where that is not its administrator.
 	identity *rest.Config
 }

@@ -71,14 +71,21 @@ func byOperator(t *testing.T, name string, credentials ...*v1alpha1.NodeCredenti
 // configFor is the configuration of a host's agent.
 func configFor(t *testing.T, name string) (agent.Config, error) {
 	t.Helper()
+	return configIn(t, namespace, name)
+}
+
+// configIn is the configuration of the agent of a host of a namespace.
+func configIn(t *testing.T, namespace, name string) (agent.Config, error) {
+	t.Helper()
 	var servers v1alpha1.APIServerCertificateList
 	var all v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&servers, &all} {
+	var keys v1alpha1.ServiceAccountKeyList
+	for _, l := range []client.ObjectList{&servers, &all, &keys} {
 		if err := shared.management.List(t.Context(), l, client.InNamespace(namespace)); err != nil {
 			return agent.Config{}, err
 		}
 	}
-	from := agent.Source{Host: name, Namespace: namespace, Objects: export.Objects{Servers: servers.Items, Credentials: all.Items}}
+	from := agent.Source{Host: name, Namespace: namespace, Objects: export.Objects{Servers: servers.Items, Credentials: all.Items, Keys: keys.Items}}
 	c, notes, err := agent.ConfigFor(from)
 	if err == nil && len(notes) > 0 {
 		t.Fatal(notes)

@@ -92,6 +92,25 @@ func (h *host) serverSecrets(name, uid string) contents {
 		Subject: pki.Subject{CommonName: h.config.Host}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth}, Validity: time.Hour,
 		Key: pki.KeySpec{Algorithm: pki.ECDSA, Size: 256},
 	})
+	accounts := h.accountKeys()
+	data := map[string][]byte{
+		"tls.crt": i.pair.CertPEM(), "ca.crt": ca.CertPEM(), "client-ca.crt": ca.CertPEM(), "requestheader-ca.crt": proxies.CertPEM(),
+	}
+	first := map[string]int64{"k8s": 1}
+	signAs(h.t, data, delivery.Statement{
+		Kind: v1alpha1.KindAPIServerCertificate, Namespace: h.config.Namespace, Name: name, UID: uid, Host: h.config.Host,
+		Trust: map[string]map[string]int64{"ca.crt": first, "client-ca.crt": first}, ServiceAccounts: &delivery.ServiceAccounts{SHA256: delivery.DigestOf(accounts["sa.pub"])},
+	})
+	data["tls.key"] = i.key
+	return contents{serverLease: data, serverAccounts: accounts}
+}
+
+// accountKeys are what the operator writes for a ServiceAccountKey: the same each time.
+func (h *host) accountKeys() map[string][]byte {
+	h.t.Helper()
+	if h.accounts != nil {
+		return h.accounts
+	}
 	tokens, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
 	if err != nil {
 		h.t.Fatal(err)
@@ -104,16 +123,8 @@ func (h *host) serverSecrets(name, uid string) contents {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	data := map[string][]byte{
-		"tls.crt": i.pair.CertPEM(), "ca.crt": ca.CertPEM(), "client-ca.crt": ca.CertPEM(), "requestheader-ca.crt": proxies.CertPEM(),
-	}
-	first := map[string]int64{"k8s": 1}
-	signAs(h.t, data, delivery.Statement{
-		Kind: v1alpha1.KindAPIServerCertificate, Namespace: h.config.Namespace, Name: name, UID: uid, Host: h.config.Host,
-		Trust: map[string]map[string]int64{"ca.crt": first, "client-ca.crt": first}, ServiceAccounts: delivery.DigestOf(public),
-	})
-	data["tls.key"] = i.key
-	return contents{serverLease: data, serverAccounts: {"sa.key": private, "sa.pub": public}}
+	h.accounts = map[string][]byte{"sa.key": private, "sa.pub": public}
+	return h.accounts
 }
 
 // signAs signs the values of a Secret, and adds that to them.

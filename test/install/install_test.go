@@ -118,7 +118,7 @@ func (c *cluster) namespace(name string) {
 func (c *cluster) established() {
 	c.t.Helper()
 	c.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd",
-		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io")
+		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io", "serviceaccountkeys.clusterpki.io")
 }
 
 // permission is a question and its answer.
@@ -177,8 +177,10 @@ func TestDefault(t *testing.T) {
 	c.kubectl("apply", "--namespace=prod", "-k", "config/samples")
 	c.namespace("seed")
 	c.kubectl("apply", "--namespace=seed", "-k", "config/samples/seed")
+	c.namespace("ha")
+	c.kubectl("apply", "--namespace=ha", "-k", "config/samples/three-masters")
 	c.run(controller.Options{})
-	for _, namespace := range []string{"prod", "seed"} {
+	for _, namespace := range []string{"prod", "seed", "ha"} {
 		if n := c.ready(namespace); n == 0 {
 			t.Errorf("namespace %s has no credentials", namespace)
 		}

@@ -81,7 +81,7 @@ func TestLongestNames(t *testing.T) {
 	}
 }
 
-// longest are a root, a CA below it, an API server and a credential, whose names are the longest that the API takes.
+// longest are a root, a CA below it, an API server with its service account key, and a credential, whose names are the longest that the API takes.
 func longest(root, sub string) []client.Object {
 	delivery := given.Soon(v1alpha1.DeliveryMounted)
 	return []client.Object{
@@ -96,8 +96,9 @@ func longest(root, sub string) []client.Object {
 		}),
 		given.Server(long("master", 200), func(s *v1alpha1.APIServerCertificate) {
 			s.Spec.CARef.Name, s.Spec.SecretName, s.Spec.Delivery = sub, long("master-tls", 253), delivery
-			s.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: long("sa", 253)}
+			s.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: long("sa", 63)}
 		}),
+		given.AccountKey(long("sa", 63), func(k *v1alpha1.ServiceAccountKey) { k.Spec.SecretName = long("sa", 253) }),
 		given.Kubelet(long("node", 200), func(n *v1alpha1.NodeCredential) {
 			n.Spec.CARef.Name, n.Spec.APIServerRef.Name, n.Spec.HostName, n.Spec.Delivery = sub, long("master", 200), longHost, delivery
 			n.Spec.SecretName, n.Spec.Kubeconfig.SecretName = long("node-tls", 253), long("node-kubeconfig", 253)

@@ -30,7 +30,7 @@ func TestNamespaceMadeAnew(t *testing.T) {
 	before, bundle := w.authoritySecret("k8s"), w.contents()["ConfigMap k8s-trust ca.crt"]
 	w.deleteNamespaces(w.ns)
 	w.createNamespaces()
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
+	w.create(newCA("k8s"), newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
 	w.stalled("k8s", v1alpha1.ReasonAuthorityRetained)
 	w.condition(&v1alpha1.NodeCredential{}, "mounted", v1alpha1.IssuerReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuerNotReady)
 	w.settled()
@@ -52,7 +52,7 @@ func TestSecondInstallation(t *testing.T) {
 	t.Parallel()
 	first := newFixture(t, "two-installations")
 	stop := first.operate(nil)
-	first.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
+	first.create(newCA("k8s"), newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
 	first.ready()
 	first.settled()
 	want := first.contents()
@@ -82,7 +82,7 @@ func TestCRDsDeleted(t *testing.T) {
 	objects := func() []client.Object {
 		return []client.Object{
 			newCA("k8s", func(ca *v1alpha1.ClusterCA) { ca.Spec.DeletionPolicy = v1alpha1.DeletionDelete }),
-			newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
+			newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
 		}
 	}
 	w.create(objects()...)
@@ -180,6 +180,6 @@ func TestForgedClaim(t *testing.T) {
 		t.Errorf("%+v: %v", result, err)
 	}
 	w.operate(nil)
-	w.create(newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
+	w.create(newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
 	w.condition(&v1alpha1.NodeCredential{}, "mounted", v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
 }

@@ -22,7 +22,7 @@ func standing(t *testing.T, ns string, at time.Time) (w *fixture, clock *testing
 	w = newFixture(t, ns)
 	clock = testingclock.NewFakePassiveClock(at)
 	stop = w.operate(clock)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
+	w.create(newCA("k8s"), newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted))
 	testenv.Eventually(w.t, "the Secrets are there", func() error {
 		return w.api.Get(t.Context(), client.ObjectKey{Namespace: w.ns, Name: "mounted-kubeconfig"}, &corev1.Secret{})
 	})

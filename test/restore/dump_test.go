@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/backup"
 )
 
@@ -86,7 +87,7 @@ func (w *fixture) restoreArchive(text []byte, replace ...string) (backup.Result,
 	}
 	target := backup.Target{Client: w.api, AuthorityNamespace: w.authority, Namespaces: map[string]string{archive.Namespaces()[0]: w.ns}}
 	for _, name := range replace {
-		target.Replace = append(target.Replace, types.NamespacedName{Namespace: w.ns, Name: name})
+		target.Replace = append(target.Replace, authority.Ref{Kind: authority.KindCA, NamespacedName: types.NamespacedName{Namespace: w.ns, Name: name}})
 	}
 	return target.Restore(w.t.Context(), archive)
 }

@@ -124,7 +124,7 @@ func (w *fixture) keys() map[string]string {
 	}
 	for _, s := range list.Items {
 		for key, value := range s.Data {
-			if s.Type == authority.SecretType && key != "ledger.json" {
+			if (s.Type == authority.SecretType || s.Type == authority.AccountKeysSecretType) && key != "ledger.json" {
 				out["Secret "+strings.ReplaceAll(s.Name, "."+w.ns+".", ".")+" "+key] = string(value)
 			}
 		}

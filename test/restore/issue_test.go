@@ -17,11 +17,14 @@ import (
 )
 
 // newCA and the others are delivered fast, so that a rotation goes on in real time.
-var newCA = given.CA
+var (
+	newCA         = given.CA
+	newAccountKey = given.AccountKey
+)
 
 func newServer(name string) *v1alpha1.APIServerCertificate {
 	return given.Server(name, func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
+		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "k8s-sa"}
 		c.Spec.Delivery = given.Soon(v1alpha1.DeliveryMounted)
 	})
 }

@@ -300,33 +300,22 @@ func TestMove(t *testing.T) {
 	w.restored()
 }
 
-// TestKeysAskedLater asks for service account keys for the first time on an object that was restored: they are made when a
-// person takes the mark away, and Ready names no Secret that does not exist.
+// TestKeysAskedLater: a ServiceAccountKey that was restored without its keys gets no others until a person takes the mark away.
 func TestKeysAskedLater(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t, "keys-asked-later")
-	server := newServer("k8s-master")
-	server.Spec.ServiceAccountKeys = nil
-	server.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "true"}
-	w.create(newCA("k8s"), server)
+	key := newAccountKey("k8s-sa")
+	key.Annotations = map[string]string{v1alpha1.RestoredAnnotation: "true"}
+	w.create(newCA("k8s"), newServer("k8s-master"), key)
 	w.operate(testingclock.NewFakePassiveClock(time.Now().Add(plan.Settling + time.Hour)))
-	w.ready()
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	})
-	c := w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonRestoreIncomplete)
-	if !strings.Contains(c.Message, "asked for the first time") {
+	c := w.condition(&v1alpha1.ServiceAccountKey{}, "k8s-sa", v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAuthorityMissing)
+	if !strings.Contains(c.Message, "sak."+w.ns+".k8s-sa") {
 		t.Errorf("the message is %q", c.Message)
 	}
-	c = w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-	if strings.Contains(c.Message, `service account keys in Secret "k8s-sa"`) {
-		t.Errorf("Ready names what does not exist: %q", c.Message)
+	w.condition(&v1alpha1.APIServerCertificate{}, "k8s-master", v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountKeyNotFound)
+	if !w.missing("k8s-sa", &corev1.Secret{}) {
+		t.Error("other keys are made")
 	}
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { delete(c.Annotations, v1alpha1.RestoredAnnotation) })
-	testenv.Eventually(w.t, "service account keys are made", func() error {
-		if w.missing("k8s-sa", &corev1.Secret{}) {
-			return fmt.Errorf("they are not")
-		}
-		return nil
-	})
+	edit(w, "k8s-sa", &v1alpha1.ServiceAccountKey{}, func(k *v1alpha1.ServiceAccountKey) { delete(k.Annotations, v1alpha1.RestoredAnnotation) })
+	w.ready()
 }

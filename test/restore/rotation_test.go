@@ -52,7 +52,7 @@ func rotatingUntil(t *testing.T, phase plan.Phase) *fixture {
 	t.Helper()
 	w := newFixture(t, "rotation-"+strings.ToLower(string(phase)))
 	stop := w.operate(nil)
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
+	w.create(newCA("k8s"), newAccountKey("k8s-sa"), newServer("k8s-master"), newKubelet("mounted", v1alpha1.DeliveryMounted),
 		newKubelet("agent", v1alpha1.DeliveryAgent), newKubelet("manual", v1alpha1.DeliveryManual))
 	w.ready()
 	w.settled()
