@@ -49,11 +49,13 @@ func newExpansion(c *v1alpha1.ClusterPKI) *expansion {
 	return e
 }
 
-func (e *expansion) etcdMode() v1alpha1.EtcdMode {
-	if e.Spec.ControlPlane.Etcd.Mode == "" {
+func (e *expansion) etcdMode() v1alpha1.EtcdMode { return etcdMode(e.ClusterPKI) }
+
+func etcdMode(c *v1alpha1.ClusterPKI) v1alpha1.EtcdMode {
+	if c.Spec.ControlPlane.Etcd.Mode == "" {
 		return v1alpha1.EtcdStacked
 	}
-	return e.Spec.ControlPlane.Etcd.Mode
+	return c.Spec.ControlPlane.Etcd.Mode
 }
 
 func (e *expansion) port() string {
