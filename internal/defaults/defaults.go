@@ -35,10 +35,7 @@ func Apply(o v1alpha1.Object) error {
 	if err != nil {
 		return fmt.Errorf("read %s %q: %w", o.Kind(), o.GetName(), err)
 	}
-	if fields["spec"] == nil {
-		fields["spec"] = map[string]any{}
-	}
-	if err := fill(fields["spec"], s); err != nil {
+	if err := fill(fields, &schema{Properties: map[string]*schema{"spec": s}}); err != nil {
 		return fmt.Errorf("fill in the defaults of %s %q: %w", o.Kind(), o.GetName(), err)
 	}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, o); err != nil {
