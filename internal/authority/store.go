@@ -23,6 +23,7 @@ type Store struct {
 	parsed     memo
 	sealer     sealer
 	deliveries deliveries
+	families   families
 }
 
 // New makes the store of an authority namespace. live must not read from a cache; cached reads from one whose objects went
@@ -214,6 +215,10 @@ func WithoutKeys(o any) (any, error) {
 	}
 	out := &corev1.Secret{ObjectMeta: s.ObjectMeta, Type: s.Type}
 	out.ManagedFields, out.Annotations = nil, map[string]string{withoutKeysAnnotation: "true"}
+	if s.Type == FamilySecretType { // which holds no key
+		out.Data = s.Data
+		return out, nil
+	}
 	if s.Type != SecretType {
 		return out, nil
 	}
