@@ -128,6 +128,15 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') && !self.matches('/[.][.]?(/|$)') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none, such as 'https://k8s-master:6443'",reason=FieldValueForbidden
 	Endpoint string `json:"endpoint,omitempty"`
 
+	// localEndpoint is the https URL of the API server on this same host, such as https://10.1.10.238:6443, where endpoint is that of a load balancer.
+	// The kubeconfigs of NodeCredentials for the same hostName with roles 'ControllerManager', 'Scheduler' and 'Kubelet' that name this object point to
+	// it in place of endpoint. One of the SANs must cover its host; tlsServerName says nothing of it. Absent: endpoint. Changing it re-renders those
+	// kubeconfigs and re-issues nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	LocalEndpoint string `json:"localEndpoint,omitempty"`
+
 	// tlsServerName is the name or address by which kubeconfigs verify the server's certificate, and which they ask for in the handshake
 	// (`tls-server-name`). One of the SANs must cover it. Absent: the host of endpoint. It is for endpoints whose host no SAN has, such as
 	// an address behind NAT. Changing it re-renders the kubeconfigs and re-issues nothing.

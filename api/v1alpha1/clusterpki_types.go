@@ -468,11 +468,27 @@ type HostRemoval struct {
 	// +optional
 	Since metav1.Time `json:"since,omitempty,omitzero"`
 
-	// reason is 'Delay' while its time has not come, or 'ConfirmationRequired'.
+	// reason is why its objects are still there: 'Delay', 'ConfirmationRequired' or 'Kept'.
 	// +required
-	// +kubebuilder:validation:Enum=Delay;ConfirmationRequired;Kept
-	Reason string `json:"reason,omitempty"`
+	Reason RemovalReason `json:"reason,omitempty"`
 }
+
+// RemovalReason says why the objects of a host that has left the lists are still there.
+// +kubebuilder:validation:Enum=Delay;ConfirmationRequired;Kept
+type RemovalReason string
+
+const (
+	// RemovalDelayed surfaces while removal.delay has not passed.
+	RemovalDelayed RemovalReason = "Delay"
+	// RemovalUnconfirmed surfaces when removal.confirmed must name the host: it is one of the control plane or of etcd, or more hosts have left than
+	// removal.maxHosts lets go.
+	RemovalUnconfirmed RemovalReason = "ConfirmationRequired"
+	// RemovalKept surfaces with removal.policy 'Keep'.
+	RemovalKept RemovalReason = "Kept"
+)
+
+// PhaseQueued is the phase of a rotation that waits for another CA of the same ClusterPKI.
+const PhaseQueued = "Queued"
 
 // ClusterRotationStatus is the rotation of one CA.
 type ClusterRotationStatus struct {
