@@ -54,21 +54,11 @@ func compareKeys(a, b ChildKey) int {
 // then on: what stands under its name is its own by one of the two, and by nothing else.
 type Child struct {
 	// Host is the host that it is for; "" for one of the whole cluster.
-	Host  string    `json:"host,omitempty"`
-	Nonce string    `json:"nonce,omitempty"`
-	UID   types.UID `json:"uid,omitempty"`
-}
-
-// Text is a trigger as it was last seen. The one of the highest order has changed last.
-type Text struct {
-	Text  string `json:"text,omitempty"`
-	Order int64  `json:"order"`
-}
-
-// Triggers are the texts that rotate one CA, or with Emergency make an emergency of that.
-type Triggers struct {
-	Trigger   Text `json:"trigger,omitzero"`
-	Emergency Text `json:"emergency,omitzero"`
+	Host string `json:"host,omitempty"`
+	// Guarded: it goes only where a person has named its host.
+	Guarded bool      `json:"guarded,omitempty"`
+	Nonce   string    `json:"nonce,omitempty"`
+	UID     types.UID `json:"uid,omitempty"`
 }
 
 // Family is the whole truth about which objects a ClusterPKI has made.
@@ -77,8 +67,8 @@ type Family struct {
 	Children map[ChildKey]Child
 	// Left are the hosts that have left the lists of the ClusterPKI, and since when.
 	Left map[string]time.Time
-	// Triggers are the texts of the ClusterPKI for all CAs (""), and for each by itself (its name).
-	Triggers map[string]Triggers
+	// Triggers are the texts that ask for rotations, as package cluster writes them.
+	Triggers json.RawMessage
 	// Version is the Secret's resourceVersion; empty for one that is not stored yet.
 	Version string
 	// uid is the stored Secret's.
@@ -88,7 +78,7 @@ type Family struct {
 // Next is a copy to change.
 func (f *Family) Next() *Family {
 	n := *f
-	n.Children, n.Left, n.Triggers = cloned(f.Children), cloned(f.Left), cloned(f.Triggers)
+	n.Children, n.Left = cloned(f.Children), cloned(f.Left)
 	return &n
 }
 
@@ -103,7 +93,7 @@ func cloned[K comparable, V any](m map[K]V) map[K]V {
 type storedFamily struct {
 	Identity
 	Left     map[string]time.Time `json:"left,omitempty"`
-	Triggers map[string]Triggers  `json:"triggers,omitempty"`
+	Triggers json.RawMessage      `json:"triggers,omitempty"`
 }
 
 type storedChild struct {
@@ -125,7 +115,7 @@ func DecodeFamily(s *corev1.Secret) (*Family, error) {
 		return nil, fmt.Errorf("Secret %q: %s: %w", s.Name, familyChildren, err) //nolint:staticcheck // a kind's name
 	}
 	f := &Family{
-		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: cloned(d.Triggers), Version: s.ResourceVersion, uid: s.UID,
+		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: d.Triggers, Version: s.ResourceVersion, uid: s.UID,
 	}
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("Secret %q: %w", s.Name, err) //nolint:staticcheck // a kind's name

@@ -34,7 +34,7 @@ func newFamily() *authority.Family {
 		Identity: authority.Identity{Namespace: "prod", Name: "prod", NamespaceUID: "ns", UID: "cpki", HomeUID: "home"},
 		Children: map[authority.ChildKey]authority.Child{kubeletOfNode1: {Host: "node1", Nonce: aNonce}, clusterCA: {Nonce: aNonce}},
 		Left:     map[string]time.Time{"node9": start},
-		Triggers: map[string]authority.Triggers{"": {Trigger: authority.Text{Text: "2026-11", Order: 2}}},
+		Triggers: []byte(`{"last":2}`),
 	}
 }
 

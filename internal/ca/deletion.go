@@ -29,7 +29,7 @@ func (m *Maker) Deleted(ctx context.Context, name types.NamespacedName, uid type
 		return 0, err
 	}
 	record, err := m.Store.Live(ctx, name.Namespace, name.Name)
-	if err != nil || record == nil || record.Tombstone() || !m.Home.Keeps(record) {
+	if err != nil || record == nil || record.Tombstone() || !m.Home.Keeps(record.Identity) {
 		return 0, err
 	}
 	if uid != "" {
@@ -49,7 +49,7 @@ func (m *Maker) mark(ctx context.Context, record *authority.Record, uid types.UI
 	if record.UID != uid || !record.Deleted.IsZero() {
 		return nil
 	}
-	stands, err := m.stand(ctx, record)
+	stands, err := m.binder().Stands(ctx, v1alpha1.KindClusterCA, record.Identity)
 	if err != nil || !stands {
 		return err
 	}
@@ -63,27 +63,6 @@ func (m *Maker) mark(ctx context.Context, record *authority.Record, uid types.UI
 	return nil
 }
 
-// stand says whether namespace and CRD are those that the ledger recorded, and neither is on its way out: what goes with
-// them was not deleted by itself.
-func (m *Maker) stand(ctx context.Context, record *authority.Record) (bool, error) {
-	namespace, err := m.uid(ctx, "", "Namespace", record.Namespace)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	crd, err := m.uid(ctx, "apiextensions.k8s.io", "CustomResourceDefinition", clusterCACRD)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return namespace.UID == record.NamespaceUID && namespace.DeletionTimestamp.IsZero() &&
-		crd.UID == record.CRDUID && crd.DeletionTimestamp.IsZero(), nil
-}
-
 // destroy empties the CA's Secret to a tombstone, unless a ClusterCA of its name is back: that one's reconciler takes it up.
 func (m *Maker) destroy(ctx context.Context, record *authority.Record) error {
 	var ca v1alpha1.ClusterCA
@@ -94,7 +73,7 @@ func (m *Maker) destroy(ctx context.Context, record *authority.Record) error {
 	if !apierrors.IsNotFound(err) {
 		return fmt.Errorf("look whether the ClusterCA is back: %w", err)
 	}
-	if stands, err := m.stand(ctx, record); err != nil || !stands {
+	if stands, err := m.binder().Stands(ctx, v1alpha1.KindClusterCA, record.Identity); err != nil || !stands {
 		return err
 	}
 	if _, err := Destroy(ctx, m.Store, record); err != nil {

@@ -60,11 +60,6 @@ func orZero(d *metav1.Duration) time.Duration {
 
 // APIServer is the serving certificate that an APIServerCertificate asks for.
 func APIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
-	if name := c.TLSSecretName(); name == c.ServiceAccountSecretName() {
-		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec,
-			"Secret %q would hold both the certificate and the service account keys: choose another spec.secretName or "+
-				"spec.serviceAccountKeys.secretName", name)
-	}
 	sans, err := apiServerSANs(c)
 	if err != nil {
 		return plan.Desired{}, err
