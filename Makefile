@@ -241,7 +241,7 @@ install: ## Install the CRDs in the cluster of your kubeconfig.
 	kubectl apply -k config/crd
 
 .PHONY: uninstall
-uninstall: ## Remove the CRDs, and with them every ClusterCA, APIServerCertificate, NodeCredential and ServiceAccountKey!
+uninstall: ## Remove the CRDs, and with them every ClusterCA, ServiceAccountKey, APIServerCertificate and NodeCredential!
 	kubectl delete --ignore-not-found -k config/crd
 
 .PHONY: deploy

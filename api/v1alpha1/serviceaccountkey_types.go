@@ -303,7 +303,7 @@ type ServiceAccountKeyList struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must be 63 characters or fewer, so that the name of its Secret in the authority namespace fits",fieldPath=".metadata"
-// +kubebuilder:validation:XValidation:rule="has(self.spec.secretName) || !has(self.spec.source) || !has(self.spec.source.import) || self.spec.source.import.secretRef.name != self.metadata.name",message="the Secret of the keys has the object's name by default, and must differ from source.import.secretRef.name: set spec.secretName, or name this object otherwise",fieldPath=".spec.secretName"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec) || has(self.spec.secretName) || !has(self.spec.source) || !has(self.spec.source.import) || self.spec.source.import.secretRef.name != self.metadata.name",message="the Secret of the keys has the object's name by default, and must differ from source.import.secretRef.name: set spec.secretName, or name this object otherwise",fieldPath=".spec.secretName"
 type ServiceAccountKey struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

@@ -11,8 +11,7 @@ import (
 type Tokens struct {
 	// Listed says whether they could be listed. If not, nothing is known of them.
 	Listed bool `json:"listed,omitempty"`
-	// Before is the time before which those that count were made: an earlier key may have signed their tokens. It is not before
-	// that from which on the key signs that signs now, nor before this host had that key in use.
+	// Before is since when an earlier key signs nothing any more, as the operator has signed it: those count that were made before.
 	Before time.Time `json:"before,omitzero"`
 	// Count is how many there are, and Names the first of them, as 'namespace/name', in their order.
 	Count int      `json:"count,omitempty"`
