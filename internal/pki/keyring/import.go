@@ -94,11 +94,12 @@ func publicIn(b pki.Block) (crypto.PublicKey, error) {
 	if key, err := x509.ParsePKIXPublicKey(b.Bytes); err == nil {
 		return key, nil
 	}
-	if key, err := x509.ParsePKCS1PublicKey(b.Bytes); err == nil {
-		return key, nil
-	}
 	if cert, err := x509.ParseCertificate(b.Bytes); err == nil {
 		return cert.PublicKey, nil
+	}
+	if _, err := x509.ParsePKCS1PublicKey(b.Bytes); err == nil {
+		return nil, errors.New("it is in PKCS #1, and kube-apiserver passes over it: remove it, since its tokens are refused already, or, to have them " +
+			"accepted, convert it with `openssl rsa -RSAPublicKey_in -in old.pub -pubout`")
 	}
 	return nil, errors.New("it is malformed, or holds neither a public key nor a certificate")
 }
