@@ -111,7 +111,7 @@ type ControlPlaneSpec struct {
 	// certSANs are further names and addresses by which the API servers are reached. Changing them re-issues the API servers' certificates.
 	// +optional
 	// +listType=set
-	// +kubebuilder:validation:MaxItems=24
+	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self) || self.matches('^(([*][.])?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*)?$')",message="must be a lower-case DNS name, or an IP address",reason=FieldValueForbidden
@@ -596,7 +596,7 @@ type ClusterPKIList struct {
 // +kubebuilder:printcolumn:name="Endpoint",type=string,priority=1,JSONPath=`.spec.endpoint`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="metadata.name must be 40 characters or fewer, so that the names of the objects made for it fit",fieldPath=".metadata"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 39",message="metadata.name must be 39 characters or fewer, so that the names of the objects made for it fit",fieldPath=".metadata"
 type ClusterPKI struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

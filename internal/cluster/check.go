@@ -45,13 +45,25 @@ func (e *expansion) check() error {
 		return invalid("spec.controlPlane.etcd.hosts: must name a host for mode 'External'; for an etcd that is none of this PKI's, set mode to 'None'")
 	}
 	hosts := e.listed()
-	if err := distinct(hosts); err != nil {
-		return err
-	}
-	if err := e.outsideServices(hosts); err != nil {
-		return err
+	for _, check := range []func([]at) error{checkNames, distinct, e.outsideServices} {
+		if err := check(hosts); err != nil {
+			return err
+		}
 	}
 	return e.checkServers()
+}
+
+// checkNames refuses a host that is called as something is that a cluster trusts by its name.
+func checkNames(hosts []at) error {
+	for _, h := range hosts {
+		if err := pki.CheckHostName(h.name); err != nil {
+			return invalid("%s: %v", h.list, err)
+		}
+		if err := pki.CheckCredentialName(h.name); err != nil {
+			return invalid("%s: %v", h.list, err)
+		}
+	}
+	return nil
 }
 
 // distinct refuses a name or an address that two hosts have.
@@ -103,38 +115,43 @@ func (e *expansion) outsideServices(hosts []at) error {
 	return nil
 }
 
-// checkServers refuses names that no API server may have, and a node whose kubelet would do for an API server.
+// checkServers refuses names that no API server may have.
 func (e *expansion) checkServers() error {
 	if e.endpoint.host == "" {
 		return invalid("spec.endpoint: %q is not an https URL with a host, such as https://k8s-master:6443", e.Spec.Endpoint)
 	}
-	for _, name := range append([]string{e.endpoint.host}, e.Spec.ControlPlane.CertSANs...) {
+	if err := pki.CheckOwnName(e.endpoint.host); err != nil {
+		return invalid("spec.endpoint: %v", err)
+	}
+	for _, name := range e.Spec.ControlPlane.CertSANs {
 		if err := pki.CheckOwnName(name); err != nil {
-			return invalid("spec.controlPlane.certSANs, spec.endpoint: %v", err)
+			return invalid("spec.controlPlane.certSANs: %v", err)
 		}
 	}
-	for _, c := range e.controlPlane {
-		h := host{name: c.Name, addresses: c.Addresses}
-		names, addresses := e.serverNames(h)
+	for _, h := range e.controlPlane {
+		names, addresses := e.serverNames(host{name: h.Name, addresses: h.Addresses})
 		sans, err := pki.APIServerSANs(pki.APIServerInput{
-			HostName: h.name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs, DNSNames: names, IPAddresses: addresses,
+			HostName: h.Name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs, DNSNames: names, IPAddresses: addresses,
 		})
 		if err != nil {
-			return invalid("API server of host %q: %v", h.name, err)
+			return invalid("the API server of host %q: %v", h.Name, err)
 		}
-		for _, n := range e.nodes {
-			for _, text := range append([]string{n.Name}, n.Addresses...) {
-				if sans.Covers(text) {
-					return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs or a control "+
-						"plane host: whoever has that node could serve as an API server. Give the API servers another name, or list the names one by one in "+
-						"place of a wildcard", text, n.Name)
-				}
-			}
+		if err := e.apart(sans); err != nil {
+			return err
 		}
 	}
-	for _, h := range e.listed() {
-		if err := pki.CheckCredentialName(h.name); err != nil {
-			return invalid("%s: %v", h.list, err)
+	return nil
+}
+
+// apart refuses a node that has a name of an API server: what its kubelet serves with would do for that.
+func (e *expansion) apart(server pki.SANs) error {
+	for _, n := range e.nodes {
+		for _, name := range append([]string{n.Name}, n.Addresses...) {
+			if server.Covers(name) {
+				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs or a control plane "+
+					"host: whoever has that node could serve as an API server. Give the API servers another name, or list their names one by one in place "+
+					"of a wildcard", name, n.Name)
+			}
 		}
 	}
 	return nil
