@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/defaults"
 )
 
 // peoples are the fields of children that people set by themselves, each under a verb of its own: a command at night must not keep the
@@ -101,19 +102,13 @@ func below(path []string, name string) []string { return append(slices.Clip(slic
 
 // completed is an object with the defaults of its kind, as it is read back.
 func completed(o v1alpha1.Object) (map[string]any, error) {
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s/%s: %w", o.Kind(), o.GetName(), err)
-	}
-	if err := fillDefaults(o.Kind(), fields); err != nil {
+	full, _ := o.DeepCopyObject().(v1alpha1.Object) // of one kind with the other
+	if err := defaults.Apply(full); err != nil {
 		return nil, err
 	}
-	typed := empty(o.Kind())
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, typed); err != nil {
-		return nil, fmt.Errorf("complete %s/%s: %w", o.Kind(), o.GetName(), err)
-	}
-	if fields, err = runtime.DefaultUnstructuredConverter.ToUnstructured(typed); err != nil {
-		return nil, fmt.Errorf("complete %s/%s: %w", o.Kind(), o.GetName(), err)
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(full)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s/%s: %w", o.Kind(), o.GetName(), err)
 	}
 	return fields, nil
 }

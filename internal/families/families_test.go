@@ -34,7 +34,10 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	env := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
+	env := &envtest.Environment{ErrorIfCRDPathMissing: true}
+	for _, k := range []string{"clustercas", "serviceaccountkeys", "apiservercertificates", "nodecredentials"} {
+		env.CRDDirectoryPaths = append(env.CRDDirectoryPaths, filepath.Join("..", "..", "config", "crd", "bases", "clusterpki.io_"+k+".yaml"))
+	}
 	cfg, err := env.Start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
