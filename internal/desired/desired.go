@@ -250,3 +250,6 @@ func kubeconfigParams(c *v1alpha1.NodeCredential, of Endpoint) kubeconfig.Params
 		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 }
+
+// AccountKey is the kind of key that a ServiceAccountKey asks for.
+func AccountKey(k *v1alpha1.ServiceAccountKey) pki.KeySpec { return keySpec(k.Spec.PrivateKey) }
