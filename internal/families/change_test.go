@@ -122,7 +122,7 @@ func TestPeoplesFields(t *testing.T) {
 		c.Spec.Delivery.Acknowledged = &v1alpha1.AcknowledgedDelivery{SerialNumber: "01"}
 	})
 	edits(w, ca, "clusterpki", func(c *v1alpha1.ClusterCA) {
-		c.Spec.Rotation.Approved.Withdrawal = "prod-ca/2026-11.g2"
+		c.Spec.Rotation.Approved = &v1alpha1.RotationApproval{Withdrawal: "prod-ca/2026-11.g2"}
 		c.Spec.Rotation.EmergencyTrigger = "2026-11"
 	})
 	w.pki.Spec.Certificates.Validity.Duration = 4380 * time.Hour
@@ -132,7 +132,7 @@ func TestPeoplesFields(t *testing.T) {
 	if s := credentialOf(w, kubelet); s.Delivery.Acknowledged == nil || s.Validity.Duration != 4380*time.Hour {
 		t.Errorf("%+v", s)
 	}
-	if s := w.get(ca).(*v1alpha1.ClusterCA).Spec.Rotation; s.EmergencyTrigger == "" || s.Approved.Withdrawal == "" {
+	if s := w.get(ca).(*v1alpha1.ClusterCA).Spec.Rotation; s.EmergencyTrigger == "" || s.Approved == nil {
 		t.Errorf("%+v", s)
 	}
 }
