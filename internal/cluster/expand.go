@@ -87,16 +87,16 @@ func (e *expansion) named(kind, name string) (metav1.TypeMeta, metav1.ObjectMeta
 type host struct {
 	name      string
 	addresses []string
-	delivery  *v1alpha1.DeliverySpec
+	delivery  *v1alpha1.HostDelivery
 	validity  *metav1.Duration
 	server    string // the APIServerCertificate that its clients name
 }
 
 func (e *expansion) delivery(h host) v1alpha1.DeliverySpec {
 	if h.delivery != nil {
-		return *h.delivery.DeepCopy()
+		return h.delivery.Spec()
 	}
-	d := *e.Spec.Certificates.Delivery.DeepCopy()
+	d := e.Spec.Certificates.Delivery.Spec()
 	if d.Mode == "" {
 		d.Mode = v1alpha1.DeliveryAgent
 	}

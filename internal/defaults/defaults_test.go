@@ -42,7 +42,7 @@ func TestApply(t *testing.T) {
 // TestApplyToLists: the items of a list have defaults too.
 func TestApplyToLists(t *testing.T) {
 	c := &v1alpha1.ClusterPKI{}
-	c.Spec.ControlPlane.Hosts = []v1alpha1.ControlPlaneHost{{Name: "k8s-master", Delivery: &v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryManual}}, {Name: "b"}}
+	c.Spec.ControlPlane.Hosts = []v1alpha1.ControlPlaneHost{{Name: "k8s-master", Delivery: &v1alpha1.HostDelivery{Mode: v1alpha1.DeliveryManual}}, {Name: "b"}}
 	if err := defaults.Apply(c); err != nil {
 		t.Fatal(err)
 	}
