@@ -111,6 +111,12 @@ func (s *Store) ParentOf(namespace string, key ChildKey) string {
 	return ""
 }
 
+// WroteFamily says whether a Secret is a family as this process has written or read it: nobody else has changed it since.
+func (s *Store) WroteFamily(o *corev1.Secret) bool {
+	known := s.families.known(o.Name)
+	return known != nil && known.Version == o.ResourceVersion
+}
+
 // CreateFamily stores a new family. It fails with AlreadyExists if there is one of the name.
 func (s *Store) CreateFamily(ctx context.Context, next *Family) (*Family, error) {
 	return s.writeFamily(ctx, nil, next)
