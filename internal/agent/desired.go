@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
@@ -41,6 +42,8 @@ type desiredFiles struct {
 	named named
 	// trusts are whom the files trust.
 	trusts trusts
+	// accounts are the service account keys that were named; nil where nothing says which.
+	accounts *delivery.ServiceAccounts
 }
 
 // problem is why something that is issued is not installed.
@@ -90,6 +93,9 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	for lease, n := range fresh {
 		l.add(n.files)
 		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.delivered.at
+		if named := n.delivered.ServiceAccounts; named != nil {
+			w.accounts = named
+		}
 	}
 	for _, o := range objects { // after all that is fresh: of shared files the fresh ones count
 		if w.fresh[o.lease] {
