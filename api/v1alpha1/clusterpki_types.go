@@ -604,6 +604,10 @@ type ClusterPKIStatus struct {
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// authority says where it is kept which objects are of the ClusterPKI's making.
+	// +optional
+	Authority AuthorityStatus `json:"authority,omitempty,omitzero"`
+
 	// hosts is how many hosts there are.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

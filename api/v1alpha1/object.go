@@ -37,6 +37,23 @@ type Object interface {
 	IssuedCertificate() CertificateStatus
 }
 
+// Kept is an object of which the authority namespace keeps what decides about it: its keys, or which objects are of its making.
+// +kubebuilder:object:generate=false
+type Kept interface {
+	Object
+	// AuthorityStatus is what its status says of where they are kept, to read and to write.
+	AuthorityStatus() *AuthorityStatus
+}
+
+// AuthorityStatus implements Kept.
+func (c *ClusterCA) AuthorityStatus() *AuthorityStatus { return &c.Status.Authority }
+
+// AuthorityStatus implements Kept.
+func (c *ClusterPKI) AuthorityStatus() *AuthorityStatus { return &c.Status.Authority }
+
+// AuthorityStatus implements Kept.
+func (k *ServiceAccountKey) AuthorityStatus() *AuthorityStatus { return &k.Status.Authority }
+
 // Kind implements Object.
 func (*ClusterCA) Kind() string { return KindClusterCA }
 

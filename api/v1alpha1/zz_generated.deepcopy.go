@@ -705,6 +705,7 @@ func (in *ClusterPKIStatus) DeepCopyInto(out *ClusterPKIStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	out.Authority = in.Authority
 	if in.Hosts != nil {
 		in, out := &in.Hosts, &out.Hosts
 		*out = new(int32)

@@ -26,7 +26,7 @@ type schema struct {
 
 // fields is the table of all fields below spec, and below status, of a kind.
 func fields(crd string) (string, error) {
-	text, err := os.ReadFile(crd) //nolint:gosec // one of three definitions
+	text, err := os.ReadFile(crd) //nolint:gosec // one of these definitions
 	if err != nil {
 		return "", fmt.Errorf("read a definition: %w", err)
 	}

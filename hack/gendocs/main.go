@@ -14,6 +14,7 @@ var pagesOf = map[string]string{
 	"clustercas":            "clusterca.md",
 	"apiservercertificates": "apiservercertificate.md",
 	"nodecredentials":       "nodecredential.md",
+	"serviceaccountkeys":    "serviceaccountkey.md",
 }
 
 func main() {
@@ -46,7 +47,7 @@ const (
 
 // insert puts a text between the two comments of a page.
 func insert(path, text string) error {
-	page, err := os.ReadFile(path) //nolint:gosec // one of three pages
+	page, err := os.ReadFile(path) //nolint:gosec // one of these pages
 	if err != nil {
 		return fmt.Errorf("read a page: %w", err)
 	}
@@ -55,7 +56,7 @@ func insert(path, text string) error {
 	if !found || !closed {
 		return fmt.Errorf("%s: it has not both %q and %q", path, begin, end)
 	}
-	if err := os.WriteFile(path, []byte(before+begin+text+end+after), 0o600); err != nil { //nolint:gosec // one of three pages
+	if err := os.WriteFile(path, []byte(before+begin+text+end+after), 0o600); err != nil { //nolint:gosec // one of these pages
 		return fmt.Errorf("write a page: %w", err)
 	}
 	return nil

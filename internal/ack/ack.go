@@ -5,11 +5,10 @@ package ack
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/pki"
 )
 
@@ -17,8 +16,8 @@ import (
 type State struct {
 	// SerialNumber is that of the certificate, as `openssl x509 -serial` prints it.
 	SerialNumber string `json:"serialNumber,omitempty"`
-	// Contents are, by '<Secret>/<key>', the digests of the certificates there: of 'tls.crt' the SHA-256 of its first, of
-	// any other key pki.BundleDigest. They say what is there, whoever put it there.
+	// Contents are, by '<Secret>/<key>', the digests of what is there: of 'tls.crt' the SHA-256 of its first certificate, of a bundle
+	// pki.BundleDigest, of PublicKeysKey the SHA-256 of the file. They say what is there, whoever put it there.
 	Contents map[string]string `json:"contents,omitempty"`
 }
 
@@ -35,7 +34,7 @@ func (s *State) Covers(desired State) bool {
 	return true
 }
 
-// Has says whether a host has certificates of a digest in place of a key of a Secret.
+// Has says whether a host has contents of a digest in place of a key of a Secret.
 func (s *State) Has(key, digest string) bool {
 	return s != nil && digest != "" && s.Contents[key] == digest
 }
@@ -43,20 +42,8 @@ func (s *State) Has(key, digest string) bool {
 // ContentKey is how a key of a Secret is called in Contents.
 func ContentKey(secret, key string) string { return secret + "/" + key }
 
-// printable is one line of a text, cut to MaxProblem, without what a terminal would obey.
-func printable(text string) string {
-	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-	if len(text) > MaxProblem {
-		text = strings.ToValidUTF8(text[:MaxProblem-3], "") + "..."
-	}
-	return text
-}
+// PublicKeysKey is the key of a Secret that holds the public keys by which service account tokens are verified.
+const PublicKeysKey = "sa.pub"
 
 // bundleKeys are the keys of an object's Secrets that hold trust bundles.
 var bundleKeys = []string{"ca.crt", "client-ca.crt", "requestheader-ca.crt", "apiserver-ca.crt"}
@@ -74,6 +61,9 @@ func StateOf(tls *corev1.Secret, others ...*corev1.Secret) (State, error) {
 			if i == 0 {
 				s.SerialNumber = pki.SerialOf(certs[0])
 			}
+		}
+		if text, there := secret.Data[PublicKeysKey]; there && i > 0 {
+			s.Contents[ContentKey(secret.Name, PublicKeysKey)] = delivery.DigestOf(text)
 		}
 		for _, key := range bundleKeys {
 			text, there := secret.Data[key]

@@ -2,6 +2,8 @@ package ack_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +29,9 @@ func lease(report string) *coordinationv1.Lease {
 
 func TestReportComesBack(t *testing.T) {
 	state := &ack.State{SerialNumber: "2C7F", Contents: map[string]string{"node1-tls/ca.crt": "aa", "node1-tls/tls.crt": "bb"}}
-	want := ack.Report{Installed: state, Verified: &ack.State{SerialNumber: "2C7E"}, Problem: "kubelet: exit status 1"}
+	want := ack.Report{Installed: state, Verified: &ack.State{SerialNumber: "2C7E"}, Problem: "kubelet: exit status 1", Tokens: &ack.Tokens{
+		Listed: true, Before: now, Count: 2, Names: []string{"default/ci", "kube-system/robot"},
+	}}
 	text, err := want.Text()
 	if err != nil {
 		t.Fatal(err)
@@ -78,15 +82,55 @@ func TestProblemIsOneLine(t *testing.T) {
 	}
 }
 
+// TestTokens come back in order, bounded and printable, whoever wrote them.
+func TestTokens(t *testing.T) {
+	long := make([]string, 100)
+	for i := range long {
+		long[i] = fmt.Sprintf("%063d/%0253d", i, i)
+	}
+	for name, c := range map[string]struct{ said, want ack.Tokens }{
+		"none":        {ack.Tokens{Listed: true, Before: now}, ack.Tokens{Listed: true, Before: now}},
+		"not listed":  {ack.Tokens{}, ack.Tokens{}},
+		"some":        {ack.Tokens{Listed: true, Count: 2, Names: []string{"b/c", "a/b.c-d"}}, ack.Tokens{Listed: true, Count: 2, Names: []string{"a/b.c-d", "b/c"}}},
+		"one twice":   {ack.Tokens{Count: 1, Names: []string{"a/b", "a/b"}}, ack.Tokens{Count: 1, Names: []string{"a/b"}}},
+		"fewer":       {ack.Tokens{Count: -1, Names: []string{"a/b"}}, ack.Tokens{Count: 1, Names: []string{"a/b"}}},
+		"more":        {ack.Tokens{Count: 7, Names: []string{"a/b"}}, ack.Tokens{Count: 7, Names: []string{"a/b"}}},
+		"other texts": {ack.Tokens{Count: 9, Names: []string{"a", "a/", "/b", "a/b/c", "a/b\x1b[31m", "a/B", "a/b\n", "é/x"}}, ack.Tokens{Count: 9}},
+		"too long":    {ack.Tokens{Count: 100, Names: long}, ack.Tokens{Count: 100, Names: long[:ack.MaxTokenNames/317]}},
+		"a long one":  {ack.Tokens{Count: 1, Names: []string{"a/" + strings.Repeat("b", 316)}}, ack.Tokens{Count: 1}},
+	} {
+		written, err := json.Marshal(ack.Report{Tokens: &c.said}) // as an agent that bounds nothing would
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := ack.Report{Tokens: &c.said}.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{string(written), text} {
+			if diff := cmp.Diff(&c.want, ack.Of(lease(text)).Tokens); diff != "" && len(text) < 32<<10 {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+		}
+	}
+}
+
 // FuzzOf reads whatever a host may write: what comes out fits into an event and is one printable line.
 func FuzzOf(f *testing.F) {
-	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"serialNumber":"0A","contents":{"k/ca.crt":"aa"}}}`, `{"problem":"\ud800\u202e"}`} {
+	for _, seed := range []string{"", `{"problem":"a\nb"}`, `{"verified":{"serialNumber":"0A","contents":{"k/ca.crt":"aa"}}}`, `{"problem":"\ud800\u202e"}`,
+		`{"tokens":{"listed":true,"before":"2026-11-25T12:00:00Z","count":-1,"names":["b/c","a/b","a/b","\u001b/x"]}}`} {
 		f.Add(seed)
 	}
 	f.Add(files.Object[coordinationv1.Lease](f, "lease.yaml").Annotations[v1alpha1.ReportAnnotation])
 	f.Fuzz(func(t *testing.T, text string) {
 		r := ack.Of(lease(text))
 		bad := func(c rune) bool { return !unicode.IsPrint(c) }
+		if tokens := r.Tokens; tokens != nil {
+			names := strings.Join(tokens.Names, "")
+			if len(names) > ack.MaxTokenNames || strings.ContainsFunc(names, bad) || tokens.Count < len(tokens.Names) {
+				t.Errorf("the tokens are %+v", tokens)
+			}
+		}
 		if len(r.Problem) > ack.MaxProblem || !utf8.ValidString(r.Problem) || strings.ContainsFunc(r.Problem, bad) {
 			t.Errorf("the problem is %q", r.Problem)
 		}
@@ -94,7 +138,8 @@ func FuzzOf(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(r.Problem, ack.Of(lease(again)).Problem); diff != "" {
+		back := ack.Of(lease(again))
+		if diff := cmp.Diff(r.Problem, back.Problem) + cmp.Diff(r.Tokens, back.Tokens); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -149,11 +194,14 @@ func TestStateOf(t *testing.T) {
 	}
 	tls := secret("a", map[string][]byte{"tls.crt": leaf.CertPEM(), "ca.crt": ca.CertPEM(), "client-ca.crt": pki.EncodeCertificates(ca.Cert, next.Cert)})
 	beside := secret("b", map[string][]byte{"tls.crt": leaf.CertPEM(), "ca.crt": next.CertPEM(), "value": []byte("a kubeconfig")})
-	got, err := ack.StateOf(tls, beside, secret("c", nil))
+	keys := secret("k", map[string][]byte{"sa.key": []byte("the private one"), "sa.pub": []byte("public ones")})
+	tls.Data["sa.pub"] = []byte("nothing that is delivered from there")
+	got, err := ack.StateOf(tls, beside, secret("c", nil), keys)
 	digest := func(certs ...*x509.Certificate) string { return pki.BundleDigest(certs) }
 	want := ack.State{SerialNumber: pki.SerialOf(leaf.Cert), Contents: map[string]string{
 		"a/tls.crt": pki.FingerprintOf(leaf.Cert), "a/ca.crt": digest(ca.Cert), "a/client-ca.crt": digest(ca.Cert, next.Cert),
 		"b/tls.crt": pki.FingerprintOf(leaf.Cert), "b/ca.crt": digest(next.Cert),
+		"k/sa.pub": "7a0c31b02b711f60d82334400d930283af0260f6be2d66bbd580be41f505c3a6",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)

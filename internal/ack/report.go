@@ -32,6 +32,8 @@ type Report struct {
 	DeliveryTime time.Time `json:"deliveryTime,omitzero"`
 	// RequestSHA256 is the digest of the certificate signing request beside the report: who signs this asks for that.
 	RequestSHA256 string `json:"requestSHA256,omitempty"`
+	// Tokens are, where Installed has service account keys, the Secrets whose tokens never end; nil where nobody needs to know.
+	Tokens *Tokens `json:"tokens,omitempty"`
 	// Problem is why what is issued is not installed or not in use, for people. It holds no key and no clock.
 	Problem string `json:"problem,omitempty"`
 }
@@ -41,7 +43,7 @@ const (
 	MaxProblem = 1024
 	// maxReport bounds what is read of a report, in bytes, and maxSignature of its signature in base64: one of RSA with 16384 bits has
 	// 2.7 KiB.
-	maxReport    = 16 << 10
+	maxReport    = 32 << 10
 	maxSignature = 4 << 10
 )
 
@@ -55,13 +57,13 @@ func Of(l *coordinationv1.Lease) Report {
 	if len(text) > maxReport || json.Unmarshal([]byte(text), &r) != nil {
 		return Report{}
 	}
-	r.Problem = printable(r.Problem)
+	r.Problem, r.Tokens = printable(r.Problem), r.Tokens.bounded()
 	return r
 }
 
 // Text is the report as the annotation of a Lease.
 func (r Report) Text() (string, error) {
-	r.Problem = printable(r.Problem)
+	r.Problem, r.Tokens = printable(r.Problem), r.Tokens.bounded()
 	text, err := json.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("encode the report: %w", err)

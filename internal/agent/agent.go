@@ -42,6 +42,8 @@ type Agent struct {
 	blockedReason string                  // why nothing at all can be done now
 	unrecoverable string                  // why what is installed does not work, where nothing did before
 	desired       string                  // the digest of the files that are issued
+	switchedAt    time.Time               // since when no earlier service account key signs; zero: none is trusted
+	tokens        tokens
 	// unverified says, by Lease, why what is installed was not seen in use.
 	unverified map[string]string
 	logged     map[string]string // what was logged last, by Lease

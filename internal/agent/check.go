@@ -55,20 +55,10 @@ func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse
 // ask asks the API server, on a new connection, who it takes the credential for (SelfSubjectReview,
 // authentication.k8s.io/v1), and says why that is not the identity that it should be.
 func ask(ctx context.Context, a access, expected pki.Subject) error {
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(a.ca) {
-		return wrong("the bundle that verifies the API server holds no certificate")
-	}
-	identity, err := tls.X509KeyPair(a.cert, a.key)
+	client, err := a.client()
 	if err != nil {
-		return wrong("the client certificate: %w", err)
+		return err
 	}
-	// Unlike Certificates this sends the certificate whatever CAs the server names, as client-go does.
-	show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &identity, nil }
-	client := &http.Client{Timeout: askTimeout, CheckRedirect: stay, Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: a.serverName, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
-		DisableKeepAlives: true,
-	}}
 	question, err := json.Marshal(authenticationv1.SelfSubjectReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "SelfSubjectReview"},
 	})
@@ -91,6 +81,27 @@ func ask(ctx context.Context, a access, expected pki.Subject) error {
 		return fmt.Errorf("read the API server's answer: %w", err)
 	}
 	return judge(response.StatusCode, body, expected)
+}
+
+// client connects anew for each question, with the certificate of the access: with none where that has none.
+func (a access) client() (*http.Client, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(a.ca) {
+		return nil, wrong("the bundle that verifies the API server holds no certificate")
+	}
+	var identity tls.Certificate
+	if len(a.cert) > 0 {
+		var err error
+		if identity, err = tls.X509KeyPair(a.cert, a.key); err != nil {
+			return nil, wrong("the client certificate: %w", err)
+		}
+	}
+	// Unlike Certificates this sends the certificate whatever CAs the server names, as client-go does.
+	show := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &identity, nil }
+	return &http.Client{Timeout: askTimeout, CheckRedirect: stay, Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: a.serverName, GetClientCertificate: show, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives: true,
+	}}, nil
 }
 
 // judge says whether an answer is the identity that it should be.

@@ -71,8 +71,9 @@ type Config struct {
 
 // APIServer is the APIServerCertificate of a host.
 type APIServer struct {
-	Name                     string `json:"name"`
-	SecretName               string `json:"secretName"`
+	Name       string `json:"name"`
+	SecretName string `json:"secretName"`
+	// ServiceAccountSecretName is the Secret of its ServiceAccountKey. Default: the host gets no service account keys.
 	ServiceAccountSecretName string `json:"serviceAccountSecretName,omitempty"`
 	// Endpoint is the https URL at which this host reaches its own API server, and a name of its certificate.
 	Endpoint string `json:"endpoint"`

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/util/keyutil"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
@@ -54,29 +53,29 @@ const maxPrivateKey = 16 << 10
 
 // open reads what the Secrets of an object bring, if the operator has signed it for that object, and nothing later was taken.
 func (c *Config) open(now time.Time, o object, f facts, r ring) (delivered, error) {
-	read, err := f.read(o)
+	s, err := f.secret(o.secrets[0])
 	if err != nil {
 		return delivered{}, err
 	}
-	d, err := signedIn(read[0], o, r.keys)
+	d, err := signedIn(s, o, r.keys)
 	if err != nil {
 		return delivered{}, err
 	}
-	if err := r.takes(now, d.at, f.latest[o.lease], read[0].Name); err != nil {
+	if err := r.takes(now, d.at, f.latest[o.lease], s.Name); err != nil {
 		return delivered{}, err
 	}
-	key := read[0].Data[corev1.TLSPrivateKeyKey]
+	key := s.Data[corev1.TLSPrivateKeyKey]
 	if o.externalKey() {
 		key = f.keys[o.lease]
 	}
 	if len(key) > maxPrivateKey {
-		return delivered{}, invalid(read[0].Name, "its %s has more than %d bytes", corev1.TLSPrivateKeyKey, maxPrivateKey)
+		return delivered{}, invalid(s.Name, "its %s has more than %d bytes", corev1.TLSPrivateKeyKey, maxPrivateKey)
 	}
 	if key != nil {
 		d.tls[corev1.TLSPrivateKeyKey] = alone(key)
 	}
-	if len(read) > 1 {
-		d.accounts, err = d.serviceAccounts(read[1])
+	if o.accountsSecret() != "" {
+		d.accounts, err = d.serviceAccounts(o, f)
 	}
 	return d, err
 }
@@ -111,32 +110,6 @@ func signedIn(s *corev1.Secret, o object, keys []ed25519.PublicKey) (delivered, 
 		d.tls[key] = s.Data[key]
 	}
 	return d, nil
-}
-
-// serviceAccounts are the keys of service accounts, if the public ones are those that were signed, and the private one belongs to them.
-func (d delivered) serviceAccounts(s *corev1.Secret) (map[string][]byte, error) {
-	const private, public = "sa.key", "sa.pub"
-	if d.ServiceAccounts == "" {
-		return nil, invalid(s.Name, "the operator has not signed its service account keys: see the status of the APIServerCertificate")
-	}
-	if delivery.DigestOf(s.Data[public]) != d.ServiceAccounts {
-		return nil, invalid(s.Name, "its %s is not the one that the operator has signed: somebody else has changed it", public)
-	}
-	if len(s.Data[private]) > maxPrivateKey {
-		return nil, invalid(s.Name, "its %s has more than %d bytes", private, maxPrivateKey)
-	}
-	key, err := pki.ParsePrivateKey(s.Data[private])
-	if err != nil {
-		return nil, fmt.Errorf("in Secret %q: %s: %w", s.Name, private, err)
-	}
-	trusted, err := keyutil.ParsePublicKeysPEM(s.Data[public]) // as the API server does
-	if err != nil {
-		return nil, fmt.Errorf("in Secret %q: %s: %w", s.Name, public, err)
-	}
-	if !slices.ContainsFunc(trusted, func(k any) bool { return pki.SamePublicKey(k, key.Public()) }) {
-		return nil, invalid(s.Name, "its %s belongs to none of the keys of %s", private, public)
-	}
-	return map[string][]byte{private: alone(s.Data[private]), public: s.Data[public]}, nil
 }
 
 // alone is a private key without what stands beside it, which nobody has signed: other blocks, text, another encoding, none of which every component

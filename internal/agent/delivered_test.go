@@ -2,10 +2,10 @@ package agent
 
 import (
 	"bytes"
+	"crypto"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +17,7 @@ import (
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/keyring"
 )
 
 // controlPlane is what the agent of an API server's host knows: the API server, its service account keys, and a controller manager.
@@ -34,12 +35,48 @@ func controlPlane(t testing.TB) *fixture {
 	}
 	d.facts = facts{secrets: map[string]*corev1.Secret{}, unread: map[string]string{}, keys: map[string][]byte{}, refused: map[string]string{}, states: map[string]ack.State{}}
 	d.issue("manager", kubeletRequest(func(r *pki.CertificateSpec) { r.Subject = pki.Subject{CommonName: "system:kube-controller-manager"} }))
-	d.serve()
+	d.serve(d.accounts(accountKey(t)))
 	return d
 }
 
-// serve is what the operator writes for an API server.
-func (d *fixture) serve() {
+// accountKey makes a service account key.
+func accountKey(t testing.TB) pki.PrivateKey {
+	t.Helper()
+	key, err := pki.GenerateKey(ecdsa256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// accountSecret is what the operator writes for a ServiceAccountKey, of whose keys the first signs.
+func accountSecret(t testing.TB, keys ...pki.PrivateKey) *corev1.Secret {
+	t.Helper()
+	private, err := keys[0].Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []crypto.PublicKey
+	for _, k := range keys {
+		all = append(all, k.Public())
+	}
+	public, err := keyring.PublicPEM(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "k8s-sa"}, Data: map[string][]byte{"sa.key": private, "sa.pub": public}}
+}
+
+// accounts publishes service account keys, and returns the digest of the public ones.
+func (d *fixture) accounts(keys ...pki.PrivateKey) string {
+	d.t.Helper()
+	s := accountSecret(d.t, keys...)
+	d.facts.secrets["k8s-sa"] = s
+	return delivery.DigestOf(s.Data["sa.pub"])
+}
+
+// serve is what the operator writes for an API server that is to have some service account keys.
+func (d *fixture) serve(accounts string) {
 	d.t.Helper()
 	sans, err := pki.NewSANs([]string{"localhost"}, nil)
 	if err != nil {
@@ -48,25 +85,12 @@ func (d *fixture) serve() {
 	pair, key := issue(d.t, d.now, pki.CertificateSpec{
 		Subject: pki.Subject{CommonName: "k8s-node1"}, SANs: sans, Usages: []pki.Usage{pki.ServerAuth}, Key: ecdsa256, Validity: time.Hour,
 	}, d.ca)
-	tokens, err := pki.GenerateKey(ecdsa256)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	private, err := tokens.Reveal()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	public, err := tokens.PublicPEM()
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.facts.secrets["k8s-sa"] = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "k8s-sa"}, Data: map[string][]byte{"sa.key": private, "sa.pub": public}}
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "apiserver-tls"}, Data: map[string][]byte{
 		"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": d.ca.CertPEM(), "client-ca.crt": d.ca.CertPEM(), "requestheader-ca.crt": d.ca.CertPEM(),
 	}}
 	d.facts.secrets[s.Name] = s
 	signed(d.t, s, func(doc *delivery.Document) {
-		doc.Kind, doc.ServiceAccounts = "APIServerCertificate", delivery.DigestOf(public)
+		doc.Kind, doc.ServiceAccounts = "APIServerCertificate", &delivery.ServiceAccounts{SHA256: accounts}
 	})
 }
 
@@ -86,12 +110,11 @@ func (d *fixture) keepsItsFiles(before map[string]hostdir.File, lease string, to
 // TestNoEditReachesAHost edits each value of an API server's Secrets in turn, and of a client's, as whoever may update one can: adding a CA of
 // his own to client-ca.crt would make him a member of system:masters.
 func TestNoEditReachesAHost(t *testing.T) {
-	for _, secret := range []string{"apiserver-tls", "k8s-sa", "manager-tls"} {
+	for _, secret := range []string{"apiserver-tls", "manager-tls"} {
 		for _, key := range slices.Sorted(maps.Keys(controlPlane(t).facts.secrets[secret].Data)) {
 			t.Run(secret+"/"+key, func(t *testing.T) {
 				d := controlPlane(t)
 				before := d.installed()
-				lease := strings.Replace(secret, "k8s-sa", "apiserver-tls", 1)
 				evil := newCA(t, d.now, "k8s-ca") // of the same name
 				_, evilKey := issue(t, d.now, kubeletRequest(), evil)
 				s := d.facts.secrets[secret].DeepCopy()
@@ -100,20 +123,18 @@ func TestNoEditReachesAHost(t *testing.T) {
 				switch key {
 				case "tls.key":
 					s.Data[key], told = evilKey, []string{"key"}
-				case "sa.key":
-					s.Data[key] = evilKey
 				case "delivery":
 					s.Data[key], told = []byte(`{"keyID":"x"}`), []string{"SignatureInvalid", secret}
 				default:
 					s.Data[key] = slices.Concat(s.Data[key], evil.CertPEM())
 				}
-				d.keepsItsFiles(before, lease, told...)
+				d.keepsItsFiles(before, secret, told...)
 				if w, _ := d.desired(); len(w.problems) != 1 {
 					t.Errorf("others wait for it: %+v", w.problems)
 				}
 				delete(s.Data, key)
-				if key != "tls.key" && key != "sa.key" {
-					d.keepsItsFiles(before, lease, "SignatureInvalid")
+				if key != "tls.key" {
+					d.keepsItsFiles(before, secret, "SignatureInvalid")
 				}
 			})
 		}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
@@ -41,6 +42,8 @@ type desiredFiles struct {
 	named named
 	// trusts are whom the files trust.
 	trusts trusts
+	// accounts are the service account keys that were named; nil where nothing says which.
+	accounts *delivery.ServiceAccounts
 }
 
 // problem is why something that is issued is not installed.
@@ -90,6 +93,9 @@ func (c *Config) desired(now time.Time, objects []object, f facts) desiredFiles 
 	for lease, n := range fresh {
 		l.add(n.files)
 		w.states[lease], w.fresh[lease], w.delivered[lease] = n.state, true, n.delivered.at
+		if named := n.delivered.ServiceAccounts; named != nil {
+			w.accounts = named
+		}
 	}
 	for _, o := range objects { // after all that is fresh: of shared files the fresh ones count
 		if w.fresh[o.lease] {
@@ -138,7 +144,7 @@ type freshFiles struct {
 }
 
 func problemOf(err error) problem {
-	usual := errors.Is(err, errConflict) || errors.Is(err, errUnseen)
+	usual := errors.Is(err, errConflict) || errors.Is(err, errUnseen) || errors.Is(err, errUnnamed)
 	return problem{text: err.Error(), passing: usual || errors.Is(err, errUnread), usual: usual}
 }
 
@@ -150,7 +156,10 @@ func (c *Config) fresh(now time.Time, o object, d delivered, f facts) ([]hostdir
 	if why, ok := f.refused[o.lease]; ok {
 		return nil, ack.State{}, errors.New(why)
 	}
-	state, err := ack.StateOf(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: o.secrets[0]}, Data: d.tls})
+	secret := func(name string, data map[string][]byte) *corev1.Secret {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}
+	}
+	state, err := ack.StateOf(secret(o.secrets[0], d.tls), secret(o.accountsSecret(), d.accounts))
 	if err != nil {
 		return nil, ack.State{}, err
 	}
@@ -181,20 +190,16 @@ func (c *Config) bringsClientCA(cred *Credential, users map[string]hostfiles.Use
 	return c.APIServer == nil && hostfiles.BringsClientCA(users[cred.Name], all) // the API server's own bundle is the kubelet's too
 }
 
-// read reads an object's Secrets.
-func (f facts) read(o object) (read []*corev1.Secret, err error) {
-	for _, name := range o.secrets {
-		s := f.secrets[name]
-		switch {
-		case s != nil:
-			read = append(read, s)
-		case f.unread[name] == "":
-			return nil, fmt.Errorf("the Secret %q %w", name, errUnseen)
-		default:
-			return nil, fmt.Errorf("the Secret %q %w: %s", name, errUnread, f.unread[name])
-		}
+// secret is a Secret as it was last seen.
+func (f facts) secret(name string) (*corev1.Secret, error) {
+	switch s := f.secrets[name]; {
+	case s != nil:
+		return s, nil
+	case f.unread[name] == "":
+		return nil, fmt.Errorf("the Secret %q %w", name, errUnseen)
+	default:
+		return nil, fmt.Errorf("the Secret %q %w: %s", name, errUnread, f.unread[name])
 	}
-	return read, nil
 }
 
 // usable says why a certificate is not to be installed, as far as it can be told from the Secret alone.

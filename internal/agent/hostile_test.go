@@ -128,14 +128,14 @@ func (h hostile) sign(v victim, o object, secrets map[string]*corev1.Secret, sig
 		}
 	}
 	if len(o.secrets) > 1 {
-		d.ServiceAccounts = delivery.DigestOf(secrets[o.secrets[1]].Data["sa.pub"])
+		d.ServiceAccounts = &delivery.ServiceAccounts{SHA256: delivery.DigestOf(secrets[o.secrets[1]].Data["sa.pub"])}
+		signed[d.ServiceAccounts.SHA256] = true
 	}
 	text, err := delivery.Sign(operatorKey, d)
 	if err != nil {
 		return
 	}
 	s.Data[consumers.DeliveryKey] = text
-	signed[d.ServiceAccounts] = true
 	for _, digest := range d.Contents {
 		signed[digest] = true
 	}
@@ -145,7 +145,7 @@ func (h hostile) sign(v victim, o object, secrets map[string]*corev1.Secret, sig
 func (h hostile) invalid(v victim, o object) bool {
 	for n, key := range values {
 		switch {
-		case len(h.edit) == 0 || !h.has(h.edits, n) || key == corev1.TLSPrivateKeyKey || key == "sa.key":
+		case len(h.edit) == 0 || !h.has(h.edits, n) || key == corev1.TLSPrivateKeyKey || key == "sa.key" || key == "sa.pub": // see unharmed
 		case key == consumers.DeliveryKey && len(bytes.TrimSpace(h.edit)) == 0: // it says the same
 		case slices.ContainsFunc(o.secrets, func(name string) bool { return v.facts.secrets[name].Data[key] != nil }):
 			return true
@@ -193,8 +193,8 @@ func keyProblem(text, cert, tokens []byte, name string) string {
 	}
 	if name == "pki/sa.key" {
 		trusted, err := keyutil.ParsePublicKeysPEM(tokens)
-		if err != nil || !slices.ContainsFunc(trusted, func(k any) bool { return pki.SamePublicKey(k, key.Public()) }) {
-			return "is of none of the public keys"
+		if err != nil || !pki.SamePublicKey(trusted[0], key.Public()) {
+			return "is not of the first of the public keys"
 		}
 		return ""
 	}

@@ -33,8 +33,8 @@ func (c *Config) objects() ([]object, error) {
 	if s := c.APIServer; s != nil {
 		o := object{name: "APIServerCertificate/" + s.Name, lease: s.SecretName, secrets: []string{s.SecretName}, api: s}
 		o.subject = delivery.Subject{Kind: v1alpha1.KindAPIServerCertificate, Namespace: c.Namespace, Name: s.Name, Host: c.Host}
-		if s.ServiceAccountSecretName != "" {
-			o.secrets = append(o.secrets, s.ServiceAccountSecretName)
+		if name := o.accountsSecret(); name != "" {
+			o.secrets = append(o.secrets, name)
 		}
 		name, err := pki.EndpointHost(s.Endpoint)
 		if err != nil {

@@ -156,6 +156,9 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 	if verified, ok := rec.Verified[o.lease]; ok {
 		m.report.Verified = &verified
 	}
+	if o.accountsSecret() != "" {
+		m.report.Tokens = a.tokens.list
+	}
 	return m, nil
 }
 

@@ -42,8 +42,9 @@ func ConfigFor(from Source) (Config, []string, error) {
 		return Config{}, nil, err
 	}
 	for _, s := range of.Servers {
-		c.APIServer = &APIServer{
-			Name: s.Name, SecretName: s.TLSSecretName(), ServiceAccountSecretName: s.ServiceAccountSecretName(), Endpoint: onItsHost(s.Spec.Endpoint),
+		c.APIServer = &APIServer{Name: s.Name, SecretName: s.TLSSecretName(), Endpoint: onItsHost(s.Spec.Endpoint)}
+		if key := from.Objects.KeysOf(&s); key != nil {
+			c.APIServer.ServiceAccountSecretName = key.KeySecretName()
 		}
 	}
 	for _, cred := range of.Credentials {

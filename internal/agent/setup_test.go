@@ -25,7 +25,7 @@ import (
 func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) export.Objects {
 	t.Helper()
 	var out export.Objects
-	for _, name := range []string{"apiservercertificate", "master", "nodes"} {
+	for _, name := range []string{"serviceaccountkey", "apiservercertificate", "master", "nodes"} {
 		text, err := config.Files.ReadFile("samples/" + name + ".yaml")
 		if err != nil {
 			t.Fatal(err)
@@ -34,10 +34,14 @@ func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) export.Objects
 			var o struct {
 				v1alpha1.NodeCredential
 				server v1alpha1.APIServerCertificate
+				key    v1alpha1.ServiceAccountKey
 			}
-			if name == "apiservercertificate" {
+			switch name {
+			case "serviceaccountkey":
+				err = d.Decode(&o.key)
+			case "apiservercertificate":
 				err = d.Decode(&o.server)
-			} else {
+			default:
 				err = d.Decode(&o.NodeCredential)
 			}
 			if errors.Is(err, io.EOF) {
@@ -46,7 +50,10 @@ func samples(t *testing.T, change func(*v1alpha1.NodeCredential)) export.Objects
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o.server.Name != "" {
+			if o.key.Name != "" {
+				o.key.Status.Conditions = ready()
+				out.Keys = append(out.Keys, o.key)
+			} else if o.server.Name != "" {
 				o.server.Spec.Delivery.Mode, o.server.Status.Conditions = v1alpha1.DeliveryAgent, ready()
 				out.Servers = append(out.Servers, o.server)
 			} else if o.Name != "" {

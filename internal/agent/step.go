@@ -56,7 +56,10 @@ func (a *Agent) step(ctx context.Context) (again bool, next time.Time) {
 	if again, next = a.change(ctx, set, rec); again || a.blockedReason != "" {
 		return again, next
 	}
-	return a.verifyWhenDue(ctx, rec, next)
+	if again, next = a.verifyWhenDue(ctx, rec, next); again {
+		return again, next
+	}
+	return false, sooner(next, a.listTokens(ctx))
 }
 
 // finish takes the next step that a swap still needs: reloads, then a check. done is false where there is none now, and
@@ -145,6 +148,9 @@ func (a *Agent) change(ctx context.Context, set hostdir.Set, rec record) (again 
 	}
 	next = sooner(next, a.track(w.problems))
 	a.desired = digest(w.files)
+	if w.accounts != nil {
+		a.switchedAt = w.accounts.SwitchedAt
+	}
 	if set.ID != "" && !rec.Named.same(w.named) { // whatever becomes of the files
 		rec.Named = w.named
 		return a.save(rec), next
@@ -255,16 +261,19 @@ func (a *Agent) verify(ctx context.Context, rec record) bool {
 		verified = map[string]ack.State{}
 	}
 	for _, r := range a.probe(ctx, a.objects) {
-		state, ok := rec.States[r.object.lease]
-		switch {
-		case !ok: // it has no files yet
-			delete(verified, r.object.lease)
-		case r.err == nil:
-			verified[r.object.lease] = state
-		default:
+		lease := r.object.lease
+		state, ok := rec.States[lease]
+		if !ok { // it has no files yet
+			delete(verified, lease)
+			continue
+		}
+		if r.err == nil {
+			verified[lease], r.err = a.seen(ctx, r.object, state, rec.Verified[lease])
+		}
+		if r.err != nil {
 			failed = true
-			a.unverified[r.object.lease] = r.err.Error()
-			if was[r.object.lease] != r.err.Error() {
+			a.unverified[lease] = r.err.Error()
+			if was[lease] != r.err.Error() {
 				a.log.Info("Did not see in use what is installed", "object", r.object.name, "problem", r.err.Error())
 			}
 		}

@@ -10,13 +10,17 @@ import (
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
-// InvariantError says that a write would break what must always hold of a CA. It is a fault of the operator, or of
-// whoever changed the Secret by hand; nothing is written.
-type InvariantError struct{ text string }
+// InvariantError says that a write would break what must always hold of a CA, or of service account keys. It is a fault of the operator,
+// or of whoever changed the Secret by hand; nothing is written.
+type InvariantError struct{ of, text string }
 
-func (e *InvariantError) Error() string { return "refused to write the CA's Secret: " + e.text }
+func (e *InvariantError) Error() string {
+	return "refused to write the " + e.of + "'s Secret: " + e.text
+}
 
-func broken(format string, args ...any) error { return &InvariantError{fmt.Sprintf(format, args...)} }
+func broken(format string, args ...any) error {
+	return &InvariantError{"CA", fmt.Sprintf(format, args...)}
+}
 
 // check says what is wrong with a write that puts next in place of what was read. was is nil for a new CA.
 func check(was, next *Record) error {

@@ -34,7 +34,7 @@ type Identity struct {
 	Name         string    `json:"name"`
 	NamespaceUID types.UID `json:"namespaceUID"`
 	CRDUID       types.UID `json:"crdUID,omitempty"`
-	UID          types.UID `json:"uid"` // of the ClusterCA
+	UID          types.UID `json:"uid"` // of the object
 	// HomeUID is that of the authority namespace. A Secret that was copied into another one, beside this or after it, decides
 	// nothing there until somebody says so.
 	HomeUID types.UID `json:"authorityNamespaceUID"`
@@ -66,6 +66,12 @@ type Record struct {
 	uid    types.UID
 	stored map[string][]byte
 }
+
+func (i Identity) String() string { return i.Namespace + "/" + i.Name }
+
+func (r *Record) identity() Identity { return r.Identity }
+
+func (r *Record) stands() (version string, uid types.UID) { return r.Version, r.uid }
 
 // Tombstone says whether the CA's keys were destroyed. Its numbers go on.
 func (r *Record) Tombstone() bool { return len(r.Ledger.Generations) == 0 }

@@ -2,13 +2,9 @@ package authority
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Rebound is a CA of a backup for a namespace that another one of that name held before, or one of another name. Which
@@ -34,29 +30,13 @@ func (s *Store) Restore(ctx context.Context, r *Record) error {
 	if err := r.Ledger.Check(); err != nil {
 		return broken("%v", err)
 	}
-	data, err := r.encode()
-	if err != nil {
-		return err
-	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: SecretName(r.Namespace, r.Name)},
-		Type:       SecretType, Data: data,
-	}
-	if err := s.live.Create(ctx, secret); err != nil {
-		return fmt.Errorf("create the CA %s/%s: %w", r.Namespace, r.Name, err)
-	}
-	return nil
+	_, err := s.cas.put(ctx, r)
+	return err
 }
 
 // Remove deletes a CA's Secret, if nobody wrote it since it was read. The operator has no right to; whoever restores another CA
 // in its place has.
-func (s *Store) Remove(ctx context.Context, r *Record) error {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: SecretName(r.Namespace, r.Name)}}
-	if err := s.live.Delete(ctx, secret, client.Preconditions{UID: &r.uid, ResourceVersion: &r.Version}); err != nil {
-		return fmt.Errorf("delete the CA %s/%s: %w", r.Namespace, r.Name, err)
-	}
-	return nil
-}
+func (s *Store) Remove(ctx context.Context, r *Record) error { return s.cas.remove(ctx, r) }
 
 // SameAs says whether two records are of one CA at the same step: after a restore that was interrupted, it is there already.
 func (r *Record) SameAs(other *Record) bool {

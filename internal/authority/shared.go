@@ -11,22 +11,22 @@ const readTimeout = 30 * time.Second
 
 // sharedReads let one read serve everybody who was waiting when it began. Nobody is served by one that had begun before:
 // it may be older than what he has seen already.
-type sharedReads struct {
+type sharedReads[T any] struct {
 	mu    sync.Mutex
-	lines map[string]*line
+	lines map[string]*line[T]
 }
 
 // line is one key's: a read is under way, and next is the one that follows, if anybody waits for it.
-type line struct{ next *sharedRead }
+type line[T any] struct{ next *sharedRead[T] }
 
-type sharedRead struct {
+type sharedRead[T any] struct {
 	done   chan struct{}
-	read   func(context.Context) (*Record, error)
-	record *Record
+	read   func(context.Context) (*T, error)
+	record *T
 	err    error
 }
 
-func (s *sharedReads) do(ctx context.Context, key string, read func(context.Context) (*Record, error)) (*Record, error) {
+func (s *sharedReads[T]) do(ctx context.Context, key string, read func(context.Context) (*T, error)) (*T, error) {
 	mine := s.join(ctx, key, read)
 	select {
 	case <-mine.done:
@@ -37,17 +37,17 @@ func (s *sharedReads) do(ctx context.Context, key string, read func(context.Cont
 }
 
 // join queues for the next read of a key, and begins it where none is under way.
-func (s *sharedReads) join(ctx context.Context, key string, read func(context.Context) (*Record, error)) *sharedRead {
+func (s *sharedReads[T]) join(ctx context.Context, key string, read func(context.Context) (*T, error)) *sharedRead[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	mine := &sharedRead{done: make(chan struct{}), read: read}
+	mine := &sharedRead[T]{done: make(chan struct{}), read: read}
 	l, busy := s.lines[key]
 	switch {
 	case !busy:
 		if s.lines == nil {
-			s.lines = map[string]*line{}
+			s.lines = map[string]*line[T]{}
 		}
-		s.lines[key] = &line{}
+		s.lines[key] = &line[T]{}
 		go s.run(context.WithoutCancel(ctx), key, mine)
 	case l.next != nil:
 		mine = l.next
@@ -58,7 +58,7 @@ func (s *sharedReads) join(ctx context.Context, key string, read func(context.Co
 }
 
 // run reads for those who have joined, and then for those who joined meanwhile.
-func (s *sharedReads) run(ctx context.Context, key string, r *sharedRead) {
+func (s *sharedReads[T]) run(ctx context.Context, key string, r *sharedRead[T]) {
 	for r != nil {
 		limited, cancel := context.WithTimeout(ctx, readTimeout)
 		r.record, r.err = r.read(limited)
@@ -68,7 +68,7 @@ func (s *sharedReads) run(ctx context.Context, key string, r *sharedRead) {
 	}
 }
 
-func (s *sharedReads) following(key string) *sharedRead {
+func (s *sharedReads[T]) following(key string) *sharedRead[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.lines[key].next

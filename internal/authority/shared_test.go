@@ -24,7 +24,7 @@ func slowly(reads *atomic.Int64) func(context.Context) (*Record, error) {
 // TestNobodyIsServedByAnEarlierRead, and all who wait meanwhile share the next one.
 func TestNobodyIsServedByAnEarlierRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sharedReads
+		var s sharedReads[Record]
 		var reads atomic.Int64
 		var wg sync.WaitGroup
 		ask := func(want string, after time.Duration) {
@@ -57,7 +57,7 @@ func TestNobodyIsServedByAnEarlierRead(t *testing.T) {
 // TestWhoGivesUp is not waited for, and takes the read from nobody else.
 func TestWhoGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sharedReads
+		var s sharedReads[Record]
 		var reads atomic.Int64
 		var wg sync.WaitGroup
 		for _, patience := range []time.Duration{100 * time.Millisecond, time.Hour} {
@@ -81,7 +81,7 @@ func TestWhoGivesUp(t *testing.T) {
 // TestKeysAreReadApart: one CA that hangs holds up no other, and no longer than the longest read.
 func TestKeysAreReadApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var s sharedReads
+		var s sharedReads[Record]
 		began := time.Now()
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -103,7 +103,7 @@ func TestKeysAreReadApart(t *testing.T) {
 
 // TestManyReadsAtOnce is for the race detector.
 func TestManyReadsAtOnce(t *testing.T) {
-	var s sharedReads
+	var s sharedReads[Record]
 	var version atomic.Int64
 	var wg sync.WaitGroup
 	for range 50 {

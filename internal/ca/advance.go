@@ -41,7 +41,7 @@ func (m *Maker) advance(ctx context.Context, ca *v1alpha1.ClusterCA, st State, w
 		return st, nil
 	}
 	// Nobody may have come or gone since the cache was filled, nor may the spec be another.
-	if err := m.ensureFresh(ctx, ca); err != nil {
+	if err := m.binder().EnsureFresh(ctx, ca); err != nil {
 		return st, err
 	}
 	if o, err = m.live(ctx, record, w.DesiredLedger, o); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/binding"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
@@ -124,7 +125,7 @@ func (m *Maker) newest(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 		return err
 	}
 	if now == nil || now.Version != record.Version {
-		return fmt.Errorf("copy the key of the CA: %w", apierrors.NewConflict(corev1.Resource("secrets"), record.Name, errOutdated))
+		return fmt.Errorf("copy the key of the CA: %w", apierrors.NewConflict(corev1.Resource("secrets"), record.Name, binding.ErrOutdated))
 	}
 	return nil
 }

@@ -30,12 +30,13 @@ func (m *Maker) record(ctx context.Context, ca *v1alpha1.ClusterCA) (record *aut
 	case record == nil || record.Tombstone():
 		record, err = m.bootstrap(ctx, ca, record)
 		return record, err == nil, err
-	case !m.Home.Keeps(record):
-		return nil, false, stall.Because(v1alpha1.ReasonAuthorityRetained,
-			"the Secret of this CA came from another authority namespace (UID %s), by a copy or from a backup: if no other operator serves this CA, whoever "+
-				"administers the PKI lets this one, by `clusterpki authority release %s/%s`", record.HomeUID, ca.Namespace, ca.Name)
-	case record.UID == ca.UID && record.Deleted.IsZero():
-		return record, false, m.Home.Serves(ca)
+	}
+	bound, err := m.binder().Bound(ca, record.Identity, record.Deleted)
+	switch {
+	case bound:
+		return record, false, err
+	case err != nil:
+		return nil, false, err
 	default:
 		record, err = m.bind(ctx, ca, record)
 		return record, false, err
@@ -45,27 +46,13 @@ func (m *Maker) record(ctx context.Context, ca *v1alpha1.ClusterCA) (record *aut
 // bootstrap makes the first key of a CA, or, after a tombstone, the first one again. Before that it makes sure that there
 // was none: a CA that was there once and is not any more is an error for a person, never a reason to make another.
 func (m *Maker) bootstrap(ctx context.Context, ca *v1alpha1.ClusterCA, tombstone *authority.Record) (*authority.Record, error) {
-	if err := m.Home.Still(ctx); err != nil {
-		return nil, stall.Here(v1alpha1.ReasonAuthorityNotReady, "%v", err)
+	was, noTraces := &authority.Record{}, func() error { return m.noTraces(ctx, ca) }
+	if tombstone != nil {
+		was, noTraces = tombstone, nil
 	}
-	if err := m.Home.Serves(ca); err != nil {
-		return nil, err
-	}
-	if tombstone == nil {
-		if err := m.noTraces(ctx, ca); err != nil {
-			return nil, err
-		}
-	}
-	if err := m.enter(ctx, ca); err != nil {
-		return nil, err
-	}
-	identity, err := m.identity(ctx, ca)
+	identity, err := m.binder().Begin(ctx, ca, noTraces)
 	if err != nil {
 		return nil, err
-	}
-	was := &authority.Record{}
-	if tombstone != nil {
-		was = tombstone
 	}
 	aim, err := m.targetOf(ctx, ca, was)
 	if err != nil {

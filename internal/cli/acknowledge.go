@@ -31,9 +31,9 @@ copies of them; they are compared with what is issued and published now, and whe
 is written, and it is said what to bring to the host. Name the files that the processes use, after the
 processes have read them.
 
-Of a file only certificates are read: name no private key. It lists the ClusterCAs and the objects below
-them, and reads no Secret; a trust ConfigMap only where a file is to hold the bundles of several
-ClusterCAs, or holds another one than it should.
+Of a file only certificates and public keys are read: name no private key. It lists the ClusterCAs and the
+objects below them, of an API server's ServiceAccountKey the status, and reads no Secret; a trust ConfigMap
+only where a file is to hold the bundles of several ClusterCAs, or holds another one than it should.
 
 Where Argo CD or Flux keeps the object as it is in Git, nothing is written, and what to put into Git is
 printed; --force writes all the same. --dry-run only prints it.
@@ -42,7 +42,8 @@ printed; --force writes all the same. --dry-run only prints it.
 
 const acknowledgeExample = `  clusterpki acknowledge nodecred/k8s-node1-kubelet -n prod --tls-crt kubelet.crt --ca-crt ca.crt \
     --installed-kubeconfig kubelet.conf
-  clusterpki acknowledge asc/k8s-master -n prod --tls-crt apiserver.crt --ca-crt ca.crt --client-ca-crt client-ca.crt
+  clusterpki acknowledge asc/k8s-master -n prod --tls-crt apiserver.crt --ca-crt ca.crt --client-ca-crt client-ca.crt \
+    --sa-pub sa.pub
   clusterpki acknowledge clusterca/k8s -n prod --tls-crt ca.crt      # the copy of spec.secretName`
 
 // acknowledgeManager is whom the API server notes down for an acknowledgment.
@@ -50,8 +51,8 @@ const acknowledgeManager = "clusterpki-acknowledge"
 
 type acknowledgeFlags struct {
 	connection
-	tls, ca, clients, header, kubeconfigFile string
-	force, dryRun                            bool
+	tls, ca, clients, header, saPub, kubeconfigFile string
+	force, dryRun                                   bool
 }
 
 func newAcknowledge() *cobra.Command {
@@ -79,10 +80,11 @@ func newAcknowledge() *cobra.Command {
 	flags.StringVar(&f.ca, "ca-crt", "", "the `file` with the trust bundle: ca.crt of the Secret")
 	flags.StringVar(&f.clients, "client-ca-crt", "", "of an API server: the `file` of --client-ca-file, client-ca.crt of the Secret")
 	flags.StringVar(&f.header, "requestheader-ca-crt", "", "of an API server: the `file` of --requestheader-client-ca-file")
+	flags.StringVar(&f.saPub, "sa-pub", "", "of an API server: the `file` of --service-account-key-file with which it was started, sa.pub of the Secret")
 	flags.StringVar(&f.kubeconfigFile, "installed-kubeconfig", "", "of a credential with a kubeconfig: that `file`, with certificates or paths in it")
 	flags.BoolVar(&f.force, "force", false, "write even if Argo CD or Flux may revert it")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print what would be written")
-	for _, name := range []string{"tls-crt", "ca-crt", "client-ca-crt", "requestheader-ca-crt", "installed-kubeconfig"} {
+	for _, name := range []string{"tls-crt", "ca-crt", "client-ca-crt", "requestheader-ca-crt", "sa-pub", "installed-kubeconfig"} {
 		cobra.CheckErr(c.MarkFlagFilename(name)) // fails only for a name that is misspelt above
 	}
 	return c
@@ -116,6 +118,9 @@ func runAcknowledge(c *cobra.Command, f acknowledgeFlags, args []string) error {
 	stated, err := consumers.Acknowledge(files, d.issued, bundles)
 	if err != nil {
 		return &exit{exitUnwell, "nothing was written: " + strings.ReplaceAll(err.Error(), "\n", "; ")}
+	}
+	if stated.PublicKeysSHA256, err = f.publicKeys(c.Context(), api, d.object); err != nil {
+		return err
 	}
 	return f.write(c, api, d, stated)
 }
@@ -312,7 +317,11 @@ func (f acknowledgeFlags) write(c *cobra.Command, api client.Client, d delivered
 	if err != nil {
 		return fmt.Errorf("set spec.delivery.acknowledged of %s %q: %w", d.kind, name, err)
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s/%s: certificate %s and the trust bundles of %d ClusterCAs are acknowledged.\n",
-		d.kind, name, stated.SerialNumber, len(stated.Trust))
+	keys := ""
+	if stated.PublicKeysSHA256 != "" {
+		keys = ", and its service account keys,"
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s/%s: certificate %s and the trust bundles of %d ClusterCAs%s are acknowledged.\n",
+		d.kind, name, stated.SerialNumber, len(stated.Trust), keys)
 	return nil
 }

@@ -128,13 +128,15 @@ func (f *aboutHost) config(c *cobra.Command) (agent.Source, agent.Config, []stri
 	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials} {
+	var keys v1alpha1.ServiceAccountKeyList
+	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &keys} {
 		if err := reader.List(c.Context(), l, client.InNamespace(namespace)); err != nil {
 			return agent.Source{}, agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
 		}
 	}
 	from := agent.Source{
-		Host: f.host, Namespace: namespace, Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
+		Host: f.host, Namespace: namespace,
+		Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items},
 	}
 	cfg, notes, err := agent.ConfigFor(from)
 	if of := from.Objects.Of(f.host); len(of.Servers)+len(of.Credentials) == 0 {
@@ -194,7 +196,8 @@ func newAgentManifests() *cobra.Command {
 	var accounts string
 	f := &aboutHost{}
 	c := f.command("manifests --host HOST", "Print what a host's agent has to be allowed",
-		"Prints a Role that allows to read the Secrets of HOST and to write its Leases, each by name, and nothing else;\n"+
+		"Prints a Role that allows to read the Secrets of HOST, on a control plane host also that of its ServiceAccountKey, and\n"+
+			"to write its Leases, each by name, and nothing else;\n"+
 			"and its RoleBinding: to the user of the host's NodeCredential of role Agent, if it has one, else to a\n"+
 			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.\n\n"+
 			"Whoever may make tokens or run pods in the ServiceAccount's namespace, as Kubernetes' role edit does, is that agent:\n"+

@@ -41,6 +41,8 @@ type Claim struct {
 	Revision int32 `json:"revision,omitempty"`
 	// Contents is ContentsDigest of what the Secret was given: an older claim beside other contents says nothing of since when.
 	Contents string `json:"contents,omitempty"`
+	// Keyring is the revision of the ledger of service account keys that the contents were written from.
+	Keyring int64 `json:"keyring,omitempty"`
 	// Template names the labels and annotations that the object's template put there.
 	Template Template `json:"template,omitzero"`
 	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived. Where these are more than maxLeft, it is anyCA alone.

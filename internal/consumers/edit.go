@@ -15,13 +15,6 @@ type Approval struct{ CA, ID string }
 func Edit(c plan.Consumer, a Approval) string {
 	object := fmt.Sprintf("%s %q", c.Kind, c.Name)
 	switch c.Reason {
-	case v1alpha1.ReasonLeaseExpired:
-		return fmt.Sprintf("start the agent on host %q; to go on without this host, delete %s", c.Host, object)
-	case v1alpha1.ReasonAcknowledgmentInvalid:
-		return fmt.Sprintf("see that the agent on host %q alone writes the Lease of %s: what stands there is not signed by the key of its certificate",
-			c.Host, object)
-	case v1alpha1.ReasonAgentProblem:
-		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", c.Host, object)
 	case v1alpha1.PendingNotAcknowledged:
 		kind, name := deliveredBy(c, a.CA)
 		return fmt.Sprintf("once it is in use, run 'clusterpki acknowledge %s/%s' with the files of the host: it writes "+
@@ -32,8 +25,6 @@ func Edit(c plan.Consumer, a Approval) string {
 			"spec.delivery.acceptAssumed of %s %q to 'Always'", a.CA, a.ID, kind, name)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
-	case v1alpha1.PendingUnknownDelivery:
-		return fmt.Sprintf("set spec.delivery.mode of %s to 'Mounted', 'Agent' or 'Manual'", object)
 	case v1alpha1.ReasonUnreachable:
 		return fmt.Sprintf("make every address of spec.probe of %s reachable from the operator, or take it out there", object)
 	case v1alpha1.ReasonWrongCertificate, v1alpha1.ReasonMissingClientCA:
@@ -43,6 +34,24 @@ func Edit(c plan.Consumer, a Approval) string {
 	case "", v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.PendingNotIssued,
 		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse:
 		return ""
+	default:
+		return editOf(c.Kind, c.Name, c.Host, c.Reason)
+	}
+}
+
+// editOf is what a person can do about what keeps an object's agent, or the object, from going on.
+func editOf(kind, name, host, reason string) string {
+	object := fmt.Sprintf("%s %q", kind, name)
+	switch reason {
+	case v1alpha1.ReasonLeaseExpired:
+		return fmt.Sprintf("start the agent on host %q; to go on without this host, delete %s", host, object)
+	case v1alpha1.ReasonAcknowledgmentInvalid:
+		return fmt.Sprintf("see that the agent on host %q alone writes the Lease of %s: what stands there is not signed by the key of its certificate",
+			host, object)
+	case v1alpha1.ReasonAgentProblem:
+		return fmt.Sprintf("mend what the agent on host %q reports: see condition TrustAcknowledged of %s", host, object)
+	case v1alpha1.PendingUnknownDelivery:
+		return fmt.Sprintf("set spec.delivery.mode of %s to 'Mounted', 'Agent' or 'Manual'", object)
 	default: // that of its condition Stalled
 		return fmt.Sprintf("mend what condition Stalled of %s says", object)
 	}

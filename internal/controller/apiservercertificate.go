@@ -9,8 +9,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/accounts"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/stall"
@@ -21,13 +21,12 @@ const (
 	bundleKey       = consumers.BundleKey
 	clientBundleKey = consumers.ClientBundleKey
 	headerBundleKey = consumers.HeaderBundleKey
-	saPrivateKey    = "sa.key"
-	saPublicKey     = "sa.pub"
 )
 
 // apiServerCertificates reconciles APIServerCertificates.
 type apiServerCertificates struct {
 	base
+	accounts *accounts.Maker
 	observer serverObserver
 	existing <-chan event.GenericEvent // of what the observer observes
 }
@@ -55,12 +54,10 @@ type serverView struct {
 	clients leaf.Issuer
 	// hasClientBundle says whether the Secret holds client-ca.crt.
 	hasClientBundle bool
-	// keysRefused says why there are no service account keys, or none that are used, until somebody changes that.
-	keysRefused error
 	// refused says why a bundle of clients' CAs stays as it is.
 	refused error
-	// keysPending says that the service account keys are being made.
-	keysPending bool
+	// keys are the service account keys that it is given.
+	keys accounts.Served
 }
 
 // reconcile makes the Secrets of an API server. An error of the Lease keeps nothing from being issued.
@@ -95,23 +92,17 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	v.refused = bundles.refused
 	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	var public []byte
-	var saErr error
-	if c.ServiceAccountSecretName() != "" {
-		public, saErr = r.reconcileServiceAccountKeys(ctx, v.asked, c, existing != nil)
-		v.keysPending = isPending(saErr)
-		if stall.Is(saErr) {
-			v.keysRefused = saErr
-		}
+	var keysErr error
+	if c.ServiceAccountKeyName() != "" {
+		v.keys, keysErr = r.accounts.Serve(ctx, c, agent.Reported)
 	}
 	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
-		v.asked.Delivery = &leaf.Delivery{Host: c.Spec.HostName, Held: saErr != nil, Taken: agent.taken()}
-		if public != nil {
-			v.asked.Delivery.ServiceAccounts = delivery.DigestOf(public)
+		v.asked.Delivery = &leaf.Delivery{
+			Host: c.Spec.HostName, ServiceAccounts: v.keys.Document, Held: v.keys.Held || keysErr != nil, Taken: agent.taken(),
 		}
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	return v, stall.First(err, saErr, v.refused, leaseErr)
+	return v, stall.First(err, keysErr, v.refused, leaseErr)
 }
 
 // finish writes the status and says when to look again.
@@ -124,15 +115,12 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 			rep.unusable = errors.New("the bundle that verifies clients is not there yet")
 		}
 	}
-	if name := c.ServiceAccountSecretName(); name != "" && v.keysRefused == nil {
-		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, name)
+	if v.keys.Secret != "" {
+		rep.message = fmt.Sprintf("the certificate is in Secret %q, the service account keys in Secret %q", l.Secret, v.keys.Secret)
 	}
-	switch {
-	case rep.unusable != nil:
-	case v.keysPending:
-		rep.unusable = errors.New("the service account keys are not there yet")
-	case v.keysRefused != nil && !awaitsRestore(v.keysRefused): // what is restored was usable, and is when the rest is there
-		rep.unusable = v.keysRefused
+	if v.keys.Missing != "" && rep.unusable == nil && rep.waiting == "" {
+		rep.unusable = errors.New(v.keys.Missing)
+		rep.reason, rep.waiting = v1alpha1.ReasonServiceAccountKeyNotFound, v.keys.Missing
 	}
 	rep.warnings = append(rep.warnings, r.serving(c, st, clients.Roots)...)
 	acknowledged, ackErr := r.acknowledged(ctx, c.Namespace, v.agent, l.Secret)
@@ -142,5 +130,9 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
-	return r.conclude(ctx, before, c, rep, leafOutcome(st, v.agent, r.clock.Now()))
+	out := leafOutcome(st, v.agent, r.clock.Now())
+	if v.keys.Waits || v.keys.Held {
+		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(r.poll))
+	}
+	return r.conclude(ctx, before, c, rep, out)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,8 +13,7 @@ import (
 	"clusterpki.io/operator/internal/visits"
 )
 
-// holds says whether an object of a UID exists and names a product: what was made for it then stays with it. Service account keys
-// stay with whoever names them.
+// holds says whether an object of a UID exists and names a product: what was made for it then stays with it.
 func (b *base) holds(ctx context.Context, product client.Object, kind string, uid types.UID) (owner string, holds bool, err error) {
 	if kind == "ConfigMap" {
 		return b.publishes(ctx, product, uid)
@@ -31,10 +29,7 @@ func (b *base) holds(ctx context.Context, product client.Object, kind string, ui
 			return "", false, fmt.Errorf("read a list: %w", err)
 		}
 		for _, item := range items {
-			o, ours := item.(v1alpha1.Object)
-			// Several API servers share service account keys, and whichever made them may be gone.
-			server, serves := item.(*v1alpha1.APIServerCertificate)
-			if ours && (o.GetUID() == uid || serves && server.ServiceAccountSecretName() == product.GetName()) {
+			if o, ours := item.(v1alpha1.Object); ours && o.GetUID() == uid {
 				return fmt.Sprintf("%s %q", o.Kind(), o.GetName()), true, nil
 			}
 		}
@@ -42,19 +37,23 @@ func (b *base) holds(ctx context.Context, product client.Object, kind string, ui
 	return "", false, nil
 }
 
-// publishes says whether a ClusterCA of a UID exists whose trust bundle a ConfigMap holds.
+// publishes says whether an object of a UID exists that publishes a ConfigMap: a ClusterCA its trust bundle, or a ServiceAccountKey its JSON Web Key Set.
 func (b *base) publishes(ctx context.Context, product client.Object, uid types.UID) (string, bool, error) {
-	name, found := strings.CutSuffix(product.GetName(), v1alpha1.TrustConfigMapName(""))
-	if !found {
-		return "", false, nil
+	for suffix, o := range map[string]v1alpha1.Object{
+		v1alpha1.TrustConfigMapName(""):                     &v1alpha1.ClusterCA{},
+		(&v1alpha1.ServiceAccountKey{}).JWKSConfigMapName(): &v1alpha1.ServiceAccountKey{},
+	} {
+		name, found := strings.CutSuffix(product.GetName(), suffix)
+		if !found {
+			continue
+		}
+		err := b.client.Get(ctx, client.ObjectKey{Namespace: product.GetNamespace(), Name: name}, o)
+		if client.IgnoreNotFound(err) != nil {
+			return "", false, fmt.Errorf("read %s %q: %w", o.Kind(), name, err)
+		}
+		if err == nil && o.GetUID() == uid {
+			return fmt.Sprintf("%s %q", o.Kind(), name), true, nil
+		}
 	}
-	var ca v1alpha1.ClusterCA
-	err := b.client.Get(ctx, client.ObjectKey{Namespace: product.GetNamespace(), Name: name}, &ca)
-	if apierrors.IsNotFound(err) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, fmt.Errorf("read ClusterCA %q: %w", name, err)
-	}
-	return fmt.Sprintf("ClusterCA %q", name), ca.UID == uid, nil
+	return "", false, nil
 }

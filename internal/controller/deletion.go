@@ -15,26 +15,55 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
-	"clusterpki.io/operator/internal/ca"
+	"clusterpki.io/operator/internal/binding"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/visits"
 )
 
-// deletion is a ClusterCA that is gone. UID is empty where only the mark is to be looked after.
+// deletion is an object that is gone, and for which keys are kept. UID is empty where only the mark is to be looked after.
 type deletion struct {
+	Kind string
 	types.NamespacedName
 	UID types.UID
 }
 
-// deletions destroys the keys of deleted CAs.
+// deletions destroys the keys of deleted CAs and ServiceAccountKeys.
 type deletions struct {
-	cas      *ca.Maker
+	ends     binding.Ender
 	progress *visits.Progress
 }
 
+// deletions makes what ends what is kept for deleted objects.
+func (b *base) deletions() *deletions {
+	return &deletions{
+		ends:     binding.Ender{Binder: binding.Binder{Client: b.client, Live: b.live, Home: b.home, Wrote: b.wrote}, Store: b.store, Clock: b.clock},
+		progress: b.progress,
+	}
+}
+
 func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
+	marked := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []deletion {
+		kind, id, ok := authority.KeptIn(o)
+		if !ok {
+			return nil
+		}
+		return []deletion{{Kind: kind, NamespacedName: types.NamespacedName{Namespace: id.Namespace, Name: id.Name}}}
+	})
+	var cas, accountKeys client.Object = &v1alpha1.ClusterCA{}, &v1alpha1.ServiceAccountKey{}
+	err := builder.TypedControllerManagedBy[deletion](mgr).
+		Named("deletion").
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), cas, deleted())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), accountKeys, deleted())).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), marked)).
+		WithOptions(visits.Options(1, nil, placeOfDeletion)).
+		Complete(visits.Timed[deletion](r, r.progress))
+	return setupError(err, "deletion")
+}
+
+// deleted enqueues the objects of one watch whose end is their deletion, with deletionPolicy 'Delete'.
+func deleted() handler.TypedEventHandler[client.Object, deletion] {
 	ends := endings{}
-	deleted := handler.TypedFuncs[client.Object, deletion]{
+	return handler.TypedFuncs[client.Object, deletion]{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, _ workqueue.TypedRateLimitingInterface[deletion]) {
 			ends.found(e.Object)
 		},
@@ -43,33 +72,30 @@ func (r *deletions) setup(mgr ctrl.Manager, authorities cache.Cache) error {
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[deletion]) {
 			counts := ends.gone(e.Object, e.DeleteStateUnknown)
-			if deleted, ok := e.Object.(*v1alpha1.ClusterCA); ok && counts && deleted.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
-				q.Add(deletion{client.ObjectKeyFromObject(deleted), deleted.UID})
+			if kind, policy := deletionOf(e.Object); counts && policy == v1alpha1.DeletionDelete {
+				q.Add(deletion{kind, client.ObjectKeyFromObject(e.Object), e.Object.GetUID()})
 			}
 		},
 	}
-	marked := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []deletion {
-		id, ok := authority.IdentityOf(o)
-		if !ok {
-			return nil
-		}
-		return []deletion{{NamespacedName: types.NamespacedName{Namespace: id.Namespace, Name: id.Name}}}
-	})
-	var object client.Object = &v1alpha1.ClusterCA{}
-	err := builder.TypedControllerManagedBy[deletion](mgr).
-		Named("deletion").
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), object, deleted)).
-		WatchesRawSource(source.TypedKind(authorities, secretObject(), marked)).
-		WithOptions(visits.Options(1, nil, placeOfDeletion)).
-		Complete(visits.Timed[deletion](r, r.progress))
-	return setupError(err, "deletion")
 }
 
-// Reconcile marks the CA of a ClusterCA that was deleted, and destroys the keys of one that was marked long enough ago.
+// deletionOf is the kind of an object for which keys are kept, and what is to become of them when it is deleted.
+func deletionOf(o client.Object) (kind string, policy v1alpha1.DeletionPolicy) {
+	switch o := o.(type) {
+	case *v1alpha1.ClusterCA:
+		return o.Kind(), o.Spec.DeletionPolicy
+	case *v1alpha1.ServiceAccountKey:
+		return o.Kind(), o.Spec.DeletionPolicy
+	default:
+		return "", ""
+	}
+}
+
+// Reconcile marks what is kept for an object that was deleted, and destroys the keys that were marked long enough ago.
 func (r *deletions) Reconcile(ctx context.Context, d deletion) (ctrl.Result, error) {
-	wait, err := r.cas.Deleted(ctx, d.NamespacedName, d.UID)
+	wait, err := r.ends.Deleted(ctx, d.Kind, d.NamespacedName, d.UID)
 	return ctrl.Result{RequeueAfter: wait, Priority: queue.Repair.Priority()}, err
 }
 
-// placeOfDeletion is the place of a deleted ClusterCA in the queue.
+// placeOfDeletion is the place of a deleted object in the queue.
 func placeOfDeletion(d deletion) queue.Place { return queue.Place{Namespace: d.Namespace, CA: d.Name} }

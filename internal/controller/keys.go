@@ -17,20 +17,14 @@ import (
 	"clusterpki.io/operator/internal/visits"
 )
 
-// What keys of an object are for.
-const (
-	forCertificate     = "certificate"
-	forServiceAccounts = "service accounts"
-)
-
 // keys is where the keys of objects come from. An RSA key takes long: it is made in the pool, and the error is a
 // keypool.PendingError until it is there, which brings another visit.
 type keys struct{ *keypool.Pool }
 
 // of is where the keys of an object come from.
-func (k keys) of(o v1alpha1.Object, use string) pki.KeySource {
+func (k keys) of(o v1alpha1.Object) pki.KeySource {
 	owner := keypool.Owner{
-		Kind: o.Kind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()), Use: use, CA: o.Kind() == v1alpha1.KindClusterCA,
+		Kind: o.Kind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: string(o.GetUID()), CA: o.Kind() == v1alpha1.KindClusterCA,
 	}
 	return func(spec pki.KeySpec) (pki.PrivateKey, error) {
 		if spec.Algorithm != pki.RSA {
@@ -43,14 +37,12 @@ func (k keys) of(o v1alpha1.Object, use string) pki.KeySource {
 
 // Key implements leaf.Keys.
 func (k keys) Key(_ context.Context, o v1alpha1.Object, spec pki.KeySpec) (pki.PrivateKey, error) {
-	return k.of(o, forCertificate)(spec)
+	return k.of(o)(spec)
 }
 
 // forget drops the keys that are made for an object which is gone.
 func (k keys) forget(kind string, name types.NamespacedName) {
-	for _, use := range []string{forCertificate, forServiceAccounts} {
-		k.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name, Use: use})
-	}
+	k.Forget(keypool.Owner{Kind: kind, Namespace: name.Namespace, Name: name.Name})
 }
 
 // keysReady brings a visit to each object of a kind whose key is there.

@@ -228,12 +228,14 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		}
 	}
 	cas := b.cas(prober)
-	if err := errors.Join((&deletions{cas, b.progress}).setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
+	if err := errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
+		v1alpha1.KindClusterPKI:           b.clusterPKIs(),
 		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
-		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, prober, existing},
+		v1alpha1.KindServiceAccountKey:    &serviceAccountKeys{b, b.accounts()},
+		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, b.accounts(), prober, existing},
 		v1alpha1.KindNodeCredential:       &nodeCredentials{b, &visits.Settled{}},
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/metrics"
+	"clusterpki.io/operator/internal/pki/keyring"
 	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/probe"
 )
@@ -108,5 +109,6 @@ func causes() map[string][]string {
 		out[k.Name] = leaves
 	}
 	out[v1alpha1.KindClusterCA] = ca
+	out[v1alpha1.KindServiceAccountKey] = []string{string(plan.SecretMissing), string(keyring.TriggerChanged), string(keyring.RenewalDue)}
 	return out
 }

@@ -25,14 +25,14 @@ import (
 	"clusterpki.io/operator/internal/visits"
 )
 
-// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;apiservercertificates;nodecredentials,verbs=get;list;watch
-// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;apiservercertificates/status;nodecredentials/status,verbs=patch
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;serviceaccountkeys;apiservercertificates;nodecredentials,verbs=get;list;watch
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/status;serviceaccountkeys/status;apiservercertificates/status;nodecredentials/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
 // +kubebuilder:rbac:groups="",resources=namespaces,resourceNames=clusterpki-authority,verbs=create;patch
-// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=clustercas.clusterpki.io,verbs=get
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=clustercas.clusterpki.io;serviceaccountkeys.clusterpki.io,verbs=get
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

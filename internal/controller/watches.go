@@ -54,6 +54,22 @@ func (r *clusterCAs) setup(_ context.Context, mgr ctrl.Manager, o Options, autho
 	return setupError(err, v1alpha1.KindClusterCA)
 }
 
+func (r *serviceAccountKeys) setup(_ context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+	on := visits.Dependents{Cache: r.client, Clock: r.clock}
+	own := visits.New(v1alpha1.KindServiceAccountKey, r, r.wrote, r.clock)
+	err := ctrl.NewControllerManagedBy(mgr).Named(controllerName(v1alpha1.KindServiceAccountKey)).
+		Watches(&v1alpha1.ServiceAccountKey{}, own.Own()).
+		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).
+		Watches(&corev1.ConfigMap{}, own.Products(owned.ConfigMapKind)).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAccountKeys(visits.Itself))).
+		Watches(&v1alpha1.APIServerCertificate{}, visits.AccountKeyOf, specChanged).
+		Watches(&coordinationv1.Lease{}, on.AccountKeyThrough(), r.leaseChanged()).
+		WatchesRawSource(r.keysReady(v1alpha1.KindServiceAccountKey)).
+		WithOptions(visits.Options(o.Workers, nil, visits.PlaceOfCA)).
+		Complete(visits.Timed[reconcile.Request](own, r.progress))
+	return setupError(err, v1alpha1.KindServiceAccountKey)
+}
+
 func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o Options, authorities cache.Cache) error {
 	list := func() client.ObjectList { return &v1alpha1.APIServerCertificateList{} }
 	on := visits.Dependents{Cache: r.client, Clock: r.clock}
@@ -64,6 +80,9 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(empty(), own.Own()).
 		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
+		Watches(&coordinationv1.Lease{}, on.WithSameAccountKey(), r.leaseChanged()).
+		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAccountKeys(visits.All(on.Of(list, visits.AccountKeyIndex))))).
+		Watches(&v1alpha1.ServiceAccountKey{}, visits.All(on.Of(list, visits.AccountKeyIndex)), specChanged).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfDelivery(on.Among(list, byAgent)))).
 		Watches(&v1alpha1.ClusterCA{}, visits.All(ofCA), visits.Another).

@@ -119,6 +119,7 @@ func TestSignRefuses(t *testing.T) {
 	_, private := newKey(t)
 	for name, mod := range map[string]func(*delivery.Document){
 		"no host":    func(d *delivery.Document) { d.Host = "" },
+		"no keys":    func(d *delivery.Document) { d.ServiceAccounts = &delivery.ServiceAccounts{} },
 		"half a key": func(d *delivery.Document) { d.NextKey = make([]byte, 16) },
 		"no time":    func(d *delivery.Document) { d.Time = time.Time{} },
 		"a newline":  func(d *delivery.Document) { d.Kubeconfig.UserName = "a\nusers:" },
@@ -148,8 +149,11 @@ func TestStatementDigest(t *testing.T) {
 		"contents":         func(d *delivery.Document) { d.Contents["tls.crt"] = "x" },
 		"revision":         func(d *delivery.Document) { d.Trust["ca.crt"]["k8s"]++ },
 		"endpoint":         func(d *delivery.Document) { d.Kubeconfig.Server = "x" },
-		"service accounts": func(d *delivery.Document) { d.ServiceAccounts = "x" },
-		"next key":         func(d *delivery.Document) { d.NextKey = make([]byte, ed25519.PublicKeySize) },
+		"service accounts": func(d *delivery.Document) { d.ServiceAccounts = &delivery.ServiceAccounts{SHA256: "x"} },
+		"their switch": func(d *delivery.Document) {
+			d.ServiceAccounts = &delivery.ServiceAccounts{SHA256: "x", SwitchedAt: time.Unix(1, 0)}
+		},
+		"next key": func(d *delivery.Document) { d.NextKey = make([]byte, ed25519.PublicKeySize) },
 	} {
 		digest, err := document(mod).Digest("key")
 		if other, there := seen[digest]; there || err != nil {

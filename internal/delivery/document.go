@@ -29,10 +29,19 @@ type Statement struct {
 	Trust map[string]map[string]int64 `json:"trust,omitempty"`
 	// Kubeconfig is what a kubeconfig is rendered from, beside certificate, key and bundle; nil where there is none.
 	Kubeconfig *Kubeconfig `json:"kubeconfig,omitempty"`
-	// ServiceAccounts is the digest of the public keys that verify service account tokens; "" where there are none.
-	ServiceAccounts string `json:"serviceAccounts,omitempty"`
+	// ServiceAccounts says which service account keys the host is to have now; nil where there are none.
+	ServiceAccounts *ServiceAccounts `json:"serviceAccounts,omitempty"`
 	// NextKey is the public half of the delivery key that is to sign after the one which signs this; nil while there is none.
 	NextKey ed25519.PublicKey `json:"nextKey,omitempty"`
+}
+
+// ServiceAccounts are the service account keys of an API server. They stand in a Secret of their own, which may hold the next ones already: a host
+// takes them when they are named here.
+type ServiceAccounts struct {
+	// SHA256 is the digest (DigestOf) of 'sa.pub'. The private key must fit the first key there.
+	SHA256 string `json:"sha256"`
+	// SwitchedAt is when that key began to sign; zero where no other one signed before it.
+	SwitchedAt time.Time `json:"switchedAt,omitzero"`
 }
 
 // Kubeconfig are the words of a kubeconfig.
@@ -106,7 +115,10 @@ const (
 
 // check bounds what a document may say, whoever has signed it.
 func (d Document) check() error {
-	texts := []string{d.Kind, d.Namespace, d.Name, d.UID, d.Host, d.ServiceAccounts}
+	texts := []string{d.Kind, d.Namespace, d.Name, d.UID, d.Host}
+	if a := d.ServiceAccounts; a != nil {
+		texts = append(texts, a.SHA256)
+	}
 	if k := d.Kubeconfig; k != nil {
 		texts = append(texts, k.Server, k.TLSServerName, k.ClusterName, k.ContextName, k.UserName, k.Namespace)
 	}
@@ -120,6 +132,8 @@ func (d Document) check() error {
 	switch {
 	case slices.ContainsFunc([]string{d.Kind, d.Namespace, d.Name, d.UID, d.Host}, func(s string) bool { return s == "" }) || d.Time.IsZero():
 		return fmt.Errorf("it does not say of which object it is, and of when")
+	case d.ServiceAccounts != nil && d.ServiceAccounts.SHA256 == "":
+		return fmt.Errorf("it does not say which service account keys are to be used")
 	case len(d.NextKey) != 0 && len(d.NextKey) != ed25519.PublicKeySize:
 		return fmt.Errorf("its next key is none")
 	case entries > maxEntries:

@@ -71,7 +71,8 @@ func (d *demo) startAgents(ctx context.Context) error {
 	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials} {
+	var accounts v1alpha1.ServiceAccountKeyList
+	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &accounts} {
 		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("list what is for the hosts: %w", err)
 		}
@@ -86,7 +87,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 		}
 		c, _, err := agent.ConfigFor(agent.Source{
 			Host: h.Name, Namespace: namespace, DeliveryKeys: keys,
-			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
+			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: accounts.Items},
 		})
 		if err != nil {
 			return err
@@ -212,7 +213,7 @@ func (d *demo) installed(ctx context.Context) error {
 	}
 	desired, have := 0, 0
 	for _, o := range d.objects {
-		if o.GetKind() != "ClusterCA" {
+		if delivered(o) {
 			desired++
 		}
 	}

@@ -74,7 +74,7 @@ func (b *bootstrap) server() (export.APIServer, error) {
 	c := &v1alpha1.APIServerCertificate{}
 	c.Spec.HostName, c.Spec.ClusterDomain, c.Spec.Endpoint = managementHost, "cluster.local", b.endpoint()
 	c.Spec.ServiceCIDRs, c.Spec.IPAddresses = []string{"10.0.0.0/24"}, []string{b.address}
-	c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "sa"}
+	c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "sa"}
 	sans, err := pki.APIServerSANs(pki.APIServerInput{
 		HostName: c.Spec.HostName, ClusterDomain: c.Spec.ClusterDomain,
 		ServiceCIDRs: c.Spec.ServiceCIDRs, IPAddresses: c.Spec.IPAddresses,

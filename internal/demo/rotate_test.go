@@ -135,7 +135,7 @@ func TestUnreadiness(t *testing.T) {
 
 // TestDeliverSamples: agents deliver everything but the CAs' own keys.
 func TestDeliverSamples(t *testing.T) {
-	s, err := loadManifests(config.Files, []string{"samples/clusterca.yaml", "samples/apiservercertificate.yaml", "samples/nodes.yaml"})
+	s, err := loadManifests(config.Files, []string{"samples/clusterca.yaml", "samples/serviceaccountkey.yaml", "samples/apiservercertificate.yaml", "samples/nodes.yaml"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestDeliverSamples(t *testing.T) {
 	}
 	for _, o := range s {
 		mode, found, err := unstructured.NestedString(o.Object, "spec", "delivery", "mode")
-		if err != nil || found != (o.GetKind() != "ClusterCA") || found && mode != "Agent" {
+		if err != nil || found != (o.GetKind() == "APIServerCertificate" || o.GetKind() == "NodeCredential") || found && mode != "Agent" {
 			t.Errorf("%s %s: %q (%v)", o.GetKind(), o.GetName(), mode, err)
 		}
 	}

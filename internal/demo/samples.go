@@ -94,6 +94,11 @@ func addressesOf(o *unstructured.Unstructured) []string {
 	return l
 }
 
+// delivered says whether an object is for a host, to which an agent brings it.
+func delivered(o *unstructured.Unstructured) bool {
+	return o.GetKind() == v1alpha1.KindAPIServerCertificate || o.GetKind() == v1alpha1.KindNodeCredential
+}
+
 // move changes the samples for the loopback addresses of their hosts: the endpoint, and the SANs and
 // listening addresses of servers. Everything else stays as a user would apply it.
 func (s samples) move(p places) error {
@@ -138,7 +143,7 @@ func (s samples) deliver(p places) error {
 				unstructured.SetNestedStringSlice(o.Object, []string{at}, "spec", "probe", "addresses"),
 				unstructured.SetNestedField(o.Object, "5s", "spec", "probe", "interval"))
 		}
-		if o.GetKind() != "ClusterCA" {
+		if delivered(o) {
 			err = errors.Join(err,
 				unstructured.SetNestedField(o.Object, string(v1alpha1.DeliveryAgent), "spec", "delivery", "mode"),
 				unstructured.SetNestedField(o.Object, leaseDuration.String(), "spec", "delivery", "leaseDuration"))

@@ -60,11 +60,6 @@ func orZero(d *metav1.Duration) time.Duration {
 
 // APIServer is the serving certificate that an APIServerCertificate asks for.
 func APIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
-	if name := c.TLSSecretName(); name == c.ServiceAccountSecretName() {
-		return plan.Desired{}, stall.Because(v1alpha1.ReasonInvalidSpec,
-			"Secret %q would hold both the certificate and the service account keys: choose another spec.secretName or "+
-				"spec.serviceAccountKeys.secretName", name)
-	}
 	sans, err := apiServerSANs(c)
 	if err != nil {
 		return plan.Desired{}, err
@@ -255,3 +250,6 @@ func kubeconfigParams(c *v1alpha1.NodeCredential, of Endpoint) kubeconfig.Params
 		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 }
+
+// AccountKey is the kind of key that a ServiceAccountKey asks for.
+func AccountKey(k *v1alpha1.ServiceAccountKey) pki.KeySpec { return keySpec(k.Spec.PrivateKey) }

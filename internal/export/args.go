@@ -22,7 +22,7 @@ func (l *layout) args(h Host) (notes []string) {
 		write("kube-apiserver", l.apiServerFlags(h))
 		if h.APIServer.ServiceAccounts == nil {
 			notes = append(notes, "args/kube-apiserver lacks --service-account-key-file and --service-account-signing-key-file, "+
-				"without which it does not start: set spec.serviceAccountKeys of APIServerCertificate "+h.APIServer.Object.Name+
+				"without which it does not start: set spec.serviceAccountKeyRef of APIServerCertificate "+h.APIServer.Object.Name+
 				", or add the flags for your own keys")
 		}
 		if !h.has("EtcdClient") || len(etcdEndpoints(h)) == 0 {

@@ -55,8 +55,8 @@ func (g *gatherer) compare(secret string, data map[string][]byte, key string, ca
 
 // published is what a ClusterCA says of its trust bundle.
 func (g *gatherer) published(ca string) (digest string, ok bool) {
-	for i := range g.cas {
-		if c := &g.cas[i]; c.Name == ca {
+	for i := range g.all.CAs {
+		if c := &g.all.CAs[i]; c.Name == ca {
 			if c.Status.Trust.BundleSHA256 == "" {
 				g.problem("ClusterCA %q does not say yet which trust bundle it publishes: is the operator running?", ca)
 			}

@@ -19,7 +19,7 @@ func (g *gatherer) cluster(h Host) Cluster {
 			c.APIServer = g.server(cred.Object)
 		}
 	}
-	for _, cred := range g.credentials {
+	for _, cred := range g.all.Credentials {
 		if cred.Spec.Role == "EtcdServer" {
 			c.EtcdServers = append(c.EtcdServers, cred)
 		}
@@ -36,8 +36,7 @@ func (g *gatherer) cluster(h Host) Cluster {
 // kubeletCA joins the trust bundles of the CAs that sign the serving certificates of an API server's
 // kubelets; nil where no kubelet has one, because nothing but this would then verify it.
 func (g *gatherer) kubeletCA(server string) []byte {
-	all := Objects{g.cas, g.servers, g.credentials}
-	cas, notes := all.KubeletCAs(server)
+	cas, notes := g.all.KubeletCAs(server)
 	g.notes = append(g.notes, notes...)
 	if len(cas) == 0 {
 		return nil

@@ -100,7 +100,7 @@ func TestFlagsFollowTheCredentials(t *testing.T) {
 		s.Spec.ServiceCIDRs = []string{"fd00:10:96::/112", "10.96.0.0/12"}
 		s.Spec.IPAddresses = []string{"127.1.1.1", "10.1.10.238", "fd00::238"}
 		s.Spec.Endpoint = "https://lb.example.org"
-		s.Spec.ServiceAccountKeys = nil
+		s.Spec.ServiceAccountKeyRef = nil
 	})
 	w.credential("k8s-master", "APIServerKubeletClient", "k8s")
 	w.credential("k8s-master", "ControllerManager", "k8s")
@@ -211,7 +211,7 @@ func TestRefusals(t *testing.T) {
 			"both belong at pki/kubelet-client.crt",
 		}},
 		"two API servers": {host: "k8s-master", change: func(w *fixture) {
-			w.server(func(s *v1alpha1.APIServerCertificate) { s.Name = "second"; s.Spec.ServiceAccountKeys = nil })
+			w.server(func(s *v1alpha1.APIServerCertificate) { s.Name = "second"; s.Spec.ServiceAccountKeyRef = nil })
 		}, want: []string{`"k8s-master"`, `"second"`, "change hostName"}},
 		"two directories": {host: "k8s-node1", change: func(w *fixture) {
 			w.credential("k8s-node1", "Admin", "k8s", func(c *v1alpha1.NodeCredential) { c.Spec.Kubeconfig.Directory = "/srv" })

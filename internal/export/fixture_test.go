@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"path"
 	"testing"
@@ -14,9 +15,11 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/controller"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/keyring"
 )
 
 const namespace = "prod"
@@ -89,7 +92,7 @@ func (w *fixture) server(mods ...func(*v1alpha1.APIServerCertificate)) {
 	s.Spec = v1alpha1.APIServerCertificateSpec{
 		CARef: v1alpha1.CAReference{Name: "k8s"}, HostName: "k8s-master", ClusterDomain: "cluster.local",
 		ServiceCIDRs: []string{"10.96.0.0/12"}, IPAddresses: []string{"10.1.10.238"}, Endpoint: "https://k8s-master:6443",
-		ServiceAccountKeys: &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"},
+		ServiceAccountKeyRef: &v1alpha1.KeyReference{Name: "k8s"},
 	}
 	s.Status.Conditions, s.Status.ObservedGeneration = ready(), 1
 	for _, mod := range mods {
@@ -98,10 +101,41 @@ func (w *fixture) server(mods ...func(*v1alpha1.APIServerCertificate)) {
 	data := w.leaf(s.Spec.CARef.Name, s.Spec.HostName)
 	data["client-ca.crt"] = w.cas["k8s"].CertPEM()
 	w.secret(s.TLSSecretName(), data)
-	if name := s.ServiceAccountSecretName(); name != "" {
-		w.secret(name, map[string][]byte{"sa.key": []byte("the private half\n"), "sa.pub": []byte("the public half\n")})
-	}
 	w.objects = append(w.objects, s)
+	if s.ServiceAccountKeyName() != "" {
+		w.accounts()
+	}
+}
+
+// key makes one, and the private half of it in PEM.
+func (w *fixture) key() (pki.PrivateKey, []byte) {
+	w.t.Helper()
+	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.ECDSA, Size: 256})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	private, err := key.Reveal()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return key, private
+}
+
+// accounts adds the ServiceAccountKey of the cluster after one rotation: of two keys the first signs.
+func (w *fixture) accounts() {
+	w.t.Helper()
+	signs, private := w.key()
+	former, _ := w.key()
+	public, err := keyring.PublicPEM([]crypto.PublicKey{signs.Public(), former.Public()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	k := &v1alpha1.ServiceAccountKey{ObjectMeta: named("k8s")}
+	k.Spec.SecretName = "k8s-sa"
+	k.Status.Conditions, k.Status.ObservedGeneration = ready(), 1
+	k.Status.PublicKeysSHA256 = delivery.DigestOf(public)
+	w.secret("k8s-sa", map[string][]byte{"sa.key": private, "sa.pub": public})
+	w.objects = append(w.objects, k)
 }
 
 // credential adds one, with a kubeconfig where its role has one.
@@ -206,6 +240,8 @@ func (w *fixture) all() (out Objects) {
 			out.Servers = append(out.Servers, *o)
 		case *v1alpha1.NodeCredential:
 			out.Credentials = append(out.Credentials, *o)
+		case *v1alpha1.ServiceAccountKey:
+			out.Keys = append(out.Keys, *o)
 		}
 	}
 	return out

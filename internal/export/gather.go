@@ -71,10 +71,15 @@ func Gather(ctx context.Context, from client.Reader, namespace, host string) (Ho
 	if err := from.List(ctx, &cas, client.InNamespace(namespace)); err != nil {
 		return Host{}, fmt.Errorf("list ClusterCAs: %w", err)
 	}
+	var keys v1alpha1.ServiceAccountKeyList
+	if err := from.List(ctx, &keys, client.InNamespace(namespace)); err != nil {
+		return Host{}, fmt.Errorf("list ServiceAccountKeys: %w", err)
+	}
 	byName := func(a, b v1alpha1.NodeCredential) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(credentials.Items, byName)
 	g := gatherer{
-		ctx: ctx, from: from, namespace: namespace, cas: cas.Items, credentials: credentials.Items, servers: servers.Items,
+		ctx: ctx, from: from, namespace: namespace,
+		all:      Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items},
 		servedBy: consumers.Specs{Servers: servers.Items}.ServedBy(), bundles: map[string][]*x509.Certificate{},
 	}
 	return g.host(host)
@@ -82,25 +87,22 @@ func Gather(ctx context.Context, from client.Reader, namespace, host string) (Ho
 
 // gatherer lives for one Gather; ctx is in it because every step reads.
 type gatherer struct {
-	ctx         context.Context //nolint:containedctx // it lives no longer than the call
-	from        client.Reader
-	namespace   string
-	cas         []v1alpha1.ClusterCA
-	credentials []v1alpha1.NodeCredential
-	servers     []v1alpha1.APIServerCertificate
-	servedBy    map[string]string              // the CAs of API servers, by APIServerCertificate
-	bundles     map[string][]*x509.Certificate // by ClusterCA, those that Secrets hold and the ClusterCA publishes
-	problems    []string
-	notes       []string
+	ctx       context.Context //nolint:containedctx // it lives no longer than the call
+	from      client.Reader
+	namespace string
+	all       Objects
+	servedBy  map[string]string              // the CAs of API servers, by APIServerCertificate
+	bundles   map[string][]*x509.Certificate // by ClusterCA, those that Secrets hold and the ClusterCA publishes
+	problems  []string
+	notes     []string
 }
 
 func (g *gatherer) host(name string) (Host, error) {
 	h := Host{Name: name}
-	all := Objects{g.cas, g.servers, g.credentials}
-	for _, p := range all.Problems(name) {
+	for _, p := range g.all.Problems(name) {
 		g.problem("%s", p.Text)
 	}
-	of := all.Of(name)
+	of := g.all.Of(name)
 	for i := range of.Servers {
 		h.APIServer = g.apiServer(&of.Servers[i])
 	}
@@ -130,8 +132,8 @@ func (g *gatherer) apiServer(s *v1alpha1.APIServerCertificate) *APIServer {
 	}
 	out.TLS = g.secret(s.TLSSecretName(), corev1.TLSCertKey, corev1.TLSPrivateKeyKey, caKey, consumers.ClientBundleKey)
 	g.compareAll(s.TLSSecretName(), out.TLS, consumers.UsesOfServer(s))
-	if name := s.ServiceAccountSecretName(); name != "" {
-		out.ServiceAccounts = g.secret(name, "sa.key", "sa.pub")
+	if key := g.all.KeysOf(s); key != nil {
+		out.ServiceAccounts = g.accounts(key)
 	}
 	return out
 }
@@ -164,11 +166,11 @@ func (g *gatherer) server(c *v1alpha1.NodeCredential) *v1alpha1.APIServerCertifi
 	if c.Spec.APIServerRef == nil {
 		return nil
 	}
-	i := slices.IndexFunc(g.servers, func(s v1alpha1.APIServerCertificate) bool { return s.Name == c.Spec.APIServerRef.Name })
+	i := slices.IndexFunc(g.all.Servers, func(s v1alpha1.APIServerCertificate) bool { return s.Name == c.Spec.APIServerRef.Name })
 	if i < 0 {
 		return nil
 	}
-	return &g.servers[i]
+	return &g.all.Servers[i]
 }
 
 // secret reads a Secret's data; it must hold the given keys.
@@ -194,11 +196,11 @@ func (g *gatherer) secret(name string, keys ...string) map[string][]byte {
 
 func (g *gatherer) unknownHost(name string) error {
 	var hosts []string
-	for i := range g.credentials {
-		hosts = append(hosts, g.credentials[i].Spec.HostName)
+	for i := range g.all.Credentials {
+		hosts = append(hosts, g.all.Credentials[i].Spec.HostName)
 	}
-	for i := range g.servers {
-		hosts = append(hosts, g.servers[i].Spec.HostName)
+	for i := range g.all.Servers {
+		hosts = append(hosts, g.all.Servers[i].Spec.HostName)
 	}
 	slices.Sort(hosts)
 	hosts = slices.Compact(hosts)

@@ -140,10 +140,7 @@ func (l *layout) apiServer(s *APIServer) {
 	l.pair(from, hostfiles.APIServerCert, hostfiles.APIServerKey, s.TLS)
 	l.add(from, hostfiles.CA, publicMode, s.TLS[caKey])
 	l.add(from, hostfiles.ClientCA, publicMode, s.TLS["client-ca.crt"])
-	if s.ServiceAccounts != nil {
-		l.add(from, hostfiles.ServiceAccKey, secretMode, s.ServiceAccounts["sa.key"])
-		l.add(from, hostfiles.ServiceAccPub, publicMode, s.ServiceAccounts["sa.pub"])
-	}
+	l.accounts(from, s.ServiceAccounts)
 }
 
 func (l *layout) credential(c Credential) {

@@ -17,6 +17,7 @@ type Objects struct {
 	CAs         []v1alpha1.ClusterCA
 	Servers     []v1alpha1.APIServerCertificate
 	Credentials []v1alpha1.NodeCredential
+	Keys        []v1alpha1.ServiceAccountKey
 }
 
 // Of are those that are for a host.
@@ -44,6 +45,7 @@ func (o Objects) Problems(host string) []Problem {
 	}
 	for i := range of.Servers {
 		out = append(out, o.problems(&of.Servers[i])...)
+		out = append(out, o.keyProblems(&of.Servers[i])...)
 	}
 	for i := range of.Credentials {
 		out = append(out, o.problems(&of.Credentials[i])...)
@@ -63,9 +65,9 @@ func called(c *v1alpha1.NodeCredential) string {
 func (o Objects) problems(of v1alpha1.Object) []Problem {
 	var out []Problem
 	for _, name := range of.SecretNames() {
-		if ca := o.holder(name); ca != "" {
-			out = append(out, Problem{Text: fmt.Sprintf("%s %q names Secret %q, which holds the key of ClusterCA %q: choose another name in its spec",
-				of.Kind(), of.GetName(), name, ca)})
+		if holds := o.holds(name, of); holds != "" {
+			out = append(out, Problem{Text: fmt.Sprintf("%s %q names Secret %q, which holds %s: choose another name in its spec",
+				of.Kind(), of.GetName(), name, holds)})
 		}
 	}
 	if text, awaits := unready(of); text != "" {
@@ -74,13 +76,21 @@ func (o Objects) problems(of v1alpha1.Object) []Problem {
 	return out
 }
 
-// holder is the ClusterCA whose key a Secret holds, or held before it was taken over; "" for none.
-func (o Objects) holder(secret string) string {
+// holds says whose keys a Secret holds, or held before they were taken over, other than an object's own: those of a ClusterCA or of a ServiceAccountKey; ""
+// for none.
+func (o Objects) holds(secret string, than v1alpha1.Object) string {
 	for i := range o.CAs {
 		c := &o.CAs[i]
 		imported := c.Spec.Source != nil && c.Spec.Source.Import != nil && c.Spec.Source.Import.SecretRef.Name == secret
 		if c.Spec.SecretName == secret || imported {
-			return c.Name
+			return fmt.Sprintf("the key of ClusterCA %q", c.Name)
+		}
+	}
+	for i := range o.Keys {
+		k := &o.Keys[i]
+		own := than.Kind() == k.Kind() && than.GetName() == k.Name
+		if k.KeySecretName() == secret && !own || k.ImportSecretName() == secret {
+			return fmt.Sprintf("the keys of ServiceAccountKey %q", k.Name)
 		}
 	}
 	return ""

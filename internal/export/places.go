@@ -60,7 +60,7 @@ func placesOfServer(s *v1alpha1.APIServerCertificate) []placed {
 	if s.Spec.RequestHeaderCARef != nil { // the aggregator's credential puts it there
 		all = append(all, placed{hostfiles.FrontProxyCA, by, []string{s.Spec.RequestHeaderCARef.Name}})
 	}
-	if s.ServiceAccountSecretName() != "" {
+	if s.ServiceAccountKeyName() != "" {
 		all = append(all, placed{hostfiles.ServiceAccKey, by, nil}, placed{hostfiles.ServiceAccPub, by, nil})
 	}
 	return all

@@ -20,22 +20,22 @@ func (h *Home) Ready(ctx context.Context, namespace string) error {
 	return nil
 }
 
-// Keeps says whether a CA's Secret was written for the authority namespace of this installation.
-func (h *Home) Keeps(record *authority.Record) bool { return string(record.HomeUID) == h.UID() }
+// Keeps says whether what the authority namespace keeps under an identity was written for that of this installation.
+func (h *Home) Keeps(id authority.Identity) bool { return string(id.HomeUID) == h.UID() }
 
-// Owns says whether the status of a ClusterCA names this installation.
-func (h *Home) Owns(ca *v1alpha1.ClusterCA) bool {
+// Owns says whether the status of an object names this installation.
+func (h *Home) Owns(o v1alpha1.Kept) bool {
 	own := h.UID()
-	return own != "" && own == ca.Status.Authority.NamespaceUID
+	return own != "" && own == o.AuthorityStatus().NamespaceUID
 }
 
-// Serves says, as a stall, where another installation of the operator serves the ClusterCA.
-func (h *Home) Serves(ca *v1alpha1.ClusterCA) error {
-	own, named := h.UID(), ca.Status.Authority.NamespaceUID
+// Serves says, as a stall, where another installation of the operator serves the object.
+func (h *Home) Serves(o v1alpha1.Kept) error {
+	own, named := h.UID(), o.AuthorityStatus().NamespaceUID
 	if named == "" || named == own {
 		return nil
 	}
 	return stall.Here(v1alpha1.ReasonAuthorityMissing,
-		"another installation of the operator serves this ClusterCA: its status names the authority namespace of UID %s, and this one's is %s. Let only "+
-			"one serve the namespace; if the other one is gone for good, delete this ClusterCA and create it again", named, own)
+		"another installation of the operator serves this %[1]s: its status names the authority namespace of UID %[2]s, and this one's is %[3]s. Let only "+
+			"one serve the namespace; if the other one is gone for good, delete this %[1]s and create it again", o.Kind(), named, own)
 }

@@ -18,7 +18,7 @@ func TestAdvice(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := map[string]bool{
-		"Issued": true, "IssuerAvailable": true, "NotCrossSigned": true, "ServiceAccountKeysGenerated": true, "CAExpiresFirst": true, "AsExpected": true, "InUse": true,
+		"Issued": true, "IssuerAvailable": true, "NotCrossSigned": true, "CAExpiresFirst": true, "AsExpected": true, "InUse": true,
 	}
 	reasons := 0
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -46,6 +46,7 @@ func TestAdvice(t *testing.T) {
 		{"Ready", "True", "Issued", false}, {"Ready", "False", "SomethingNew", true}, {"Ready", "Unknown", "x", true}, {"Stalled", "True", "SecretConflict", true},
 		{"Serving", "False", "WrongCertificate", true}, {"Rotating", "True", "Reissuing", false}, {"RotationBlocked", "True", "Reissuing", true},
 		{"WithdrawalPending", "True", "Assumed", true}, {"WithdrawalPending", "False", "Assumed", false},
+		{"KeyRemovalDue", "True", "TokensLeft", true}, {"Rotating", "True", "SwitchingSigner", false},
 	} {
 		if got := next(metav1.Condition{Type: c.kind, Status: metav1.ConditionStatus(c.status), Reason: c.reason}); (got != "") != c.advised {
 			t.Errorf("%+v: %q", c, got)

@@ -262,7 +262,6 @@ func (b *builder) issued(owner types.UID) *ack.State {
 		switch src := &b.sources[i]; {
 		case src.secret == nil:
 			return nil
-		case src.secret.Data["sa.key"] != nil: // service account keys are no certificate's
 		case src.claim.UID != owner:
 			return nil
 		case tls == nil:

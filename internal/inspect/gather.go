@@ -113,11 +113,11 @@ func (s *Inputs) about() (ca string, secrets []string, lease string) {
 	if s.Kind == status.KindClusterCA {
 		return s.Name, nil, ""
 	}
+	if k := s.accountKey(); k != nil {
+		return "", []string{k.KeySecretName()}, ""
+	}
 	if c := s.server(); c != nil {
 		secrets = append(secrets, c.TLSSecretName())
-		if keys := c.ServiceAccountSecretName(); keys != "" {
-			secrets = append(secrets, keys)
-		}
 		return c.Spec.CARef.Name, secrets, leaseFor(c.Spec.Delivery, c.LeaseName())
 	}
 	if c := s.credential(); c != nil {
@@ -148,6 +148,15 @@ func (s *Inputs) caNamed(name string) *v1alpha1.ClusterCA {
 	for i := range s.Objects.CAs {
 		if c := &s.Objects.CAs[i]; c.Name == name {
 			return c
+		}
+	}
+	return nil
+}
+
+func (s *Inputs) accountKey() *v1alpha1.ServiceAccountKey {
+	for i := range s.Objects.Keys {
+		if k := &s.Objects.Keys[i]; s.Kind == status.KindServiceAccountKey && k.Name == s.Name {
+			return k
 		}
 	}
 	return nil

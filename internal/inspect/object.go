@@ -40,14 +40,17 @@ func (b *builder) object() {
 			o.Unread = append(o.Unread, "ConfigMap/"+trustName(ca)+": "+text)
 		}
 	}
-	switch c, s, n := b.ca(), b.server(), b.credential(); {
+	switch c, k, s, n := b.ca(), b.accountKey(), b.server(), b.credential(); {
 	case c != nil:
 		a := authorityOf(all.ClusterCAs, c.Name)
 		o.Namespace, o.State, o.CA, o.IssuerGeneration = c.Namespace, a.State, a.Parent, a.Generation
 		o.Generations, o.Rotation, o.LastRotation, o.Trust = a.Generations, a.Rotation, a.LastRotation, a.Trust
 		o.certificate(c.Status.Certificate)
 		o.Conditions = conditions(c.Status.Conditions, c.Generation)
+	case k != nil:
+		o.accountKey(all.ServiceAccountKeys, k)
 	case s != nil:
+		o.ServiceAccountKeyName = s.ServiceAccountKeyName()
 		o.leaf(leafOf(all.ClusterCAs, b.Kind, b.Name), s.Namespace, s.Spec.CARef.Name)
 		o.certificate(s.Status.Certificate)
 		o.Conditions = conditions(s.Status.Conditions, s.Generation)
@@ -57,7 +60,7 @@ func (b *builder) object() {
 		o.Role = string(n.Spec.Role)
 		o.certificate(n.Status.Certificate)
 		o.Conditions = conditions(n.Status.Conditions, n.Generation)
-		o.Delivery = b.delivery(n, n.Spec.Delivery, n.Spec.HostName, consumers.UsesOfCredential(n, consumers.Specs(b.Objects).ServedBy()))
+		o.Delivery = b.delivery(n, n.Spec.Delivery, n.Spec.HostName, consumers.UsesOfCredential(n, b.Objects.Specs().ServedBy()))
 	}
 	for i := range b.events {
 		e := &b.events[i]
@@ -95,6 +98,16 @@ func leafOf(trees []status.Authority, kind, name string) status.Certificate {
 		}
 	}
 	return status.Certificate{}
+}
+
+// accountKey says what a ServiceAccountKey is.
+func (o *Object) accountKey(all []status.ServiceAccountKey, k *v1alpha1.ServiceAccountKey) {
+	i := slices.IndexFunc(all, func(s status.ServiceAccountKey) bool { return s.Name == k.Name })
+	if i < 0 {
+		return
+	}
+	o.Namespace, o.State, o.ServiceAccountKey = k.Namespace, all[i].State, &all[i]
+	o.Conditions = conditions(k.Status.Conditions, k.Generation)
 }
 
 func (o *Object) leaf(c status.Certificate, namespace, ca string) {

@@ -28,13 +28,13 @@ type Report struct {
 // Errors counts the problems that are errors.
 func (r Report) Errors() int { return status.Report{Problems: r.Problems}.Errors() }
 
-// Object is a ClusterCA, an APIServerCertificate or a NodeCredential, as its spec and its status say.
+// Object is one of ours, as its spec and its status say.
 type Object struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	status.State
-	// Host and Identity are absent for a ClusterCA.
+	// Host and Identity are absent for a ClusterCA and a ServiceAccountKey.
 	Host     string `json:"host,omitempty"`
 	Identity string `json:"identity,omitempty"`
 	Role     string `json:"role,omitempty"`
@@ -51,9 +51,12 @@ type Object struct {
 	LastRotation *v1alpha1.LastRotationStatus `json:"lastRotation,omitempty"`
 	Trust        v1alpha1.TrustStatus         `json:"trust,omitzero"`
 	Pending      bool                         `json:"pending,omitempty"`
-	Conditions   []Condition                  `json:"conditions,omitempty"`
-	Delivery     *Delivery                    `json:"delivery,omitempty"`
-	Events       []Event                      `json:"events,omitempty"`
+	// ServiceAccountKey is what a ServiceAccountKey is besides, and ServiceAccountKeyName is the one that an APIServerCertificate names.
+	ServiceAccountKey     *status.ServiceAccountKey `json:"serviceAccountKey,omitempty"`
+	ServiceAccountKeyName string                    `json:"serviceAccountKeyName,omitempty"`
+	Conditions            []Condition               `json:"conditions,omitempty"`
+	Delivery              *Delivery                 `json:"delivery,omitempty"`
+	Events                []Event                   `json:"events,omitempty"`
 	// Unread are what was not read, and why.
 	Unread []string `json:"unread,omitempty"`
 }

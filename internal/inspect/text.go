@@ -91,6 +91,12 @@ func (p *printer) object(o Object) {
 		p.line(2, "trust", strings.TrimSpace(fmt.Sprintf("revision %d %s", t.BundleRevision, t.BundleSHA256)))
 	}
 	p.rotation(o)
+	if k := o.ServiceAccountKey; k != nil {
+		p.accountKey(*k)
+	}
+	if o.ServiceAccountKeyName != "" {
+		p.line(2, "tokens", "signed and accepted with the keys of "+status.KindServiceAccountKey+"/"+o.ServiceAccountKeyName)
+	}
 	if o.Pending {
 		p.colored(2, "waited for", status.Yellow, "the rotation of its CA waits for it")
 	}
@@ -138,6 +144,25 @@ func (p *printer) rotation(o Object) {
 		}
 		p.colored(2, name, status.Yellow, text)
 	}
+}
+
+// accountKey shows what a ServiceAccountKey has besides.
+func (p *printer) accountKey(k status.ServiceAccountKey) {
+	for _, key := range k.Keys {
+		p.line(2, fmt.Sprintf("key %d", key.Number), status.KeyText(p.now, key))
+	}
+	p.line(2, "sa.pub", k.PublicKeysSHA256)
+	for i, text := range status.PublicationLines(p.now, k.Publication) {
+		name := ""
+		if i == 0 {
+			name = "rotation"
+		}
+		p.colored(2, name, status.Yellow, text)
+	}
+	if len(k.UsedBy) > 0 {
+		p.line(2, "used by", status.KindAPIServerCertificate+"/"+strings.Join(k.UsedBy, ", "+status.KindAPIServerCertificate+"/"))
+	}
+	p.colored(2, "tokens", status.Yellow, k.TokensText())
 }
 
 func (p *printer) conditions(all []Condition) {

@@ -15,8 +15,7 @@ import (
 // Owner is what a key is made for. A key is handed out for the object with that UID, and for no other of its name.
 type Owner struct {
 	Kind, Namespace, Name, UID string
-	Use                        string // tells several keys of one object apart
-	CA                         bool   // it comes before leaves of its namespace, which need it first
+	CA                         bool // it comes before leaves of its namespace, which need it first
 }
 
 // object is an owner without its UID: it waits for one key at a time.

@@ -27,8 +27,8 @@ type Delivery struct {
 	// ServerBundle verifies the API server of that kubeconfig. OwnServer: it is of the CA that signs the certificate too.
 	ServerBundle Rendered
 	OwnServer    bool
-	// ServiceAccounts is the digest of the public keys that verify service account tokens; "" where there are none.
-	ServiceAccounts string
+	// ServiceAccounts says which service account keys the host is to have now; nil where there are none.
+	ServiceAccounts *delivery.ServiceAccounts
 	// Held: something of it cannot be had now, and nothing is signed without it. What was signed before stays.
 	Held bool
 	// Taken is the time of the latest document that the host says, under its signature, it has taken; zero: it has said nothing of that.

@@ -113,7 +113,7 @@ func TestDeliveryIsSignedAnew(t *testing.T) {
 		"endpoint":         {func(r *leaf.Request) { r.Delivery.Kubeconfig.Server = "https://other:6443" }, nil},
 		"host":             {func(r *leaf.Request) { r.Delivery.Host = "node2" }, nil},
 		"UID":              {func(r *leaf.Request) { r.Owner.SetUID("made anew") }, nil},
-		"service accounts": {func(r *leaf.Request) { r.Delivery.ServiceAccounts = "x" }, nil},
+		"service accounts": {func(r *leaf.Request) { r.Delivery.ServiceAccounts = &delivery.ServiceAccounts{SHA256: "x"} }, nil},
 		"certificate":      {nil, func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("damaged") }},
 		"removed":          {nil, func(s *corev1.Secret) { delete(s.Data, consumers.DeliveryKey) }},
 		"damaged":          {nil, func(s *corev1.Secret) { s.Data[consumers.DeliveryKey] = []byte("{}") }},
@@ -290,7 +290,7 @@ func TestHeldDeliveryStays(t *testing.T) {
 	w.visit(w.toAgent())
 	was := w.signed()
 	r := w.toAgent()
-	r.Delivery.Kubeconfig, r.Delivery.ServiceAccounts, r.Delivery.Held = nil, "x", true
+	r.Delivery.Kubeconfig, r.Delivery.ServiceAccounts, r.Delivery.Held = nil, &delivery.ServiceAccounts{SHA256: "x"}, true
 	w.visit(r)
 	if now := w.signed(); !now.Time.Equal(was.Time) {
 		t.Errorf("it says %+v now", now)

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/internal/pki"
@@ -118,11 +117,9 @@ func (i *issued) saw(r Request, o *plan.Observed) {
 
 // Forget drops what is remembered of an object which is gone.
 func (m *Maker) Forget(kind string, name types.NamespacedName) {
-	for _, remembered := range []*issued{&m.issued, &m.accounts} {
-		remembered.mu.Lock()
-		delete(remembered.of, object{kind, name})
-		remembered.mu.Unlock()
-	}
+	m.issued.mu.Lock()
+	defer m.issued.mu.Unlock()
+	delete(m.issued.of, object{kind, name})
 }
 
 // paced puts off what comes too soon after others of its kind; what is signed already costs nothing more.
@@ -146,31 +143,4 @@ type DelayedError struct {
 func (e *DelayedError) Error() string {
 	return fmt.Sprintf("somebody else changes or deletes Secret %q again and again: the next repair of it is made at %s; see who writes it",
 		e.Secret, e.Until.UTC().Format(time.RFC3339))
-}
-
-// AccountKey is the key for a Secret of service account keys, which is not there. As certificates, such keys are made ever more slowly for whoever
-// deletes them, and one that could not be stored is stored later.
-func (m *Maker) AccountKey(r Request, secret string, key func() (pki.PrivateKey, error)) (pki.PrivateKey, error) {
-	r.Secret = secret
-	now, l := m.Clock.Now(), m.accounts.last(r)
-	if l.unpublished != nil {
-		return l.unpublished.Leaf.Key, nil
-	}
-	repair := l.pace.Recent(now)
-	if d := plan.Paced(now, plan.Decision{Action: plan.Issue}, l.pace, repair); d.Action != plan.Issue {
-		return pki.PrivateKey{}, &DelayedError{secret, d.NextCheck}
-	}
-	made, err := key()
-	if err != nil {
-		return made, err
-	}
-	m.accounts.remember(now, r, last{to: r.target(), pace: l.pace.After(now, repair), unpublished: &plan.Observed{Leaf: pki.Leaf{Key: made}}})
-	return made, nil
-}
-
-// AccountKeyStored notes that such a Secret is there, or that none is: nil.
-func (m *Maker) AccountKeyStored(r Request, there *corev1.Secret) {
-	if there != nil {
-		m.accounts.published(r)
-	}
 }

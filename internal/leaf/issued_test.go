@@ -198,38 +198,6 @@ func TestStoredAfterAll(t *testing.T) {
 	}
 }
 
-// TestAccountKeysArePaced, as certificates are; what could not be stored is stored later.
-func TestAccountKeysArePaced(t *testing.T) {
-	w := newWorld(t)
-	r, made := w.request(), 0
-	asks := func(secret string, wantMade int, delayed bool) {
-		t.Helper()
-		_, err := w.AccountKey(r, secret, func() (pki.PrivateKey, error) {
-			made++
-			return pki.GenerateKey(p256)
-		})
-		if _, is := errors.AsType[*leaf.DelayedError](err); is != delayed || !is && err != nil || made != wantMade {
-			t.Errorf("%v, after %d keys", err, made)
-		}
-	}
-	asks("sa", 1, false)
-	w.AccountKeyStored(r, nil)
-	asks("sa", 1, false) // it could not be stored
-	w.AccountKeyStored(r, &corev1.Secret{})
-	asks("sa", 2, false)
-	w.AccountKeyStored(r, &corev1.Secret{})
-	asks("sa", 2, true)
-	w.passes(10*time.Second - 1)
-	asks("sa", 2, true)
-	w.passes(time.Second)
-	asks("sa", 3, false)
-	w.AccountKeyStored(r, &corev1.Secret{})
-	asks("another", 4, false)
-	w.AccountKeyStored(r, &corev1.Secret{})
-	w.Forget(v1alpha1.KindNodeCredential, client.ObjectKeyFromObject(r.Owner))
-	asks("another", 5, false)
-}
-
 // TestBundlesBesideADamagedPair: they are repaired while no other pair is issued. Whoever damages one would keep a bundle of his choice there.
 func TestBundlesBesideADamagedPair(t *testing.T) {
 	for name, when := range map[string]func(*world, *leaf.Request){

@@ -86,8 +86,7 @@ type Maker struct {
 	Secrets owned.Secrets
 	Keys    Keys
 	Records Records
-	// what was issued, and which service account keys were made
-	issued, accounts issued
+	issued  issued
 }
 
 // Make brings the leaf's Secret to what the plan decides, with one live read, of the CA, before a key is obtained and none

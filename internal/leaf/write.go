@@ -101,7 +101,7 @@ func (m *Maker) Write(ctx context.Context, r Request, noted *corev1.Secret, p Pr
 			return m.unexpected(ctx, r, p.Name, err)
 		}
 		m.Secrets.Wrote.Created(owned.SecretKind, next)
-		return labelled(next)
+		return Labelled(next)
 	}
 	if err := owned.Update(ctx, r.Keeper, r.Owner, existing, next, marks); err != nil {
 		return Conflict(err)
@@ -224,14 +224,14 @@ func (m *Maker) unexpected(ctx context.Context, r Request, name string, lost err
 	if err := owned.Update(ctx, r.Keeper, r.Owner, there, next, marks); err != nil {
 		return Conflict(err)
 	}
-	if err := labelled(next); err != nil {
+	if err := Labelled(next); err != nil {
 		return err
 	}
 	return lost
 }
 
-// labelled says, as a stall, where what the API server stored bears no label of the operator's: no cache will show it.
-func labelled(s *corev1.Secret) error {
+// Labelled says, as a stall, where what the API server stored bears no label of the operator's: no cache will show it.
+func Labelled(s *corev1.Secret) error {
 	if s.Labels[v1alpha1.ManagedLabel] == v1alpha1.ManagedValue {
 		return nil
 	}

@@ -34,7 +34,7 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func at(hours int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(hours) * time.Hour)) }
 
-// objects are a CA in the middle of a rotation, an API server, a credential that an agent delivers, and one that
+// objects are a CA in the middle of a rotation, a service account key that tokens keep, an API server, a credential that an agent delivers, and one that
 // nothing was issued for.
 func objects() []client.Object {
 	meta := func(name string) metav1.ObjectMeta {
@@ -60,6 +60,11 @@ func objects() []client.Object {
 			Acknowledged: new(int32(3)), Assumed: new(int32(2)), Required: new(int32(15)), PendingCount: new(int32(10)),
 		},
 	}
+	key := &v1alpha1.ServiceAccountKey{ObjectMeta: meta("k8s-sa")}
+	key.Status = v1alpha1.ServiceAccountKeyStatus{
+		ObservedGeneration: 2,
+		Conditions:         []metav1.Condition{ready, {Type: "KeyRemovalDue", Status: metav1.ConditionTrue, Reason: "TokensLeft"}},
+	}
 	server := &v1alpha1.APIServerCertificate{ObjectMeta: meta("k8s-master")}
 	server.Status = v1alpha1.APIServerCertificateStatus{
 		ObservedGeneration: 2, Certificate: cert, Revision: 4,
@@ -78,7 +83,7 @@ func objects() []client.Object {
 	credential.Spec.HostName = "k8s-node1"
 	lease := leaseOf("node1-tls", "node1", "k8s-node1", at(5).Time)
 	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "foreign"}}
-	return []client.Object{ca, server, credential, waiting, lease, foreign}
+	return []client.Object{ca, key, server, credential, waiting, lease, foreign}
 }
 
 // leaseOf is a Lease that was made for an object, and that the agent of a host has renewed.

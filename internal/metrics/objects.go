@@ -99,10 +99,11 @@ func (o *Objects) Collect(ch chan<- prometheus.Metric) {
 
 func (o *Objects) collect(ctx context.Context, s *scrape) error {
 	var cas v1alpha1.ClusterCAList
+	var keys v1alpha1.ServiceAccountKeyList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
 	var leases coordinationv1.LeaseList
-	for _, list := range []client.ObjectList{&cas, &servers, &credentials, &leases} {
+	for _, list := range []client.ObjectList{&cas, &keys, &servers, &credentials, &leases} {
 		// A scrape does not wait for what the operator is writing.
 		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("list %T: %w", list, err)
@@ -112,6 +113,9 @@ func (o *Objects) collect(ctx context.Context, s *scrape) error {
 		ca := &cas.Items[i]
 		s.object(ca, ca.Status.Certificate, int64(ca.Status.Revision))
 		s.authority(ca)
+	}
+	for i := range keys.Items {
+		s.object(&keys.Items[i], v1alpha1.CertificateStatus{}, 0) // it has no certificate
 	}
 	agents := map[client.ObjectKey]*coordinationv1.Lease{}
 	for i := range leases.Items {

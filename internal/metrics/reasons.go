@@ -28,7 +28,7 @@ func allReasons() []string {
 		v1alpha1.ReasonIssuerAvailable, v1alpha1.ReasonCAKeyMissing, v1alpha1.ReasonCAKeyInvalid, v1alpha1.ReasonLedgerUnreadable,
 		v1alpha1.ReasonLedgerOutdated, v1alpha1.ReasonNotCrossSigned, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSubjectEqualsIssuer,
 		v1alpha1.ReasonEndpointNotCovered, v1alpha1.ReasonClientCANotTrusted, v1alpha1.ReasonServiceAccountKeyInvalid,
-		v1alpha1.ReasonServiceAccountKeysGenerated, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
+		v1alpha1.ReasonServiceAccountKeyNotFound, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
 		v1alpha1.ReasonCAExpiresFirst, v1alpha1.ReasonRenewalDue, v1alpha1.ReasonImportInvalid, v1alpha1.ReasonParentNotReady,
 		v1alpha1.ReasonEmergency, v1alpha1.ReasonAsExpected, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
 		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid,
@@ -41,6 +41,9 @@ func allReasons() []string {
 		v1alpha1.ReasonImportUnchanged,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonClientCAShared,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
+		v1alpha1.ReasonKeyRetained, v1alpha1.ReasonTokensLeft, v1alpha1.ReasonTokensUnlisted, v1alpha1.ReasonAwaitingTurn,
+		v1alpha1.ReasonTargetAccessMissing, v1alpha1.ReasonChildConflict, v1alpha1.ReasonForeignField, v1alpha1.ReasonChildrenPending,
+		v1alpha1.ReasonConfirmationRequired, string(v1alpha1.KeyDistributingTrust), string(v1alpha1.KeySwitchingSigner),
 	}
 	for _, r := range plan.Causes {
 		out = append(out, string(r))
@@ -64,5 +67,5 @@ var conditionTypes = []string{
 	v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.IssuerReadyCondition,
 	v1alpha1.RotationPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
 	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
-	v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
+	v1alpha1.KeyRemovalDueCondition, v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
 }

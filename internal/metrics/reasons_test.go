@@ -26,6 +26,7 @@ func TestReasons(t *testing.T) {
 		"../../api/v1alpha1/rotation_status_types.go": func(_, kind, value string) {
 			known[value] = known[value] || kind == "Phase" || kind == "RotationReason"
 		},
+		"../../api/v1alpha1/serviceaccountkey_types.go": func(_, kind, value string) { known[value] = known[value] || kind == "KeyPhase" },
 	} {
 		constants(t, path, sort)
 	}

@@ -38,7 +38,10 @@ const problemNote = "/problem"
 
 var (
 	keptKeys   = consumers.PublicKeys
-	digestKeys = []string{corev1.TLSPrivateKeyKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey, consumers.DeliveryKey}
+	digestKeys = []string{
+		corev1.TLSPrivateKeyKey, consumers.KubeconfigKey, consumers.FilesKubeconfigKey, consumers.DeliveryKey, consumers.AccountPrivateKey,
+		consumers.AccountPublicKey,
+	}
 )
 
 // Digest tells one value of a Secret from another. nil: there is none.
@@ -224,16 +227,7 @@ func (c *Cache) Transform(o any) (any, error) {
 	case *corev1.ConfigMap:
 		o.ManagedFields, o.BinaryData = nil, nil
 		boundMetadata(o)
-		bundle, there := o.Data[consumers.BundleKey]
-		switch {
-		case len(bundle) > maxCached:
-			metav1.SetMetaDataAnnotation(&o.ObjectMeta, cutAnnotation, "true")
-			o.Data = nil
-		case there:
-			o.Data = map[string]string{consumers.BundleKey: bundle}
-		default:
-			o.Data = nil
-		}
+		boundData(o)
 	case *coordinationv1.Lease:
 		o.ManagedFields = nil
 		boundMetadata(o)
@@ -244,6 +238,25 @@ func (c *Cache) Transform(o any) (any, error) {
 		boundMetadata(o)
 	}
 	return o, nil
+}
+
+// boundData keeps of a ConfigMap what the operator writes there.
+func boundData(o *corev1.ConfigMap) {
+	var kept map[string]string
+	for _, key := range []string{consumers.BundleKey, consumers.JWKSKey} {
+		value, there := o.Data[key]
+		switch {
+		case len(value) > maxCached:
+			metav1.SetMetaDataAnnotation(&o.ObjectMeta, cutAnnotation, "true")
+			o.Data = nil
+			return
+		case there && kept == nil:
+			kept = map[string]string{key: value}
+		case there:
+			kept[key] = value
+		}
+	}
+	o.Data = kept
 }
 
 // maxHolder bounds, in bytes, the name of a Lease's holder: a longer one is no host's.

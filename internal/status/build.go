@@ -10,15 +10,16 @@ import (
 	"clusterpki.io/operator/internal/timeline"
 )
 
-// Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them.
+// Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them, and of the service account keys of their API servers.
 func Build(now time.Time, objects Objects, name string) Report {
-	r := Report{Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, Problems: []Problem{}}
+	r := Report{Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, ServiceAccountKeys: []ServiceAccountKey{}, Problems: []Problem{}}
 	for _, namespace := range objects.Namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()
 		for _, top := range b.roots(name) {
 			r.ClusterCAs = append(r.ClusterCAs, b.authority(top))
 		}
+		r.ServiceAccountKeys = append(r.ServiceAccountKeys, b.keys(name == "")...)
 		r.Problems = append(r.Problems, b.problems...)
 	}
 	slices.SortStableFunc(r.Problems, func(x, y Problem) int {
@@ -37,6 +38,9 @@ func (o Objects) Namespaces() []string {
 	set := map[string]bool{}
 	for i := range o.CAs {
 		set[o.CAs[i].Namespace] = true
+	}
+	for i := range o.Keys {
+		set[o.Keys[i].Namespace] = true
 	}
 	for i := range o.Servers {
 		set[o.Servers[i].Namespace] = true

@@ -1,4 +1,4 @@
-// Package status describes ClusterCAs and all that they issued: objects and a time in, a report out, and the report
+// Package status describes ClusterCAs and all that they issued, and service account keys: objects and a time in, a report out, and the report
 // as a text for people. It decides from what the objects' own status says, and reads nothing.
 package status
 
@@ -12,6 +12,7 @@ import (
 // Objects are what a report is made from: all of one namespace, or of several.
 type Objects struct {
 	CAs         []v1alpha1.ClusterCA
+	Keys        []v1alpha1.ServiceAccountKey
 	Servers     []v1alpha1.APIServerCertificate
 	Credentials []v1alpha1.NodeCredential
 }
@@ -32,6 +33,8 @@ type Report struct {
 	Time time.Time `json:"time"`
 	// ClusterCAs are those that no other one of the report signs, by namespace and name.
 	ClusterCAs []Authority `json:"clusterCAs"`
+	// ServiceAccountKeys are, by namespace and name, those that the API servers of the report name; all where the report is of all CAs.
+	ServiceAccountKeys []ServiceAccountKey `json:"serviceAccountKeys"`
 	// Problems are what is wrong, the errors before the warnings; empty when all is well.
 	Problems []Problem `json:"problems"`
 }
@@ -155,6 +158,7 @@ func (r Report) Errors() int {
 // The kinds.
 const (
 	KindClusterCA            = v1alpha1.KindClusterCA
+	KindServiceAccountKey    = v1alpha1.KindServiceAccountKey
 	KindAPIServerCertificate = v1alpha1.KindAPIServerCertificate
 	KindNodeCredential       = v1alpha1.KindNodeCredential
 )

@@ -290,7 +290,7 @@ func TestJSON(t *testing.T) {
 		`"trust":{"configMapName":"k8s-trust","bundleRevision":3,"bundleSHA256":"` + strings.Repeat("5e", 32) + `"},` +
 		`"certificates":[{"kind":"NodeCredential","name":"node1-proxy","ready":true,"state":"Ready","notAfter":"2027-11-22T12:00:00Z",` +
 		`"renewalTime":"2027-07-23T12:00:00Z","host":"k8s-node1","identity":"system:kube-proxy","issuerGeneration":1,"oldGeneration":true,` +
-		`"pending":true}]}],"problems":[]}`
+		`"pending":true}]}],"serviceAccountKeys":[],"problems":[]}`
 	if diff := cmp.Diff(want, string(text)); diff != "" {
 		t.Error(diff)
 	}

@@ -19,7 +19,7 @@ const (
 	stateNotFound = "NotFound"
 )
 
-// subject is what the three kinds have in common.
+// subject is what all kinds have in common.
 type subject struct {
 	kind, namespace, name string
 	generation, observed  int64
@@ -32,6 +32,13 @@ func ofCA(c *v1alpha1.ClusterCA) subject {
 	return subject{
 		KindClusterCA, c.Namespace, c.Name, c.Generation, c.Status.ObservedGeneration, c.Status.Conditions, c.Status.Certificate,
 		c.Status.Rotation.Phase != "", c.Spec.Source.IsImport(),
+	}
+}
+
+func ofKey(k *v1alpha1.ServiceAccountKey) subject {
+	return subject{
+		kind: KindServiceAccountKey, namespace: k.Namespace, name: k.Name, generation: k.Generation,
+		observed: k.Status.ObservedGeneration, conditions: k.Status.Conditions,
 	}
 }
 
@@ -117,7 +124,7 @@ func (s subject) problems(now time.Time) []Problem {
 			add(Error, k, c.Message)
 		}
 	}
-	for _, k := range []string{v1alpha1.RotationPendingCondition, v1alpha1.WithdrawalPendingCondition, v1alpha1.ReconcilingCondition} {
+	for _, k := range warnings {
 		if c := s.is(k); c != nil {
 			add(Warning, k, c.Message)
 		}
@@ -129,6 +136,11 @@ func (s subject) problems(now time.Time) []Problem {
 		add(Warning, c.Reason, c.Message)
 	}
 	return out
+}
+
+// warnings are the conditions that a person should know of while they are True, and that break nothing.
+var warnings = []string{
+	v1alpha1.RotationPendingCondition, v1alpha1.WithdrawalPendingCondition, v1alpha1.KeyRemovalDueCondition, v1alpha1.ReconcilingCondition,
 }
 
 // isFalse is a condition that is False, nil for any other.

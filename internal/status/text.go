@@ -8,9 +8,9 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 )
 
-// Text is the report for people: a tree for each ClusterCA, and what is wrong at the end.
+// Text is the report for people: a tree for each ClusterCA and each ServiceAccountKey, and what is wrong at the end.
 func (r Report) Text(s Style) string {
-	if len(r.ClusterCAs) == 0 {
+	if len(r.ClusterCAs) == 0 && len(r.ServiceAccountKeys) == 0 {
 		return "There is no ClusterCA.\n"
 	}
 	t := tree{now: r.Time, style: s}
@@ -20,6 +20,12 @@ func (r Report) Text(s Style) string {
 			t.rows = append(t.rows, row{})
 		}
 		t.authority("", "", a)
+	}
+	for i, k := range r.ServiceAccountKeys {
+		if i > 0 || len(r.ClusterCAs) > 0 {
+			t.rows = append(t.rows, row{})
+		}
+		t.accountKey(k)
 	}
 	return s.table(t.rows) + r.ProblemText(s)
 }
@@ -67,6 +73,11 @@ func (t *tree) authority(first, below string, a Authority) {
 	} else if a.LastRotation != nil {
 		t.rows = append(t.rows, row{tree: lead, prose: LastText(t.now, *a.LastRotation)})
 	}
+	t.draw(below, items)
+}
+
+// draw draws branches below what has just been drawn.
+func (t *tree) draw(below string, items []item) {
 	for i, draw := range items {
 		if i == len(items)-1 {
 			draw(below+"└─ ", below+"   ")
@@ -94,7 +105,7 @@ func (t *tree) branches(a Authority) []item {
 		out = append(out, func(first, _ string) { t.certificate(first, c, a.Rotation) })
 	}
 	for _, line := range relyingParties(a.TrustedBy) {
-		out = append(out, func(first, _ string) { t.rows = append(t.rows, row{tree: first, prose: line}) })
+		out = append(out, t.prose(line))
 	}
 	return out
 }

@@ -16,6 +16,11 @@ func (o Objects) In(namespace string) Objects {
 			out.CAs = append(out.CAs, o.CAs[i])
 		}
 	}
+	for i := range o.Keys {
+		if o.Keys[i].Namespace == namespace {
+			out.Keys = append(out.Keys, o.Keys[i])
+		}
+	}
 	for i := range o.Servers {
 		if o.Servers[i].Namespace == namespace {
 			out.Servers = append(out.Servers, o.Servers[i])
@@ -49,7 +54,7 @@ func (o Objects) relyingPartiesOf(ca string) []RelyingParty {
 			out = append(out, RelyingParty{c.Kind(), c.Name, by, ""})
 		}
 	}
-	servedBy := consumers.Specs(o).ServedBy()
+	servedBy := o.Specs().ServedBy()
 	for i := range o.Credentials {
 		c := &o.Credentials[i]
 		for _, by := range trustedOnly(consumers.UsesOfCredential(c, servedBy), ca) {
@@ -74,8 +79,13 @@ func trustedOnly(uses []consumers.Use, ca string) []string {
 	return by
 }
 
+// Specs are the objects that say who depends on which CA.
+func (o Objects) Specs() consumers.Specs {
+	return consumers.Specs{CAs: o.CAs, Servers: o.Servers, Credentials: o.Credentials}
+}
+
 // ConsumersOf are the consumers of a CA, of the objects of one namespace.
-func (o Objects) ConsumersOf(ca string) []consumers.Dependent { return consumers.Specs(o).Of(ca) }
+func (o Objects) ConsumersOf(ca string) []consumers.Dependent { return o.Specs().Of(ca) }
 
 // descendants are a CA and all that it signs, directly or not.
 func (o Objects) descendants(ca string) map[string]bool {

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -9,6 +10,27 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
 )
+
+// Progress is how many consumers have acknowledged, and who has not.
+type Progress struct {
+	// Acknowledged of the Required consumers have, and Assumed count because a delay has passed; Counted is false where the
+	// operator has not counted them yet.
+	Acknowledged, Assumed, Required int32
+	Counted                         bool
+	// Pending are the first of those that have not, PendingCount is how many there are.
+	Pending      []v1alpha1.PendingConsumer
+	PendingCount int32
+	// delays are after how long those that mount their Secrets are assumed to use them, by name.
+	delays map[string]time.Duration
+}
+
+// More is how many consumers are pending that are not named.
+func (r Progress) More() int { return int(r.PendingCount) - len(r.Pending) }
+
+// Waits says whether a consumer is named among the pending ones.
+func (r Progress) Waits(kind, name string) bool {
+	return slices.ContainsFunc(r.Pending, func(p v1alpha1.PendingConsumer) bool { return p.Kind == kind && p.Name == name })
+}
 
 // NameOf is how people call a consumer that is pending.
 func NameOf(p v1alpha1.PendingConsumer) string {
@@ -19,7 +41,7 @@ func NameOf(p v1alpha1.PendingConsumer) string {
 }
 
 // Describe is a consumer that is pending, with its host and why it is.
-func (r Rotation) Describe(p v1alpha1.PendingConsumer) string {
+func (r Progress) Describe(p v1alpha1.PendingConsumer) string {
 	text := NameOf(p)
 	if p.Host != "" {
 		text += " on " + p.Host
@@ -31,7 +53,7 @@ func (r Rotation) Describe(p v1alpha1.PendingConsumer) string {
 }
 
 // Why says why a consumer is pending, in a few words.
-func (r Rotation) Why(p v1alpha1.PendingConsumer) string {
+func (r Progress) Why(p v1alpha1.PendingConsumer) string {
 	if delay, known := r.delays[NameOf(p)]; known && p.Reason == v1alpha1.ReasonAssumed {
 		return "assumed after " + duration.HumanDuration(delay)
 	}
@@ -50,7 +72,7 @@ func delaysOf(dependents []consumers.Dependent) map[string]time.Duration {
 }
 
 // Tally says how many have acknowledged, and how many count by a delay alone; "" where the operator has not counted them yet.
-func (r Rotation) Tally() string {
+func (r Progress) Tally() string {
 	switch {
 	case !r.Counted:
 		return ""
@@ -62,7 +84,7 @@ func (r Rotation) Tally() string {
 }
 
 // Waiting are those that the rotation waits for, and how many more there are.
-func (r Rotation) Waiting() []string {
+func (r Progress) Waiting() []string {
 	var out []string
 	for _, p := range r.Pending {
 		out = append(out, r.Describe(p))
@@ -79,6 +101,11 @@ func (r Rotation) Edits() []string {
 		return []string{fmt.Sprintf("once they use what their Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA/%s to %q, or "+
 			"spec.delivery.acceptAssumed of each of them to 'Always'", r.Name, r.ID)}
 	}
+	return r.Progress.Edits()
+}
+
+// Edits are what people can write, or do, so that those that are pending acknowledge.
+func (r Progress) Edits() []string {
 	var out []string
 	for _, p := range r.Pending {
 		if p.Edit != "" {

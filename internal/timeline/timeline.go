@@ -1,5 +1,5 @@
-// Package timeline tells the rotation of a ClusterCA as people see it: its phases, how long each has taken, whom it waits
-// for, and when it is expected to end. It reads the status of the ClusterCA, and every display renders what it says.
+// Package timeline tells the rotation of a ClusterCA or of a ServiceAccountKey as people see it: its phases, how long each has taken, whom it
+// waits for, and when it is expected to end. It reads the status of the object, and every display renders what it says.
 package timeline
 
 import (
@@ -29,21 +29,13 @@ type Rotation struct {
 	// Start is when it began, and End when it ended; zero while it is under way.
 	Start, End time.Time
 	Steps      []Step
-	// Acknowledged of the Required consumers have, and Assumed count because a delay has passed; Counted is false where the
-	// operator has not counted them yet.
-	Acknowledged, Assumed, Required int32
-	Counted                         bool
-	// Pending are the first of those that have not, PendingCount is how many there are.
-	Pending      []v1alpha1.PendingConsumer
-	PendingCount int32
+	Progress
 	// Blocked says that the phase waits for longer than it should.
 	Blocked bool
 	// WithdrawalPending says that it waits for a person to accept what is only assumed of those that are pending.
 	WithdrawalPending bool
 	// Expected is the end of the whole.
 	Expected Expectation
-	// delays are after how long those that mount their Secrets are assumed to use them, by name.
-	delays map[string]time.Duration
 }
 
 // Step is one phase.
@@ -75,11 +67,13 @@ func UnderWay(now time.Time, ca *v1alpha1.ClusterCA, dependents []consumers.Depe
 	r = Rotation{
 		Namespace: ca.Namespace, Name: ca.Name, From: s.From, To: s.To, Reason: s.Reason, Trigger: s.Trigger,
 		SameKey: of(s.SameKey), Emergency: of(s.Emergency), Result: s.Result, Start: s.StartTime.Time,
-		ID: s.ID, Acknowledged: of(s.Acknowledged), Assumed: of(s.Assumed), Required: of(s.Required), Counted: s.Acknowledged != nil && s.Required != nil,
-		Pending: s.Pending, PendingCount: max(of(s.PendingCount), int32(len(s.Pending))), //nolint:gosec // the status holds twenty at most
+		ID: s.ID, Progress: Progress{
+			Acknowledged: of(s.Acknowledged), Assumed: of(s.Assumed), Required: of(s.Required), Counted: s.Acknowledged != nil && s.Required != nil,
+			Pending: s.Pending, PendingCount: max(of(s.PendingCount), int32(len(s.Pending))), //nolint:gosec // the status holds twenty at most
+			delays: delaysOf(dependents),
+		},
 		Blocked:           meta.IsStatusConditionTrue(ca.Status.Conditions, v1alpha1.RotationBlockedCondition),
 		WithdrawalPending: meta.IsStatusConditionTrue(ca.Status.Conditions, v1alpha1.WithdrawalPendingCondition),
-		delays:            delaysOf(dependents),
 	}
 	if last := ca.Status.LastRotation; r.Emergency && last.Result == v1alpha1.RotationSuperseded && !last.EndTime.Before(&s.StartTime) {
 		r.Supersedes = last.To
@@ -131,14 +125,6 @@ func (r Rotation) Took(now time.Time) time.Duration {
 		now = r.End
 	}
 	return max(0, now.Sub(r.Start))
-}
-
-// More is how many consumers are pending that are not named.
-func (r Rotation) More() int { return int(r.PendingCount) - len(r.Pending) }
-
-// Waits says whether a consumer is named among the pending ones.
-func (r Rotation) Waits(kind, name string) bool {
-	return slices.ContainsFunc(r.Pending, func(p v1alpha1.PendingConsumer) bool { return p.Kind == kind && p.Name == name })
 }
 
 // steps are all phases, in order, whichever of them the status names.

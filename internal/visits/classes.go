@@ -104,7 +104,7 @@ func PlaceOfLeaf(ctx context.Context, cache client.Reader, empty func() v1alpha1
 	}
 }
 
-// Itself enqueues the ClusterCA of a CA's Secret.
+// Itself enqueues the object that a Secret of the authority namespace is of.
 var Itself Handler = handler.Funcs{
 	CreateFunc: func(_ context.Context, e event.CreateEvent, q Queue) {
 		Enqueue(q, atStart(e.IsInInitialList, queue.Repair), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})

@@ -34,6 +34,9 @@ func AddIndexes(ctx context.Context, idx client.FieldIndexer) error {
 	if err := idx.IndexField(ctx, &v1alpha1.NodeCredential{}, ServerIndex, serverNames); err != nil {
 		return fmt.Errorf("index NodeCredential by %s: %w", ServerIndex, err)
 	}
+	if err := idx.IndexField(ctx, &v1alpha1.APIServerCertificate{}, AccountKeyIndex, accountKeyNames); err != nil {
+		return fmt.Errorf("index APIServerCertificate by %s: %w", AccountKeyIndex, err)
+	}
 	return nil
 }
 

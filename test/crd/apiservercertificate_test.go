@@ -47,7 +47,7 @@ func TestAPIServerCertificate(t *testing.T) {
 		"host with dots":  {edits: []edit{{"spec.hostName", "api.xn--mnchen-3ya.example"}, {"spec.endpoint", "https://localhost"}}},
 		"numeric host":    {edits: []edit{{"spec.hostName", "7"}, {"spec.endpoint", "https://localhost"}}},
 		"several clients": accepted("spec.clientCARefs", []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}),
-		"own Secrets":     {edits: []edit{{"spec.secretName", "tls.prod"}, {"spec.serviceAccountKeys.secretName", "sa"}}},
+		"own Secrets":     {edits: []edit{{"spec.secretName", "tls.prod"}, {"spec.serviceAccountKeyRef.name", "sa"}}},
 
 		"a front proxy": accepted("spec.requestHeaderCARef.name", "front-proxy"),
 		"a front proxy's CA for every client": {
@@ -89,16 +89,14 @@ func TestAPIServerCertificate(t *testing.T) {
 		"bad cluster domain":        refused("spec.clusterDomain", "Cluster.Local", "must be a lower-case DNS domain such as 'cluster.local'"),
 		"cluster domain, last dot":  refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
 		"bad Secret name":           refused("spec.secretName", "TLS", "must be a valid Secret name"),
-		"bad service account name":  refused("spec.serviceAccountKeys.secretName", "sa_keys", "must be a valid Secret name"),
-		"one Secret for two things": {
-			edits: []edit{{"spec.secretName", "one"}, {"spec.serviceAccountKeys.secretName", "one"}},
-			want:  "spec.serviceAccountKeys.secretName: serviceAccountKeys.secretName must differ",
+		"bad service account name":  refused("spec.serviceAccountKeyRef.name", "sa_keys", "must be a valid name of an object"),
+		"no service account name":  refused("spec.serviceAccountKeyRef.name", "", "spec.serviceAccountKeyRef.name in body should be at least 1 chars long"),
+		"keys, acknowledged by hand": {edits: append(set("spec.serviceAccountKeyRef.name", "k8s-sa"),
+			edit{"spec.delivery", map[string]any{"mode": "Manual", "acknowledged": map[string]any{"publicKeysSHA256": digest}}})},
+		"keys, acknowledged as -fingerprint does": {
+			edits: set("spec.delivery", map[string]any{"mode": "Manual", "acknowledged": map[string]any{"publicKeysSHA256": fingerprint}}),
+			want:  "spec.delivery.acknowledged.publicKeysSHA256: must be 64 lower-case hexadecimal digits without colons",
 		},
-		"that of the certificate by default": {
-			edits: []edit{{"metadata.name", "x"}, {"spec.serviceAccountKeys.secretName", "x-tls"}},
-			want:  "spec.serviceAccountKeys.secretName: serviceAccountKeys.secretName must differ",
-		},
-		"that of another by default": {edits: []edit{{"metadata.name", "x"}, {"spec.secretName", "y"}, {"spec.serviceAccountKeys.secretName", "x-tls"}}},
 		"very long name": {
 			edits: set("metadata.name", strings.Repeat("x", 201)),
 			want:  "metadata: metadata.name must be 200 characters or fewer",

@@ -26,7 +26,7 @@ import (
 func TestNoKeyIsQuoted(t *testing.T) {
 	const request = "-----BEGIN CERTIFICATE REQUEST-----\nMIH=\n-----END CERTIFICATE REQUEST-----\n"
 	keys := privateKeys(t)
-	for _, plural := range []string{"clustercas", "apiservercertificates", "nodecredentials"} {
+	for _, plural := range []string{"clustercas", "apiservercertificates", "nodecredentials", "serviceaccountkeys"} {
 		k := load(t, plural)
 		spec := k.structural.Properties["spec"]
 		for _, p := range places(&spec, nil) {

@@ -14,6 +14,7 @@ func TestSamples(t *testing.T) {
 		"APIServerCertificate": load(t, "apiservercertificates"),
 		"NodeCredential":       load(t, "nodecredentials"),
 		"ClusterPKI":           load(t, "clusterpkis"),
+		"ServiceAccountKey":    load(t, "serviceaccountkeys"),
 	}
 	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*.yaml"))
 	if err != nil {

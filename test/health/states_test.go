@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var kinds = []string{"APIServerCertificate", "ClusterCA", "NodeCredential"}
+var kinds = []string{"APIServerCertificate", "ClusterCA", "NodeCredential", "ServiceAccountKey"}
 
 // What tools make of a state: kstatus' words, and Argo CD's.
 const (
@@ -65,6 +65,28 @@ kind: NodeCredential
 metadata: {name: node2}
 spec: {caRef: {name: k8s}, hostName: k8s-node2, role: Kubelet, delivery: {mode: Manual}}
 `
+	aKey = `
+kind: ServiceAccountKey
+metadata: {name: k8s-sa}
+spec: {retainOldKeyFor: 1h}
+`
+	// ofKey never says that it uses a key.
+	ofKey = `
+kind: APIServerCertificate
+metadata: {name: k8s-master}
+spec: {caRef: {name: k8s}, hostName: k8s-master, endpoint: "https://k8s-master:6443", serviceAccountKeyRef: {name: k8s-sa}, delivery: {mode: Manual}}
+`
+	// acceptedKey is one whose arrival is assumed, and that lists no tokens.
+	acceptedKey = `
+kind: APIServerCertificate
+metadata: {name: k8s-master}
+spec: {caRef: {name: k8s}, hostName: k8s-master, endpoint: "https://k8s-master:6443", serviceAccountKeyRef: {name: k8s-sa}, delivery: {acceptAssumed: Always}}
+`
+	noKeys = `
+kind: ServiceAccountKey
+metadata: {name: k8s-sa}
+spec: {source: {import: {secretRef: {name: kubeadm-sa}, publicKeysSHA256: 0f3b5d7a9c1e2f4860718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7}}}
+`
 	noImport = `
 kind: ClusterCA
 metadata: {name: k8s}
@@ -72,9 +94,11 @@ spec: {source: {import: {secretRef: {name: corporate-root}, certificateSHA256: 0
 `
 	sep        = "---"
 	newCA      = `{"spec":{"validity":"43800h"}}`
+	newKey     = `{"spec":{"rotation":{"trigger":"1"}}}`
 	newLeaf    = `{"spec":{"validity":"4380h"}}`
 	year       = 8760 * time.Hour
 	serverKey  = "\nkind: Secret\napiVersion: v1\nmetadata: {name: k8s-master-tls}\n"
+	accountKey = "\nkind: Secret\napiVersion: v1\nmetadata: {name: k8s-sa}\n"
 	kubeletKey = "\nkind: Secret\napiVersion: v1\nmetadata: {name: node1-tls}\n"
 )
 
@@ -164,6 +188,34 @@ var states = []state{
 		kind: "NodeCredential", name: "degraded_agentProblem", manifest: aCA + sep + aServer + sep + byAgent,
 		says: "write /etc/kubernetes/pki: no space left on device", condition: "TrustAcknowledged False AgentProblem",
 		argo: degraded, kstatus: current, flux: current,
+	},
+	{
+		kind: "ServiceAccountKey", name: "progressing_new", manifest: aKey, away: true,
+		argo: progressing, kstatus: inProgress, flux: inProgress,
+	},
+	{
+		kind: "ServiceAccountKey", name: "healthy_issued", manifest: aKey, condition: "Ready True Issued",
+		argo: healthy, kstatus: current, flux: current,
+	},
+	{
+		kind: "ServiceAccountKey", name: "progressing_edited", manifest: aKey, then: newKey, away: true,
+		argo: progressing, kstatus: inProgress, flux: inProgress,
+	},
+	{
+		kind: "ServiceAccountKey", name: "progressing_rotating", manifest: aCA + sep + aKey + sep + ofKey, then: newKey,
+		condition: "Rotating True DistributingTrust", argo: progressing, kstatus: current, flux: inProgress,
+	},
+	{
+		kind: "ServiceAccountKey", name: "degraded_secretTaken", manifest: accountKey + sep + aKey,
+		condition: "Stalled True SecretConflict", argo: degraded, kstatus: failed, flux: failed,
+	},
+	{
+		kind: "ServiceAccountKey", name: "degraded_importMissing", manifest: noKeys, condition: "Stalled True ImportInvalid",
+		argo: degraded, kstatus: failed, flux: failed,
+	},
+	{
+		kind: "ServiceAccountKey", name: "healthy_keyRemovalDue", manifest: aCA + sep + aKey + sep + acceptedKey, then: newKey, drifts: true,
+		condition: "KeyRemovalDue True TokensUnlisted", argo: healthy, kstatus: current, flux: current,
 	},
 }
 
