@@ -18,7 +18,12 @@ import (
 // sample is one of config/samples/clusterpki, as an API server would hold it.
 func sample(t *testing.T, name string) *v1alpha1.ClusterPKI {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "config", "samples", "clusterpki", name+".yaml"))
+	return load(t, filepath.Join("..", "..", "config", "samples", "clusterpki", name+".yaml"))
+}
+
+func load(t *testing.T, path string) *v1alpha1.ClusterPKI {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +46,7 @@ func expand(t *testing.T, c *v1alpha1.ClusterPKI) cluster.Children {
 	return children
 }
 
-// TestSamples: what each sample makes, and of the smallest one everything that it says.
+// TestSamples: what each sample makes.
 func TestSamples(t *testing.T) {
 	for _, name := range []string{"cluster", "ha", "seed"} {
 		var table bytes.Buffer
@@ -50,8 +55,29 @@ func TestSamples(t *testing.T) {
 		}
 		golden.Check(t, filepath.Join("testdata", name+".txt"), table.Bytes())
 	}
+}
+
+// TestSpecs: what the children of the smallest sample say, and those of a ClusterPKI that says all that it can; and with the defaults of their kinds.
+// test/crd has the API server's own code admit them, and compares its defaults.
+func TestSpecs(t *testing.T) {
+	for name, c := range map[string]*v1alpha1.ClusterPKI{
+		"cluster": sample(t, "cluster"), "everything": load(t, filepath.Join("testdata", "everything.in.yaml")),
+	} {
+		children := expand(t, c)
+		golden.Check(t, filepath.Join("testdata", name+".yaml"), documents(t, children))
+		for _, child := range children {
+			if err := defaults.Apply(child.Object); err != nil {
+				t.Fatal(err)
+			}
+		}
+		golden.Check(t, filepath.Join("testdata", name+".defaults.yaml"), documents(t, children))
+	}
+}
+
+func documents(t *testing.T, children cluster.Children) []byte {
+	t.Helper()
 	var all bytes.Buffer
-	for _, c := range expand(t, sample(t, "cluster")) {
+	for _, c := range children {
 		text, err := yaml.Marshal(c.Object)
 		if err != nil {
 			t.Fatal(err)
@@ -59,5 +85,5 @@ func TestSamples(t *testing.T) {
 		all.WriteString("---\n")
 		all.Write(text)
 	}
-	golden.Check(t, filepath.Join("testdata", "cluster.yaml"), all.Bytes())
+	return all.Bytes()
 }
