@@ -14,10 +14,6 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-func keyOf(m metav1.ObjectMeta) client.ObjectKey {
-	return client.ObjectKey{Namespace: m.Namespace, Name: m.Name}
-}
-
 // A CA that somebody planted, with a key of his own, is not the cluster's: nothing is issued from it, and he is told by name.
 func TestAPlantedCAIsNotTheClusters(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
@@ -327,7 +328,7 @@ func familyOf(w *env) metav1.ObjectMeta {
 func familySecret(w *env) *corev1.Secret {
 	w.t.Helper()
 	var s corev1.Secret
-	if err := w.api.Get(w.t.Context(), keyOf(familyOf(w)), &s); err != nil {
+	if err := w.api.Get(w.t.Context(), client.ObjectKey{Namespace: w.authority, Name: familyOf(w).Name}, &s); err != nil {
 		w.t.Fatal(err)
 	}
 	return &s
