@@ -24,7 +24,7 @@ import (
 func (m *Maker) advance(ctx context.Context, k *v1alpha1.ServiceAccountKey, st State) (State, error) {
 	record := st.Record
 	var err error
-	if st.Read, err = m.read(ctx, m.Client, k, record); err != nil {
+	if st.Read, err = m.read(ctx, m.cached(), k, record); err != nil {
 		return st, err
 	}
 	_, t := record.Ledger.Step(st.Read.Inputs)
@@ -35,7 +35,7 @@ func (m *Maker) advance(ctx context.Context, k *v1alpha1.ServiceAccountKey, st S
 	if err := m.EnsureFresh(ctx, k); err != nil {
 		return st, err
 	}
-	if st.Read, err = m.read(ctx, m.Live, k, record); err != nil {
+	if st.Read, err = m.read(ctx, m.live(), k, record); err != nil {
 		return st, err
 	}
 	in := st.Read.Inputs
@@ -59,7 +59,7 @@ func (m *Maker) advance(ctx context.Context, k *v1alpha1.ServiceAccountKey, st S
 	log.FromContext(ctx).Info("Made a step of the rotation of service account keys", "serviceAccountKey", klog.KObj(k), "transition", t,
 		"from", record.Ledger.Phase(), "to", stored.Ledger.Phase())
 	st.Record, st.Step = stored, Step{Transition: t, From: record.Ledger, To: stored.Ledger}
-	st.Read, err = m.read(ctx, m.Client, k, stored)
+	st.Read, err = m.read(ctx, m.cached(), k, stored)
 	return st, err
 }
 
@@ -81,7 +81,7 @@ func (m *Maker) enter(
 }
 
 // read reads who uses what is published, from a cache or from the API server itself.
-func (m *Maker) read(ctx context.Context, from client.Reader, k *v1alpha1.ServiceAccountKey, record *authority.AccountKeys) (Reading, error) {
+func (m *Maker) read(ctx context.Context, from reader, k *v1alpha1.ServiceAccountKey, record *authority.AccountKeys) (Reading, error) {
 	published, err := publication(k, record)
 	if err != nil {
 		return Reading{}, err
@@ -103,17 +103,27 @@ func (m *Maker) read(ctx context.Context, from client.Reader, k *v1alpha1.Servic
 	return r, nil
 }
 
+// reader reads from a cache or, page by page, from the API server itself.
+type reader struct {
+	client.Reader
+	page int64 // how many objects at a time; 0: all that a cache has
+}
+
 // perPage is how many objects are read at a time from the API server itself.
 const perPage = 100
 
+func (m *Maker) cached() reader { return reader{m.Client, 0} }
+
+func (m *Maker) live() reader { return reader{m.Live, perPage} }
+
 // inputs reads the API servers that name a key, and what their agents report.
-func (m *Maker) inputs(ctx context.Context, from client.Reader, namespace, name string, p consumers.Publication) (consumers.KeyInputs, error) {
+func (m *Maker) inputs(ctx context.Context, from reader, namespace, name string, p consumers.Publication) (consumers.KeyInputs, error) {
 	in := consumers.KeyInputs{Publication: p, Leases: map[consumers.LeaseKey]consumers.Reported{}, Now: m.Clock.Now()}
 	keeper, err := m.Keeper(ctx, namespace)
 	if err != nil {
 		return in, err
 	}
-	opts := client.ListOptions{Namespace: namespace, Limit: perPage, UnsafeDisableDeepCopy: new(true)}
+	opts := client.ListOptions{Namespace: namespace, Limit: from.page, UnsafeDisableDeepCopy: new(true)}
 	for {
 		var page v1alpha1.APIServerCertificateList
 		if err := from.List(ctx, &page, &opts); err != nil {
@@ -124,7 +134,7 @@ func (m *Maker) inputs(ctx context.Context, from client.Reader, namespace, name 
 				in.Servers = append(in.Servers, page.Items[i])
 			}
 		}
-		if opts.Continue = page.Continue; opts.Continue == "" {
+		if opts.Continue = page.Continue; from.page == 0 || opts.Continue == "" { // a cache has but one page
 			break
 		}
 	}
@@ -143,7 +153,7 @@ func (m *Maker) inputs(ctx context.Context, from client.Reader, namespace, name 
 }
 
 // reported is what the agent of an API server's host says, in the Lease that the operator made for it.
-func (m *Maker) reported(ctx context.Context, from client.Reader, keeper *owned.Keeper, c *v1alpha1.APIServerCertificate) (consumers.Reported, error) {
+func (m *Maker) reported(ctx context.Context, from reader, keeper *owned.Keeper, c *v1alpha1.APIServerCertificate) (consumers.Reported, error) {
 	var l coordinationv1.Lease
 	err := from.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.LeaseName()}, &l)
 	if err == nil && owned.IsCut(&l) {

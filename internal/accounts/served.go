@@ -53,7 +53,7 @@ func (m *Maker) Serve(ctx context.Context, c *v1alpha1.APIServerCertificate, rep
 	if err != nil {
 		return out, err
 	}
-	in, err := m.inputs(ctx, m.Client, c.Namespace, name, p)
+	in, err := m.inputs(ctx, m.cached(), c.Namespace, name, p)
 	if err != nil || c.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
 		return out, err
 	}
@@ -134,7 +134,7 @@ func (m *Maker) published(
 	if err != nil {
 		return nil, "", err
 	}
-	secret, err := m.cached(ctx, c.Namespace, k.KeySecretName())
+	secret, err := m.secret(ctx, c.Namespace, k.KeySecretName())
 	if err != nil {
 		return nil, "", err
 	}
@@ -144,8 +144,8 @@ func (m *Maker) published(
 	return record, "", nil
 }
 
-// cached is the Secret of the keys as the cache has it, however far that is behind; nil where it has none.
-func (m *Maker) cached(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+// secret is the Secret of the keys as the cache has it, however far that is behind; nil where it has none.
+func (m *Maker) secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
 	var s corev1.Secret
 	err := m.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
 	if apierrors.IsNotFound(err) {
@@ -173,7 +173,7 @@ func (m *Maker) unserved(ctx context.Context, c *v1alpha1.APIServerCertificate, 
 	if err != nil {
 		return out, err
 	}
-	secret, err := m.cached(ctx, c.Namespace, out.Secret)
+	secret, err := m.secret(ctx, c.Namespace, out.Secret)
 	if err != nil {
 		return out, err
 	}

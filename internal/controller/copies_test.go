@@ -3,8 +3,6 @@ package controller_test
 import (
 	"bytes"
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -128,92 +126,4 @@ func TestCopyOfOneThatIsGone(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestServiceAccountKeysStay damages and deletes around the service account keys: they are never rewritten, and survive the
-// object that they were made for.
-func TestServiceAccountKeysStay(t *testing.T) {
-	t.Parallel()
-	w := standard(t)
-	withKeys := func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, withKeys)
-	w.eventually("they are made", func() error {
-		if w.missing("k8s-sa", &corev1.Secret{}) {
-			return errors.New("they are not there")
-		}
-		return nil
-	})
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	made := w.secret("k8s-sa")
-	if len(made.OwnerReferences) > 0 {
-		t.Error("they bear an owner reference")
-	}
-	edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) { s.Labels = nil })
-	edited := w.secret("k8s-sa")
-	w.delete(&v1alpha1.APIServerCertificate{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "k8s-master"}})
-	w.settled()
-	w.create(newServer("k8s-master", withKeys))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	w.restartAt(w.clock.Now())
-	w.settled()
-	if now := w.secret("k8s-sa"); now.ResourceVersion != edited.ResourceVersion {
-		t.Error("they were written")
-	}
-
-	edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["sa.key"] = []byte("damage") })
-	damaged := w.secret("k8s-sa")
-	w.restartAt(w.clock.Now())
-	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountKeyInvalid)
-	if now := w.secret("k8s-sa"); now.ResourceVersion != damaged.ResourceVersion {
-		t.Error("they were written")
-	}
-}
-
-// TestServiceAccountKeysOfOthers uses a Secret that is there already as it is, if it holds a pair.
-func TestServiceAccountKeysOfOthers(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	key, err := pki.GenerateKey(pki.KeySpec{Algorithm: pki.RSA, Size: 2048})
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := key.Reveal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := key.PublicPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "k8s-sa"}, Data: map[string][]byte{"sa.key": private, "sa.pub": public}})
-	before := w.secret("k8s-sa")
-	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}))
-	var c v1alpha1.APIServerCertificate
-	conflict := w.condition("k8s-master", &c, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
-	if !strings.Contains(conflict.Message, "source to 'Existing'") { // somebody could have planted it
-		t.Errorf("the message is %q", conflict.Message)
-	}
-	w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict) // it has none of them
-	edit(w, "k8s-master", &c, func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys.Source = v1alpha1.ServiceAccountKeysExisting
-		c.Spec.ServiceAccountKeys.SecretName = "not-there"
-	})
-	ready := w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountKeyInvalid)
-	if !strings.Contains(ready.Message, `Secret "not-there", which is to hold the service account keys that exist, is not there`) {
-		t.Errorf("the message is %q", ready.Message)
-	}
-	edit(w, "k8s-master", &c, func(c *v1alpha1.APIServerCertificate) { c.Spec.ServiceAccountKeys.SecretName = "k8s-sa" })
-	w.condition("k8s-master", &c, v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-	w.settled()
-	w.get("k8s-master", &c)
-	if now := w.secret("k8s-sa"); now.ResourceVersion != before.ResourceVersion {
-		t.Error("they were written")
-	}
-	if slices.ContainsFunc(c.Status.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.StalledCondition }) {
-		t.Errorf("the conditions are %v", c.Status.Conditions)
-	}
 }

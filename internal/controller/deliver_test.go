@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
@@ -39,8 +38,8 @@ func TestWhatAgentsInstallIsSigned(t *testing.T) {
 	w.create(newCA("k8s"), newCA("clients"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
 		c.Spec.Delivery.Mode = v1alpha1.DeliveryAgent
 		c.Spec.ClientCARefs = []v1alpha1.CAReference{{Name: "clients"}}
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}), newKubelet("node1", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" }))
+		c.Spec.ServiceAccountKeyRef = &v1alpha1.KeyReference{Name: "k8s-sa"}
+	}), newAccountKey("k8s-sa"), newKubelet("node1", byAgent, func(c *v1alpha1.NodeCredential) { c.Spec.CARef.Name = "clients" }))
 	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
 	w.ready("node1", &v1alpha1.NodeCredential{})
 	w.settled()
@@ -62,28 +61,11 @@ func TestWhatAgentsInstallIsSigned(t *testing.T) {
 		t.Error("the bundle that verifies the API server is another one")
 	}
 	d, err := w.signed("k8s-master-tls")
-	if err != nil || d.ServiceAccounts != delivery.DigestOf(w.secret("k8s-sa").Data["sa.pub"]) || d.Kind != v1alpha1.KindAPIServerCertificate {
+	keys := delivery.ServiceAccounts{SHA256: delivery.DigestOf(w.secret("k8s-sa").Data["sa.pub"])}
+	if err != nil || d.ServiceAccounts == nil || *d.ServiceAccounts != keys || d.Kind != v1alpha1.KindAPIServerCertificate {
 		t.Errorf("it says %+v, %v", d, err)
 	}
 	w.repairsUnsigned(node)
-
-	before := w.secret("k8s-master-tls").Data[consumers.DeliveryKey]
-	edit(w, "k8s-sa", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["sa.pub"] = append(s.Data["sa.pub"], s.Data["sa.pub"]...) })
-	w.restartAt(w.clock.Now())
-	w.condition("k8s-master", &v1alpha1.APIServerCertificate{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountKeyInvalid)
-	if !bytes.Equal(before, w.secret("k8s-master-tls").Data[consumers.DeliveryKey]) {
-		t.Error("other service account keys are signed")
-	}
-	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys.Source = v1alpha1.ServiceAccountKeysExisting
-	})
-	w.eventually("those that the spec says are right are signed", func() error {
-		d, err := w.signed("k8s-master-tls")
-		if err == nil && d.ServiceAccounts != delivery.DigestOf(w.secret("k8s-sa").Data["sa.pub"]) {
-			err = errors.New("they are not")
-		}
-		return err
-	})
 }
 
 // repairsUnsigned edits a bundle, which is repaired; nothing is signed for that, nor by a manager that starts anew.

@@ -244,7 +244,7 @@ func (w *env) pair(secret string) pki.Leaf {
 func hours(n int) metav1.Duration { return metav1.Duration{Duration: time.Duration(n) * time.Hour} }
 
 // newCA and the others build what most tests begin with.
-var newCA, newServer, newKubelet = given.CA, given.Server, given.Kubelet
+var newCA, newServer, newKubelet, newAccountKey = given.CA, given.Server, given.Kubelet, given.AccountKey
 
 func differs(got, want []byte) error {
 	if !bytes.Equal(got, want) {
@@ -308,7 +308,7 @@ func (w *env) versions() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	for _, list := range []client.ObjectList{
-		&v1alpha1.ClusterCAList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
+		&v1alpha1.ClusterCAList{}, &v1alpha1.ServiceAccountKeyList{}, &v1alpha1.APIServerCertificateList{}, &v1alpha1.NodeCredentialList{},
 		&corev1.SecretList{}, &corev1.ConfigMapList{}, &coordinationv1.LeaseList{},
 	} {
 		w.list(list)
@@ -322,4 +322,8 @@ func (w *env) versions() map[string]string {
 		}
 	}
 	return out
+}
+
+func keyOf(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
 }

@@ -114,30 +114,3 @@ func TestNodeCredential(t *testing.T) {
 		t.Errorf("kubeconfig.files is\n%s", kube.Data["kubeconfig.files"])
 	}
 }
-
-func TestServiceAccountKeysAreTheirOwn(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	w.create(newCA("k8s"), newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	}))
-	w.ready("k8s-master", &v1alpha1.APIServerCertificate{})
-	sa := w.secret("k8s-sa")
-	key, err := pki.ParsePrivateKey(sa.Data["sa.key"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := key.PublicPEM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(public, sa.Data["sa.pub"]) {
-		t.Error("sa.pub is not the public half of sa.key")
-	}
-	if pki.SamePublicKey(key.Public(), w.pair("k8s-master-tls").Cert.PublicKey) {
-		t.Error("the service account key is the serving key")
-	}
-	if len(sa.OwnerReferences) > 0 {
-		t.Error("the service account keys would be garbage-collected with the object")
-	}
-}

@@ -28,7 +28,7 @@ func TestKeysOfWhatIsGone(t *testing.T) {
 		})}}
 		gone := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "gone", UID: "1"}}
 		edited := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "edited", UID: "2"}}
-		for _, ask := range []pki.KeySource{b.keys.of(gone, forCertificate), b.keys.of(gone, forServiceAccounts), b.keys.of(edited, forCertificate)} {
+		for _, ask := range []pki.KeySource{b.keys.of(gone), b.keys.of(edited)} {
 			if _, err := ask(pki.KeySpec{Algorithm: pki.RSA, Size: 4096}); !isPending(err) {
 				t.Error(err)
 			}
@@ -36,7 +36,7 @@ func TestKeysOfWhatIsGone(t *testing.T) {
 		if found, err := b.get(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(gone)}, &v1alpha1.NodeCredential{}); found || err != nil {
 			t.Error(found, err)
 		}
-		if key, err := b.keys.of(edited, forCertificate)(pki.KeySpec{Algorithm: pki.Ed25519}); err != nil || key.Signer() == nil {
+		if key, err := b.keys.of(edited)(pki.KeySpec{Algorithm: pki.Ed25519}); err != nil || key.Signer() == nil {
 			t.Error(err)
 		}
 		go func() { _ = b.keys.Start(t.Context()) }()

@@ -216,38 +216,6 @@ func (w *env) signedAfter(last time.Time) (at time.Time) {
 	return at
 }
 
-// TestServiceAccountKeysArePaced: whoever deletes their Secret has others made, which end every token, and not as often as he likes.
-func TestServiceAccountKeysArePaced(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	c := newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
-		c.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "k8s-sa"}
-	})
-	w.create(newCA("k8s"), c)
-	w.ready("k8s-master", c)
-	w.settled()
-	there := func() error {
-		if w.missing("k8s-sa", &corev1.Secret{}) {
-			return errors.New("there are none")
-		}
-		return nil
-	}
-	w.delete(w.secret("k8s-sa"))
-	w.eventually("others are made at once", there)
-	w.settled()
-	w.delete(w.secret("k8s-sa"))
-	w.condition("k8s-master", c, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonRepairDelayed)
-	w.condition("k8s-master", c, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonRepairDelayed)
-	w.touch("k8s-master", c, 1)
-	w.settled()
-	if there() == nil {
-		t.Error("others are made already")
-	}
-	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
-	w.eventually("others are made by themselves when their time has come", there)
-	w.ready("k8s-master", c)
-}
-
 // TestBundlesWhileARepairWaits: whoever damages the pair again and again does not get a bundle of his choice to stay, whom the API server would believe.
 func TestBundlesWhileARepairWaits(t *testing.T) {
 	t.Parallel()

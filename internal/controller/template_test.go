@@ -42,9 +42,8 @@ func TestSecretTemplate(t *testing.T) {
 	w.fault.Store(&spy)
 	w.create(
 		newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.SecretName, c.Spec.SecretTemplate = "k8s-ca", template("a") }),
-		newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) {
-			c.Spec.ServiceAccountKeys, c.Spec.SecretTemplate = &v1alpha1.ServiceAccountKeysSpec{SecretName: "sa"}, template("a")
-		}),
+		newServer("k8s-master", func(c *v1alpha1.APIServerCertificate) { c.Spec.SecretTemplate = template("a") }),
+		newAccountKey("sa", func(k *v1alpha1.ServiceAccountKey) { k.Spec.SecretTemplate = template("a") }),
 		newKubelet("node1", func(c *v1alpha1.NodeCredential) { c.Spec.SecretTemplate = template("a") }),
 	)
 	secrets := []string{"k8s-ca", "k8s-master-tls", "sa", "node1-tls", "node1-kubeconfig"}

@@ -35,6 +35,9 @@ func Apply(o v1alpha1.Object) error {
 	if err != nil {
 		return fmt.Errorf("read %s %q: %w", o.Kind(), o.GetName(), err)
 	}
+	if _, there := fields["spec"]; !there { // an empty one has defaults too
+		fields["spec"] = map[string]any{}
+	}
 	if err := fill(fields, &schema{Properties: map[string]*schema{"spec": s}}); err != nil {
 		return fmt.Errorf("fill in the defaults of %s %q: %w", o.Kind(), o.GetName(), err)
 	}

@@ -156,14 +156,11 @@ func (m *Maker) apply(ctx context.Context, c cluster.Child, now v1alpha1.Object)
 			return nil, fmt.Errorf("take over the fields of %s: %w", c.Key(), err)
 		}
 	}
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(c.Object)
+	u, err := bare(c.Object)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", c.Key(), err)
+		return nil, err
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"spec": fields["spec"]}}
-	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(c.Object.Kind()))
 	u.SetNamespace(now.GetNamespace())
-	u.SetName(now.GetName())
 	u.SetUID(now.GetUID())
 	u.SetLabels(only(now.GetLabels(), v1alpha1.ClusterLabel)) // what an apply leaves out that was set before goes
 	u.SetAnnotations(only(now.GetAnnotations(), v1alpha1.NonceAnnotation))
@@ -171,9 +168,29 @@ func (m *Maker) apply(ctx context.Context, c cluster.Child, now v1alpha1.Object)
 	if err != nil {
 		return nil, fmt.Errorf("change %s: %w", c.Key(), err)
 	}
-	out := empty(c.Object.Kind())
+	return typed(u, c.Object.Kind())
+}
+
+// bare is an object of a kind, name and spec alone. A spec that says nothing is there all the same: the API server fills it in.
+func bare(o v1alpha1.Object) (*unstructured.Unstructured, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s/%s: %w", o.Kind(), o.GetName(), err)
+	}
+	spec, said := fields["spec"]
+	if !said {
+		spec = map[string]any{}
+	}
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.Kind()))
+	u.SetName(o.GetName())
+	return u, nil
+}
+
+func typed(u *unstructured.Unstructured, kind string) (v1alpha1.Object, error) {
+	out := empty(kind)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, out); err != nil {
-		return nil, fmt.Errorf("read %s: %w", c.Key(), err)
+		return nil, fmt.Errorf("read %s/%s: %w", kind, u.GetName(), err)
 	}
 	return out, nil
 }

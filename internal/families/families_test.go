@@ -255,6 +255,9 @@ func TestChildrenAreMade(t *testing.T) {
 	if updates := count(w.writes, "update "); updates != 2 { // the nonces of all, and the UIDs of all
 		t.Errorf("%d writes of the record: %q", updates, w.writes)
 	}
+	if k := w.get(sak).(*v1alpha1.ServiceAccountKey); k.Spec.PrivateKey.Algorithm == "" || k.Spec.RetainOldKeyFor.Duration == 0 {
+		t.Errorf("what nothing is said of has no defaults: %+v", k.Spec)
+	}
 	w.writes = nil
 	for range 2 {
 		if r := w.brought(); r.Work() || len(r.Problems) > 0 {

@@ -91,14 +91,18 @@ func (m *Maker) make(ctx context.Context, next *authority.Family, v View, wanted
 // post makes one child, or finds the one that a visit before has made, and could not record any more.
 func (m *Maker) post(ctx context.Context, c cluster.Child, nonce string, f *authority.Family) (v1alpha1.Object, *Problem, error) {
 	key := c.Key()
-	o, _ := c.Object.DeepCopyObject().(v1alpha1.Object) // of one kind with the other
-	o.SetNamespace(f.Namespace)
-	o.SetLabels(map[string]string{v1alpha1.ClusterLabel: f.Name})
-	o.SetAnnotations(map[string]string{v1alpha1.NonceAnnotation: nonce})
-	err := m.Client.Create(ctx, o, client.FieldOwner(FieldManager))
+	u, err := bare(c.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.SetNamespace(f.Namespace)
+	u.SetLabels(map[string]string{v1alpha1.ClusterLabel: f.Name})
+	u.SetAnnotations(map[string]string{v1alpha1.NonceAnnotation: nonce})
+	err = m.Client.Create(ctx, u, client.FieldOwner(FieldManager))
 	switch {
 	case err == nil:
-		return o, nil, nil
+		o, err := typed(u, key.Kind)
+		return o, nil, err
 	case refusal.WayOut(err) != "":
 		return nil, &Problem{key, v1alpha1.ReasonWriteRefused, fmt.Sprintf("%s is refused: %v: %s", key, err, refusal.WayOut(err))}, nil
 	case !apierrors.IsAlreadyExists(err):

@@ -36,6 +36,14 @@ func ImportedBelow(secret, sha256, root string) func(*v1alpha1.ClusterCA) {
 	}
 }
 
+// AccountKey signs service account tokens by ECDSA, so that nobody waits for it. Its earlier keys stay trusted for a day.
+func AccountKey(name string, mods ...func(*v1alpha1.ServiceAccountKey)) *v1alpha1.ServiceAccountKey {
+	k := &v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	k.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: v1alpha1.ECDSA, Size: 256}
+	k.Spec.RetainOldKeyFor.Duration = 24 * time.Hour
+	return with(k, mods)
+}
+
 // Server is an API server of the CA k8s.
 func Server(name string, mods ...func(*v1alpha1.APIServerCertificate)) *v1alpha1.APIServerCertificate {
 	return with(&v1alpha1.APIServerCertificate{
