@@ -28,7 +28,7 @@ MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./internal/policy/... ./internal/delivery/... ./internal/records/... ./internal/refusal/... ./api/...
 # GENERATED is what `make verify` regenerates and compares.
-GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md docs/serviceaccountkey.md charts/clusterpki/files
+GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterpki.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md docs/serviceaccountkey.md charts/clusterpki/files
 
 say = @printf '\033[1m== %s\033[0m\n'
 

@@ -185,6 +185,8 @@ const (
 	ReasonChildConflict = "ChildConflict"
 	// ReasonForeignField surfaces when somebody else has set a field of a ClusterPKI's child; the message names the field and who manages it.
 	ReasonForeignField = "ForeignField"
+	// ReasonChildrenPending surfaces while objects of a ClusterPKI are still to be made, changed or removed, or are not Ready yet.
+	ReasonChildrenPending = "ChildrenPending"
 	// ReasonConfirmationRequired surfaces when hosts are not removed until they are named in spec.removal.confirmed.
 	ReasonConfirmationRequired = "ConfirmationRequired"
 	// ReasonHostIdentity surfaces for role 'Host'.
@@ -210,6 +212,10 @@ const (
 	ReportAnnotation = "clusterpki.io/report"
 	// ReportSignatureAnnotation is, beside the report, its signature by the key of the certificate that the agent has installed.
 	ReportSignatureAnnotation = "clusterpki.io/report-signature"
+	// ClusterLabel is, on the objects that a ClusterPKI makes, its name: for people who select by it. It proves nothing.
+	ClusterLabel = "clusterpki.io/cluster"
+	// NonceAnnotation is, on such an object, by what the ClusterPKI knows it again until its UID is recorded.
+	NonceAnnotation = "clusterpki.io/nonce"
 	// CSRAnnotation is, on a Lease, the certificate signing request of the agent of a host, in PEM.
 	CSRAnnotation = "clusterpki.io/csr"
 )

@@ -37,7 +37,7 @@ type Object interface {
 	IssuedCertificate() CertificateStatus
 }
 
-// Kept is an object whose keys the authority namespace keeps.
+// Kept is an object of which the authority namespace keeps what decides about it: its keys, or which objects are of its making.
 // +kubebuilder:object:generate=false
 type Kept interface {
 	Object
@@ -47,6 +47,9 @@ type Kept interface {
 
 // AuthorityStatus implements Kept.
 func (c *ClusterCA) AuthorityStatus() *AuthorityStatus { return &c.Status.Authority }
+
+// AuthorityStatus implements Kept.
+func (c *ClusterPKI) AuthorityStatus() *AuthorityStatus { return &c.Status.Authority }
 
 // AuthorityStatus implements Kept.
 func (k *ServiceAccountKey) AuthorityStatus() *AuthorityStatus { return &k.Status.Authority }

@@ -310,8 +310,9 @@ type ServiceAccountKey struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
 
-	// spec is the desired state.
+	// spec is the desired state. Every field has a default, so an empty spec is a whole one.
 	// +optional
+	// +kubebuilder:default:={}
 	Spec ServiceAccountKeySpec `json:"spec,omitempty,omitzero"`
 
 	// status is the observed state.

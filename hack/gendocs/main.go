@@ -11,6 +11,7 @@ import (
 
 // pagesOf are the kinds, and the pages that hold their tables.
 var pagesOf = map[string]string{
+	"clusterpkis":           "clusterpki.md",
 	"clustercas":            "clusterca.md",
 	"apiservercertificates": "apiservercertificate.md",
 	"nodecredentials":       "nodecredential.md",

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func ConfigFor(from Source) (Config, []string, error) {
 		return Config{}, nil, err
 	}
 	for _, s := range of.Servers {
-		c.APIServer = &APIServer{Name: s.Name, SecretName: s.TLSSecretName(), Endpoint: onItsHost(s.Spec.Endpoint)}
+		c.APIServer = &APIServer{Name: s.Name, SecretName: s.TLSSecretName(), Endpoint: onItsHost(cmp.Or(s.Spec.LocalEndpoint, s.Spec.Endpoint))}
 		if key := from.Objects.KeysOf(&s); key != nil {
 			c.APIServer.ServiceAccountSecretName = key.KeySecretName()
 		}

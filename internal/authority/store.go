@@ -19,6 +19,7 @@ type Store struct {
 	accountKeys shelf[AccountKeys, *AccountKeys]
 	sealer      sealer
 	deliveries  deliveries
+	families    families
 }
 
 // New makes the store of an authority namespace. live must not read from a cache; cached reads from one whose objects went
@@ -125,6 +126,10 @@ func WithoutKeys(o any) (any, error) {
 	}
 	out := &corev1.Secret{ObjectMeta: s.ObjectMeta, Type: s.Type}
 	out.ManagedFields, out.Annotations = nil, map[string]string{withoutKeysAnnotation: "true"}
+	if s.Type == FamilySecretType { // which holds no key
+		out.Data = s.Data
+		return out, nil
+	}
 	public, known := map[corev1.SecretType]string{SecretType: ".crt", AccountKeysSecretType: ".pub"}[s.Type]
 	if !known {
 		return out, nil

@@ -1,35 +1,62 @@
 package cli
 
 import (
-	"errors"
+	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// TestRights: what is said of a right that is missing names a role that has it, and sends nobody to the authority namespace for Secrets.
-func TestRights(t *testing.T) {
-	const home = "clusterpki-authority"
-	for name, tc := range map[string]struct{ refused, want string }{
-		"a delivery key":     {`cannot get resource "configmaps" in API group "" in the namespace "` + home + `"`, "a Role there with get on this ConfigMap and nothing else"},
-		"keys":               {`cannot list resource "secrets" in API group "" in the namespace "` + home + `"`, "have whoever administers the operator run this"},
-		"a change of keys":   {`cannot update resource "secrets" in API group "" in the namespace "` + home + `"`, "have whoever administers the operator run this"},
-		"the operator's own": {`cannot patch resource "configmaps" in API group "" in the namespace "clusterpki-system"`, "have whoever administers the operator run this"},
-		"trust":              {`cannot get resource "configmaps" in API group "" in the namespace "prod"`, "ask for the ClusterRole view in that namespace"},
-		"Secrets":            {`cannot list resource "secrets" in API group "" in the namespace "prod"`, "list on secrets, as the ClusterRole edit has it"},
-		"Leases":             {`cannot list resource "leases" in API group "coordination.k8s.io" in the namespace "prod"`, "list on leases, as the ClusterRole edit has it"},
-		"a Secret":           {`cannot get resource "secrets" in API group "" in the namespace "prod"`, "a Role that names this one"},
-		"everywhere":         {`cannot list resource "clustercas" in API group "clusterpki.io" at the cluster scope`, "by a ClusterRoleBinding"},
-		"a node":             {`cannot patch resource "nodecredentials" in API group "clusterpki.io" in the namespace "prod"`, "ask for the ClusterRole clusterpki-node-operator"},
-		"a CA":               {`cannot patch resource "clustercas" in API group "clusterpki.io" in the namespace "prod"`, "ask for the ClusterRole clusterpki-pki-admin"},
-		"a server":           {`cannot patch resource "apiservercertificates" in API group "clusterpki.io" in the namespace "prod"`, "ask for the ClusterRole clusterpki-pki-admin"},
-		"in other words":     {"no", "ask whoever administers the cluster"},
+// explainFile runs the command, with a text as its standard input.
+func explainFile(stdin string, args ...string) (string, error) {
+	var out bytes.Buffer
+	c := New()
+	c.SetArgs(append([]string{"explain"}, args...))
+	c.SetIn(strings.NewReader(stdin))
+	c.SetOut(&out)
+	err := c.Execute()
+	return out.String(), err
+}
+
+// TestExplainCluster: from a file and from standard input, for people and as manifests; without a cluster.
+func TestExplainCluster(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	file := filepath.Join("..", "..", "config", "samples", "clusterpki", "cluster.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromFile, err := explainFile("", "-f", file)
+	if err != nil || !strings.Contains(fromFile, "ClusterPKI k8s makes 23 objects, for 4 hosts") {
+		t.Errorf("%v\n%s", err, fromFile)
+	}
+	if piped, err := explainFile(string(text), "-f", "-"); err != nil || piped != fromFile {
+		t.Errorf("%v\n%s", err, piped)
+	}
+	two, err := explainFile(string(text)+"---\n"+strings.Replace(string(text), "name: k8s\n", "name: prod\n", 1), "-f", "-", "-o", "yaml")
+	if err != nil || strings.Count(two, "\nkind: ") != 46 || !strings.Contains(two, "name: prod-k8s-node1-kubelet\n") {
+		t.Errorf("%v\n%s", err, two)
+	}
+}
+
+// TestExplainRefuses tells what cannot be made from what cannot be read.
+func TestExplainRefuses(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "config", "samples", "clusterpki", "cluster.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, tc := range map[string]struct {
+		stdin, file string
+		code        int
+	}{
+		`ClusterPKI "k8s": spec.nodes.hosts: host "k8s-master" is in spec.controlPlane.hosts too`: {strings.Replace(string(text), "k8s-node1", "k8s-master", 1), "-", exitUnwell},
+		"there is no ClusterPKI in it": {"kind: Namespace", "-", exitError},
+		"no such file":                 {"", "no-file.yaml", exitError},
 	} {
-		err := apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, "name", errors.New(`User "u" `+tc.refused))
-		if got := adviceFor(err, home); !strings.Contains(got, tc.want) || (strings.Contains(tc.refused, home) || strings.Contains(tc.refused, "system")) && strings.Contains(got, "ClusterRole") {
-			t.Errorf("%s: %s", name, got)
+		out, err := explainFile(tc.stdin, "-f", tc.file)
+		if err == nil || !strings.Contains(err.Error(), want) || ExitCode(err) != tc.code || out != "" {
+			t.Errorf("%s: %v\n%s", want, err, out)
 		}
 	}
 }

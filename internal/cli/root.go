@@ -17,8 +17,8 @@ func New() *cobra.Command {
 		DisableAutoGenTag: true,
 		PersistentPreRun:  printPlainly,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(),
+	root.AddCommand(newManager(), newStatus(), newInspect(), newExplain(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(),
 		newDashboard(), newAgent(), newVersion())
-	explainAll(root)
+	adviseAll(root)
 	return root
 }

@@ -8,6 +8,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/delivery"
+	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/stall"
 )
@@ -35,9 +36,9 @@ func (r *nodeCredentials) delivered(ctx context.Context, c *v1alpha1.NodeCredent
 	case err != nil:
 		return nil, nil, err
 	}
-	k := c.Spec.Kubeconfig
+	k, endpoint := c.Spec.Kubeconfig, desired.EndpointFor(c, &api)
 	d.Kubeconfig = &delivery.Kubeconfig{
-		Server: api.Spec.Endpoint, TLSServerName: api.Spec.TLSServerName, ClusterName: k.ClusterName,
+		Server: endpoint.URL, TLSServerName: endpoint.TLSServerName, ClusterName: k.ClusterName,
 		ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
 	}
 	if d.OwnServer = api.Spec.CARef.Name == c.Spec.CARef.Name; d.OwnServer {

@@ -151,7 +151,7 @@ func (r *nodeCredentials) reconcileKubeconfig(ctx context.Context, c *v1alpha1.N
 	if err != nil || server.Bundle == nil {
 		return k, err
 	}
-	w, err := r.kubeconfigSecret(c, l, st, desired.EndpointOf(&api), server)
+	w, err := r.kubeconfigSecret(c, l, st, desired.EndpointFor(c, &api), server)
 	if err != nil {
 		return k, err
 	}

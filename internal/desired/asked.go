@@ -56,9 +56,16 @@ func ServerOf(c *v1alpha1.APIServerCertificate) (policy.Server, error) {
 		return policy.Server{}, err
 	}
 	host, err := pki.EndpointHost(c.Spec.Endpoint)
+	if err != nil {
+		return policy.Server{}, err
+	}
+	local := ""
+	if c.Spec.LocalEndpoint != "" {
+		local, err = pki.EndpointHost(c.Spec.LocalEndpoint)
+	}
 	return policy.Server{
 		Name: c.Name, HostName: c.Spec.HostName, Own: addresses(append(slices.Clone(c.Spec.IPAddresses), c.Spec.HostName)), SANs: sans,
-		Endpoints: []string{host, c.Spec.TLSServerName},
+		Endpoints: []string{host, c.Spec.TLSServerName, local},
 	}, err
 }
 

@@ -118,6 +118,22 @@ func EndpointCovered(c *v1alpha1.APIServerCertificate) error {
 			"no SAN covers %q, %s of APIServerCertificate %q: add it to its dnsNames or ipAddresses, change its endpoint, or set "+
 				"tlsServerName to a name that is covered; the SANs are %s", host, field, c.Name, sans)
 	}
+	return localEndpointCovered(c, sans)
+}
+
+func localEndpointCovered(c *v1alpha1.APIServerCertificate, sans pki.SANs) error {
+	if c.Spec.LocalEndpoint == "" {
+		return nil
+	}
+	host, err := pki.EndpointHost(c.Spec.LocalEndpoint)
+	if err != nil {
+		return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.localEndpoint: %v", err)
+	}
+	if !sans.Covers(host) {
+		return stall.Because(v1alpha1.ReasonEndpointNotCovered,
+			"no SAN covers %q, the host of the localEndpoint of APIServerCertificate %q: add it to its dnsNames or ipAddresses, or change its localEndpoint; "+
+				"the SANs are %s", host, c.Name, sans)
+	}
 	return nil
 }
 
@@ -218,9 +234,15 @@ func Valid(s pki.CertificateSpec) error {
 // Endpoint is how clients reach an API server, and by which name they verify it.
 type Endpoint struct{ URL, TLSServerName string }
 
-// EndpointOf is that of an APIServerCertificate.
-func EndpointOf(c *v1alpha1.APIServerCertificate) Endpoint {
-	return Endpoint{c.Spec.Endpoint, c.Spec.TLSServerName}
+// localRoles are the roles whose clients use the API server of their own host, where it has a localEndpoint.
+var localRoles = []v1alpha1.Role{"ControllerManager", "Scheduler", "Kubelet"}
+
+// EndpointFor is that of an APIServerCertificate for a credential that names it.
+func EndpointFor(c *v1alpha1.NodeCredential, server *v1alpha1.APIServerCertificate) Endpoint {
+	if server.Spec.LocalEndpoint != "" && server.Spec.HostName == c.Spec.HostName && slices.Contains(localRoles, c.Spec.Role) {
+		return Endpoint{URL: server.Spec.LocalEndpoint}
+	}
+	return Endpoint{server.Spec.Endpoint, server.Spec.TLSServerName}
 }
 
 // EmbeddedKubeconfig is the form of a credential's kubeconfig with everything embedded.

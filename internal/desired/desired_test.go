@@ -1,6 +1,7 @@
 package desired
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,43 @@ func TestEndpointCovered(t *testing.T) {
 		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonEndpointNotCovered || !strings.Contains(st.Message, "add it to its dnsNames or ipAddresses") {
 			t.Errorf("%s: the message is %v", c.endpoint, err)
 		}
+	}
+}
+
+// TestLocalEndpoint: the API server of the same host is for the components of a control plane host alone, and verified by its own name.
+func TestLocalEndpoint(t *testing.T) {
+	server := given.Server("k8s-master", func(c *v1alpha1.APIServerCertificate) {
+		c.Spec.LocalEndpoint, c.Spec.TLSServerName = "https://10.1.10.238:6443", "kubernetes"
+		c.Spec.ClusterDomain, c.Spec.ServiceCIDRs = "cluster.local", []string{"10.96.0.0/12"}
+	})
+	local, other := Endpoint{URL: "https://10.1.10.238:6443"}, Endpoint{URL: "https://k8s-master:6443", TLSServerName: "kubernetes"}
+	for _, r := range pki.Roles() {
+		c := given.Kubelet("x", func(c *v1alpha1.NodeCredential) { c.Spec.HostName, c.Spec.Role = "k8s-master", v1alpha1.Role(r.Name) })
+		want := other
+		if slices.Contains([]string{"ControllerManager", "Scheduler", "Kubelet"}, r.Name) {
+			want = local
+		}
+		if got := EndpointFor(c, server); got != want {
+			t.Errorf("%s on the API server's host: %+v", r.Name, got)
+		}
+		if c.Spec.HostName = "k8s-node1"; EndpointFor(c, server) != other {
+			t.Errorf("%s on another host: %+v", r.Name, EndpointFor(c, server))
+		}
+		if c.Spec.HostName, server.Spec.LocalEndpoint = "k8s-master", ""; EndpointFor(c, server) != other {
+			t.Errorf("%s without a localEndpoint: %+v", r.Name, EndpointFor(c, server))
+		}
+		server.Spec.LocalEndpoint = local.URL
+	}
+	for endpoint, covered := range map[string]bool{local.URL: true, "https://[::1]:6443": true, "https://10.1.10.239:6443": false, "http://k8s-master": false} {
+		server.Spec.LocalEndpoint = endpoint
+		if err := EndpointCovered(server); covered != (err == nil) || err != nil && !strings.Contains(err.Error(), "localEndpoint") {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+	server.Spec.DNSNames, server.Spec.LocalEndpoint = append(server.Spec.DNSNames, "*.prod.example"), "https://master.prod.example:6443"
+	known, err := ServerOf(server)
+	if err != nil || !slices.Contains(known.Endpoints, "master.prod.example") {
+		t.Errorf("policies know the API server by %v, %v", known.Endpoints, err)
 	}
 }
 

@@ -42,7 +42,8 @@ func allReasons() []string {
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonClientCAShared,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
 		v1alpha1.ReasonKeyRetained, v1alpha1.ReasonTokensLeft, v1alpha1.ReasonTokensUnlisted, v1alpha1.ReasonAwaitingTurn,
-		v1alpha1.ReasonTargetAccessMissing, string(v1alpha1.KeyDistributingTrust), string(v1alpha1.KeySwitchingSigner),
+		v1alpha1.ReasonTargetAccessMissing, v1alpha1.ReasonChildConflict, v1alpha1.ReasonForeignField, v1alpha1.ReasonChildrenPending,
+		v1alpha1.ReasonConfirmationRequired, string(v1alpha1.KeyDistributingTrust), string(v1alpha1.KeySwitchingSigner),
 	}
 	for _, r := range plan.Causes {
 		out = append(out, string(r))

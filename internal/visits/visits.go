@@ -103,6 +103,9 @@ func (v *Visits) received(req reconcile.Request, of source, n latest) {
 	if of.kind == owned.LeaseKind && n.version != "" {
 		after = v.pace.delay(req, time.Now()) //nolint:forbidigo // how long ago, not what time it is
 	}
+	if of.kind == childKind {
+		after = childrenPace
+	}
 	enqueueAfter(n.queue, n.class, req, after)
 }
 

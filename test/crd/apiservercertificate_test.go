@@ -90,7 +90,7 @@ func TestAPIServerCertificate(t *testing.T) {
 		"cluster domain, last dot":  refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
 		"bad Secret name":           refused("spec.secretName", "TLS", "must be a valid Secret name"),
 		"bad service account name":  refused("spec.serviceAccountKeyRef.name", "sa_keys", "must be a valid name of an object"),
-		"no service account name":  refused("spec.serviceAccountKeyRef.name", "", "spec.serviceAccountKeyRef.name in body should be at least 1 chars long"),
+		"no service account name":   refused("spec.serviceAccountKeyRef.name", "", "spec.serviceAccountKeyRef.name in body should be at least 1 chars long"),
 		"keys, acknowledged by hand": {edits: append(set("spec.serviceAccountKeyRef.name", "k8s-sa"),
 			edit{"spec.delivery", map[string]any{"mode": "Manual", "acknowledged": map[string]any{"publicKeysSHA256": digest}}})},
 		"keys, acknowledged as -fingerprint does": {
@@ -188,7 +188,14 @@ func endpointCases() map[string]testCase {
 		"by IPv6 address": {edits: []edit{
 			{"spec.ipAddresses", list("2001:db8:0:0::1")}, {"spec.endpoint", "https://[2001:db8::1]:6443"},
 		}},
-		"IPv6 loopback":          accepted("spec.endpoint", "https://[::1]:6443"),
+		"IPv6 loopback":      accepted("spec.endpoint", "https://[::1]:6443"),
+		"its own API server": {edits: []edit{{"spec.ipAddresses", list("10.1.10.238")}, {"spec.localEndpoint", "https://10.1.10.238:6443"}}},
+		"its own, by a name": accepted("spec.localEndpoint", "https://k8s-master:6443"),
+		"its own, not covered": {
+			edits: []edit{{"spec.localEndpoint", "https://10.1.10.238:6443"}, {"spec.tlsServerName", "kubernetes"}},
+			want:  "spec.localEndpoint: no SAN covers the host of localEndpoint",
+		},
+		"its own, no https":      refused("spec.localEndpoint", "http://k8s-master:6443", badEndpoint),
 		"loopback":               accepted("spec.endpoint", "https://127.0.0.1:6443/"),
 		"the service by name":    accepted("spec.endpoint", "https://kubernetes.default.svc.cluster.local"),
 		"the service by address": accepted("spec.endpoint", "https://10.96.0.1:443"),

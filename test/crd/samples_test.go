@@ -13,6 +13,7 @@ func TestSamples(t *testing.T) {
 		"ClusterCA":            load(t, "clustercas"),
 		"APIServerCertificate": load(t, "apiservercertificates"),
 		"NodeCredential":       load(t, "nodecredentials"),
+		"ClusterPKI":           load(t, "clusterpkis"),
 		"ServiceAccountKey":    load(t, "serviceaccountkeys"),
 	}
 	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*.yaml"))

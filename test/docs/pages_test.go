@@ -139,7 +139,7 @@ func follow(t *testing.T, p *Page) {
 
 const (
 	install = `kubectl apply -k config/default
-		kubectl wait --for=condition=Established crd clustercas.clusterpki.io apiservercertificates.clusterpki.io nodecredentials.clusterpki.io serviceaccountkeys.clusterpki.io
+		kubectl wait --for=condition=Established crd clusterpkis.clusterpki.io clustercas.clusterpki.io serviceaccountkeys.clusterpki.io apiservercertificates.clusterpki.io nodecredentials.clusterpki.io
 		kubectl wait --for=condition=Available --timeout=60s -n clusterpki-system deployment/clusterpki
 		until kubectl get secret seal -n clusterpki-authority; do sleep 0.2; done >/dev/null 2>&1
 		`
@@ -227,6 +227,7 @@ func (s *session) wellFormed(f Fence) error {
 
 // samplesOf are whole objects, which a fragment is laid over.
 var samplesOf = map[string]string{
+	"ClusterPKI":           `{"endpoint":"https://k8s-master:6443","serviceCIDRs":["10.96.0.0/12"],"controlPlane":{"hosts":[{"name":"k8s-master"}]}}`,
 	"ClusterCA":            `{}`,
 	"APIServerCertificate": `{"caRef":{"name":"k8s"},"hostName":"k8s-master","endpoint":"https://k8s-master:6443"}`,
 	"NodeCredential":       `{"caRef":{"name":"k8s"},"apiServerRef":{"name":"k8s-master"},"hostName":"k8s-node1","role":"Kubelet","kubeconfig":{}}`,

@@ -207,6 +207,12 @@ func TestSeedBindings(t *testing.T) {
 	if err := allowed(t, node, listSlices); err != nil {
 		t.Errorf("the seed's node cannot proxy: %v", err)
 	}
+	if err := allowed(t, master, createNamespace); err != nil {
+		t.Errorf("kubectl cannot create a namespace as the seed's master: %v", err)
+	}
+	if err := createNamespace(t, node); !apierrors.IsForbidden(err) {
+		t.Errorf("the seed's node creates a namespace: %v", err)
+	}
 	for _, o := range objects { // the other tests are about what these identities may not do by themselves
 		if err := admin.Delete(t.Context(), o); err != nil {
 			t.Fatal(err)
@@ -220,6 +226,12 @@ func TestSeedBindings(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// createNamespace asks for one, and makes none.
+func createNamespace(t *testing.T, c client.Client) error {
+	t.Helper()
+	return c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "of-the-seed"}}, client.DryRunAll)
 }
 
 // TestWrongUsageIsRefused shows the serving certificate as a client's, as the seed does for kubectl.

@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"slices"
+
+	"clusterpki.io/operator/api/v1alpha1"
+)
+
+// etcdRoles are all that etcd's CA signs.
+var etcdRoles = []v1alpha1.PolicyRole{"EtcdServer", "EtcdPeer", "EtcdClient", "EtcdHealthcheckClient"}
+
+// authorities makes the CAs. They are three, as kubeadm has them: the API server takes a certificate of the front proxy's CA for the aggregation layer
+// that speaks for any user, and etcd one of its CA for a client that may read every Secret.
+func (e *expansion) authorities() {
+	of := e.Spec.CertificateAuthorities
+	main := e.authority(CAName(e.Name), of.Cluster, nil)
+	main.Spec.Policy = e.sharing(main.Spec.Policy)
+	e.add(main, "")
+	if e.etcdMode() != v1alpha1.EtcdNone {
+		e.add(e.authority(EtcdCAName(e.Name), of.Etcd, &v1alpha1.CAPolicy{Roles: slices.Clone(etcdRoles)}), "")
+	}
+	e.add(e.authority(FrontProxyCAName(e.Name), of.FrontProxy, &v1alpha1.CAPolicy{Roles: []v1alpha1.PolicyRole{"FrontProxyClient"}}), "")
+}
+
+// authority is a CA, with a policy where the spec has none for it.
+func (e *expansion) authority(name string, of v1alpha1.ClusterPKICA, policy *v1alpha1.CAPolicy) *v1alpha1.ClusterCA {
+	ca := &v1alpha1.ClusterCA{}
+	ca.TypeMeta, ca.ObjectMeta = e.named(v1alpha1.KindClusterCA, name)
+	ca.Spec = v1alpha1.ClusterCASpec{
+		Source: of.Source.DeepCopy(), Policy: of.Policy.DeepCopy(), SecretName: of.SecretName, SecretTemplate: e.Spec.SecretTemplate.DeepCopy(),
+	}
+	if ca.Spec.Policy == nil {
+		ca.Spec.Policy = policy
+	}
+	if of.Validity != nil {
+		ca.Spec.Validity = *of.Validity
+	}
+	if of.PrivateKey != nil {
+		ca.Spec.PrivateKey = *of.PrivateKey
+	}
+	switch {
+	case of.Rotation != nil:
+		ca.Spec.Rotation = *of.Rotation.DeepCopy()
+	case e.Spec.Rotation.MaxUnavailable != nil:
+		ca.Spec.Rotation.MaxUnavailable = new(*e.Spec.Rotation.MaxUnavailable)
+	}
+	return ca
+}
+
+// sharing is a policy under which the kubelets of control plane hosts serve with the names of their own hosts.
+func (e *expansion) sharing(p *v1alpha1.CAPolicy) *v1alpha1.CAPolicy {
+	if !e.kubelets() || !slices.Contains(e.nodeRoles(), "KubeletServing") {
+		return p
+	}
+	if p == nil {
+		p = &v1alpha1.CAPolicy{}
+	}
+	for _, h := range e.controlPlane {
+		p.SharedHosts = append(p.SharedHosts, h.Name)
+	}
+	p.SharedHosts = unique(p.SharedHosts)
+	return p
+}
+
+// serviceAccountKey makes the key of all API servers.
+func (e *expansion) serviceAccountKey() {
+	of := e.Spec.ServiceAccountKey
+	k := &v1alpha1.ServiceAccountKey{}
+	k.TypeMeta, k.ObjectMeta = e.named(v1alpha1.KindServiceAccountKey, KeyName(e.Name))
+	k.Spec = v1alpha1.ServiceAccountKeySpec{
+		RotateEvery: of.RotateEvery, Source: of.Source.DeepCopy(), Rotation: of.Rotation, AcceptTokenLoss: slices.Clone(of.AcceptTokenLoss),
+		SecretTemplate: e.Spec.SecretTemplate.DeepCopy(),
+	}
+	if of.RetainOldKeyFor != nil {
+		k.Spec.RetainOldKeyFor = *of.RetainOldKeyFor
+	}
+	if of.PrivateKey != nil {
+		k.Spec.PrivateKey = *of.PrivateKey
+	}
+	e.add(k, "")
+}
