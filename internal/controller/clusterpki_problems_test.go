@@ -71,7 +71,7 @@ func TestASpecThatCannotBeApplied(t *testing.T) {
 	t.Parallel()
 	w := clustered(t, newCluster(1))
 	was := w.children()
-	editCluster(w, func(c *v1alpha1.ClusterPKI) { c.Spec.Nodes.Hosts[0].Name = "k8s-master" })
+	editCluster(w, func(c *v1alpha1.ClusterPKI) { c.Spec.Nodes.Hosts[0].Addresses = []string{"10.1.10.238"} }) // the master's
 	w.condition("k8s", &v1alpha1.ClusterPKI{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec)
 	w.ready("k8s", &v1alpha1.ClusterPKI{})
 	w.settled()

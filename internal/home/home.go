@@ -276,9 +276,11 @@ func (h *Home) isEmpty(ctx context.Context) error {
 		return fmt.Errorf("see what the authority namespace %q holds: %w", h.Namespace, err)
 	}
 	for _, s := range list.Items {
-		types := []corev1.SecretType{authority.SecretType, authority.SealSecretType, authority.KeySecretType, authority.DeliverySecretType, records.SecretType}
+		types := []corev1.SecretType{
+			authority.SecretType, authority.SealSecretType, authority.KeySecretType, authority.DeliverySecretType, authority.FamilySecretType, records.SecretType,
+		}
 		ours := func(prefix string) bool { return strings.HasPrefix(s.Name, prefix) }
-		if slices.Contains(types, s.Type) || s.Name == authority.SealSecretName || slices.ContainsFunc([]string{"ca.", "key.", "delivery.", "issued."}, ours) {
+		if slices.Contains(types, s.Type) || s.Name == authority.SealSecretName || slices.ContainsFunc([]string{"ca.", "key.", "delivery.", "cpki.", "issued."}, ours) {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.Namespace)
 		}
