@@ -24,8 +24,9 @@ func takeOver(v *victim, mallory client.Client) {
 	v.ready(&v1alpha1.NodeCredential{}, "elder")
 	v.ready(&v1alpha1.APIServerCertificate{}, "elder-master")
 	younger := server("younger")
-	younger.Spec.ServiceAccountKeys = &v1alpha1.ServiceAccountKeysSpec{SecretName: "younger-sa"}
-	v.create(younger)
+	given.SignedBy("younger-sa")(younger)
+	v.create(given.AccountKey("younger-sa"), younger)
+	v.ready(&v1alpha1.ServiceAccountKey{}, "younger-sa")
 	v.ready(&v1alpha1.APIServerCertificate{}, "younger")
 	application := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "application"}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": {}, "tls.key": {}}}
 	v.create(application)

@@ -90,7 +90,7 @@ func TestAPIServerCertificate(t *testing.T) {
 		"cluster domain, last dot":  refused("spec.clusterDomain", "cluster.local.", "must be a lower-case DNS domain such as 'cluster.local'"),
 		"bad Secret name":           refused("spec.secretName", "TLS", "must be a valid Secret name"),
 		"bad service account name":  refused("spec.serviceAccountKeyRef.name", "sa_keys", "must be a valid name of an object"),
-		"no service account name":  refused("spec.serviceAccountKeyRef.name", "", "spec.serviceAccountKeyRef.name in body should be at least 1 chars long"),
+		"no service account name":   refused("spec.serviceAccountKeyRef.name", "", "spec.serviceAccountKeyRef.name in body should be at least 1 chars long"),
 		"keys, acknowledged by hand": {edits: append(set("spec.serviceAccountKeyRef.name", "k8s-sa"),
 			edit{"spec.delivery", map[string]any{"mode": "Manual", "acknowledged": map[string]any{"publicKeysSHA256": digest}}})},
 		"keys, acknowledged as -fingerprint does": {
