@@ -268,7 +268,11 @@ func TestAgentOfAControlPlane(t *testing.T) {
 	for command, want := range map[string]string{
 		"config": "  serviceAccountSecretName: k8s-accounts\n", "manifests": "  resourceNames:\n  - k8s-master-tls\n  - k8s-accounts\n  resources:\n  - secrets\n",
 	} {
-		out, err := w.as(admin, "agent", command, "--host", "k8s-master")
+		args := []string{"agent", command, "--host", "k8s-master"}
+		if command == "config" {
+			args = append(args, "--authority-namespace", w.ns+"-authority")
+		}
+		out, err := w.as(admin, args...)
 		if err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s: error %v, and it prints\n%s", command, err, out)
 		}

@@ -116,8 +116,9 @@ func (o *connection) config() (*rest.Config, string, error) {
 // longer than the answer and cannot be interrupted.
 func kinds() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
-	for _, k := range v1alpha1.KindNames() {
-		m.Add(v1alpha1.GroupVersion.WithKind(k), meta.RESTScopeNamespace)
+	for _, k := range v1alpha1.Kinds() { // of a kind that ends in 'Key' Add would guess another plural
+		m.AddSpecific(v1alpha1.GroupVersion.WithKind(k.Name), v1alpha1.GroupVersion.WithResource(k.Plural),
+			v1alpha1.GroupVersion.WithResource(strings.ToLower(k.Name)), meta.RESTScopeNamespace)
 	}
 	for _, k := range []string{"Secret", "ConfigMap", "Event"} {
 		m.Add(corev1.SchemeGroupVersion.WithKind(k), meta.RESTScopeNamespace)
