@@ -20,10 +20,10 @@ const (
 
 // HostDelivery says how what is issued for a host reaches it: DeliverySpec, without what a person acknowledges of one object.
 type HostDelivery struct {
-	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
+	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Agent. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
 	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.
 	// +optional
-	// +kubebuilder:default=Mounted
+	// +kubebuilder:default=Agent
 	Mode DeliveryMode `json:"mode,omitempty"`
 
 	// propagationDelay is how long after its Secrets were seen to hold it a mounted change is in use everywhere. Default: 10m:
