@@ -43,12 +43,16 @@ func TestApply(t *testing.T) {
 func TestApplyToLists(t *testing.T) {
 	c := &v1alpha1.ClusterPKI{}
 	c.Spec.ControlPlane.Hosts = []v1alpha1.ControlPlaneHost{{Name: "k8s-master", Delivery: &v1alpha1.HostDelivery{Mode: v1alpha1.DeliveryManual}}, {Name: "b"}}
+	c.Spec.Nodes.Hosts = []v1alpha1.NodeHost{{Name: "c", Delivery: &v1alpha1.HostDelivery{}}}
 	if err := defaults.Apply(c); err != nil {
 		t.Fatal(err)
 	}
 	hosts := c.Spec.ControlPlane.Hosts
 	if d := hosts[0].Delivery; d.Mode != v1alpha1.DeliveryManual || d.LeaseDuration.Duration != 15*time.Minute || hosts[1].Delivery != nil {
 		t.Errorf("%+v, %+v", d, hosts[1].Delivery)
+	}
+	if d := c.Spec.Nodes.Hosts[0].Delivery; d.Mode != v1alpha1.DeliveryAgent { // and not that of a NodeCredential by itself
+		t.Errorf("%+v", d)
 	}
 	if p := c.Spec.ControlPlane; p.Port != 6443 || p.Etcd.Mode != v1alpha1.EtcdStacked || !*p.Kubelet || c.Spec.Certificates.Delivery.Mode != v1alpha1.DeliveryAgent {
 		t.Errorf("%+v", p)
