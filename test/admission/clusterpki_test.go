@@ -47,7 +47,7 @@ var cpkiAsked = []struct {
 		[]right{issuesC1, rotatesC1, "get on secrets named corporate"},
 	},
 	{
-		"service account keys of others", edits(cpki, "c1", "{spec: {serviceAccountKey: {source: {import: {secretRef: {name: kubeadm-sa}}}}}}"),
+		"service account keys of others", edits(cpki, "c1", "{spec: {serviceAccountKey: {source: {import: {secretRef: {name: kubeadm-sa}, publicKeysSHA256: '"+sha256+"'}}}}}"),
 		[]right{issuesC1, "get on secrets named kubeadm-sa"},
 	},
 	{

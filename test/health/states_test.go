@@ -1,6 +1,7 @@
 package health_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var kinds = []string{"APIServerCertificate", "ClusterCA", "NodeCredential", "ServiceAccountKey"}
+var kinds = []string{"APIServerCertificate", "ClusterCA", "ClusterPKI", "NodeCredential", "ServiceAccountKey"}
 
 // What tools make of a state: kstatus' words, and Argo CD's.
 const (
@@ -92,6 +93,16 @@ kind: ClusterCA
 metadata: {name: k8s}
 spec: {source: {import: {secretRef: {name: corporate-root}, certificateSHA256: 0f3b5d7a9c1e2f4860718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7}}}
 `
+	aCluster = `
+kind: ClusterPKI
+metadata: {name: k8s}
+spec:
+  endpoint: https://k8s-master:6443
+  serviceCIDRs: [10.96.0.0/12]
+  certificates: {delivery: {mode: Mounted}}
+  controlPlane: {kubelet: false, etcd: {mode: None}, hosts: [{name: k8s-master}]}
+  nodes: {roles: [Kubelet], hosts: [{name: node1}, {name: node2}, {name: node3}]}
+`
 	sep        = "---"
 	newCA      = `{"spec":{"validity":"43800h"}}`
 	newKey     = `{"spec":{"rotation":{"trigger":"1"}}}`
@@ -103,6 +114,26 @@ spec: {source: {import: {secretRef: {name: corporate-root}, certificateSHA256: 0
 )
 
 var states = []state{
+	{
+		kind: "ClusterPKI", name: "progressing_new", manifest: aCluster, away: true,
+		argo: progressing, kstatus: inProgress, flux: inProgress,
+	},
+	{
+		kind: "ClusterPKI", name: "healthy_issued", manifest: aCluster, condition: "Ready True Issued",
+		argo: healthy, kstatus: current, flux: current,
+	},
+	{
+		kind: "ClusterPKI", name: "progressing_edited", manifest: aCluster, then: `{"spec":{"clusterDomain":"prod.example"}}`, away: true,
+		argo: progressing, kstatus: inProgress, flux: inProgress,
+	},
+	{
+		kind: "ClusterPKI", name: "suspended_removalPending", manifest: aCluster, then: `{"spec":{"nodes":{"hosts":[]}}}`,
+		condition: "RemovalPending True ConfirmationRequired", argo: suspended, kstatus: current, flux: current,
+	},
+	{
+		kind: "ClusterPKI", name: "degraded_childConflict", manifest: strings.Replace(aCA, "{name: k8s}", "{name: k8s-ca}", 1) + sep + aCluster,
+		condition: "Stalled True ChildConflict", argo: degraded, kstatus: failed, flux: failed,
+	},
 	{
 		kind: "ClusterCA", name: "progressing_new", manifest: aCA, away: true,
 		argo: progressing, kstatus: inProgress, flux: inProgress,
