@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -301,7 +301,7 @@ func TestAPlantedChildIsNotTaken(t *testing.T) {
 	for _, k := range []cluster.Key{ca, sak, server, kubelet} {
 		for name, forge := range map[string]func(*world, client.Object){
 			"planted":                  func(*world, client.Object) {},
-			"a forged owner reference": func(_ *world, o client.Object) { o.SetOwnerReferences(ownedBy("cpki")) },
+			"a forged owner reference": func(_ *world, o client.Object) { o.SetOwnerReferences(ownedBy("00000000-0000-0000-0000-000000000000")) },
 			"a forged label":           func(_ *world, o client.Object) { o.SetLabels(map[string]string{v1alpha1.ClusterLabel: "prod"}) },
 			"a forged nonce": func(_ *world, o client.Object) {
 				o.SetAnnotations(map[string]string{v1alpha1.NonceAnnotation: strings.Repeat("A", 26)})
@@ -340,7 +340,7 @@ func TestAPlantedChildIsNotTaken(t *testing.T) {
 
 func ownedBy(uid string) []metav1.OwnerReference {
 	return []metav1.OwnerReference{{
-		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindClusterPKI, Name: "prod", UID: "00000000-0000-0000-0000-00000000000" + "0", Controller: new(uid != ""),
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindClusterPKI, Name: "prod", UID: types.UID(uid), Controller: new(true),
 	}}
 }
 
@@ -368,65 +368,5 @@ func TestADeletedChildIsMadeAgain(t *testing.T) {
 	}
 	if w.recorded(kubelet).UID != replaced.GetUID() {
 		t.Errorf("the copy is taken: %+v", w.recorded(kubelet))
-	}
-}
-
-var errCrash = errors.New("the process ends here")
-
-// Between the record and the POST: nothing is there, and the nonce is used. Between the POST and the record: what is there is known by it.
-func TestACrashBetweenRecordAndObject(t *testing.T) {
-	for name, at := range map[string]func(verb string, o client.Object) bool{
-		"before the first POST": func(verb string, o client.Object) bool { return verb == "create" && o.GetName() == "prod-ca" },
-		"before another POST":   func(verb string, o client.Object) bool { return verb == "create" && o.GetName() == kubelet.Name },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.fault = func(verb string, o client.Object) error {
-				if at(verb, o) {
-					return errCrash
-				}
-				return nil
-			}
-			if _, err := w.visit(); !errors.Is(err, errCrash) {
-				t.Fatal(err)
-			}
-			nonce := w.recorded(kubelet).Nonce
-			w.fault = nil
-			w.restart()
-			w.brought()
-			if o := w.get(kubelet); nonce == "" || o.GetAnnotations()[v1alpha1.NonceAnnotation] != nonce || w.recorded(kubelet).UID != o.GetUID() {
-				t.Errorf("%+v", w.recorded(kubelet))
-			}
-		})
-	}
-	w := newWorld(t)
-	updates := 0
-	w.fault = func(verb string, _ client.Object) error {
-		if verb == "update" {
-			if updates++; updates == 2 { // the UIDs of what was made
-				return errCrash
-			}
-		}
-		return nil
-	}
-	if _, err := w.visit(); !errors.Is(err, errCrash) {
-		t.Fatal(err)
-	}
-	made := map[cluster.Key]string{}
-	for _, c := range w.expand() {
-		if w.recorded(c.Key()).UID != "" {
-			t.Fatalf("%s is recorded", c.Key())
-		}
-		made[c.Key()] = string(w.get(c.Key()).GetUID())
-	}
-	w.fault = nil
-	w.restart()
-	if r := w.brought(); len(r.Problems) > 0 || r.Made != len(made) {
-		t.Errorf("%+v", r)
-	}
-	for k := range maps.Keys(made) {
-		if got := w.recorded(k).UID; string(got) != made[k] || string(w.get(k).GetUID()) != made[k] {
-			t.Errorf("%s is made anew, or not known: %q", k, got)
-		}
 	}
 }
