@@ -62,6 +62,8 @@ var cpkiAsked = []struct {
 	{"nodes", edits(cpki, "c1", "{spec: {nodes: {hosts: [{name: n1}, {name: n2}]}}}"), []right{issuesNodes}},
 	{"no nodes", edits(cpki, "c1", "{spec: {nodes: {hosts: []}}}"), []right{issuesNodes}},
 	{"roles of nodes", edits(cpki, "c1", "{spec: {nodes: {roles: [Kubelet]}}}"), []right{issuesNodes}},
+	{"users of the hosts' names", edits(cpki, "c1", "{spec: {nodes: {roles: [Host]}}}"), []right{issuesC1}},
+	{"a user of one host's name", edits(cpki, "c1", "{spec: {nodes: {hosts: [{name: jane, roles: [Host]}]}}}"), []right{issuesC1}},
 	{"nodes and more", edits(cpki, "c1", "{spec: {clusterDomain: a.example, nodes: {hosts: []}}}"), []right{issuesC1}},
 	{"which hosts may go", edits(cpki, "c1", "{spec: {removal: {confirmed: [n1]}}}"), []right{issuesC1}},
 	{"an endpoint", edits(cpki, "c1", "{spec: {endpoint: 'https://c1.example:6443', controlPlane: {certSANs: [c1.example]}}}"), []right{issuesC1}},
