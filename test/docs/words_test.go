@@ -38,7 +38,7 @@ var words = []word{
 	{old: `(?i)\blet(s|ting)? go of\b|\bout of the (trust )?bundle\b`, use: "removed from the trust bundle"},
 	{old: `(?i)\bissued? (anew|again)\b`, use: "re-issued"},
 	{old: `(?i)\bCAs? (above|below)\b|\bthose below\b|\bwhat has one\b`, use: "parent CA, subordinate CA, subjects of the CA"},
-	{old: `(?i)\bsigns now\b|\b(pair|generation|key) that signs\b`, use: "active CA, active key", but: []string{"he key pair that signs service account tokens"}},
+	{old: `(?i)\bsigns now\b|\b(pair|generation|key) that signs\b`, use: "active CA, active key", but: []string{"the key pair that signs service account tokens"}},
 	{old: `(?i)\bstated\b|\bstates (the|what|which|serialNumber|bundleSHA256)\b`, use: "acknowledged; says, names"},
 	{old: `\bParentReplaced\b|\bReplacementPending\b|\bAgentSilent\b|\bNotSeen\b|\bCARotated\b`, use: "the reasons of api/v1alpha1"},
 	{old: `rotation\.(mode|timeout|bridge|revision|acked|gates)\b|trustRevision|trust\.revision\b`, use: "the fields of api/v1alpha1"},
