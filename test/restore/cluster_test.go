@@ -74,7 +74,9 @@ func TestClusterPKIRecordDeleted(t *testing.T) {
 	w.create(newClusterPKI())
 	w.condition(&v1alpha1.ClusterPKI{}, "k8s", v1alpha1.ReadyCondition, metav1.ConditionTrue, "")
 	stop()
-	forget := func() error { return w.clusterpki(t.Output(), "authority", "delete", "clusterpkis/"+w.ns+"/k8s", "--yes") }
+	forget := func() error {
+		return w.clusterpki(t.Output(), "authority", "delete", "clusterpkis/"+w.ns+"/k8s", "--yes")
+	}
 	if err := forget(); err == nil {
 		t.Error("it is deleted while the ClusterPKI is there")
 	}
