@@ -201,10 +201,10 @@ type ClusterRotationStatus struct {
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitempty,omitzero"`
 
-	// pending are the first hosts that it waits for.
+	// pending are the first five that it waits for; the object that is named has more.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:MaxItems=5
 	Pending []PendingConsumer `json:"pending,omitempty"`
 }
 

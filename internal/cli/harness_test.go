@@ -64,7 +64,7 @@ func addUser(ctx context.Context) error {
 		return err
 	}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "jane"}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas", "apiservercertificates", "nodecredentials"}, Verbs: reads},
+		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clusterpkis", "clustercas", "serviceaccountkeys", "apiservercertificates", "nodecredentials"}, Verbs: reads},
 		{APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas"}, Verbs: []string{"patch"}},
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: reads},
 	}}

@@ -112,7 +112,7 @@ func TestInspectReal(t *testing.T) {
 		},
 		"asc/k8s-master text": {
 			"identity     k8s-master", "generation 1 of ClusterCA/k8s", "10.1.10.238", "serverAuth", "leads to ", " in ConfigMap/k8s-trust, signed by generation 1 of ClusterCA/k8s",
-			"fits tls.crt; not shown", "signed and accepted with the keys of ServiceAccountKey/k8s-sa", "Events",
+			"fits tls.crt; not shown", "signed and accepted with the keys of ServiceAccountKey/k8s-sa",
 		},
 		"sak/k8s-sa text": {"key 1        Active, kid ", "Secret/k8s-sa of ServiceAccountKey/k8s-sa", "fits sa.pub; not shown", "used by      APIServerCertificate/k8s-master"},
 		"nodecredential/node1-kubelet text": {

@@ -66,7 +66,7 @@ func TestRefusedFlags(t *testing.T) {
 		"rotate k8s --timeout 1s":    "use it with --watch",
 		"rotate k8s --force":         "--force is of --apply",
 		"status nodecred/node1":      "nodecred/node1 is no ClusterCA",
-		"inspect ca/k8s":             `there is no kind "ca"; there is clusterca, apiservercertificate, nodecredential, secret`,
+		"inspect ca/k8s":             `there is no kind "ca"; there is clusterca, serviceaccountkey, apiservercertificate, nodecredential, secret`,
 		"rotate k8s --watch -o json": "--watch is for people",
 	} {
 		c := start(t, append(strings.Fields(args), "--kubeconfig", adminKubeconfig(t, cfg.Host))...)

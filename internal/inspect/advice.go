@@ -44,10 +44,17 @@ var byReason = map[string]string{
 		"or look there yourself and write '*' into spec.acceptTokenLoss",
 	v1alpha1.ReasonAwaitingTurn:        "wait: API servers restart one after the other; look at the one before it",
 	v1alpha1.ReasonTargetAccessMissing: "deliver a NodeCredential of role ControllerManager to the host, or give its user the rights that the message names",
-	v1alpha1.ReasonInvalidSpec:         "correct the spec as the message says",
-	v1alpha1.ReasonNotUsable:           "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
-	v1alpha1.ReasonWriteRefused:        "change what refuses the write, as the message says: a quota, an admission policy or a webhook",
-	v1alpha1.ReasonRetrying:            "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
+	v1alpha1.ReasonChildConflict: "delete or rename the object that the message names, which the ClusterPKI did not make; " +
+		"or give the ClusterPKI another name",
+	v1alpha1.ReasonForeignField: "take the field out of the object, where the manager that the message names sets it; " +
+		"or set it in the ClusterPKI",
+	v1alpha1.ReasonChildrenPending: "wait; if it lasts, look at the object that the message names",
+	v1alpha1.ReasonConfirmationRequired: "put the hosts back into the lists; or, if they are to go, name them in spec.removal.confirmed, " +
+		"as the message says",
+	v1alpha1.ReasonInvalidSpec:  "correct the spec as the message says",
+	v1alpha1.ReasonNotUsable:    "the operator re-issues what cannot be used as soon as it can: the other conditions say what it waits for",
+	v1alpha1.ReasonWriteRefused: "change what refuses the write, as the message says: a quota, an admission policy or a webhook",
+	v1alpha1.ReasonRetrying:     "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name it in " +
 		"source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonImportInvalid:    "change the Secret that the spec names, or source.import, as the message says",
@@ -93,7 +100,8 @@ var goodIf = map[string]metav1.ConditionStatus{
 	v1alpha1.StalledCondition: metav1.ConditionFalse, v1alpha1.ReconcilingCondition: metav1.ConditionFalse,
 	v1alpha1.RedeliveryRequiredCondition: metav1.ConditionFalse, v1alpha1.RotationBlockedCondition: metav1.ConditionFalse,
 	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.WithdrawalPendingCondition: metav1.ConditionFalse,
-	v1alpha1.KeyRemovalDueCondition:   metav1.ConditionFalse,
+	v1alpha1.KeyRemovalDueCondition: metav1.ConditionFalse, v1alpha1.RemovalPendingCondition: metav1.ConditionFalse,
+	v1alpha1.HostsUpToDateCondition:   metav1.ConditionTrue,
 	v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
 }
 
