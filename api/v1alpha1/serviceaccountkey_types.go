@@ -4,7 +4,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // ServiceAccountKeyImport takes keys that somebody else made, such as kubeadm's.
 type ServiceAccountKeyImport struct {
-	// secretRef names a Secret in the same namespace: 'sa.key' is the private key that signs, not encrypted, and 'sa.pub' every public key
+	// secretRef names a Secret in the same namespace: 'sa.key' is the active private key, not encrypted, and 'sa.pub' every public key
 	// that is still trusted, in PEM; the tokens of each stay valid. The Secret is read until its keys are taken over, and never written: what is in
 	// use is a copy. Changing it afterwards changes nothing.
 	// +required
@@ -39,7 +39,7 @@ type KeyRotationSpec struct {
 	Trigger string `json:"trigger,omitempty"`
 }
 
-// ServiceAccountKeySpec is the key that signs service account tokens, and how long earlier ones stay trusted.
+// ServiceAccountKeySpec is the key pair that signs service account tokens, and how long earlier ones stay trusted.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.privateKey) || self.privateKey.algorithm != 'Ed25519'",message="kube-apiserver refuses Ed25519 keys of service accounts: use 'RSA' or 'ECDSA'",reason=FieldValueForbidden,fieldPath=".privateKey"
 // +kubebuilder:validation:XValidation:rule="!has(self.secretName) || !has(self.source) || !has(self.source.import) || self.secretName != self.source.import.secretRef.name",message="must differ from source.import.secretRef.name: that Secret is read and never written, and what is in use is a copy",reason=FieldValueForbidden,fieldPath=".secretName"
@@ -260,7 +260,7 @@ type ServiceAccountKeyStatus struct {
 	Pending []PendingConsumer `json:"pending,omitempty"`
 
 	// tokenSecrets are the first twenty Secrets of type kubernetes.io/service-account-token, as 'namespace/name', that are older than the
-	// key which signs now, and keep an older one.
+	// active key, and keep an older one.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
@@ -289,7 +289,7 @@ type ServiceAccountKeyList struct {
 	Items []ServiceAccountKey `json:"items"`
 }
 
-// ServiceAccountKey is the key that signs service account tokens, and all public keys that are trusted still. Every API server of a cluster names the
+// ServiceAccountKey is the key pair that signs service account tokens, and all public keys that are trusted still. Every API server of a cluster names the
 // same one.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -105,7 +105,7 @@ func (m *Maker) publishKeys(
 func dataOf(record *authority.AccountKeys) (map[string][]byte, error) {
 	key, err := record.Active()
 	if err != nil {
-		return nil, fmt.Errorf("read the key that signs: %w", err)
+		return nil, fmt.Errorf("read the active key: %w", err)
 	}
 	private, err := key.Reveal()
 	if err != nil {

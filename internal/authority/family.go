@@ -20,6 +20,9 @@ import (
 // FamilySecretType is the type of the Secret that says which objects a ClusterPKI has made.
 const FamilySecretType corev1.SecretType = "clusterpki.io/cluster"
 
+// FamilyPrefix begins the names of those Secrets.
+const FamilyPrefix = "cpki."
+
 // Keys of that Secret.
 const (
 	familyDocument = "cluster.json"
@@ -27,7 +30,7 @@ const (
 )
 
 // FamilyName is the name of a ClusterPKI's Secret in the authority namespace. Namespaces have no dots: no two ClusterPKIs share one.
-func FamilyName(namespace, name string) string { return "cpki." + namespace + "." + name }
+func FamilyName(namespace, name string) string { return FamilyPrefix + namespace + "." + name }
 
 // The bounds of a family, so that it stays below the 1 MiB of an object, and reading it below a few megabytes of memory.
 const (

@@ -66,7 +66,7 @@ func TestAFamilyIsStoredAsItIs(t *testing.T) {
 	if none, err := s.LiveFamily(ctx, "prod", "other"); none != nil || err != nil {
 		t.Errorf("there is another one: %v, %v", none, err)
 	}
-	if s.ParentOf("prod", clusterCA) != "prod" || s.ParentOf("test", clusterCA) != "" || s.ParentOf("prod", authority.ChildKey{Kind: "ClusterCA", Name: "x"}) != "" {
+	if s.MadeBy("prod", clusterCA) != "prod" || s.MadeBy("test", clusterCA) != "" || s.MadeBy("prod", authority.ChildKey{Kind: "ClusterCA", Name: "x"}) != "" {
 		t.Error("whose child an object is, is not known")
 	}
 }

@@ -99,8 +99,8 @@ func (s *Store) readFamily(ctx context.Context, from client.Reader, secret strin
 	return f, unreadable(err)
 }
 
-// ParentOf is the name of the ClusterPKI that has made an object, as far as this process knows; "" where none has.
-func (s *Store) ParentOf(namespace string, key ChildKey) string {
+// MadeBy is the name of the ClusterPKI that has made an object, as far as this process knows; "" where none has.
+func (s *Store) MadeBy(namespace string, key ChildKey) string {
 	s.families.mu.Lock()
 	defer s.families.mu.Unlock()
 	for _, f := range s.families.of {

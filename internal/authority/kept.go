@@ -16,6 +16,7 @@ import (
 const (
 	KindCA          = "ClusterCA"
 	KindAccountKeys = "ServiceAccountKey"
+	KindFamily      = "ClusterPKI"
 )
 
 // Ref names an object for which the authority namespace keeps something.
@@ -28,10 +29,12 @@ type Ref struct {
 var refKinds = map[string]string{
 	"clustercas": KindCA, "clusterca": KindCA, "cca": KindCA,
 	"serviceaccountkeys": KindAccountKeys, "serviceaccountkey": KindAccountKeys, "sak": KindAccountKeys,
+	"clusterpkis": KindFamily, "clusterpki": KindFamily, "cpki": KindFamily,
 }
 
 // ErrNoRef refuses a text that names no object.
-var ErrNoRef = errors.New("it takes the CA's namespace and name, as in prod/k8s, or those of service account keys, as in serviceaccountkeys/prod/k8s-sa")
+var ErrNoRef = errors.New("it takes the CA's namespace and name, as in prod/k8s, or those of service account keys, as in serviceaccountkeys/prod/k8s-sa, " +
+	"or of a ClusterPKI, as in clusterpkis/prod/k8s")
 
 // ParseRef reads NAMESPACE/NAME of a ClusterCA, or KIND/NAMESPACE/NAME.
 func ParseRef(text string) (Ref, error) {
@@ -47,21 +50,29 @@ func ParseRef(text string) (Ref, error) {
 
 // String is what ParseRef reads.
 func (r Ref) String() string {
-	if r.Kind == KindAccountKeys {
+	switch r.Kind {
+	case KindAccountKeys:
 		return "serviceaccountkeys/" + r.NamespacedName.String()
+	case KindFamily:
+		return "clusterpkis/" + r.NamespacedName.String()
+	default:
+		return r.NamespacedName.String()
 	}
-	return r.NamespacedName.String()
 }
 
 // SecretName is the name of the Secret in the authority namespace.
 func (r Ref) SecretName() string {
-	if r.Kind == KindAccountKeys {
+	switch r.Kind {
+	case KindAccountKeys:
 		return AccountKeysName(r.Namespace, r.Name)
+	case KindFamily:
+		return FamilyName(r.Namespace, r.Name)
+	default:
+		return SecretName(r.Namespace, r.Name)
 	}
-	return SecretName(r.Namespace, r.Name)
 }
 
-// Kept is what the authority namespace keeps for one object: a CA, or service account keys. Whose it is, and its end, follow the same
+// Kept is what the authority namespace keeps for one object: a CA, service account keys, or which objects a ClusterPKI has made. Whose it is, and its end, follow the same
 // rules whatever it is.
 type Kept interface {
 	Ref() Ref
@@ -165,6 +176,13 @@ func (k *AccountKeys) Destroyed() Kept {
 
 // KeptFor reads what is kept for an object, with its keys, from the API server; nil where nothing is.
 func (s *Store) KeptFor(ctx context.Context, of Ref) (Kept, error) {
+	if of.Kind == KindFamily {
+		f, err := s.LiveFamily(ctx, of.Namespace, of.Name)
+		if f == nil {
+			return nil, err
+		}
+		return f, err
+	}
 	if of.Kind == KindAccountKeys {
 		k, err := s.LiveAccountKeys(ctx, of.Namespace, of.Name)
 		if k == nil {
@@ -196,6 +214,14 @@ func (s *Store) ListKept(ctx context.Context) (kept []Kept, damaged map[string]e
 		kept = append(kept, k)
 	}
 	maps.Copy(damaged, others)
+	families, others, err := s.listFamilies(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range families {
+		kept = append(kept, f)
+	}
+	maps.Copy(damaged, others)
 	return kept, damaged, nil
 }
 
@@ -208,6 +234,14 @@ func (s *Store) CommitKept(ctx context.Context, was, next Kept) (Kept, error) {
 			return nil, err
 		}
 		return k, nil
+	}
+	if now, ok := was.(*Family); ok {
+		then, _ := next.(*Family)
+		f, err := s.CommitFamily(ctx, now, then)
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
 	}
 	now, _ := was.(*Record)
 	then, _ := next.(*Record)

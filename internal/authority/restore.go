@@ -85,6 +85,9 @@ func (s *Store) Restore(ctx context.Context, kept Kept) error {
 		}
 		_, err := s.accountKeys.put(ctx, k)
 		return err
+	case *Family:
+		_, err := s.CreateFamily(ctx, k)
+		return err
 	default:
 		return nil // there is no other kind
 	}
@@ -98,6 +101,8 @@ func (s *Store) Remove(ctx context.Context, kept Kept) error {
 		return s.cas.remove(ctx, k)
 	case *AccountKeys:
 		return s.accountKeys.remove(ctx, k)
+	case *Family:
+		return s.removeFamily(ctx, k)
 	default:
 		return nil // there is no other kind
 	}

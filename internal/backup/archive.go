@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/records"
@@ -25,6 +26,8 @@ type Archive struct {
 	CAs []*authority.Record
 	// AccountKeys are what decides about each ServiceAccountKey.
 	AccountKeys []*authority.AccountKeys
+	// Families are which objects each ClusterPKI has made.
+	Families []*authority.Family
 	// Issued are the certificates that were issued, by namespace.
 	Issued map[string][]records.Issue
 	// Deliveries are the keys of namespaces that sign what agents install.
@@ -93,6 +96,16 @@ func (a *Archive) addAuthority(s *corev1.Secret) (err error) {
 		}
 		a.AccountKeys = append(a.AccountKeys, k)
 		return nil
+	case authority.FamilySecretType:
+		f, err := authority.DecodeFamily(s)
+		if err != nil {
+			return err
+		}
+		if a.holds(f.Ref()) {
+			return fmt.Errorf("it holds ClusterPKI %s twice", f.Ref().NamespacedName)
+		}
+		a.Families = append(a.Families, f)
+		return nil
 	default:
 		r, err := authority.Decode(s)
 		if err != nil {
@@ -114,6 +127,20 @@ func (a Archive) kept() []authority.Kept {
 	}
 	for _, k := range a.AccountKeys {
 		out = append(out, k)
+	}
+	for _, f := range a.Families {
+		out = append(out, f)
+	}
+	return out
+}
+
+// nonces are those that the objects of a ClusterPKI bear: what is restored has other UIDs, and is known by them.
+func (a Archive) nonces(namespace string) map[authority.ChildKey]string {
+	out := map[authority.ChildKey]string{}
+	for i := range a.Objects {
+		if o := &a.Objects[i]; o.GetNamespace() == namespace && o.GroupVersionKind().Group == v1alpha1.GroupVersion.Group {
+			out[authority.ChildKey{Kind: o.GetKind(), Name: o.GetName()}] = o.GetAnnotations()[v1alpha1.NonceAnnotation]
+		}
 	}
 	return out
 }
@@ -164,6 +191,7 @@ func (a Archive) depth(r *authority.Record, below int) int {
 func (a Archive) Only(namespace string) Archive {
 	a.CAs = slices.DeleteFunc(slices.Clone(a.CAs), func(r *authority.Record) bool { return r.Namespace != namespace })
 	a.AccountKeys = slices.DeleteFunc(slices.Clone(a.AccountKeys), func(k *authority.AccountKeys) bool { return k.Namespace != namespace })
+	a.Families = slices.DeleteFunc(slices.Clone(a.Families), func(f *authority.Family) bool { return f.Namespace != namespace })
 	a.Issued = maps.Clone(a.Issued)
 	maps.DeleteFunc(a.Issued, func(of string, _ []records.Issue) bool { return of != namespace })
 	a.Deliveries = slices.DeleteFunc(slices.Clone(a.Deliveries), func(k *authority.DeliveryKey) bool { return k.Namespace != namespace })

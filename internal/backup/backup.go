@@ -31,11 +31,12 @@ var (
 	cas        = v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterCA)
 	servers    = v1alpha1.GroupVersion.WithKind(v1alpha1.KindAPIServerCertificate)
 	nodes      = v1alpha1.GroupVersion.WithKind(v1alpha1.KindNodeCredential)
-	order      = []schema.GroupVersionKind{secrets, configMaps, cas, accountKeys, servers, nodes}
+	clusters   = v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterPKI)
+	order      = []schema.GroupVersionKind{secrets, configMaps, cas, accountKeys, servers, nodes, clusters}
 
 	accountKeys = v1alpha1.GroupVersion.WithKind(v1alpha1.KindServiceAccountKey)
-	// keepers are the kinds of objects whose keys the authority namespace keeps.
-	keepers = []schema.GroupVersionKind{cas, accountKeys}
+	// keepers are the kinds of objects for which the authority namespace keeps something.
+	keepers = []schema.GroupVersionKind{cas, accountKeys, clusters}
 )
 
 // attempts is how often a namespace is read until no ledger made a step meanwhile.
@@ -207,11 +208,15 @@ func (s Source) issued(ctx context.Context, kept []unstructured.Unstructured) ([
 	return out, nil
 }
 
-// begun says whether the status of a ClusterCA, or of a ServiceAccountKey, names a key.
+// begun says whether the status of a ClusterCA, or of a ServiceAccountKey, names a key, or that of a ClusterPKI its hosts.
 func begun(o unstructured.Unstructured) bool {
 	field := "generations"
-	if o.GetKind() == accountKeys.Kind {
+	switch o.GetKind() {
+	case accountKeys.Kind:
 		field = "keys"
+	case clusters.Kind:
+		_, found, err := unstructured.NestedFieldNoCopy(o.Object, "status", "hosts")
+		return err == nil && found
 	}
 	keys, _, err := unstructured.NestedSlice(o.Object, "status", field)
 	return err == nil && len(keys) > 0
@@ -274,7 +279,8 @@ func versions(objects []unstructured.Unstructured) map[string]string {
 func ofAuthority(o unstructured.Unstructured) bool {
 	t, _, err := unstructured.NestedString(o.Object, "type")
 	types := []corev1.SecretType{
-		authority.SecretType, authority.AccountKeysSecretType, authority.SealSecretType, authority.DeliverySecretType, records.SecretType,
+		authority.SecretType, authority.AccountKeysSecretType, authority.FamilySecretType, authority.SealSecretType, authority.DeliverySecretType,
+		records.SecretType,
 	}
 	return err == nil && o.GroupVersionKind() == secrets && slices.Contains(types, corev1.SecretType(t))
 }

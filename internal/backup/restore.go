@@ -33,8 +33,8 @@ type Target struct {
 
 // Result is what a restore did.
 type Result struct {
-	CAs, AccountKeys, Objects int // that were written
-	Kept                      int // that were there already
+	CAs, AccountKeys, Clusters, Objects int // that were written
+	Kept                                int // that were there already
 	// Foreign are Secrets and ConfigMaps that bear no claim of the operator of where they come from: it will leave them alone.
 	Foreign []string
 }
@@ -149,8 +149,14 @@ func (r *restore) homeUID(ctx context.Context) (types.UID, error) {
 // planKept decides about one CA, or the keys of one ServiceAccountKey.
 func (r *restore) planKept(ctx context.Context, kept authority.Kept) error {
 	of, count := kept.Ref(), &r.result.CAs
-	if of.Kind == authority.KindAccountKeys {
+	switch of.Kind {
+	case authority.KindAccountKeys:
 		count = &r.result.AccountKeys
+	case authority.KindFamily:
+		count = &r.result.Clusters
+	}
+	if f, ok := kept.(*authority.Family); ok {
+		kept = f.KnownBy(r.nonces(f.Namespace))
 	}
 	next := kept.Rebound(r.to(of.Namespace), r.uids[of.Namespace], r.home)
 	of = next.Ref()

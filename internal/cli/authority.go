@@ -92,10 +92,14 @@ func (a authorities) named(ctx context.Context, of authority.Ref) (authority.Kep
 
 // what is the word for what is kept for an object of a kind.
 func what(kind string) string {
-	if kind == authority.KindAccountKeys {
+	switch kind {
+	case authority.KindAccountKeys:
 		return "service account keys"
+	case authority.KindFamily:
+		return "ClusterPKI"
+	default:
+		return "CA"
 	}
-	return "CA"
 }
 
 // namespace is the UID of a namespace, "" where it is not there.
@@ -111,8 +115,11 @@ func (a authorities) namespace(ctx context.Context, name string) (types.UID, err
 // object is the UID of the object for which something is kept, "" where there is none.
 func (a authorities) object(ctx context.Context, of authority.Ref) (types.UID, error) {
 	var o client.Object = &v1alpha1.ClusterCA{}
-	if of.Kind == authority.KindAccountKeys {
+	switch of.Kind {
+	case authority.KindAccountKeys:
 		o = &v1alpha1.ServiceAccountKey{}
+	case authority.KindFamily:
+		o = &v1alpha1.ClusterPKI{}
 	}
 	err := a.api.Get(ctx, of.NamespacedName, o)
 	if apierrors.IsNotFound(err) { // or clusterpki's kinds are not installed

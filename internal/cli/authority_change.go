@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/records"
 )
@@ -36,6 +39,7 @@ func newAuthorityRelease() *cobra.Command {
 		Long:  authorityReleaseLong + exits(map[int]string{exitError: "it could not be done for one of them; the others are released"}),
 		Example: "  clusterpki authority release prod/k8s                           # a CA\n" +
 			"  clusterpki authority release serviceaccountkeys/prod/k8s-sa     # service account keys\n" +
+			"  clusterpki authority release clusterpkis/prod/k8s               # which objects a ClusterPKI has made\n" +
 			"  clusterpki authority release -n prod --all                      # all of a namespace\n" +
 			"  clusterpki authority release -A                                 # all, after the authority namespace was restored",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -180,6 +184,11 @@ func (a authorities) release(ctx context.Context, w io.Writer, kept authority.Ke
 		fmt.Fprintf(w, "%s: left as it is: its namespace was made anew, and the authority namespace was not: release it by its name\n", ref)
 		return nil
 	}
+	if f, ok := next.(*authority.Family); ok {
+		if next, err = a.knownAgain(ctx, f); err != nil {
+			return err
+		}
+	}
 	id := next.Whose()
 	place := records.Place{Namespace: id.Namespace, NamespaceUID: id.NamespaceUID, HomeUID: id.HomeUID}
 	if err := records.New(a.store.Namespace(), a.api, nil, nil).Release(ctx, place); err != nil { // before anything of it is issued again
@@ -193,6 +202,27 @@ func (a authorities) release(ctx context.Context, w io.Writer, kept authority.Ke
 		return a.releaseDelivery(ctx, w, ref.Namespace)
 	}
 	return nil
+}
+
+// knownAgain is a family whose objects were restored by another tool, which gives them other UIDs: they are known by the nonces that they bear.
+func (a authorities) knownAgain(ctx context.Context, f *authority.Family) (*authority.Family, error) {
+	nonces := map[authority.ChildKey]string{}
+	for key, child := range f.Children {
+		i := slices.IndexFunc(v1alpha1.Kinds(), func(k v1alpha1.KindInfo) bool { return k.Name == key.Kind })
+		if i < 0 {
+			continue
+		}
+		o := v1alpha1.Kinds()[i].New()
+		err := a.api.Get(ctx, client.ObjectKey{Namespace: f.Namespace, Name: key.Name}, o)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("read %s: %w", key, err)
+		}
+		if child.UID != "" && o.GetUID() == child.UID {
+			return f, nil // they are those of before
+		}
+		nonces[key] = o.GetAnnotations()[v1alpha1.NonceAnnotation]
+	}
+	return f.KnownBy(nonces), nil
 }
 
 const authorityDeleteLong = `Destroys the keys of a CA, or of a ServiceAccountKey, at once. Only a backup restores them: what a CA has signed is
@@ -254,6 +284,13 @@ func (a authorities) destroy(ctx context.Context, w io.Writer, of authority.Ref,
 	}
 	if !yes {
 		return fmt.Errorf("this would destroy %d keys of %s for good: add --yes", len(kept.States()), of)
+	}
+	if of.Kind == authority.KindFamily {
+		if err := a.store.Remove(ctx, kept); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: it is not known any more which objects it has made\n", of)
+		return nil
 	}
 	if !kept.Tombstone() {
 		if kept, err = a.empty(ctx, kept); err != nil {

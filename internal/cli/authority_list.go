@@ -44,6 +44,7 @@ type authorityReport struct {
 	Namespace          string          `json:"namespace"`
 	CAs                []authorityItem `json:"cas"`
 	ServiceAccountKeys []authorityItem `json:"serviceAccountKeys"`
+	ClusterPKIs        []authorityItem `json:"clusterPKIs"`
 }
 
 type authorityItem struct {
@@ -100,6 +101,7 @@ func newAuthorityList() *cobra.Command {
 func (a authorities) list(ctx context.Context) (authorityReport, error) {
 	report := authorityReport{
 		header: headerOf("AuthorityList"), Namespace: a.store.Namespace(), CAs: []authorityItem{}, ServiceAccountKeys: []authorityItem{},
+		ClusterPKIs: []authorityItem{},
 	}
 	kept, damaged, err := a.store.ListKept(ctx)
 	if err != nil {
@@ -115,8 +117,11 @@ func (a authorities) list(ctx context.Context) (authorityReport, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(damaged)) {
 		kind := authority.KindCA
-		if strings.HasPrefix(name, authority.AccountKeysPrefix) {
+		switch {
+		case strings.HasPrefix(name, authority.AccountKeysPrefix):
 			kind = authority.KindAccountKeys
+		case strings.HasPrefix(name, authority.FamilyPrefix):
+			kind = authority.KindFamily
 		}
 		report.add(kind, authorityItem{Secret: name, State: authorityDamaged, Detail: damaged[name].Error(), title: name})
 	}
@@ -124,11 +129,14 @@ func (a authorities) list(ctx context.Context) (authorityReport, error) {
 }
 
 func (r *authorityReport) add(kind string, item authorityItem) {
-	if kind == authority.KindAccountKeys {
+	switch kind {
+	case authority.KindAccountKeys:
 		r.ServiceAccountKeys = append(r.ServiceAccountKeys, item)
-		return
+	case authority.KindFamily:
+		r.ClusterPKIs = append(r.ClusterPKIs, item)
+	default:
+		r.CAs = append(r.CAs, item)
 	}
-	r.CAs = append(r.CAs, item)
 }
 
 // present are the UIDs of all namespaces, and of the objects for which something may be kept.
@@ -143,6 +151,7 @@ func (a authorities) present(ctx context.Context) (map[string]types.UID, map[aut
 	}
 	for kind, list := range map[string]client.ObjectList{
 		authority.KindCA: &v1alpha1.ClusterCAList{}, authority.KindAccountKeys: &v1alpha1.ServiceAccountKeyList{},
+		authority.KindFamily: &v1alpha1.ClusterPKIList{},
 	} {
 		if err := a.api.List(ctx, list); err != nil && !notInstalled(err) {
 			return nil, nil, fmt.Errorf("list %ss: %w", kind, err)
@@ -185,7 +194,9 @@ func timeOf(t time.Time) *metav1.Time {
 	return &metav1.Time{Time: t}
 }
 
-func (r authorityReport) items() []authorityItem { return slices.Concat(r.CAs, r.ServiceAccountKeys) }
+func (r authorityReport) items() []authorityItem {
+	return slices.Concat(r.CAs, r.ServiceAccountKeys, r.ClusterPKIs)
+}
 
 func (r authorityReport) damaged() (n int) {
 	for _, item := range r.items() {

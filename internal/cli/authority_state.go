@@ -77,6 +77,9 @@ func destroyable(kept authority.Kept, now owners) error {
 		return nil
 	}
 	of := kept.Ref()
+	if of.Kind == authority.KindFamily {
+		return fmt.Errorf("ClusterPKI %s is there, and would not know its objects any more: delete that first", of.NamespacedName)
+	}
 	if of.Kind == authority.KindAccountKeys {
 		return fmt.Errorf("ServiceAccountKey %s is there, and API servers may use its keys: delete that first", of.NamespacedName)
 	}

@@ -115,8 +115,9 @@ func readArchive(c *cobra.Command, file string) (backup.Archive, error) {
 
 // sayRestore counts what was written.
 func sayRestore(w io.Writer, r backup.Result) {
-	if r.CAs+r.AccountKeys+r.Objects+r.Kept > 0 {
-		fmt.Fprintf(w, "restored %d CAs, the keys of %d ServiceAccountKeys and %d objects; %d were there already\n", r.CAs, r.AccountKeys, r.Objects, r.Kept)
+	if r.CAs+r.AccountKeys+r.Clusters+r.Objects+r.Kept > 0 {
+		fmt.Fprintf(w, "restored %d CAs, the keys of %d ServiceAccountKeys and %d objects; %d were there already\n", r.CAs, r.AccountKeys,
+			r.Clusters+r.Objects, r.Kept)
 	}
 	if len(r.Foreign) > 0 {
 		slices.Sort(r.Foreign)

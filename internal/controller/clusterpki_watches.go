@@ -39,7 +39,7 @@ func (r *clusterPKIs) parentOf(o client.Object) string {
 	if !ok {
 		return ""
 	}
-	return r.store.ParentOf(o.GetNamespace(), authority.ChildKey{Kind: ours.Kind(), Name: o.GetName()})
+	return r.store.MadeBy(o.GetNamespace(), authority.ChildKey{Kind: ours.Kind(), Name: o.GetName()})
 }
 
 // familyGone brings a visit where somebody else has changed, restored or deleted a record.

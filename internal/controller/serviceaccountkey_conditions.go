@@ -175,7 +175,7 @@ func keyRemovalDue(r accounts.Reading, k keyring.Key, held keyring.Hold, until t
 	const accept = "To let tokens end with it, name their Secrets in spec.acceptTokenLoss ('*' for all)"
 	tokens := "no API server has listed the tokens that never end, those in Secrets of type kubernetes.io/service-account-token"
 	if t := r.Tokens; t.Listed {
-		tokens = fmt.Sprintf("%d Secrets of type kubernetes.io/service-account-token are older than the key that signs now, and may need it: %s",
+		tokens = fmt.Sprintf("%d Secrets of type kubernetes.io/service-account-token are older than the active key, and may need it: %s",
 			t.Left, firstNames(t.Names, t.Left))
 	}
 	switch held {

@@ -229,6 +229,7 @@ func (s *session) wellFormed(f Fence) error {
 var samplesOf = map[string]string{
 	"ClusterPKI":           `{"endpoint":"https://k8s-master:6443","serviceCIDRs":["10.96.0.0/12"],"controlPlane":{"hosts":[{"name":"k8s-master"}]}}`,
 	"ClusterCA":            `{}`,
+	"ServiceAccountKey":    `{}`,
 	"APIServerCertificate": `{"caRef":{"name":"k8s"},"hostName":"k8s-master","endpoint":"https://k8s-master:6443"}`,
 	"NodeCredential":       `{"caRef":{"name":"k8s"},"apiServerRef":{"name":"k8s-master"},"hostName":"k8s-node1","role":"Kubelet","kubeconfig":{}}`,
 }

@@ -29,8 +29,10 @@ var kinds = []schema.GroupVersionKind{
 	{Version: "v1", Kind: "ConfigMap"},
 	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "APIServerCertificate"},
 	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "ClusterCA"},
+	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "ClusterPKI"},
 	{Group: "coordination.k8s.io", Version: "v1", Kind: "Lease"},
 	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "NodeCredential"},
+	{Group: "clusterpki.io", Version: "v1alpha1", Kind: "ServiceAccountKey"},
 }
 
 // velero is the namespace and the authority's as Velero 1.18 restores them (pkg/restore: resetMetadataAndStatus, addRestoreLabels).
