@@ -66,7 +66,7 @@ func TestKinds(t *testing.T) {
 	for kind := range served {
 		t.Errorf("%s has a CRD, and is not in the table of kinds", kind)
 	}
-	if !slices.Equal(v1alpha1.KindNames(), []string{"ClusterCA", "APIServerCertificate", "NodeCredential"}) {
+	if !slices.Equal(v1alpha1.KindNames(), []string{"ClusterPKI", "ClusterCA", "ServiceAccountKey", "APIServerCertificate", "NodeCredential"}) {
 		t.Errorf("the order is %v: restores and displays depend on it", v1alpha1.KindNames())
 	}
 }
