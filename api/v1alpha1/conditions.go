@@ -127,7 +127,7 @@ const (
 	ReasonCAExpiresFirst = "CAExpiresFirst"
 	// ReasonRenewalDue surfaces when an imported CA has reached the time at which it should be rotated.
 	ReasonRenewalDue = "RenewalDue"
-	// ReasonImportInvalid surfaces when the Secret of an imported CA is missing or holds no CA that could be used.
+	// ReasonImportInvalid surfaces when the Secret from which a CA or service account keys are imported is missing, or holds nothing that could be used.
 	ReasonImportInvalid = "ImportInvalid"
 	// ReasonParentNotReady surfaces when the parent CA of an intermediate CA cannot sign it.
 	ReasonParentNotReady = "ParentNotReady"

@@ -25,7 +25,7 @@ const maxImportKey = 8 << 10
 func (m *Maker) imported(ctx context.Context, k *v1alpha1.ServiceAccountKey) (keyring.Imported, error) {
 	name, named := k.ImportSecretName(), k.Spec.Source.Import.PublicKeysSHA256
 	refuse := func(format string, args ...any) (keyring.Imported, error) {
-		return keyring.Imported{}, stall.Because(v1alpha1.ReasonServiceAccountKeyInvalid,
+		return keyring.Imported{}, stall.Because(v1alpha1.ReasonImportInvalid,
 			"Secret %q, from which the service account keys are to be imported, "+format, append([]any{name}, args...)...)
 	}
 	var s corev1.Secret

@@ -76,11 +76,11 @@ func TestServiceAccountKeyImport(t *testing.T) {
 		w.touch("k8s-sa", &v1alpha1.ServiceAccountKey{}, tries) // its Secret is not in the cache
 	}
 	w.create(newAccountKey("k8s-sa", importingKeys(all)))
-	refused(v1alpha1.ReasonServiceAccountKeyInvalid, "does not exist")
+	refused(v1alpha1.ReasonImportInvalid, "does not exist")
 	put(evil, bytes.Join([][]byte{all, evilPublic}, nil))
-	refused(v1alpha1.ReasonServiceAccountKeyInvalid, "holds another sa.pub than spec.source.import.publicKeysSHA256 names")
+	refused(v1alpha1.ReasonImportInvalid, "holds another sa.pub than spec.source.import.publicKeysSHA256 names")
 	put(evil, all)
-	refused(v1alpha1.ReasonServiceAccountKeyInvalid, "sa.pub does not hold the public half of sa.key")
+	refused(v1alpha1.ReasonImportInvalid, "sa.pub does not hold the public half of sa.key")
 	put(private, all)
 	w.ready("k8s-sa", &v1alpha1.ServiceAccountKey{})
 	k := w.keysPublished()

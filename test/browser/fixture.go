@@ -103,7 +103,7 @@ func (w fixture) user(ctx context.Context, name, namespace string) (string, erro
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: name}}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas", "apiservercertificates", "nodecredentials"}, Verbs: []string{"list", "watch"},
+		APIGroups: []string{"clusterpki.io"}, Resources: []string{"clusterpkis", "clustercas", "serviceaccountkeys", "apiservercertificates", "nodecredentials"}, Verbs: []string{"list", "watch"},
 	}}}
 	ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
 	var binding client.Object = &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: subjects, RoleRef: ref}

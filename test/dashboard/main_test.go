@@ -163,7 +163,7 @@ func user(t *testing.T, name string, namespaces ...string) string {
 		t.Fatal(err)
 	}
 	rules := []rbacv1.PolicyRule{{
-		APIGroups: []string{"clusterpki.io"}, Resources: []string{"clustercas", "apiservercertificates", "nodecredentials"}, Verbs: []string{"get", "list", "watch"},
+		APIGroups: []string{"clusterpki.io"}, Resources: []string{"clusterpkis", "clustercas", "serviceaccountkeys", "apiservercertificates", "nodecredentials"}, Verbs: []string{"get", "list", "watch"},
 	}}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules}
 	if err := shared.api.Create(ctx, role); err != nil {

@@ -233,7 +233,7 @@ var states = []state{
 		argo: progressing, kstatus: inProgress, flux: inProgress,
 	},
 	{
-		kind: "ServiceAccountKey", name: "progressing_rotating", manifest: aCA + sep + aKey + sep + ofKey, then: newKey,
+		kind: "ServiceAccountKey", name: "progressing_rotating", manifest: aCA + sep + aKey + sep + ofKey, then: newKey, drifts: true,
 		condition: "Rotating True DistributingTrust", argo: progressing, kstatus: current, flux: inProgress,
 	},
 	{
