@@ -59,7 +59,7 @@ func (d delivered) serviceAccounts(o object, f facts) (map[string][]byte, error)
 
 // signs says why keys do not belong together: the private one must be that of the first public one, which is signed.
 func signs(keys map[string][]byte) error {
-	return export.SignsByFirst(keys[export.SigningKey], keys[export.PublicKeys]) //nolint:wrapcheck // it says which file
+	return export.SignsByFirst(keys[export.SigningKey], keys[export.PublicKeys])
 }
 
 // installedAccounts are the service account keys among the files of a set.

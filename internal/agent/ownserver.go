@@ -109,7 +109,8 @@ func (s ownServer) token(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", err
 	case status == http.StatusUnauthorized:
-		return "", noAccess("the API server of this host refuses the certificate of %s (401): it does not trust the CA that signed it, or that has expired", s.called)
+		return "", noAccess("the API server of this host refuses the certificate of %s (401): it does not trust the CA that signed it, or that has expired",
+			s.called)
 	case status == http.StatusForbidden:
 		return "", noAccess("with the certificate of %s no token of ServiceAccount kube-system/default may be made (403): "+
 			"it needs what ClusterRole system:kube-controller-manager grants", s.called)
@@ -141,7 +142,9 @@ func keyOf(token string) (string, error) {
 // keySet are the IDs of the keys by which the API server verifies tokens, in its order. It is asked with a token that it has issued, which every
 // API server lets read them.
 func (s ownServer) keySet(ctx context.Context, token string) ([]string, error) {
-	status, text, err := s.ask(ctx, s.nobody, question{method: http.MethodGet, path: keySetPath, accept: "application/jwk-set+json, application/json", bearer: token})
+	status, text, err := s.ask(ctx, s.nobody, question{
+		method: http.MethodGet, path: keySetPath, accept: "application/jwk-set+json, application/json", bearer: token,
+	})
 	switch {
 	case err != nil:
 		return nil, err

@@ -91,7 +91,7 @@ func keyIDs(keys []crypto.PublicKey) ([]string, error) {
 	for _, k := range keys {
 		id, err := keyring.KeyID(k)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // it says what is wrong with the key
+			return nil, err
 		}
 		out = append(out, id)
 	}

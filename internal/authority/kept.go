@@ -72,8 +72,8 @@ func (r Ref) SecretName() string {
 	}
 }
 
-// Kept is what the authority namespace keeps for one object: a CA, service account keys, or which objects a ClusterPKI has made. Whose it is, and its end, follow the same
-// rules whatever it is.
+// Kept is what the authority namespace keeps for one object: a CA, service account keys, or which objects a ClusterPKI has made. Whose it is,
+// and its end, follow the same rules whatever it is.
 type Kept interface {
 	Ref() Ref
 	Whose() Identity

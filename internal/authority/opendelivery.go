@@ -9,5 +9,5 @@ import (
 // Open reads a document that the key has signed.
 func (k *DeliveryKey) Open(text []byte) (delivery.Document, error) {
 	d, _, err := delivery.Open([]ed25519.PublicKey{k.public()}, text)
-	return d, err //nolint:wrapcheck // it says all
+	return d, err
 }

@@ -87,7 +87,7 @@ func (s *shelf[T, R]) liveOne(ctx context.Context, namespace, name string) (*T, 
 		var secret corev1.Secret
 		err := s.live.Get(ctx, s.key(namespace, name), &secret)
 		if apierrors.IsNotFound(err) {
-			return nil, nil //nolint:nilnil // absence is an answer
+			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read %s %s/%s: %w", s.what, namespace, name, err)

@@ -85,7 +85,8 @@ func (e Ender) destroy(ctx context.Context, kept authority.Kept) error {
 	if _, err := e.Store.CommitKept(ctx, kept, kept.Destroyed()); err != nil {
 		return err
 	}
-	log.FromContext(ctx).Info("Destroyed the keys of an object that was deleted seven days ago", "kind", kept.Ref().Kind, "object", klog.KRef(id.Namespace, id.Name))
+	log.FromContext(ctx).Info("Destroyed the keys of an object that was deleted seven days ago",
+		"kind", kept.Ref().Kind, "object", klog.KRef(id.Namespace, id.Name))
 	return nil
 }
 

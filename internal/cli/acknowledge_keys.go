@@ -43,7 +43,8 @@ func (f acknowledgeFlags) publicKeys(ctx context.Context, api client.Reader, of 
 	}
 	digest := delivery.DigestOf(text)
 	if digest != key.Status.PublicKeysSHA256 {
-		return "", &exit{exitUnwell, fmt.Sprintf("nothing was written: %s is not what Secret %q holds as sa.pub now (SHA-256 %s): bring both of its files to the host, "+
+		return "", &exit{exitUnwell, fmt.Sprintf("nothing was written: %s is not what Secret %q holds as sa.pub now (SHA-256 %s): bring both of its files "+
+			"to the host, "+
 			"and restart kube-apiserver and kube-controller-manager", f.saPub, key.KeySecretName(), key.Status.PublicKeysSHA256)}
 	}
 	return digest, nil

@@ -172,7 +172,8 @@ func (a authorities) present(ctx context.Context) (map[string]types.UID, map[aut
 func itemOf(kept authority.Kept, now owners) authorityItem {
 	of := kept.Ref()
 	item := authorityItem{
-		Namespace: of.Namespace, Name: of.Name, Secret: of.SecretName(), Created: timeOf(kept.CreatedAt()), Deleted: timeOf(kept.MarkedAt()), title: of.String(),
+		Namespace: of.Namespace, Name: of.Name, Secret: of.SecretName(), Created: timeOf(kept.CreatedAt()), Deleted: timeOf(kept.MarkedAt()),
+		title: of.String(),
 	}
 	item.State, item.Detail = stateOf(kept, now)
 	for _, s := range kept.States() {

@@ -74,7 +74,7 @@ func runExplain(c *cobra.Command, f explainFlags) error {
 		out := []byte(made.Text())
 		if f.output.data() {
 			if out, err = made.YAML(); err != nil {
-				return err //nolint:wrapcheck // it says of what
+				return err
 			}
 		} else if i > 0 {
 			out = append([]byte("\n"), out...)

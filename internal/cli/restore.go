@@ -61,7 +61,8 @@ func newRestore() *cobra.Command {
 	}
 	f.addFlags(c)
 	c.Flags().Lookup("namespace").Usage = "restore `OLD[=NEW]` alone, of the namespaces in FILE, under the name NEW (default: all, under their names)"
-	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`[KIND/]NAMESPACE/NAME` of a ClusterCA, or of serviceaccountkeys, in whose place that of the backup may be put; may be repeated")
+	c.Flags().StringSliceVar(&f.replace, "replace", nil, "`[KIND/]NAMESPACE/NAME` of a ClusterCA, or of serviceaccountkeys, "+
+		"in whose place that of the backup may be put; may be repeated")
 	return c
 }
 

@@ -17,7 +17,8 @@ func New() *cobra.Command {
 		DisableAutoGenTag: true,
 		PersistentPreRun:  printPlainly,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newExplain(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(), newRestore(),
+	root.AddCommand(newManager(), newStatus(), newInspect(), newExplain(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(),
+		newRestore(),
 		newDashboard(), newAgent(), newVersion())
 	adviseAll(root)
 	return root

@@ -162,7 +162,7 @@ type planned struct {
 func shown(report func(applied bool) (rotate.PlanReport, error), text func(applied bool) (string, error), applied bool) (rotate.PlanReport, string, error) {
 	r, err := report(applied)
 	if err != nil {
-		return rotate.PlanReport{}, "", err //nolint:wrapcheck // it says all
+		return rotate.PlanReport{}, "", err
 	}
 	people, err := text(applied)
 	return r, people, err
@@ -238,7 +238,7 @@ func setTrigger(ctx context.Context, api client.Client, o v1alpha1.Object, trigg
 	}
 	patch, err := rotate.Patch(trigger, o.GetResourceVersion())
 	if err != nil {
-		return err //nolint:wrapcheck // it says all
+		return err
 	}
 	err = api.Patch(ctx, o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(rotate.FieldManager))
 	if apierrors.IsConflict(err) {

@@ -148,7 +148,8 @@ func (e *expansion) apart(server pki.SANs) error {
 	for _, n := range e.nodes {
 		for _, name := range append([]string{n.Name}, n.Addresses...) {
 			if server.Covers(name) {
-				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs or a control plane "+
+				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs or a control "+
+					"plane "+
 					"host: whoever has that node could serve as an API server. Give the API servers another name, or list their names one by one in place "+
 					"of a wildcard", name, n.Name)
 			}

@@ -72,7 +72,7 @@ func CredentialName(cluster, host string, role v1alpha1.Role) string {
 // slugs are how roles are written in names. None is the end of another one behind a hyphen, so that no two hosts have one name between them.
 var slugs = map[v1alpha1.Role]string{
 	"ControllerManager": "controller-manager", "Scheduler": "scheduler", "Admin": "admin", "APIServerKubeletClient": "apiserver-kubelet-client",
-	"FrontProxyClient": "front-proxy-client", "EtcdServer": "etcd-server", "EtcdPeer": "etcd-peer", "EtcdClient": "etcd-client",
+	"FrontProxyClient": "front-proxy-client", "EtcdServer": "etcd-server", etcdPeer: "etcd-peer", "EtcdClient": "etcd-client",
 	"EtcdHealthcheckClient": "etcd-healthcheck-client", "Kubelet": "kubelet", "KubeletServing": "kubelet-serving", "KubeProxy": "kube-proxy", "Host": "host",
 }
 
@@ -95,7 +95,8 @@ func Expand(c *v1alpha1.ClusterPKI) (Children, error) {
 		if len(roles) == 0 {
 			roles = c.Spec.Nodes.Roles
 		}
-		e.node(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery, validity: h.Validity, server: ServerName(c.Name, e.controlPlane[0].Name)}, roles)
+		server := ServerName(c.Name, e.controlPlane[0].Name)
+		e.node(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery, validity: h.Validity, server: server}, roles)
 	}
 	return e.children, nil
 }

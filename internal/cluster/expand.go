@@ -21,10 +21,10 @@ const defaultPort = "443"
 var kubeconfigRoles = []v1alpha1.Role{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "Host"}
 
 // etcdMemberRoles are what a member of etcd needs.
-var etcdMemberRoles = []v1alpha1.Role{"EtcdServer", "EtcdPeer", "EtcdHealthcheckClient"}
+var etcdMemberRoles = []v1alpha1.Role{"EtcdServer", etcdPeer, "EtcdHealthcheckClient"}
 
 // servingRoles are those whose certificates hold the addresses of the host.
-var servingRoles = []v1alpha1.Role{"EtcdServer", "EtcdPeer", "KubeletServing"}
+var servingRoles = []v1alpha1.Role{"EtcdServer", etcdPeer, "KubeletServing"}
 
 // expansion is a ClusterPKI on its way to its children.
 type expansion struct {
@@ -169,7 +169,7 @@ func (e *expansion) signer(role v1alpha1.Role) string {
 	switch role {
 	case "FrontProxyClient":
 		return FrontProxyCAName(e.Name)
-	case "EtcdServer", "EtcdPeer", "EtcdClient", "EtcdHealthcheckClient":
+	case "EtcdServer", etcdPeer, "EtcdClient", "EtcdHealthcheckClient":
 		return EtcdCAName(e.Name)
 	default:
 		return CAName(e.Name)
@@ -194,7 +194,8 @@ func (e *expansion) apiServer(h host) *v1alpha1.APIServerCertificate {
 
 // serverNames are the SANs of the API server of a host, beside those that every one has.
 func (e *expansion) serverNames(h host) (names, addresses []string) {
-	own, _ := pki.APIServerSANs(pki.APIServerInput{HostName: h.name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs})
+	own, _ := pki.APIServerSANs( //nolint:errcheck // what is wrong with the networks was said before
+		pki.APIServerInput{HostName: h.name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs})
 	for _, name := range slices.Concat(h.addresses, []string{e.endpoint.host}, e.Spec.ControlPlane.CertSANs) {
 		switch addr, err := pki.ParseIP(name); {
 		case name == "" || own.Covers(name):

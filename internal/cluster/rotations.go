@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"k8s.io/utils/ptr"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -67,7 +69,7 @@ func (t Triggers) Rotations(c *v1alpha1.ClusterPKI, states map[string]CAState) m
 			text, shared = t.Cluster.Text, true
 		}
 		next := Trigger{Text: text}
-		if text != "" && (text == c.Spec.Rotation.EmergencyTrigger || text == own.EmergencyTrigger) {
+		if emergencies := []string{c.Spec.Rotation.EmergencyTrigger, own.EmergencyTrigger}; text != "" && slices.Contains(emergencies, text) {
 			next.Emergency = text
 		}
 		state, exists := states[ca.name]

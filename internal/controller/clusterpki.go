@@ -28,10 +28,11 @@ import (
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas;serviceaccountkeys,verbs=create;patch;acknowledge;approve;rotate;trust
 // +kubebuilder:rbac:groups=clusterpki.io,resources=serviceaccountkeys,verbs=issue
 // +kubebuilder:rbac:groups=clusterpki.io,resources=apiservercertificates;nodecredentials,verbs=create;patch;delete;acknowledge
-// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/ca;clustercas/apiserver;clustercas/kubelet;clustercas/kubeletserving;clustercas/kubeproxy,verbs=issue
-// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/controllermanager;clustercas/scheduler;clustercas/admin;clustercas/apiserverkubeletclient,verbs=issue
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/ca;clustercas/apiserver;clustercas/kubelet;clustercas/kubeletserving,verbs=issue
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/controllermanager;clustercas/scheduler;clustercas/admin,verbs=issue
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/frontproxyclient;clustercas/etcdserver;clustercas/etcdpeer;clustercas/etcdclient,verbs=issue
 // +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/etcdhealthcheckclient;clustercas/host,verbs=issue
+// +kubebuilder:rbac:groups=clusterpki.io,resources=clustercas/kubeproxy;clustercas/apiserverkubeletclient,verbs=issue
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,resourceNames=clusterpkis.clusterpki.io,verbs=get
 
 // clusterPKIs reconciles ClusterPKIs.

@@ -172,13 +172,10 @@ func tell(unready []cluster.Child, v clusterView) string {
 	var texts []string
 	for _, c := range unready[:min(len(unready), maxTold)] {
 		text := c.Key().String()
-		switch o := v.view.Children[c.Key()]; {
-		case o == nil:
+		if o := v.view.Children[c.Key()]; o == nil {
 			text += " is not there"
-		default:
-			if ready := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.ReadyCondition); ready != nil {
-				text += fmt.Sprintf(" (%s: %s)", ready.Reason, ready.Message)
-			}
+		} else if ready := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.ReadyCondition); ready != nil {
+			text += fmt.Sprintf(" (%s: %s)", ready.Reason, ready.Message)
 		}
 		texts = append(texts, text)
 	}

@@ -204,8 +204,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	}
 	store := authority.New(o.AuthorityNamespace, direct, authorities)
 	seals.store = store
-	wrote := &owned.Writes{}
-	keys := keys{keypool.New(o.RSAKeys)}
+	wrote, keys := &owned.Writes{}, keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
 	keysHome := &home.Home{
 		Client: direct, Namespace: o.AuthorityNamespace, Own: o.OwnNamespace, Served: o.Namespace,

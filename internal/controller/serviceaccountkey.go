@@ -80,10 +80,11 @@ func (r *serviceAccountKeys) nextLook(st accounts.State, now time.Time) time.Tim
 			next = sooner(next, warn)
 		}
 	}
+	in := st.Read.Inputs
 	switch {
 	case st.Moved():
 		next = now.Add(time.Second)
-	case l.Rotation != nil || len(l.Publication()) < len(l.Keys) || l.Published.IsZero():
+	case l.Cause(now, in.Trigger, in.RotateEvery) != "" || l.Rotation != nil || len(l.Publication()) < len(l.Keys) || l.Published.IsZero():
 		next = sooner(next, now.Add(r.poll))
 	}
 	return next

@@ -117,7 +117,8 @@ func blockedKeys(r accounts.Reading, l keyring.Ledger) (reason, message string) 
 	case len(r.Users) == 0:
 		return reason, "it waits: no APIServerCertificate names this key in spec.serviceAccountKeyRef, so that nobody knows which API servers use it"
 	case !r.Inputs.Arrived() && r.Now.Sub(sinceOf(l)) > blockedAfter:
-		return reason, fmt.Sprintf("it has waited for longer than %.0f minutes, and skips nobody; it waits for %s", blockedAfter.Minutes(), names(awaitedUsers(r)))
+		return reason, fmt.Sprintf("it has waited for longer than %.0f minutes, and skips nobody; it waits for %s",
+			blockedAfter.Minutes(), names(awaitedUsers(r)))
 	default:
 		return "", ""
 	}

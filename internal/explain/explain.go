@@ -54,11 +54,11 @@ func Read(text []byte) ([]*v1alpha1.ClusterPKI, error) {
 func Of(c *v1alpha1.ClusterPKI) (Explained, error) {
 	c = c.DeepCopy()
 	if err := defaults.Apply(c); err != nil {
-		return Explained{}, err //nolint:wrapcheck // it says whose
+		return Explained{}, err
 	}
 	children, err := cluster.Expand(c)
 	if err != nil {
-		return Explained{}, err //nolint:wrapcheck // it says what to change
+		return Explained{}, err
 	}
 	children.Rotate(cluster.Triggers{}.Observe(c).Rotations(c, nil))
 	for _, child := range children {
@@ -76,19 +76,19 @@ func valid(child cluster.Child) error {
 		return nil
 	}
 	if err := defaults.Apply(o); err != nil {
-		return err //nolint:wrapcheck // it says whose
+		return err
 	}
 	switch o := o.(type) {
 	case *v1alpha1.ClusterCA:
-		return desired.ValidCA(desired.CA(o).Spec) //nolint:wrapcheck // a stall
+		return desired.ValidCA(desired.CA(o).Spec)
 	case *v1alpha1.APIServerCertificate:
 		if _, err := desired.APIServer(o); err != nil {
-			return err //nolint:wrapcheck // a stall
+			return err
 		}
-		return desired.EndpointCovered(o) //nolint:wrapcheck // a stall
+		return desired.EndpointCovered(o)
 	case *v1alpha1.NodeCredential:
 		_, err := desired.Credential(o)
-		return err //nolint:wrapcheck // a stall
+		return err
 	default:
 		return nil
 	}

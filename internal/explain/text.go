@@ -22,16 +22,16 @@ func (e Explained) Text() string {
 	last := "-"
 	for _, child := range e.Children {
 		shown := child.Host
-		switch {
-		case shown == last:
+		switch shown {
+		case last:
 			shown = ""
-		case shown == "":
+		case "":
 			shown = "(the whole cluster)"
 		}
 		last = child.Host
 		e.child(t, shown, child)
 	}
-	t.Flush() //nolint:errcheck,gosec // it writes into memory
+	t.Flush() //nolint:errcheck // it writes into memory
 	for line := range strings.Lines(table.String()) {
 		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
@@ -73,8 +73,8 @@ func identity(c *v1alpha1.NodeCredential) string {
 		return string(c.Spec.Role)
 	}
 	text := "CN=" + role.CommonNameFor(c.Spec.HostName)
-	for _, group := range role.Organizations {
-		text += ", O=" + group
+	if len(role.Organizations) > 0 {
+		text += ", O=" + strings.Join(role.Organizations, ", O=")
 	}
 	if slices.Contains(role.Usages, pki.ServerAuth) {
 		text += " (serves)"

@@ -53,7 +53,7 @@ func TestServiceAccountKeyRefusals(t *testing.T) {
 		change func(*fixture, *v1alpha1.ServiceAccountKey, map[string][]byte)
 		want   []string
 	}{
-		"there is none of that name": {func(w *fixture, k *v1alpha1.ServiceAccountKey, _ map[string][]byte) { k.Name = "other" },
+		"there is none of that name": {func(_ *fixture, k *v1alpha1.ServiceAccountKey, _ map[string][]byte) { k.Name = "other" },
 			[]string{`names ServiceAccountKey "k8s", which does not exist`, "serviceAccountKeyRef"}},
 		"it is not ready": {func(_ *fixture, k *v1alpha1.ServiceAccountKey, _ map[string][]byte) {
 			k.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "SecretConflict", Message: "somebody's"}}

@@ -177,11 +177,11 @@ func bare(o v1alpha1.Object) (*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s/%s: %w", o.Kind(), o.GetName(), err)
 	}
-	spec, said := fields["spec"]
+	spec, said := fields[specField]
 	if !said {
 		spec = map[string]any{}
 	}
-	u := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	u := &unstructured.Unstructured{Object: map[string]any{specField: spec}}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.Kind()))
 	u.SetName(o.GetName())
 	return u, nil

@@ -15,16 +15,19 @@ import (
 	"clusterpki.io/operator/internal/defaults"
 )
 
+// specField is the field of an object that says what is wanted.
+const specField = "spec"
+
 // peoples are the fields of children that people set by themselves, each under a verb of its own: a command at night must not keep the
 // ClusterPKI from its work.
 var peoples = [][]string{
-	{"spec", "revocation"},
-	{"spec", "renewal", "trigger"},
-	{"spec", "rotation", "emergencyTrigger"},
-	{"spec", "rotation", "approved"},
-	{"spec", "delivery", "acknowledged"},
-	{"spec", "hostKeySHA256"},
-	{"spec", "request"},
+	{specField, "revocation"},
+	{specField, "renewal", "trigger"},
+	{specField, "rotation", "emergencyTrigger"},
+	{specField, "rotation", "approved"},
+	{specField, "delivery", "acknowledged"},
+	{specField, "hostKeySHA256"},
+	{specField, "request"},
 }
 
 func isPeoples(path []string) bool {
@@ -57,7 +60,7 @@ func compare(wanted, now v1alpha1.Object) (difference, error) {
 		return difference{}, fmt.Errorf("read %s/%s: %w", now.Kind(), now.GetName(), err)
 	}
 	var d difference
-	d.walk([]string{"spec"}, want["spec"], have["spec"])
+	d.walk([]string{specField}, want[specField], have[specField])
 	return d, nil
 }
 

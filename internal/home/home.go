@@ -277,10 +277,12 @@ func (h *Home) isEmpty(ctx context.Context) error {
 	}
 	for _, s := range list.Items {
 		types := []corev1.SecretType{
-			authority.SecretType, authority.SealSecretType, authority.KeySecretType, authority.DeliverySecretType, authority.FamilySecretType, records.SecretType,
+			authority.SecretType, authority.SealSecretType, authority.KeySecretType, authority.DeliverySecretType, authority.FamilySecretType,
+			authority.AccountKeysSecretType, records.SecretType,
 		}
 		ours := func(prefix string) bool { return strings.HasPrefix(s.Name, prefix) }
-		if slices.Contains(types, s.Type) || s.Name == authority.SealSecretName || slices.ContainsFunc([]string{"ca.", "key.", "delivery.", "cpki.", "issued."}, ours) {
+		names := []string{"ca.", "sak.", "cpki.", "key.", "delivery.", "issued."}
+		if slices.Contains(types, s.Type) || s.Name == authority.SealSecretName || slices.ContainsFunc(names, ours) {
 			return unfit("the authority namespace %q holds keys already, of an installation whose own namespace is gone: if they are yours, run "+
 				"`clusterpki authority init` once", h.Namespace)
 		}

@@ -46,6 +46,7 @@ func NewKeyPlan(now time.Time, key *v1alpha1.ServiceAccountKey, objects status.O
 		switch s.Spec.Delivery.Mode {
 		case v1alpha1.DeliveryManual:
 			p.Manual = append(p.Manual, name)
+		case v1alpha1.DeliveryAgent: // it tells by itself
 		case v1alpha1.DeliveryMounted:
 			p.Assumed = append(p.Assumed, name)
 			p.Least = max(p.Least, s.Spec.Delivery.PropagationDelay.Duration)

@@ -12,7 +12,10 @@ import (
 
 // Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them, and of the service account keys of their API servers.
 func Build(now time.Time, objects Objects, name string) Report {
-	r := Report{Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second), ClusterCAs: []Authority{}, ServiceAccountKeys: []ServiceAccountKey{}, Problems: []Problem{}}
+	r := Report{
+		Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second),
+		ClusterCAs: []Authority{}, ServiceAccountKeys: []ServiceAccountKey{}, Problems: []Problem{},
+	}
 	for _, namespace := range objects.Namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()

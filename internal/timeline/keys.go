@@ -68,7 +68,8 @@ var keyPhases = []struct {
 	note  string
 }{
 	{v1alpha1.KeyDistributingTrust, "the new public key is brought to every API server, one host after the other; the old key signs everything still"},
-	{v1alpha1.KeySwitchingSigner, "the new key is brought to every API server and controller manager, one host after the other, and signs; the old one stays trusted"},
+	{v1alpha1.KeySwitchingSigner, "the new key is brought to every API server and controller manager, one host after the other, and signs; " +
+		"the old one stays trusted"},
 }
 
 // KeyStep is one phase of the rotation of a ServiceAccountKey.

@@ -61,7 +61,7 @@ func TestServiceAccountKeyRotation(t *testing.T) {
 	for i, h := range c.hosts {
 		testenv.Eventually(t, h.config.Host+" refuses the old token", func() error {
 			if ok, err := c.accepts(t.Context(), i, old); err != nil || ok {
-				return fmt.Errorf("accepted: %t (%v)", ok, err)
+				return fmt.Errorf("accepted: %t (%w)", ok, err)
 			}
 			return nil
 		})

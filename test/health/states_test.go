@@ -233,7 +233,7 @@ var states = []state{
 		argo: progressing, kstatus: inProgress, flux: inProgress,
 	},
 	{
-		kind: "ServiceAccountKey", name: "progressing_rotating", manifest: aCA + sep + aKey + sep + ofKey, then: newKey, drifts: true,
+		kind: "ServiceAccountKey", name: "progressing_rotating", manifest: aCA + sep + aKey + sep + acceptedKey, then: newKey, drifts: true,
 		condition: "Rotating True DistributingTrust", argo: progressing, kstatus: current, flux: inProgress,
 	},
 	{
@@ -246,7 +246,7 @@ var states = []state{
 	},
 	{
 		kind: "ServiceAccountKey", name: "healthy_keyRemovalDue", manifest: aCA + sep + aKey + sep + acceptedKey, then: newKey, drifts: true,
-		condition: "KeyRemovalDue True TokensUnlisted", argo: healthy, kstatus: current, flux: current,
+		condition: "KeyRemovalDue True KeyRetained", argo: healthy, kstatus: current, flux: current,
 	},
 }
 

@@ -75,15 +75,11 @@ func ParseLedger(text []byte) (Ledger, error) {
 func (l Ledger) Check() error {
 	numbers, ids := map[int32]bool{}, map[string]bool{}
 	for _, k := range l.Keys {
-		switch {
-		case k.Number < 1 || k.Number > l.Last || numbers[k.Number]:
-			return fmt.Errorf("the ledger names key %d twice, or it is no number of a key", k.Number)
-		case k.ID == "" || len(k.ID) > maxID || ids[k.ID]:
-			return fmt.Errorf("the ledger names no ID of key %d, or that of another one", k.Number)
-		case !slices.Contains(States, k.State):
-			return fmt.Errorf("key %d of the ledger has the unknown state %q", k.Number, k.State)
-		case len(k.Trigger) > maxTrigger:
-			return fmt.Errorf("the trigger of key %d of the ledger has more than %d bytes", k.Number, maxTrigger)
+		if k.Number > l.Last || numbers[k.Number] || ids[k.ID] {
+			return fmt.Errorf("the ledger names key %d twice, or it is no number of a key, or has the ID of another one", k.Number)
+		}
+		if err := k.check(); err != nil {
+			return err
 		}
 		numbers[k.Number], ids[k.ID] = true, true
 	}
@@ -102,6 +98,21 @@ func (l Ledger) Check() error {
 }
 
 // checkRotation says what is wrong with the rotation under way: its two keys are the one that signs, and the one that is to or did.
+func (k Key) check() error {
+	switch {
+	case k.Number < 1:
+		return fmt.Errorf("the ledger names key %d: that is no number of a key", k.Number)
+	case k.ID == "" || len(k.ID) > maxID:
+		return fmt.Errorf("the ledger names no ID of key %d", k.Number)
+	case !slices.Contains(States, k.State):
+		return fmt.Errorf("key %d of the ledger has the unknown state %q", k.Number, k.State)
+	case len(k.Trigger) > maxTrigger:
+		return fmt.Errorf("the trigger of key %d of the ledger has more than %d bytes", k.Number, maxTrigger)
+	default:
+		return nil
+	}
+}
+
 func (l Ledger) checkRotation() error {
 	if l.Rotation == nil {
 		if l.in(Trusted) != nil {
