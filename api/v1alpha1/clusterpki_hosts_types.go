@@ -7,11 +7,11 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 type EtcdMode string
 
 const (
-	// EtcdStacked: a member on each control plane host.
+	// EtcdStacked is of a member on each control plane host.
 	EtcdStacked EtcdMode = "Stacked"
-	// EtcdExternal: members on hosts of their own, whose certificates are issued here.
+	// EtcdExternal is of members on hosts of their own, whose certificates are issued here.
 	EtcdExternal EtcdMode = "External"
-	// EtcdNone: no etcd is issued for. The API servers have a datastore of yours.
+	// EtcdNone is of no etcd: none is issued for. The API servers have a datastore of yours.
 	EtcdNone EtcdMode = "None"
 )
 
