@@ -342,8 +342,7 @@ func asks(t *testing.T, user string, r request, rights []right) {
 	for i, missing := range rights {
 		c := somebody(t, prod, fmt.Sprint(user, "-without-", i), slices.DeleteFunc(slices.Clone(rights), func(r right) bool { return r == missing })...)
 		eventually(t, "without "+string(missing)+" it is denied", func() error { return r(t.Context(), c) }, func(err error) bool {
-			return denies("clusterpki-nodecredentials", missing)(err) || denies("clusterpki-apiservercertificates", missing)(err) ||
-				denies("clusterpki-clustercas", missing)(err)
+			return slices.ContainsFunc([]string{"clustercas", "serviceaccountkeys", "apiservercertificates", "nodecredentials"}, func(resource string) bool { return denies("clusterpki-"+resource, missing)(err) })
 		})
 	}
 }

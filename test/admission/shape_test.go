@@ -174,7 +174,7 @@ func TestShippedRoles(t *testing.T) {
 			}
 		}
 	}
-	want := []string{"serviceaccountkeys", "clustercas/ca", "clustercas/apiserver"}
+	want := []string{"clusterpkis", "clusterpkis/nodes", "serviceaccountkeys", "clustercas/ca", "clustercas/apiserver"}
 	for _, role := range roles(t) {
 		want = append(want, "clustercas/"+strings.ToLower(role))
 	}
