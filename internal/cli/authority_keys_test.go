@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,8 @@ func TestRefsOfTheAPI(t *testing.T) {
 	for _, k := range v1alpha1.Kinds() {
 		for _, name := range []string{k.Name, k.Plural, k.ShortName} {
 			of, err := authority.ParseRef(name + "/prod/k8s")
-			if keeps := k.Name == v1alpha1.KindClusterCA || k.Name == v1alpha1.KindServiceAccountKey; keeps != (err == nil) || keeps && of.Kind != k.Name {
+			keeps := slices.Contains([]string{v1alpha1.KindClusterCA, v1alpha1.KindServiceAccountKey, v1alpha1.KindClusterPKI}, k.Name)
+			if keeps != (err == nil) || keeps && of.Kind != k.Name {
 				t.Errorf("%s/prod/k8s is %+v, %v", name, of, err)
 			}
 		}
