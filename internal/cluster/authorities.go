@@ -7,10 +7,13 @@ import (
 )
 
 // etcdRoles are all that etcd's CA signs.
-// etcdPeer is the role of a member of etcd towards the others.
-const etcdPeer = "EtcdPeer"
+// What a member of etcd is to its clients, and to the other members.
+const (
+	etcdServer = "EtcdServer"
+	etcdPeer   = "EtcdPeer"
+)
 
-var etcdRoles = []v1alpha1.PolicyRole{"EtcdServer", etcdPeer, "EtcdClient", "EtcdHealthcheckClient"}
+var etcdRoles = []v1alpha1.PolicyRole{etcdServer, etcdPeer, "EtcdClient", "EtcdHealthcheckClient"}
 
 // authorities makes the CAs. They are three, as kubeadm has them: the API server takes a certificate of the front proxy's CA for the aggregation layer
 // that speaks for any user, and etcd one of its CA for a client that may read every Secret.

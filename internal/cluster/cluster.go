@@ -72,7 +72,7 @@ func CredentialName(cluster, host string, role v1alpha1.Role) string {
 // slugs are how roles are written in names. None is the end of another one behind a hyphen, so that no two hosts have one name between them.
 var slugs = map[v1alpha1.Role]string{
 	"ControllerManager": "controller-manager", "Scheduler": "scheduler", "Admin": "admin", "APIServerKubeletClient": "apiserver-kubelet-client",
-	"FrontProxyClient": "front-proxy-client", "EtcdServer": "etcd-server", etcdPeer: "etcd-peer", "EtcdClient": "etcd-client",
+	"FrontProxyClient": "front-proxy-client", etcdServer: "etcd-server", etcdPeer: "etcd-peer", "EtcdClient": "etcd-client",
 	"EtcdHealthcheckClient": "etcd-healthcheck-client", "Kubelet": "kubelet", "KubeletServing": "kubelet-serving", "KubeProxy": "kube-proxy", "Host": "host",
 }
 

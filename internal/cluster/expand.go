@@ -21,10 +21,10 @@ const defaultPort = "443"
 var kubeconfigRoles = []v1alpha1.Role{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "Host"}
 
 // etcdMemberRoles are what a member of etcd needs.
-var etcdMemberRoles = []v1alpha1.Role{"EtcdServer", etcdPeer, "EtcdHealthcheckClient"}
+var etcdMemberRoles = []v1alpha1.Role{etcdServer, etcdPeer, "EtcdHealthcheckClient"}
 
 // servingRoles are those whose certificates hold the addresses of the host.
-var servingRoles = []v1alpha1.Role{"EtcdServer", etcdPeer, "KubeletServing"}
+var servingRoles = []v1alpha1.Role{etcdServer, etcdPeer, "KubeletServing"}
 
 // expansion is a ClusterPKI on its way to its children.
 type expansion struct {
@@ -169,7 +169,7 @@ func (e *expansion) signer(role v1alpha1.Role) string {
 	switch role {
 	case "FrontProxyClient":
 		return FrontProxyCAName(e.Name)
-	case "EtcdServer", etcdPeer, "EtcdClient", "EtcdHealthcheckClient":
+	case etcdServer, etcdPeer, "EtcdClient", "EtcdHealthcheckClient":
 		return EtcdCAName(e.Name)
 	default:
 		return CAName(e.Name)

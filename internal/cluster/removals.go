@@ -26,7 +26,7 @@ func Guarded(o v1alpha1.Object) bool {
 	case *v1alpha1.APIServerCertificate:
 		return true
 	case *v1alpha1.NodeCredential:
-		return o.Spec.Role == "EtcdServer" || o.Spec.Role == etcdPeer
+		return o.Spec.Role == etcdServer || o.Spec.Role == etcdPeer
 	default:
 		return false
 	}
