@@ -45,8 +45,11 @@ func (m *Maker) advance(ctx context.Context, k *v1alpha1.ServiceAccountKey, st S
 	if t != keyring.Withdraw { // what is stored is the latest that it may be, so that no delay is shorter than it should be
 		in.Now = m.Clock.Latest()
 	}
+	var later keyring.Transition
 	next := record.Next()
-	next.Ledger, _ = record.Ledger.Step(in)
+	if next.Ledger, later = record.Ledger.Step(in); later != t { // another step is about to be due: it is decided by itself
+		return st, nil
+	}
 	if t == keyring.NewKey {
 		if t, err = m.enter(ctx, k, record, next, in); err != nil {
 			return st, err
