@@ -22,15 +22,16 @@ type pace struct {
 	of map[reconcile.Request]allowance
 }
 
-// allowance is how many visits were left at a time.
+// allowance is how many visits were left at a time. It is below zero while a visit waits that is taken off already.
 type allowance struct {
 	left float64
 	at   time.Time
+	due  time.Time // when the visit comes that was made to wait last
 }
 
 func (a allowance) since(now time.Time) allowance {
 	left := a.left + float64(now.Sub(a.at))/float64(paceEvery)
-	return allowance{min(paceBurst, left), now}
+	return allowance{left: min(paceBurst, left), at: now, due: a.due}
 }
 
 // delay is how long a visit has to wait that somebody else brings now. Those that wait are one visit.
@@ -45,14 +46,17 @@ func (p *pace) delay(req reconcile.Request, now time.Time) time.Duration {
 		if len(p.of) >= paceKept {
 			p.sweep(now)
 		}
-		a = allowance{paceBurst, now}
+		a = allowance{left: paceBurst, at: now}
+	}
+	if a.due.After(now) {
+		return a.due.Sub(now)
 	}
 	a = a.since(now)
+	a.left--
 	var wait time.Duration
-	if a.left >= 1 {
-		a.left--
-	} else {
-		wait = time.Duration((1 - a.left) * float64(paceEvery))
+	if a.left < 0 {
+		wait = time.Duration(-a.left * float64(paceEvery))
+		a.due = now.Add(wait)
 	}
 	p.of[req] = a
 	return wait

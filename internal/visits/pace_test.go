@@ -28,7 +28,7 @@ func TestPace(t *testing.T) {
 		}
 		now = now.Add(100 * time.Millisecond)
 	}
-	if most := paceBurst + 2*int(10*time.Minute/paceEvery); visits > most {
+	if most := paceBurst + int(10*time.Minute/paceEvery); visits > most {
 		t.Errorf("it has %d visits, more than %d", visits, most)
 	}
 	if wait := p.delay(other, now); wait != 0 {

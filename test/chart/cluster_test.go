@@ -108,7 +108,7 @@ func (c *cluster) restrictedNamespace(name string) {
 func (c *cluster) established() {
 	c.t.Helper()
 	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io", "serviceaccountkeys.clusterpki.io")
+		"clustercas.clusterpki.io", "apiservercertificates.clusterpki.io", "nodecredentials.clusterpki.io", "serviceaccountkeys.clusterpki.io", "clusterpkis.clusterpki.io")
 }
 
 // run runs the operator as the release's ServiceAccount until it is stopped.

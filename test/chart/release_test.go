@@ -186,8 +186,8 @@ func TestUpgrade(t *testing.T) {
 			c.ready("prod")
 			stop()
 			before := c.holds("prod")
-			if n := len(c.outdated()); n != 3 {
-				t.Errorf("%d CRDs differ before the upgrade, want 3", n)
+			if n := len(c.outdated()); n != 5 {
+				t.Errorf("%d CRDs differ before the upgrade, want 5", n)
 			}
 			c.upgrade(system, chartDir(), nil)
 			c.current()

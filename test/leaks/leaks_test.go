@@ -121,7 +121,7 @@ func (r *run) digest(data map[string][]byte) string {
 	return pki.FingerprintOf(certs[0])
 }
 
-// rotate replaces a CA, with the keys of both generations in use meanwhile.
+// rotate replaces a CA, with the keys of both generations in use meanwhile, and begins to replace a service account key.
 func (r *run) rotate() {
 	r.t.Helper()
 	r.kubectl("patch", "clusterca", "below", "-n", namespace, "--type=merge", `--patch={"spec":{"rotation":{"trigger":"1","emergencyTrigger":"1"}}}`)
@@ -133,4 +133,7 @@ func (r *run) rotate() {
 		}
 		return err
 	})
+	r.kubectl("patch", "sak", "k8s-sa", "-n", namespace, "--type=merge", `--patch={"spec":{"rotation":{"trigger":"1"}}}`)
+	key := &v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "k8s-sa"}}
+	testenv.Condition(r.t, shared.api, key, v1alpha1.RotatingCondition, metav1.ConditionTrue, "")
 }

@@ -20,6 +20,7 @@ import (
 // kinds are the places that private keys are in, and no other is one. A new kind of key needs a row here, and a step of the run that has it made.
 var kinds = map[string]*regexp.Regexp{
 	"a generation of a CA":                     regexp.MustCompile(`^clusterpki-authority/ca\.\S+ g\d+\.key$`),
+	"a service account key":                    regexp.MustCompile(`^clusterpki-authority/sak\.\S+ k\d+\.key$`),
 	"what signs for the agents of a namespace": regexp.MustCompile(`^clusterpki-authority/delivery\.\S+ \S+\.key$`),
 	"the key of seals":                         regexp.MustCompile(`^clusterpki-authority/seal key$`),
 	"a copy of a CA's key":                     regexp.MustCompile(`^\w+/copied tls\.key$`),
@@ -40,6 +41,7 @@ var certain = []string{
 	home + "/ca.prod.k8s g1.key", home + "/ca.prod.front-proxy g1.key", home + "/ca.prod.etcd g1.key", // that the operator made
 	home + "/ca.prod.imported g1.key", home + "/ca.prod.below g1.key", home + "/ca.prod.below g2.key", // before a rotation, and after it
 	home + "/ca.drill.k8s g1.key", home + "/ca.anew.k8s g1.key", // restored, and released
+	home + "/sak.prod.k8s-sa k1.key", home + "/sak.prod.k8s-sa k2.key", home + "/sak.drill.k8s-sa k1.key", // before a rotation, in it, and restored
 	home + "/delivery.prod delivery.key", home + "/delivery.prod next.key",
 	"prod/rsa-tls tls.key", "prod/ecdsa-tls tls.key", "prod/ed25519-tls tls.key", "prod/rsa-kubeconfig value",
 }

@@ -80,7 +80,7 @@ func (w *fixture) backup() []byte {
 	return text
 }
 
-// restoreArchive is `clusterpki restore`.
+// restoreArchive is `clusterpki restore`. What it is to replace is a CA, or kind/name.
 func (w *fixture) restoreArchive(text []byte, replace ...string) (backup.Result, error) {
 	w.t.Helper()
 	archive, err := backup.Parse(bytes.NewReader(text))
@@ -89,7 +89,11 @@ func (w *fixture) restoreArchive(text []byte, replace ...string) (backup.Result,
 	}
 	target := backup.Target{Client: w.api, AuthorityNamespace: w.authority, Namespaces: map[string]string{archive.Namespaces()[0]: w.ns}}
 	for _, name := range replace {
-		target.Replace = append(target.Replace, authority.Ref{Kind: authority.KindCA, NamespacedName: types.NamespacedName{Namespace: w.ns, Name: name}})
+		kind := authority.KindCA
+		if key, ok := strings.CutPrefix(name, "serviceaccountkeys/"); ok {
+			kind, name = authority.KindAccountKeys, key
+		}
+		target.Replace = append(target.Replace, authority.Ref{Kind: kind, NamespacedName: types.NamespacedName{Namespace: w.ns, Name: name}})
 	}
 	return target.Restore(w.t.Context(), archive)
 }

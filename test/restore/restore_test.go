@@ -247,7 +247,7 @@ func TestAnotherCAWasMade(t *testing.T) {
 	if before["ConfigMap k8s-trust ca.crt"] == saved.contents["ConfigMap k8s-trust ca.crt"] {
 		t.Fatal("it is the same CA")
 	}
-	_, err := w.restoreArchive(saved.archive, "k8s", "front-proxy", "below", "signer")
+	_, err := w.restoreArchive(saved.archive, "k8s", "front-proxy", "below", "signer", "serviceaccountkeys/k8s-sa")
 	if err == nil || !strings.Contains(err.Error(), "--replace prod/etcd") || !strings.Contains(err.Error(), "Nothing was written") {
 		t.Errorf("with a CA that is not named the error is %v", err)
 	}
@@ -255,7 +255,7 @@ func TestAnotherCAWasMade(t *testing.T) {
 	if diff := changed(w.contents(), before); len(diff) > 0 {
 		t.Errorf("something was written all the same: %v", diff)
 	}
-	w.mustRestore(saved.archive, certificateAuthorities...)
+	w.mustRestore(saved.archive, append(slices.Clone(certificateAuthorities), "serviceaccountkeys/k8s-sa")...)
 	w.settled()
 	w.ready()
 	w.deliversAs(saved.archive)

@@ -75,8 +75,11 @@ func ParseLedger(text []byte) (Ledger, error) {
 func (l Ledger) Check() error {
 	numbers, ids := map[int32]bool{}, map[string]bool{}
 	for _, k := range l.Keys {
-		if k.Number > l.Last || numbers[k.Number] || ids[k.ID] {
-			return fmt.Errorf("the ledger names key %d twice, or it is no number of a key, or has the ID of another one", k.Number)
+		switch {
+		case k.Number > l.Last || numbers[k.Number]:
+			return fmt.Errorf("the ledger names key %d twice, or never gave that number to a key", k.Number)
+		case ids[k.ID]:
+			return fmt.Errorf("the ledger gives the ID of key %d to another key too", k.Number)
 		}
 		if err := k.check(); err != nil {
 			return err
