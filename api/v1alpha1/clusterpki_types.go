@@ -31,7 +31,7 @@ type RemovalSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be between 0 seconds and a year, in hours, minutes and seconds, such as '1h'",reason=FieldValueForbidden
-	Delay metav1.Duration `json:"delay,omitempty,omitzero"`
+	Delay *metav1.Duration `json:"delay,omitempty"`
 
 	// maxHosts is how many hosts may be removed at one time without being named in confirmed, as a number or as a percentage of all, rounded down,
 	// and one at least; '0' and '0%' let none go. Default: 10%. Where more are to go, none goes. Hosts of the control plane and of etcd always have to

@@ -227,29 +227,29 @@ func (s *Store) ListKept(ctx context.Context) (kept []Kept, damaged map[string]e
 
 // CommitKept stores next, which was made from was, in its place: see Commit.
 func (s *Store) CommitKept(ctx context.Context, was, next Kept) (Kept, error) {
-	if now, ok := was.(*AccountKeys); ok {
-		then, _ := next.(*AccountKeys) // it was made from it
-		k, err := s.CommitAccountKeys(ctx, now, then)
-		if err != nil {
-			return nil, err
-		}
-		return k, nil
+	switch was := was.(type) {
+	case *AccountKeys:
+		return commitAs(ctx, was, next, s.CommitAccountKeys)
+	case *Family:
+		return commitAs(ctx, was, next, s.CommitFamily)
+	case *Record:
+		return commitAs(ctx, was, next, s.Commit)
+	default:
+		return nil, fmt.Errorf("store what is kept: %T is of no known kind", was)
 	}
-	if now, ok := was.(*Family); ok {
-		then, _ := next.(*Family)
-		f, err := s.CommitFamily(ctx, now, then)
-		if err != nil {
-			return nil, err
-		}
-		return f, nil
+}
+
+// commitAs commits what is of one kind.
+func commitAs[T Kept](ctx context.Context, was T, next Kept, commit func(ctx context.Context, was, next T) (T, error)) (Kept, error) {
+	then, ok := next.(T)
+	if !ok {
+		return nil, fmt.Errorf("store what is kept: a %T was not made from a %T", next, was)
 	}
-	now, _ := was.(*Record)
-	then, _ := next.(*Record)
-	r, err := s.Commit(ctx, now, then)
+	kept, err := commit(ctx, was, then)
 	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	return kept, nil
 }
 
 // KeptIn says for which object a Secret of the authority namespace keeps something; ok is false where it is for none.

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
@@ -50,6 +52,7 @@ type Removals struct {
 // Removes says which children go now, and which stay and why. left is since when hosts have had children that are not asked for, as it was recorded.
 // One whose children are all asked for was never gone.
 func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, left map[string]time.Time, now time.Time) Removals {
+	delay := ptr.Deref(spec.Delay, metav1.Duration{Duration: time.Hour}).Duration // absent only where no API server has set the default
 	all, surplus := surplusOf(recorded, wanted)
 	out := Removals{Left: make(map[string]time.Time, len(surplus))}
 	unnamed := 0
@@ -65,7 +68,7 @@ func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, le
 			r.Reason = v1alpha1.RemovalKept
 		case guarded && !named:
 			r.Reason = v1alpha1.RemovalUnconfirmed
-		case now.Before(r.Since.Add(spec.Delay.Duration)):
+		case now.Before(r.Since.Add(delay)):
 			r.Reason = v1alpha1.RemovalDelayed
 		}
 		if !guarded && !slices.Contains(spec.Confirmed, name) {
@@ -75,7 +78,7 @@ func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, le
 	}
 	out.bound(spec, unnamed, all)
 	for _, r := range out.Hosts {
-		if due := r.Since.Add(spec.Delay.Duration); r.Reason == v1alpha1.RemovalDelayed && (out.Next.IsZero() || due.Before(out.Next)) {
+		if due := r.Since.Add(delay); r.Reason == v1alpha1.RemovalDelayed && (out.Next.IsZero() || due.Before(out.Next)) {
 			out.Next = due
 		}
 	}

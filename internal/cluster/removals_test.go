@@ -56,7 +56,7 @@ func TestRemoves(t *testing.T) {
 		"a second before":      {gone: nodes(1), left: map[string]time.Time{"node1": hours(-1).Add(time.Second)}, want: map[string]v1alpha1.RemovalReason{"node1": "Delay"}, next: noon.Add(time.Second)},
 		"exactly at its delay": {gone: nodes(1), left: map[string]time.Time{"node1": hours(-1)}, want: map[string]v1alpha1.RemovalReason{"node1": ""}},
 		"no delay": {
-			gone: nodes(1), edit: func(r *v1alpha1.RemovalSpec) { r.Delay = metav1.Duration{} }, want: map[string]v1alpha1.RemovalReason{"node1": ""},
+			gone: nodes(1), edit: func(r *v1alpha1.RemovalSpec) { r.Delay = &metav1.Duration{} }, want: map[string]v1alpha1.RemovalReason{"node1": ""},
 		},
 		"two, one after the other": {
 			gone: nodes(2), left: map[string]time.Time{"node1": hours(-1)}, want: map[string]v1alpha1.RemovalReason{"node1": "", "node2": "Delay"}, next: hours(1),
@@ -167,7 +167,7 @@ func TestRemovesNoAuthority(t *testing.T) {
 		if rapid.Bool().Draw(t, "no etcd") {
 			p.Etcd = v1alpha1.EtcdSpec{Mode: v1alpha1.EtcdNone}
 		}
-		c.Spec.Removal.Confirmed, c.Spec.Removal.Delay = append(slices.Clone(hostNames), "x9", "etcd1"), metav1.Duration{}
+		c.Spec.Removal.Confirmed, c.Spec.Removal.Delay = append(slices.Clone(hostNames), "x9", "etcd1"), &metav1.Duration{}
 		wanted := mustExpand(t, c)
 		going := map[cluster.Key]bool{}
 		for _, h := range cluster.Removes(c.Spec.Removal, was, wanted, nil, noon).Hosts {

@@ -210,7 +210,7 @@ func TestHostsComeAndGo(t *testing.T) {
 func TestAPatchThatDropsHosts(t *testing.T) {
 	t.Parallel()
 	w := clustered(t, newCluster(4, func(c *v1alpha1.ClusterPKI) {
-		c.Spec.Removal.Delay.Duration = time.Minute
+		c.Spec.Removal.Delay = &metav1.Duration{Duration: time.Minute}
 		c.Spec.ControlPlane.Hosts = append(c.Spec.ControlPlane.Hosts, v1alpha1.ControlPlaneHost{Name: "k8s-master2", Addresses: []string{"10.1.10.237"}})
 	}))
 	before := w.children()

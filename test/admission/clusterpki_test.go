@@ -1,18 +1,15 @@
 package admission_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/test/testenv"
 )
 
 const (
@@ -136,44 +133,4 @@ func TestAThousandNodesAreAskedAbout(t *testing.T) {
 	eventually(t, "it is allowed", func() error {
 		return who.Create(t.Context(), c.DeepCopy(), client.DryRunAll)
 	}, allowed)
-}
-
-// TestPersonasOfClusterPKIs: whoever administers the PKI may do everything but read the Secrets to import from; a node operator may change the
-// nodes of the clusters that his role names; and nobody's role that joins those of Kubernetes lets him write one.
-func TestPersonasOfClusterPKIs(t *testing.T) {
-	ctx := t.Context()
-	c := object(cpki, prod)
-	c.Object["spec"] = map[string]any{
-		"endpoint": "https://p-master:6443", "serviceCIDRs": []any{"10.96.0.0/12"},
-		"controlPlane": map[string]any{"hosts": []any{map[string]any{"name": "p-master"}}},
-	}
-	if err := admin.Create(ctx, c); err != nil {
-		t.Fatal(err)
-	}
-	nodes := edits(cpki, prod, "{spec: {nodes: {hosts: [{name: n1}, {name: n2}]}}}")
-	rotation := edits(cpki, prod, "{spec: {rotation: {trigger: x}}}")
-	another := creates(cpki, "c2", newPKI+"}}")
-	for role, may := range map[string]map[string]request{
-		"clusterpki-pki-admin":     {"nodes": nodes, "rotation": rotation, "another": another},
-		"clusterpki-node-operator": {"nodes": nodes},
-		"clusterpki-editor":        {},
-		"clusterpki-viewer":        {},
-	} {
-		who, err := testenv.Bound(ctx, cfg, prod, "cpki-"+role, rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, r := range map[string]request{"nodes": nodes, "rotation": rotation, "another": another} {
-			_, allowedTo := may[name]
-			eventually(t, role+" "+name, func() error { return answered(ctx, who, r, allowedTo) }, allowed)
-		}
-	}
-}
-
-// answered says where a request is not answered as it should be.
-func answered(ctx context.Context, who client.Client, r request, want bool) error {
-	if err := r(ctx, who); (err == nil) != want {
-		return fmt.Errorf("allowed: %v, and not %v: %w", err == nil, want, err)
-	}
-	return nil
 }
