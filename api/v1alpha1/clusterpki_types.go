@@ -208,7 +208,7 @@ type ClusterRotationStatus struct {
 	Pending []PendingConsumer `json:"pending,omitempty"`
 }
 
-// ClusterPKIStatus is what the operator last observed of the ClusterPKI. Nothing is decided from it.
+// ClusterPKIStatus is what the operator last observed of the ClusterPKI. Nothing is decided from it, but that a ClusterPKI which has one was there before.
 type ClusterPKIStatus struct {
 	// conditions are Ready always, HostsUpToDate, Reconciling and Stalled only while True, and the others where they apply.
 	// +optional

@@ -216,6 +216,12 @@ type ServiceAccountKeyStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
 
+	// jwksSHA256 is the SHA-256 of 'jwks.json' of ConfigMap '<name>-jwks' as the operator writes it: who publishes that elsewhere compares the two.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	JWKSSHA256 string `json:"jwksSHA256,omitempty"`
+
 	// publicKeysSHA256 is the SHA-256 of 'sa.pub' there, for delivery.acknowledged of an APIServerCertificate with delivery.mode 'Manual'.
 	// +optional
 	// +kubebuilder:validation:MinLength=64

@@ -82,7 +82,10 @@ func (m *Maker) Reconcile(ctx context.Context, k *v1alpha1.ServiceAccountKey) (S
 	if err != nil {
 		return st, err
 	}
-	if err := outdated(keeper, secret, record); err != nil {
+	if err := outdated(keeper, k, secret, record); err != nil {
+		return st, err
+	}
+	if st.Record, err = m.unseen(ctx, record, secret); err != nil {
 		return st, err
 	}
 	st, err = m.advance(ctx, k, st)
@@ -106,10 +109,11 @@ func usable(record *authority.AccountKeys) error {
 	return nil
 }
 
-// outdated says, as a stall, where the Secret was written from a newer ledger than there is: what is published would lose a key.
-func outdated(keeper *owned.Keeper, secret *corev1.Secret, record *authority.AccountKeys) error {
+// outdated says, as a stall, where the Secret was written from a newer ledger than there is: what is published would lose a key. What another object
+// claims says nothing of this one's.
+func outdated(keeper *owned.Keeper, k *v1alpha1.ServiceAccountKey, secret *corev1.Secret, record *authority.AccountKeys) error {
 	claim := leaf.ClaimOf(keeper, secret)
-	if claim.Keyring <= record.Ledger.Revision {
+	if claim.Keyring <= record.Ledger.Revision || !ours(k, secret) {
 		return nil
 	}
 	return stall.Because(v1alpha1.ReasonLedgerOutdated, "Secret %q was written from a newer ledger (revision %d) than there is (revision %d), as after a "+

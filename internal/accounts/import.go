@@ -70,9 +70,9 @@ func (m *Maker) reserve(ctx context.Context, k *v1alpha1.ServiceAccountKey, next
 	if err := keyInUse(k, next, cas, keys); err != nil {
 		return err
 	}
-	for _, key := range next.Public {
+	for number := range next.Keys {
 		// A name with a slash is no ClusterCA's.
-		by, ok, err := m.Store.Reserve(ctx, k.Namespace, k.Kind()+"/"+k.Name, key, m.Clock.Now(), m.Clock.Latest())
+		by, ok, err := m.Store.Reserve(ctx, k.Namespace, k.Kind()+"/"+k.Name, next.Public[number], m.Clock.Now(), m.Clock.Latest())
 		if err != nil {
 			return err
 		}
@@ -95,9 +95,11 @@ func (m *Maker) reserve(ctx context.Context, k *v1alpha1.ServiceAccountKey, next
 	return keyInUse(k, next, cas, keys)
 }
 
-// keyInUse refuses a key that something else has: the two would be one, with two ledgers.
+// keyInUse refuses a key that something else has: the two would be one, with two ledgers. A public key alone is everybody's to know, and nobody's to
+// keep others from.
 func keyInUse(k *v1alpha1.ServiceAccountKey, next *authority.AccountKeys, cas []*authority.Record, keys []*authority.AccountKeys) error {
-	for _, mine := range next.Public {
+	for number := range next.Keys {
+		mine := next.Public[number]
 		for _, other := range cas {
 			for _, theirs := range other.CAs {
 				if theirs.Cert != nil && pki.SamePublicKey(theirs.Cert.PublicKey, mine) {
@@ -109,8 +111,8 @@ func keyInUse(k *v1alpha1.ServiceAccountKey, next *authority.AccountKeys, cas []
 			if other.Namespace == k.Namespace && other.Name == k.Name {
 				continue
 			}
-			for _, theirs := range other.Public {
-				if pki.SamePublicKey(theirs, mine) {
+			for theirs := range other.Keys {
+				if pki.SamePublicKey(other.Public[theirs], mine) {
 					return inUseBy(k, other.Namespace, k.Kind()+"/"+other.Name)
 				}
 			}

@@ -74,15 +74,6 @@ func (m *Maker) publishKeys(
 	if err != nil {
 		return record, err
 	}
-	right := noted != nil
-	for key, value := range data {
-		right = right && bytes.Equal(owned.NotedDigest(noted, key), owned.DigestOf(value))
-	}
-	if !right && !record.Ledger.Published.IsZero() { // whoever mounts it may have got something else: his time begins anew
-		if record, err = m.seen(ctx, record, time.Time{}); err != nil {
-			return record, err
-		}
-	}
 	if err := m.writeKeys(ctx, keeper, k, record, noted, data); err != nil {
 		return record, err
 	}
@@ -99,6 +90,24 @@ func (m *Maker) publishKeys(
 		}
 	}
 	return m.seen(ctx, record, m.Clock.Latest())
+}
+
+// unseen notes in the ledger, before it makes a step, where the Secret does not hold what was published: whoever mounts it may have got something else,
+// and his time begins anew.
+func (m *Maker) unseen(ctx context.Context, record *authority.AccountKeys, noted *corev1.Secret) (*authority.AccountKeys, error) {
+	if record.Ledger.Published.IsZero() {
+		return record, nil
+	}
+	data, err := dataOf(record)
+	if err != nil {
+		return record, err
+	}
+	for key, value := range data {
+		if noted == nil || !bytes.Equal(owned.NotedDigest(noted, key), owned.DigestOf(value)) {
+			return m.seen(ctx, record, time.Time{})
+		}
+	}
+	return record, nil
 }
 
 // dataOf is what the Secret is to hold.

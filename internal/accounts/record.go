@@ -137,6 +137,11 @@ type firstKeys struct {
 	imported bool
 }
 
+// ours says whether an object says that it was made for k. Anybody can write that.
+func ours(k *v1alpha1.ServiceAccountKey, o client.Object) bool {
+	return o.GetAnnotations()[v1alpha1.OwnerAnnotation] == k.Kind()+"/"+k.Name
+}
+
 // noTraces says, as a stall, where anything tells that the keys were there already.
 func (m *Maker) noTraces(ctx context.Context, k *v1alpha1.ServiceAccountKey) error {
 	trace := ""
@@ -157,10 +162,9 @@ func (m *Maker) noTraces(ctx context.Context, k *v1alpha1.ServiceAccountKey) err
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("read %s %q: %w", of.kind, of.name, err)
 		}
-		// A ConfigMap of this name is for nothing else. A Secret may be anybody's, which is said when it is to be written; the seal of a claim is not asked:
-		// it may have been lost with the keys, and a forged one can only hold this object up.
-		ours := of.object.GetAnnotations()[v1alpha1.OwnerAnnotation] == k.Kind()+"/"+k.Name
-		if !apierrors.IsNotFound(err) && (of.kind == "ConfigMap" || ours) {
+		// It may be anybody's, which is said when it is to be written. The seal of a claim is not asked: it may have been lost with the keys, and a forged
+		// one can only hold this object up.
+		if !apierrors.IsNotFound(err) && ours(k, of.object) {
 			trace = fmt.Sprintf("%s %q is there", of.kind, of.name)
 		}
 	}

@@ -60,7 +60,7 @@ func (m *Maker) Serve(ctx context.Context, c *v1alpha1.APIServerCertificate, rep
 	users := in.Users()
 	i := slices.IndexFunc(users, func(u consumers.KeyUser) bool { return u.Name == c.Name })
 	present := &delivery.ServiceAccounts{SHA256: p.SHA256, SwitchedAt: p.SwitchedAt}
-	if i >= 0 && users[i].Turn || fresh(reported, c, in) {
+	if i >= 0 && users[i].Turn {
 		out.Document = present
 		return out, nil
 	}
@@ -73,13 +73,9 @@ func (m *Maker) Serve(ctx context.Context, c *v1alpha1.APIServerCertificate, rep
 	return out, nil
 }
 
-// fresh says whether the agent of a host reports that nothing is installed there.
-func fresh(reported consumers.Reported, c *v1alpha1.APIServerCertificate, in consumers.KeyInputs) bool {
-	return reported.Proof == ack.Unsigned && consumers.Alive(reported, c.Spec.Delivery, c.Spec.HostName, in.Now)
-}
-
 // before is what the document of a host says until its turn comes: the keys that it names already or, where it cannot be read, those that the host has
-// installed, as it has signed. An older publication than the last one is never named again.
+// installed, as it has signed. An older publication than the last one is never named again. A host of which nothing is known has its keys at once, but
+// during a rotation: that nothing is known of it, whoever may write Secrets and Leases can bring about, and all hosts would restart at a time.
 func before(
 	record *authority.AccountKeys, present *delivery.ServiceAccounts, named document, reported consumers.Reported, secret string,
 ) (says *delivery.ServiceAccounts, held bool) {
@@ -88,7 +84,7 @@ func before(
 		installed = reported.Report.Installed.Contents[ack.ContentKey(secret, consumers.AccountPublicKey)]
 	}
 	switch {
-	case !named.there && reported.Proof == ack.Unsigned: // nothing was ever delivered
+	case !named.there && reported.Proof == ack.Unsigned && record.Ledger.Rotation == nil:
 		return present, false
 	case named.keys != nil && named.keys.SHA256 == present.SHA256, installed == present.SHA256:
 		return present, false
@@ -138,7 +134,7 @@ func (m *Maker) published(
 	if err != nil {
 		return nil, "", err
 	}
-	if err := outdated(keeper, secret, record); err != nil {
+	if err := outdated(keeper, k, secret, record); err != nil {
 		return nil, err.Error(), nil //nolint:nilerr // it is told as what is wrong with the key
 	}
 	return record, "", nil

@@ -62,12 +62,16 @@ func TestBefore(t *testing.T) {
 		"an older document is put back":  {names(first), signed(second), second, false},
 		"and nobody knows what it has":   {names(first), consumers.Reported{}, "", true},
 		"somebody else writes its Lease": {document{}, consumers.Reported{Proof: ack.Forged}, "", true},
-		"nothing was ever delivered":     {document{}, consumers.Reported{}, third, false},
+		"nothing is known of the host":   {document{}, consumers.Reported{}, "", true},
 		"it names the key anew":          {document{there: true}, signed(""), "", false},
 	} {
 		got, held := before(record, present, c.named, c.reported, "sa")
 		if held != c.held || (got == nil) != (c.want == "") || got != nil && got.SHA256 != c.want {
 			t.Errorf("%s: %+v, held: %t", what, got, held)
 		}
+	}
+	record.Ledger.Rotation = nil // then no host restarts because of it
+	if got, held := before(record, present, document{}, consumers.Reported{}, "sa"); held || got == nil || got.SHA256 != third {
+		t.Errorf("a new host, while no key is rotated: %+v, held: %t", got, held)
 	}
 }

@@ -189,10 +189,14 @@ func (b Binder) Stands(ctx context.Context, kind string, id authority.Identity) 
 
 // what is the word for what is kept for an object.
 func what(o v1alpha1.Object) string {
-	if o.Kind() == v1alpha1.KindClusterCA {
+	switch o.Kind() {
+	case v1alpha1.KindClusterCA:
 		return "CA"
+	case v1alpha1.KindServiceAccountKey:
+		return "service account key"
+	default:
+		return "record of what was made"
 	}
-	return "service account key"
 }
 
 // reference is how the command line names what is kept for an object.

@@ -18,8 +18,9 @@ import (
 // Recorded is a child that was made, as the record has it.
 type Recorded struct {
 	Key
-	Host    string // "" for what is the whole cluster's, which never goes
-	Guarded bool   // see Guarded
+	Host    string    // "" for what is the whole cluster's, which never goes
+	Guarded bool      // see Guarded
+	Made    time.Time // when its object was made; zero where there is none
 }
 
 // Guarded says whether an object is one whose host runs an API server or a member of etcd: it goes only where a person has named the host.
@@ -53,7 +54,8 @@ type Removals struct {
 // One whose children are all asked for was never gone.
 func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, left map[string]time.Time, now time.Time) Removals {
 	delay := ptr.Deref(spec.Delay, metav1.Duration{Duration: time.Hour}).Duration // absent only where no API server has set the default
-	all, surplus := surplusOf(recorded, wanted)
+	surplus := surplusOf(recorded, wanted)
+	all := countBefore(recorded, firstLeft(surplus, left, now))
 	out := Removals{Left: make(map[string]time.Time, len(surplus))}
 	unnamed := 0
 	for _, name := range slices.Sorted(maps.Keys(surplus)) {
@@ -62,7 +64,7 @@ func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, le
 			r.Since = since
 		}
 		out.Left[name] = r.Since
-		guarded := slices.ContainsFunc(surplus[name], func(c Recorded) bool { return c.Guarded })
+		guarded := slices.ContainsFunc(recorded, func(c Recorded) bool { return c.Guarded && c.Host == name })
 		switch named := slices.Contains(spec.Confirmed, name); {
 		case spec.Policy == v1alpha1.RemovalKeep:
 			r.Reason = v1alpha1.RemovalKept
@@ -97,21 +99,41 @@ func (r *Removals) bound(spec v1alpha1.RemovalSpec, unnamed, all int) {
 	}
 }
 
-// surplusOf are how many hosts there are, those to go among them, and the children that are not asked for, by host.
-func surplusOf(recorded []Recorded, wanted Children) (all int, surplus map[string][]Recorded) {
-	asked, hosts := make(map[Key]bool, len(wanted)), map[string]bool{}
-	for _, c := range wanted {
-		asked[c.Key()], hosts[c.Host] = true, true
+// firstLeft is when the first one of the hosts left that are to go.
+func firstLeft(surplus map[string][]Recorded, left map[string]time.Time, now time.Time) time.Time {
+	first := now
+	for name := range surplus {
+		if since, known := left[name]; known && since.Before(first) {
+			first = since
+		}
 	}
-	surplus = map[string][]Recorded{}
+	return first
+}
+
+// countBefore is how many hosts there were at a time. Those that came later, with the edit that let others go, are no measure for how many may go.
+func countBefore(recorded []Recorded, at time.Time) int {
+	hosts := map[string]bool{}
 	for _, c := range recorded {
-		hosts[c.Host] = true
+		if c.Host != "" && !c.Made.IsZero() && !c.Made.After(at) {
+			hosts[c.Host] = true
+		}
+	}
+	return len(hosts)
+}
+
+// surplusOf are the children that are not asked for, by host.
+func surplusOf(recorded []Recorded, wanted Children) map[string][]Recorded {
+	asked := make(map[Key]bool, len(wanted))
+	for _, c := range wanted {
+		asked[c.Key()] = true
+	}
+	surplus := map[string][]Recorded{}
+	for _, c := range recorded {
 		if c.Host != "" && !asked[c.Key] {
 			surplus[c.Host] = append(surplus[c.Host], c)
 		}
 	}
-	delete(hosts, "")
-	return len(hosts), surplus
+	return surplus
 }
 
 func keys(of []Recorded) []Key {

@@ -21,7 +21,7 @@ var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 func recorded(children cluster.Children) []cluster.Recorded {
 	var out []cluster.Recorded
 	for _, c := range children {
-		out = append(out, cluster.Recorded{Key: c.Key(), Host: c.Host, Guarded: cluster.Guarded(c.Object)})
+		out = append(out, cluster.Recorded{Key: c.Key(), Host: c.Host, Guarded: cluster.Guarded(c.Object), Made: noon.Add(-24 * time.Hour)})
 	}
 	return out
 }

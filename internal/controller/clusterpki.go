@@ -163,7 +163,7 @@ func (r *clusterPKIs) decide(c *v1alpha1.ClusterPKI, next *authority.Family, v *
 	if next.Triggers, err = json.Marshal(texts); err != nil {
 		return fmt.Errorf("encode the triggers: %w", err)
 	}
-	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next), v.wanted, next.Left, r.clock.Now())
+	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, next.Left, r.clock.Now())
 	next.Left = v.removals.Left
 	families.Reserve(next, v.wanted, v.view)
 	return nil
@@ -181,10 +181,14 @@ func (r *clusterPKIs) recorded(ctx context.Context, was, next *authority.Family)
 	}
 }
 
-func recordedChildren(f *authority.Family) []cluster.Recorded {
+func recordedChildren(f *authority.Family, v families.View) []cluster.Recorded {
 	out := make([]cluster.Recorded, 0, len(f.Children))
 	for key, c := range f.Children {
-		out = append(out, cluster.Recorded{Key: cluster.Key(key), Host: c.Host, Guarded: c.Guarded})
+		child := cluster.Recorded{Key: cluster.Key(key), Host: c.Host, Guarded: c.Guarded}
+		if o := v.Children[child.Key]; o != nil {
+			child.Made = o.GetCreationTimestamp().Time
+		}
+		out = append(out, child)
 	}
 	return out
 }

@@ -60,6 +60,17 @@ func (b *syncBuffer) line(parts ...string) {
 	fmt.Fprintln(&b.buf, strings.Join(parts, " "))
 }
 
+// errors are the last lines that tell of an error and name a namespace.
+func (b *syncBuffer) errors(namespace string, n int) []string {
+	var found []string
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, "error") && strings.Contains(line, `"`+namespace+`"`) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found[max(0, len(found)-n):]
+}
+
 func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +130,12 @@ func newEnvOf(t testing.TB, keys string) *env {
 	}
 	w := &env{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
-	t.Cleanup(func() { w.stop() })
+	t.Cleanup(func() {
+		w.stop()
+		if t.Failed() {
+			t.Logf("the last errors of the operator:\n%s", strings.Join(logs.errors(w.ns, 10), "\n"))
+		}
+	})
 	return w
 }
 

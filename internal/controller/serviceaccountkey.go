@@ -12,6 +12,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/accounts"
 	"clusterpki.io/operator/internal/binding"
+	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/keyring"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -98,6 +99,9 @@ func (r *serviceAccountKeys) reportKeys(o *v1alpha1.ServiceAccountKey, st accoun
 	s.Keys = keyStatuses(l, o.Spec.RetainOldKeyFor.Duration)
 	s.Rotation = keyRotationStatus(o.Name, l)
 	s.RenewalTime = metav1.Time{}
+	if set, err := st.Record.JWKS(); err == nil {
+		s.JWKSSHA256 = delivery.DigestOf(set)
+	}
 	if digest, err := st.Record.PublicSHA256(); err == nil {
 		s.PublicKeysSHA256 = digest
 	}

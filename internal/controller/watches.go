@@ -63,7 +63,7 @@ func (r *serviceAccountKeys) setup(_ context.Context, mgr ctrl.Manager, o Option
 		Watches(&corev1.ConfigMap{}, own.Products(owned.ConfigMapKind)).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAccountKeys(visits.Itself))).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.AccountKeyOf, specChanged).
-		Watches(&coordinationv1.Lease{}, on.AccountKeyThrough(), r.leaseChanged()).
+		Watches(&coordinationv1.Lease{}, visits.Paced(on.AccountKeyThrough()), r.leaseChanged()).
 		WatchesRawSource(r.keysReady(v1alpha1.KindServiceAccountKey)).
 		WithOptions(visits.Options(o.Workers, nil, visits.PlaceOfCA)).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
@@ -80,7 +80,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(empty(), own.Own()).
 		Watches(&corev1.Secret{}, own.Products(owned.SecretKind)).
 		Watches(&coordinationv1.Lease{}, own.Products(owned.LeaseKind), r.leaseChanged()).
-		Watches(&coordinationv1.Lease{}, on.WithSameAccountKey(), r.leaseChanged()).
+		Watches(&coordinationv1.Lease{}, visits.Paced(on.WithSameAccountKey()), r.leaseChanged()).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAccountKeys(visits.All(on.Of(list, visits.AccountKeyIndex))))).
 		Watches(&v1alpha1.ServiceAccountKey{}, visits.All(on.Of(list, visits.AccountKeyIndex)), specChanged).
 		WatchesRawSource(source.TypedKind(authorities, secretObject(), visits.OfAuthority(visits.Concerned(on.Below(ofCA))))).

@@ -30,7 +30,7 @@ type compared struct {
 func (m *Maker) change(ctx context.Context, v View, wanted cluster.Children, r *Result) error {
 	for _, c := range wanted {
 		o, there := v.Children[c.Key()]
-		if !there || !o.GetDeletionTimestamp().IsZero() {
+		if !there || !o.GetDeletionTimestamp().IsZero() || r.others[c.Key()] {
 			continue
 		}
 		digest, err := digestOf(c.Object)
@@ -106,7 +106,7 @@ func (m *Maker) adjust(ctx context.Context, c cluster.Child, cached v1alpha1.Obj
 	if err != nil || diff.same() {
 		return err
 	}
-	if len(diff.wrong) > 0 || diff.own(now) {
+	if (len(diff.wrong) > 0 || diff.own(now)) && !diff.leads(now) {
 		if now, err = m.apply(ctx, c, now); err != nil {
 			return r.refused(key, err)
 		}

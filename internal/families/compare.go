@@ -26,6 +26,7 @@ var peoples = [][]string{
 	{specField, "rotation", "emergencyTrigger"},
 	{specField, "rotation", "approved"},
 	{specField, "delivery", "acknowledged"},
+	{specField, "keySource"},
 	{specField, "hostKeySHA256"},
 	{specField, "request"},
 }
@@ -47,6 +48,16 @@ func (d difference) all() [][]string { return append(slices.Clone(d.wrong), d.ex
 // own says whether one of the fields that are not wanted was set by the operator, some time before.
 func (d difference) own(o v1alpha1.Object) bool {
 	return slices.ContainsFunc(d.extra, func(path []string) bool { return slices.Contains(setBy(o, path), FieldManager) })
+}
+
+// where are the fields that say where a child's key goes.
+var where = [][]string{{specField, "secretName"}, {specField, "secretTemplate"}}
+
+// leads says whether somebody else says where the child's key goes: it gets no other identity until that is taken off.
+func (d difference) leads(o v1alpha1.Object) bool {
+	return slices.ContainsFunc(d.extra, func(path []string) bool {
+		return slices.ContainsFunc(where, func(w []string) bool { return slices.Equal(path[:min(len(path), len(w))], w) }) && len(managersOf(o, path)) > 0
+	})
 }
 
 // compare compares the whole spec of a child with what is wanted, as the API server would complete that.

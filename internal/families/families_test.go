@@ -322,15 +322,22 @@ func TestAPlantedChildIsNotTaken(t *testing.T) {
 				if now := w.get(k); now.GetResourceVersion() != o.GetResourceVersion() || w.recorded(k).UID != "" {
 					t.Errorf("it is taken: %+v", w.recorded(k))
 				}
+				waits := map[cluster.Key]bool{k: true}
 				for _, c := range w.expand() {
-					if c.Key() != k && w.recorded(c.Key()).UID == "" {
-						t.Errorf("%s was not made", c.Key())
+					if slices.ContainsFunc(cluster.Named(c.Object), func(named cluster.Key) bool { return waits[named] }) {
+						waits[c.Key()] = true
 					}
+					if made := w.recorded(c.Key()).UID != ""; made == waits[c.Key()] {
+						t.Errorf("%s was made: %v", c.Key(), made)
+					}
+				}
+				if k == ca && len(waits) < 5 {
+					t.Errorf("only %v wait for their CA", waits)
 				}
 				if err := api.Delete(t.Context(), o); err != nil {
 					t.Fatal(err)
 				}
-				if r := w.brought(); r.Made != 1 || w.recorded(k).UID == o.GetUID() {
+				if r := w.brought(); r.Made != len(waits) || w.recorded(k).UID == o.GetUID() {
 					t.Errorf("it is not made once the other one is gone: %+v", r)
 				}
 			})

@@ -26,6 +26,8 @@ type Result struct {
 	// Left is how many children are still to be made, changed or removed, and nothing but time is missing for that.
 	Left     int
 	Problems []Problem
+	// others are the children in whose place somebody else's object stands, and those that name one of them.
+	others map[cluster.Key]bool
 }
 
 // Work says whether a visit did anything.
@@ -36,7 +38,7 @@ func (r *Result) full() bool { return r.Made+r.Changed+r.Removed >= Batch || len
 // Bring makes what is wanted and not there, changes what differs, and removes some. f must be as it is recorded, with a nonce for each child that is
 // to be made. What was made is recorded, whatever happens to the rest.
 func (m *Maker) Bring(ctx context.Context, f *authority.Family, v View, wanted cluster.Children, gone []cluster.Key) (Result, error) {
-	r := Result{Family: f}
+	r := Result{Family: f, others: map[cluster.Key]bool{}}
 	next := f.Next()
 	err := m.make(ctx, next, v, wanted, &r)
 	if err == nil {
@@ -56,12 +58,18 @@ func (m *Maker) Bring(ctx context.Context, f *authority.Family, v View, wanted c
 	return r, err
 }
 
-// make makes the children that have a nonce. One in whose place something else stands is left out.
+// make makes the children that have a nonce. One in whose place something else stands is left out, and so is whatever names it: the operator may
+// issue from every CA, and who wants the ClusterPKI may not.
 func (m *Maker) make(ctx context.Context, next *authority.Family, v View, wanted cluster.Children, r *Result) error {
-	for _, c := range wanted {
+	for _, c := range wanted { // in which what is named stands before what names it
 		key := c.Key()
 		if slices.Contains(v.Taken, key) {
+			r.others[key] = true
 			r.Problems = append(r.Problems, conflict(key))
+			continue
+		}
+		if slices.ContainsFunc(cluster.Named(c.Object), func(named cluster.Key) bool { return r.others[named] }) {
+			r.others[key] = true
 			continue
 		}
 		child := next.Children[authority.ChildKey(key)]
@@ -77,6 +85,7 @@ func (m *Maker) make(ctx context.Context, next *authority.Family, v View, wanted
 		case err != nil:
 			return err
 		case problem != nil:
+			r.others[key] = true
 			r.Problems = append(r.Problems, *problem)
 		default:
 			child.Nonce, child.UID = "", o.GetUID()
@@ -121,7 +130,7 @@ func (m *Maker) post(ctx context.Context, c cluster.Child, nonce string, f *auth
 
 func conflict(key cluster.Key) Problem {
 	return Problem{key, v1alpha1.ReasonChildConflict, fmt.Sprintf(
-		"%s %q is there, and this ClusterPKI did not make it: it is left alone. Delete it, and it is made as spec asks for, or name the ClusterPKI otherwise",
+		"%s %q is there, and this ClusterPKI did not make it: it is left alone, and nothing is made that names it. Delete it, and it is made as spec asks for, or name the ClusterPKI otherwise",
 		key.Kind, key.Name)}
 }
 

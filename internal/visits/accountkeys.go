@@ -68,21 +68,21 @@ func namedBy(o client.Object, q Queue, class queue.Class) {
 	}
 }
 
-// AccountKeyThrough enqueues the ServiceAccountKey of the API server that a Lease was made for.
-func (d Dependents) AccountKeyThrough() Handler {
-	return All(func(ctx context.Context, o client.Object, _ func(client.Object) bool) []Dependent {
+// AccountKeyThrough finds the ServiceAccountKey of the API server that a Lease was made for.
+func (d Dependents) AccountKeyThrough() Finder {
+	return func(ctx context.Context, o client.Object, _ func(client.Object) bool) []Dependent {
 		c := d.serverOf(ctx, o)
 		if c == nil || c.ServiceAccountKeyName() == "" {
 			return nil
 		}
 		name := types.NamespacedName{Namespace: c.Namespace, Name: c.ServiceAccountKeyName()}
 		return []Dependent{{reconcile.Request{NamespacedName: name}, queue.Repair}}
-	})
+	}
 }
 
 // WithSameAccountKey finds the API servers that name the same ServiceAccountKey as the one that a Lease was made for, but for that one.
-func (d Dependents) WithSameAccountKey() Handler {
-	return All(func(ctx context.Context, o client.Object, _ func(client.Object) bool) []Dependent {
+func (d Dependents) WithSameAccountKey() Finder {
+	return func(ctx context.Context, o client.Object, _ func(client.Object) bool) []Dependent {
 		c := d.serverOf(ctx, o)
 		if c == nil || c.ServiceAccountKeyName() == "" {
 			return nil
@@ -98,7 +98,7 @@ func (d Dependents) WithSameAccountKey() Handler {
 			}
 		}
 		return out
-	})
+	}
 }
 
 // serverOf is the APIServerCertificate that a Lease was made for, as a cache knows it; nil where it was made for none.

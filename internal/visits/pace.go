@@ -1,9 +1,13 @@
 package visits
 
 import (
+	"context"
 	"sync"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
@@ -68,5 +72,25 @@ func (p *pace) sweep(now time.Time) {
 		if a.since(now).left >= paceBurst {
 			delete(p.of, req)
 		}
+	}
+}
+
+// Paced enqueues what a Lease concerns beside the object that it was made for, as seldom as that one.
+func Paced(find Finder) Handler {
+	p := &pace{}
+	visit := func(ctx context.Context, o client.Object, q Queue) {
+		found := find(ctx, o, nil)
+		if len(found) == 0 {
+			return
+		}
+		wait := p.delay(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}, time.Now()) //nolint:forbidigo // how long ago, not what time it is
+		for _, d := range found {
+			enqueueAfter(q, d.class, d.request, wait)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q Queue) { visit(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q Queue) { visit(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q Queue) { visit(ctx, e.Object, q) },
 	}
 }

@@ -100,13 +100,19 @@ func (v *Visits) received(req reconcile.Request, of source, n latest) {
 		return
 	}
 	var after time.Duration
-	if of.kind == owned.LeaseKind && n.version != "" {
+	if v.floods(of.kind) && n.version != "" {
 		after = v.pace.delay(req, time.Now()) //nolint:forbidigo // how long ago, not what time it is
 	}
 	if of.kind == childKind {
 		after = childrenPace
 	}
 	enqueueAfter(n.queue, n.class, req, after)
+}
+
+// floods says whether what others write of an object is paced: the Leases that hosts write, and the Secret of service account keys, of which each repair
+// is written in the authority namespace too. What is issued anew is paced where it is issued.
+func (v *Visits) floods(kind string) bool {
+	return kind == owned.LeaseKind || kind == owned.SecretKind && v.kind == v1alpha1.KindServiceAccountKey
 }
 
 // later keeps an event until the visit to the object that is under way has ended; false: there is none. A later event of the

@@ -202,6 +202,10 @@ var asked = []struct {
 	{"a credential's key", edits(nodecred, kubelet, "{spec: {privateKey: {size: 384}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"how a credential arrives", edits(nodecred, kubelet, "{spec: {delivery: {mode: Manual}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{
+		"that a credential's arrival is assumed from now on", edits(nodecred, kubelet, "{spec: {delivery: {mode: Mounted}}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "acknowledge on nodecredentials named k8s-node1-kubelet"},
+	},
+	{
 		"how a credential arrives, and that it did", edits(nodecred, kubelet, "{spec: {delivery: {mode: Manual, acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"issue on clustercas/kubelet named k8s", "acknowledge on nodecredentials named k8s-node1-kubelet"},
 	},
@@ -231,6 +235,18 @@ var asked = []struct {
 	{
 		"a service account key, and tokens that may end", creates(sak, "new", "{spec: {acceptTokenLoss: ['*']}}"),
 		[]right{"issue on serviceaccountkeys named new", "approve on serviceaccountkeys named new"},
+	},
+	{
+		"a service account key that is rotated when it is taken up", creates(sak, "new", "{spec: {rotation: {trigger: x}}}"),
+		[]right{"issue on serviceaccountkeys named new", "rotate on serviceaccountkeys named new"},
+	},
+	{
+		"a service account key of which tokens end soon", creates(sak, "new", "{spec: {retainOldKeyFor: 1s}}"),
+		[]right{"issue on serviceaccountkeys named new", "rotate on serviceaccountkeys named new"},
+	},
+	{
+		"a service account key that is rotated by its age", creates(sak, "new", "{spec: {rotateEvery: 8760h}}"),
+		[]right{"issue on serviceaccountkeys named new", "rotate on serviceaccountkeys named new"},
 	},
 	{"a key's end", deletes(sak, "k8s-sa"), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{"a key's owner, with which it goes", edits(sak, "k8s-sa", owned), []right{"issue on serviceaccountkeys named k8s-sa"}},
@@ -264,6 +280,10 @@ var asked = []struct {
 	{
 		"a CA, approved before it is there", creates(ca, "new", "{spec: {rotation: {approved: {withdrawal: new/age.g2}}}}"),
 		[]right{"issue on clustercas/ca named new", "approve on clustercas named new"},
+	},
+	{
+		"a CA that is rotated when it is taken up", creates(ca, "new", "{spec: {rotation: {trigger: x, emergencyTrigger: x}}}"),
+		[]right{"issue on clustercas/ca named new", "rotate on clustercas named new"},
 	},
 	{"a CA's end", deletes(ca, "k8s"), []right{"issue on clustercas/ca named k8s"}},
 	{"what becomes of a CA's key", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []right{"issue on clustercas/ca named k8s"}},

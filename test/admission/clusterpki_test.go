@@ -32,6 +32,18 @@ var cpkiAsked = []struct {
 	{"a cluster", creates(cpki, "c2", newPKI+"}}"), []right{"issue on clusterpkis named c2"}},
 	{"a cluster with nodes", creates(cpki, "c2", newPKI+", nodes: {hosts: [{name: n1}]}}}"), []right{"issue on clusterpkis named c2"}},
 	{
+		"a cluster whose CAs are rotated when they are taken up", creates(cpki, "c2", newPKI+", rotation: {trigger: x, emergencyTrigger: x}}}"),
+		[]right{"issue on clusterpkis named c2", "rotate on clusterpkis named c2"},
+	},
+	{
+		"one of whose CAs is", creates(cpki, "c2", newPKI+", certificateAuthorities: {etcd: {rotation: {trigger: x}}}}}"),
+		[]right{"issue on clusterpkis named c2", "rotate on clusterpkis named c2"},
+	},
+	{
+		"a cluster whose key is", creates(cpki, "c2", newPKI+", serviceAccountKey: {rotation: {trigger: x}}}}"),
+		[]right{"issue on clusterpkis named c2", "rotate on clusterpkis named c2"},
+	},
+	{
 		"a cluster with a CA of others", creates(cpki, "c2", newPKI+", certificateAuthorities: {cluster: {source: "+cpkiImport+"}}}}"),
 		[]right{"issue on clusterpkis named c2", "get on secrets named corporate"},
 	},
@@ -88,6 +100,10 @@ var cpkiAsked = []struct {
 		"that of one node", edits(cpki, "c1", "{spec: {nodes: {hosts: [{name: n1, delivery: {mode: Mounted, acceptAssumed: Always}}]}}}"),
 		[]right{issuesNodes, "acknowledge on clusterpkis named c1"},
 	},
+	{
+		"that of one node, by what all have", edits(cpki, "assumes", "{spec: {nodes: {hosts: [{name: n1}]}}}"),
+		[]right{"issue on clusterpkis/nodes named assumes", "acknowledge on clusterpkis named assumes"},
+	},
 	{"that it was restored", edits(cpki, "c1", "{metadata: {annotations: {clusterpki.io/restored: 'true'}}}"), []right{issuesC1}},
 	{"a label", edits(cpki, "c1", "{metadata: {labels: {a: b}, finalizers: [example.org/x]}}"), nil},
 	{"its end", deletes(cpki, "c1"), nil},
@@ -102,6 +118,16 @@ func TestAskedOfAClusterPKI(t *testing.T) {
 		"nodes":        map[string]any{"hosts": []any{map[string]any{"name": "n1"}}},
 	}
 	if err := admin.Create(t.Context(), existing); err != nil {
+		t.Fatal(err)
+	}
+	assumes := object(cpki, "assumes")
+	assumes.Object["spec"] = map[string]any{
+		"endpoint": "https://a-master:6443", "serviceCIDRs": []any{"10.96.0.0/12"},
+		"certificates": map[string]any{"delivery": map[string]any{"mode": "Mounted", "acceptAssumed": "Always"}},
+		"controlPlane": map[string]any{"hosts": []any{map[string]any{"name": "a-master"}}},
+		"nodes":        map[string]any{"hosts": []any{map[string]any{"name": "n1", "delivery": map[string]any{"mode": "Agent"}}}},
+	}
+	if err := admin.Create(t.Context(), assumes); err != nil {
 		t.Fatal(err)
 	}
 	for i, a := range cpkiAsked {
