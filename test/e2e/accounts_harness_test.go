@@ -184,7 +184,7 @@ func (c *cluster) prepare(h *masterHost, name string) {
 func (h *masterHost) restarts(ctx context.Context, ask string) {
 	for ctx.Err() == nil {
 		if _, err := os.Stat(ask); err == nil {
-			if err := errors.Join(h.runner.Restart(h.files, "kube-apiserver"), os.Remove(ask)); err != nil {
+			if err := errors.Join(h.runner.Restart(h.files, "kube-apiserver", target.Grace), os.Remove(ask)); err != nil {
 				h.t.Error(err)
 				return
 			}
