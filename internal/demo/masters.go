@@ -126,14 +126,33 @@ func (d *demo) startMastersAgents(ctx context.Context) error {
 		return fmt.Errorf("prepare restarts: %w", err)
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	d.rotation.stopRestarts = cancel
-	go d.restarter.run(run)
+	ended := make(chan struct{})
+	d.rotation.stopRestarts = func() {
+		cancel()
+		<-ended
+	}
+	go func() {
+		defer close(ended)
+		d.restarter.run(run)
+	}()
 	return d.startAgents(ctx)
 }
 
-// attendMasters sees whether everything runs, and has a token that is not old.
+// attendMasters sees whether everything runs, and has a token that is not old. What leads and cannot reach its API server for a while ends by itself, and is
+// started again, as systemd would.
 func (d *demo) attendMasters() error {
-	return errors.Join(d.rotation.agents.failed(), d.cluster.Failed(), d.restarter.failed(), d.freshToken())
+	if err := errors.Join(d.rotation.agents.failed(), d.restarter.failed(), d.freshToken()); err != nil {
+		return err
+	}
+	names, err := d.cluster.Revive()
+	for _, name := range names {
+		if !strings.HasPrefix(name, "kube-controller-manager ") && !strings.HasPrefix(name, "kube-scheduler ") {
+			return fmt.Errorf("%s has ended by itself", name)
+		}
+		d.rotation.agents.restarts = append(d.rotation.agents.restarts, restart{name, d.Clock.Now(), "it could not reach its API server, and led no more"})
+		d.say("  %s has lost its lead, and is started again", name)
+	}
+	return err //nolint:wrapcheck // it names the process
 }
 
 // startMasters starts the members of etcd together, then the API servers, the load balancer in front of them, and what each master runs beside.
@@ -151,7 +170,9 @@ func (d *demo) startMasters(ctx context.Context) error {
 	for i, h := range hosts {
 		d.say("kube-apiserver at %s ...", d.places.serverOf(h.Name))
 		at := target.Place{Address: d.places.masters[i].address, Port: d.places.api}
-		if err := d.cluster.StartAPIServer(ctx, h, at, "--shutdown-delay-duration="+shutdownDelay.String()); err != nil {
+		// Without the second one, an API server that is to end waits for its watches as long as their clients like.
+		flags := []string{"--shutdown-delay-duration=" + shutdownDelay.String(), "--shutdown-watch-termination-grace-period=" + shutdownDelay.String()}
+		if err := d.cluster.StartAPIServer(ctx, h, at, flags...); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (d *demo) editPKI(ctx context.Context, patch string) error {
 func (d *demo) rotateOne(field, name string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		r := d.rotation
-		r.ca, r.progress, r.required = d.pki+"-"+name, r.progress, nil
+		r.ca, r.required = d.pki+"-"+name, nil
 		if err := d.editPKI(ctx, fmt.Sprintf(`{"spec":{"certificateAuthorities":{%q:{"rotation":{"trigger":"demo"}}}}}`, field)); err != nil {
 			return err
 		}

@@ -154,7 +154,19 @@ func (d *demo) restartComponent(ctx context.Context, component, host string) err
 	if err := d.cluster.Restart(h, component, restartGrace); err != nil {
 		return err //nolint:wrapcheck // the caller says what was restarted
 	}
-	return d.cluster.Poll(ctx, restartTimeout, func(ctx context.Context) error { return d.answers(ctx, component, h) }) //nolint:wrapcheck // as above
+	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	for {
+		err := d.answers(ctx, component, h)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", restartTimeout, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // answers says whether a component of a host answers.

@@ -53,9 +53,9 @@ type rotation struct {
 	progress timeline.Rotation        // as it was seen last
 	required map[v1alpha1.Phase]int32 // how many had to acknowledge in each phase
 
-	stopRestarts context.CancelFunc // of the restarter; nil without one
-	before       load.Row           // the load's counts when the present rotation began
-	problems     []error            // what is said at the end
+	stopRestarts func()   // of the restarter; nil without one
+	before       load.Row // the load's counts when the present rotation began
+	problems     []error  // what is said at the end
 }
 
 func (r *rotation) stop() {

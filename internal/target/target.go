@@ -106,7 +106,12 @@ func (r *Runner) Restart(h Host, component string, grace time.Duration) error {
 	if err != nil {
 		return err //nolint:wrapcheck // it names the process
 	}
-	r.running[slices.Index(r.running, p)] = again
+	i := slices.Index(r.running, p)
+	if i < 0 { // everything was stopped meanwhile
+		again.Stop(Grace)
+		return fmt.Errorf("%s is not to run any more", p.Name())
+	}
+	r.running[i] = again
 	return nil
 }
 
