@@ -71,7 +71,7 @@ func classify(err error) Outcome {
 
 // closedByServer says whether an error is that of a connection that the server, or a load balancer in front of it, has closed.
 func closedByServer(err error) bool {
-	if err == nil || isTLS(err) {
+	if _, answered := errors.AsType[*statusError](err); answered || err == nil || isTLS(err) {
 		return false
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
