@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -50,10 +51,20 @@ func (b *base) awaiting(ctx context.Context, d attended, i leaf.Issuer) ([]strin
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
 	namespace := d.owner.GetNamespace()
-	for _, l := range []client.ObjectList{&servers, &credentials} {
+	list := func(l client.ObjectList) error {
 		if err := b.client.List(ctx, l, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
-			return nil, fmt.Errorf("list what is for the hosts of namespace %q: %w", namespace, err)
+			return fmt.Errorf("list what is for the hosts of namespace %q: %w", namespace, err)
 		}
+		return nil
+	}
+	if err := list(&servers); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(servers.Items, func(c v1alpha1.APIServerCertificate) bool { return c.Spec.HostName == d.host }) && !ofEtcd(d.owner) {
+		return nil, nil // one of many nodes, where nothing restarts
+	}
+	if err := list(&credentials); err != nil {
+		return nil, err
 	}
 	in.Servers, in.Credentials = servers.Items, credentials.Items
 	hosts := consumers.Specs{Servers: in.Servers, Credentials: in.Credentials}.RestartHosts(i.Name)
@@ -74,6 +85,12 @@ func (b *base) awaiting(ctx context.Context, d attended, i leaf.Issuer) ([]strin
 		}
 	}
 	return in.Awaiting(i.Name, pki.BundleDigest(i.Roots)), nil
+}
+
+// ofEtcd says whether an object is for a host that may run etcd and no API server.
+func ofEtcd(o v1alpha1.Object) bool {
+	c, ok := o.(*v1alpha1.NodeCredential)
+	return ok && strings.HasPrefix(string(c.Spec.Role), "Etcd")
 }
 
 // addReport adds what the agent of an object says, if its host is one of some.

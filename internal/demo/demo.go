@@ -60,8 +60,9 @@ type demo struct {
 	rotation   *rotation // nil for none
 	restarter  *restarter
 	balancer   *balancer
-	pki        string // the ClusterPKI of several masters
-	token      token  // of a service account, which the load uses
+	second     *balancer // at another endpoint; nil until there is one
+	pki        string    // the ClusterPKI of several masters
+	token      token     // of a service account, which the load uses
 }
 
 // step is a part of the run. Where it fails, the ends of its logs are shown.
@@ -204,8 +205,10 @@ func (d *demo) stop() {
 		d.rotation.stop()
 	}
 	d.cluster.Stop()
-	if d.balancer != nil {
-		d.balancer.stop()
+	for _, b := range []*balancer{d.balancer, d.second} {
+		if b != nil {
+			b.stop()
+		}
 	}
 	if d.management != nil {
 		d.management.stop(d.say)

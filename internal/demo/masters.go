@@ -39,6 +39,7 @@ func (d *demo) mastersSteps() []step {
 		{"Rotate etcd's CA", d.rotateOne("etcd", "etcd-ca"), agents},
 		{"Rotate the front proxy's CA", d.rotateOne("frontProxy", "front-proxy-ca"), agents},
 		{"Rotate the cluster's CA", d.rotateOne("cluster", "ca"), agents},
+		{"Add a name to the API servers, and change the service network and the endpoint", d.editMasters, agents},
 		{"Count", d.judgeMasters, append(cluster, loadLog)},
 	}
 }

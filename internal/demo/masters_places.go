@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
@@ -43,13 +44,16 @@ func placeMasters(pki *v1alpha1.ClusterPKI, free func(address string, port int) 
 			}
 			p.master = p.masters[0]
 			p.ports = ports{6443 + offset, 10257 + offset, 10259 + offset, target.KubeletPort + offset, target.ProxyPort + offset}
-			if p.free(free) && free(p.balancer, p.api) {
+			if p.free(free) && free(p.balancer, p.api) && free(p.second(), p.api) {
 				return p, nil
 			}
 		}
 	}
 	return places{}, errPortsTaken
 }
+
+// second is the address of another load balancer.
+func (p places) second() string { return strings.TrimSuffix(p.balancer, "10") + "9" }
 
 // of is the place of a host.
 func (p places) of(host string) place {
