@@ -21,10 +21,14 @@ const editTimeout = 5 * time.Minute
 // editMasters changes names and networks of the cluster, and its endpoint, under load.
 func (d *demo) editMasters(ctx context.Context) error {
 	const san = "vip.prod.example"
-	if err := d.editAndWait(ctx, `{"spec":{"controlPlane":{"certSANs":["`+san+`"]}}}`, func() error { return d.serveName(ctx, san) }); err != nil {
-		return err
+	next := d.places.second()
+	patch := fmt.Sprintf(`{"spec":{"controlPlane":{"certSANs":[%q,%q]}}}`, san, next)
+	for _, name := range []string{san, next} {
+		if err := d.editAndWait(ctx, patch, func() error { return d.serveName(ctx, name) }); err != nil {
+			return err
+		}
 	}
-	d.say("every API server is %s now, too", san)
+	d.say("every API server is %s and %s now, too", san, next)
 	const address = "10.112.0.1"
 	if err := d.editAndWait(ctx, `{"spec":{"serviceCIDRs":["10.112.0.0/12"]}}`, func() error { return d.serveName(ctx, address) }); err != nil {
 		return err
@@ -33,7 +37,7 @@ func (d *demo) editMasters(ctx context.Context) error {
 	if err := d.renameEndpoint(ctx); err != nil {
 		return err
 	}
-	return d.settle(ctx, "names, networks and the endpoint")
+	return d.settle(ctx, "the endpoint was renamed")
 }
 
 // editAndWait edits the ClusterPKI, and waits until something is so.
@@ -69,7 +73,8 @@ func (d *demo) serveName(ctx context.Context, name string) error {
 	return nil
 }
 
-// renameEndpoint lets a second load balancer be the endpoint: every kubeconfig that names the first one is rendered again, and what has read it restarts.
+// renameEndpoint lets a second load balancer be the endpoint: every kubeconfig that names the first one is rendered again, and what has read it restarts. The
+// API servers have the name of the second one before, and that of the first one afterwards.
 func (d *demo) renameEndpoint(ctx context.Context) error {
 	var servers []string
 	for _, m := range d.places.masters {
@@ -82,7 +87,8 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 	}
 	d.second = next
 	d.say("another load balancer at https://%s", at)
-	err = d.editAndWait(ctx, `{"spec":{"endpoint":"https://`+at+`"}}`, func() error {
+	patch := fmt.Sprintf(`{"spec":{"endpoint":"https://%s","controlPlane":{"certSANs":["vip.prod.example",%q]}}}`, at, d.places.balancer)
+	err = d.editAndWait(ctx, patch, func() error {
 		for _, n := range d.places.nodes {
 			name := filepath.Join(d.host(n.host).Directory, hostfiles.ForRole("Kubelet", "").Kubeconfig)
 			text, err := os.ReadFile(name)

@@ -50,7 +50,7 @@ func (d *demo) rotateOne(field, name string) func(context.Context) error {
 			return err
 		}
 		d.say("\n%s\n", text)
-		return d.settle(ctx, "the CA "+r.ca)
+		return d.settle(ctx, r.ca+" was rotated")
 	}
 }
 
@@ -63,7 +63,7 @@ func (d *demo) settle(ctx context.Context, what string) error {
 	outages := d.restarter.since(r.began)
 	d.say("%s", tellOutages(outages))
 	t := r.load.Total()
-	d.say("%s was rotated in %s: %d requests, %d failed by TLS or authentication, %d failed otherwise, %d cut off and asked again",
+	d.say("%s in %s: %d requests, %d failed by TLS or authentication, %d failed otherwise, %d cut off and asked again",
 		what, d.Clock.Since(r.began).Round(time.Second), t.Requests-r.before.Requests, t.Refused-r.before.Refused, t.Failed-r.before.Failed, t.CutOff-r.before.CutOff)
 	for _, o := range overlaps(outages) {
 		r.problems = append(r.problems, fmt.Errorf("%s: %s on %s was restarted while another one was down", what, o.component, o.host))
@@ -130,7 +130,7 @@ func (d *demo) rotateAccountKey(ctx context.Context) error {
 		return fmt.Errorf("a token of a key that is gone: %w", err)
 	}
 	d.say("the old key is gone, and every API server refuses a token of it")
-	return d.settle(ctx, "the service account key")
+	return d.settle(ctx, "the service account key was rotated")
 }
 
 // miss stops the agent of a host.

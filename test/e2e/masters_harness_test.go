@@ -17,6 +17,9 @@ import (
 	"clusterpki.io/operator/test/given"
 )
 
+// restartGrace is how long a component may take to end: both wait for their clients as long as they may.
+const restartGrace = time.Second
+
 // newMasters has the operator issue what one ClusterPKI of three masters asks for, agents bring it, and starts a member of etcd and an API server on each.
 func newMasters(t *testing.T) *cluster {
 	t.Helper()
@@ -90,7 +93,7 @@ func (c *cluster) restart(ctx context.Context, h *masterHost, component string) 
 		c.never("%d hosts restart %s at once", n, component)
 	}
 	defer count(-1)
-	if err := h.runner.Restart(h.files, component, target.Grace); err != nil {
+	if err := h.runner.Restart(h.files, component, restartGrace); err != nil {
 		c.never("%s of %s: %v", component, h.files.Name, err)
 		return
 	}
