@@ -9,7 +9,7 @@ import (
 
 // Files are the manifests, by their paths in this folder.
 //
-//go:embed samples/*.yaml samples/seed/*.yaml rbac/target/*.yaml
+//go:embed samples/*.yaml samples/seed/*.yaml samples/clusterpki/*.yaml rbac/target/*.yaml
 var Files embed.FS
 
 // TargetRBAC are the paths of the bindings that the credentials' users and groups need in the cluster that

@@ -108,7 +108,8 @@ const (
 	ReasonTokensLeft = "TokensLeft"
 	// ReasonTokensUnlisted surfaces, for KeyRemovalDue, when nobody has listed the tokens that never end.
 	ReasonTokensUnlisted = "TokensUnlisted"
-	// ReasonAwaitingTurn surfaces for an API server that is to restart with other service account keys once the one before it has done so.
+	// ReasonAwaitingTurn surfaces for a host that is to restart a component with other service account keys, or another trust bundle, once the one before it
+	// has done so.
 	ReasonAwaitingTurn = "AwaitingTurn"
 	// ReasonTargetAccessMissing begins what an agent reports when it has no identity by which it can see what the API server on its host has loaded.
 	ReasonTargetAccessMissing = "TargetAccessMissing"

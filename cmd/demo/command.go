@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	})
-	c.AddCommand(newRotate())
+	c.AddCommand(newRotate(), newMasters())
 	return c
 }
 
@@ -61,9 +61,34 @@ func newRotate() *cobra.Command {
 	})
 }
 
+const mastersLong = `Starts a cluster of three masters that one ClusterPKI describes (config/samples/clusterpki/ha.yaml): three members
+of etcd, three API servers behind a load balancer, and two nodes, each host with a real agent that alone brings files there and
+restarts what has to be. It puts the load balancer under load, with client certificates and with a token of a service account,
+and rotates one after the other the service account key, etcd's CA, the front proxy's CA and the cluster's CA. The agent of one
+master is away for a while: the rotation waits for it. At the end it prints what it counted. It fails if a request failed by TLS
+or authentication, or if a component was restarted on two hosts at once.`
+
+func newMasters() *cobra.Command {
+	var o demo.Options
+	o.Masters = true
+	c := newCommandOf(&o, &cobra.Command{
+		Use:     "masters --binaries DIR",
+		Short:   "Rotate everything of a cluster of three masters under load",
+		Long:    mastersLong,
+		Example: "  make demo-masters          # builds what it needs first",
+	})
+	c.Flags().DurationVar(&o.ReloadDelay, "reload-delay", 0,
+		"how long agents wait for what reloads by itself (default 5m30s); client-go looks every 5 minutes, so with less some requests may fail")
+	return c
+}
+
 // newCommand gives a command the demonstration's flags and lets it run.
 func newCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
-	o := demo.Options{Rotation: rotation}
+	return newCommandOf(&demo.Options{Rotation: rotation}, c)
+}
+
+func newCommandOf(o *demo.Options, c *cobra.Command) *cobra.Command {
+	agents := o.Rotation != demo.None || o.Masters
 	var directory string
 	var naive bool
 	c.Args = cobra.NoArgs
@@ -76,19 +101,21 @@ func newCommand(rotation demo.Rotation, c *cobra.Command) *cobra.Command {
 		if o.Samples, err = samples(directory); err != nil {
 			return err
 		}
-		if rotation != demo.None && o.Program == "" {
+		if agents && o.Program == "" {
 			if o.Program, err = beside("clusterpki"); err != nil {
 				return err
 			}
 		}
-		return demo.Run(c.Context(), o)
+		return demo.Run(c.Context(), *o)
 	}
 	c.Flags().StringVar(&o.Binaries, "binaries", "",
 		"the `folder` of etcd, kube-apiserver, kubectl and the others; what $KUBEBUILDER_ASSETS holds wins")
 	c.Flags().StringVar(&directory, "samples", "", "a `folder` of other objects to apply (default: those of config/samples)")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave both clusters up until Ctrl-C")
-	if rotation != demo.None {
+	if agents {
 		c.Flags().StringVar(&o.Program, "clusterpki", "", "the `file` of the program that is each host's agent (default: the one beside this program)")
+	}
+	if o.Rotation != demo.None {
 		c.Flags().BoolVar(&naive, "naive", false, "swap the CA and every certificate at once (rotation.emergencyTrigger), and count what fails")
 	}
 	cobra.CheckErr(c.MarkFlagRequired("binaries")) // fails only for a name that is misspelt here

@@ -24,6 +24,8 @@ type Report struct {
 	SignedBy string `json:"signedBy,omitempty"`
 	// Installed is what the files of the host hold.
 	Installed *State `json:"installed,omitempty"`
+	// Restarting: something on the host is still to be restarted for what is installed, or to be seen to work afterwards.
+	Restarting bool `json:"restarting,omitempty"`
 	// Verified is what was seen to work, by a new connection, after everything that uses it had reloaded it.
 	Verified *State `json:"verified,omitempty"`
 	// DeliveryKeys are the IDs of the delivery keys that the host takes something from.

@@ -50,6 +50,7 @@ func (in Inputs) Of(ca string) []plan.Consumer {
 	for i := range in.CAs {
 		r.copyOf(&in.CAs[i])
 	}
+	r.inTurn()
 	r.subordinates()
 	r.orphans()
 	return r.out

@@ -58,6 +58,7 @@ type serverView struct {
 	refused error
 	// keys are the service account keys that it is given.
 	keys accounts.Served
+	turn *turn // nil: nothing was asked for
 }
 
 // reconcile makes the Secrets of an API server. An error of the Lease keeps nothing from being issued.
@@ -92,6 +93,8 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	v.refused = bundles.refused
 	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
 	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
+	v.turn = r.turnOf(ctx, agent.delivery)
+	v.asked.Awaits = v.turn.awaits
 	var keysErr error
 	if c.ServiceAccountKeyName() != "" {
 		v.keys, keysErr = r.accounts.Serve(ctx, c, agent.Reported)
@@ -102,7 +105,7 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 		}
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	return v, stall.First(err, keysErr, v.refused, leaseErr)
+	return v, stall.First(err, keysErr, v.turn.err, v.refused, leaseErr)
 }
 
 // finish writes the status and says when to look again.
@@ -131,7 +134,7 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
 	out := leafOutcome(st, v.agent, r.clock.Now())
-	if v.keys.Waits || v.keys.Held {
+	if v.keys.Waits || v.keys.Held || v.turn != nil && v.turn.waits {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(r.poll))
 	}
 	return r.conclude(ctx, before, c, rep, out)

@@ -44,7 +44,6 @@ func (r *nodeCredentials) delivered(ctx context.Context, c *v1alpha1.NodeCredent
 	if d.OwnServer = api.Spec.CARef.Name == c.Spec.CARef.Name; d.OwnServer {
 		return d, nil, nil
 	}
-	server, err := r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, claim.Revisions())
-	d.ServerBundle = server.Rendered()
+	d.Server, err = r.leaves.Read(ctx, c.Namespace, api.Spec.CARef.Name, claim.Revisions())
 	return d, nil, err
 }

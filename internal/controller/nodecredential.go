@@ -70,6 +70,7 @@ type credentialView struct {
 	asked      leaf.Request
 	agent      reported
 	key        keySource
+	turn       *turn // nil: nothing was asked for
 	leaf       leaf.State
 	kubeconfig kubeconfigState
 }
@@ -99,6 +100,8 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err != nil {
 		return v, err
 	}
+	v.turn = r.turnOf(ctx, agent.delivery)
+	v.asked.Awaits = v.turn.awaits
 	v.asked.Absent = []string{consumers.ServerBundleKey}
 	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {
 		if v.asked.Delivery, v.asked.Absent, err = r.delivered(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing)); err != nil {
@@ -117,10 +120,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 			err = kerr
 		}
 	}
-	if err == nil {
-		err = leaseErr
-	}
-	return v, err
+	return v, stall.First(err, v.turn.err, leaseErr)
 }
 
 // kubeconfigState is how a credential's kubeconfig stands.
@@ -295,6 +295,9 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 	out := leafOutcome(st, v.agent, r.clock.Now())
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))
+	}
+	if v.turn != nil && v.turn.waits {
+		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(r.poll))
 	}
 	return r.conclude(ctx, before, c, rep, out)
 }

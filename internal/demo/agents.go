@@ -106,6 +106,13 @@ func (d *demo) startAgents(ctx context.Context) error {
 func (d *demo) configure(c agent.Config, h target.Host) agent.Config {
 	c.Kubeconfig = d.agentFile(h.Name, "kubeconfig")
 	c.Directory, c.StateDirectory = h.Directory, d.agentFile(h.Name, "state")
+	if d.Masters {
+		if c.APIServer != nil { // on each host of its own address, and not on all
+			c.APIServer.Endpoint = d.places.serverOf(h.Name)
+		}
+		c.Components, c.ReloadDelay.Duration = d.restartable(c, h.Name), d.ReloadDelay
+		return c
+	}
 	c.Components = nil
 	if c.APIServer != nil {
 		c.APIServer.Endpoint = d.places.endpoint()
@@ -260,6 +267,9 @@ func (d *demo) writePIDs() error {
 // attend starts again, as systemd would, what an agent has stopped, and of the naive swap also what ends by itself
 // because it loses its lease. Everything else must go on.
 func (d *demo) attend() error {
+	if d.Masters {
+		return d.attendMasters()
+	}
 	if err := d.rotation.agents.failed(); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -29,8 +30,12 @@ type Options struct {
 	Samples  fs.FS  // holds the manifests to apply, and the kustomization.yaml that lists them
 	Keep     bool   // leave everything up until the context ends
 	Rotation Rotation
-	Out      io.Writer
-	Clock    clock.PassiveClock
+	// Masters: the cluster has several masters, and everything of it is rotated.
+	Masters bool
+	// ReloadDelay is how long the agents of several masters wait for what reloads by itself; 0: their default.
+	ReloadDelay time.Duration
+	Out         io.Writer
+	Clock       clock.PassiveClock
 }
 
 // namespace holds the demonstrated cluster's objects in the management cluster.
@@ -53,6 +58,11 @@ type demo struct {
 	cluster    target.Runner
 	pods       int       // that run at the end
 	rotation   *rotation // nil for none
+	restarter  *restarter
+	balancer   *balancer
+	second     *balancer // at another endpoint; nil until there is one
+	pki        string    // the ClusterPKI of several masters
+	token      token     // of a service account, which the load uses
 }
 
 // step is a part of the run. Where it fails, the ends of its logs are shown.
@@ -120,6 +130,9 @@ var managementLogs = []string{"management-etcd", "management-kube-apiserver", ma
 
 func (d *demo) steps() []step {
 	management := managementLogs
+	if d.Masters {
+		return d.mastersSteps()
+	}
 	if d.Rotation != None {
 		return d.rotationSteps()
 	}
@@ -136,7 +149,7 @@ func (d *demo) steps() []step {
 
 // outcome is what the run has shown.
 func (d *demo) outcome() string {
-	if d.Rotation != None {
+	if d.rotation != nil {
 		return d.rotation.outcome
 	}
 	return fmt.Sprintf("%d nodes are Ready, and run %d pods, on certificates that clusterpki issued.", len(d.places.nodes), d.pods)
@@ -192,6 +205,11 @@ func (d *demo) stop() {
 		d.rotation.stop()
 	}
 	d.cluster.Stop()
+	for _, b := range []*balancer{d.balancer, d.second} {
+		if b != nil {
+			b.stop()
+		}
+	}
 	if d.management != nil {
 		d.management.stop(d.say)
 	}

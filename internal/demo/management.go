@@ -37,7 +37,8 @@ type management struct {
 func (m *management) kubeconfig() string { return filepath.Join(m.host.Directory, "super-admin.conf") }
 
 func (d *demo) startManagement(ctx context.Context) error {
-	m := &management{cluster: d.cluster, host: d.host(managementHost)}
+	m := &management{host: d.host(managementHost)}
+	m.cluster.Binaries, m.cluster.Data, m.cluster.Logs = d.cluster.Binaries, d.cluster.Data, d.cluster.Logs
 	d.management = m
 	address, port, err := managementAddress(listenable)
 	if err != nil {

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -24,15 +25,17 @@ type ports struct{ api, manager, scheduler, kubelet, proxy int }
 
 // places is where everything of the target cluster listens.
 type places struct {
-	master place
-	nodes  []place
+	master   place
+	masters  []place // where there are several; master is the first of them
+	balancer string  // the address of the load balancer in front of them; "" for one master
+	nodes    []place
 	ports
 }
 
 var etcdPorts = []int{2379, 2380}
 
 func (p places) endpoint() string {
-	return "https://" + net.JoinHostPort(p.master.address, strconv.Itoa(p.api))
+	return "https://" + net.JoinHostPort(cmp.Or(p.balancer, p.master.address), strconv.Itoa(p.api))
 }
 
 // addressOf is a host's loopback address; hosts that run neither a kubelet nor the API server share the
@@ -119,9 +122,11 @@ func newPlace(host string, own []string, index, shift int) place {
 
 // free says whether nothing listens at any of the places.
 func (p places) free(free func(string, int) bool) bool {
-	for _, port := range append(slices.Clone(etcdPorts), p.api, p.manager, p.scheduler) {
-		if !free(p.master.address, port) {
-			return false
+	for _, m := range append([]place{p.master}, p.masters...) {
+		for _, port := range append(slices.Clone(etcdPorts), p.api, p.manager, p.scheduler) {
+			if !free(m.address, port) {
+				return false
+			}
 		}
 	}
 	for _, n := range p.nodes {

@@ -52,6 +52,10 @@ type rotation struct {
 
 	progress timeline.Rotation        // as it was seen last
 	required map[v1alpha1.Phase]int32 // how many had to acknowledge in each phase
+
+	stopRestarts func()   // of the restarter; nil without one
+	before       load.Row // the load's counts when the present rotation began
+	problems     []error  // what is said at the end
 }
 
 func (r *rotation) stop() {
@@ -60,6 +64,9 @@ func (r *rotation) stop() {
 	}
 	if r.agents != nil {
 		r.agents.stop()
+	}
+	if r.stopRestarts != nil {
+		r.stopRestarts()
 	}
 	if r.log != nil {
 		r.log.Close() //nolint:errcheck // nothing reads it any more
@@ -106,20 +113,34 @@ func (d *demo) startLoad(ctx context.Context) (err error) {
 	if err := d.writePIDs(); err != nil {
 		return err
 	}
+	if err := d.beginLoad(ctx, d.identities(), load.Options{}); err != nil {
+		return err
+	}
+	d.say("each on fresh TLS connections, 20 a second, and once a second by a client-go client that holds a watch open")
+	return d.calm(ctx)
+}
+
+// beginLoad starts the load.
+func (d *demo) beginLoad(ctx context.Context, identities []load.Identity, o load.Options) (err error) {
+	r := d.rotation
 	if r.log, err = os.Create(d.logFile(loadLog)); err != nil {
 		return fmt.Errorf("open the log of the load: %w", err)
 	}
-	identities := d.identities()
 	r.loaded = d.Clock.Now()
+	o.Clock, o.Log = d.Clock, r.log
 	// It outlives an interrupt until stop, so that the counts do not depend on how the run ends.
-	r.load, err = load.Start(context.WithoutCancel(ctx), identities, load.Options{Clock: d.Clock, Log: r.log})
-	if err != nil {
+	if r.load, err = load.Start(context.WithoutCancel(ctx), identities, o); err != nil {
 		return err
 	}
 	for _, id := range identities {
 		d.say("%-24s GET %s", id.Name, id.Get)
 	}
-	d.say("each on fresh TLS connections, 20 a second, and once a second by a client-go client that holds a watch open")
+	return nil
+}
+
+// calm sees that nothing fails before anything is changed.
+func (d *demo) calm(ctx context.Context) error {
+	r := d.rotation
 	if err := d.wait(ctx, calm); err != nil {
 		return err
 	}

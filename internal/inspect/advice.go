@@ -42,7 +42,7 @@ var byReason = map[string]string{
 		"or name in spec.acceptTokenLoss those that may end",
 	v1alpha1.ReasonTokensUnlisted: "let the agent of one API server list Secrets in the target cluster, " +
 		"or look there yourself and write '*' into spec.acceptTokenLoss",
-	v1alpha1.ReasonAwaitingTurn:        "wait: API servers restart one after the other; look at the one before it",
+	v1alpha1.ReasonAwaitingTurn:        "wait: hosts restart one after the other; look at the one before it",
 	v1alpha1.ReasonTargetAccessMissing: "deliver a NodeCredential of role ControllerManager to the host, or give its user the rights that the message names",
 	v1alpha1.ReasonChildConflict: "delete or rename the object that the message names, which the ClusterPKI did not make; " +
 		"or give the ClusterPKI another name",

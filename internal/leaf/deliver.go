@@ -24,28 +24,15 @@ type Delivery struct {
 	Host string
 	// Kubeconfig is what the host renders a kubeconfig from; nil where there is none.
 	Kubeconfig *delivery.Kubeconfig
-	// ServerBundle verifies the API server of that kubeconfig. OwnServer: it is of the CA that signs the certificate too.
-	ServerBundle Rendered
-	OwnServer    bool
+	// Server is the CA of the API server of that kubeconfig. OwnServer: that is the CA which signs the certificate too.
+	Server    Issuer
+	OwnServer bool
 	// ServiceAccounts says which service account keys the host is to have now; nil where there are none.
 	ServiceAccounts *delivery.ServiceAccounts
 	// Held: something of it cannot be had now, and nothing is signed without it. What was signed before stays.
 	Held bool
 	// Taken is the time of the latest document that the host says, under its signature, it has taken; zero: it has said nothing of that.
 	Taken time.Time
-}
-
-// bundles are those of a Secret, with the one that verifies the API server.
-func (d *Delivery) bundles(own map[string]Rendered, st State) map[string]Rendered {
-	if d.Kubeconfig == nil && !d.Held {
-		return own
-	}
-	out := maps.Clone(own)
-	out[consumers.ServerBundleKey] = d.ServerBundle
-	if d.OwnServer {
-		out[consumers.ServerBundleKey] = st.Issuer.Rendered()
-	}
-	return out
 }
 
 // signing is what a document is made of, beside what the Secret holds.

@@ -20,6 +20,7 @@ import (
 
 // Issuer is a ClusterCA as its leaves see it. Its trust may be known although it cannot sign.
 type Issuer struct {
+	Name       string // of the ClusterCA; "" where nothing is known of it
 	Bundle     []byte // PEM
 	Roots      []*x509.Certificate
 	CA         *pki.CA          // without its key; nil: it cannot sign now
@@ -153,7 +154,7 @@ func (r Issuers) issuer(record *authority.Record, known consumers.Authorities) I
 	name := record.Name
 	active, _ := record.Ledger.Active()
 	out := Issuer{
-		Roots: known.Bundle(name), UID: string(record.UID), Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
+		Name: name, Roots: known.Bundle(name), UID: string(record.UID), Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
 		Place: records.Place{Namespace: record.Namespace, NamespaceUID: record.NamespaceUID, HomeUID: record.HomeUID},
 	}
 	if pki.WithIdentity(out.Roots, active.Anchor) == nil {

@@ -58,12 +58,25 @@ func (r Request) product(st State, key []byte) Product {
 
 // rendered are the bundles of the leaf's Secret.
 func (r Request) rendered(st State) map[string]Rendered {
-	out := map[string]Rendered{consumers.BundleKey: st.Issuer.Rendered()}
+	out := map[string]Rendered{consumers.BundleKey: r.inTurn(st, consumers.BundleKey, st.Issuer)}
 	maps.Copy(out, r.Bundles)
-	if r.Delivery != nil {
-		out = r.Delivery.bundles(out, st)
+	if d := r.Delivery; d != nil && (d.Kubeconfig != nil || d.Held) {
+		server := d.Server
+		if d.OwnServer {
+			server = st.Issuer
+		}
+		out[consumers.ServerBundleKey] = r.inTurn(st, consumers.ServerBundleKey, server)
 	}
 	return out
+}
+
+// inTurn is the bundle of a CA or, while the host awaits its turn, the one that stands there.
+func (r Request) inTurn(st State, key string, of Issuer) Rendered {
+	was, next := st.bundles[key], of.Rendered()
+	if r.Awaits == nil || len(was) == 0 || next.Data == nil || bytes.Equal(was, next.Data) || !r.Awaits(of) {
+		return next
+	}
+	return Rendered{Data: was, Revisions: st.Contents.Claim.Trust[key], Keys: st.Contents.Claim.Keys[key]}
 }
 
 // Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for

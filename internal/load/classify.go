@@ -5,9 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // Outcome is how a request ended.
@@ -64,6 +67,19 @@ func classify(err error) Outcome {
 		return CutOff
 	}
 	return Failed
+}
+
+// closedByServer says whether an error is that of a connection that the server, or a load balancer in front of it, has closed.
+func closedByServer(err error) bool {
+	if _, answered := errors.AsType[*statusError](err); answered || err == nil || isTLS(err) {
+		return false
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return true
+	}
+	text := err.Error() // HTTP/2 keeps the text alone
+	return slices.ContainsFunc([]string{"server sent GOAWAY", "client connection lost", "connection reset by peer", "client conn could not be established"},
+		func(s string) bool { return strings.Contains(text, s) })
 }
 
 // isTLS says whether an error is one of certificates or of TLS.

@@ -62,37 +62,58 @@ func (f *fresh) ask(ctx context.Context, began time.Time) {
 func (f *fresh) get(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	host, config, err := f.start(ctx)
+	host, config, token, err := f.start(ctx)
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	var transport http.RoundTripper = &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	if token != "" {
+		transport = bearer{transport, token}
+	}
 	return get(ctx, &http.Client{Transport: transport}, host+f.Get)
 }
 
+// bearer adds a token to each request.
+type bearer struct {
+	http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.RoundTripper.RoundTrip(r) //nolint:wrapcheck // the client wraps it
+}
+
 // start reads what a process reads when it starts.
-func (f *fresh) start(ctx context.Context) (host string, config *tls.Config, err error) {
+func (f *fresh) start(ctx context.Context) (host string, config *tls.Config, token string, err error) {
 	c, err := clientcmd.BuildConfigFromFlags("", f.Kubeconfig)
 	if err != nil {
-		return "", nil, fmt.Errorf("read the kubeconfig: %w", err)
+		return "", nil, "", fmt.Errorf("read the kubeconfig: %w", err)
 	}
 	ca, err := os.ReadFile(c.CAFile)
 	if err != nil {
-		return "", nil, fmt.Errorf("read the CA: %w", err)
+		return "", nil, "", fmt.Errorf("read the CA: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
-		return "", nil, fmt.Errorf("%s holds no certificate", c.CAFile)
+		return "", nil, "", fmt.Errorf("%s holds no certificate", c.CAFile)
+	}
+	config = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	if c.CertFile == "" {
+		text, err := os.ReadFile(c.BearerTokenFile)
+		if err != nil {
+			return "", nil, "", fmt.Errorf("read the token: %w", err)
+		}
+		return c.Host, config, strings.TrimSpace(string(text)), nil
 	}
 	pair, err := f.pair(ctx, c.CertFile, c.KeyFile)
 	if err != nil {
-		return "", nil, err
+		return "", nil, "", err
 	}
-	return c.Host, &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: roots,
-		// As client-go does, and unlike Certificates: whatever CAs the server asks for.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil },
-	}, nil
+	// As client-go does, and unlike Certificates: whatever CAs the server asks for.
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	return c.Host, config, "", nil
 }
 
 // pair reads certificate and key. Two files cannot be read in one moment: where they are swapped in between, it

@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func newHeld(id Identity, o Options, r *row) (*held, error) {
 		return nil, fmt.Errorf("read the kubeconfig of %s: %w", id.Name, err)
 	}
 	h := &held{Identity: id, Options: o, row: r, host: config.Host}
-	if h.reload, err = newReload(config.CertFile, o.Clock); err != nil {
+	if h.reload, err = newReload(cmp.Or(config.CertFile, config.CAFile), o.Clock); err != nil {
 		return nil, fmt.Errorf("identity %s: %w", id.Name, err)
 	}
 	// A dialer of its own also keeps client-go from sharing the pool with another client of these files.
@@ -71,9 +72,10 @@ func (h *held) get(ctx context.Context) error {
 	return get(ctx, h.client, h.host+h.Get)
 }
 
-// cutOff says whether an error is client-go's doing, when it reloads its certificate, and counts it.
+// cutOff says whether an error is client-go's doing, when it reloads its certificate, or that of a server that ends, and counts it.
 func (h *held) cutOff(ctx context.Context, err error) bool {
-	if ctx.Err() != nil || classify(err) != CutOff || !h.reload.recent() {
+	reloaded := classify(err) == CutOff && h.reload.recent()
+	if ctx.Err() != nil || !reloaded && !(h.ServersRestart && closedByServer(err)) {
 		return false
 	}
 	h.row.cutOff(err)

@@ -5,8 +5,8 @@
 // transport keeps one pool of connections, reloads certificate and CA from their files as it does everywhere,
 // asks once a second and holds a watch open.
 //
-// Nothing is retried but what client-go itself cuts off when it reloads its certificate, once. client-go's typed
-// clients would hide more: they repeat every GET whose connection breaks.
+// Nothing is retried but what client-go itself cuts off when it reloads its certificate and, where servers are restarted,
+// what a server cuts off that ends, once each. client-go's typed clients would hide more: they repeat every GET whose connection breaks.
 package load
 
 import (
@@ -21,7 +21,7 @@ import (
 // Identity is one client.
 type Identity struct {
 	Name       string // for people
-	Kubeconfig string // a file that names certificate, key and CA by their paths
+	Kubeconfig string // a file that names certificate and key, or the file of a token, and the CA by their paths
 	Get        string // what it asks for, such as /api/v1/nodes/node1; it must be allowed to
 	Watch      string // what it watches, such as /api/v1/services
 }
@@ -36,8 +36,11 @@ type Options struct {
 	// Silence is how long a watch may bring neither an event nor a bookmark, which the API server sends once a
 	// minute. Default: 3m.
 	Silence time.Duration
-	Clock   clock.PassiveClock
-	Log     io.Writer // gets each failure, one a line; nil: nothing does
+	// ServersRestart: servers are restarted while others serve. What a kept connection loses when its server closes it is asked again once, as client-go's
+	// clients and informers do, and counts as cut off.
+	ServersRestart bool
+	Clock          clock.PassiveClock
+	Log            io.Writer // gets each failure, one a line; nil: nothing does
 }
 
 func (o *Options) setDefaults() {

@@ -55,6 +55,9 @@ type server struct {
 	trust atomic.Pointer[x509.CertPool] // of clients
 	hold  atomic.Value                  // the serial number of a certificate, as a string, whose held requests get no answer
 	held  atomic.Bool                   // whether there was such a request
+	token atomic.Value                  // that it accepts beside certificates, as a string; "" for none
+	// closes ends all connections, as a server that ends does.
+	closes func()
 
 	mu      sync.Mutex
 	serials map[string]int // of client certificates, and how often they were shown
@@ -65,6 +68,7 @@ func newServer(t *testing.T) *server {
 	s := &server{ca: newCA("ca"), dir: filepath.Join(t.TempDir(), "host"), serials: map[string]int{}}
 	s.mode.Store("")
 	s.hold.Store("")
+	s.token.Store("")
 	s.trustClientsOf(s.ca)
 	s.serve(s.ca)
 	h := httptest.NewUnstartedServer(s)
@@ -75,6 +79,7 @@ func newServer(t *testing.T) *server {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.tls.Load(), nil },
 	}
 	h.StartTLS()
+	s.closes = h.CloseClientConnections
 	t.Cleanup(h.Close)
 	t.Cleanup(h.CloseClientConnections)
 	s.url = h.URL
@@ -132,7 +137,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.watch(w, r, mode)
 		return
 	}
-	if r.ProtoMajor == 2 && s.hold.Load() == pki.SerialOf(r.TLS.PeerCertificates[0]) {
+	if r.ProtoMajor == 2 && len(r.TLS.PeerCertificates) > 0 && s.hold.Load() == pki.SerialOf(r.TLS.PeerCertificates[0]) {
 		s.held.Store(true)
 		<-r.Context().Done()
 	}
@@ -155,6 +160,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) authenticates(r *http.Request) bool {
+	if token := s.token.Load(); token != "" && r.Header.Get("Authorization") == fmt.Sprintf("Bearer %s", token) {
+		return true
+	}
 	if len(r.TLS.PeerCertificates) == 0 {
 		return false
 	}

@@ -16,12 +16,24 @@ import (
 
 const startTimeout = 90 * time.Second
 
-// StartEtcd starts etcd on a host and waits until it answers. Its exported flags say where it listens.
-func (r *Runner) StartEtcd(ctx context.Context, h Host) error {
-	if err := r.start(h, "etcd", "etcd",
-		"--data-dir="+filepath.Join(r.Data, h.Name+"-etcd"), "--unsafe-no-fsync=true", "--log-level=warn"); err != nil {
-		return err
+// StartEtcd starts etcd on hosts, a member on each, and waits until each answers: none does before most run. Their exported flags say where they listen.
+func (r *Runner) StartEtcd(ctx context.Context, hosts ...Host) error {
+	for _, h := range hosts {
+		if err := r.start(h, "etcd", "etcd",
+			"--data-dir="+filepath.Join(r.Data, h.Name+"-etcd"), "--unsafe-no-fsync=true", "--log-level=warn"); err != nil {
+			return err
+		}
 	}
+	for _, h := range hosts {
+		if err := r.Poll(ctx, startTimeout, h.EtcdAnswers); err != nil {
+			return fmt.Errorf("wait for etcd: %w", err)
+		}
+	}
+	return nil
+}
+
+// EtcdAnswers says whether the etcd of a host is healthy, with the files that lie there now.
+func (h Host) EtcdAnswers(ctx context.Context) error {
 	endpoint, err := h.flag("etcd", "advertise-client-urls")
 	if err != nil {
 		return err
@@ -30,10 +42,7 @@ func (r *Runner) StartEtcd(ctx context.Context, h Host) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Poll(ctx, startTimeout, func(ctx context.Context) error { return get(ctx, client, endpoint+"/health") }); err != nil {
-		return fmt.Errorf("wait for etcd: %w", err)
-	}
-	return nil
+	return get(ctx, client, endpoint+"/health")
 }
 
 // StartAPIServer starts kube-apiserver on a host at the given address and waits until it is ready.
@@ -41,6 +50,14 @@ func (r *Runner) StartAPIServer(ctx context.Context, h Host, at Place, overrides
 	if err := r.start(h, "kube-apiserver", "kube-apiserver", append(at.flags(), overrides...)...); err != nil {
 		return err
 	}
+	if err := r.Poll(ctx, startTimeout, func(ctx context.Context) error { return h.APIServerAnswers(ctx, at) }); err != nil {
+		return fmt.Errorf("wait for kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// APIServerAnswers says whether the API server of a host is ready, with the files that lie there now.
+func (h Host) APIServerAnswers(ctx context.Context, at Place) error {
 	port, err := h.flag("kube-apiserver", "secure-port")
 	if err != nil {
 		return err
@@ -52,11 +69,7 @@ func (r *Runner) StartAPIServer(ctx context.Context, h Host, at Place, overrides
 	if err != nil {
 		return err
 	}
-	url := fmt.Sprintf("https://%s:%s/readyz", at.Address, port)
-	if err := r.Poll(ctx, startTimeout, func(ctx context.Context) error { return get(ctx, client, url) }); err != nil {
-		return fmt.Errorf("wait for kube-apiserver: %w", err)
-	}
-	return nil
+	return get(ctx, client, fmt.Sprintf("https://%s:%s/readyz", at.Address, port))
 }
 
 // StartControllerManager starts kube-controller-manager on a host.

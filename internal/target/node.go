@@ -34,7 +34,7 @@ func (r *Runner) StartProxy(h Host, at Place) error {
 }
 
 // ProxyHealthy says whether a kube-proxy has seen all Services and EndpointSlices.
-func (Runner) ProxyHealthy(ctx context.Context, at Place) error {
+func (*Runner) ProxyHealthy(ctx context.Context, at Place) error {
 	return get(ctx, http.DefaultClient, "http://"+at.hostPort(ProxyPort)+"/healthz")
 }
 

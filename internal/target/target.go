@@ -11,20 +11,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"clusterpki.io/operator/internal/process"
 )
 
-// grace is how long a component may take to stop.
-const grace = 5 * time.Second
+// Grace is how long a component may take to stop.
+const Grace = 5 * time.Second
 
 // Runner starts components and stops them in the opposite order.
 type Runner struct {
 	Binaries process.Binaries
 	Data     string // where components keep what they write
 	Logs     string
-	running  []*process.Process
+
+	mu         sync.Mutex // components may be restarted by another goroutine
+	running    []*process.Process
+	restarting map[string]bool // processes that are to end, and to be started again
 }
 
 // Place is where a component listens, in place of what its exported flags say.
@@ -80,6 +84,8 @@ func (r *Runner) start(h Host, component, program string, overrides ...string) e
 	if err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.running = append(r.running, p)
 	return nil
 }
@@ -87,28 +93,59 @@ func (r *Runner) start(h Host, component, program string, overrides ...string) e
 // process is the name of a component's process.
 func (h Host) process(component string) string { return component + " on " + h.Name }
 
-// Restart stops a component of a host and starts it again with the flags that it had.
-func (r *Runner) Restart(h Host, component string) error {
-	i := slices.IndexFunc(r.running, func(p *process.Process) bool { return p.Name() == h.process(component) })
-	if i < 0 {
-		return fmt.Errorf("there is no %s to restart", h.process(component))
-	}
-	p, err := r.running[i].Restart(grace)
+// Restart stops a component of a host, which gets so much time to end in order, and starts it again with the flags that it had.
+func (r *Runner) Restart(h Host, component string, grace time.Duration) error {
+	p, err := r.begin(h.process(component))
 	if err != nil {
 		return err
 	}
-	r.running[i] = p
+	again, err := p.Restart(grace)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.restarting, p.Name())
+	if err != nil {
+		return err //nolint:wrapcheck // it names the process
+	}
+	i := slices.Index(r.running, p)
+	if i < 0 { // everything was stopped meanwhile
+		again.Stop(Grace)
+		return fmt.Errorf("%s is not to run any more", p.Name())
+	}
+	r.running[i] = again
 	return nil
+}
+
+// begin notes that a process is to be restarted, and returns it.
+func (r *Runner) begin(name string) (*process.Process, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.IndexFunc(r.running, func(p *process.Process) bool { return p.Name() == name })
+	if i < 0 || r.restarting[name] {
+		return nil, fmt.Errorf("there is no %s to restart", name)
+	}
+	if r.restarting == nil {
+		r.restarting = map[string]bool{}
+	}
+	r.restarting[name] = true
+	return r.running[i], nil
+}
+
+// Runs says whether a component of a host was started.
+func (r *Runner) Runs(h Host, component string) bool {
+	_, ok := r.PIDs()[h.process(component)]
+	return ok
 }
 
 // Revive starts every component again that has ended by itself, and returns their names.
 func (r *Runner) Revive() ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var out []string
 	for i, p := range r.running {
-		if p.Failed() == nil {
+		if p.Failed() == nil || r.restarting[p.Name()] {
 			continue
 		}
-		again, err := p.Restart(grace)
+		again, err := p.Restart(Grace)
 		if err != nil {
 			return out, err
 		}
@@ -119,6 +156,8 @@ func (r *Runner) Revive() ([]string, error) {
 
 // PIDs are the process ids of the components, by '<component> on <host>'.
 func (r *Runner) PIDs() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	out := map[string]int{}
 	for _, p := range r.running {
 		out[p.Name()] = p.PID()
@@ -128,8 +167,10 @@ func (r *Runner) PIDs() map[string]int {
 
 // Failed says whether a component has ended.
 func (r *Runner) Failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, p := range r.running {
-		if err := p.Failed(); err != nil {
+		if err := p.Failed(); err != nil && !r.restarting[p.Name()] {
 			return err
 		}
 	}
@@ -138,8 +179,10 @@ func (r *Runner) Failed() error {
 
 // Stop stops every component, the last one first.
 func (r *Runner) Stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, p := range slices.Backward(r.running) {
-		p.Stop(grace)
+		p.Stop(Grace)
 	}
 	r.running = nil
 }

@@ -46,10 +46,10 @@ func TestRestartAndRevive(t *testing.T) {
 	if now := r.PIDs(); r.Failed() != nil || now["ends on h"] == before["ends on h"] || now["stays on h"] != before["stays on h"] {
 		t.Errorf("the processes are %v, were %v; failed: %v", now, before, r.Failed())
 	}
-	if err := r.Restart(h, "stays"); err != nil || r.PIDs()["stays on h"] == before["stays on h"] || r.Failed() != nil {
+	if err := r.Restart(h, "stays", Grace); err != nil || r.PIDs()["stays on h"] == before["stays on h"] || r.Failed() != nil {
 		t.Errorf("it isn't restarted: %v, %v", err, r.Failed())
 	}
-	if err := r.Restart(h, "nobody"); err == nil {
+	if err := r.Restart(h, "nobody", Grace); err == nil {
 		t.Error("what doesn't run is restarted")
 	}
 }

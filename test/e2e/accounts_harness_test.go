@@ -1,8 +1,8 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,7 +29,7 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-// masters are how many API servers the cluster of these tests has: of two that share a key, one serves while the other restarts.
+// masters are how many API servers the cluster of most tests has: of two that share a key, one serves while the other restarts.
 const masters = 2
 
 // masterHost is one of a cluster of several: a host with an agent, and an API server that this may restart.
@@ -47,16 +47,26 @@ type cluster struct {
 	t         *testing.T
 	namespace string
 	hosts     []*masterHost
+	accounts  string // the ServiceAccountKey
 
-	mu     sync.Mutex
-	down   map[string]bool
-	failed []string // what must never happen
+	mu       sync.Mutex
+	down     map[string]bool
+	restarts map[string]int // how often a component was restarted, by '<component> on <host>'
+	under    map[string]int // how many hosts restart a component now
+	failed   []string       // what must never happen
+}
+
+func emptyCluster(t *testing.T) *cluster {
+	t.Helper()
+	return &cluster{
+		t: t, accounts: "k8s-sa", namespace: testenv.Namespace(t, shared.management, "masters-"), down: map[string]bool{}, restarts: map[string]int{}, under: map[string]int{},
+	}
 }
 
 // newCluster has the operator issue everything, agents bring it, and starts etcd and the API servers from that.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, namespace: testenv.Namespace(t, shared.management, "masters-"), down: map[string]bool{}}
+	c := emptyCluster(t)
 	byAgent := v1alpha1.DeliverySpec{Mode: v1alpha1.DeliveryAgent, LeaseDuration: metav1.Duration{Duration: 10 * time.Second}}
 	c.create(given.CA("k8s"), given.CA("etcd"), given.AccountKey("k8s-sa"))
 	for i := range masters {
@@ -85,15 +95,22 @@ func newCluster(t *testing.T) *cluster {
 			}))
 		}
 	}
-	testenv.Eventually(t, "everything is issued", func() error {
-		_, err := testenv.AllReady(t.Context(), shared.management, c.namespace)
+	c.issued()
+	for i, h := range c.hosts {
+		name := fmt.Sprintf("master%d", i+1)
+		c.prepare(h, name, name)
+	}
+	c.start(1)
+	return c
+}
+
+// issued waits until everything is.
+func (c *cluster) issued() {
+	c.t.Helper()
+	testenv.Eventually(c.t, "everything is issued", func() error {
+		_, err := testenv.AllReady(c.t.Context(), shared.management, c.namespace)
 		return err
 	})
-	for i, h := range c.hosts {
-		c.prepare(h, fmt.Sprintf("master%d", i+1))
-	}
-	c.start()
-	return c
 }
 
 // lower is the role as names of objects have it.
@@ -129,8 +146,8 @@ func (c *cluster) port(address string) string {
 	return port
 }
 
-// prepare gives a host the flags of its components, and an agent that restarts its API server.
-func (c *cluster) prepare(h *masterHost, name string) {
+// prepare gives a host, with the APIServerCertificate of a name, the flags of its components, and an agent that restarts its etcd and its API server.
+func (c *cluster) prepare(h *masterHost, name, certificate string) {
 	c.t.Helper()
 	cfg, err := configIn(c.t, c.namespace, name)
 	if err != nil {
@@ -139,17 +156,18 @@ func (c *cluster) prepare(h *masterHost, name string) {
 	h.host = newHost(c.t, cfg)
 	h.config.CheckTimeout.Duration = 2 * time.Minute // an API server takes its time to start, most of all on a busy machine
 	var server v1alpha1.APIServerCertificate
-	if err := shared.management.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: name}, &server); err != nil {
+	if err := shared.management.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: certificate}, &server); err != nil {
 		c.t.Fatal(err)
 	}
-	h.config.APIServer.Endpoint = server.Spec.Endpoint
-	ask := filepath.Join(filepath.Dir(h.config.Directory), "restart")
-	h.config.Components = []agent.Component{
-		{Name: "kube-apiserver", Command: []string{"sh", "-c", fmt.Sprintf("touch '%s'; while [ -e '%s' ]; do sleep 0.1; done", ask, ask)}},
-		{Name: "kube-controller-manager", Command: []string{"true"}}, // there is none: the test makes what it would
+	h.config.APIServer.Endpoint = cmp.Or(server.Spec.LocalEndpoint, server.Spec.Endpoint)
+	asks := filepath.Join(filepath.Dir(h.config.Directory), "restart")
+	if err := os.Mkdir(asks, 0o700); err != nil {
+		c.t.Fatal(err)
 	}
-	if name == "master1" {
-		h.config.Components = append(h.config.Components, agent.Component{Name: "etcd", Command: []string{"true"}})
+	for i := range h.config.Components {
+		component := &h.config.Components[i]
+		ask := filepath.Join(asks, component.Name)
+		component.Systemd, component.Command = nil, []string{"sh", "-c", fmt.Sprintf("touch '%s'; while [ -e '%s' ]; do sleep 0.1; done", ask, ask)}
 	}
 	h.identity = h.allowed()
 	h.config.Kubeconfig = kubeconfigOf(c.t, h.identity)
@@ -177,27 +195,17 @@ func (c *cluster) prepare(h *masterHost, name string) {
 	c.t.Cleanup(h.runner.Stop)
 	ctx, cancel := context.WithCancel(context.Background())
 	c.t.Cleanup(cancel)
-	go h.restarts(ctx, ask)
+	go c.restartsFor(ctx, h, asks)
 }
 
-// restarts restarts the API server whenever its agent asks for that.
-func (h *masterHost) restarts(ctx context.Context, ask string) {
-	for ctx.Err() == nil {
-		if _, err := os.Stat(ask); err == nil {
-			if err := errors.Join(h.runner.Restart(h.files, "kube-apiserver"), os.Remove(ask)); err != nil {
-				h.t.Error(err)
-				return
-			}
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
-// start starts the agents, and what they have brought the files of.
-func (c *cluster) start() {
+// start starts the agents, and what they have brought the files of: etcd on so many hosts, and the API servers.
+func (c *cluster) start(members int) {
 	c.t.Helper()
-	for i, h := range c.hosts {
+	for _, h := range c.hosts {
 		h.stop = h.run(agent.Options{})
+	}
+	var started sync.WaitGroup
+	for i, h := range c.hosts {
 		testenv.Eventually(c.t, h.files.Name+" has its files", func() error {
 			for _, file := range []string{"super-admin.conf", "pki/sa.pub", "pki/apiserver.crt", "pki/apiserver-etcd-client.crt"} {
 				if _, err := os.Stat(h.at(file)); err != nil {
@@ -206,11 +214,16 @@ func (c *cluster) start() {
 			}
 			return nil
 		})
-		if i == 0 {
-			if err := h.runner.StartEtcd(c.t.Context(), h.files); err != nil {
-				c.t.Fatal(err)
-			}
+		if i < members { // they wait for each other
+			started.Go(func() {
+				if err := h.runner.StartEtcd(c.t.Context(), h.files); err != nil {
+					c.t.Error(err)
+				}
+			})
 		}
+	}
+	started.Wait()
+	for _, h := range c.hosts {
 		if err := h.runner.StartAPIServer(c.t.Context(), h.files, target.Place{Address: h.address}); err != nil {
 			c.t.Fatal(err)
 		}
@@ -218,6 +231,7 @@ func (c *cluster) start() {
 		if h.admin, err = clientcmd.BuildConfigFromFlags("", h.at("super-admin.conf")); err != nil {
 			c.t.Fatal(err)
 		}
+		h.admin.Host = h.config.APIServer.Endpoint
 	}
 	for _, namespace := range []string{"kube-system", "default"} { // as kube-controller-manager does
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"}}
@@ -284,12 +298,16 @@ func (c *cluster) never(format string, args ...any) {
 }
 
 // watch looks, until the test ends, whether two API servers are down at once, and whether each accepts what each other issues.
-func (c *cluster) watch() (stop func()) {
+func (c *cluster) watch() (stop func()) { return c.watching(c.watchHealth, c.watchTokens) }
+
+// watching looks at something of each API server until the test ends.
+func (c *cluster) watching(looks ...func(ctx context.Context, i int)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wait sync.WaitGroup
 	for i := range c.hosts {
-		wait.Go(func() { c.watchHealth(ctx, i) })
-		wait.Go(func() { c.watchTokens(ctx, i) })
+		for _, look := range looks {
+			wait.Go(func() { look(ctx, i) })
+		}
 	}
 	return func() {
 		cancel()
@@ -354,7 +372,7 @@ func (c *cluster) watchTokens(ctx context.Context, i int) {
 // key reads the ServiceAccountKey.
 func (c *cluster) key() (*v1alpha1.ServiceAccountKey, error) {
 	var k v1alpha1.ServiceAccountKey
-	err := shared.management.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: "k8s-sa"}, &k)
+	err := shared.management.Get(c.t.Context(), client.ObjectKey{Namespace: c.namespace, Name: c.accounts}, &k)
 	return &k, err
 }
 

@@ -79,7 +79,7 @@ func (c *cluster) settled(keys int) {
 		}
 		published := slices.DeleteFunc(slices.Clone(k.Status.Keys), func(s v1alpha1.KeyStatus) bool { return s.State == v1alpha1.GenerationWithdrawn })
 		if k.Status.Rotation.Phase != "" || len(k.Status.Keys) != keys || len(published) != keys || k.Status.Acknowledged == nil ||
-			*k.Status.Acknowledged != masters {
+			int(*k.Status.Acknowledged) != len(c.hosts) {
 			return fmt.Errorf("status is %+v", k.Status)
 		}
 		return nil

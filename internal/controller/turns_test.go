@@ -1,0 +1,123 @@
+package controller_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/pki/plan"
+)
+
+// members are three hosts with etcd, of which an agent restarts each.
+var members = []string{"member1", "member2", "member3"}
+
+func newMembers(t *testing.T) *env {
+	t.Helper()
+	w := newEnv(t)
+	w.create(newCA("k8s"))
+	for _, host := range members {
+		for _, role := range []v1alpha1.Role{"EtcdServer", "EtcdPeer"} {
+			w.create(newKubelet(memberOf(host, role), byAgent, func(c *v1alpha1.NodeCredential) {
+				c.Spec.HostName, c.Spec.Role, c.Spec.APIServerRef, c.Spec.Kubeconfig = host, role, nil, nil
+			}))
+		}
+	}
+	for _, host := range members {
+		w.ready(memberOf(host, "EtcdServer"), &v1alpha1.NodeCredential{})
+		w.ready(memberOf(host, "EtcdPeer"), &v1alpha1.NodeCredential{})
+		w.restarts(host, true)
+	}
+	return w
+}
+
+func memberOf(host string, role v1alpha1.Role) string {
+	return host + map[v1alpha1.Role]string{"EtcdServer": "-server", "EtcdPeer": "-peer"}[role]
+}
+
+// restarts lets the agent of a host report that it has installed what is there, and restarted for it or not.
+func (w *env) restarts(host string, done bool) {
+	w.t.Helper()
+	for _, role := range []v1alpha1.Role{"EtcdServer", "EtcdPeer"} {
+		lease := memberOf(host, role) + "-tls"
+		r := ack.Report{Installed: w.contents(lease), Restarting: !done}
+		if done {
+			r.Verified = r.Installed
+		}
+		w.reports(lease, 0, r)
+	}
+}
+
+// bundlesAre says how many CAs each host trusts, by what its Secrets hold, once the operator has nothing left to do.
+func (w *env) bundlesAre(when string, want ...int) {
+	w.t.Helper()
+	w.later(0)
+	for i, host := range members {
+		for _, role := range []v1alpha1.Role{"EtcdServer", "EtcdPeer"} {
+			name := memberOf(host, role) + "-tls"
+			if got := len(w.bundle(name, "ca.crt")); got != want[i] {
+				w.t.Errorf("%s: %d CAs are in the bundle of %s instead of %d", when, got, name, want[i])
+			}
+		}
+	}
+}
+
+// TestRestartsTakeTurns: what etcd restarts for reaches one host after the other, each once the one before has restarted. A host that is silent holds up those
+// behind it, which are issued to meanwhile all the same.
+func TestRestartsTakeTurns(t *testing.T) {
+	t.Parallel()
+	w := newMembers(t)
+	w.validity("k8s", 50000)
+	w.phase("k8s", "DistributingTrust")
+	w.bundlesAre("at the beginning", 2, 1, 1)
+	w.waitsFor(plan.DistributingTrust, "NodeCredential/member1-peer: NotInUse", "NodeCredential/member1-server: NotInUse",
+		"NodeCredential/member2-peer: AwaitingTurn", "NodeCredential/member2-server: AwaitingTurn",
+		"NodeCredential/member3-peer: AwaitingTurn", "NodeCredential/member3-server: AwaitingTurn")
+	w.restarts("member1", false)
+	w.bundlesAre("while the first restarts", 2, 1, 1)
+
+	before := w.pair("member3-server-tls").Cert
+	edit(w, "member3-server", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.DNSNames = []string{"etcd.prod.example"} })
+	w.eventually("who awaits its turn is issued to", func() error {
+		d, err := w.signed("member3-server-tls")
+		if err != nil {
+			return err
+		}
+		leaf := w.pair("member3-server-tls").Cert
+		if leaf.Equal(before) || !slices.Contains(leaf.DNSNames, "etcd.prod.example") || d.Contents[consumers.BundleKey] == "" {
+			return fmt.Errorf("the certificate is for %q", leaf.DNSNames)
+		}
+		return nil
+	})
+	w.restarts("member1", true)
+	w.bundlesAre("once the first has restarted", 2, 2, 1)
+	w.clock.SetTime(w.clock.Now().Add(16 * time.Minute))
+	w.restarts("member2", true)
+	w.bundlesAre("the second has, and the first is silent", 2, 2, 1)
+	w.restarts("member1", true)
+	w.bundlesAre("the first is back", 2, 2, 2)
+	w.restarts("member3", true)
+	w.phase("k8s", "Reissuing")
+}
+
+// TestEmergencyTakesNoTurns: what is distrusted at once is so on all hosts.
+func TestEmergencyTakesNoTurns(t *testing.T) {
+	t.Parallel()
+	w := newMembers(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(ca *v1alpha1.ClusterCA) {
+		ca.Spec.Rotation.Trigger, ca.Spec.Rotation.EmergencyTrigger = "now", "now"
+	})
+	w.phase("k8s", "WithdrawingTrust")
+	w.settled()
+	active := w.bundle("member1-server-tls", "ca.crt")
+	for _, host := range members {
+		for _, role := range []v1alpha1.Role{"EtcdServer", "EtcdPeer"} {
+			if got := w.bundle(memberOf(host, role)+"-tls", "ca.crt"); len(got) != 1 || !got[0].Equal(active[0]) {
+				t.Errorf("%s trusts %d CAs", memberOf(host, role), len(got))
+			}
+		}
+	}
+}
