@@ -120,8 +120,8 @@ func TestClusterPKI(t *testing.T) {
 			want:  "spec.certificateAuthorities.etcd.rotation.keyPolicy: only a self-signed CA can keep its key",
 		},
 		"keys over what is read": {
-			edits: set("spec.serviceAccountKey.source.import", map[string]any{"secretRef": map[string]any{"name": "k8s-sa"}, "publicKeysSHA256": strings.Repeat("0", 64)}),
-			want:  "spec.serviceAccountKey.source.import.secretRef.name: must not be '<name>-sa'",
+			edits: set("spec.serviceAccountKey.source.import", map[string]any{"secretRef": map[string]any{"name": "k8s-sa-keys"}, "publicKeysSHA256": strings.Repeat("0", 64)}),
+			want:  "spec.serviceAccountKey.source.import.secretRef.name: must not be '<name>-sa-keys'",
 		},
 	})
 	for _, at := range []string{"spec.controlPlane.hosts", "spec.nodes.hosts", "spec.controlPlane.etcd.hosts"} {
