@@ -38,6 +38,12 @@ func TestClusterCA(t *testing.T) {
 		"any common name":    accepted("spec.subject.commonName", "Prod CA, Zürich"),
 		"as GitOps tools do": {edits: []edit{{"spec.subject", map[string]any{}}, {"spec.validity", "87600h0m0s"}}},
 
+		"outputs":                accepted("spec.outputs", []any{output("CAPI", "prod"), output("Kamaji", "tenant")}),
+		"an output of etcd's CA": accepted("spec.outputs", []any{map[string]any{"format": "CAPI", "clusterName": "prod", "purpose": "Etcd"}}),
+		"an output of etcd's CA for Kamaji": refused("spec.outputs", []any{map[string]any{"format": "Kamaji", "clusterName": "t", "purpose": "Etcd"}},
+			"purpose 'Etcd' is not for format 'Kamaji'"),
+		"an output of no CA":   refused("spec.outputs", []any{map[string]any{"format": "CAPI", "clusterName": "prod", "purpose": "Kubelet"}}, `supported values: "Cluster", "Etcd", "FrontProxy"`),
+		"an output for Flux":   refused("spec.outputs", []any{output("Flux", "prod")}, `supported values: "CAPI", "Kamaji"`),
 		"reserved common name": refused("spec.subject.commonName", "system:ca", "must not begin with 'system:'"),
 		"reserved group":       refusedItem("spec.subject.organizations", "must not begin with 'system:'", "system:masters"),
 		"a parent that cannot be": {edits: set("spec.source", map[string]any{"parent": map[string]any{"caRef": map[string]any{"name": "x "}}}),
