@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
 )
 
@@ -110,8 +111,8 @@ func TestOutputsInARotation(t *testing.T) {
 	before := w.secret("prod-apiserver-etcd-client").Data["tls.crt"]
 	edit(w, "prod-flux", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["value"] = []byte("nothing") })
 	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "2026-11" })
-	w.rotated("k8s", 2)
-	bundle := []byte(w.bundle("k8s"))
+	w.walk("k8s", nil)
+	bundle := pki.EncodeCertificates(w.root("k8s"))
 	w.eventually("the outputs are of the new CA", func() error {
 		admin := w.secret("admin-tls").Data
 		for name, cluster := range map[string]string{"prod-kubeconfig": "prod", "prod-flux": "prod"} {
@@ -150,8 +151,9 @@ func TestOutputsOfKeys(t *testing.T) {
 	if s := w.secret("prod-sa"); s.Type != corev1.SecretTypeOpaque || len(s.Data["sa.key"]) == 0 {
 		t.Errorf("the Secret of the keys is of type %s", s.Type)
 	}
-	w.delete(w.secret("prod-sa"))
 	edit(w, "prod-sa", &v1alpha1.ServiceAccountKey{}, func(k *v1alpha1.ServiceAccountKey) { k.Spec.SecretName = "keys" })
+	w.condition("prod-sa", &v1alpha1.ServiceAccountKey{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretTypeDiffers)
+	w.delete(w.secret("prod-sa"))
 	w.ready("prod-sa", &v1alpha1.ServiceAccountKey{})
 	keys := w.secret("keys").Data
 	w.holdsValue("prod-sa", "tls.crt", keys["sa.pub"])

@@ -24,7 +24,9 @@ import (
 	"clusterpki.io/operator/test/testenv"
 )
 
-func forCAPI(c *v1alpha1.ClusterPKI) { c.Spec.Outputs = []v1alpha1.ClusterOutput{{Format: v1alpha1.OutputCAPI}} }
+func forCAPI(c *v1alpha1.ClusterPKI) {
+	c.Spec.Outputs = []v1alpha1.ClusterOutput{{Format: v1alpha1.OutputCAPI}}
+}
 
 // lookup finds, as Cluster API does, everything that a control plane needs.
 func (e *env) lookup(config *bootstrapv1.ClusterConfiguration) secret.Certificates {

@@ -8,13 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -95,14 +97,27 @@ func (e *env) secret(name string) *corev1.Secret {
 	return &s
 }
 
-// serve is an API server that says as whom it sees its clients. What it serves, and which clients it takes, is in the Secret of its certificate at each
-// connection.
+// serve is the shared control plane's API server behind the certificate of this cluster's, which takes this cluster's clients for whom their certificates
+// name. What it serves, and which clients it takes, is in the Secret of its certificate at each connection.
 func (e *env) serve() {
 	e.Helper()
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := r.TLS.PeerCertificates[0].Subject
-		fmt.Fprintf(w, "%s %v", name.CommonName, name.Organization)
-	}))
+	behind, err := url.Parse(shared.Config.Host)
+	if err != nil {
+		e.Fatal(err)
+	}
+	if behind.Scheme == "" {
+		behind = &url.URL{Scheme: "https", Host: shared.Config.Host}
+	}
+	transport, err := rest.TransportFor(shared.Config)
+	if err != nil {
+		e.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(&httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(behind)
+		as := r.In.TLS.PeerCertificates[0].Subject
+		r.Out.Header.Set("Impersonate-User", as.CommonName)
+		r.Out.Header["Impersonate-Group"] = append(as.Organization, "system:authenticated")
+	}})
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		var files corev1.Secret
 		if err := e.api.Get(context.Background(), e.key("prod-k8s-master-apiserver-tls"), &files); err != nil {
@@ -136,18 +151,20 @@ func (e *env) seenAs(c *rest.Config) (string, error) {
 		return "", fmt.Errorf("connect: %w", err)
 	}
 	defer to.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(e.Context(), http.MethodGet, c.Host, nil)
+	api, err := client.New(c, client.Options{HTTPClient: to})
 	if err != nil {
-		return "", fmt.Errorf("ask %s: %w", c.Host, err)
+		return "", fmt.Errorf("connect to %s: %w", c.Host, err)
 	}
-	response, err := to.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("ask %s: %w", c.Host, err)
+	return e.reviewed(api)
+}
+
+// reviewed is as whom the API server sees a client.
+func (e *env) reviewed(api client.Client) (string, error) {
+	var review authenticationv1.SelfSubjectReview
+	if err := api.Create(e.Context(), &review); err != nil {
+		return "", fmt.Errorf("ask as whom it is seen: %w", err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	text := make([]byte, 1024)
-	n, _ := response.Body.Read(text)
-	return string(text[:n]), nil
+	return fmt.Sprintf("%s %v", review.Status.UserInfo.Username, review.Status.UserInfo.Groups[:1]), nil
 }
 
 const administrator = "kubernetes-admin [kubeadm:cluster-admins]"
