@@ -40,7 +40,7 @@ func TestServiceAccountKey(t *testing.T) {
 		"imported from its name, written": {edits: append(takenOver("k8s-sa", digest), edit{"spec.secretName", "other"})},
 
 		"outputs":            accepted("spec.outputs", []any{output("CAPI", "prod"), output("Kamaji", "tenant")}),
-		"an output for Flux": refused("spec.outputs", []any{output("Flux", "prod")}, `supported values: "CAPI", "Kamaji"`),
+		"an output for Flux": {edits: set("spec.outputs", []any{output("Flux", "prod")}), want: `spec.outputs[0].format: supported values: "CAPI", "Kamaji"`},
 
 		"rotated by its age":             accepted("spec.rotateEvery", "8760h"),
 		"rotated too often":              refused("spec.rotateEvery", "9m59s", "must be between 10 minutes and 100 years"),
