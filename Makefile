@@ -23,7 +23,7 @@ P ?= $(shell nproc)
 TOOLS = bin/tools
 KUBERNETES = hack/kubernetes/build.sh
 # SUITES are the tests with heavy dependencies of their own, each a module.
-SUITES = test/crd test/health test/chart test/monitoring test/verifiers
+SUITES = test/crd test/health test/chart test/monitoring test/verifiers test/outputs
 MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack/kubernetes/etcd
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./internal/policy/... ./internal/delivery/... ./internal/records/... ./internal/refusal/... ./api/...

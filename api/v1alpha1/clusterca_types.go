@@ -167,6 +167,14 @@ type ClusterCASpec struct {
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
+	// outputs asks for Secrets in the forms of other programs, with a copy of the CA's private key. No rotation waits for whoever reads
+	// them. Absent: none is made. Taking one out empties its Secret, and re-issues nothing.
+	// +optional
+	// +listType=map
+	// +listMapKey=format
+	// +kubebuilder:validation:MaxItems=4
+	Outputs []CAOutput `json:"outputs,omitempty"`
+
 	// delivery says how the Secret of secretName reaches whoever signs with it. The rotation of the CA waits for that.
 	// +optional
 	// +kubebuilder:default={mode: Mounted, propagationDelay: "10m"}

@@ -122,6 +122,15 @@ type ClusterPKISpec struct {
 	// secretTemplate says which labels and annotations the Secrets bear. Changing it re-issues nothing.
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+
+	// outputs asks for Secrets in the forms of other programs. The kubeconfigs are those of the administrator, as the first of the control plane hosts,
+	// in the order of their names, has it; a client of an external etcd is that host's too. No rotation waits for whoever reads them. Absent: none is
+	// made. Changing them re-issues nothing.
+	// +optional
+	// +listType=map
+	// +listMapKey=format
+	// +kubebuilder:validation:MaxItems=4
+	Outputs []ClusterOutput `json:"outputs,omitempty"`
 }
 
 // HostBehind is a host that does not use what is issued for it.
@@ -293,7 +302,7 @@ type ClusterPKIList struct {
 // +kubebuilder:printcolumn:name="Endpoint",type=string,priority=1,JSONPath=`.spec.endpoint`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
-// +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccountKey) || !has(self.spec.serviceAccountKey.source) || !has(self.spec.serviceAccountKey.source.import) || self.spec.serviceAccountKey.source.import.secretRef.name != self.metadata.name + '-sa'",message="must not be '<name>-sa', the Secret that the keys are written to: the Secret that is imported is read and never written",fieldPath=".spec.serviceAccountKey.source.import.secretRef.name"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.serviceAccountKey) || !has(self.spec.serviceAccountKey.source) || !has(self.spec.serviceAccountKey.source.import) || self.spec.serviceAccountKey.source.import.secretRef.name != self.metadata.name + '-sa-keys'",message="must not be '<name>-sa-keys', the Secret that the keys are written to: the Secret that is imported is read and never written",fieldPath=".spec.serviceAccountKey.source.import.secretRef.name"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 39",message="metadata.name must be 39 characters or fewer, so that the names of the objects made for it fit",fieldPath=".metadata"
 type ClusterPKI struct {
 	metav1.TypeMeta `json:",inline"`

@@ -83,7 +83,13 @@ func (c *ClusterCA) ParentName() string {
 func (s *CASource) IsImport() bool { return s != nil && s.Import != nil }
 
 // SecretNames implements Object.
-func (c *ClusterCA) SecretNames() []string { return present(c.Spec.SecretName) }
+func (c *ClusterCA) SecretNames() []string {
+	names := present(c.Spec.SecretName)
+	for _, o := range c.Spec.Outputs {
+		names = append(names, o.SecretName())
+	}
+	return names
+}
 
 // SecretNames implements Object.
 func (c *APIServerCertificate) SecretNames() []string {
@@ -92,11 +98,21 @@ func (c *APIServerCertificate) SecretNames() []string {
 
 // SecretNames implements Object.
 func (c *NodeCredential) SecretNames() []string {
-	return present(c.TLSSecretName(), c.KubeconfigSecretName())
+	names := present(c.TLSSecretName(), c.KubeconfigSecretName())
+	for _, o := range c.Spec.Outputs {
+		names = append(names, o.SecretName(c.Spec.Role))
+	}
+	return names
 }
 
 // SecretNames implements Object.
-func (k *ServiceAccountKey) SecretNames() []string { return present(k.KeySecretName()) }
+func (k *ServiceAccountKey) SecretNames() []string {
+	names := present(k.KeySecretName())
+	for _, o := range k.Spec.Outputs {
+		names = append(names, o.SecretName())
+	}
+	return names
+}
 
 // CANames implements Object.
 func (*ServiceAccountKey) CANames() []string { return nil }

@@ -9,8 +9,9 @@ type Role string
 
 // The roles whose handling differs from a plain row of the table in internal/pki.
 const (
-	RoleHost   Role = "Host"
-	RoleCustom Role = "Custom"
+	RoleHost       Role = "Host"
+	RoleCustom     Role = "Custom"
+	RoleEtcdClient Role = "EtcdClient"
 )
 
 // KeySource says who makes the private key of a credential, and so who has it.
@@ -104,12 +105,11 @@ type KubeconfigSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
 	ContextName string `json:"contextName,omitempty"`
 
-	// userName is the name of the user entry. Default: default-admin.
+	// userName is the name of the user entry. Default: the user that the certificate names, such as 'system:node:k8s-node1'.
 	// +optional
-	// +kubebuilder:default=default-admin
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[!-~]+$')",message="must be printable ASCII characters without spaces",reason=FieldValueForbidden
 	UserName string `json:"userName,omitempty"`
 
 	// namespace is the context's namespace. Default: none, which clients read as 'default'.
@@ -134,6 +134,8 @@ type KubeconfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.role in ['EtcdServer', 'EtcdPeer', 'KubeletServing'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ServerAuth' in self.custom.usages)) || (!has(self.dnsNames) && !has(self.ipAddresses))",message="dnsNames and ipAddresses are only for roles that serve: 'EtcdServer', 'EtcdPeer', 'KubeletServing' and 'Custom' with usage 'ServerAuth'"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || has(self.apiServerRef)",message="apiServerRef must be set where kubeconfig is: it gives the endpoint and the trust bundle",fieldPath=".apiServerRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.kubeconfig) || self.role in ['Kubelet', 'KubeProxy', 'ControllerManager', 'Scheduler', 'Admin', 'SuperAdmin', 'Agent', 'Host'] || (self.role == 'Custom' && (!has(self.custom) || size(self.custom.usages) == 0 || 'ClientAuth' in self.custom.usages))",message="kubeconfig is only for roles that are users of the API server: remove it for this role",fieldPath=".kubeconfig"
+// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || has(self.kubeconfig) || (self.role == 'EtcdClient' && self.outputs.all(o, o.format == 'CAPI'))",message="outputs need a kubeconfig, but for format 'CAPI' of role 'EtcdClient': set kubeconfig and apiServerRef",fieldPath=".outputs"
+// +kubebuilder:validation:XValidation:rule="!has(self.outputs) || !has(self.keySource) || self.keySource != 'Host'",message="outputs hold the private key, which keySource 'Host' leaves on the host: remove them, or use another credential",fieldPath=".outputs"
 type NodeCredentialSpec struct {
 	// caRef names the ClusterCA that signs the certificate. Changing it re-issues the certificate.
 	// +required
@@ -256,6 +258,15 @@ type NodeCredentialSpec struct {
 	// kubeconfig asks for a kubeconfig Secret. Absent: none is made.
 	// +optional
 	Kubeconfig *KubeconfigSpec `json:"kubeconfig,omitempty"`
+
+	// outputs asks for Secrets in the forms of other programs, with a copy of the private key. No rotation waits for whoever reads
+	// them. They need a kubeconfig, from which the names of user and context are, but for format 'CAPI' of role 'EtcdClient', which is a pair of files.
+	// Absent: none is made. Taking one out leaves its Secret as it is. Changing them re-issues nothing.
+	// +optional
+	// +listType=map
+	// +listMapKey=format
+	// +kubebuilder:validation:MaxItems=4
+	Outputs []CredentialOutput `json:"outputs,omitempty"`
 
 	// delivery says how what is issued reaches its consumer. The rotation of a CA waits for that.
 	// +optional

@@ -85,6 +85,14 @@ type ServiceAccountKeySpec struct {
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
 
+	// outputs asks for Secrets in the forms of other programs, with a copy of the private key. No rotation waits for whoever reads
+	// them. Absent: none is made. Taking one out leaves its Secret as it is; the key stays the same.
+	// +optional
+	// +listType=map
+	// +listMapKey=format
+	// +kubebuilder:validation:MaxItems=4
+	Outputs []KeyOutput `json:"outputs,omitempty"`
+
 	// source says where the first key comes from. Default: the operator makes it. Once there is a key, changing it changes nothing.
 	// +optional
 	Source *ServiceAccountKeySource `json:"source,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/outputs"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/stall"
 )
@@ -29,7 +30,29 @@ func (m *Maker) publish(
 		return record, jwks
 	}
 	record, err := m.publishKeys(ctx, keeper, k, record, secret)
+	if err == nil {
+		err = m.publishOutputs(ctx, keeper, k, record)
+	}
 	return record, stall.First(err, jwks)
+}
+
+// publishOutputs writes the Secrets that are in the forms of other programs. They bear no owner reference, and stay when the object goes.
+func (m *Maker) publishOutputs(ctx context.Context, keeper *owned.Keeper, k *v1alpha1.ServiceAccountKey, record *authority.AccountKeys) error {
+	if len(k.Spec.Outputs) == 0 {
+		return nil
+	}
+	if err := outputs.Distinct(k); err != nil {
+		return err
+	}
+	data, err := dataOf(record)
+	if err != nil {
+		return err
+	}
+	w := outputs.Writer{Secrets: m.Secrets, Keeper: keeper, Owner: k, Fresh: func(ctx context.Context) error { return m.newest(ctx, record) }}
+	for _, o := range k.Spec.Outputs {
+		err = stall.First(err, w.Write(ctx, outputs.OfKeys(o, data[consumers.AccountPrivateKey], data[consumers.AccountPublicKey])))
+	}
+	return err
 }
 
 // publishJWKS writes the ConfigMap, where it differs.

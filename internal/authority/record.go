@@ -40,7 +40,7 @@ type Identity struct {
 	HomeUID types.UID `json:"authorityNamespaceUID"`
 }
 
-// Copy is a Secret in the user's namespace that holds a copy of the active key, because spec.secretName asks for it.
+// Copy is a Secret in the user's namespace that holds a copy of the active key, because spec.secretName or spec.outputs asks for it.
 type Copy struct {
 	Name string    `json:"name"`
 	UID  types.UID `json:"uid"`
@@ -53,7 +53,7 @@ type Record struct {
 	// CAs are the generations' certificates and keys, by number. Where Err has an entry, the key is missing or damaged.
 	CAs map[int32]pki.CA
 	Err map[int32]error
-	// Copies are the copies of the active key that were made. One that spec.secretName no longer names is emptied.
+	// Copies are the copies of the active key that were made. One that the spec no longer names is emptied.
 	Copies []Copy
 	// Deleted is when the ClusterCA was seen to be deleted with deletionPolicy 'Delete'; zero: it was not.
 	Deleted time.Time

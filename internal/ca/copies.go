@@ -3,92 +3,127 @@ package ca
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
-
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/binding"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
+	"clusterpki.io/operator/internal/outputs"
 	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/stall"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// publishCopies writes the copy of the active key that spec.secretName asks for, and empties those that it asked for before.
+// publishCopies writes the copies of the active key that spec.secretName and spec.outputs ask for, and empties those that they asked for before.
 // What is returned is the record with the copies that there are.
-func (m *Maker) publishCopies(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*authority.Record, error) {
+func (m *Maker) publishCopies(
+	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, bundle []*x509.Certificate,
+) (*authority.Record, error) {
 	for _, c := range record.Copies {
-		if c.Name != ca.Spec.SecretName {
+		if !slices.Contains(ca.SecretNames(), c.Name) {
 			var err error
 			if record, err = m.emptyCopy(ctx, ca, record, c); err != nil {
 				return record, err
 			}
 		}
 	}
-	if ca.Spec.SecretName == "" {
+	if len(ca.SecretNames()) == 0 {
 		return record, nil
+	}
+	if err := outputs.Distinct(ca); err != nil {
+		return record, err
 	}
 	pair, err := record.Active()
 	if err != nil {
 		return record, nil //nolint:nilerr // it is told as what is wrong with the CA
 	}
+	forms, err := copiesOf(ca, pair, bundle)
+	if err != nil {
+		return record, err
+	}
+	var failed error
+	for _, f := range forms { // one that is somebody else's keeps no other from being written
+		stored, existing, err := m.ensureCopy(ctx, ca, record, f)
+		record = stored
+		if err == nil {
+			err = m.fillCopy(ctx, ca, record, existing, f)
+		}
+		if err != nil && !stall.Is(err) {
+			return record, err
+		}
+		failed = stall.First(failed, err)
+	}
+	return record, failed
+}
+
+// copiesOf are the copies of a CA's key that its spec asks for.
+func copiesOf(ca *v1alpha1.ClusterCA, pair pki.CA, bundle []*x509.Certificate) ([]outputs.Form, error) {
 	key, err := pair.Key.Reveal()
 	if err != nil {
-		return record, err
+		return nil, err
 	}
-	// Exactly one certificate: kube-controller-manager ends if it finds two.
-	data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(pair.Cert), corev1.TLSPrivateKeyKey: key}
-	record, existing, err := m.ensureCopy(ctx, ca, record)
+	var out []outputs.Form
+	if ca.Spec.SecretName != "" {
+		// Exactly one certificate: kube-controller-manager ends if it finds two.
+		data := map[string][]byte{corev1.TLSCertKey: pki.EncodeCertificates(pair.Cert), corev1.TLSPrivateKeyKey: key}
+		out = append(out, outputs.Form{Name: ca.Spec.SecretName, Type: corev1.SecretTypeTLS, Data: data})
+	}
+	if len(ca.Spec.Outputs) == 0 {
+		return out, nil
+	}
+	certs, err := pki.Bundle(append([]*x509.Certificate{pair.Cert}, bundle...)) // these read the first one alone, where they read one
 	if err != nil {
-		return record, err
+		return nil, fmt.Errorf("render the certificates of an output: %w", err)
 	}
-	return record, m.fillCopy(ctx, ca, record, existing, data)
+	for _, o := range ca.Spec.Outputs {
+		out = append(out, outputs.OfCA(o, certs, key))
+	}
+	return out, nil
 }
 
 // ensureCopy makes the Secret of a copy, empty, and records it before anything is put there: whoever made one of that name
 // first does not get the key.
-func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (*authority.Record, *corev1.Secret, error) {
+func (m *Maker) ensureCopy(
+	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, f outputs.Form,
+) (*authority.Record, *corev1.Secret, error) {
 	keeper, err := m.Keeper(ctx, ca.Namespace)
 	if err != nil {
 		return record, nil, err
 	}
-	name := ca.Spec.SecretName
-	existing, err := m.Secrets.Live(ctx, ca.Namespace, name)
+	existing, err := m.Secrets.Live(ctx, ca.Namespace, f.Name)
 	if err != nil {
 		return record, nil, err
 	}
 	if existing == nil {
-		existing = &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: ca.Namespace, Name: name}, Type: corev1.SecretTypeTLS,
-			Data: map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}},
-		}
-		if err := owned.Create(ctx, keeper, ca, existing, owned.Marks{Controlled: true}); err != nil {
+		existing = f.Secret(ca.Namespace)
+		existing.Data = f.Empty()
+		if err := owned.Create(ctx, keeper, ca, existing, f.Marks(consumers.Claim{}, true)); err != nil {
 			return record, nil, err
 		}
 	}
 	if err := keeper.Check(ctx, ca, existing); err != nil {
 		return record, nil, leaf.Conflict(err)
 	}
-	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == name && c.UID == existing.UID })
-	filled := len(existing.Data[corev1.TLSPrivateKeyKey]) > 0 || len(existing.Data[corev1.TLSCertKey]) > 0
-	switch {
+	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == f.Name && c.UID == existing.UID })
+	filled := slices.ContainsFunc(slices.Collect(maps.Values(existing.Data)), func(value []byte) bool { return len(value) > 0 })
+	switch differs := f.TypeDiffers(existing); {
+	case differs != nil:
+		return record, nil, differs
 	case recorded: // even where it was made for a ClusterCA of this name that is gone
 		return record, existing, nil
-	case existing.Type != corev1.SecretTypeTLS:
-		return record, nil, leaf.TypeDiffers(existing, corev1.SecretTypeTLS)
 	case filled || !keeper.Mine(ca, existing):
 		return record, nil, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q is not the one that the operator made for the copy of the CA's key: "+
-			"delete it, or choose another spec.secretName", name)
+			"delete it, or choose another name in spec.secretName or spec.outputs", f.Name)
 	}
 	next := record.Next()
-	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == name }), authority.Copy{Name: name, UID: existing.UID})
+	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == f.Name }), authority.Copy{Name: f.Name, UID: existing.UID})
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
 		return record, nil, err
@@ -97,24 +132,23 @@ func (m *Maker) ensureCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *
 }
 
 // fillCopy puts the active pair into the Secret of a copy, if it holds another one.
-func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, existing *corev1.Secret, data map[string][]byte) error {
+func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, existing *corev1.Secret, f outputs.Form) error {
 	keeper, err := m.Keeper(ctx, ca.Namespace)
 	if err != nil {
 		return err
 	}
 	active, _ := record.Ledger.Active()
 	was, _ := keeper.ClaimOf(existing)
-	same := bytes.Equal(existing.Data[corev1.TLSCertKey], data[corev1.TLSCertKey]) &&
-		bytes.Equal(existing.Data[corev1.TLSPrivateKeyKey], data[corev1.TLSPrivateKeyKey])
-	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(data)}.After(was, m.Clock.Latest(), !same, true)
+	same := maps.EqualFunc(existing.Data, f.Data, bytes.Equal)
+	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(f.Data)}.After(was, m.Clock.Latest(), !same, true)
 	if !same {
 		if err := m.newest(ctx, ca, record); err != nil {
 			return err
 		}
 	}
 	next := existing.DeepCopy()
-	next.Data = data
-	return leaf.Conflict(owned.Update(ctx, keeper, ca, existing, next, owned.Marks{Claim: claim, Controlled: true}))
+	f.Enter(next)
+	return leaf.Conflict(owned.Update(ctx, keeper, ca, existing, next, f.Marks(claim, true)))
 }
 
 // newest says, as a lost race, where the ledger is another by now: whoever changed it may have filled the copy before it was
@@ -151,7 +185,7 @@ func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *a
 		}
 	}
 	if mine {
-		s.Data = map[string][]byte{corev1.TLSCertKey: {}, corev1.TLSPrivateKeyKey: {}}
+		s.Data = outputs.Emptied(s.Type)
 		err := m.Client.Update(ctx, s)
 		if apierrors.IsInvalid(err) {
 			return record, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+

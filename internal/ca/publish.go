@@ -35,7 +35,7 @@ func (m *Maker) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 		return record, "", fmt.Errorf("render the trust bundle: %w", err)
 	}
 	trust := m.publishTrust(ctx, ca, bundle, known)
-	stored, err = m.publishCopies(ctx, ca, record)
+	stored, err = m.publishCopies(ctx, ca, record, certs)
 	return stored, pki.BundleDigest(certs), errors.Join(trust, err)
 }
 

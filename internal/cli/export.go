@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,11 @@ and hold the trust bundles that their ClusterCAs publish, it writes nothing and 
 not, and why. Keys and kubeconfigs get mode 0600.
 
 Flags and kubeconfigs of the path form name the files where they will lie on the host:
---directory, by default spec.kubeconfig.directory of the credentials (/etc/kubernetes).`
+--directory, by default spec.kubeconfig.directory of the credentials (/etc/kubernetes).
+
+With --format argocd-cluster it writes no files. It prints, for Argo CD, the Secret of a cluster
+with the NodeCredential of that name: who may write in Argo CD's namespace applies it, since the
+operator writes nothing there. It holds the private key, and is printed again after each renewal.`
 
 const exportExample = `  # the files of a node, then onto it
   clusterpki export -n prod --host k8s-node1 --out k8s-node1
@@ -33,12 +38,16 @@ const exportExample = `  # the files of a node, then onto it
   xargs kubelet < /etc/kubernetes/args/kubelet
 
   # files that will be used from where they are written
-  clusterpki export -n prod --host k8s-master --out "$PWD/k8s-master" --directory "$PWD/k8s-master"`
+  clusterpki export -n prod --host k8s-master --out "$PWD/k8s-master" --directory "$PWD/k8s-master"
+
+  # the cluster for an Argo CD in namespace argocd
+  clusterpki export -n prod --format argocd-cluster prod-k8s-master-admin | kubectl apply -f -`
 
 type exportFlags struct {
 	connection
-	host, out, directory string
-	output               format
+	host, out, directory, format string
+	argoCD                       argoCDFlags
+	output                       format
 }
 
 // exported is what `clusterpki export -o json` prints. Fields are added to it, and none is renamed.
@@ -60,25 +69,50 @@ type exportedFile struct {
 func newExport() *cobra.Command {
 	var f exportFlags
 	c := &cobra.Command{
-		Use:     "export --host HOST --out DIR",
+		Use:     "export (--host HOST --out DIR | --format argocd-cluster NODECREDENTIAL)",
 		Short:   "Write the certificates, kubeconfigs and flags of one host to a directory",
 		Long:    exportLong + "\n\n" + exits(map[int]string{0: "the files are written", exitError: "nothing is written, and why"}),
 		Example: exportExample,
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return runExport(c, f) },
+		Args:    func(c *cobra.Command, args []string) error { return f.check(c, args) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.format == exportArgoCDCluster {
+				return exportArgoCD(c, f, args[0])
+			}
+			return runExport(c, f)
+		},
 	}
 	f.addFlags(c)
-	c.Flags().StringVar(&f.host, "host", "", "the host, as in spec.hostName (required)")
-	c.Flags().StringVar(&f.out, "out", "", "the directory to write; files of other names in it stay (required)")
+	c.Flags().StringVar(&f.format, "format", exportFiles, "what to export: 'files' of a host, or 'argocd-cluster'")
+	c.Flags().StringVar(&f.argoCD.namespace, "argocd-namespace", "argocd", "the namespace of Argo CD, for argocd-cluster")
+	c.Flags().StringVar(&f.argoCD.cluster, "cluster-name", "", "the name in Argo CD's list, for argocd-cluster (default: the kubeconfig's cluster)")
+	c.Flags().StringVar(&f.host, "host", "", "the host, as in spec.hostName (required for files)")
+	c.Flags().StringVar(&f.out, "out", "", "the directory to write; files of other names in it stay (required for files)")
 	c.Flags().StringVar(&f.directory, "directory", "",
 		"where the files will lie on the host (default: as the credentials say, else /etc/kubernetes)")
 	f.output.addFlag(c, formatJSON, formatYAML)
 	completeFlag(c, "host", f.hosts)
 	cobra.CheckErr(c.MarkFlagDirname("out")) // fails only for a name that is misspelt above
-	for _, name := range []string{"host", "out"} {
-		cobra.CheckErr(c.MarkFlagRequired(name)) // fails only for a name that is misspelt above
-	}
 	return c
+}
+
+// check refuses what a format does not take.
+func (f exportFlags) check(c *cobra.Command, args []string) error {
+	switch f.format {
+	case exportFiles:
+		for _, name := range []string{"host", "out"} {
+			if !c.Flags().Changed(name) {
+				return fmt.Errorf("--%s must be set", name)
+			}
+		}
+		return cobra.NoArgs(c, args)
+	case exportArgoCDCluster:
+		if len(args) != 1 || f.host != "" || f.out != "" {
+			return errors.New("--format argocd-cluster takes the name of one NodeCredential, and neither --host nor --out")
+		}
+		return nil
+	default:
+		return fmt.Errorf("--format must be %q or %q, not %q", exportFiles, exportArgoCDCluster, f.format)
+	}
 }
 
 func runExport(c *cobra.Command, f exportFlags) error {

@@ -75,7 +75,7 @@ func (e *expansion) serviceAccountKey() {
 	k.TypeMeta, k.ObjectMeta = e.named(v1alpha1.KindServiceAccountKey, KeyName(e.Name))
 	k.Spec = v1alpha1.ServiceAccountKeySpec{
 		RotateEvery: of.RotateEvery, Source: of.Source.DeepCopy(), Rotation: of.Rotation, AcceptTokenLoss: slices.Clone(of.AcceptTokenLoss),
-		SecretTemplate: e.Spec.SecretTemplate.DeepCopy(),
+		SecretName: KeySecretName(e.Name), SecretTemplate: e.Spec.SecretTemplate.DeepCopy(),
 	}
 	if of.RetainOldKeyFor != nil {
 		k.Spec.RetainOldKeyFor = *of.RetainOldKeyFor

@@ -61,6 +61,9 @@ func FrontProxyCAName(cluster string) string { return cluster + "-front-proxy-ca
 // KeyName is the ServiceAccountKey.
 func KeyName(cluster string) string { return cluster + "-sa" }
 
+// KeySecretName is the Secret of the ServiceAccountKey. It is not that of its name, which Cluster API reads in a form of its own.
+func KeySecretName(cluster string) string { return KeyName(cluster) + "-keys" }
+
 // ServerName is the APIServerCertificate of a control plane host.
 func ServerName(cluster, host string) string { return cluster + "-" + host + "-apiserver" }
 
@@ -98,6 +101,7 @@ func Expand(c *v1alpha1.ClusterPKI) (Children, error) {
 		server := ServerName(c.Name, e.controlPlane[0].Name)
 		e.node(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery, validity: h.Validity, server: server}, roles)
 	}
+	e.outputs()
 	return e.children, nil
 }
 

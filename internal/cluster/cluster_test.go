@@ -50,6 +50,14 @@ func anyCluster(t *rapid.T) (c *v1alpha1.ClusterPKI, spare []string) {
 		h.Roles = roles.Draw(t, "roles")[:rapid.IntRange(0, 4).Draw(t, "how many")]
 		c.Spec.Nodes.Hosts = append(c.Spec.Nodes.Hosts, h)
 	}
+	formats := []v1alpha1.OutputFormat{"CAPI", "Flux", "ArgoCDCluster", "Kamaji"}
+	for _, format := range rapid.Permutation(formats).Draw(t, "formats")[:rapid.IntRange(0, 4).Draw(t, "outputs")] {
+		o := v1alpha1.ClusterOutput{Format: format}
+		if format == "Kamaji" { // it and Cluster API both call a CA's Secret '<cluster>-ca'
+			o.ClusterName = "tenant"
+		}
+		c.Spec.Outputs = append(c.Spec.Outputs, o)
+	}
 	if err := defaults.Apply(c); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +113,7 @@ func TestOrderOfLists(t *testing.T) {
 		p.Etcd.Hosts = rapid.Permutation(p.Etcd.Hosts).Draw(t, "members, in another order")
 		p.CertSANs = rapid.Permutation(p.CertSANs).Draw(t, "names, in another order")
 		c.Spec.Nodes.Hosts = rapid.Permutation(c.Spec.Nodes.Hosts).Draw(t, "nodes, in another order")
+		c.Spec.Outputs = rapid.Permutation(c.Spec.Outputs).Draw(t, "outputs, in another order")
 		c.Spec.Nodes.Roles = rapid.Permutation(c.Spec.Nodes.Roles).Draw(t, "roles, in another order")
 		if diff := cmp.Diff(want, mustExpand(t, c)); diff != "" {
 			t.Fatal(diff)
@@ -113,7 +122,7 @@ func TestOrderOfLists(t *testing.T) {
 }
 
 // TestOneHostMore: a node that is added or removed changes no other child. A control plane host changes beside that only which hosts' kubelets may
-// serve with the names of an API server, and, where its name comes first, which API server nodes name.
+// serve with the names of an API server, and, where its name comes first, which API server nodes name, and whose credentials outputs hold.
 func TestOneHostMore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c, spare := anyCluster(t)
@@ -151,7 +160,7 @@ func forget(o v1alpha1.Object) {
 			o.Spec.Policy.SharedHosts = nil
 		}
 	case *v1alpha1.NodeCredential:
-		o.Spec.APIServerRef = nil
+		o.Spec.APIServerRef, o.Spec.Outputs = nil, nil
 	}
 }
 

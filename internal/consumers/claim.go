@@ -47,6 +47,8 @@ type Claim struct {
 	Template Template `json:"template,omitzero"`
 	// Left are ClusterCAs that the object depended on before, until what it holds now has arrived. Where these are more than maxLeft, it is anyCA alone.
 	Left []string `json:"left,omitempty"`
+	// Output is the program in whose form the Secret is (spec.outputs), "" where it is the operator's own. What reads it is no consumer that is known.
+	Output string `json:"output,omitempty"`
 	// Delivery is what was signed last for the agent of the host; nil where nothing was.
 	Delivery *Delivered `json:"delivery,omitempty"`
 }

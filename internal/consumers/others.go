@@ -80,11 +80,11 @@ func generationsOf(l plan.Ledger, parent string) (oldest, youngest int32) {
 }
 
 // orphans are Secrets that the operator made for objects which are gone, or name others: nobody knows whether they are
-// still in use, and nothing changes them any more.
+// still in use, and nothing changes them any more. No rotation waits for who reads an output.
 func (r *reading) orphans() {
 	ours := slices.Concat(r.bundle, r.withdrawn)
 	for _, p := range r.Products {
-		if r.named[p.Name] || !p.Claimed {
+		if r.named[p.Name] || !p.Claimed || p.Claim.Output != "" {
 			continue
 		}
 		leaf, trusts := r.Authorities.Signer(r.ca, p.Leaf) != 0, p.holdsAny(ours)

@@ -39,7 +39,7 @@ func (r *nodeCredentials) delivered(ctx context.Context, c *v1alpha1.NodeCredent
 	k, endpoint := c.Spec.Kubeconfig, desired.EndpointFor(c, &api)
 	d.Kubeconfig = &delivery.Kubeconfig{
 		Server: endpoint.URL, TLSServerName: endpoint.TLSServerName, ClusterName: k.ClusterName,
-		ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		ContextName: k.ContextName, UserName: desired.UserName(c), Namespace: k.Namespace,
 	}
 	if d.OwnServer = api.Spec.CARef.Name == c.Spec.CARef.Name; d.OwnServer {
 		return d, nil, nil

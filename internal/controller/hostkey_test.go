@@ -142,7 +142,7 @@ func TestKeyOnHost(t *testing.T) {
 		t.Errorf("it is valid for %v", got)
 	}
 	files, err := clientcmd.Load(w.secret("node1-kubeconfig").Data["kubeconfig.files"])
-	if err != nil || files.AuthInfos["default-admin"].ClientKey != "/etc/kubernetes/pki/kubelet-client.key" {
+	if err != nil || files.AuthInfos["system:node:k8s-node1"].ClientKey != "/etc/kubernetes/pki/kubelet-client.key" {
 		t.Errorf("%v: kubeconfig.files is\n%s", err, w.secret("node1-kubeconfig").Data["kubeconfig.files"])
 	}
 	if len(w.secret("node1-tls").Data["ca.crt"]) == 0 || len(w.secret("node1-kubeconfig").Data["ca.crt"]) == 0 {
@@ -332,7 +332,7 @@ func TestKeySourceChange(t *testing.T) {
 	edit(w, "k8s-master", &v1alpha1.APIServerCertificate{}, func(c *v1alpha1.APIServerCertificate) { c.Spec.Endpoint = "https://centos-master:6443" })
 	w.eventually("the kubeconfig follows", func() error {
 		config, err := clientcmd.Load(w.secret("node1-kubeconfig").Data["value"])
-		if err != nil || config.Clusters["k8s-cluster"].Server != "https://centos-master:6443" || len(config.AuthInfos["default-admin"].ClientKeyData) == 0 {
+		if err != nil || config.Clusters["k8s-cluster"].Server != "https://centos-master:6443" || len(config.AuthInfos["system:node:k8s-node1"].ClientKeyData) == 0 {
 			return fmt.Errorf("it is the old one, or has no key (%w)", err)
 		}
 		return nil

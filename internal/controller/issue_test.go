@@ -96,7 +96,7 @@ func TestNodeCredential(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", key, err)
 		}
-		user := config.AuthInfos["default-admin"]
+		user := config.AuthInfos["system:node:k8s-node1"]
 		cluster := config.Clusters["k8s-cluster"]
 		if config.CurrentContext != "default-system" || cluster.Server != "https://k8s-master:6443" ||
 			!bytes.Equal(cluster.CertificateAuthorityData, leaf.Data["ca.crt"]) ||
@@ -108,7 +108,7 @@ func TestNodeCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user := files.AuthInfos["default-admin"]
+	user := files.AuthInfos["system:node:k8s-node1"]
 	if user.ClientCertificate != "/etc/kubernetes/pki/kubelet-client.crt" || user.ClientKey != "/etc/kubernetes/pki/kubelet-client.key" ||
 		files.Clusters["k8s-cluster"].CertificateAuthority != "/etc/kubernetes/pki/ca.crt" || len(user.ClientKeyData) > 0 {
 		t.Errorf("kubeconfig.files is\n%s", kube.Data["kubeconfig.files"])

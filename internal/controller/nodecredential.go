@@ -120,6 +120,9 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 			err = kerr
 		}
 	}
+	if len(c.Spec.Outputs) > 0 && (err == nil || stall.Is(err)) && v.leaf.Renderable() {
+		err = stall.First(err, r.reconcileOutputs(ctx, c, v.asked, v.leaf))
+	}
 	return v, stall.First(err, v.turn.err, leaseErr)
 }
 

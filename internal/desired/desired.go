@@ -266,11 +266,35 @@ func FilesKubeconfig(c *v1alpha1.NodeCredential, of Endpoint) ([]byte, error) {
 	return kubeconfig.Render(p)
 }
 
+// OutputKubeconfig is a credential's kubeconfig for another program, which is nowhere near the host: with everything embedded, by the endpoint of all.
+func OutputKubeconfig(c *v1alpha1.NodeCredential, cluster string, of Endpoint, ca, cert, key []byte) ([]byte, error) {
+	p := kubeconfigParams(c, of)
+	p.ClusterName = cluster
+	p.CA, p.Certificate, p.Key = kubeconfig.Material{PEM: ca}, kubeconfig.Material{PEM: cert}, kubeconfig.Material{PEM: key}
+	text, err := kubeconfig.Render(p)
+	if err != nil {
+		return nil, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.outputs: %v", err)
+	}
+	return text, nil
+}
+
 func kubeconfigParams(c *v1alpha1.NodeCredential, of Endpoint) kubeconfig.Params {
 	k := c.Spec.Kubeconfig
 	return kubeconfig.Params{
-		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: k.UserName, Namespace: k.Namespace,
+		Server: of.URL, TLSServerName: of.TLSServerName, ClusterName: k.ClusterName, ContextName: k.ContextName, UserName: UserName(c), Namespace: k.Namespace,
 	}
+}
+
+// UserName is how a kubeconfig calls its user: as it was asked for, or as the certificate does.
+func UserName(c *v1alpha1.NodeCredential) string {
+	if c.Spec.Kubeconfig.UserName != "" {
+		return c.Spec.Kubeconfig.UserName
+	}
+	role, err := roleOf(c)
+	if err != nil { // nothing is issued then
+		return c.Name
+	}
+	return role.CommonNameFor(c.Spec.HostName)
 }
 
 // AccountKey is the kind of key that a ServiceAccountKey asks for.

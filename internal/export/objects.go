@@ -82,14 +82,14 @@ func (o Objects) holds(secret string, than v1alpha1.Object) string {
 	for i := range o.CAs {
 		c := &o.CAs[i]
 		imported := c.Spec.Source != nil && c.Spec.Source.Import != nil && c.Spec.Source.Import.SecretRef.Name == secret
-		if c.Spec.SecretName == secret || imported {
+		if slices.Contains(c.SecretNames(), secret) || imported {
 			return fmt.Sprintf("the key of ClusterCA %q", c.Name)
 		}
 	}
 	for i := range o.Keys {
 		k := &o.Keys[i]
 		own := than.Kind() == k.Kind() && than.GetName() == k.Name
-		if k.KeySecretName() == secret && !own || k.ImportSecretName() == secret {
+		if slices.Contains(k.SecretNames(), secret) && !own || k.ImportSecretName() == secret {
 			return fmt.Sprintf("the keys of ServiceAccountKey %q", k.Name)
 		}
 	}

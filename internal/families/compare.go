@@ -51,7 +51,7 @@ func (d difference) own(o v1alpha1.Object) bool {
 }
 
 // where are the fields that say where a child's key goes.
-var where = [][]string{{specField, "secretName"}, {specField, "secretTemplate"}}
+var where = [][]string{{specField, "secretName"}, {specField, "secretTemplate"}, {specField, "outputs"}}
 
 // leads says whether somebody else says where the child's key goes: it gets no other identity until that is taken off.
 func (d difference) leads(o v1alpha1.Object) bool {

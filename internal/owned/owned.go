@@ -42,6 +42,8 @@ type Marks struct {
 	Claim consumers.Claim // its UID is filled in
 	// Controlled lets Kubernetes delete the product with its owner.
 	Controlled bool
+	// Shared lets a controller of somebody else's stay one.
+	Shared bool
 }
 
 // Keeper writes products.
@@ -190,7 +192,7 @@ func (k *Keeper) mark(o client.Object, owner v1alpha1.Object, m Marks) {
 	}
 	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())
 	o.SetAnnotations(annotations)
-	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m.Controlled))
+	o.SetOwnerReferences(references(o.GetOwnerReferences(), owner, m))
 }
 
 // dress puts the labels or annotations of a template onto a product, and takes off what a template put there and has no longer. Returned
@@ -220,14 +222,14 @@ func orEmpty(in map[string]string) map[string]string {
 }
 
 // references are those of others, and that of the owner where it controls the product.
-func references(old []metav1.OwnerReference, owner v1alpha1.Object, controlled bool) []metav1.OwnerReference {
+func references(old []metav1.OwnerReference, owner v1alpha1.Object, m Marks) []metav1.OwnerReference {
 	var out []metav1.OwnerReference
 	for _, r := range old {
-		if !ptr.Deref(r.Controller, false) && r.UID != owner.GetUID() {
+		if (m.Shared || !ptr.Deref(r.Controller, false)) && r.UID != owner.GetUID() {
 			out = append(out, r)
 		}
 	}
-	if controlled {
+	if m.Controlled {
 		out = append(out, metav1.OwnerReference{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: owner.Kind(),
 			Name: owner.GetName(), UID: owner.GetUID(), Controller: new(true),

@@ -197,6 +197,7 @@ var asked = []struct {
 	},
 	{"a credential's API server", edits(nodecred, kubelet, "{spec: {apiServerRef: {name: other}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's Secret", edits(nodecred, kubelet, "{spec: {secretName: other}}"), []right{"issue on clustercas/kubelet named k8s"}},
+	{"a credential for another program", edits(nodecred, kubelet, "{spec: {outputs: [{format: Flux, clusterName: prod}]}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's kubeconfig", edits(nodecred, kubelet, "{spec: {kubeconfig: {userName: other}}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's validity", edits(nodecred, kubelet, "{spec: {validity: 100h}}"), []right{"issue on clustercas/kubelet named k8s"}},
 	{"a credential's key", edits(nodecred, kubelet, "{spec: {privateKey: {size: 384}}}"), []right{"issue on clustercas/kubelet named k8s"}},
@@ -252,6 +253,7 @@ var asked = []struct {
 	{"a key's owner, with which it goes", edits(sak, "k8s-sa", owned), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{"what becomes of a key", edits(sak, "k8s-sa", "{spec: {deletionPolicy: Delete}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{"a key's Secret", edits(sak, "k8s-sa", "{spec: {secretName: mine}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
+	{"a key for another program", edits(sak, "k8s-sa", "{spec: {outputs: [{format: CAPI, clusterName: prod}]}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{"a key's Secret's labels", edits(sak, "k8s-sa", "{spec: {secretTemplate: {labels: {a: b}}}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{"the next key's kind", edits(sak, "k8s-sa", "{spec: {privateKey: {size: 3072}}}"), []right{"issue on serviceaccountkeys named k8s-sa"}},
 	{
@@ -288,6 +290,7 @@ var asked = []struct {
 	{"a CA's end", deletes(ca, "k8s"), []right{"issue on clustercas/ca named k8s"}},
 	{"what becomes of a CA's key", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []right{"issue on clustercas/ca named k8s"}},
 	{"a copy of a CA's key", edits(ca, "k8s", "{spec: {secretName: mine}}"), []right{"issue on clustercas/ca named k8s"}},
+	{"a CA's key for another program", edits(ca, "k8s", "{spec: {outputs: [{format: CAPI, clusterName: prod}]}}"), []right{"issue on clustercas/ca named k8s"}},
 	{"what a CA may sign", edits(ca, "k8s", "{spec: {policy: {roles: [Kubelet]}}}"), []right{"issue on clustercas/ca named k8s"}},
 	{
 		"a CA of one's own in place of it", edits(ca, "k8s", "{spec: {source: {import: {secretRef: {name: mine}, certificateSHA256: '"+sha256+"'}}}}"),

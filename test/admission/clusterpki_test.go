@@ -79,6 +79,7 @@ var cpkiAsked = []struct {
 	{"a master", edits(cpki, "c1", "{spec: {controlPlane: {hosts: [{name: c1-master}, {name: c1-master2}]}}}"), []right{issuesC1}},
 	{"what may be issued", edits(cpki, "c1", "{spec: {certificateAuthorities: {cluster: {policy: {roles: [Kubelet]}}}}}"), []right{issuesC1}},
 	{"a copy of a CA's key", edits(cpki, "c1", "{spec: {certificateAuthorities: {cluster: {secretName: pair}}}}"), []right{issuesC1}},
+	{"Secrets for another program", edits(cpki, "c1", "{spec: {outputs: [{format: CAPI}]}}"), []right{issuesC1}},
 	{"a rotation of all", edits(cpki, "c1", "{spec: {rotation: {trigger: x}}}"), []right{issuesC1, rotatesC1}},
 	{"an emergency", edits(cpki, "c1", "{spec: {rotation: {trigger: x, emergencyTrigger: x}}}"), []right{issuesC1, rotatesC1}},
 	{"a rotation of one", edits(cpki, "c1", "{spec: {certificateAuthorities: {etcd: {rotation: {trigger: x}}}}}"), []right{issuesC1, rotatesC1}},

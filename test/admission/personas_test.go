@@ -177,6 +177,7 @@ var actions = []action{
 	{"import a CA", creates(ca, "new", "{spec: {source: {import: {secretRef: {name: mine}, certificateSHA256: '"+sha256+"'}}}}"), nil},
 	{"put one's own CA in the place of CA k8s", edits(ca, "k8s", "{spec: {source: {import: {secretRef: {name: mine}, certificateSHA256: '"+sha256+"'}}}}"), nil},
 	{"have CA k8s's key copied (`secretName`)", edits(ca, "k8s", "{spec: {secretName: mine}}"), []string{pkiAdmin}},
+	{"have CA k8s's key in another program's form (`outputs`)", edits(ca, "k8s", "{spec: {outputs: [{format: CAPI, clusterName: prod}]}}"), []string{pkiAdmin}},
 	{"rotate CA k8s", edits(ca, "k8s", "{spec: {rotation: {trigger: x}}}"), []string{pkiAdmin}},
 	{"distrust CA k8s at once (`emergencyTrigger`)", edits(ca, "k8s", "{spec: {rotation: {trigger: x, emergencyTrigger: x}}}"), []string{pkiAdmin}},
 	{"let a phase of its rotation begin (`rotation.approved`)", edits(ca, "k8s", "{spec: {rotation: {approved: {withdrawal: k8s/x.g2}}}}"), []string{pkiAdmin}},

@@ -119,9 +119,13 @@ func TestClusterPKI(t *testing.T) {
 			edits: []edit{{"spec.certificateAuthorities.etcd.rotation.keyPolicy", "Reuse"}, {"spec.certificateAuthorities.etcd.source", importOf("ca")}},
 			want:  "spec.certificateAuthorities.etcd.rotation.keyPolicy: only a self-signed CA can keep its key",
 		},
+		"outputs": accepted("spec.outputs", []any{
+			map[string]any{"format": "CAPI"}, output("Flux", "a"), output("ArgoCDCluster", "b"), output("Kamaji", "c"),
+		}),
+		"an output of a bad name": {edits: set("spec.outputs", []any{output("Flux", "Prod")}), want: "spec.outputs[0].clusterName: must be lower-case letters, digits and '-'"},
 		"keys over what is read": {
-			edits: set("spec.serviceAccountKey.source.import", map[string]any{"secretRef": map[string]any{"name": "k8s-sa"}, "publicKeysSHA256": strings.Repeat("0", 64)}),
-			want:  "spec.serviceAccountKey.source.import.secretRef.name: must not be '<name>-sa'",
+			edits: set("spec.serviceAccountKey.source.import", map[string]any{"secretRef": map[string]any{"name": "k8s-sa-keys"}, "publicKeysSHA256": strings.Repeat("0", 64)}),
+			want:  "spec.serviceAccountKey.source.import.secretRef.name: must not be '<name>-sa-keys'",
 		},
 	})
 	for _, at := range []string{"spec.controlPlane.hosts", "spec.nodes.hosts", "spec.controlPlane.etcd.hosts"} {

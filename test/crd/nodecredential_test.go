@@ -45,7 +45,30 @@ func TestNodeCredential(t *testing.T) {
 		"etcd, dual stack": {edits: append([]edit{
 			{"spec.dnsNames", list("*.etcd.svc", "xn--mnchen-3ya.example")}, {"spec.ipAddresses", list("10.0.0.1", "2001:db8::1")},
 		}, serving...)},
-		"own Secrets": {edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "b"}}},
+		"outputs": accepted("spec.outputs", []any{
+			output("CAPI", "prod"), output("Flux", "prod"), output("ArgoCDCluster", "production"),
+		}),
+		"outputs of etcd's client": {edits: []edit{
+			{"spec.role", "EtcdClient"}, {"spec.kubeconfig", nil}, {"spec.outputs", []any{output("CAPI", "prod")}},
+		}},
+		"outputs without a kubeconfig": {
+			edits: []edit{{"spec.kubeconfig", nil}, {"spec.outputs", []any{output("CAPI", "prod")}}}, want: "spec.outputs: outputs need a kubeconfig",
+		},
+		"a kubeconfig of etcd's client": {
+			edits: []edit{{"spec.role", "EtcdClient"}, {"spec.kubeconfig", nil}, {"spec.outputs", []any{output("Flux", "prod")}}},
+			want:  "spec.outputs: outputs need a kubeconfig",
+		},
+		"outputs of a key on the host": {
+			edits: []edit{{"spec.keySource", "Host"}, {"spec.delivery.mode", "Agent"}, {"spec.outputs", []any{output("Flux", "prod")}}},
+			want:  "spec.outputs: outputs hold the private key",
+		},
+		"an output for Kamaji":     {edits: set("spec.outputs", []any{output("Kamaji", "prod")}), want: `spec.outputs[0].format: supported values: "CAPI", "Flux", "ArgoCDCluster"`},
+		"an output twice":          {edits: set("spec.outputs", []any{output("Flux", "a"), output("Flux", "b")}), want: "spec.outputs[1]: "},
+		"an output of no cluster":  {edits: set("spec.outputs", []any{map[string]any{"format": "Flux"}}), want: "spec.outputs[0].clusterName: "},
+		"an output of a bad name":  {edits: set("spec.outputs", []any{output("Flux", "Prod")}), want: "spec.outputs[0].clusterName: must be lower-case letters, digits and '-'"},
+		"a user that is asked for": accepted("spec.kubeconfig.userName", "jane@prod"),
+		"a user with a blank":      refused("spec.kubeconfig.userName", "jane doe", "must be printable ASCII characters without spaces"),
+		"own Secrets":              {edits: []edit{{"spec.secretName", "a"}, {"spec.kubeconfig.secretName", "b"}}},
 
 		"a CA that cannot be":     refused("spec.caRef.name", "x ", "must be a valid name of an object"),
 		"a server that cannot be": refused("spec.apiServerRef.name", "X", "must be a valid name of an object"),
@@ -186,4 +209,9 @@ func TestCustomIdentity(t *testing.T) {
 	})
 	runCases(t, k, validCredential, textCases("spec.custom.commonName", func(name string) []edit { return role(custom(name, nil, "ClientAuth")) }))
 	runCases(t, k, validCredential, textCases("spec.custom.organizations[0]", func(name string) []edit { return role(custom("jane", list(name), "ClientAuth")) }))
+}
+
+// output is one of spec.outputs.
+func output(format, cluster string) map[string]any {
+	return map[string]any{"format": format, "clusterName": cluster}
 }

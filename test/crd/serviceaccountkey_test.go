@@ -39,6 +39,9 @@ func TestServiceAccountKey(t *testing.T) {
 		"imported from what it is to":     {edits: append(takenOver("other", digest), edit{"spec.secretName", "other"}), want: "spec.secretName: must differ from source.import.secretRef.name"},
 		"imported from its name, written": {edits: append(takenOver("k8s-sa", digest), edit{"spec.secretName", "other"})},
 
+		"outputs":            accepted("spec.outputs", []any{output("CAPI", "prod"), output("Kamaji", "tenant")}),
+		"an output for Flux": {edits: set("spec.outputs", []any{output("Flux", "prod")}), want: `spec.outputs[0].format: supported values: "CAPI", "Kamaji"`},
+
 		"rotated by its age":             accepted("spec.rotateEvery", "8760h"),
 		"rotated too often":              refused("spec.rotateEvery", "9m59s", "must be between 10 minutes and 100 years"),
 		"rotated once in days":           refused("spec.rotateEvery", "365d", "must be between 10 minutes and 100 years, in hours, minutes and seconds"),

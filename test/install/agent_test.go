@@ -238,7 +238,7 @@ func (h *host) roleAgent() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if u := k.AuthInfos["default-admin"]; u == nil || len(u.ClientCertificateData) == 0 || len(u.ClientKeyData) == 0 {
+	if u := k.AuthInfos["clusterpki:agent:k8s-node1"]; u == nil || len(u.ClientCertificateData) == 0 || len(u.ClientKeyData) == 0 {
 		h.t.Errorf("%s holds no identity", back)
 	}
 }

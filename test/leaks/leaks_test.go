@@ -57,16 +57,24 @@ func (r *run) create() {
 	algorithms := map[string]v1alpha1.PrivateKeySpec{
 		"rsa": {Algorithm: v1alpha1.RSA, Size: 2048}, "ecdsa": {Algorithm: v1alpha1.ECDSA, Size: 384}, "ed25519": {Algorithm: v1alpha1.Ed25519},
 	}
-	r.make(given.CA("imported", given.ImportedFrom("offline", r.digest(imported)), func(ca *v1alpha1.ClusterCA) { ca.Spec.SecretName = "copied" }))
+	r.make(given.CA("imported", given.ImportedFrom("offline", r.digest(imported)), func(ca *v1alpha1.ClusterCA) {
+		ca.Spec.SecretName = "copied"
+		ca.Spec.Outputs = []v1alpha1.CAOutput{{Format: v1alpha1.OutputCAPI, ClusterName: "output"}, {Format: v1alpha1.OutputKamaji, ClusterName: "tenant"}}
+	}))
 	r.make(given.CA("below", func(ca *v1alpha1.ClusterCA) {
 		ca.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "imported"}}}
 		ca.Spec.PrivateKey, ca.Spec.Delivery = algorithms["rsa"], given.Soon(v1alpha1.DeliveryMounted)
 	}))
 	r.kubectl("patch", "asc", "k8s-master", "-n", namespace, "--type=merge",
 		`--patch={"spec":{"clientCARefs":[{"name":"k8s"},{"name":"below"}],"delivery":{"propagationDelay":"1s"}}}`)
+	r.kubectl("patch", "sak", "k8s-sa", "-n", namespace, "--type=merge",
+		`--patch={"spec":{"outputs":[{"format":"CAPI","clusterName":"output"},{"format":"Kamaji","clusterName":"tenant"}]}}`)
 	for name, key := range algorithms {
 		r.make(given.Kubelet(name, func(n *v1alpha1.NodeCredential) {
 			n.Spec.CARef.Name, n.Spec.HostName, n.Spec.PrivateKey, n.Spec.Delivery = "below", "k8s-"+name, key, given.Soon(v1alpha1.DeliveryMounted)
+			for _, format := range []v1alpha1.OutputFormat{v1alpha1.OutputCAPI, v1alpha1.OutputFlux, v1alpha1.OutputArgoCDCluster} {
+				n.Spec.Outputs = append(n.Spec.Outputs, v1alpha1.CredentialOutput{Format: format, ClusterName: "output-" + name})
+			}
 		}))
 	}
 	r.ready()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,7 +163,9 @@ func (r *run) watch() {
 
 // belongs says whether a key of a Secret is there to hold a private key. In the Secrets to import from are the mistakes.
 func belongs(s *corev1.Secret, key string) bool {
-	return s.Namespace == home || strings.HasPrefix(s.Name, "import-") || key == corev1.TLSPrivateKeyKey || key == "sa.key" || key == "value"
+	return s.Namespace == home || strings.HasPrefix(s.Name, "import-") || slices.Contains([]string{
+		corev1.TLSPrivateKeyKey, "sa.key", "value", "ca.key", "config",
+	}, key)
 }
 
 func (r *run) secret(s *corev1.Secret) {

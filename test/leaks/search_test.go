@@ -24,6 +24,9 @@ var kinds = map[string]*regexp.Regexp{
 	"what signs for the agents of a namespace": regexp.MustCompile(`^clusterpki-authority/delivery\.\S+ \S+\.key$`),
 	"the key of seals":                         regexp.MustCompile(`^clusterpki-authority/seal key$`),
 	"a copy of a CA's key":                     regexp.MustCompile(`^\w+/copied tls\.key$`),
+	"a CA's key for another program":           regexp.MustCompile(`^\w+/(output-ca tls|tenant-ca (tls|ca))\.key$`),
+	"account keys for another program":         regexp.MustCompile(`^\w+/(output-sa tls|tenant-sa-certificate sa)\.key$`),
+	"a credential for another program":         regexp.MustCompile(`^\w+/output-\w+-(kubeconfig value|flux value|argocd config)$`),
 	"a CA's key that others made":              regexp.MustCompile(`^a key of somebody else$`),
 	"a CA's key to import":                     regexp.MustCompile(`^\w+/(offline|import-\S+) tls\.(key|crt)$`),
 	"service account tokens":                   regexp.MustCompile(`^\w+/k8s-sa sa\.key$`),
@@ -44,6 +47,8 @@ var certain = []string{
 	home + "/sak.prod.k8s-sa k1.key", home + "/sak.prod.k8s-sa k2.key", home + "/sak.drill.k8s-sa k1.key", // before a rotation, in it, and restored
 	home + "/delivery.prod delivery.key", home + "/delivery.prod next.key",
 	"prod/rsa-tls tls.key", "prod/ecdsa-tls tls.key", "prod/ed25519-tls tls.key", "prod/rsa-kubeconfig value",
+	"prod/output-ca tls.key", "prod/tenant-ca tls.key", "prod/tenant-ca ca.key", "prod/output-sa tls.key", "prod/tenant-sa-certificate sa.key",
+	"prod/output-rsa-kubeconfig value", "prod/output-rsa-flux value", "prod/output-rsa-argocd config",
 }
 
 // complete says whether every kind of key was looked for, and whether there was a key of a kind that nobody knows of.
