@@ -95,11 +95,11 @@ func summarize(v clusterView) summary {
 	var s summary
 	for _, c := range v.wanted {
 		o := v.view.Children[c.Key()]
-		reason, since := lags(o)
+		reason, since := cluster.Lags(o)
 		if reason != "" && c.Host != "" && (len(s.behind) == 0 || s.behind[len(s.behind)-1].Host != c.Host) {
 			s.behind = append(s.behind, v1alpha1.HostBehind{Host: c.Host, Object: c.Key().String(), Reason: reason, Since: since})
 		}
-		if !isReady(o) {
+		if !cluster.IsReady(o) {
 			s.unready = append(s.unready, c)
 			s.stalled = s.stalled || o != nil && meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.StalledCondition)
 		}
@@ -112,30 +112,6 @@ func summarize(v clusterView) summary {
 		}
 	}
 	return s
-}
-
-// isReady says whether an object is Ready, as its spec is now.
-func isReady(o v1alpha1.Object) bool {
-	return o != nil && *o.ObservedGeneration() == o.GetGeneration() && meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.ReadyCondition)
-}
-
-// lags says why an object's host does not use what is issued for it, and since when; "" where it does.
-func lags(o v1alpha1.Object) (reason string, since metav1.Time) {
-	if o == nil {
-		return v1alpha1.ReasonChildrenPending, metav1.Time{}
-	}
-	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.TrustAcknowledgedCondition} {
-		if c := meta.FindStatusCondition(*o.StatusConditions(), kind); c != nil && c.Status != metav1.ConditionTrue {
-			return c.Reason, c.LastTransitionTime
-		}
-	}
-	if c := meta.FindStatusCondition(*o.StatusConditions(), v1alpha1.ServingCondition); c != nil && c.Status == metav1.ConditionFalse {
-		return c.Reason, c.LastTransitionTime
-	}
-	if !isReady(o) {
-		return v1alpha1.ReasonChildrenPending, o.GetCreationTimestamp()
-	}
-	return "", metav1.Time{}
 }
 
 // report says whether everything is issued and usable, and whether the hosts use it.
