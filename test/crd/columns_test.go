@@ -38,6 +38,19 @@ status:
   hostsBehind: 0
   nextExpiry: "2027-11-28T00:00:00Z"
 `, []string{"Name k8s", "Ready True", "Rotation ", "Behind 0", "Next Expiry 2027-11-28T00:00:00Z", "Attention ", "Age "}},
+		"a credential": {"nodecredentials", `
+apiVersion: clusterpki.io/v1alpha1
+kind: NodeCredential
+metadata: {name: node1}
+spec: {hostName: k8s-node1, role: Kubelet}
+status:
+  conditions: [{type: Ready, status: "True"}]
+  delivery: LeaseExpired
+  certificate: {secretName: node1-tls, notAfter: "2027-11-28T00:00:00Z", renewalTime: "2027-07-28T00:00:00Z"}
+`, []string{
+			"Name node1", "Ready True", "Host k8s-node1", "Role Kubelet", "Delivery LeaseExpired", "Not After 2027-11-28T00:00:00Z",
+			"Renews 2027-07-28T00:00:00Z", "Age ",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := columns(t, c.plural, c.object); !slices.Equal(got, c.want) {
