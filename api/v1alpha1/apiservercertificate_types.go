@@ -167,6 +167,10 @@ type APIServerCertificateSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
+	// renewal renews the certificate before its time.
+	// +optional
+	Renewal RenewalSpec `json:"renewal,omitempty,omitzero"`
+
 	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}

@@ -189,6 +189,45 @@ const (
 	RemovalKept RemovalReason = "Kept"
 )
 
+// ClusterAttention is something that a person should see to, because it does not go on by itself.
+type ClusterAttention struct {
+	// host is the host that it is about; absent where it is about the whole cluster.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Host string `json:"host,omitempty"`
+
+	// object is what shows it, as 'kind/name', the first of several; absent where that is the ClusterPKI itself.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=317
+	Object string `json:"object,omitempty"`
+
+	// reason is what it is, in one word.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// since is when that began.
+	// +optional
+	Since metav1.Time `json:"since,omitempty,omitzero"`
+
+	// edit is what a person can write, or do, to go on.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Edit string `json:"edit,omitempty"`
+}
+
+// Reasons of status.attention of a ClusterPKI, beside those of the conditions that it is taken from.
+const (
+	// AttentionExpired is of a certificate that has expired: whatever uses it is refused.
+	AttentionExpired = "Expired"
+	// AttentionOverdue is of a certificate that was to be renewed, and was not, although a quarter of the time from then to its end is over.
+	AttentionOverdue = "Overdue"
+)
+
 // PhaseQueued is the phase of a rotation that waits for another CA of the same ClusterPKI.
 const PhaseQueued = "Queued"
 
@@ -210,6 +249,10 @@ type ClusterRotationStatus struct {
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitempty,omitzero"`
 
+	// expectedTime is about when it will have ended; absent where nobody can say, as where it waits for a person.
+	// +optional
+	ExpectedTime metav1.Time `json:"expectedTime,omitempty,omitzero"`
+
 	// pending are the first five that it waits for; the object that is named has more.
 	// +optional
 	// +listType=atomic
@@ -230,6 +273,17 @@ type ClusterPKIStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// attention are the first ten things that a person should see to, the gravest first; absent where there is none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Attention []ClusterAttention `json:"attention,omitempty"`
+
+	// attentionCount is how many there are.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AttentionCount *int32 `json:"attentionCount,omitempty"`
 
 	// authority says where it is kept which objects are of the ClusterPKI's making.
 	// +optional
@@ -296,9 +350,10 @@ type ClusterPKIList struct {
 // +kubebuilder:resource:path=clusterpkis,shortName=cpki,categories=pki
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Rotation",type=string,JSONPath=`.status.rotations[0].phase`
-// +kubebuilder:printcolumn:name="Hosts",type=integer,JSONPath=`.status.hosts`
 // +kubebuilder:printcolumn:name="Behind",type=integer,JSONPath=`.status.hostsBehind`
 // +kubebuilder:printcolumn:name="Next Expiry",type=string,JSONPath=`.status.nextExpiry`
+// +kubebuilder:printcolumn:name="Attention",type=string,JSONPath=`.status.attention[0].reason`
+// +kubebuilder:printcolumn:name="Hosts",type=integer,priority=1,JSONPath=`.status.hosts`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,priority=1,JSONPath=`.spec.endpoint`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

@@ -52,6 +52,17 @@ type APIServerReference struct {
 	Name string `json:"name,omitempty"`
 }
 
+// RenewalSpec says when a certificate is renewed, beside its time.
+type RenewalSpec struct {
+	// trigger is any text. A text that was not there before re-issues the certificate at once, by the same CA and, but where it is on the host, with a
+	// new key. Removing it, or putting one of the last eight back, re-issues nothing. `clusterpki renew` writes it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.matches('^[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$')",message="must not hold control characters, nor begin or end with a blank (in YAML, '|' and '>' add a line break: write '|-' and '>-')",reason=FieldValueForbidden
+	Trigger string `json:"trigger,omitempty"`
+}
+
 // CertificateStatus describes the certificate in use. It is a copy for people and
 // tools to read: the operator decides from the certificate itself.
 type CertificateStatus struct {

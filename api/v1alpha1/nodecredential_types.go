@@ -207,6 +207,10 @@ type NodeCredentialSpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('1m') && duration(self) <= duration('876000h'))",message="must be between 1 minute and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RenewBefore *metav1.Duration `json:"renewBefore,omitempty"`
 
+	// renewal renews the certificate before its time.
+	// +optional
+	Renewal RenewalSpec `json:"renewal,omitempty,omitzero"`
+
 	// privateKey is the kind of key to generate. Changing it issues a new key and certificate.
 	// +optional
 	// +kubebuilder:default={algorithm: ECDSA, size: 256}
@@ -298,6 +302,13 @@ type NodeCredentialStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2147483647
 	Revision int32 `json:"revision,omitempty"`
+
+	// delivery says in one word whether what is issued is in use: 'InUse' where the agent of the host has seen that or a person has acknowledged it,
+	// 'Assumed' for delivery.mode 'Mounted', which nobody sees, and else why it is not known, such as 'NotInstalled' or 'LeaseExpired'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Delivery string `json:"delivery,omitempty"`
 }
 
 // NodeCredentialList is a list of NodeCredentials.
@@ -318,9 +329,11 @@ type NodeCredentialList struct {
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
 // +kubebuilder:printcolumn:name="Role",type=string,JSONPath=`.spec.role`
-// +kubebuilder:printcolumn:name="Secret",type=string,JSONPath=`.status.certificate.secretName`
+// +kubebuilder:printcolumn:name="Delivery",type=string,JSONPath=`.status.delivery`
 // +kubebuilder:printcolumn:name="Issuer",type=string,priority=1,JSONPath=`.spec.caRef.name`
 // +kubebuilder:printcolumn:name="Not After",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="Renews",type=string,JSONPath=`.status.certificate.renewalTime`
+// +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.certificate.secretName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="!has(self.spec.kubeconfig) || (has(self.spec.kubeconfig.secretName) ? self.spec.kubeconfig.secretName : self.metadata.name + '-kubeconfig') != (has(self.spec.secretName) ? self.spec.secretName : self.metadata.name + '-tls')",message="kubeconfig.secretName must differ from secretName; by default they are '<name>-kubeconfig' and '<name>-tls'",fieldPath=".spec.kubeconfig.secretName"

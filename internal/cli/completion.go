@@ -90,13 +90,20 @@ func (o *connection) objects(ctx context.Context) status.Objects {
 	return all
 }
 
-// completeCA completes the first argument with the ClusterCAs.
-func (o *connection) completeCA(c *cobra.Command) {
+// completeDescribed completes the first argument with what status shows: the ClusterCAs, and cpki/NAME.
+func (o *connection) completeDescribed(c *cobra.Command) {
 	c.ValidArgsFunction = func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return words(func(ctx context.Context) []string { return namesOf(o.objects(ctx), status.KindClusterCA) }).complete(c, args, typed)
+		return words(func(ctx context.Context) []string {
+			all := o.objects(ctx)
+			out := namesOf(all, status.KindClusterCA)
+			for _, name := range namesOf(all, status.KindClusterPKI) {
+				out = append(out, "cpki/"+name)
+			}
+			return out
+		}).complete(c, args, typed)
 	}
 }
 

@@ -110,6 +110,9 @@ func lookAt(c *cobra.Command, f inspectFlags, args []string) (inspect.Inputs, er
 	if err != nil {
 		return inspect.Inputs{}, err
 	}
+	if kind == status.KindClusterPKI {
+		return inspect.Inputs{}, fmt.Errorf("a ClusterPKI has no certificate of its own: look at it with status cpki/%s", name)
+	}
 	api, namespace, err := f.connect()
 	if err != nil {
 		return inspect.Inputs{}, err
@@ -161,6 +164,10 @@ func target(args []string) (kind, name string, err error) {
 func namesOf(o status.Objects, kind string) []string {
 	var out []string
 	switch kind {
+	case status.KindClusterPKI:
+		for i := range o.Clusters {
+			out = append(out, o.Clusters[i].Name)
+		}
 	case status.KindClusterCA:
 		for i := range o.CAs {
 			out = append(out, o.CAs[i].Name)

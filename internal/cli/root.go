@@ -17,7 +17,7 @@ func New() *cobra.Command {
 		DisableAutoGenTag: true,
 		PersistentPreRun:  printPlainly,
 	}
-	root.AddCommand(newManager(), newStatus(), newInspect(), newExplain(), newRotate(), newAcknowledge(), newExport(), newAuthority(), newBackup(),
+	root.AddCommand(newManager(), newStatus(), newInspect(), newExplain(), newRotate(), newRenew(), newAcknowledge(), newExport(), newAuthority(), newBackup(),
 		newRestore(),
 		newDashboard(), newAgent(), newVersion())
 	adviseAll(root)

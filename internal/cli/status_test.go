@@ -57,6 +57,42 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestStatusOfClusters begins with the clusters, and shows one with its hosts and with what needs a person.
+func TestStatusOfClusters(t *testing.T) {
+	t.Parallel()
+	w := steady(t)
+	c := &v1alpha1.ClusterPKI{ObjectMeta: metav1.ObjectMeta{Name: "edge"}, Spec: v1alpha1.ClusterPKISpec{
+		Endpoint: "https://edge:6443", ServiceCIDRs: []string{"10.96.0.0/12"},
+		ControlPlane: v1alpha1.ControlPlaneSpec{Hosts: []v1alpha1.ControlPlaneHost{{Name: "edge", Addresses: []string{"10.1.10.5"}}}},
+	}}
+	w.create(c)
+	c.Status = v1alpha1.ClusterPKIStatus{
+		ObservedGeneration: c.Generation, Hosts: new(int32(1)), HostsBehind: new(int32(1)), AttentionCount: new(int32(2)),
+		Conditions: []metav1.Condition{{
+			Type: v1alpha1.ReadyCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIssued, LastTransitionTime: metav1.Now(),
+		}},
+		Attention: []v1alpha1.ClusterAttention{{Host: "edge", Reason: v1alpha1.ReasonLeaseExpired, Edit: "start the agent there"}},
+	}
+	if err := w.api.Status().Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.run("status")
+	if err != nil || !strings.HasPrefix(out, "CLUSTER ") || strings.Index(out, "ClusterPKI/edge") > strings.Index(out, "ClusterCA/k8s") ||
+		!strings.Contains(out, "LeaseExpired of edge, and 1 more") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = w.run("status", "cpki/edge")
+	if err != nil || strings.Contains(out, "ClusterCA/") || !strings.Contains(out, "edge LeaseExpired: start the agent there") ||
+		!strings.Contains(out, "HOST ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	var r status.Report
+	out, err = w.run("status", "clusterpki/edge", "-o", "json")
+	if err != nil || json.Unmarshal([]byte(out), &r) != nil || len(r.ClusterPKIs) != 1 || len(r.ClusterPKIs[0].Hosts) != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestRefusedFlags refuses a flag that does nothing.
 func TestRefusedFlags(t *testing.T) {
 	for args, want := range map[string]string{
@@ -65,7 +101,9 @@ func TestRefusedFlags(t *testing.T) {
 		"dashboard -A -n x":          "--all-namespaces and --namespace say two things",
 		"rotate k8s --timeout 1s":    "use it with --watch",
 		"rotate k8s --force":         "--force is of --apply",
-		"status nodecred/node1":      "nodecred/node1 is no ClusterCA",
+		"status nodecred/node1":      "nodecred/node1 is neither a ClusterPKI nor a ClusterCA: look at it with inspect",
+		"status cpki/gone":           `there is no ClusterPKI "gone"`,
+		"inspect cpki/k8s":           "look at it with status cpki/k8s",
 		"inspect ca/k8s":             `there is no kind "ca"; there is clusterca, serviceaccountkey, apiservercertificate, nodecredential, secret`,
 		"rotate k8s --watch -o json": "--watch is for people",
 	} {

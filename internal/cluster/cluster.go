@@ -27,6 +27,9 @@ func (c Child) Key() Key { return Key{c.Object.Kind(), c.Object.GetName()} }
 // first. The order follows from names, and not from that of the lists of the spec.
 type Children []Child
 
+// ByKey orders children by kind and name.
+func ByKey(a, b Child) int { return strings.Compare(a.Key().String(), b.Key().String()) }
+
 // Find is the child of a kind and name.
 func (cs Children) Find(k Key) (Child, bool) {
 	i := slices.IndexFunc(cs, func(c Child) bool { return c.Key() == k })

@@ -37,6 +37,8 @@ type Claim struct {
 	Changed time.Time `json:"changed,omitzero"`
 	// SpecHash is that of the pki.CertificateSpec that the certificate was issued for.
 	SpecHash string `json:"specHash,omitempty"`
+	// RenewalTriggers are digests of the last texts of spec.renewal.trigger for which a certificate was issued (plan.Answered).
+	RenewalTriggers []string `json:"renewalTriggers,omitempty"`
 	// Revision counts the certificates that were issued into a Secret.
 	Revision int32 `json:"revision,omitempty"`
 	// Contents is ContentsDigest of what the Secret was given: an older claim beside other contents says nothing of since when.

@@ -22,9 +22,6 @@ import (
 // maxTold is how many objects, hosts or problems a message names.
 const maxTold = 3
 
-// maxConfirm is how many hosts the message of RemovalPending names: it is to be copied from.
-const maxConfirm = 100
-
 // problem are the errors of a visit: its own, and what keeps single children from being as they should.
 func (v clusterView) problem(err error) []error {
 	out := []error{err}
@@ -58,10 +55,13 @@ func (r *clusterPKIs) finish(ctx context.Context, c *v1alpha1.ClusterPKI, v clus
 		sum := summarize(v)
 		sum.report(c, v, &rep)
 		if v.wanted != nil {
-			sum.status(c, v)
+			sum.status(c, v, r.clock.Now())
 		}
 		rep.warnings = append(rep.warnings, removalPending(c, v)...)
 		c.Status.Removals = removalStatuses(v.removals)
+	}
+	if v.known || stall.Is(err) {
+		out.nextCheck = sooner(out.nextCheck, r.attend(c, v, err))
 	}
 	result, failed := r.conclude(ctx, before, c, rep, out)
 	r.announceRemoval(c, before.Status.Conditions, v)
@@ -95,11 +95,11 @@ func summarize(v clusterView) summary {
 	var s summary
 	for _, c := range v.wanted {
 		o := v.view.Children[c.Key()]
-		reason, since := lags(o)
+		reason, since := cluster.Lags(o)
 		if reason != "" && c.Host != "" && (len(s.behind) == 0 || s.behind[len(s.behind)-1].Host != c.Host) {
 			s.behind = append(s.behind, v1alpha1.HostBehind{Host: c.Host, Object: c.Key().String(), Reason: reason, Since: since})
 		}
-		if !isReady(o) {
+		if !cluster.IsReady(o) {
 			s.unready = append(s.unready, c)
 			s.stalled = s.stalled || o != nil && meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.StalledCondition)
 		}
@@ -112,27 +112,6 @@ func summarize(v clusterView) summary {
 		}
 	}
 	return s
-}
-
-// isReady says whether an object is Ready, as its spec is now.
-func isReady(o v1alpha1.Object) bool {
-	return o != nil && *o.ObservedGeneration() == o.GetGeneration() && meta.IsStatusConditionTrue(*o.StatusConditions(), v1alpha1.ReadyCondition)
-}
-
-// lags says why an object's host does not use what is issued for it, and since when; "" where it does.
-func lags(o v1alpha1.Object) (reason string, since metav1.Time) {
-	if o == nil {
-		return v1alpha1.ReasonChildrenPending, metav1.Time{}
-	}
-	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.TrustAcknowledgedCondition} {
-		if c := meta.FindStatusCondition(*o.StatusConditions(), kind); c != nil && c.Status != metav1.ConditionTrue {
-			return c.Reason, c.LastTransitionTime
-		}
-	}
-	if !isReady(o) {
-		return v1alpha1.ReasonChildrenPending, o.GetCreationTimestamp()
-	}
-	return "", metav1.Time{}
 }
 
 // report says whether everything is issued and usable, and whether the hosts use it.
@@ -199,7 +178,7 @@ func andMore(texts []string, all int) string {
 }
 
 // status describes the cluster.
-func (s summary) status(c *v1alpha1.ClusterPKI, v clusterView) {
+func (s summary) status(c *v1alpha1.ClusterPKI, v clusterView, now time.Time) {
 	hosts := len(v.wanted.Hosts())
 	st := &c.Status
 	st.Hosts, st.HostsBehind, st.HostsUpToDate = count32(hosts), count32(len(s.behind)), count32(hosts-len(s.behind))
@@ -209,51 +188,18 @@ func (s summary) status(c *v1alpha1.ClusterPKI, v clusterView) {
 	if !s.nextExpiry.IsZero() {
 		st.NextExpiry = metav1.NewTime(s.nextExpiry)
 	}
-	st.Rotations = rotationStatuses(v)
-}
-
-// rotationStatuses are the rotations under way, and those that wait for another one.
-func rotationStatuses(v clusterView) []v1alpha1.ClusterRotationStatus {
-	var under, queued []v1alpha1.ClusterRotationStatus
-	for _, c := range v.wanted {
-		s := v1alpha1.ClusterRotationStatus{Name: c.Object.GetName()}
-		switch o := v.view.Children[c.Key()].(type) {
-		case *v1alpha1.ClusterCA:
-			s.Phase, s.StartTime, s.Pending = string(o.Status.Rotation.Phase), o.Status.Rotation.StartTime, o.Status.Rotation.Pending
-		case *v1alpha1.ServiceAccountKey:
-			s.Phase, s.StartTime, s.Pending = string(o.Status.Rotation.Phase), o.Status.Rotation.StartTime, o.Status.Pending
-		}
-		switch {
-		case s.Phase != "":
-			s.Pending = s.Pending[:min(len(s.Pending), limits.Items(v1alpha1.KindClusterPKI, "rotations", "pending"))]
-			under = append(under, s)
-		case v.triggers[s.Name].Queued:
-			queued = append(queued, v1alpha1.ClusterRotationStatus{Name: s.Name, Phase: v1alpha1.PhaseQueued})
-		}
-	}
-	return append(under, queued...)
+	st.Rotations = rotationStatuses(v, st.Rotations, now)
 }
 
 // removalPending says which hosts a person has to confirm, and how.
 func removalPending(c *v1alpha1.ClusterPKI, v clusterView) []metav1.Condition {
-	var names []string
-	for _, h := range v.removals.Hosts {
-		if h.Reason == v1alpha1.RemovalUnconfirmed {
-			names = append(names, h.Host)
-		}
-	}
-	if len(names) == 0 {
+	hosts, edit := cluster.ConfirmRemovals(v.removals, c.Spec.Removal.Confirmed)
+	if len(hosts) == 0 {
 		return nil
-	}
-	all := append(slices.Clone(c.Spec.Removal.Confirmed), names...)
-	text := strings.Join(all[:min(len(all), maxConfirm)], ", ")
-	if more := len(all) - maxConfirm; more > 0 {
-		text += fmt.Sprintf(", … (%d more)", more)
 	}
 	return []metav1.Condition{{
 		Type: v1alpha1.RemovalPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonConfirmationRequired,
-		Message: fmt.Sprintf("%d hosts are not asked for any more, and nothing of them is removed: to remove them, write `spec.removal.confirmed: [%s]`; "+
-			"to keep them, put them back", len(names), text),
+		Message: fmt.Sprintf("%d hosts are not asked for any more, and nothing of them is removed: %s", len(hosts), edit),
 	}}
 }
 

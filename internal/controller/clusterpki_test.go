@@ -121,11 +121,14 @@ func TestACluster(t *testing.T) {
 		t.Errorf("there are %d objects, and not %d", len(children), len(wanted))
 	}
 	s := c.Status
-	if *s.Hosts != 4 || *s.HostsBehind != 0 || *s.HostsUpToDate != 4 || int(*s.Certificates) != len(wanted)-1 || len(s.Behind)+len(s.Rotations)+len(s.Removals) > 0 {
+	if *s.Hosts != 4 || *s.HostsBehind != 0 || *s.HostsUpToDate != 4 || int(*s.Certificates) != len(wanted)-1 || len(s.Behind)+len(s.Rotations)+len(s.Removals)+len(s.Attention) > 0 {
 		t.Errorf("%+v", s)
 	}
 	if first := w.pair("k8s-k8s-node1-host-tls").Cert.NotAfter; s.NextExpiry.After(first) || first.Sub(s.NextExpiry.Time) > time.Hour {
 		t.Errorf("the next expiry is %v, and not %v", s.NextExpiry, first)
+	}
+	if s.AttentionCount == nil || *s.AttentionCount != 0 {
+		t.Errorf("nothing needs anybody, and the status says %v", s.AttentionCount)
 	}
 	if up := meta.FindStatusCondition(s.Conditions, v1alpha1.HostsUpToDateCondition); up == nil || up.Status != metav1.ConditionTrue {
 		t.Errorf("%+v", s.Conditions)
@@ -224,6 +227,17 @@ func TestAPatchThatDropsHosts(t *testing.T) {
 	}
 	if text := pending(); !strings.Contains(text, "`spec.removal.confirmed: [k8s-master2, k8s-node2, k8s-node3, k8s-node4]`") {
 		t.Errorf("%q", text)
+	}
+	attention := w.cluster().Status.Attention
+	if len(attention) != 1 || attention[0].Reason != v1alpha1.ReasonConfirmationRequired || attention[0].Since.IsZero() {
+		t.Errorf("attention is %+v", attention)
+	}
+	w.settled()
+	was := w.cluster()
+	w.restartAt(w.clock.Now().Add(time.Hour))
+	w.settled()
+	if now := w.cluster(); now.ResourceVersion != was.ResourceVersion {
+		t.Errorf("an hour later the status is written: %+v, and then %+v", was.Status, now.Status)
 	}
 	w.restartAt(w.clock.Now().Add(100 * time.Hour))
 	w.settled()

@@ -315,3 +315,21 @@ func withoutHeartbeat(l *coordinationv1.Lease) coordinationv1.Lease {
 	delete(out.Annotations, v1alpha1.ReportSignatureAnnotation)
 	return out
 }
+
+// deliveryOf says in one word whether what is issued for a credential is in use; "" where nothing is. acknowledged is what its agent says.
+func deliveryOf(c *v1alpha1.NodeCredential, acknowledged []metav1.Condition) string {
+	switch by := c.Spec.Delivery; {
+	case c.Status.Certificate.SerialNumber == "":
+		return ""
+	case by.Mode == v1alpha1.DeliveryMounted:
+		return v1alpha1.ReasonAssumed
+	case by.Mode == v1alpha1.DeliveryManual && by.Acknowledged != nil && by.Acknowledged.SerialNumber == c.Status.Certificate.SerialNumber:
+		return v1alpha1.ReasonInUse
+	case by.Mode == v1alpha1.DeliveryManual:
+		return v1alpha1.PendingNotAcknowledged
+	case len(acknowledged) > 0:
+		return acknowledged[0].Reason
+	default:
+		return v1alpha1.ReasonNotInstalled
+	}
+}

@@ -72,9 +72,10 @@ func APIServer(c *v1alpha1.APIServerCertificate) (plan.Desired, error) {
 			Key:      keySpec(c.Spec.PrivateKey),
 			Validity: c.Spec.Validity.Duration,
 		},
-		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        Seed(c),
-		Awaits:      awaits(c),
+		RenewBefore:    orZero(c.Spec.RenewBefore),
+		RenewalTrigger: c.Spec.Renewal.Trigger,
+		Seed:           Seed(c),
+		Awaits:         awaits(c),
 	}
 	return d, Valid(d.Spec)
 }
@@ -159,9 +160,10 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 			Key:      keySpec(c.Spec.PrivateKey),
 			Validity: c.Spec.Validity.Duration,
 		},
-		RenewBefore: orZero(c.Spec.RenewBefore),
-		Seed:        Seed(c),
-		Awaits:      awaits(c),
+		RenewBefore:    orZero(c.Spec.RenewBefore),
+		RenewalTrigger: c.Spec.Renewal.Trigger,
+		Seed:           Seed(c),
+		Awaits:         awaits(c),
 	}
 	return d, Valid(d.Spec)
 }

@@ -31,6 +31,7 @@ type last struct {
 	// text and specHash are of the certificate. Of very many, which nobody may ever ask for, what is parsed would take much memory.
 	text     []byte
 	specHash string
+	triggers []string
 	// unpublished is the certificate with its key, as long as it is recorded and stands nowhere.
 	unpublished *plan.Observed
 }
@@ -72,13 +73,13 @@ func (l last) observed() *plan.Observed {
 	if err != nil {
 		return nil
 	}
-	return &plan.Observed{Leaf: leaf, SpecHash: l.specHash}
+	return &plan.Observed{Leaf: leaf, SpecHash: l.specHash, RenewalTriggers: l.triggers}
 }
 
 // signed remembers a certificate that is about to be published.
 func (i *issued) signed(now time.Time, r Request, o *plan.Observed, repair bool) {
 	i.remember(now, r, last{
-		to: r.target(), pace: i.last(r).pace.After(now, repair), text: o.Leaf.CertPEM(), specHash: o.SpecHash, unpublished: o,
+		to: r.target(), pace: i.last(r).pace.After(now, repair), text: o.Leaf.CertPEM(), specHash: o.SpecHash, triggers: o.RenewalTriggers, unpublished: o,
 	})
 }
 

@@ -161,7 +161,7 @@ func contentsOf(ctx context.Context, r Request, existing *corev1.Secret) (Conten
 	if h.Claim.Contents == consumers.ContentsDigest(existing.Data) {
 		h.bundles = existing.Data
 	}
-	o := plan.Observed{SpecHash: h.Claim.SpecHash}
+	o := plan.Observed{SpecHash: h.Claim.SpecHash, RenewalTriggers: h.Claim.RenewalTriggers}
 	o.Leaf, o.Err = pki.ParseLeafCertificate(existing.Data[corev1.TLSCertKey])
 	if o.Err == nil && !r.ExternalKey {
 		o.Err = owned.KeyProblem(existing)
@@ -220,9 +220,9 @@ func (m *Maker) issue(ctx context.Context, r Request, st State, existing *corev1
 	}
 	next := st
 	next.Issued = true
-	next.Claim.SpecHash, next.Claim.Revision = signed.SpecHash, st.Claim.Revision+1
+	next.Claim.SpecHash, next.Claim.RenewalTriggers, next.Claim.Revision = signed.SpecHash, signed.RenewalTriggers, st.Claim.Revision+1
 	next.Claim.Issuer, next.Claim.Generation = r.CA, st.Issuer.Generation
-	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: signed.SpecHash}
+	next.Observed = &plan.Observed{Leaf: leaf, SpecHash: signed.SpecHash, RenewalTriggers: signed.RenewalTriggers}
 	next.Key = nil
 	if !r.ExternalKey {
 		next.Key = owned.DigestOf(text)
@@ -260,7 +260,7 @@ func (m *Maker) sign(ctx context.Context, r Request, d plan.Desired, st State) (
 		return nil, err
 	}
 	leaf.Key = key
-	out := &plan.Observed{Leaf: leaf, SpecHash: d.Spec.Hash()}
+	out := &plan.Observed{Leaf: leaf, SpecHash: d.Spec.Hash(), RenewalTriggers: plan.Answered(st.Claim.RenewalTriggers, d.RenewalTrigger)}
 	m.issued.signed(now, r, out, plan.WouldDo(now, r.desired(st.Issuer), m.issued.last(r).observed()))
 	return out, nil
 }

@@ -39,7 +39,10 @@ func (r Request) product(st State, key []byte) Product {
 	p := Product{
 		Name: r.Secret, Type: r.SecretType(), Absent: r.Absent, Data: map[string][]byte{},
 		Bundles: r.rendered(st),
-		Claim:   consumers.Claim{Issuer: st.Claim.Issuer, Generation: st.Claim.Generation, SpecHash: st.Claim.SpecHash, Revision: st.Claim.Revision},
+		Claim: consumers.Claim{
+			Issuer: st.Claim.Issuer, Generation: st.Claim.Generation, SpecHash: st.Claim.SpecHash, RenewalTriggers: st.Claim.RenewalTriggers,
+			Revision: st.Claim.Revision,
+		},
 	}
 	if st.Readable() {
 		p.Data[corev1.TLSCertKey] = st.Observed.Leaf.CertPEM()

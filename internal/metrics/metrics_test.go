@@ -83,7 +83,14 @@ func objects() []client.Object {
 	credential.Spec.HostName = "k8s-node1"
 	lease := leaseOf("node1-tls", "node1", "k8s-node1", at(5).Time)
 	foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "foreign"}}
-	return []client.Object{ca, key, server, credential, waiting, lease, foreign}
+	cluster := &v1alpha1.ClusterPKI{ObjectMeta: meta("prod")}
+	cluster.Status = v1alpha1.ClusterPKIStatus{
+		ObservedGeneration: 2, Hosts: new(int32(54)), HostsBehind: new(int32(3)), AttentionCount: new(int32(2)), NextExpiry: at(100),
+		Conditions: []metav1.Condition{ready, {Type: "RemovalPending", Status: metav1.ConditionTrue, Reason: "ConfirmationRequired"}},
+	}
+	fresh := &v1alpha1.ClusterPKI{ObjectMeta: meta("new")}
+	fresh.Status.ObservedGeneration = 2
+	return []client.Object{cluster, fresh, ca, key, server, credential, waiting, lease, foreign}
 }
 
 // leaseOf is a Lease that was made for an object, and that the agent of a host has renewed.

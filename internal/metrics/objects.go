@@ -75,6 +75,7 @@ func (o *Objects) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		leader, certificateNotBefore, certificateExpiry, certificateRenewal, certificateRevision, condition, stale, agentReport,
 		probeUp, probeExpected, probeTime, generationExpiry, generationRenewal, generationState, bundleRevision,
+		clusterHosts, clusterBehind, clusterAttention, clusterExpiry,
 		rotationPhase, rotationStart, phaseStart, rotationProgressDeadline, pendingAcks, assumedAcks, requiredAcks,
 	} {
 		ch <- d
@@ -98,16 +99,20 @@ func (o *Objects) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (o *Objects) collect(ctx context.Context, s *scrape) error {
+	var clusters v1alpha1.ClusterPKIList
 	var cas v1alpha1.ClusterCAList
 	var keys v1alpha1.ServiceAccountKeyList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
 	var leases coordinationv1.LeaseList
-	for _, list := range []client.ObjectList{&cas, &keys, &servers, &credentials, &leases} {
+	for _, list := range []client.ObjectList{&clusters, &cas, &keys, &servers, &credentials, &leases} {
 		// A scrape does not wait for what the operator is writing.
 		if err := o.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("list %T: %w", list, err)
 		}
+	}
+	for i := range clusters.Items {
+		s.cluster(&clusters.Items[i])
 	}
 	for i := range cas.Items {
 		ca := &cas.Items[i]

@@ -10,15 +10,24 @@ import (
 	"clusterpki.io/operator/internal/timeline"
 )
 
-// Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them, and of the service account keys of their API servers.
-func Build(now time.Time, objects Objects, name string) Report {
-	r := Report{
+// emptyReport is a report as of a moment.
+func emptyReport(now time.Time) Report {
+	return Report{
 		Header: HeaderOf("StatusReport"), Time: now.UTC().Truncate(time.Second),
-		ClusterCAs: []Authority{}, ServiceAccountKeys: []ServiceAccountKey{}, Problems: []Problem{},
+		ClusterPKIs: []Cluster{}, ClusterCAs: []Authority{}, ServiceAccountKeys: []ServiceAccountKey{}, Problems: []Problem{},
 	}
+}
+
+// Build makes the report of the ClusterCAs of a name, "" for all, with what hangs below them, and of the service account keys of their API servers. One of
+// all begins with the ClusterPKIs.
+func Build(now time.Time, objects Objects, name string) Report {
+	r := emptyReport(now)
 	for _, namespace := range objects.Namespaces() {
 		b := builder{now: now, namespace: namespace, objects: objects.In(namespace), seen: map[string]bool{}}
 		b.index()
+		if name == "" {
+			r.ClusterPKIs = append(r.ClusterPKIs, b.clusters()...)
+		}
 		for _, top := range b.roots(name) {
 			r.ClusterCAs = append(r.ClusterCAs, b.authority(top))
 		}
@@ -39,6 +48,9 @@ func rank(kind string) int {
 // Namespaces are those that hold an object, in order.
 func (o Objects) Namespaces() []string {
 	set := map[string]bool{}
+	for i := range o.Clusters {
+		set[o.Clusters[i].Namespace] = true
+	}
 	for i := range o.CAs {
 		set[o.CAs[i].Namespace] = true
 	}

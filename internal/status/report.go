@@ -1,4 +1,4 @@
-// Package status describes ClusterCAs and all that they issued, and service account keys: objects and a time in, a report out, and the report
+// Package status describes ClusterPKIs, ClusterCAs and all that they issued, and service account keys: objects and a time in, a report out, and the report
 // as a text for people. It decides from what the objects' own status says, and reads nothing.
 package status
 
@@ -11,6 +11,7 @@ import (
 
 // Objects are what a report is made from: all of one namespace, or of several.
 type Objects struct {
+	Clusters    []v1alpha1.ClusterPKI
 	CAs         []v1alpha1.ClusterCA
 	Keys        []v1alpha1.ServiceAccountKey
 	Servers     []v1alpha1.APIServerCertificate
@@ -31,6 +32,8 @@ type Report struct {
 	Header
 	// Time is when the objects were looked at; everything else is as of then.
 	Time time.Time `json:"time"`
+	// ClusterPKIs are, by namespace and name, those that there are; none in a report of one CA.
+	ClusterPKIs []Cluster `json:"clusterPKIs"`
 	// ClusterCAs are those that no other one of the report signs, by namespace and name.
 	ClusterCAs []Authority `json:"clusterCAs"`
 	// ServiceAccountKeys are, by namespace and name, those that the API servers of the report name; all where the report is of all CAs.
@@ -157,6 +160,7 @@ func (r Report) Errors() int {
 
 // The kinds.
 const (
+	KindClusterPKI           = v1alpha1.KindClusterPKI
 	KindClusterCA            = v1alpha1.KindClusterCA
 	KindServiceAccountKey    = v1alpha1.KindServiceAccountKey
 	KindAPIServerCertificate = v1alpha1.KindAPIServerCertificate

@@ -277,7 +277,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"apiVersion":"cli.clusterpki.io/v1alpha1","kind":"StatusReport","time":"2026-11-23T12:00:00Z","clusterCAs":[{"namespace":"prod","name":"k8s","ready":true,"state":"Ready",` +
+	want := `{"apiVersion":"cli.clusterpki.io/v1alpha1","kind":"StatusReport","time":"2026-11-23T12:00:00Z","clusterPKIs":[],"clusterCAs":[{"namespace":"prod","name":"k8s","ready":true,"state":"Ready",` +
 		`"notAfter":"2036-11-19T12:00:00Z","renewalTime":"2034-11-20T12:00:00Z","generation":2,"generations":[` +
 		`{"number":1,"state":"Retiring","sha256Fingerprint":"` + strings.Repeat("0a", 32) + `","notAfter":"2036-11-19T12:00:00Z"},` +
 		`{"number":2,"state":"Active","sha256Fingerprint":"` + strings.Repeat("4e", 32) + `","notAfter":"2036-11-20T12:00:00Z"}],` +

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -8,10 +9,17 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 )
 
-// Text is the report for people: a tree for each ClusterCA and each ServiceAccountKey, and what is wrong at the end.
+// Text is the report for people: a line for each ClusterPKI, a tree for each ClusterCA and each ServiceAccountKey, and what is wrong at the end.
 func (r Report) Text(s Style) string {
-	if len(r.ClusterCAs) == 0 && len(r.ServiceAccountKeys) == 0 {
-		return "There is no ClusterCA.\n"
+	text := r.clusterTable(s)
+	if len(r.ClusterPKIs) == 1 {
+		text += r.clusterDetails(s, r.ClusterPKIs[0])
+	}
+	if len(r.ClusterCAs)+len(r.ServiceAccountKeys) == 0 {
+		return cmp.Or(text, "There is no ClusterCA.\n") + r.ProblemText(s)
+	}
+	if text != "" {
+		text += "\n"
 	}
 	t := tree{now: r.Time, style: s}
 	t.rows = append(t.rows, row{cells: t.header()})
@@ -27,7 +35,7 @@ func (r Report) Text(s Style) string {
 		}
 		t.accountKey(k)
 	}
-	return s.table(t.rows) + r.ProblemText(s)
+	return text + s.table(t.rows) + r.ProblemText(s)
 }
 
 func (t *tree) header() []cell {
@@ -134,15 +142,21 @@ func (t *tree) certificate(first string, c Certificate, r *Rotation) {
 // columnBy is the last column that is not for wide tables alone.
 const columnBy = 6
 
-// add draws one row.
-func (t *tree) add(first string, name cell, s State, identity, by, host string) {
-	state := cell{s.State, Green}
+// stateCell is a state in its colour.
+func stateCell(s State) cell {
 	switch {
 	case !s.Ready:
-		state.paint = Red
+		return cell{s.State, Red}
 	case s.State != stateReady:
-		state.paint = Yellow
+		return cell{s.State, Yellow}
+	default:
+		return cell{s.State, Green}
 	}
+}
+
+// add draws one row.
+func (t *tree) add(first string, name cell, s State, identity, by, host string) {
+	state := stateCell(s)
 	left := ""
 	if !s.NotAfter.IsZero() {
 		left = HumanDuration(s.NotAfter.Sub(t.now))

@@ -11,6 +11,11 @@ import (
 // In is the part of the objects that is in one namespace: references never leave it.
 func (o Objects) In(namespace string) Objects {
 	var out Objects
+	for i := range o.Clusters {
+		if o.Clusters[i].Namespace == namespace {
+			out.Clusters = append(out.Clusters, o.Clusters[i])
+		}
+	}
 	for i := range o.CAs {
 		if o.CAs[i].Namespace == namespace {
 			out.CAs = append(out.CAs, o.CAs[i])

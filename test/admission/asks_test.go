@@ -149,6 +149,7 @@ var asked = []struct {
 		"what a server acknowledges", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"acknowledge on apiservercertificates named k8s-master"},
 	},
+	{"that a server's certificate is renewed", edits(asc, master, "{spec: {renewal: {trigger: now}}}"), []right{"renew on apiservercertificates named k8s-master"}},
 	{
 		"that a server's arrival may be assumed", edits(asc, master, "{spec: {delivery: {acceptAssumed: Always}}}"),
 		[]right{"acknowledge on apiservercertificates named k8s-master"},
@@ -213,6 +214,11 @@ var asked = []struct {
 	{
 		"what a credential acknowledges", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"),
 		[]right{"acknowledge on nodecredentials named k8s-node1-kubelet"},
+	},
+	{"that a credential is renewed", edits(nodecred, kubelet, "{spec: {renewal: {trigger: now}}}"), []right{"renew on nodecredentials named k8s-node1-kubelet"}},
+	{
+		"that a credential's is renewed, with another validity", edits(nodecred, kubelet, "{spec: {validity: 100h, renewal: {trigger: now}}}"),
+		[]right{"issue on clustercas/kubelet named k8s", "renew on nodecredentials named k8s-node1-kubelet"},
 	},
 	{
 		"that a credential's arrival may be assumed", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"),

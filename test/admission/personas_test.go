@@ -201,6 +201,8 @@ var actions = []action{
 	{"… for the controller manager's", edits(nodecred, "k8s-master-controller-manager", "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
 	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
+	{"renew the certificate of a NodeCredential (`renewal.trigger`)", edits(nodecred, kubelet, "{spec: {renewal: {trigger: x}}}"), []string{nodeOperator, pkiAdmin}},
+	{"… of an API server", edits(asc, master, "{spec: {renewal: {trigger: x}}}"), []string{pkiAdmin}},
 	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
 	{"delete the NodeCredential of node1's kubelet", deletes(nodecred, kubelet), []string{nodeOperator, pkiAdmin}},
 	{"… and make one of its name by CA staging", replaces(nodecred, kubelet, "{spec: {caRef: {name: staging}, hostName: k8s-node1, role: Kubelet}}"), []string{pkiAdmin}},

@@ -102,7 +102,7 @@ func TestSameWords(t *testing.T) {
 	cas := all[2:] // what holds keys, and is absent rather than deleted where the garbage collector takes it
 	for name, files := range map[string][]string{
 		"collected": all, "freed": all, "spec": all, "before": all, "acknowledges": all[:3], "marks": all, "owners": all, "ownersBefore": all, "adopts": all,
-		"changes": all[:2], "issues": all[:2], "name": cas, "fields": cas, "ends": cas,
+		"changes": all[:2], "issues": all[:2], "renews": all[:2], "name": cas, "fields": cas, "ends": cas,
 	} {
 		for _, file := range files {
 			if diff := cmp.Diff(of(files[0], name), of(file, name)); diff != "" || of(file, name) == "" {
@@ -127,7 +127,7 @@ func TestFieldsAreListed(t *testing.T) {
 			}
 		}
 		for field, of := range specOf(t, plural).Properties {
-			if field != "delivery" {
+			if field != "delivery" && field != "renewal" {
 				want = append(want, field)
 				continue
 			}
@@ -144,7 +144,7 @@ func TestFieldsAreListed(t *testing.T) {
 }
 
 // minting are the verbs that the policies ask for.
-var minting = []string{"issue", "trust", "rotate", "approve", "acknowledge"}
+var minting = []string{"issue", "trust", "rotate", "approve", "acknowledge", "renew"}
 
 // TestShippedRoles looks at every ClusterRole that is installed: the PKI admin's holds issue for every role that there is, and no role
 // that joins one of Kubernetes' holds any of these verbs, nor does what Kubernetes' own roles become.

@@ -29,6 +29,8 @@ const (
 	NotRecorded    Reason = "NotRecorded"    // it is not the certificate that was recorded last: what an agent signs by it proves nothing, or it was put back
 	RenewalDue     Reason = "RenewalDue"     // the renewal time has come
 	Expired        Reason = "Expired"        // the certificate is past its end
+	// RenewalTriggered: a person asks for another certificate, by spec.renewal.trigger.
+	RenewalTriggered Reason = "RenewalTriggered"
 	// RestoreIncomplete: the object was restored from a backup, and its Secret may still be on its way.
 	RestoreIncomplete Reason = "RestoreIncomplete"
 	// RepairDelayed: somebody else writes or deletes the Secret again and again, and what was issued last would still do.
@@ -38,6 +40,7 @@ const (
 // Causes are the reasons for which a certificate is issued.
 var Causes = []Reason{
 	SecretMissing, SecretInvalid, KeyMismatch, RequestChanged, KeyChanged, IssuerChanged, Tampered, NotRecorded, RenewalDue, Expired,
+	RenewalTriggered,
 }
 
 // Decision is the answer for one certificate at one moment.

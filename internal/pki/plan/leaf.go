@@ -2,8 +2,11 @@ package plan
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"clusterpki.io/operator/internal/pki"
@@ -22,6 +25,8 @@ type Desired struct {
 	// as long as the host has not asked, and then nothing is issued.
 	KeyOnHost bool
 	HostKey   crypto.PublicKey
+	// RenewalTrigger is the text by which a person asks for another certificate; "" asks for nothing.
+	RenewalTrigger string
 	// Awaits is until when a Secret that is not there may still come, because its object was restored; zero: it will not.
 	Awaits time.Time
 }
@@ -31,6 +36,8 @@ type Observed struct {
 	Leaf     pki.Leaf // without its key where that is on the host
 	Err      error    // why Leaf could not be read; pki.ErrKeyMismatch among others
 	SpecHash string   // of the request that was issued
+	// RenewalTriggers are the digests of the texts that asked for a certificate of late, the last one last: see Answered.
+	RenewalTriggers []string
 	// Unrecorded says that it is not the certificate that was recorded last, and has to be: an agent signs by its key, or it was put back.
 	Unrecorded bool
 }
@@ -57,7 +64,7 @@ func Decide(now time.Time, d Desired, o *Observed) Decision {
 type rule func(now time.Time, d Desired, o *Observed) (Reason, string)
 
 // rules run in order and the first that finds something decides; each may rely on those before it.
-var rules = []rule{readable, asRequested, untampered, forHostKey, recorded, signedByIssuer, notExpired, notDueForRenewal}
+var rules = []rule{readable, asRequested, untampered, forHostKey, recorded, signedByIssuer, notExpired, notAskedFor, notDueForRenewal}
 
 func check(now time.Time, d Desired, o *Observed) (Reason, string) {
 	if d.KeyOnHost && d.HostKey == nil {
@@ -133,6 +140,33 @@ func notExpired(now time.Time, _ Desired, o *Observed) (Reason, string) {
 		return "", ""
 	}
 	return Expired, "it has expired"
+}
+
+// notAskedFor compares texts: one that was there before, as after a tool has reverted a command, and one that is taken out ask for nothing.
+func notAskedFor(_ time.Time, d Desired, o *Observed) (Reason, string) {
+	if d.RenewalTrigger == "" || slices.Contains(o.RenewalTriggers, triggerDigest(d.RenewalTrigger)) {
+		return "", ""
+	}
+	return RenewalTriggered, "spec.renewal.trigger was changed"
+}
+
+// maxRenewals is how many texts are remembered that have asked for a certificate.
+const maxRenewals = 8
+
+// Answered are the texts that have asked for a certificate, once one is issued: those before, and the present one.
+func Answered(before []string, trigger string) []string {
+	digest := triggerDigest(trigger)
+	if trigger == "" || slices.Contains(before, digest) {
+		return before
+	}
+	out := append(slices.Clone(before), digest)
+	return out[max(0, len(out)-maxRenewals):]
+}
+
+// triggerDigest stands for a text where it is noted down.
+func triggerDigest(trigger string) string {
+	sum := sha256.Sum256([]byte(trigger))
+	return hex.EncodeToString(sum[:8])
 }
 
 func notDueForRenewal(now time.Time, d Desired, o *Observed) (Reason, string) {

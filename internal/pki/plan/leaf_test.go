@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,13 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 	foreign := issue(t, start, renamed)
 	foreign.SpecHash = d.Spec.Hash()
 	old := issue(t, start.Add(-300*day), kubelet(oldCA(t)))
+	asked := func(trigger string) plan.Desired { c := d; c.RenewalTrigger = trigger; return c }
+	without := func(d plan.Desired) plan.Desired { d.Issuer = nil; return d }
+	answered := func(trigger string) *plan.Observed {
+		o := *good
+		o.RenewalTriggers = plan.Answered(nil, trigger)
+		return &o
+	}
 	unreadable := &plan.Observed{Err: errors.New("no PEM certificate found")}
 	mismatched := &plan.Observed{Err: fmt.Errorf("Secret n1-tls: %w", pki.ErrKeyMismatch)}
 	for name, tc := range map[string]struct {
@@ -107,6 +115,12 @@ func TestDecideNamesTheFirstReason(t *testing.T) {
 		"tampered before issuer": {moved, foreign, plan.Tampered, ""},
 		"issuer before expiry":   {d, old, plan.IssuerChanged, ""},
 		"expiry before renewal":  {kubelet(nil), old, plan.Expired, "expired"},
+		"a trigger":              {asked("b"), good, plan.RenewalTriggered, "spec.renewal.trigger was changed"},
+		"another trigger":        {asked("b"), answered("a"), plan.RenewalTriggered, ""},
+		"the same trigger":       {asked("a"), answered("a"), plan.Issued, ""},
+		"a former trigger":       {asked("a"), &plan.Observed{Leaf: good.Leaf, SpecHash: good.SpecHash, RenewalTriggers: plan.Answered(plan.Answered(nil, "a"), "b")}, plan.Issued, ""},
+		"no trigger any more":    {d, answered("a"), plan.Issued, ""},
+		"nobody who could sign":  {without(asked("b")), good, plan.RenewalTriggered, ""},
 	} {
 		got := plan.Decide(start, tc.d, tc.o)
 		if got.Reason != tc.reason || !strings.Contains(got.Message, tc.words) {
@@ -244,5 +258,16 @@ func TestDecideAfterARestore(t *testing.T) {
 	}
 	if got := plan.Decide(whole, d, issue(t, start, d)); got.Action != plan.Keep {
 		t.Errorf("when it has come: %+v", got)
+	}
+}
+
+// TestAnswered: the last eight texts are remembered, each once.
+func TestAnswered(t *testing.T) {
+	var all []string
+	for _, text := range strings.Split("a b c d e f g h i i", " ") {
+		all = plan.Answered(all, text)
+	}
+	if len(all) != 8 || slices.Contains(all, plan.Answered(nil, "a")[0]) || all[7] != plan.Answered(nil, "i")[0] || len(plan.Answered(nil, "")) > 0 {
+		t.Errorf("remembered are %q", all)
 	}
 }

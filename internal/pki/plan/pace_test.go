@@ -80,6 +80,8 @@ func TestWhatIsARepair(t *testing.T) {
 	forged.SpecHash = d.Spec.Hash()
 	unrecorded := *last
 	unrecorded.Unrecorded = true
+	triggered := d
+	triggered.RenewalTrigger = "now"
 	for name, tc := range map[string]struct {
 		d      plan.Desired
 		o      *plan.Observed // what stands there
@@ -96,6 +98,7 @@ func TestWhatIsARepair(t *testing.T) {
 		"an earlier one":                {d, &unrecorded, 0, plan.NotRecorded, true},
 		"one that has expired":          {d, issue(t, start.Add(-29*day), d), day, plan.Expired, true},
 		"the spec was edited":           {longer, last, 0, plan.RequestChanged, false},
+		"a person asks for another one": {triggered, last, 0, plan.RenewalTriggered, false},
 		"the CA was rotated":            {kubelet(other), last, 0, plan.IssuerChanged, false},
 		"the host asks for another key": {onHost, last, 0, plan.KeyChanged, false},
 		"it is to be renewed":           {d, last, 20 * day, plan.RenewalDue, false},
