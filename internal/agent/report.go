@@ -153,7 +153,7 @@ func (a *Agent) message(o object, set hostdir.Set, rec record, request string) (
 	}
 	m.report.UID, m.report.SignedBy, m.report.Installed = taken.UID, state.SerialNumber, &state
 	m.report.DeliveryKeys, m.report.DeliveryTime = r.trusted(), taken.Time
-	m.report.Restarting = len(rec.Reload)+len(rec.NeedsRestart) > 0 || !rec.Checked
+	m.report.Restarting = len(rec.Reload) > 0 || !rec.Checked || len(rec.NeedsRestart) > 0 && !same(state, rec.Verified[o.lease])
 	if verified, ok := rec.Verified[o.lease]; ok {
 		m.report.Verified = &verified
 	}

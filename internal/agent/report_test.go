@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
@@ -102,5 +103,47 @@ func TestSpeaksForWhatItInstalled(t *testing.T) {
 	w.store.put("kubelet-tls", nil, "it was deleted")
 	if l, proof := w.says(at(), "", first); proof != ack.Signed || ack.Of(l).UID != "uid" {
 		t.Errorf("%d: %+v", proof, ack.Of(l))
+	}
+}
+
+// TestSaysWhatIsToBeRestarted: until a component has restarted for what is installed, and works, the report says that it has not.
+func TestSaysWhatIsToBeRestarted(t *testing.T) {
+	w := newEnv(t)
+	w.reloads()
+	restarting := func() bool {
+		t.Helper()
+		set, err := w.dir.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := w.message(w.objects[0], set, recordOf(set), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.report.Restarting
+	}
+	w.put(kubeletRequest())
+	w.steps()
+	if restarting() {
+		t.Error("nothing has read a file that was not there")
+	}
+	ctx, kill := context.WithCancel(t.Context())
+	w.run = func(context.Context, []string) (string, error) {
+		if !restarting() {
+			t.Error("it is about to be restarted, and the report does not say so")
+		}
+		kill()
+		return "", ctx.Err()
+	}
+	w.put(kubeletRequest())
+	w.nextStep(ctx, nil)
+	if !restarting() {
+		t.Error("the restart was cut off, and the report does not say so")
+	}
+	w.Agent = w.restarted(w.cfg)
+	w.reloads()
+	w.steps()
+	if restarting() {
+		t.Error("it has restarted, and the report does not say so")
 	}
 }

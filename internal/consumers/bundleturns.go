@@ -54,7 +54,8 @@ func (in Inputs) Awaiting(ca, digest string) []string {
 	return nil
 }
 
-// restartedFor says whether the agent of a host reports of every object there that it has installed a bundle, and that nothing is left to be restarted.
+// restartedFor says whether the agent of a host reports of every object there that it has installed a bundle, that nothing is left to be restarted, and no
+// problem with it.
 func (in Inputs) restartedFor(ca, host, digest string) bool {
 	servedBy := Specs{Servers: in.Servers}.ServedBy()
 	has := func(o v1alpha1.Object, d v1alpha1.DeliverySpec, lease string, uses []Use) bool {
@@ -63,8 +64,9 @@ func (in Inputs) restartedFor(ca, host, digest string) bool {
 			if u.Beside || !slices.Contains(restarted, u.Key) || !slices.Equal(u.CAs, []string{ca}) {
 				continue
 			}
-			if said.Proof != ack.Signed || !Alive(said, d, host, in.Now) || said.Report.Restarting || said.Report.Problem != "" ||
-				!said.Report.Installed.Has(ack.ContentKey(u.Secret, u.Key), digest) {
+			key, r := ack.ContentKey(u.Secret, u.Key), said.Report
+			broken := r.Problem != "" && !r.Verified.Has(key, digest) // else it is a problem with something else
+			if said.Proof != ack.Signed || !Alive(said, d, host, in.Now) || r.Restarting || broken || !r.Installed.Has(key, digest) {
 				return false
 			}
 		}

@@ -89,6 +89,8 @@ func TestAwaiting(t *testing.T) {
 	}
 	in.report("a", "new", nil)
 	check("the first has restarted", "etcd", "c")
+	in.report("a", "new", func(r *ack.Report) { r.Problem, r.Verified = "no access to tokens", r.Installed })
+	check("it has a problem with something else", "etcd", "c")
 	in.report("c", "new", nil)
 	check("the last has it already", "etcd", "c")
 	in.report("b", "new", nil)
@@ -100,7 +102,9 @@ func TestAwaiting(t *testing.T) {
 // TestRestartHosts: only agents restart something, and only what reads the bundle when it starts, by the table of components.
 func TestRestartHosts(t *testing.T) {
 	in := threeMasters()
-	hosts := func(ca string) []string { return Specs{Servers: in.Servers, Credentials: in.Credentials}.RestartHosts(ca) }
+	hosts := func(ca string) []string {
+		return Specs{Servers: in.Servers, Credentials: in.Credentials}.RestartHosts(ca)
+	}
 	if got := hosts("etcd"); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("of etcd's CA: %q", got)
 	}

@@ -31,7 +31,8 @@ func TestPlaceMasters(t *testing.T) {
 	}
 	p.move(pki)
 	s := pki.Spec
-	if s.Endpoint != "https://127.2.20.10:6443" || p.serverOf("master3") != "https://127.2.10.13:6443" || s.ControlPlane.Port != 6443 || *s.ControlPlane.Kubelet {
+	if s.Endpoint != "https://127.2.20.10:6443" || p.serverOf("master3") != "https://127.2.10.13:6443" ||
+		s.ControlPlane.Port != 6443 || *s.ControlPlane.Kubelet {
 		t.Errorf("the endpoint is %s, that of master3 %s, on port %d", s.Endpoint, p.serverOf("master3"), s.ControlPlane.Port)
 	}
 	if got := s.ControlPlane.Hosts[1].Addresses; !slices.Equal(got, []string{"127.2.10.12", "10.1.10.12"}) {

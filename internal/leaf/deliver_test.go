@@ -19,6 +19,7 @@ import (
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -300,4 +301,40 @@ func TestHeldDeliveryStays(t *testing.T) {
 	if _, there := other.secret().Data[consumers.DeliveryKey]; there {
 		t.Error("it is signed without what is to be waited for")
 	}
+}
+
+// TestAwaitsItsTurn: until its turn comes a host keeps the bundles that it has, under a document of the operator's, and gets certificates all the same. What
+// somebody else has put there is no bundle to be kept.
+func TestAwaitsItsTurn(t *testing.T) {
+	w := newWorld(t)
+	w.visit(w.toAgent())
+	keys := []string{consumers.BundleKey, consumers.ServerBundleKey}
+	was := w.secret()
+	w.goesOn(func(l plan.Ledger) bool { return l.Phase() == plan.DistributingTrust })
+	waits := w.toAgent()
+	waits.Awaits = func(i leaf.Issuer) bool { return i.Name == "k8s" }
+	check := func(when string, kept bool) {
+		t.Helper()
+		now, d := w.secret(), w.signed()
+		for _, key := range keys {
+			if string(now.Data[key]) == string(was.Data[key]) != kept {
+				t.Errorf("%s: %s is kept: %t", when, key, !kept)
+			}
+			if d.Contents[key] != delivery.DigestOf(now.Data[key]) {
+				t.Errorf("%s: the document is not of %s", when, key)
+			}
+		}
+	}
+	w.visit(waits)
+	check("it awaits its turn", true)
+	waits.Desired.Spec.Validity /= 2
+	w.quiet()
+	w.visit(waits)
+	if now := w.secret(); string(now.Data[corev1.TLSCertKey]) == string(was.Data[corev1.TLSCertKey]) {
+		t.Error("who awaits its turn gets no certificate")
+	}
+	check("it got another certificate", true)
+	w.edit(func(s *corev1.Secret) { s.Data[consumers.BundleKey] = s.Data[corev1.TLSCertKey] })
+	w.visit(waits)
+	check("somebody wrote there", false)
 }

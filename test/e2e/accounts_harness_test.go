@@ -59,7 +59,8 @@ type cluster struct {
 func emptyCluster(t *testing.T) *cluster {
 	t.Helper()
 	return &cluster{
-		t: t, accounts: "k8s-sa", namespace: testenv.Namespace(t, shared.management, "masters-"), down: map[string]bool{}, restarts: map[string]int{}, under: map[string]int{},
+		t: t, accounts: "k8s-sa", namespace: testenv.Namespace(t, shared.management, "masters-"), down: map[string]bool{},
+		restarts: map[string]int{}, under: map[string]int{},
 	}
 }
 
