@@ -110,20 +110,31 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 		v.asked.Delivery.Taken = agent.taken()
 	}
 	v.leaf, err = r.leaves.Make(ctx, v.asked, existing)
-	if c.Spec.Kubeconfig != nil && (err == nil || stall.Is(err)) && v.leaf.Renderable() {
-		var kerr error
+	v.kubeconfig, err = r.reconcileBeside(ctx, c, v, err)
+	return v, stall.First(err, v.turn.err, leaseErr)
+}
+
+// reconcileBeside makes what holds the leaf beside its own Secret: the kubeconfig, and the outputs. err is that of the leaf: what is there of one that is
+// stalled is still looked after.
+func (r *nodeCredentials) reconcileBeside(ctx context.Context, c *v1alpha1.NodeCredential, v credentialView, err error) (k kubeconfigState, _ error) {
+	if err != nil && !stall.Is(err) || !v.leaf.Renderable() {
+		return k, err
+	}
+	if c.Spec.Kubeconfig != nil {
 		beside := v.asked
 		if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent { // the host renders its own, and nobody acknowledges this one
 			beside.Acknowledgment = consumers.Undelivered
 		}
-		if v.kubeconfig, kerr = r.reconcileKubeconfig(ctx, c, beside, v.leaf); err == nil {
-			err = kerr
+		var kerr error
+		if k, kerr = r.reconcileKubeconfig(ctx, c, beside, v.leaf); kerr != nil && !stall.Is(kerr) {
+			return k, stall.First(err, kerr)
 		}
+		err = stall.First(err, kerr)
 	}
-	if len(c.Spec.Outputs) > 0 && (err == nil || stall.Is(err)) && v.leaf.Renderable() {
+	if len(c.Spec.Outputs) > 0 {
 		err = stall.First(err, r.reconcileOutputs(ctx, c, v.asked, v.leaf))
 	}
-	return v, stall.First(err, v.turn.err, leaseErr)
+	return k, err
 }
 
 // kubeconfigState is how a credential's kubeconfig stands.

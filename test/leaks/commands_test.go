@@ -57,7 +57,7 @@ func (r *run) commands() {
 	for _, form := range []string{"text", "wide", "json", "yaml"} {
 		r.command("status", "-A", "-o", form)
 		for _, o := range []string{"clusterca/imported", "clusterca/below", "clusterca/key-cut", "asc/k8s-master", "nodecred/rsa", "nodecred/key-alone",
-			"secret/k8s-master-tls", "secret/copied", "secret/offline", "secret/k8s-sa", "secret/rsa-kubeconfig"} {
+			"secret/k8s-master-tls", "secret/copied", "secret/offline", "secret/k8s-sa", "secret/rsa-kubeconfig", "secret/output-sa", "secret/output-ca"} {
 			r.command("inspect", "-n", namespace, o, "-o", form)
 		}
 	}
