@@ -28,7 +28,7 @@ MODULES = . $(SUITES) test/gitops test/docs/crds hack/tools hack/kubernetes hack
 # UNIT are the packages that know neither files nor processes nor clusters.
 UNIT = ./internal/pki/... ./internal/ack/... ./internal/authority/... ./internal/consumers/... ./internal/owned/... ./internal/kubeconfig/... ./internal/timeline/... ./internal/status/... ./internal/rotate/... ./internal/limits/... ./internal/policy/... ./internal/delivery/... ./internal/records/... ./internal/refusal/... ./api/...
 # GENERATED is what `make verify` regenerates and compares.
-GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterpki.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md docs/serviceaccountkey.md charts/clusterpki/files
+GENERATED = api/v1alpha1/zz_generated.deepcopy.go config/crd/bases config/schemas config/rbac/role.yaml docs/api.md docs/cli.md docs/clusterpki.md docs/clusterca.md docs/apiservercertificate.md docs/nodecredential.md docs/serviceaccountkey.md charts/clusterpki/files
 
 say = @printf '\033[1m== %s\033[0m\n'
 
@@ -152,9 +152,10 @@ generate: $(TOOLS)/controller-gen ## Generate the DeepCopy methods of api/.
 	$(TOOLS)/controller-gen object paths=./api/...
 
 .PHONY: manifests
-manifests: $(TOOLS)/controller-gen ## Generate the CRDs and the operator's role.
+manifests: $(TOOLS)/controller-gen ## Generate the CRDs, the operator's role, and the JSON schemas for editors.
 	$(TOOLS)/controller-gen crd paths=./api/... output:crd:artifacts:config=config/crd/bases
 	$(TOOLS)/controller-gen rbac:roleName=clusterpki paths=./internal/controller/... output:rbac:dir=config/rbac
+	go run ./hack/schemas
 
 .PHONY: docs
 docs: $(TOOLS)/crd-ref-docs ## Generate docs/api.md, docs/cli.md and the tables of fields on the pages of the kinds.

@@ -54,7 +54,7 @@ func (h *hub) run(ctx context.Context) error {
 		AddFunc: func(any) { mark() }, UpdateFunc: func(any, any) { mark() }, DeleteFunc: func(any) { mark() },
 	}
 	for _, kind := range []client.Object{
-		&v1alpha1.ClusterCA{}, &v1alpha1.ServiceAccountKey{}, &v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{},
+		&v1alpha1.ClusterPKI{}, &v1alpha1.ClusterCA{}, &v1alpha1.ServiceAccountKey{}, &v1alpha1.APIServerCertificate{}, &v1alpha1.NodeCredential{},
 	} {
 		informer, err := h.cache.GetInformer(ctx, kind)
 		if err != nil {
@@ -95,11 +95,12 @@ func (h *hub) run(ctx context.Context) error {
 
 // look reads the objects, and tells everybody.
 func (h *hub) look(ctx context.Context) error {
+	var clusters v1alpha1.ClusterPKIList
 	var cas v1alpha1.ClusterCAList
 	var keys v1alpha1.ServiceAccountKeyList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
-	for _, list := range []client.ObjectList{&cas, &keys, &servers, &credentials} {
+	for _, list := range []client.ObjectList{&clusters, &cas, &keys, &servers, &credentials} {
 		// They are the cache's own, and nothing here writes to them.
 		if err := h.cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return fmt.Errorf("read the objects: %w", err)
@@ -108,7 +109,9 @@ func (h *hub) look(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now = h.clock.Now()
-	h.objects = status.Objects{CAs: cas.Items, Keys: keys.Items, Servers: servers.Items, Credentials: credentials.Items}
+	h.objects = status.Objects{
+		Clusters: clusters.Items, CAs: cas.Items, Keys: keys.Items, Servers: servers.Items, Credentials: credentials.Items,
+	}
 	h.pages = map[string][]byte{}
 	close(h.changed)
 	h.changed = make(chan struct{})
@@ -153,6 +156,7 @@ func within(all status.Objects, v Viewer) status.Objects {
 	var out status.Objects
 	for _, namespace := range slices.Compact(slices.Sorted(slices.Values(v.Namespaces))) {
 		in := all.In(namespace)
+		out.Clusters = append(out.Clusters, in.Clusters...)
 		out.CAs = append(out.CAs, in.CAs...)
 		out.Keys = append(out.Keys, in.Keys...)
 		out.Servers = append(out.Servers, in.Servers...)

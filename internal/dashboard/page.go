@@ -84,6 +84,8 @@ func count(n int, thing string) string {
 // shortKind is how people call a kind.
 func shortKind(kind string) string {
 	switch kind {
+	case status.KindClusterPKI:
+		return "Cluster"
 	case status.KindClusterCA:
 		return "CA"
 	case status.KindServiceAccountKey:
@@ -122,6 +124,8 @@ func toneOf(v any) string {
 			return "busy"
 		}
 		return "good"
+	case Tile:
+		return v.Tone()
 	case status.Severity:
 		if v == status.Error {
 			return "bad"

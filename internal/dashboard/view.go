@@ -19,8 +19,10 @@ const (
 
 // View is what the page shows, as of a moment.
 type View struct {
-	Time         time.Time
-	Totals       Totals
+	Time   time.Time
+	Totals Totals
+	// Tiles are the clusters, those that need somebody first.
+	Tiles        []Tile
 	Problems     []status.Problem
 	MoreProblems int
 	Rotations    []timeline.Rotation
@@ -45,6 +47,7 @@ type Expiry struct {
 // Cluster is the PKI in one namespace.
 type Cluster struct {
 	Namespace   string
+	PKIs        []status.Cluster
 	Servers     []APIServer
 	Axis        Axis
 	Authorities []Authority
@@ -96,6 +99,10 @@ func Build(now time.Time, objects status.Objects) View {
 	for _, k := range report.ServiceAccountKeys {
 		v.accountKey(k)
 	}
+	for _, p := range report.ClusterPKIs {
+		c := v.cluster(p.Namespace)
+		c.PKIs = append(c.PKIs, p)
+	}
 	for i := range v.Clusters {
 		v.Clusters[i].finish(now, objects)
 	}
@@ -105,7 +112,8 @@ func Build(now time.Time, objects status.Objects) View {
 			v.Totals.Rotating++
 		}
 	}
-	v.Totals.Clusters = len(v.Clusters)
+	v.Tiles = tiles(v, report)
+	v.Totals.Clusters = len(v.Tiles)
 	return v
 }
 

@@ -146,11 +146,61 @@ func accountKey(namespace string) v1alpha1.ServiceAccountKey {
 	return k
 }
 
+// pkiOf is a ClusterPKI of three hosts, with what needs a person.
+func pkiOf(namespace, name string, attention ...v1alpha1.ClusterAttention) v1alpha1.ClusterPKI {
+	c := v1alpha1.ClusterPKI{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	c.Spec.Endpoint = "https://" + name + "." + namespace + ".example:6443"
+	c.Status.Conditions, c.Status.NextExpiry = ready(), after(363*day)
+	c.Status.Hosts, c.Status.HostsBehind = new(int32(3)), new(int32(len(attention)))    //nolint:gosec // a few
+	c.Status.Attention, c.Status.AttentionCount = attention, new(int32(len(attention))) //nolint:gosec // a few
+	return c
+}
+
+// TestTiles: the page begins with the clusters, those that need somebody first, and each is a link to what there is of it.
+func TestTiles(t *testing.T) {
+	unready := pkiOf("edge", "b")
+	unready.Status.Conditions[0].Status, unready.Status.Conditions[0].Reason = metav1.ConditionFalse, v1alpha1.ReasonChildrenPending
+	v := Build(now, status.Objects{
+		Clusters: []v1alpha1.ClusterPKI{
+			pkiOf("edge", "a"), unready, pkiOf("prod", "k8s", v1alpha1.ClusterAttention{Host: "node1", Reason: v1alpha1.ReasonLeaseExpired, Edit: "x"}),
+		},
+		CAs: []v1alpha1.ClusterCA{ca("prod", "k8s-ca"), ca("byhand", "k8s")},
+	})
+	var got []string
+	for _, tile := range v.Tiles {
+		got = append(got, tile.Tone()+" "+tile.Title()+" "+tile.ID)
+	}
+	want := []string{"bad b pki.edge.b", "busy k8s pki.prod.k8s", "good byhand s.c.byhand", "good a pki.edge.a"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var html bytes.Buffer
+	if err := templates.ExecuteTemplate(&html, "live", v); err != nil {
+		t.Fatal(err)
+	}
+	for _, tile := range v.Tiles {
+		for _, part := range []string{`href="#` + tile.ID + `"`, ` id="` + tile.ID + `"`} {
+			if !strings.Contains(html.String(), part) {
+				t.Errorf("the page has no %s", part)
+			}
+		}
+	}
+	if first := strings.Index(html.String(), `id="s.fleet"`); first < 0 || first > strings.Index(html.String(), `id="totals"`) {
+		t.Error("the page does not begin with the clusters")
+	}
+	if text := v.Tiles[1].Search(); text != "prod k8s https://k8s.prod.example:6443 ready node1 leaseexpired" {
+		t.Errorf("it is found by %q", text)
+	}
+}
+
 // fixture is two clusters, one of them with rotations under way and an expired certificate, and service account keys without a cluster.
 func fixture() status.Objects {
 	expired := credential("staging", "old", "k8s", "KubeProxy")
 	expired.Status.Certificate = certificate(1, -366*day, -122*day, -day)
 	return status.Objects{
+		Clusters: []v1alpha1.ClusterPKI{pkiOf("prod", "k8s", v1alpha1.ClusterAttention{
+			Host: "node1", Object: "NodeCredential/node1-kubelet", Reason: v1alpha1.ReasonLeaseExpired, Since: after(-time.Hour), Edit: "start its agent",
+		})},
 		CAs: []v1alpha1.ClusterCA{
 			ca("prod", "k8s", phase(v1alpha1.PhaseReissuing, 2, 3, v1alpha1.PendingConsumer{
 				Kind: "NodeCredential", Name: "node1-kubelet", Host: "node1", Reason: "NotInUse", Since: after(-time.Minute), Edit: "restart the kubelet",

@@ -172,7 +172,7 @@ func (r Report) clusterTable(s Style) string {
 			left = HumanDuration(max(0, c.NextExpiry.Sub(r.Time)))
 		}
 		rows = append(rows, row{cells: []cell{
-			{name, Bold}, stateCell(c.State), {text: c.RotationText()}, {c.behindText(), Yellow}, {text: date(r.Time, c.NextExpiry)}, {text: left},
+			{name, Bold}, stateCell(c.State), {text: c.RotationText()}, {c.BehindText(), Yellow}, {text: date(r.Time, c.NextExpiry)}, {text: left},
 			{c.AttentionText(), Yellow},
 		}})
 	}
@@ -195,8 +195,8 @@ func (c Cluster) RotationText() string {
 	return c.Rotations[0].Phase + " " + c.Rotations[0].Name
 }
 
-// behindText is how many hosts of all do not use what is issued for them.
-func (c Cluster) behindText() string {
+// BehindText is how many hosts of all do not use what is issued for them; "" for none.
+func (c Cluster) BehindText() string {
 	if c.HostCount == nil || ptr.Deref(c.HostsBehind, 0) == 0 {
 		return ""
 	}

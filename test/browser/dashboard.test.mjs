@@ -62,12 +62,31 @@ test('what a screen reader finds', async () => {
   await page.getByRole('listitem').filter({ hasText: 'NotFound' }).filter({ hasText: 'error' }).first().waitFor();
 });
 
+test('clusters first: searched for, and each a link', async () => {
+  const fleet = page.getByRole('region', { name: 'Clusters', exact: true });
+  assert.equal(await page.evaluate(() => document.querySelector('#live > section').id), 's.fleet', 'they come first');
+  const tile = (name) => fleet.getByRole('link', { name: new RegExp(name) });
+  await tile('prod').waitFor();
+  await tile('staging').waitFor();
+  const search = page.getByRole('searchbox', { name: 'Search clusters' });
+  await search.fill('STAG');
+  await tile('prod').waitFor({ state: 'hidden' });
+  await page.getByRole('status').filter({ hasText: '1 of 2' }).waitFor();
+  await page.keyboard.press('Enter');
+  assert.equal(new URL(page.url()).hash, '#s.c.staging');
+  await search.fill('nothing has this name');
+  await tile('staging').waitFor({ state: 'hidden' });
+  await search.fill('');
+  await tile('prod').click();
+  assert.equal(new URL(page.url()).hash, '#s.c.prod');
+});
+
 test('the keyboard alone', async () => {
   await page.reload();
   await page.getByRole('status').filter({ hasText: 'Live' }).waitFor();
   const focused = () => page.evaluate(() => {
     const e = document.activeElement;
-    return { text: e.textContent.trim().slice(0, 40), outline: getComputedStyle(e).outlineStyle };
+    return { text: (e.textContent.trim() || e.labels?.[0]?.textContent || '').slice(0, 40), outline: getComputedStyle(e).outlineStyle };
   });
   await page.keyboard.press('Tab');
   assert.equal((await focused()).text, 'Skip to the content');

@@ -73,6 +73,27 @@
     }
   };
 
+  // find shows the tiles that have all words that are searched for. Enter goes to the first one.
+  const search = document.getElementById('search');
+  const find = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const tiles = [...document.querySelectorAll('[data-search]')];
+    document.getElementById('find').hidden = tiles.length < 2 && words.length === 0;
+    const fit = tiles.filter((t) => words.every((w) => t.dataset.search.includes(w)));
+    for (const t of tiles) t.hidden = !fit.includes(t);
+    const text = words.length ? fit.length + ' of ' + tiles.length : '';
+    const found = document.getElementById('found');
+    if (found.textContent !== text) found.textContent = text;
+    return fit;
+  };
+  search.addEventListener('input', find);
+  document.getElementById('find').addEventListener('submit', (e) => {
+    e.preventDefault();
+    const [first] = find();
+    if (first) first.querySelector('a').click();
+  });
+  find();
+
   const look = async () => {
     // What the stream says by closing, a plain request tells: signed out, or away for a while.
     try {
@@ -94,6 +115,7 @@
       wanted.id = 'live';
       wanted.innerHTML = e.data;
       morph(live, wanted);
+      find();
       tick();
       show('live', 'Live');
     });
