@@ -123,7 +123,8 @@ func (m *Maker) ensureCopy(
 			"delete it, or choose another name in spec.secretName or spec.outputs", f.Name)
 	}
 	next := record.Next()
-	next.Copies = append(slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == f.Name }), authority.Copy{Name: f.Name, UID: existing.UID})
+	others := slices.DeleteFunc(next.Copies, func(c authority.Copy) bool { return c.Name == f.Name })
+	next.Copies = append(others, authority.Copy{Name: f.Name, UID: existing.UID})
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
 		return record, nil, err

@@ -39,7 +39,8 @@ func exportArgoCD(c *cobra.Command, f exportFlags, name string) error {
 	}
 	i := slices.IndexFunc(host.Credentials, func(c export.Credential) bool { return c.Object.Name == name })
 	if i < 0 || host.Credentials[i].Kubeconfig == nil || len(host.Credentials[i].TLS[corev1.TLSPrivateKeyKey]) == 0 {
-		return fmt.Errorf("export: NodeCredential %q has no kubeconfig with a private key: Argo CD needs one with spec.kubeconfig and keySource 'Operator'", name)
+		return fmt.Errorf("export: NodeCredential %q has no kubeconfig with a private key: Argo CD needs one with spec.kubeconfig and keySource "+
+			"'Operator'", name)
 	}
 	of := host.Credentials[i]
 	cluster := f.argoCD.cluster

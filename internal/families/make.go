@@ -130,7 +130,8 @@ func (m *Maker) post(ctx context.Context, c cluster.Child, nonce string, f *auth
 
 func conflict(key cluster.Key) Problem {
 	return Problem{key, v1alpha1.ReasonChildConflict, fmt.Sprintf(
-		"%s %q is there, and this ClusterPKI did not make it: it is left alone, and nothing is made that names it. Delete it, and it is made as spec asks for, or name the ClusterPKI otherwise",
+		"%s %q is there, and this ClusterPKI did not make it: it is left alone, and nothing is made that names it. Delete it, and it is made as spec "+
+			"asks for, or name the ClusterPKI otherwise",
 		key.Kind, key.Name)}
 }
 

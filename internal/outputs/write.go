@@ -111,7 +111,8 @@ func Distinct(o v1alpha1.Object) error {
 	names := o.SecretNames()
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
-			return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.outputs: Secret %q would hold two things: change clusterName, or the name of the other Secret", name)
+			return stall.Because(v1alpha1.ReasonInvalidSpec, "spec.outputs: Secret %q would hold two things: change clusterName, or the name of the "+
+				"other Secret", name)
 		}
 	}
 	return nil
