@@ -121,3 +121,49 @@ func TestEmergencyTakesNoTurns(t *testing.T) {
 		}
 	}
 }
+
+// TestControllerManagersTakeTurns: the bundle of the API servers' CA, which kube-controller-manager reads when it starts, reaches one master after the other.
+func TestControllerManagersTakeTurns(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("k8s"))
+	for _, host := range threeMasters {
+		w.create(newServer(host, func(c *v1alpha1.APIServerCertificate) {
+			c.Spec.HostName, c.Spec.Delivery.Mode, c.Spec.Endpoint = host, v1alpha1.DeliveryAgent, "https://"+host+":6443"
+		}), newKubelet(host+"-manager", byAgent, func(c *v1alpha1.NodeCredential) {
+			c.Spec.HostName, c.Spec.Role, c.Spec.APIServerRef.Name = host, "ControllerManager", host
+		}))
+	}
+	report := func(host string) {
+		for _, lease := range []string{host + "-tls", host + "-manager-tls"} {
+			s := w.contents(lease)
+			w.reports(lease, 0, ack.Report{Installed: s, Verified: s})
+		}
+	}
+	for _, host := range threeMasters {
+		w.ready(host, &v1alpha1.APIServerCertificate{})
+		w.ready(host+"-manager", &v1alpha1.NodeCredential{})
+		report(host)
+	}
+	w.validity("k8s", 50000)
+	w.phase("k8s", "DistributingTrust")
+	for n := range threeMasters {
+		w.later(0)
+		for i, host := range threeMasters {
+			want := 1
+			if i <= n {
+				want = 2
+			}
+			for _, at := range [][2]string{{host + "-tls", "ca.crt"}, {host + "-manager-tls", "ca.crt"}, {host + "-manager-tls", "apiserver-ca.crt"}} {
+				if got := len(w.bundle(at[0], at[1])); got != want {
+					t.Errorf("in the turn of %s, %d CAs are in %s of %s instead of %d", threeMasters[n], got, at[1], at[0], want)
+				}
+			}
+			if got := len(w.bundle(host+"-tls", "client-ca.crt")); got != want { // a host takes the latest bundle of a CA for all its files
+				t.Errorf("in the turn of %s, %d CAs are in client-ca.crt of %s instead of %d", threeMasters[n], got, host, want)
+			}
+		}
+		report(threeMasters[n])
+	}
+	w.phase("k8s", "Reissuing")
+}

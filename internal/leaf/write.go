@@ -61,8 +61,16 @@ func (r Request) product(st State, key []byte) Product {
 
 // rendered are the bundles of the leaf's Secret.
 func (r Request) rendered(st State) map[string]Rendered {
-	out := map[string]Rendered{consumers.BundleKey: r.inTurn(st, consumers.BundleKey, st.Issuer)}
+	own := r.inTurn(st, consumers.BundleKey, st.Issuer)
+	out := map[string]Rendered{consumers.BundleKey: own}
 	maps.Copy(out, r.Bundles)
+	if !bytes.Equal(own.Data, st.Issuer.Bundle) { // a host takes the latest bundle of a CA for all its files
+		for key, next := range r.Bundles {
+			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 {
+				out[key] = st.standing(key)
+			}
+		}
+	}
 	if d := r.Delivery; d != nil && (d.Kubeconfig != nil || d.Held) {
 		server := d.Server
 		if d.OwnServer {
@@ -79,7 +87,12 @@ func (r Request) inTurn(st State, key string, of Issuer) Rendered {
 	if r.Awaits == nil || len(was) == 0 || next.Data == nil || bytes.Equal(was, next.Data) || !r.Awaits(of) {
 		return next
 	}
-	return Rendered{Data: was, Revisions: st.Contents.Claim.Trust[key], Keys: st.Contents.Claim.Keys[key]}
+	return st.standing(key)
+}
+
+// standing is a bundle as it stands there, which the operator has put there.
+func (s State) standing(key string) Rendered {
+	return Rendered{Data: s.bundles[key], Revisions: s.Contents.Claim.Trust[key], Keys: s.Contents.Claim.Keys[key]}
 }
 
 // Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for
