@@ -50,17 +50,20 @@ func TestAnObjectThatMoved(t *testing.T) {
 	}
 }
 
-// TestOrphans: Secrets of the operator that no object names, which hold something of the CA.
+// TestOrphans: Secrets of the operator that no object names, which hold something of the CA. One in the form of another program is none: who reads it is no
+// consumer that anybody knows.
 func TestOrphans(t *testing.T) {
 	r := newRotating()
 	stranger := product("stranger", "x", leaf(r.old), r.bundle())
 	stranger.Claimed = false
+	output := product("output", "n", leaf(r.old), r.bundle())
+	output.Claim.Output = string(v1alpha1.OutputCAPI)
 	in := consumers.Inputs{
 		Credentials: []v1alpha1.NodeCredential{credential("n", "k8s", mounted)}, Authorities: r.withdrawn(),
 		Products: []consumers.Product{
 			product("n-tls", "n", leaf(r.new), map[string][]certificate{consumers.BundleKey: anchors(r.new)}),
 			product("both", "gone", leaf(r.old), r.bundle()), product("trusts", "gone", leaf(r.etcd), r.bundle()), product("presents", "n", leaf(r.old), nil),
-			product("none", "gone", leaf(r.etcd), nil), stranger,
+			product("none", "gone", leaf(r.etcd), nil), stranger, output,
 		},
 	}
 	got := ask(t, in, "k8s")
