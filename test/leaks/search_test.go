@@ -44,7 +44,7 @@ var certain = []string{
 	home + "/ca.prod.k8s g1.key", home + "/ca.prod.front-proxy g1.key", home + "/ca.prod.etcd g1.key", // that the operator made
 	home + "/ca.prod.imported g1.key", home + "/ca.prod.below g1.key", home + "/ca.prod.below g2.key", // before a rotation, and after it
 	home + "/ca.drill.k8s g1.key", home + "/ca.anew.k8s g1.key", // restored, and released
-	home + "/sak.prod.k8s-sa k1.key", home + "/sak.prod.k8s-sa k2.key", home + "/sak.drill.k8s-sa k1.key", // before a rotation, in it, and restored
+	home + "/sak.prod.k8s-sa k1.key", home + "/sak.prod.k8s-sa k2.key", // before a rotation, and in it
 	home + "/delivery.prod delivery.key", home + "/delivery.prod next.key",
 	"prod/rsa-tls tls.key", "prod/ecdsa-tls tls.key", "prod/ed25519-tls tls.key", "prod/rsa-kubeconfig value",
 	"prod/output-ca tls.key", "prod/tenant-ca tls.key", "prod/tenant-ca ca.key", "prod/output-sa tls.key", "prod/tenant-sa-certificate sa.key",
