@@ -15,12 +15,14 @@ import (
 
 const long = `Shows clusterpki at work on this machine, without root and without touching any cluster of yours.
 
-It starts a management control plane, runs the operator in it, applies the samples, exports the
-files of each host, and starts a second cluster from those files alone: etcd, kube-apiserver
-(Node and RBAC authorization, NodeRestriction), kube-controller-manager, kube-scheduler, and for
-each node the real kubelet's code over a fake container runtime, each host on a loopback address
-of its own. Then it asks that cluster for its nodes, pods and services with the exported
-kubeconfig. At the end, or at Ctrl-C, it stops everything and leaves nothing behind.
+It starts a management control plane, runs the operator in it, applies one ClusterPKI
+(config/samples/clusterpki/cluster.yaml), exports the files of each host, and starts a second
+cluster from those files alone: etcd, kube-apiserver (Node and RBAC authorization,
+NodeRestriction), kube-controller-manager, kube-scheduler, and for each node the real kubelet's
+code over a fake container runtime, each host on a loopback address of its own. Then it asks that
+cluster for its nodes, pods and services with the exported kubeconfig, adds a node by one line of
+the ClusterPKI, and removes it again. At the end, or at Ctrl-C, it stops everything and leaves
+nothing behind.
 
 It needs Linux, about 2 GB of memory, and programs that hack/kubernetes/build.sh builds.`
 

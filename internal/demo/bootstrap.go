@@ -54,13 +54,15 @@ func (b *bootstrap) files() ([]export.File, error) {
 		}
 		h.Credentials = append(h.Credentials, c)
 	}
-	admin, err := b.credential("SuperAdmin", "management-ca")
-	if err != nil {
-		return nil, err
+	for _, role := range []string{"SuperAdmin", "ControllerManager"} {
+		c, err := b.credential(role, "management-ca")
+		if err != nil {
+			return nil, err
+		}
+		c.Object.Spec.Kubeconfig = &v1alpha1.KubeconfigSpec{Directory: b.dir}
+		c.Kubeconfig = b.kubeconfig(c)
+		h.Credentials = append(h.Credentials, c)
 	}
-	admin.Object.Spec.Kubeconfig = &v1alpha1.KubeconfigSpec{Directory: b.dir}
-	admin.Kubeconfig = b.kubeconfig(admin)
-	h.Credentials = append(h.Credentials, admin)
 	files, _, err := export.Layout(h, b.dir, b.now)
 	if err != nil {
 		return nil, fmt.Errorf("lay out the management cluster's files: %w", err)
@@ -140,10 +142,10 @@ func (b *bootstrap) issue(ca string, r pki.CertificateSpec) (map[string][]byte, 
 	return map[string][]byte{"tls.crt": pair.CertPEM(), "tls.key": key, "ca.crt": b.cas[ca].CertPEM()}, nil
 }
 
-// kubeconfig returns what the administrator's kubeconfig is rendered from.
+// kubeconfig returns what a kubeconfig is rendered from.
 func (b *bootstrap) kubeconfig(c export.Credential) *export.Kubeconfig {
 	return &export.Kubeconfig{
-		Params: kubeconfig.Params{Server: b.endpoint(), ClusterName: managementHost, ContextName: managementHost, UserName: "admin"},
+		Params: kubeconfig.Params{Server: b.endpoint(), ClusterName: managementHost, ContextName: managementHost, UserName: c.Object.Name},
 		CA:     c.TLS["ca.crt"], Certificate: c.TLS["tls.crt"],
 	}
 }

@@ -29,7 +29,7 @@ func TestBootstrap(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"args/etcd", "args/kube-apiserver", "super-admin.conf", "pki/sa.key", "pki/etcd/healthcheck-client.key"} {
+	for _, want := range []string{"args/etcd", "args/kube-apiserver", "args/kube-controller-manager", "super-admin.conf", "pki/sa.key", "pki/etcd/healthcheck-client.key"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("no %s in %v", want, names)
 		}

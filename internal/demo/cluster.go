@@ -37,9 +37,12 @@ func (d *demo) hosts() []target.Host {
 	return out
 }
 
-// exportHosts does what `clusterpki export --host HOST --out DIR --directory DIR` does.
-func (d *demo) exportHosts(ctx context.Context) error {
-	for _, host := range d.hosts() {
+// exportAll exports all hosts.
+func (d *demo) exportAll(ctx context.Context) error { return d.export(ctx, d.hosts()...) }
+
+// export does what `clusterpki export --host HOST --out DIR --directory DIR` does.
+func (d *demo) export(ctx context.Context, hosts ...target.Host) error {
+	for _, host := range hosts {
 		name := host.Name
 		h, err := export.Gather(ctx, d.management.client, namespace, name)
 		if err != nil {
@@ -123,22 +126,11 @@ func create(ctx context.Context, c client.Client, objects samples) error {
 // startNodes starts each node and waits until its kube-proxy has seen what it would program.
 func (d *demo) startNodes(ctx context.Context) error {
 	for i, n := range d.places.nodes {
-		h := d.host(n.host)
-		subnet := fmt.Sprintf("10.244.%d.0/24", i+1)
-		if err := d.cluster.StartKubelet(h, target.Place{Address: n.address, Port: d.places.kubelet}, subnet); err != nil {
+		if err := d.startNode(n, i+1); err != nil {
 			return err
 		}
-		if err := d.cluster.StartProxy(h, target.Place{Address: n.address, Port: d.places.proxy}); err != nil {
-			return err
-		}
-		d.say("%s on %s", n.host, n.address)
 	}
-	admin, err := d.clientOf("admin.conf")
-	if err != nil {
-		return err
-	}
-	err = d.cluster.Poll(ctx, time.Minute, func(ctx context.Context) error { return nodesReady(ctx, admin, d.places.nodes) })
-	if err != nil {
+	if err := d.awaitNodes(ctx); err != nil {
 		return err
 	}
 	for _, n := range d.places.nodes {
@@ -150,4 +142,27 @@ func (d *demo) startNodes(ctx context.Context) error {
 	}
 	d.say("%d nodes are Ready; every kube-proxy has seen all Services and EndpointSlices", len(d.places.nodes))
 	return nil
+}
+
+// startNode starts the components of a node, whose pods are in the subnet of a number.
+func (d *demo) startNode(n place, subnet int) error {
+	h := d.host(n.host)
+	pods := fmt.Sprintf("10.244.%d.0/24", subnet)
+	if err := d.cluster.StartKubelet(h, target.Place{Address: n.address, Port: d.places.kubelet}, pods); err != nil {
+		return err
+	}
+	if err := d.cluster.StartProxy(h, target.Place{Address: n.address, Port: d.places.proxy}); err != nil {
+		return err
+	}
+	d.say("%s on %s", n.host, n.address)
+	return nil
+}
+
+// awaitNodes waits until all nodes are Ready.
+func (d *demo) awaitNodes(ctx context.Context) error {
+	admin, err := d.clientOf("admin.conf")
+	if err != nil {
+		return err
+	}
+	return d.cluster.Poll(ctx, time.Minute, func(ctx context.Context) error { return nodesReady(ctx, admin, d.places.nodes) })
 }

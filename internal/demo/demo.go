@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/process"
 	"clusterpki.io/operator/internal/target"
 )
@@ -61,7 +63,7 @@ type demo struct {
 	restarter  *restarter
 	balancer   *balancer
 	second     *balancer // at another endpoint; nil until there is one
-	pki        string    // the ClusterPKI of several masters
+	pki        string    // the name of the ClusterPKI
 	token      token     // of a service account, which the load uses
 }
 
@@ -138,12 +140,13 @@ func (d *demo) steps() []step {
 	}
 	return []step{
 		{"Start a management control plane and the operator in it", d.startManagement, management},
-		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, management},
-		{"Export the files of each host", d.exportHosts, management},
+		{"Apply one ClusterPKI: a master with etcd, and three nodes", d.applyPKI(oneMaster, v1alpha1.DeliveryMounted), management},
+		{"Export the files of each host", d.exportAll, management},
 		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Verify the TLS of every server", d.verifyTLS, []string{"*-kube-apiserver", kubeletLogs}},
 		{"Run workloads, and ask with the exported admin.conf", d.runWorkloads, []string{"*-kube-[cs]*", kubeletLogs}},
+		{"Add a node, which is one line, and remove it again", d.changeNodes, append(slices.Clone(management), kubeletLogs)},
 	}
 }
 

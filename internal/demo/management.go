@@ -29,6 +29,7 @@ const readyTimeout = 2 * time.Minute
 type management struct {
 	cluster target.Runner
 	host    target.Host
+	address string
 	client  client.Client
 	cancel  context.CancelFunc
 	manager chan error // gets how the operator ended
@@ -44,6 +45,7 @@ func (d *demo) startManagement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.address = address
 	b := &bootstrap{now: d.Clock.Now(), address: address, port: port, dir: m.host.Directory}
 	files, err := b.files()
 	if err != nil {

@@ -4,19 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/target"
@@ -29,7 +22,7 @@ func (d *demo) mastersSteps() []step {
 	cluster := []string{"*-etcd", "*-kube-*"}
 	return []step{
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
-		{"Apply one ClusterPKI: three masters with etcd, and two nodes", d.applyMasters, managementLogs},
+		{"Apply one ClusterPKI: three masters with etcd, and two nodes", d.applyPKI(threeMasters, v1alpha1.DeliveryAgent), managementLogs},
 		{"Start the agent of each host, which brings its files", d.startMastersAgents, agents},
 		{"Start the control plane from its hosts' files alone", d.startMasters, cluster},
 		{"Start a hollow kubelet and kube-proxy for each node, which use the load balancer", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
@@ -47,77 +40,6 @@ func (d *demo) mastersSteps() []step {
 // serverOf is where the API server of a master is.
 func (p places) serverOf(host string) string {
 	return "https://" + net.JoinHostPort(p.of(host).address, strconv.Itoa(p.api))
-}
-
-// applyMasters applies the ClusterPKI, and beside it one credential for whoever makes the first bindings.
-func (d *demo) applyMasters(ctx context.Context) error {
-	text, err := fs.ReadFile(d.Samples, mastersFile)
-	if err != nil {
-		return fmt.Errorf("read the samples: %w", err)
-	}
-	pki, err := readMasters(text)
-	if err != nil {
-		return err
-	}
-	if d.places, err = placeMasters(pki, listenable); err != nil {
-		return err
-	}
-	d.places.move(pki)
-	pki.Namespace = namespace
-	d.pki = pki.Name
-	master := d.places.masters[0].host
-	first := &v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "super-admin"}}
-	first.Spec.HostName, first.Spec.Role, first.Spec.CARef.Name = master, "SuperAdmin", d.pki+"-ca"
-	first.Spec.APIServerRef = &v1alpha1.APIServerReference{Name: d.pki + "-" + master + "-apiserver"}
-	first.Spec.Kubeconfig = &v1alpha1.KubeconfigSpec{}
-	first.Spec.Delivery = pki.Spec.Certificates.Delivery.Spec()
-	first.Spec.Delivery.Mode = v1alpha1.DeliveryAgent
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
-	for _, o := range []client.Object{ns, pki, first} {
-		if err := d.management.client.Create(ctx, o); err != nil {
-			return fmt.Errorf("create %s: %w", o.GetName(), err)
-		}
-	}
-	for _, p := range slices.Concat(d.places.masters, d.places.nodes) {
-		d.say("%-12s %s", p.host, p.address)
-	}
-	d.say("%-12s %s", "balancer", d.places.balancer)
-	if err := d.management.waitReady(ctx); err != nil {
-		return err
-	}
-	if err := d.kubectl(ctx, d.management.kubeconfig(), "get", "pki", "-n", namespace); err != nil {
-		return err
-	}
-	return d.listChildren(ctx)
-}
-
-// listChildren takes what the operator has made of the ClusterPKI for the objects of the hosts.
-func (d *demo) listChildren(ctx context.Context) error {
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	for _, l := range []client.ObjectList{&servers, &credentials} {
-		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("list what is for the hosts: %w", err)
-		}
-	}
-	var all []v1alpha1.Object
-	for i := range servers.Items {
-		all = append(all, &servers.Items[i])
-	}
-	for i := range credentials.Items {
-		all = append(all, &credentials.Items[i])
-	}
-	d.objects = nil
-	for _, o := range all {
-		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", o.GetName(), err)
-		}
-		u := &unstructured.Unstructured{Object: fields}
-		u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.Kind()))
-		d.objects = append(d.objects, u)
-	}
-	return nil
 }
 
 // startMastersAgents starts the agents, and what restarts components for them.

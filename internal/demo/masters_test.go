@@ -17,15 +17,15 @@ import (
 
 // TestPlaceMasters: each host of the sample has a loopback address of its own beside the one that it has there, and the load balancer another one.
 func TestPlaceMasters(t *testing.T) {
-	text, err := os.ReadFile("../../config/samples/" + mastersFile)
+	text, err := os.ReadFile("../../config/samples/" + threeMasters.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pki, err := readMasters(text)
+	pki, err := threeMasters.read(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := placeMasters(pki, func(a string, port int) bool { return a != "127.1.10.12" || port != 2379 }) // another demo
+	p, err := placesOf(pki, func(a string, port int) bool { return a != "127.1.10.12" || port != 2379 }) // another demo
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,16 +38,16 @@ func TestPlaceMasters(t *testing.T) {
 	if got := s.ControlPlane.Hosts[1].Addresses; !slices.Equal(got, []string{"127.2.10.12", "10.1.10.12"}) {
 		t.Errorf("master2 has %q", got)
 	}
-	if len(s.Nodes.Hosts) != mastersNodes || !slices.Equal(s.Nodes.Hosts[0].Addresses, []string{"127.2.11.1", "10.1.11.1"}) {
+	if len(s.Nodes.Hosts) != threeMasters.nodes || !slices.Equal(s.Nodes.Hosts[0].Addresses, []string{"127.2.11.1", "10.1.11.1"}) {
 		t.Errorf("the nodes are %+v", s.Nodes.Hosts)
 	}
 	if s.CertificateAuthorities.Etcd.Rotation.MaxUnavailable.String() != "100%" || s.Certificates.Delivery.LeaseDuration.Duration != leaseDuration {
 		t.Errorf("the rotation is %+v", s.CertificateAuthorities.Etcd.Rotation)
 	}
-	if _, err := placeMasters(pki, func(string, int) bool { return false }); !errors.Is(err, errPortsTaken) {
+	if _, err := placesOf(pki, func(string, int) bool { return false }); !errors.Is(err, errPortsTaken) {
 		t.Errorf("no place is free: %v", err)
 	}
-	if _, err := readMasters([]byte("spec: {controlPlane: {hosts: [{name: a}]}}")); err == nil {
+	if _, err := threeMasters.read([]byte("spec: {controlPlane: {hosts: [{name: a}]}}")); err == nil {
 		t.Error("one master is taken for several")
 	}
 }

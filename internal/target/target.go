@@ -177,6 +177,19 @@ func (r *Runner) Failed() error {
 	return nil
 }
 
+// StopHost stops every component of a host, the last one first.
+func (r *Runner) StopHost(h Host) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := func(p *process.Process) bool { return strings.HasSuffix(p.Name(), h.process("")) }
+	for _, p := range slices.Backward(r.running) {
+		if of(p) {
+			p.Stop(Grace)
+		}
+	}
+	r.running = slices.DeleteFunc(r.running, of)
+}
+
 // Stop stops every component, the last one first.
 func (r *Runner) Stop() {
 	r.mu.Lock()

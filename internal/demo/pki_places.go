@@ -13,38 +13,48 @@ import (
 	"clusterpki.io/operator/internal/target"
 )
 
-// mastersFile is the ClusterPKI of several masters, among the samples.
-const mastersFile = "clusterpki/ha.yaml"
+// sample is a ClusterPKI among the samples, and how much of it is started.
+type sample struct {
+	file           string
+	masters, nodes int
+}
 
-// mastersNodes is how many of its nodes are started.
-const mastersNodes = 2
+var (
+	oneMaster    = sample{"clusterpki/cluster.yaml", 1, 3}
+	threeMasters = sample{"clusterpki/ha.yaml", 3, 2}
+)
 
-// readMasters reads the ClusterPKI of several masters.
-func readMasters(text []byte) (*v1alpha1.ClusterPKI, error) {
+// read reads the ClusterPKI, with the nodes that are started.
+func (s sample) read(text []byte) (*v1alpha1.ClusterPKI, error) {
 	var pki v1alpha1.ClusterPKI
 	if err := yaml.UnmarshalStrict(text, &pki); err != nil {
-		return nil, fmt.Errorf("read %s: %w", mastersFile, err)
+		return nil, fmt.Errorf("read %s: %w", s.file, err)
 	}
-	if len(pki.Spec.ControlPlane.Hosts) < 2 || len(pki.Spec.Nodes.Hosts) < mastersNodes {
-		return nil, fmt.Errorf("%s is of %d masters and %d nodes", mastersFile, len(pki.Spec.ControlPlane.Hosts), len(pki.Spec.Nodes.Hosts))
+	if len(pki.Spec.ControlPlane.Hosts) != s.masters || len(pki.Spec.Nodes.Hosts) < s.nodes {
+		return nil, fmt.Errorf("%s is of %d masters and %d nodes", s.file, len(pki.Spec.ControlPlane.Hosts), len(pki.Spec.Nodes.Hosts))
 	}
+	pki.Spec.Nodes.Hosts = pki.Spec.Nodes.Hosts[:s.nodes]
 	return &pki, nil
 }
 
-// placeMasters gives each host of a ClusterPKI, and the load balancer, a loopback address, and finds free ports.
-func placeMasters(pki *v1alpha1.ClusterPKI, free func(address string, port int) bool) (places, error) {
+// placesOf gives each host of a ClusterPKI a loopback address, and the load balancer where there are several masters, and finds free ports.
+func placesOf(pki *v1alpha1.ClusterPKI, free func(address string, port int) bool) (places, error) {
+	several := len(pki.Spec.ControlPlane.Hosts) > 1
 	for _, offset := range []int{0, 20000, 30000} {
 		for shift := range maxShifts {
-			p := places{balancer: newPlace("", nil, 0, shift).address}
+			p := places{}
+			if several {
+				p.balancer = newPlace("", nil, 0, shift).address
+			}
 			for i, h := range pki.Spec.ControlPlane.Hosts {
 				p.masters = append(p.masters, newPlace(h.Name, h.Addresses, i+1, shift))
 			}
-			for i, h := range pki.Spec.Nodes.Hosts[:mastersNodes] {
+			for i, h := range pki.Spec.Nodes.Hosts {
 				p.nodes = append(p.nodes, newPlace(h.Name, h.Addresses, len(p.masters)+i+1, shift))
 			}
 			p.master = p.masters[0]
 			p.ports = ports{6443 + offset, 10257 + offset, 10259 + offset, target.KubeletPort + offset, target.ProxyPort + offset}
-			if p.free(free) && free(p.balancer, p.api) && free(p.second(), p.api) {
+			if p.free(free) && (!several || free(p.balancer, p.api) && free(p.second(), p.api)) {
 				return p, nil
 			}
 		}
@@ -73,7 +83,6 @@ func (p places) move(pki *v1alpha1.ClusterPKI) {
 		h := &s.ControlPlane.Hosts[i]
 		h.Addresses = p.of(h.Name).addresses()
 	}
-	s.Nodes.Hosts = s.Nodes.Hosts[:mastersNodes]
 	for i := range s.Nodes.Hosts {
 		h := &s.Nodes.Hosts[i]
 		h.Addresses = p.of(h.Name).addresses()
