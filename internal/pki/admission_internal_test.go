@@ -54,7 +54,7 @@ func rulesSaying(t *testing.T, pattern string) (parts []string, rules int) {
 // TestNamesAsAdmissionHasThem: the rule of the CRDs is the same, for each character there is. It is that of CommonName and Organizations of
 // a CA and of role Custom, and of customGroups.
 func TestNamesAsAdmissionHasThem(t *testing.T) {
-	patterns, rules := rulesSaying(t, `^size\(self\) == 0 \|\| self\.matches\('(\^\[!-~.*)'\)$`)
+	patterns, rules := rulesSaying(t, `^size\(self\) == 0 \|\| self\.matches\('(\^\[!-~À.*)'\)$`)
 	if len(patterns) != 1 || rules != 8 { // a ClusterPKI has customGroups for each of its CAs
 		t.Fatalf("%d rules of names have the patterns %q", rules, patterns)
 	}

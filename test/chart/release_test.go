@@ -143,7 +143,7 @@ func TestUninstall(t *testing.T) {
 	c.same(before, c.holds("prod"))
 	c.same(keys, c.keys())
 	for _, kind := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} { // else others' releases had none any more
-		if left := c.kubectl("get", kind, "--output=name"); strings.Count(left, "/clusterpki-") != 3 {
+		if left := c.kubectl("get", kind, "--output=name"); strings.Count(left, "/clusterpki-") != 5 {
 			t.Errorf("of the %s is left: %s", kind, left)
 		}
 	}
@@ -279,7 +279,7 @@ func (c *cluster) current() {
 	for name, diff := range c.outdated() {
 		c.t.Errorf("%s differs (-chart +cluster):\n%s", name, diff)
 	}
-	if len(crds.Items) != 4 {
+	if len(crds.Items) != 5 {
 		c.t.Errorf("there are %d CRDs", len(crds.Items))
 	}
 }

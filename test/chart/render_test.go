@@ -134,6 +134,7 @@ func TestRefused(t *testing.T) {
 		`dashboard: {enabled: true, port: 1}`:                     `additional properties 'port' not allowed`,
 		`dashboard: {enabled: true, secure: false}`:               `additional properties 'secure' not allowed`,
 		`networkPolicy: true`:                                     `networkPolicy`,
+		`rbac: {nodeOperatorClusterPKIs: []}`:                     `at '/rbac/nodeOperatorClusterPKIs': minItems`,
 		`rbac: {nodeOperatorCAs: []}`:                             `at '/rbac/nodeOperatorCAs': minItems`,
 	} {
 		var v values
