@@ -93,7 +93,7 @@ type ClusterPKIServiceAccountKey struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RotateEvery *metav1.Duration `json:"rotateEvery,omitempty"`
 
-	// retainOldKeyFor is how long a public key stays trusted after another key has begun to sign. Absent: 8760h (a year).
+	// retainOldKeyFor is how long a public key stays trusted after the rotation to another key has ended. Absent: 8760h (a year).
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=1

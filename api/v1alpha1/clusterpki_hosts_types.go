@@ -35,14 +35,14 @@ type HostDelivery struct {
 
 	// acceptAssumed is 'Never' or 'Always', for mode 'Mounted'. Default: Never. After propagationDelay it is assumed that what
 	// is mounted is in use; nobody has seen it. Where nothing but that is missing, a rotation stops before the old CA is
-	// withdrawn, while both are trusted: with 'Never' until rotation.approved of the ClusterCA names it. 'Always' is for
-	// processes that are known to read their files anew. An API server that spec.probe has seen needs neither.
+	// withdrawn, while both are trusted: with 'Never' until rotation.approved of that CA in certificateAuthorities
+	// names it. 'Always' is for processes that are known to read their files anew.
 	// +optional
 	// +kubebuilder:default=Never
 	AcceptAssumed AcceptAssumed `json:"acceptAssumed,omitempty"`
 
 	// leaseDuration is, for mode 'Agent', how old what the agent has signed may be, by the time of the API server. After that nothing that
-	// it has said counts, and condition TrustAcknowledged is False with reason LeaseExpired. The agent renews three
+	// it has said counts, and its host is behind, with reason LeaseExpired. The agent renews three
 	// times as often, and at least every five minutes. Default: 15m.
 	// +optional
 	// +kubebuilder:default="15m"

@@ -42,7 +42,8 @@ type RemovalSpec struct {
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 1000000 : self.matches('^([0-9]|[1-9][0-9]|100)%$')",message="must be a number, or a percentage from '0%' to '100%'",reason=FieldValueForbidden
 	MaxHosts *intstr.IntOrString `json:"maxHosts,omitempty"`
 
-	// confirmed names hosts that may be removed, however many they are.
+	// confirmed names hosts that may be removed, however many they are. Take a name out again once its host is gone: it counts each time that a host of
+	// that name leaves the lists.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1000
@@ -53,7 +54,7 @@ type RemovalSpec struct {
 
 // ClusterPKISpec is the PKI of a cluster.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.nodes) || !has(self.nodes.hosts) || self.controlPlane.hosts.all(h, !self.nodes.hosts.exists(n, n.name == h.name))",message="a host of controlPlane.hosts must not be among them too: remove it here. controlPlane.kubelet makes a node of it",fieldPath=".nodes.hosts"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodes) || !has(self.nodes.hosts) || self.controlPlane.hosts.all(h, !self.nodes.hosts.exists(n, n.name == h.name))",message="a host is in controlPlane.hosts too: remove it from nodes.hosts, since controlPlane.kubelet makes a node of it",fieldPath=".nodes.hosts"
 // +kubebuilder:validation:XValidation:rule="!has(self.controlPlane.etcd) || !has(self.controlPlane.etcd.hosts) || self.controlPlane.etcd.hosts.all(e, self.controlPlane.hosts.all(h, h.name != e.name) && (!has(self.nodes) || !has(self.nodes.hosts) || !self.nodes.hosts.exists(n, n.name == e.name)))",message="must be hosts of their own: for members on the control plane hosts set mode to 'Stacked', and a host of etcd cannot be a node",fieldPath=".controlPlane.etcd.hosts"
 // +kubebuilder:validation:XValidation:rule="self.controlPlane.hosts.all(h, !has(h.addresses) || h.addresses.all(a, !isIP(a) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(a))))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".controlPlane.hosts"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodes) || !has(self.nodes.hosts) || self.nodes.hosts.all(h, !has(h.addresses) || h.addresses.all(a, !isIP(a) || self.serviceCIDRs.all(c, !isCIDR(c) || !cidr(c).containsIP(a))))",message="no address of a host may lie within serviceCIDRs: service addresses are virtual, and kube-proxy would capture the host's traffic",fieldPath=".nodes.hosts"
@@ -262,7 +263,7 @@ type ClusterRotationStatus struct {
 
 // ClusterPKIStatus is what the operator last observed of the ClusterPKI. Nothing is decided from it, but that a ClusterPKI which has one was there before.
 type ClusterPKIStatus struct {
-	// conditions are Ready always, HostsUpToDate, Reconciling and Stalled only while True, and the others where they apply.
+	// conditions are Ready and HostsUpToDate always, Reconciling and Stalled only while True, and the others where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -280,7 +281,7 @@ type ClusterPKIStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	Attention []ClusterAttention `json:"attention,omitempty"`
 
-	// attentionCount is how many there are.
+	// attentionCount is how many things there are that a person should see to.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	AttentionCount *int32 `json:"attentionCount,omitempty"`
@@ -294,17 +295,17 @@ type ClusterPKIStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Hosts *int32 `json:"hosts,omitempty"`
 
-	// hostsUpToDate is how many of them use what is issued for them.
+	// hostsUpToDate is how many hosts use what is issued for them.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	HostsUpToDate *int32 `json:"hostsUpToDate,omitempty"`
 
-	// hostsBehind is how many do not.
+	// hostsBehind is how many hosts do not use what is issued for them.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	HostsBehind *int32 `json:"hostsBehind,omitempty"`
 
-	// behind are the first twenty of those.
+	// behind are the first twenty hosts that do not use what is issued for them.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
@@ -315,7 +316,7 @@ type ClusterPKIStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Certificates *int32 `json:"certificates,omitempty"`
 
-	// nextExpiry is when the first of them expires, unless it is renewed before.
+	// nextExpiry is when the first certificate expires, unless it is renewed before.
 	// +optional
 	NextExpiry metav1.Time `json:"nextExpiry,omitempty,omitzero"`
 

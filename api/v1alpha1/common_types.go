@@ -20,12 +20,12 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.algorithm != 'Ed25519' || !has(self.size)",message="size must be left out for algorithm 'Ed25519', which has only one",fieldPath=".size"
 type PrivateKeySpec struct {
 	// algorithm is the public key algorithm: 'RSA', 'ECDSA' or 'Ed25519'.
-	// kubeadm's own tools load only RSA and ECDSA keys. Changing it generates a new key.
+	// kubeadm's own tools load only RSA and ECDSA keys.
 	// +required
 	Algorithm KeyAlgorithm `json:"algorithm,omitempty"`
 
 	// size is the RSA modulus in bits (2048, 3072 or 4096) or the ECDSA curve (256, 384 or 521).
-	// It must be set for RSA and ECDSA, and left out for Ed25519. Changing it generates a new key.
+	// It must be set for RSA and ECDSA, and left out for Ed25519.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65536

@@ -53,7 +53,7 @@ type ServiceAccountKeySpec struct {
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || (self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('10m') && duration(self) <= duration('876000h'))",message="must be between 10 minutes and 100 years, in hours, minutes and seconds, such as '8760h' (one year) or '90m': there is no unit for days or years",reason=FieldValueForbidden
 	RotateEvery *metav1.Duration `json:"rotateEvery,omitempty"`
 
-	// retainOldKeyFor is how long a public key stays trusted after another key has begun to sign. Default: 8760h (a year). Tokens that the
+	// retainOldKeyFor is how long a public key stays trusted after the rotation to another key has ended. Default: 8760h (a year). Tokens that the
 	// API server issued by TokenRequest end with their time, at most a year by default; those in Secrets of type
 	// kubernetes.io/service-account-token never end, and keep the key for as long as there are any: see acceptTokenLoss. Changing it
 	// counts at once, for keys that are trusted still.

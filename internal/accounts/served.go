@@ -75,7 +75,7 @@ func (m *Maker) Serve(ctx context.Context, c *v1alpha1.APIServerCertificate, rep
 
 // before is what the document of a host says until its turn comes: the keys that it names already or, where it cannot be read, those that the host has
 // installed, as it has signed. An older publication than the last one is never named again. A host of which nothing is known has its keys at once, but
-// during a rotation: that nothing is known of it, whoever may write Secrets and Leases can bring about, and all hosts would restart at a time.
+// while others await their turns: that nothing is known of it, whoever may write Secrets and Leases can bring about, and all hosts would restart at a time.
 func before(
 	record *authority.AccountKeys, present *delivery.ServiceAccounts, named document, reported consumers.Reported, secret string,
 ) (says *delivery.ServiceAccounts, held bool) {
@@ -84,7 +84,7 @@ func before(
 		installed = reported.Report.Installed.Contents[ack.ContentKey(secret, consumers.AccountPublicKey)]
 	}
 	switch {
-	case !named.there && reported.Proof == ack.Unsigned && record.Ledger.Rotation == nil:
+	case !named.there && reported.Proof == ack.Unsigned && wasPublished(record, present.SHA256): // nothing else was, lately
 		return present, false
 	case named.keys != nil && named.keys.SHA256 == present.SHA256, installed == present.SHA256:
 		return present, false

@@ -74,7 +74,7 @@ func TestKubectl(t *testing.T) {
 		"inspect":      {[]string{"inspect", "cca/k8s", "-n", w.ns}, 0, "ClusterCA/k8s in " + w.ns, ""},
 		"rotate":       {[]string{"rotate", "k8s", "-n", w.ns, "--context", "admin"}, 0, "To rotate it", ""},
 		"version":      {[]string{"version"}, 0, "built by", ""},
-		"help":         {[]string{"status", "--help"}, 0, "kubectl clusterpki status [CA] [flags]", ""},
+		"help":         {[]string{"status", "--help"}, 0, "kubectl clusterpki status [CA | cpki/NAME] [flags]", ""},
 		"no such CA":   {[]string{"status", "k8", "-n", w.ns}, 1, "", "kubectl clusterpki: status: there is no ClusterCA \"k8\""},
 		"no such flag": {[]string{"status", "--gone"}, 1, "", "kubectl clusterpki: unknown flag: --gone"},
 		"no command":   {[]string{"stats"}, 1, "", "Did you mean this?\n\tstatus"},

@@ -21,7 +21,7 @@ func TestOutputForPrograms(t *testing.T) {
 		kind string
 		keys []string
 	}{
-		"status":  {[]string{"status"}, "StatusReport", []string{"clusterCAs", "problems", "serviceAccountKeys", "time"}},
+		"status":  {[]string{"status"}, "StatusReport", []string{"clusterCAs", "clusterPKIs", "problems", "serviceAccountKeys", "time"}},
 		"inspect": {[]string{"inspect", "asc/k8s-master"}, "Inspection", []string{"object", "problems", "sources", "time"}},
 		"rotate": {[]string{"rotate", "k8s", "--trigger", "2026-11"}, "RotationPlan",
 			[]string{"applied", "generation", "leastSeconds", "name", "namespace", "patch", "phases", "trigger", "warnings"}},

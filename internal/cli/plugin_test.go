@@ -20,7 +20,7 @@ func TestNamed(t *testing.T) {
 		}
 		return out
 	}
-	plugin := []string{"acknowledge", "agent", "authority", "backup", "dashboard", "explain", "export", "inspect", "restore", "rotate", "status", "version"}
+	plugin := []string{"acknowledge", "agent", "authority", "backup", "dashboard", "explain", "export", "inspect", "renew", "restore", "rotate", "status", "version"}
 	for argv0, want := range map[string]struct {
 		called   string
 		commands []string

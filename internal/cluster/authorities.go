@@ -1,18 +1,21 @@
 package cluster
 
 import (
+	"cmp"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"clusterpki.io/operator/api/v1alpha1"
 )
 
-// etcdRoles are all that etcd's CA signs.
 // What a member of etcd is to its clients, and to the other members.
 const (
 	etcdServer = "EtcdServer"
 	etcdPeer   = "EtcdPeer"
 )
 
+// etcdRoles are all that etcd's CA signs.
 var etcdRoles = []v1alpha1.PolicyRole{etcdServer, etcdPeer, "EtcdClient", "EtcdHealthcheckClient"}
 
 // authorities makes the CAs. They are three, as kubeadm has them: the API server takes a certificate of the front proxy's CA for the aggregation layer
@@ -44,13 +47,29 @@ func (e *expansion) authority(name string, of v1alpha1.ClusterPKICA, policy *v1a
 	if of.PrivateKey != nil {
 		ca.Spec.PrivateKey = *of.PrivateKey
 	}
-	switch {
-	case of.Rotation != nil:
+	if of.Rotation != nil {
 		ca.Spec.Rotation = *of.Rotation.DeepCopy()
-	case e.Spec.Rotation.MaxUnavailable != nil:
-		ca.Spec.Rotation.MaxUnavailable = new(*e.Spec.Rotation.MaxUnavailable)
 	}
+	ca.Spec.Rotation.MaxUnavailable = stricter(ca.Spec.Rotation.MaxUnavailable, e.Spec.Rotation.MaxUnavailable)
 	return ca
+}
+
+// stricter is the one of two limits that lets fewer go, where both say something: a number is compared with a percentage as if there were a hundred.
+func stricter(own, all *intstr.IntOrString) *intstr.IntOrString {
+	if own == nil || all == nil {
+		return cmp.Or(own, all)
+	}
+	of := func(v *intstr.IntOrString) int {
+		n, err := intstr.GetScaledValueFromIntOrPercent(v, 100, false)
+		if err != nil { // admission lets no other text in
+			return 0
+		}
+		return n
+	}
+	if of(all) < of(own) {
+		return all
+	}
+	return own
 }
 
 // sharing is a policy under which the kubelets of control plane hosts serve with the names of their own hosts.

@@ -97,12 +97,8 @@ func Expand(c *v1alpha1.ClusterPKI) (Children, error) {
 		e.etcdMember(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery})
 	}
 	for _, h := range e.nodes {
-		roles := h.Roles
-		if len(roles) == 0 {
-			roles = c.Spec.Nodes.Roles
-		}
 		server := ServerName(c.Name, e.controlPlane[0].Name)
-		e.node(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery, validity: h.Validity, server: server}, roles)
+		e.node(host{name: h.Name, addresses: h.Addresses, delivery: h.Delivery, validity: h.Validity, server: server}, h.Roles)
 	}
 	e.outputs()
 	return e.children, nil

@@ -142,6 +142,10 @@ func (in KeyInputs) KeyEdit(u KeyUser) string {
 	case v1alpha1.ReasonNotInstalled, v1alpha1.ReasonAwaitingTurn, v1alpha1.PendingPropagating, v1alpha1.ReasonNotInUse:
 		return ""
 	default:
-		return editOf(v1alpha1.KindAPIServerCertificate, u.Name, u.Host, u.Reason)
+		cluster := ""
+		if i := slices.IndexFunc(in.Servers, func(c v1alpha1.APIServerCertificate) bool { return c.Name == u.Name }); i >= 0 {
+			cluster = Cluster(&in.Servers[i])
+		}
+		return editOf(v1alpha1.KindAPIServerCertificate, u.Name, u.Host, u.Reason, cluster)
 	}
 }

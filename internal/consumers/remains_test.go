@@ -231,6 +231,12 @@ func TestEveryReasonHasAnEdit(t *testing.T) {
 		if (edit == "") != slices.Contains(waits, reason) {
 			t.Errorf("%s: %q", reason, edit)
 		}
+		// What a ClusterPKI has made is edited there: it makes what was deleted again, and leaves no field of another's.
+		edit = consumers.Edit(plan.Consumer{Kind: "NodeCredential", Name: "n", Host: "node1", Reason: reason},
+			consumers.Approval{CA: "k8s", ID: "k8s/age.g2", Cluster: "prod"})
+		if reason != v1alpha1.PendingOrphaned && strings.Contains(edit, "delete") || strings.Contains(edit, "spec.delivery.acceptAssumed") {
+			t.Errorf("%s, in a ClusterPKI: %q", reason, edit)
+		}
 	}
 	if plan.ReasonPropagating != v1alpha1.PendingPropagating || plan.ReasonAssumed != v1alpha1.ReasonAssumed {
 		t.Errorf("%s and %s are one reason, and %s and %s", plan.ReasonPropagating, v1alpha1.PendingPropagating, plan.ReasonAssumed, v1alpha1.ReasonAssumed)

@@ -202,7 +202,7 @@ func pendingStatus(o *v1alpha1.ClusterCA, c plan.Consumer, l plan.Ledger) v1alph
 	}
 	return v1alpha1.PendingConsumer{
 		Kind: c.Kind, Name: c.Name, Host: c.Host, Reason: c.Reason, Since: metav1.NewTime(since.UTC().Truncate(time.Second)),
-		Edit: consumers.Edit(c, consumers.Approval{CA: o.Name, ID: l.RotationID(o.Name)}),
+		Edit: consumers.Edit(c, consumers.Approval{CA: o.Name, ID: l.RotationID(o.Name), Cluster: consumers.Cluster(o)}),
 	}
 }
 

@@ -66,7 +66,7 @@ func (r Request) rendered(st State) map[string]Rendered {
 	maps.Copy(out, r.Bundles)
 	if !bytes.Equal(own.Data, st.Issuer.Bundle) { // a host takes the latest bundle of a CA for all its files
 		for key, next := range r.Bundles {
-			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 {
+			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 && onlyOf(st.Issuer, st.Contents.Claim.Trust[key], next.Revisions) {
 				out[key] = st.standing(key)
 			}
 		}
@@ -79,6 +79,16 @@ func (r Request) rendered(st State) map[string]Rendered {
 		out[consumers.ServerBundleKey] = r.inTurn(st, consumers.ServerBundleKey, server)
 	}
 	return out
+}
+
+// onlyOf says whether a bundle changes because of an issuer alone: what another CA has withdrawn waits for nobody's turn.
+func onlyOf(issuer Issuer, was, next map[string]int64) bool {
+	others := func(revisions map[string]int64) map[string]int64 {
+		out := maps.Clone(revisions)
+		maps.DeleteFunc(out, func(ca string, _ int64) bool { _, own := issuer.Revisions[ca]; return own })
+		return out
+	}
+	return maps.Equal(others(was), others(next))
 }
 
 // inTurn is the bundle of a CA or, while the host awaits its turn, the one that stands there.

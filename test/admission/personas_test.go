@@ -191,12 +191,12 @@ var actions = []action{
 	{"let tokens of an old one end (`acceptTokenLoss`)", edits(sak, "k8s-sa", "{spec: {acceptTokenLoss: ['*']}}"), []string{pkiAdmin}},
 	{"delete service account key k8s-sa", deletes(sak, "k8s-sa"), []string{pkiAdmin}},
 	{"make a ClusterPKI", creates(cpki, "c2", newPKI+"}}"), []string{pkiAdmin}},
-	{"list another node in ClusterPKI prod", edits(cpki, prod, "{spec: {nodes: {hosts: [{name: n1}, {name: n2}]}}}"), []string{nodeOperator, pkiAdmin}},
-	{"… of role `Host`", edits(cpki, prod, "{spec: {nodes: {hosts: [{name: jane, roles: [Host]}]}}}"), []string{pkiAdmin}},
-	{"… and another host of its control plane", edits(cpki, prod, "{spec: {controlPlane: {hosts: [{name: p-master}, {name: p2}]}}}"), []string{pkiAdmin}},
-	{"have its nodes' files assumed to arrive", edits(cpki, prod, "{spec: {nodes: {hosts: [{name: n1, delivery: {mode: Mounted, acceptAssumed: Always}}]}}}"), []string{nodeOperator, pkiAdmin}},
-	{"rotate all its CAs", edits(cpki, prod, "{spec: {rotation: {trigger: x}}}"), []string{pkiAdmin}},
-	{"delete it, which leaves what it has made", deletes(cpki, prod), []string{namespaceAdmin, pkiAdmin}},
+	{"list another node in ClusterPKI k8s", edits(cpki, "k8s", "{spec: {nodes: {hosts: [{name: n1}, {name: n2}]}}}"), []string{nodeOperator, pkiAdmin}},
+	{"… of role `Host`", edits(cpki, "k8s", "{spec: {nodes: {hosts: [{name: jane, roles: [Host]}]}}}"), []string{pkiAdmin}},
+	{"… and another host of its control plane", edits(cpki, "k8s", "{spec: {controlPlane: {hosts: [{name: p-master}, {name: p2}]}}}"), []string{pkiAdmin}},
+	{"have its nodes' files assumed to arrive", edits(cpki, "k8s", "{spec: {nodes: {hosts: [{name: n1, delivery: {mode: Mounted, acceptAssumed: Always}}]}}}"), []string{nodeOperator, pkiAdmin}},
+	{"rotate all its CAs", edits(cpki, "k8s", "{spec: {rotation: {trigger: x}}}"), []string{pkiAdmin}},
+	{"delete it, which leaves what it has made", deletes(cpki, "k8s"), []string{namespaceAdmin, pkiAdmin}},
 	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"… for the controller manager's", edits(nodecred, "k8s-master-controller-manager", "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
 	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
@@ -276,7 +276,7 @@ func TestPersonas(t *testing.T) {
 	aggregated(t)
 	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: accounts}})
 	create(t, accounts, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: agent.AccountName("k8s-node1") + "." + prod}})
-	cluster := object(cpki, prod)
+	cluster := object(cpki, "k8s")
 	cluster.Object["spec"] = map[string]any{
 		"endpoint": "https://p-master:6443", "serviceCIDRs": []any{"10.96.0.0/12"},
 		"controlPlane": map[string]any{"hosts": []any{map[string]any{"name": "p-master"}}},
