@@ -64,6 +64,7 @@ func (r *run) commands() {
 	r.command("version")
 	r.command("__complete", "inspect", "-n", namespace, "secret/")
 	r.command("rotate", "-n", namespace, "below")
+	r.command("renew", "-n", namespace, "nodecred/rsa")
 	r.command("explain", "-f", filepath.Join(testenv.Root(), "config", "samples", "clusterpki", "ha.yaml"))
 	for _, form := range []string{"text", "json", "yaml"} {
 		r.command("authority", "list", "-o", form)

@@ -110,7 +110,7 @@ var firing = map[string]bool{"the alert ClusterPKIUnexpectedCertificate": true}
 var empty = map[string]bool{"the panel Certificates issued": true}
 
 // rare are values of labels that the samples do not bring about: the operator's own tests do.
-var rare = []string{"RotationPending", "Stalled", "PolicyDenied", "RotationBlocked", "WithdrawalPending", "RedeliveryRequired", "LeaseExpired", "AgentProblem"}
+var rare = []string{"RotationPending", "Stalled", "PolicyDenied", "RotationBlocked", "WithdrawalPending", "RedeliveryRequired", "LeaseExpired", "AgentProblem", "KeyRemovalDue"}
 
 func check(t *testing.T, where string, exposed map[string]family, s *parser.VectorSelector) {
 	t.Helper()

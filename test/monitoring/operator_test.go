@@ -135,6 +135,10 @@ func bringAbout(t *testing.T, env *testenv.ControlPlane) {
 	}
 	kubectl("create", "namespace", "prod")
 	kubectl("apply", "-k", testenv.Root()+"/config/samples")
+	kubectl("create", "namespace", "whole")
+	kubectl("apply", "-n", "whole", "-f", testenv.Root()+"/config/samples/clusterpki/cluster.yaml")
+	kubectl("patch", "-n", "whole", "clusterpki", "k8s", "--type=merge", "-p", `{"spec": {"certificates": {"delivery": {"mode": "Mounted"}}}}`)
+	kubectl("wait", "-n", "whole", "clusterpki/k8s", "--for=condition=Ready", "--timeout=120s")
 	patch("asc", "k8s-master", `{"probe": {"addresses": ["`+strings.Trim(strings.TrimPrefix(env.Config.Host, "https:"), "/")+`"], "interval": "1s"}}`)
 	patch("nodecredential", "k8s-node1-kubelet", `{"delivery": {"mode": "Agent"}}`)
 	kubectl("wait", "lease/k8s-node1-kubelet-tls", "--for=create", "--timeout=120s")
