@@ -104,7 +104,7 @@ func (f exportFlags) check(c *cobra.Command, args []string) error {
 				return fmt.Errorf("--%s must be set", name)
 			}
 		}
-		return cobra.NoArgs(c, args)
+		return cobra.NoArgs(c, args) //nolint:wrapcheck // it is the command's own
 	case exportArgoCDCluster:
 		if len(args) != 1 || f.host != "" || f.out != "" {
 			return errors.New("--format argocd-cluster takes the name of one NodeCredential, and neither --host nor --out")

@@ -2,7 +2,6 @@ package cluster_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -230,12 +229,12 @@ func TestAttentionStays(t *testing.T) {
 	if len(was) < 4 {
 		t.Fatalf("there are only %v", brief(was))
 	}
-	for range 20 {
-		for _, o := range s.There {
+	for n := range 20 {
+		for _, o := range s.There { // as the conditions come, from another one on each time
 			conditions := *o.StatusConditions()
-			rand.Shuffle(len(conditions), func(i, j int) { conditions[i], conditions[j] = conditions[j], conditions[i] })
+			*o.StatusConditions() = slices.Concat(conditions[n%len(conditions):], conditions[:n%len(conditions)])
 		}
-		now, _ := cluster.Attention(s, attentionNow.Add(time.Duration(rand.IntN(1000))*time.Second))
+		now, _ := cluster.Attention(s, attentionNow.Add(time.Duration(n)*50*time.Second))
 		if !slices.Equal(brief(was), brief(now)) {
 			t.Fatalf("%v has become %v", brief(was), brief(now))
 		}

@@ -40,13 +40,13 @@ func (e *expansion) keyOutputs(o v1alpha1.ClusterOutput) {
 	}
 	child, _ := e.children.Find(Key{v1alpha1.KindServiceAccountKey, KeyName(e.Name)})
 	if k, ok := child.Object.(*v1alpha1.ServiceAccountKey); ok {
-		k.Spec.Outputs = append(k.Spec.Outputs, v1alpha1.KeyOutput{Format: o.Format, ClusterName: o.ClusterName})
+		k.Spec.Outputs = append(k.Spec.Outputs, v1alpha1.KeyOutput(o))
 	}
 }
 
 func (e *expansion) credentialOutput(of Key, o v1alpha1.ClusterOutput) {
 	child, _ := e.children.Find(of)
 	if c, ok := child.Object.(*v1alpha1.NodeCredential); ok {
-		c.Spec.Outputs = append(c.Spec.Outputs, v1alpha1.CredentialOutput{Format: o.Format, ClusterName: o.ClusterName})
+		c.Spec.Outputs = append(c.Spec.Outputs, v1alpha1.CredentialOutput(o))
 	}
 }

@@ -60,17 +60,11 @@ func (in Inputs) restartedFor(ca, host, digest string) bool {
 	servedBy := Specs{Servers: in.Servers}.ServedBy()
 	has := func(o v1alpha1.Object, d v1alpha1.DeliverySpec, lease string, uses []Use) bool {
 		said := in.Leases[LeaseKey{o.GetUID(), lease}]
-		for _, u := range uses {
-			if u.Beside || !slices.Contains(restarted, u.Key) || !slices.Equal(u.CAs, []string{ca}) {
-				continue
-			}
-			key, r := ack.ContentKey(u.Secret, u.Key), said.Report
-			broken := r.Problem != "" && !r.Verified.Has(key, digest) // else it is a problem with something else
-			if said.Proof != ack.Signed || !Alive(said, d, host, in.Now) || r.Restarting || broken || !r.Installed.Has(key, digest) {
-				return false
-			}
-		}
-		return true
+		uses = slices.DeleteFunc(slices.Clone(uses), func(u Use) bool {
+			return u.Beside || !slices.Contains(restarted, u.Key) || !slices.Equal(u.CAs, []string{ca})
+		})
+		heard := said.Proof == ack.Signed && Alive(said, d, host, in.Now) && !said.Report.Restarting
+		return len(uses) == 0 || heard && !slices.ContainsFunc(uses, func(u Use) bool { return !runs(said.Report, u, digest) })
 	}
 	for i := range in.Servers {
 		c := &in.Servers[i]
@@ -86,6 +80,12 @@ func (in Inputs) restartedFor(ca, host, digest string) bool {
 		}
 	}
 	return true
+}
+
+// runs says whether a host has installed a bundle, and has no problem with it; one with something else may be.
+func runs(r ack.Report, u Use, digest string) bool {
+	key := ack.ContentKey(u.Secret, u.Key)
+	return r.Installed.Has(key, digest) && (r.Problem == "" || r.Verified.Has(key, digest))
 }
 
 // inTurn says of those who have not got what a CA publishes that it is not their turn.

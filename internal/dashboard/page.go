@@ -119,23 +119,23 @@ func toneOf(v any) string {
 	case status.State:
 		switch {
 		case !v.Ready:
-			return "bad"
+			return toneBad
 		case v.State != "Ready":
-			return "busy"
+			return toneBusy
 		}
-		return "good"
+		return toneGood
 	case Tile:
 		return v.Tone()
 	case status.Severity:
 		if v == status.Error {
-			return "bad"
+			return toneBad
 		}
-		return "busy"
+		return toneBusy
 	case v1alpha1.RotationResult:
 		if v == v1alpha1.RotationCompleted {
-			return "good"
+			return toneGood
 		}
-		return "busy"
+		return toneBusy
 	default:
 		return "plain"
 	}

@@ -38,16 +38,23 @@ func (t Tile) Search() string {
 func (t Tile) Tone() string {
 	switch {
 	case t.Errors > 0 || t.PKI != nil && !t.PKI.Ready:
-		return "bad"
+		return toneBad
 	case t.Warnings > 0 || t.PKI != nil && (t.PKI.AttentionCount > 0 || t.PKI.State.State != "Ready"):
-		return "busy"
+		return toneBusy
 	default:
-		return "good"
+		return toneGood
 	}
 }
 
+// The colours of states, as the style sheet has them.
+const (
+	toneGood = "good"
+	toneBusy = "busy"
+	toneBad  = "bad"
+)
+
 // tones is the order of tiles: those that need somebody first.
-var tones = []string{"bad", "busy", "good"}
+var tones = []string{toneBad, toneBusy, toneGood}
 
 // tiles are the clusters of a report, and the namespaces without one.
 func tiles(v View, report status.Report) []Tile {

@@ -151,8 +151,8 @@ func pkiOf(namespace, name string, attention ...v1alpha1.ClusterAttention) v1alp
 	c := v1alpha1.ClusterPKI{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	c.Spec.Endpoint = "https://" + name + "." + namespace + ".example:6443"
 	c.Status.Conditions, c.Status.NextExpiry = ready(), after(363*day)
-	c.Status.Hosts, c.Status.HostsBehind = new(int32(3)), new(int32(len(attention)))    //nolint:gosec // a few
-	c.Status.Attention, c.Status.AttentionCount = attention, new(int32(len(attention))) //nolint:gosec // a few
+	c.Status.Hosts, c.Status.HostsBehind = new(int32(3)), new(int32(len(attention)))
+	c.Status.Attention, c.Status.AttentionCount = attention, new(int32(len(attention)))
 	return c
 }
 

@@ -63,7 +63,7 @@ func (a *agents) failed() error {
 }
 
 // restartable is the component of a host that has to be restarted to read a changed file.
-const restartable = "kube-controller-manager"
+const restartable = controllerManager
 
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {

@@ -57,7 +57,7 @@ func startBalancer(ctx context.Context, address string, servers []string) (*bala
 // stop ends it, with every connection.
 func (b *balancer) stop() {
 	b.cancel()
-	b.listener.Close() //nolint:errcheck,gosec // it accepts no more
+	b.listener.Close() //nolint:errcheck // it accepts no more
 	b.tasks.Wait()
 }
 
@@ -120,8 +120,8 @@ func (b *balancer) serve(ctx context.Context, client net.Conn) {
 	}
 	defer server.Close() //nolint:errcheck // it has ended
 	ended := context.AfterFunc(ctx, func() {
-		client.Close() //nolint:errcheck,gosec // so that copying ends
-		server.Close() //nolint:errcheck,gosec // so that copying ends
+		client.Close() //nolint:errcheck // so that copying ends
+		server.Close() //nolint:errcheck // so that copying ends
 	})
 	defer ended()
 	var both sync.WaitGroup
@@ -134,11 +134,11 @@ func (b *balancer) serve(ctx context.Context, client net.Conn) {
 func pass(to, from net.Conn) {
 	_, err := io.Copy(to, from)
 	if half, ok := to.(*net.TCPConn); ok && err == nil {
-		half.CloseWrite() //nolint:errcheck,gosec // it may have ended
+		half.CloseWrite() //nolint:errcheck // it may have ended
 		return
 	}
-	to.Close()   //nolint:errcheck,gosec // one of them is broken
-	from.Close() //nolint:errcheck,gosec // one of them is broken
+	to.Close()   //nolint:errcheck // one of them is broken
+	from.Close() //nolint:errcheck // one of them is broken
 }
 
 // connect connects to the next server that is ready and takes a connection; where none says that it is ready, to any that takes one.

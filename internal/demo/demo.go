@@ -43,8 +43,15 @@ type Options struct {
 // namespace holds the demonstrated cluster's objects in the management cluster.
 const namespace = "demo"
 
+// What the demonstration names often.
+const (
+	controllerManager = "kube-controller-manager"
+	scheduler         = "kube-scheduler"
+	defaultNamespace  = "default" // of the target cluster
+)
+
 // programs are what the demonstration runs.
-var programs = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "hollow-node"}
+var programs = []string{"etcd", "kube-apiserver", controllerManager, scheduler, "kubectl", "hollow-node"}
 
 // tailLines is how much of a log a failure shows.
 const tailLines = 15

@@ -81,7 +81,7 @@ func (d *demo) verifyRunning(ctx context.Context) error {
 	}
 	problems := errors.Join(nodesReady(ctx, c, d.places.nodes), podsRunning(ctx, c, d.pods))
 	leases := []client.ObjectKey{
-		{Namespace: "kube-system", Name: "kube-controller-manager"}, {Namespace: "kube-system", Name: "kube-scheduler"},
+		{Namespace: "kube-system", Name: controllerManager}, {Namespace: "kube-system", Name: scheduler},
 	}
 	for _, n := range d.places.nodes {
 		leases = append(leases, client.ObjectKey{Namespace: "kube-node-lease", Name: n.host})
@@ -117,7 +117,7 @@ func (d *demo) verifyPublished(ctx context.Context, c client.Client) error {
 		return fmt.Errorf("read the CA: %w", err)
 	}
 	var cm corev1.ConfigMap
-	if err := c.Get(ctx, client.ObjectKey{Namespace: "default", Name: "kube-root-ca.crt"}, &cm); err != nil {
+	if err := c.Get(ctx, client.ObjectKey{Namespace: defaultNamespace, Name: "kube-root-ca.crt"}, &cm); err != nil {
 		return fmt.Errorf("read what pods trust: %w", err)
 	}
 	if cm.Data["ca.crt"] != string(current) {

@@ -75,7 +75,7 @@ func (d *demo) attendMasters() error {
 		d.rotation.agents.restarts = append(d.rotation.agents.restarts, restart{name, d.Clock.Now(), "it could not reach its API server, and led no more"})
 		d.say("  %s has lost its lead, and is started again", name)
 	}
-	return err //nolint:wrapcheck // it names the process
+	return err
 }
 
 // startMasters starts the members of etcd together, then the API servers, the load balancer in front of them, and what each master runs beside.

@@ -68,7 +68,7 @@ func (d *demo) serveName(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("the API server of %s: %w", m.host, err)
 		}
-		conn.Close() //nolint:errcheck,gosec // nothing was sent
+		conn.Close() //nolint:errcheck // nothing was sent
 	}
 	return nil
 }
@@ -91,9 +91,12 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 	err = d.editAndWait(ctx, patch, func() error {
 		for _, n := range d.places.nodes {
 			name := filepath.Join(d.host(n.host).Directory, hostfiles.ForRole("Kubelet", "").Kubeconfig)
-			text, err := os.ReadFile(name)
-			if err != nil || !strings.Contains(string(text), "https://"+at) {
-				return fmt.Errorf("%s does not name it (%v)", name, err)
+			text, err := os.ReadFile(name) //nolint:gosec // what the host's agent wrote
+			if err != nil {
+				return fmt.Errorf("look for the endpoint: %w", err)
+			}
+			if !strings.Contains(string(text), "https://"+at) {
+				return fmt.Errorf("%s does not name it", name)
 			}
 		}
 		if n := len(d.restarter.since(d.rotation.began)); n < 2*len(d.places.nodes) { // kubelet and kube-proxy

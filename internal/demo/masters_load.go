@@ -34,7 +34,7 @@ type token struct {
 }
 
 // account is whose tokens the load uses.
-var account = corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"}}
+var account = corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: defaultNamespace, Name: "default"}}
 
 // tokenFile is where the load finds its token.
 func (d *demo) tokenFile() string { return filepath.Join(d.work, "load", "token") }

@@ -59,7 +59,7 @@ func (d *demo) verifyRefused(ctx context.Context) error {
 			problems = errors.Join(problems, fmt.Errorf("the kubelet of %s: %w", n.host, err))
 		}
 	}
-	for component, port := range map[string]int{"kube-controller-manager": d.places.manager, "kube-scheduler": d.places.scheduler} {
+	for component, port := range map[string]int{controllerManager: d.places.manager, scheduler: d.places.scheduler} {
 		url := "https://" + net.JoinHostPort(d.places.master.address, strconv.Itoa(port)) + "/metrics"
 		// They serve certificates of their own making: nobody can verify those, and nothing secret is sent.
 		unverified := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // see above

@@ -152,7 +152,7 @@ func (d *demo) restartComponent(ctx context.Context, component, host string) err
 		return nil // it is started with the files that are there
 	}
 	if err := d.cluster.Restart(h, component, restartGrace); err != nil {
-		return err //nolint:wrapcheck // the caller says what was restarted
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()
@@ -175,17 +175,17 @@ func (d *demo) answers(ctx context.Context, component string, h target.Host) err
 	var port int
 	switch component {
 	case "etcd":
-		return h.EtcdAnswers(ctx) //nolint:wrapcheck // it says all
+		return h.EtcdAnswers(ctx)
 	case "kube-apiserver":
-		return h.APIServerAnswers(ctx, target.Place{Address: address, Port: d.places.api}) //nolint:wrapcheck // it says all
-	case "kube-controller-manager":
+		return h.APIServerAnswers(ctx, target.Place{Address: address, Port: d.places.api})
+	case controllerManager:
 		port = d.places.manager
-	case "kube-scheduler":
+	case scheduler:
 		port = d.places.scheduler
 	case "kubelet":
 		port = d.places.kubelet
 	default:
-		return d.cluster.ProxyHealthy(ctx, target.Place{Address: address, Port: d.places.proxy}) //nolint:wrapcheck // it says all
+		return d.cluster.ProxyHealthy(ctx, target.Place{Address: address, Port: d.places.proxy})
 	}
 	// Nothing secret is sent, and some serve certificates of their own making.
 	unverified := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above

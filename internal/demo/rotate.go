@@ -172,8 +172,8 @@ func (d *demo) identities() []load.Identity {
 	master := d.places.master.host
 	out := []load.Identity{
 		of("admin", master, "Admin", namespaces+"/default", namespaces),
-		of("kube-controller-manager", master, "ControllerManager", namespaces+"/kube-system", namespaces),
-		of("kube-scheduler", master, "Scheduler", nodes+"/"+d.places.nodes[0].host, nodes),
+		of(controllerManager, master, "ControllerManager", namespaces+"/kube-system", namespaces),
+		of(scheduler, master, "Scheduler", nodes+"/"+d.places.nodes[0].host, nodes),
 	}
 	for _, n := range d.places.nodes {
 		own := nodes + "?fieldSelector=metadata.name%3D" + n.host

@@ -54,7 +54,7 @@ func (d *demo) startWorkloads(ctx context.Context) error {
 	}
 	// Pods are refused until the controller manager has made their namespace's service account.
 	err = d.cluster.Poll(ctx, time.Minute, func(ctx context.Context) error {
-		return admin.Get(ctx, client.ObjectKey{Namespace: "default", Name: "default"}, &corev1.ServiceAccount{})
+		return admin.Get(ctx, client.ObjectKey{Namespace: defaultNamespace, Name: "default"}, &corev1.ServiceAccount{})
 	})
 	if err != nil {
 		return fmt.Errorf("wait for the service account: %w", err)
@@ -101,7 +101,7 @@ func nodeUnready(ctx context.Context, c client.Client, name string) (string, err
 // podsRunning says how many pods are missing, and which are not ready.
 func podsRunning(ctx context.Context, c client.Client, desired int) error {
 	var pods corev1.PodList
-	if err := c.List(ctx, &pods, client.InNamespace("default")); err != nil {
+	if err := c.List(ctx, &pods, client.InNamespace(defaultNamespace)); err != nil {
 		return fmt.Errorf("list pods: %w", err)
 	}
 	var missing []string

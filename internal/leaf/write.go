@@ -66,7 +66,7 @@ func (r Request) rendered(st State) map[string]Rendered {
 	maps.Copy(out, r.Bundles)
 	if !bytes.Equal(own.Data, st.Issuer.Bundle) { // a host takes the latest bundle of a CA for all its files
 		for key, next := range r.Bundles {
-			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 && onlyOf(st.Issuer, st.Contents.Claim.Trust[key], next.Revisions) {
+			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 && onlyOf(st.Issuer, st.Claim.Trust[key], next.Revisions) {
 				out[key] = st.standing(key)
 			}
 		}
@@ -102,7 +102,7 @@ func (r Request) inTurn(st State, key string, of Issuer) Rendered {
 
 // standing is a bundle as it stands there, which the operator has put there.
 func (s State) standing(key string) Rendered {
-	return Rendered{Data: s.bundles[key], Revisions: s.Contents.Claim.Trust[key], Keys: s.Contents.Claim.Keys[key]}
+	return Rendered{Data: s.bundles[key], Revisions: s.Claim.Trust[key], Keys: s.Claim.Keys[key]}
 }
 
 // Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for

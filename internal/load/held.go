@@ -75,7 +75,7 @@ func (h *held) get(ctx context.Context) error {
 // cutOff says whether an error is client-go's doing, when it reloads its certificate, or that of a server that ends, and counts it.
 func (h *held) cutOff(ctx context.Context, err error) bool {
 	reloaded := classify(err) == CutOff && h.reload.recent()
-	if ctx.Err() != nil || !reloaded && !(h.ServersRestart && closedByServer(err)) {
+	if ctx.Err() != nil || !reloaded && (!h.ServersRestart || !closedByServer(err)) {
 		return false
 	}
 	h.row.cutOff(err)

@@ -104,7 +104,7 @@ func (r *Runner) Restart(h Host, component string, grace time.Duration) error {
 	defer r.mu.Unlock()
 	delete(r.restarting, p.Name())
 	if err != nil {
-		return err //nolint:wrapcheck // it names the process
+		return err
 	}
 	i := slices.Index(r.running, p)
 	if i < 0 { // everything was stopped meanwhile
