@@ -264,7 +264,7 @@ func TestDecideAfterARestore(t *testing.T) {
 // TestAnswered: the last eight texts are remembered, each once.
 func TestAnswered(t *testing.T) {
 	var all []string
-	for _, text := range strings.SplitSeq("a b c d e f g h i i", " ") {
+	for text := range strings.SplitSeq("a b c d e f g h i i", " ") {
 		all = plan.Answered(all, text)
 	}
 	if len(all) != 8 || slices.Contains(all, plan.Answered(nil, "a")[0]) || all[7] != plan.Answered(nil, "i")[0] || len(plan.Answered(nil, "")) > 0 {
