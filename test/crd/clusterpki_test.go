@@ -28,7 +28,7 @@ const (
 	badValidity  = "must be between 10 minutes and 100 years, in hours, minutes and seconds"
 	inServices   = "no address of a host may lie within serviceCIDRs"
 	badTrigger   = "must not hold control characters, nor begin or end with a blank"
-	masterNoNode = "spec.nodes.hosts: a host of controlPlane.hosts must not be among them too: remove it here"
+	masterNoNode = "spec.nodes.hosts: a host is in controlPlane.hosts too: remove it from nodes.hosts"
 	etcdApart    = "spec.controlPlane.etcd.hosts: must be hosts of their own: for members on the control plane hosts set mode to 'Stacked'"
 )
 
@@ -227,7 +227,7 @@ func oneSpelling(value any) any {
 func documents(t *testing.T, file string) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
-	for _, document := range strings.Split(read(t, file), "---\n") {
+	for document := range strings.SplitSeq(read(t, file), "---\n") {
 		if document != "" {
 			out = append(out, parse(t, document))
 		}
