@@ -71,12 +71,6 @@ kind: ServiceAccountKey
 metadata: {name: k8s-sa}
 spec: {retainOldKeyFor: 1h}
 `
-	// ofKey never says that it uses a key.
-	ofKey = `
-kind: APIServerCertificate
-metadata: {name: k8s-master}
-spec: {caRef: {name: k8s}, hostName: k8s-master, endpoint: "https://k8s-master:6443", serviceAccountKeyRef: {name: k8s-sa}, delivery: {mode: Manual}}
-`
 	// acceptedKey is one whose arrival is assumed, and that lists no tokens.
 	acceptedKey = `
 kind: APIServerCertificate
