@@ -112,7 +112,7 @@ func newCommandOf(o *demo.Options, c *cobra.Command) *cobra.Command {
 	}
 	c.Flags().StringVar(&o.Binaries, "binaries", "",
 		"the `folder` of etcd, kube-apiserver, kubectl and the others; what $KUBEBUILDER_ASSETS holds wins")
-	c.Flags().StringVar(&directory, "samples", "", "a `folder` of other objects to apply (default: those of config/samples)")
+	c.Flags().StringVar(&directory, "samples", "", "a `folder` in place of config/samples, laid out like it")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "leave both clusters up until Ctrl-C")
 	if agents {
 		c.Flags().StringVar(&o.Program, "clusterpki", "", "the `file` of the program that is each host's agent (default: the one beside this program)")

@@ -92,23 +92,16 @@ func (o *connection) objects(ctx context.Context) status.Objects {
 
 // completeDescribed completes the first argument with what status shows: the ClusterCAs, and cpki/NAME.
 func (o *connection) completeDescribed(c *cobra.Command) {
-	c.ValidArgsFunction = func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return words(func(ctx context.Context) []string {
-			all := o.objects(ctx)
-			out := namesOf(all, status.KindClusterCA)
-			for _, name := range namesOf(all, status.KindClusterPKI) {
-				out = append(out, "cpki/"+name)
-			}
-			return out
-		}).complete(c, args, typed)
-	}
+	o.completeCAsAnd(c, status.KindClusterPKI, "cpki/")
 }
 
 // completeRotated completes the first argument with what can be rotated: the ClusterCAs, and sak/NAME.
 func (o *connection) completeRotated(c *cobra.Command) {
+	o.completeCAsAnd(c, status.KindServiceAccountKey, "sak/")
+}
+
+// completeCAsAnd completes the first argument with the ClusterCAs by their names, and the objects of another kind behind its short name.
+func (o *connection) completeCAsAnd(c *cobra.Command, kind, short string) {
 	c.ValidArgsFunction = func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -116,8 +109,8 @@ func (o *connection) completeRotated(c *cobra.Command) {
 		return words(func(ctx context.Context) []string {
 			all := o.objects(ctx)
 			out := namesOf(all, status.KindClusterCA)
-			for _, name := range namesOf(all, status.KindServiceAccountKey) {
-				out = append(out, "sak/"+name)
+			for _, name := range namesOf(all, kind) {
+				out = append(out, short+name)
 			}
 			return out
 		}).complete(c, args, typed)

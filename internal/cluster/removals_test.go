@@ -155,6 +155,45 @@ func TestRemovesARole(t *testing.T) {
 	}
 }
 
+// TestNewHostsAreNoMeasure: hosts that came after others had left do not let more of these go.
+func TestNewHostsAreNoMeasure(t *testing.T) {
+	c := sample(t, "ha")
+	gone := []string{"node1", "node2", "node3", "node4", "node5", "node6"}
+	was := recorded(expand(t, c))
+	without(c, gone...)
+	for i := range 200 {
+		c.Spec.Nodes.Hosts = append(c.Spec.Nodes.Hosts, v1alpha1.NodeHost{Name: fmt.Sprintf("new%d", i)})
+	}
+	for _, child := range recorded(expand(t, c)) {
+		if !slices.ContainsFunc(was, func(r cluster.Recorded) bool { return r.Key == child.Key }) {
+			child.Made = noon.Add(-30 * time.Minute)
+			was = append(was, child)
+		}
+	}
+	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), since(noon.Add(-time.Hour), gone), noon)
+	if len(r.Hosts) != len(gone) {
+		t.Fatalf("%+v", r.Hosts)
+	}
+	for _, h := range r.Hosts {
+		if h.Reason != v1alpha1.RemovalUnconfirmed {
+			t.Errorf("%s: %q", h.Host, h.Reason)
+		}
+	}
+}
+
+// TestAMastersKubelet: a role that leaves a host of the control plane does not go unnamed either.
+func TestAMastersKubelet(t *testing.T) {
+	c := sample(t, "ha")
+	c.Spec.ControlPlane.Kubelet = new(true)
+	was := recorded(expand(t, c))
+	c.Spec.ControlPlane.Kubelet = new(false)
+	masters := []string{"master1", "master2", "master3"}
+	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), since(noon.Add(-time.Hour), masters), noon)
+	if len(r.Hosts) != len(masters) || slices.ContainsFunc(r.Hosts, func(h cluster.Removal) bool { return h.Reason != v1alpha1.RemovalUnconfirmed }) {
+		t.Errorf("%+v", r.Hosts)
+	}
+}
+
 // TestRemovesNoAuthority: whatever leaves the spec, what is the whole cluster's stays, and so does what is asked for.
 func TestRemovesNoAuthority(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

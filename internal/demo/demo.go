@@ -29,7 +29,7 @@ import (
 type Options struct {
 	Binaries string // the folder of etcd, kube-apiserver, …
 	Program  string // clusterpki itself, which is the agent of each host; of no use without a rotation
-	Samples  fs.FS  // holds the manifests to apply, and the kustomization.yaml that lists them
+	Samples  fs.FS  // the samples: ClusterPKIs in clusterpki/ and, for a rotation, the manifests that its kustomization.yaml lists
 	Keep     bool   // leave everything up until the context ends
 	Rotation Rotation
 	// Masters: the cluster has several masters, and everything of it is rotated.
