@@ -61,7 +61,8 @@ type RemovalSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.rotation) || !has(self.rotation.trigger) || !has(self.rotation.emergencyTrigger) || self.rotation.trigger != self.rotation.emergencyTrigger || !has(self.certificateAuthorities) || !((has(self.certificateAuthorities.cluster) && has(self.certificateAuthorities.cluster.rotation) && has(self.certificateAuthorities.cluster.rotation.keyPolicy) && self.certificateAuthorities.cluster.rotation.keyPolicy == 'Reuse') || (has(self.certificateAuthorities.etcd) && has(self.certificateAuthorities.etcd.rotation) && has(self.certificateAuthorities.etcd.rotation.keyPolicy) && self.certificateAuthorities.etcd.rotation.keyPolicy == 'Reuse') || (has(self.certificateAuthorities.frontProxy) && has(self.certificateAuthorities.frontProxy.rotation) && has(self.certificateAuthorities.frontProxy.rotation.keyPolicy) && self.certificateAuthorities.frontProxy.rotation.keyPolicy == 'Reuse'))",message="an emergency rotation is for keys that are compromised, and cannot keep them: set rotation.keyPolicy of each CA to 'Replace'",fieldPath=".certificateAuthorities"
 type ClusterPKISpec struct {
 	// endpoint is the https URL by which nodes and users reach the API servers: of the only one, or of the load balancer. Its host becomes a SAN
-	// of each API server. Changing it re-issues their certificates and re-renders the kubeconfigs.
+	// of each API server. Changing it re-issues their certificates, and re-renders the kubeconfigs once every API server is seen to serve one for it; the
+	// host of before stays a SAN while a kubeconfig names it (status.retainedSANs).
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
@@ -69,7 +70,8 @@ type ClusterPKISpec struct {
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// serviceCIDRs are the service networks: one, or one of each IP family. The first address of each is a SAN of the API servers. Changing them
-	// re-issues their certificates.
+	// re-issues their certificates; the addresses of before stay SANs for as long as certificates are valid, because pods use them
+	// (status.retainedSANs).
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -190,6 +192,42 @@ const (
 	RemovalKept RemovalReason = "Kept"
 )
 
+// RetainedSAN is a name or an address that has left the spec, and stays in the API servers' certificates.
+type RetainedSAN struct {
+	// name is the DNS name or the IP address.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// host is the control plane host whose API server keeps it; absent: all do.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Host string `json:"host,omitempty"`
+
+	// since is when it left.
+	// +optional
+	Since metav1.Time `json:"since,omitempty,omitzero"`
+
+	// until is when it goes at the latest: by then every certificate has expired that was issued while it was in use.
+	// +optional
+	Until metav1.Time `json:"until,omitempty,omitzero"`
+
+	// usedBy are the first five objects whose kubeconfig may name it still, as 'kind/name'. Absent where it is the address of a service, which pods use.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=317
+	UsedBy []string `json:"usedBy,omitempty"`
+
+	// usedByCount is how many there are.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	UsedByCount *int32 `json:"usedByCount,omitempty"`
+}
+
 // ClusterAttention is something that a person should see to, because it does not go on by itself.
 type ClusterAttention struct {
 	// host is the host that it is about; absent where it is about the whole cluster.
@@ -289,6 +327,19 @@ type ClusterPKIStatus struct {
 	// authority says where it is kept which objects are of the ClusterPKI's making.
 	// +optional
 	Authority AuthorityStatus `json:"authority,omitempty,omitzero"`
+
+	// endpoint is the URL that the kubeconfigs name: that of the spec, once every API server serves a certificate for it, and until then the former one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// retainedSANs are the names and addresses that have left the spec, and stay in the API servers' certificates while a kubeconfig or a pod may use
+	// them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	RetainedSANs []RetainedSAN `json:"retainedSANs,omitempty"`
 
 	// hosts is how many hosts there are.
 	// +optional

@@ -42,6 +42,9 @@ const (
 	// RemovalPendingCondition surfaces when hosts have left the lists of a ClusterPKI and are not removed until a person confirms that; the message
 	// names what to write.
 	RemovalPendingCondition = "RemovalPending"
+	// EndpointPendingCondition surfaces while the kubeconfigs of a ClusterPKI name a former endpoint, because not every API server serves a certificate for
+	// that of the spec yet.
+	EndpointPendingCondition = "EndpointPending"
 	// IdentityWarningCondition surfaces for an identity that weakens the cluster, such as role 'Host'.
 	IdentityWarningCondition = "IdentityWarning"
 )

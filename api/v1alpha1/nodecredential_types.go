@@ -309,6 +309,13 @@ type NodeCredentialStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Delivery string `json:"delivery,omitempty"`
+
+	// endpoint is the URL by which what uses this credential reaches the API server: that of the kubeconfig which the agent of the host has last seen in
+	// use. Absent where no agent has seen one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // NodeCredentialList is a list of NodeCredentials.

@@ -74,13 +74,15 @@ func newMasters() *cobra.Command {
 	var o demo.Options
 	o.Masters = true
 	c := newCommandOf(&o, &cobra.Command{
-		Use:     "masters --binaries DIR",
-		Short:   "Rotate everything of a cluster of three masters under load",
-		Long:    mastersLong,
-		Example: "  make demo-masters          # builds what it needs first",
+		Use:   "masters --binaries DIR",
+		Short: "Rotate everything of a cluster of three masters under load",
+		Long:  mastersLong,
+		Example: "  make demo-masters           # builds what it needs first\n" +
+			"  make demo-masters EDITS=1   # without the rotations",
 	})
 	c.Flags().DurationVar(&o.ReloadDelay, "reload-delay", 0,
 		"how long agents wait for what reloads by itself (default 5m30s); client-go looks every 5 minutes, so with less some requests may fail")
+	c.Flags().BoolVar(&o.Edits, "edits", false, "rotate nothing: edit names, networks and the endpoint only")
 	return c
 }
 

@@ -55,7 +55,7 @@ func (f *Family) InPlaceOf(Kept) Kept { return f.Next() }
 // SameAs implements Kept. By which UIDs the children are known is no step: after a restore they have others.
 func (f *Family) SameAs(other Kept) bool {
 	o, ok := other.(*Family)
-	if !ok || len(f.Children) != len(o.Children) || !bytes.Equal(f.Triggers, o.Triggers) {
+	if !ok || len(f.Children) != len(o.Children) || !bytes.Equal(f.Triggers, o.Triggers) || !bytes.Equal(f.Names, o.Names) {
 		return false
 	}
 	for key, c := range f.Children {

@@ -27,7 +27,7 @@ func condition(kind string, status metav1.ConditionStatus, reason, message strin
 func standing(t *testing.T, change func(there map[cluster.Key]v1alpha1.Object, s *cluster.Standing)) cluster.Standing {
 	t.Helper()
 	c := sample(t, "seed")
-	children, err := cluster.Expand(c)
+	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		t.Fatal(err)
 	}

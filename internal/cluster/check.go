@@ -117,10 +117,10 @@ func (e *expansion) outsideServices(hosts []at) error {
 
 // checkServers refuses names that no API server may have.
 func (e *expansion) checkServers() error {
-	if e.endpoint.host == "" {
+	if endpointOf(e.Spec.Endpoint).host == "" {
 		return invalid("spec.endpoint: %q is not an https URL with a host, such as https://k8s-master:6443", e.Spec.Endpoint)
 	}
-	if err := pki.CheckOwnName(e.endpoint.host); err != nil {
+	if err := pki.CheckOwnName(endpointOf(e.Spec.Endpoint).host); err != nil {
 		return invalid("spec.endpoint: %v", err)
 	}
 	for _, name := range e.Spec.ControlPlane.CertSANs {
@@ -148,9 +148,8 @@ func (e *expansion) apart(server pki.SANs) error {
 	for _, n := range e.nodes {
 		for _, name := range append([]string{n.Name}, n.Addresses...) {
 			if server.Covers(name) {
-				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs or a control "+
-					"plane "+
-					"host: whoever has that node could serve as an API server. Give the API servers another name, or list their names one by one in place "+
+				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs, a control "+
+					"plane host, or by status.retainedSANs, while a kubeconfig uses it: whoever has that node could serve as an API server. Give the API servers another name, or list their names one by one in place "+
 					"of a wildcard", name, n.Name)
 			}
 		}

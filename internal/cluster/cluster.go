@@ -82,9 +82,10 @@ var slugs = map[v1alpha1.Role]string{
 	"EtcdHealthcheckClient": "etcd-healthcheck-client", "Kubelet": "kubelet", "KubeletServing": "kubelet-serving", "KubeProxy": "kube-proxy", "Host": "host",
 }
 
-// Expand is everything that a ClusterPKI makes. CAs have the triggers of their own there: see Rotations.
-func Expand(c *v1alpha1.ClusterPKI) (Children, error) {
-	e := newExpansion(c)
+// Expand is everything that a ClusterPKI makes, whose API servers are reached by some names: see Reach. Without any they are those of the spec. CAs
+// have the triggers of their own there: see Rotations.
+func Expand(c *v1alpha1.ClusterPKI, reached Names) (Children, error) {
+	e := newExpansion(c, reached)
 	if err := e.check(); err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func addressesOf(name string) []string {
 }
 
 func mustExpand(t *rapid.T, c *v1alpha1.ClusterPKI) cluster.Children {
-	children, err := cluster.Expand(c)
+	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestExpandRefuses(t *testing.T) {
 	} {
 		c := sample(t, "ha")
 		edit(c)
-		children, err := cluster.Expand(c)
+		children, err := cluster.Expand(c, cluster.Names{})
 		if st, ok := stall.Of(err); !ok || st.Reason != v1alpha1.ReasonInvalidSpec || !strings.HasPrefix(st.Message, want) || children != nil {
 			t.Errorf("%s: %v", want, err)
 		}

@@ -32,16 +32,21 @@ type expansion struct {
 	controlPlane []v1alpha1.ControlPlaneHost
 	etcd         []v1alpha1.EtcdHost
 	nodes        []v1alpha1.NodeHost
-	endpoint     endpoint
+	reached      Names
+	endpoint     endpoint // that kubeconfigs name
 	children     Children
 }
 
-func newExpansion(c *v1alpha1.ClusterPKI) *expansion {
+func newExpansion(c *v1alpha1.ClusterPKI, reached Names) *expansion {
+	if reached.Endpoint == "" {
+		reached.Endpoint = c.Spec.Endpoint
+	}
 	e := &expansion{
 		ClusterPKI:   c,
+		reached:      reached,
 		controlPlane: byName(c.Spec.ControlPlane.Hosts, func(h v1alpha1.ControlPlaneHost) string { return h.Name }),
 		nodes:        byName(c.Spec.Nodes.Hosts, func(h v1alpha1.NodeHost) string { return h.Name }),
-		endpoint:     endpointOf(c.Spec.Endpoint),
+		endpoint:     endpointOf(reached.Endpoint),
 	}
 	if e.etcdMode() == v1alpha1.EtcdExternal {
 		e.etcd = byName(c.Spec.ControlPlane.Etcd.Hosts, func(h v1alpha1.EtcdHost) string { return h.Name })
@@ -182,13 +187,11 @@ func (e *expansion) apiServer(h host) *v1alpha1.APIServerCertificate {
 	s := &v1alpha1.APIServerCertificate{Spec: v1alpha1.APIServerCertificateSpec{
 		CARef: v1alpha1.CAReference{Name: CAName(e.Name)}, RequestHeaderCARef: &v1alpha1.CAReference{Name: FrontProxyCAName(e.Name)},
 		HostName: h.name, ClusterDomain: e.Spec.ClusterDomain, ServiceCIDRs: slices.Clone(e.Spec.ServiceCIDRs), DNSNames: names, IPAddresses: addresses,
-		Endpoint: e.Spec.Endpoint, ServiceAccountKeyRef: &v1alpha1.KeyReference{Name: KeyName(e.Name)},
+		Endpoint: e.reached.Endpoint, ServiceAccountKeyRef: &v1alpha1.KeyReference{Name: KeyName(e.Name)},
 		Validity: e.validity(h), PrivateKey: e.Spec.Certificates.PrivateKey, SecretTemplate: e.Spec.SecretTemplate.DeepCopy(), Delivery: e.delivery(h),
 	}}
 	s.TypeMeta, s.ObjectMeta = e.named(v1alpha1.KindAPIServerCertificate, h.server)
-	if ptr.Deref(e.Spec.ControlPlane.LocalEndpoint, true) && !e.endpoint.isOf(h, e.port()) {
-		s.Spec.LocalEndpoint = e.localEndpoint(h)
-	}
+	s.Spec.LocalEndpoint = e.ownEndpoint(h)
 	return s
 }
 
@@ -196,7 +199,8 @@ func (e *expansion) apiServer(h host) *v1alpha1.APIServerCertificate {
 func (e *expansion) serverNames(h host) (names, addresses []string) {
 	own, _ := pki.APIServerSANs( //nolint:errcheck // what is wrong with the networks was said before
 		pki.APIServerInput{HostName: h.name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs})
-	for _, name := range slices.Concat(h.addresses, []string{e.endpoint.host}, e.Spec.ControlPlane.CertSANs) {
+	ends := []string{endpointOf(e.Spec.Endpoint).host, e.endpoint.host}
+	for _, name := range slices.Concat(h.addresses, ends, e.Spec.ControlPlane.CertSANs, e.reached.retained(h.name)) {
 		switch addr, err := pki.ParseIP(name); {
 		case name == "" || own.Covers(name):
 		case err == nil:
@@ -215,8 +219,12 @@ func (e *expansion) clusterDomain() string {
 	return e.Spec.ClusterDomain
 }
 
-// localEndpoint is the URL of the API server on a host, by the first of its addresses or by its name.
-func (e *expansion) localEndpoint(h host) string {
+// ownEndpoint is the URL of the API server on a host, by the first of its addresses or by its name; "" where that is the endpoint, or is not to be
+// used.
+func (e *expansion) ownEndpoint(h host) string {
+	if !ptr.Deref(e.Spec.ControlPlane.LocalEndpoint, true) || e.endpoint.isOf(h, e.port()) {
+		return ""
+	}
 	at := h.name
 	if len(h.addresses) > 0 {
 		at = h.addresses[0]

@@ -39,7 +39,7 @@ func load(t *testing.T, path string) *v1alpha1.ClusterPKI {
 
 func expand(t *testing.T, c *v1alpha1.ClusterPKI) cluster.Children {
 	t.Helper()
-	children, err := cluster.Expand(c)
+	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,7 @@ func (r *clusterPKIs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Res
 type clusterView struct {
 	known    bool // whether what there is was looked at
 	view     families.View
+	reach    cluster.Reach
 	wanted   cluster.Children
 	removals cluster.Removals
 	triggers map[string]cluster.Trigger
@@ -85,10 +86,13 @@ func (r *clusterPKIs) reconcile(ctx context.Context, c *v1alpha1.ClusterPKI) (cl
 		return v, err
 	}
 	v.known = true
-	if v.wanted, err = cluster.Expand(c); err != nil { // nothing is changed
+	next := family.Next()
+	if err := r.reach(c, next, &v); err != nil {
 		return v, err
 	}
-	next := family.Next()
+	if v.wanted, err = cluster.Expand(c, v.reach.Names); err != nil { // nothing is changed
+		return v, err
+	}
 	if err := r.decide(c, next, &v); err != nil {
 		return v, err
 	}
@@ -147,21 +151,45 @@ func (r *clusterPKIs) noTraces(c *v1alpha1.ClusterPKI) error {
 		r.store.Namespace(), authority.FamilyName(c.Namespace, c.Name))
 }
 
+// reach enters into the record by which names the API servers are reached.
+func (r *clusterPKIs) reach(c *v1alpha1.ClusterPKI, next *authority.Family, v *clusterView) error {
+	var names cluster.Names
+	if err := recall(next, next.Names, &names); err != nil {
+		return err
+	}
+	v.reach = names.Reach(c, v.view.Children, r.clock.Now())
+	return record(&next.Names, v.reach.Names)
+}
+
+// recall reads what the record of a family has from another package; nothing where it was never written.
+func recall(f *authority.Family, text json.RawMessage, to any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		return stall.Because(v1alpha1.ReasonLedgerUnreadable, "what Secret %q says: %v: restore it from a backup", authority.FamilyName(f.Namespace, f.Name), err)
+	}
+	return nil
+}
+
+func record(to *json.RawMessage, what any) (err error) {
+	if *to, err = json.Marshal(what); err != nil {
+		return fmt.Errorf("encode what is recorded of a ClusterPKI: %w", err)
+	}
+	return nil
+}
+
 // decide enters into the record what follows from the spec: which trigger each CA has, which hosts have left, and what is to be made.
 func (r *clusterPKIs) decide(c *v1alpha1.ClusterPKI, next *authority.Family, v *clusterView) error {
 	var texts cluster.Triggers
-	if len(next.Triggers) > 0 {
-		if err := json.Unmarshal(next.Triggers, &texts); err != nil {
-			return stall.Because(v1alpha1.ReasonLedgerUnreadable, "the triggers in Secret %q: %v: restore it from a backup",
-				authority.FamilyName(c.Namespace, c.Name), err)
-		}
+	if err := recall(next, next.Triggers, &texts); err != nil {
+		return err
 	}
 	texts = texts.Observe(c)
 	v.triggers = texts.Rotations(c, caStates(v.view))
 	v.wanted.Rotate(v.triggers)
-	var err error
-	if next.Triggers, err = json.Marshal(texts); err != nil {
-		return fmt.Errorf("encode the triggers: %w", err)
+	if err := record(&next.Triggers, texts); err != nil {
+		return err
 	}
 	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, next.Left, r.clock.Now())
 	next.Left = v.removals.Left
@@ -174,7 +202,8 @@ func (r *clusterPKIs) recorded(ctx context.Context, was, next *authority.Family)
 	switch {
 	case was.Version == "":
 		return r.store.CreateFamily(ctx, next)
-	case maps.Equal(was.Children, next.Children) && maps.EqualFunc(was.Left, next.Left, time.Time.Equal) && bytes.Equal(was.Triggers, next.Triggers):
+	case maps.Equal(was.Children, next.Children) && maps.EqualFunc(was.Left, next.Left, time.Time.Equal) && bytes.Equal(was.Triggers, next.Triggers) &&
+		bytes.Equal(was.Names, next.Names):
 		return was, nil
 	default:
 		return r.store.CommitFamily(ctx, was, next)

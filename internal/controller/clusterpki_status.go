@@ -45,7 +45,7 @@ func (r *clusterPKIs) finish(ctx context.Context, c *v1alpha1.ClusterPKI, v clus
 	rep := report{
 		err: err, here: r.home.Serves(c) != nil || stall.Is(err) && !v.known && !r.home.Owns(c), named: c.Status.Authority.NamespaceUID,
 	}
-	out := outcome{nextCheck: v.removals.Next}
+	out := outcome{nextCheck: sooner(v.removals.Next, v.reach.Next)}
 	if stall.Is(err) && !v.known {
 		rep.known, rep.unusable = true, errors.New("what it has made is not known")
 	}
@@ -56,6 +56,8 @@ func (r *clusterPKIs) finish(ctx context.Context, c *v1alpha1.ClusterPKI, v clus
 		sum.report(c, v, &rep)
 		if v.wanted != nil {
 			sum.status(c, v, r.clock.Now())
+			c.Status.Endpoint, c.Status.RetainedSANs = v.reach.Endpoint, v.reach.Retained
+			rep.warnings = append(rep.warnings, endpointPending(c, v.reach)...)
 		}
 		rep.warnings = append(rep.warnings, removalPending(c, v)...)
 		c.Status.Removals = removalStatuses(v.removals)
@@ -189,6 +191,18 @@ func (s summary) status(c *v1alpha1.ClusterPKI, v clusterView, now time.Time) {
 		st.NextExpiry = metav1.NewTime(s.nextExpiry)
 	}
 	st.Rotations = rotationStatuses(v, st.Rotations, now)
+}
+
+// endpointPending says that kubeconfigs name another endpoint than the spec, and what for.
+func endpointPending(c *v1alpha1.ClusterPKI, r cluster.Reach) []metav1.Condition {
+	if r.Unproved == "" {
+		return nil
+	}
+	return []metav1.Condition{{
+		Type: v1alpha1.EndpointPendingCondition, Status: metav1.ConditionTrue, Reason: r.Reason,
+		Message: fmt.Sprintf("kubeconfigs name %s still: they are to name %s once the API server of each control plane host is seen to serve a certificate for "+
+			"that, and that of host %q is not yet", r.Endpoint, c.Spec.Endpoint, r.Unproved),
+	}}
 }
 
 // removalPending says which hosts a person has to confirm, and how.

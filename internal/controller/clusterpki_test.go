@@ -105,7 +105,7 @@ func TestACluster(t *testing.T) {
 	t.Parallel()
 	w := clustered(t, newCluster(3))
 	c := w.cluster()
-	wanted, err := cluster.Expand(c)
+	wanted, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,12 +133,20 @@ func newEnvOf(t testing.TB, keys string) *env {
 	w := &env{t: t, ns: ns.Name, authority: cmp.Or(keys, ns.Name+"-authority"), api: api, clock: testingclock.NewFakePassiveClock(time.Now().Add(time.Hour)), stop: func() {}}
 	w.start()
 	t.Cleanup(func() {
-		w.stop()
+		defer w.stop()
 		if t.Failed() {
 			t.Logf("the last errors of the operator:\n%s", strings.Join(logs.errors(w.ns, 10), "\n"))
+			t.Logf("the visits that are under way, of all tests:\n%s", strings.Join(visitsUnderWay(), "\n\n"))
 		}
 	})
 	return w
+}
+
+// visitsUnderWay are the stacks of all goroutines that visit an object: where one of them hangs.
+func visitsUnderWay() []string {
+	text := make([]byte, 16<<20)
+	text = text[:runtime.Stack(text, true)]
+	return slices.DeleteFunc(strings.Split(string(text), "\n\n"), func(stack string) bool { return !strings.Contains(stack, "visits.timed[") })
 }
 
 // install gives the operator its rights, and its authority namespace, whatever that holds.

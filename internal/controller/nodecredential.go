@@ -307,6 +307,7 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
 	c.Status.Delivery = deliveryOf(c, acknowledged)
+	c.Status.Endpoint = r.endpointInUse(ctx, c, v, rep.err)
 	out := leafOutcome(st, v.agent, r.clock.Now())
 	if k.blocked != "" {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(stalledDelay))

@@ -34,6 +34,8 @@ type Options struct {
 	Rotation Rotation
 	// Masters: the cluster has several masters, and everything of it is rotated.
 	Masters bool
+	// Edits leaves the rotations of such a cluster out, and edits it only.
+	Edits bool
 	// ReloadDelay is how long the agents of several masters wait for what reloads by itself; 0: their default.
 	ReloadDelay time.Duration
 	Out         io.Writer

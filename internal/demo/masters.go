@@ -20,7 +20,7 @@ func (d *demo) mastersSteps() []step {
 	d.rotation = &rotation{}
 	agents := append(slices.Clone(managementLogs), "*-agent", loadLog)
 	cluster := []string{"*-etcd", "*-kube-*"}
-	return []step{
+	steps := []step{
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
 		{"Apply one ClusterPKI: three masters with etcd, and two nodes", d.applyPKI(threeMasters, v1alpha1.DeliveryAgent), managementLogs},
 		{"Start the agent of each host, which brings its files", d.startMastersAgents, agents},
@@ -28,13 +28,20 @@ func (d *demo) mastersSteps() []step {
 		{"Start a hollow kubelet and kube-proxy for each node, which use the load balancer", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Run workloads", d.startWorkloads, append(cluster, kubeletLogs)},
 		{"Put the load balancer under load", d.startMastersLoad, append(cluster, loadLog)},
+	}
+	rotations := []step{
 		{"Rotate the service account key, while the agent of a master is away", d.rotateAccountKey, agents},
 		{"Rotate etcd's CA", d.rotateOne("etcd", "etcd-ca"), agents},
 		{"Rotate the front proxy's CA", d.rotateOne("frontProxy", "front-proxy-ca"), agents},
 		{"Rotate the cluster's CA", d.rotateOne("cluster", "ca"), agents},
+	}
+	if !d.Edits {
+		steps = append(steps, rotations...)
+	}
+	return append(steps, []step{
 		{"Add a name to the API servers, and change the service network and the endpoint", d.editMasters, agents},
 		{"Count", d.judgeMasters, append(cluster, loadLog)},
-	}
+	}...)
 }
 
 // serverOf is where the API server of a master is.

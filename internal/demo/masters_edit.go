@@ -8,10 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/hostfiles"
 )
 
@@ -21,14 +25,11 @@ const editTimeout = 5 * time.Minute
 // editMasters changes names and networks of the cluster, and its endpoint, under load.
 func (d *demo) editMasters(ctx context.Context) error {
 	const san = "vip.prod.example"
-	next := d.places.second()
-	patch := fmt.Sprintf(`{"spec":{"controlPlane":{"certSANs":[%q,%q]}}}`, san, next)
-	for _, name := range []string{san, next} {
-		if err := d.editAndWait(ctx, patch, func() error { return d.serveName(ctx, name) }); err != nil {
-			return err
-		}
+	patch := fmt.Sprintf(`{"spec":{"controlPlane":{"certSANs":[%q]}}}`, san)
+	if err := d.editAndWait(ctx, patch, func() error { return d.serveName(ctx, san) }); err != nil {
+		return err
 	}
-	d.say("every API server is %s and %s now, too", san, next)
+	d.say("every API server is %s now, too", san)
 	const address = "10.112.0.1"
 	if err := d.editAndWait(ctx, `{"spec":{"serviceCIDRs":["10.112.0.0/12"]}}`, func() error { return d.serveName(ctx, address) }); err != nil {
 		return err
@@ -73,8 +74,8 @@ func (d *demo) serveName(ctx context.Context, name string) error {
 	return nil
 }
 
-// renameEndpoint lets a second load balancer be the endpoint: every kubeconfig that names the first one is rendered again, and what has read it restarts. The
-// API servers have the name of the second one before, and that of the first one afterwards.
+// renameEndpoint lets a second load balancer be the endpoint, by one edit: once the API servers have its name, every kubeconfig that names the first one is
+// rendered again, and what has read it restarts; they have the name of the first one until that is so everywhere.
 func (d *demo) renameEndpoint(ctx context.Context) error {
 	var servers []string
 	for _, m := range d.places.masters {
@@ -87,8 +88,7 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 	}
 	d.second = next
 	d.say("another load balancer at https://%s", at)
-	patch := fmt.Sprintf(`{"spec":{"endpoint":"https://%s","controlPlane":{"certSANs":["vip.prod.example",%q]}}}`, at, d.places.balancer)
-	err = d.editAndWait(ctx, patch, func() error {
+	err = d.editAndWait(ctx, fmt.Sprintf(`{"spec":{"endpoint":"https://%s"}}`, at), func() error {
 		for _, n := range d.places.nodes {
 			name := filepath.Join(d.host(n.host).Directory, hostfiles.ForRole("Kubelet", "").Kubeconfig)
 			text, err := os.ReadFile(name) //nolint:gosec // what the host's agent wrote
@@ -112,5 +112,24 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 		return err
 	}
 	d.say("every node uses it")
-	return nil
+	return d.each(ctx, func() (bool, error) {
+		left, err := d.retained(ctx, d.places.balancer)
+		if err != nil || left {
+			return false, err
+		}
+		d.say("no kubeconfig names the former one, and no certificate will")
+		return true, nil
+	})
+}
+
+// retained says whether a name that has left the ClusterPKI stays in the API servers' certificates.
+func (d *demo) retained(ctx context.Context, name string) (bool, error) {
+	var c v1alpha1.ClusterPKI
+	if err := d.management.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: d.pki}, &c); err != nil {
+		return false, fmt.Errorf("see which names are retained: %w", err)
+	}
+	if d.Clock.Since(d.rotation.began) > editTimeout {
+		return false, fmt.Errorf("not within %v: %+v", editTimeout, c.Status.RetainedSANs)
+	}
+	return c.Status.Endpoint != c.Spec.Endpoint || slices.ContainsFunc(c.Status.RetainedSANs, func(s v1alpha1.RetainedSAN) bool { return s.Name == name }), nil
 }

@@ -230,8 +230,12 @@ func (d *demo) judgeMasters(ctx context.Context) error {
 	if t.Refused > 0 {
 		problems = errors.Join(problems, fmt.Errorf("%d of %d requests failed by TLS or authentication", t.Refused, t.Requests))
 	}
-	r.outcome = fmt.Sprintf("a cluster of %d masters was rotated in full, and of %d requests none failed by TLS or authentication, and %d otherwise.",
-		len(d.places.masters), t.Requests, t.Failed)
+	done := "rotated in full, and edited"
+	if d.Edits {
+		done = "edited"
+	}
+	r.outcome = fmt.Sprintf("a cluster of %d masters was %s, and of %d requests none failed by TLS or authentication, and %d otherwise.",
+		len(d.places.masters), done, t.Requests, t.Failed)
 	return problems
 }
 

@@ -56,7 +56,7 @@ func Of(c *v1alpha1.ClusterPKI) (Explained, error) {
 	if err := defaults.Apply(c); err != nil {
 		return Explained{}, err
 	}
-	children, err := cluster.Expand(c)
+	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		return Explained{}, err
 	}

@@ -132,7 +132,7 @@ func (w *world) write(verb string, o client.Object) error {
 
 func (w *world) expand() cluster.Children {
 	w.t.Helper()
-	wanted, err := cluster.Expand(w.pki)
+	wanted, err := cluster.Expand(w.pki, cluster.Names{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

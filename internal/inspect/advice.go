@@ -101,7 +101,7 @@ var goodIf = map[string]metav1.ConditionStatus{
 	v1alpha1.RedeliveryRequiredCondition: metav1.ConditionFalse, v1alpha1.RotationBlockedCondition: metav1.ConditionFalse,
 	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.WithdrawalPendingCondition: metav1.ConditionFalse,
 	v1alpha1.KeyRemovalDueCondition: metav1.ConditionFalse, v1alpha1.RemovalPendingCondition: metav1.ConditionFalse,
-	v1alpha1.HostsUpToDateCondition:   metav1.ConditionTrue,
+	v1alpha1.HostsUpToDateCondition: metav1.ConditionTrue, v1alpha1.EndpointPendingCondition: metav1.ConditionFalse,
 	v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
 }
 

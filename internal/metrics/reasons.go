@@ -68,5 +68,5 @@ var conditionTypes = []string{
 	v1alpha1.RotationPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
 	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
 	v1alpha1.KeyRemovalDueCondition, v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
-	v1alpha1.HostsUpToDateCondition, v1alpha1.RemovalPendingCondition,
+	v1alpha1.HostsUpToDateCondition, v1alpha1.RemovalPendingCondition, v1alpha1.EndpointPendingCondition,
 }

@@ -102,7 +102,7 @@ func BuildCluster(now time.Time, objects Objects, name string) (r Report, ok boo
 
 // hostsOf are the hosts that the spec asks for, in their order; none where the spec cannot be applied.
 func hostsOf(c *v1alpha1.ClusterPKI, objects Objects) []Host {
-	children, err := cluster.Expand(c)
+	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil { // its condition Stalled says why
 		return nil
 	}
