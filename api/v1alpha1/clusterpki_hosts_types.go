@@ -15,6 +15,17 @@ const (
 	EtcdNone EtcdMode = "None"
 )
 
+// ControlPlaneType says where a control plane runs.
+// +kubebuilder:validation:Enum=Hosts;Hosted
+type ControlPlaneType string
+
+const (
+	// ControlPlaneHosts is one on hosts.
+	ControlPlaneHosts ControlPlaneType = "Hosts"
+	// ControlPlaneHosted is one in pods, which mount their Secrets.
+	ControlPlaneHosted ControlPlaneType = "Hosted"
+)
+
 // HostDelivery says how what is issued for a host reaches it: DeliverySpec, without what a person acknowledges of one object.
 type HostDelivery struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Agent. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
@@ -135,8 +146,17 @@ type EtcdSpec struct {
 }
 
 // ControlPlaneSpec is the control plane of a cluster.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Hosted' || self.hosts.all(h, has(h.addresses) && size(h.addresses) > 0)",message="each entry must have addresses for type 'Hosted': only a look at them shows what its API server serves",fieldPath=".hosts"
 type ControlPlaneSpec struct {
-	// hosts run the control plane: one, or several behind the endpoint.
+	// type is 'Hosts' or 'Hosted'. Default: Hosts. 'Hosted' is of a control plane that runs in pods: its Secrets are mounted (delivery.mode 'Mounted', unless
+	// an entry of hosts says otherwise), the API server of each entry is probed at each of its addresses and the port, and none is a node. Changing it
+	// re-issues what an agent is to acknowledge from then on.
+	// +optional
+	// +kubebuilder:default=Hosts
+	Type ControlPlaneType `json:"type,omitempty"`
+
+	// hosts run the control plane: one, or several behind the endpoint. Of type 'Hosted' each is one API server, or one Deployment of it.
 	// +required
 	// +listType=map
 	// +listMapKey=name

@@ -69,6 +69,15 @@ type ClusterPKISpec struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') && !self.matches('/[.][.]?(/|$)') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none, such as 'https://k8s-master:6443'",reason=FieldValueForbidden
 	Endpoint string `json:"endpoint,omitempty"`
 
+	// endpoints are further URLs by which users and other programs reach the API servers. The host of each is a SAN of theirs, and outputs choose one by its
+	// name. Adding one re-issues the API servers' certificates; the host of one that has left stays a SAN for as long as certificates are valid
+	// (status.retainedSANs).
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Endpoints []NamedEndpoint `json:"endpoints,omitempty"`
+
 	// serviceCIDRs are the service networks: one, or one of each IP family. The first address of each is a SAN of the API servers. Changing them
 	// re-issues their certificates; the addresses of before stay SANs for as long as certificates are valid, because pods use them
 	// (status.retainedSANs).
@@ -113,6 +122,13 @@ type ClusterPKISpec struct {
 	// +optional
 	ServiceAccountKey ClusterPKIServiceAccountKey `json:"serviceAccountKey,omitempty,omitzero"`
 
+	// bootstrap is 'Create' or 'Never'. Default: Create. With 'Never' no CA and no service account key is made that is neither imported nor kept in the
+	// authority namespace: for a cluster that exists, whose keys are restored or adopted, and whose certificates none of a new CA may replace. They are
+	// rotated all the same. Changing it re-issues nothing.
+	// +optional
+	// +kubebuilder:default=Create
+	Bootstrap BootstrapPolicy `json:"bootstrap,omitempty"`
+
 	// rotation rotates all CAs, one after the other.
 	// +optional
 	Rotation ClusterRotationSpec `json:"rotation,omitempty,omitzero"`
@@ -134,6 +150,34 @@ type ClusterPKISpec struct {
 	// +listMapKey=format
 	// +kubebuilder:validation:MaxItems=4
 	Outputs []ClusterOutput `json:"outputs,omitempty"`
+}
+
+// BootstrapPolicy says whether the first CAs of a cluster are made.
+// +kubebuilder:validation:Enum=Create;Never
+type BootstrapPolicy string
+
+const (
+	// BootstrapCreate makes what is not there.
+	BootstrapCreate BootstrapPolicy = "Create"
+	// BootstrapNever makes no first CA and no first service account key.
+	BootstrapNever BootstrapPolicy = "Never"
+)
+
+// NamedEndpoint is a URL by which the API servers are reached.
+type NamedEndpoint struct {
+	// name is by which outputs choose it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Label().validate(self).hasValue()",message="must be lower-case letters, digits and '-'",reason=FieldValueForbidden
+	Name string `json:"name,omitempty"`
+
+	// url is the https URL. Changing it re-issues the API servers' certificates.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') && !self.matches('/[.][.]?(/|$)') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none, such as 'https://k8s-master:6443'",reason=FieldValueForbidden
+	URL string `json:"url,omitempty"`
 }
 
 // HostBehind is a host that does not use what is issued for it.
@@ -214,7 +258,8 @@ type RetainedSAN struct {
 	// +optional
 	Until metav1.Time `json:"until,omitempty,omitzero"`
 
-	// usedBy are the first five objects whose kubeconfig may name it still, as 'kind/name'. Absent where it is the address of a service, which pods use.
+	// usedBy are the first five objects whose kubeconfig may name it still, as 'kind/name'. Absent where it is the address of a service
+	// or of spec.endpoints, whose users nobody can see.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5

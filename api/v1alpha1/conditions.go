@@ -187,6 +187,10 @@ const (
 	ReasonAssumed = "Assumed"
 	// ReasonChildConflict surfaces when an object of the name of a ClusterPKI's child is there, and the ClusterPKI did not make it.
 	ReasonChildConflict = "ChildConflict"
+	// ReasonBootstrapNever surfaces when a ClusterPKI has no CA or no service account key, and spec.bootstrap forbids to make the first one.
+	ReasonBootstrapNever = "BootstrapNever"
+	// ReasonAPIServerAnswers surfaces when a ClusterPKI has no CA yet, and an API server answers at its endpoint.
+	ReasonAPIServerAnswers = "APIServerAnswers"
 	// ReasonForeignField surfaces when somebody else has set a field of a ClusterPKI's child; the message names the field and who manages it.
 	ReasonForeignField = "ForeignField"
 	// ReasonChildrenPending surfaces while objects of a ClusterPKI are still to be made, changed or removed, or are not Ready yet.

@@ -84,6 +84,14 @@ type CredentialOutput struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Label().validate(self).hasValue()",message="must be lower-case letters, digits and '-'",reason=FieldValueForbidden
 	ClusterName string `json:"clusterName,omitempty"`
+
+	// server is the https URL that the kubeconfig names, whose host must be a SAN of the API server. Default: the endpoint of apiServerRef. Changing it
+	// re-issues nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && self.matches('^https://[^/?#@A-Z]+(/[-A-Za-z0-9._~:]+)*/?$') && !self.matches('/[.][.]?(/|$)') && url(self).getHostname() != '' && (url(self).getPort() == '' || (size(url(self).getPort()) <= 5 && int(url(self).getPort()) >= 1 && int(url(self).getPort()) <= 65535))",message="must be an https URL of a lower-case host, a port from 1 to 65535, and a path of letters, digits and '-._~:' or none, such as 'https://k8s-master:6443'",reason=FieldValueForbidden
+	Server string `json:"server,omitempty"`
 }
 
 // ClusterOutput asks for everything of a cluster that a program reads.
@@ -101,6 +109,12 @@ type ClusterOutput struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !format.dns1123Label().validate(self).hasValue()",message="must be lower-case letters, digits and '-'",reason=FieldValueForbidden
 	ClusterName string `json:"clusterName,omitempty"`
+
+	// endpoint is the name of the one of spec.endpoints that the kubeconfig names. Default: spec.endpoint. Changing it re-issues nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // SecretName is the Secret of an output.

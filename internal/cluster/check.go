@@ -123,6 +123,20 @@ func (e *expansion) checkServers() error {
 	if err := pki.CheckOwnName(endpointOf(e.Spec.Endpoint).host); err != nil {
 		return invalid("spec.endpoint: %v", err)
 	}
+	for _, n := range e.Spec.Endpoints {
+		host := endpointOf(n.URL).host
+		if host == "" {
+			return invalid("spec.endpoints: %q is not an https URL with a host, such as https://api.example.org", n.URL)
+		}
+		if err := pki.CheckOwnName(host); err != nil {
+			return invalid("spec.endpoints: %v", err)
+		}
+	}
+	for _, o := range e.Spec.Outputs {
+		if o.Endpoint != "" && e.urlOf(o.Endpoint) == "" {
+			return invalid("spec.outputs: endpoint %q of format %q is none of spec.endpoints: add it there, or choose one of these", o.Endpoint, o.Format)
+		}
+	}
 	for _, name := range e.Spec.ControlPlane.CertSANs {
 		if err := pki.CheckOwnName(name); err != nil {
 			return invalid("spec.controlPlane.certSANs: %v", err)

@@ -70,7 +70,11 @@ func (e *expansion) port() string {
 	return strconv.Itoa(int(e.Spec.ControlPlane.Port))
 }
 
-func (e *expansion) kubelets() bool { return ptr.Deref(e.Spec.ControlPlane.Kubelet, true) }
+func (e *expansion) hosted() bool { return e.Spec.ControlPlane.Type == v1alpha1.ControlPlaneHosted }
+
+func (e *expansion) kubelets() bool {
+	return !e.hosted() && ptr.Deref(e.Spec.ControlPlane.Kubelet, true)
+}
 
 func (e *expansion) nodeRoles() []v1alpha1.NodeRole {
 	if len(e.Spec.Nodes.Roles) == 0 {
@@ -95,6 +99,7 @@ type host struct {
 	delivery  *v1alpha1.HostDelivery
 	validity  *metav1.Duration
 	server    string // the APIServerCertificate that its clients name
+	pods      bool   // it is no host: pods mount what is issued
 }
 
 func (e *expansion) delivery(h host) v1alpha1.DeliverySpec {
@@ -104,6 +109,9 @@ func (e *expansion) delivery(h host) v1alpha1.DeliverySpec {
 	d := e.Spec.Certificates.Delivery.Spec()
 	if d.Mode == "" {
 		d.Mode = v1alpha1.DeliveryAgent
+	}
+	if h.pods {
+		d.Mode = v1alpha1.DeliveryMounted
 	}
 	return d
 }
@@ -117,7 +125,7 @@ func (e *expansion) validity(h host) metav1.Duration {
 
 // controlPlaneHost makes what an API server and its neighbours need.
 func (e *expansion) controlPlaneHost(c v1alpha1.ControlPlaneHost) {
-	h := host{name: c.Name, addresses: c.Addresses, delivery: c.Delivery, validity: c.Validity, server: ServerName(e.Name, c.Name)}
+	h := host{name: c.Name, addresses: c.Addresses, delivery: c.Delivery, validity: c.Validity, server: ServerName(e.Name, c.Name), pods: e.hosted()}
 	e.add(e.apiServer(h), h.name)
 	for _, role := range []v1alpha1.Role{"ControllerManager", "Scheduler", "Admin", "APIServerKubeletClient", "FrontProxyClient"} {
 		e.credential(h, role)
@@ -192,6 +200,12 @@ func (e *expansion) apiServer(h host) *v1alpha1.APIServerCertificate {
 	}}
 	s.TypeMeta, s.ObjectMeta = e.named(v1alpha1.KindAPIServerCertificate, h.server)
 	s.Spec.LocalEndpoint = e.ownEndpoint(h)
+	if h.pods {
+		s.Spec.Probe = &v1alpha1.ProbeSpec{}
+		for _, address := range h.addresses {
+			s.Spec.Probe.Addresses = append(s.Spec.Probe.Addresses, net.JoinHostPort(address, e.port()))
+		}
+	}
 	return s
 }
 
@@ -199,7 +213,7 @@ func (e *expansion) apiServer(h host) *v1alpha1.APIServerCertificate {
 func (e *expansion) serverNames(h host) (names, addresses []string) {
 	own, _ := pki.APIServerSANs( //nolint:errcheck // what is wrong with the networks was said before
 		pki.APIServerInput{HostName: h.name, ClusterDomain: e.clusterDomain(), ServiceCIDRs: e.Spec.ServiceCIDRs})
-	ends := []string{endpointOf(e.Spec.Endpoint).host, e.endpoint.host}
+	ends := append(e.endpointHosts(), endpointOf(e.Spec.Endpoint).host, e.endpoint.host)
 	for _, name := range slices.Concat(h.addresses, ends, e.Spec.ControlPlane.CertSANs, e.reached.retained(h.name)) {
 		switch addr, err := pki.ParseIP(name); {
 		case name == "" || own.Covers(name):
@@ -210,6 +224,15 @@ func (e *expansion) serverNames(h host) (names, addresses []string) {
 		}
 	}
 	return unique(names), unique(addresses)
+}
+
+// endpointHosts are the hosts of spec.endpoints.
+func (e *expansion) endpointHosts() []string {
+	var out []string
+	for _, n := range e.Spec.Endpoints {
+		out = append(out, endpointOf(n.URL).host)
+	}
+	return out
 }
 
 func (e *expansion) clusterDomain() string {

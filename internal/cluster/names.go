@@ -16,16 +16,16 @@ import (
 type Names struct {
 	Endpoint string            `json:"endpoint,omitempty"` // the URL that kubeconfigs name
 	Local    map[string]string `json:"local,omitempty"`    // the local endpoint of each control plane host
-	Services []string          `json:"services,omitempty"` // the addresses by which pods reach the API servers
+	Others   []string          `json:"others,omitempty"`   // by which pods and users reach the API servers, as nobody can see
 	Left     []LeftName        `json:"left,omitempty"`
 }
 
 // LeftName is a name or an address that the API servers were reached by.
 type LeftName struct {
-	Name    string    `json:"name"`
-	Host    string    `json:"host,omitempty"` // whose API server it was; "": of all
-	Service bool      `json:"service,omitempty"`
-	Since   time.Time `json:"since"`
+	Name   string    `json:"name"`
+	Host   string    `json:"host,omitempty"`   // whose API server it was; "": of all
+	Unseen bool      `json:"unseen,omitempty"` // nobody can see who uses it
+	Since  time.Time `json:"since"`
 }
 
 // maxLeft bounds the names that are kept: the oldest go.
@@ -44,7 +44,7 @@ type Reach struct {
 // Reach says by which names the API servers are reached from now on. n is what was recorded, and there are the children that there are.
 func (n Names) Reach(c *v1alpha1.ClusterPKI, there map[Key]v1alpha1.Object, now time.Time) Reach {
 	e := newExpansion(c, Names{})
-	r := Reach{Names: Names{Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Services: e.serviceAddresses(), Left: slices.Clone(n.Left)}}
+	r := Reach{Names: Names{Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Others: unique(append(e.serviceAddresses(), e.endpointHosts()...)), Left: slices.Clone(n.Left)}}
 	now = now.UTC().Truncate(time.Second)
 	if n.Endpoint != "" && n.Endpoint != c.Spec.Endpoint {
 		if r.Unproved, r.Reason = e.unproved(there); r.Unproved != "" {
@@ -63,9 +63,9 @@ func (n Names) Reach(c *v1alpha1.ClusterPKI, there map[Key]v1alpha1.Object, now 
 			r.Local[h.Name] = local
 		}
 	}
-	for _, address := range n.Services {
-		if !slices.Contains(r.Services, address) {
-			r.left(LeftName{Name: address, Service: true, Since: now})
+	for _, name := range n.Others {
+		if !slices.Contains(r.Others, name) {
+			r.left(LeftName{Name: name, Unseen: true, Since: now})
 		}
 	}
 	r.settle(e, there, now)
@@ -107,13 +107,13 @@ func (r *Reach) names(l LeftName) bool {
 			return true
 		}
 	}
-	return l.Name == endpointOf(r.Endpoint).host || slices.Contains(r.Services, l.Name)
+	return l.Name == endpointOf(r.Endpoint).host || slices.Contains(r.Others, l.Name)
 }
 
-// users are the kubeconfigs that may use a name, sorted, and until when they may at most. Which pods use a service address can be seen by nobody: until
-// certificates of that time have all ended.
+// users are the kubeconfigs that may use a name, sorted, and until when they may at most. Who uses a service address or one of
+// spec.endpoints can be seen by nobody: until certificates of that time have all ended.
 func (l LeftName) users(e *expansion, there map[Key]v1alpha1.Object, now time.Time) (used []string, until time.Time) {
-	if l.Service {
+	if l.Unseen {
 		return nil, l.Since.Add(cmp.Or(e.Spec.Certificates.Validity.Duration, defaultValidity))
 	}
 	for _, o := range there {

@@ -40,13 +40,26 @@ func (e *expansion) keyOutputs(o v1alpha1.ClusterOutput) {
 	}
 	child, _ := e.children.Find(Key{v1alpha1.KindServiceAccountKey, KeyName(e.Name)})
 	if k, ok := child.Object.(*v1alpha1.ServiceAccountKey); ok {
-		k.Spec.Outputs = append(k.Spec.Outputs, v1alpha1.KeyOutput(o))
+		k.Spec.Outputs = append(k.Spec.Outputs, v1alpha1.KeyOutput{Format: o.Format, ClusterName: o.ClusterName})
 	}
 }
 
 func (e *expansion) credentialOutput(of Key, o v1alpha1.ClusterOutput) {
 	child, _ := e.children.Find(of)
 	if c, ok := child.Object.(*v1alpha1.NodeCredential); ok {
-		c.Spec.Outputs = append(c.Spec.Outputs, v1alpha1.CredentialOutput(o))
+		out := v1alpha1.CredentialOutput{Format: o.Format, ClusterName: o.ClusterName}
+		if c.Spec.Kubeconfig != nil {
+			out.Server = e.urlOf(o.Endpoint)
+		}
+		c.Spec.Outputs = append(c.Spec.Outputs, out)
 	}
+}
+
+// urlOf is the URL of one of spec.endpoints; "" for no name.
+func (e *expansion) urlOf(name string) string {
+	i := slices.IndexFunc(e.Spec.Endpoints, func(n v1alpha1.NamedEndpoint) bool { return n.Name == name })
+	if i < 0 {
+		return "" // none is asked for: see checkServers
+	}
+	return e.Spec.Endpoints[i].URL
 }

@@ -48,7 +48,7 @@ func expand(t *testing.T, c *v1alpha1.ClusterPKI) cluster.Children {
 
 // TestSamples: what each sample makes.
 func TestSamples(t *testing.T) {
-	for _, name := range []string{"cluster", "ha", "seed"} {
+	for _, name := range []string{"cluster", "ha", "hosted", "seed"} {
 		var table bytes.Buffer
 		for _, c := range expand(t, sample(t, name)) {
 			fmt.Fprintf(&table, "%s\t%s\n", c.Host, c.Key())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -18,6 +19,7 @@ import (
 	"clusterpki.io/operator/internal/cluster"
 	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/families"
+	"clusterpki.io/operator/internal/probe"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/stall"
 )
@@ -40,11 +42,14 @@ type clusterPKIs struct {
 	base
 	binding.Binder
 	families *families.Maker
+	// answers says whether an API server answers at a URL.
+	answers func(ctx context.Context, url string) bool
 }
 
-func (b *base) clusterPKIs() *clusterPKIs {
+func (b *base) clusterPKIs(allow []netip.Prefix) *clusterPKIs {
 	return &clusterPKIs{
-		base: *b, Binder: binding.Binder{Client: b.client, Live: b.live, Home: b.home, Wrote: b.wrote},
+		answers: probe.Dialer{Allow: allow}.Answers,
+		base:    *b, Binder: binding.Binder{Client: b.client, Live: b.live, Home: b.home, Wrote: b.wrote},
 		families: &families.Maker{Client: b.client, Live: b.live, Store: b.store},
 	}
 }
@@ -67,6 +72,7 @@ func (r *clusterPKIs) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Res
 // clusterView is how a cluster stands at the end of a reconciliation, as far as that is known.
 type clusterView struct {
 	known    bool // whether what there is was looked at
+	kept     bool // whether the record of what it makes is stored: a status that tells of hosts is a trace of that
 	view     families.View
 	reach    cluster.Reach
 	wanted   cluster.Children
@@ -85,12 +91,15 @@ func (r *clusterPKIs) reconcile(ctx context.Context, c *v1alpha1.ClusterPKI) (cl
 	if v.view, err = r.families.Look(ctx, family); err != nil {
 		return v, err
 	}
-	v.known = true
+	v.known, v.kept = true, family.Version != ""
 	next := family.Next()
 	if err := r.reach(c, next, &v); err != nil {
 		return v, err
 	}
 	if v.wanted, err = cluster.Expand(c, v.reach.Names); err != nil { // nothing is changed
+		return v, err
+	}
+	if err := r.mayBegin(ctx, c, v); err != nil {
 		return v, err
 	}
 	if err := r.decide(c, next, &v); err != nil {
@@ -99,6 +108,7 @@ func (r *clusterPKIs) reconcile(ctx context.Context, c *v1alpha1.ClusterPKI) (cl
 	if family, err = r.recorded(ctx, family, next); err != nil {
 		return v, err
 	}
+	v.kept = true
 	gone := going(v.removals)
 	if len(gone) > 0 {
 		if err := r.EnsureFresh(ctx, c); err != nil { // a host may be back

@@ -54,7 +54,7 @@ func (r *clusterPKIs) finish(ctx context.Context, c *v1alpha1.ClusterPKI, v clus
 		rep.known = true
 		sum := summarize(v)
 		sum.report(c, v, &rep)
-		if v.wanted != nil {
+		if v.wanted != nil && v.kept {
 			sum.status(c, v, r.clock.Now())
 			c.Status.Endpoint, c.Status.RetainedSANs = v.reach.Endpoint, v.reach.Retained
 			rep.warnings = append(rep.warnings, endpointPending(c, v.reach)...)

@@ -231,7 +231,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
-		v1alpha1.KindClusterPKI:           b.clusterPKIs(),
+		v1alpha1.KindClusterPKI:           b.clusterPKIs(o.ProbeAllow),
 		v1alpha1.KindClusterCA:            &clusterCAs{b, cas},
 		v1alpha1.KindServiceAccountKey:    &serviceAccountKeys{b, b.accounts()},
 		v1alpha1.KindAPIServerCertificate: &apiServerCertificates{b, b.accounts(), prober, existing},

@@ -24,7 +24,7 @@ func (r *nodeCredentials) reconcileOutputs(ctx context.Context, c *v1alpha1.Node
 		if err != nil || server.Bundle == nil {
 			return err
 		}
-		to = outputServer{desired.Endpoint{URL: api.Spec.Endpoint, TLSServerName: api.Spec.TLSServerName}, server.Bundle}
+		to = outputServer{&api, server.Bundle}
 	}
 	key, err := r.leaves.PrivateKey(l, st).Get(ctx)
 	if err != nil {
@@ -43,21 +43,25 @@ func (r *nodeCredentials) reconcileOutputs(ctx context.Context, c *v1alpha1.Node
 
 // outputServer is the API server that outputs lead to.
 type outputServer struct {
-	endpoint desired.Endpoint
-	bundle   []byte
+	*v1alpha1.APIServerCertificate
+	bundle []byte
 }
 
 // form is one output of a credential.
 func (s outputServer) form(c *v1alpha1.NodeCredential, o v1alpha1.CredentialOutput, cert, key []byte) (outputs.Form, error) {
-	switch {
-	case c.Spec.Kubeconfig == nil:
+	if c.Spec.Kubeconfig == nil {
 		return outputs.OfPair(o, c.Spec.Role, cert, key), nil
-	case o.Format == v1alpha1.OutputArgoCDCluster:
+	}
+	endpoint, err := desired.OutputEndpoint(s.APIServerCertificate, o.Server)
+	if err != nil {
+		return outputs.Form{}, err
+	}
+	if o.Format == v1alpha1.OutputArgoCDCluster {
 		return outputs.ArgoCDCluster{
-			Name: o.ClusterName, Server: s.endpoint.URL, ServerName: s.endpoint.TLSServerName, CA: s.bundle, Cert: cert, Key: key,
+			Name: o.ClusterName, Server: endpoint.URL, ServerName: endpoint.TLSServerName, CA: s.bundle, Cert: cert, Key: key,
 		}.Form(o.SecretName(c.Spec.Role))
 	}
-	text, err := desired.OutputKubeconfig(c, o.ClusterName, s.endpoint, s.bundle, cert, key)
+	text, err := desired.OutputKubeconfig(c, o.ClusterName, endpoint, s.bundle, cert, key)
 	if err != nil {
 		return outputs.Form{}, err
 	}

@@ -19,8 +19,8 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 )
 
-// editTimeout bounds the wait for one edit to reach every host.
-const editTimeout = 5 * time.Minute
+// editTimeout bounds the wait for one edit to reach every host: agents wait for what reloads by itself, before each of two steps.
+const editTimeout = 20 * time.Minute
 
 // editMasters changes names and networks of the cluster, and its endpoint, under load.
 func (d *demo) editMasters(ctx context.Context) error {

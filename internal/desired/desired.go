@@ -268,6 +268,27 @@ func FilesKubeconfig(c *v1alpha1.NodeCredential, of Endpoint) ([]byte, error) {
 	return kubeconfig.Render(p)
 }
 
+// OutputEndpoint is how other programs reach an API server: by a URL of theirs, or with none by the endpoint of all.
+func OutputEndpoint(c *v1alpha1.APIServerCertificate, url string) (Endpoint, error) {
+	if url == "" {
+		return Endpoint{c.Spec.Endpoint, c.Spec.TLSServerName}, nil
+	}
+	sans, err := apiServerSANs(c)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	host, err := pki.EndpointHost(url)
+	if err != nil {
+		return Endpoint{}, stall.Because(v1alpha1.ReasonInvalidSpec, "spec.outputs: server: %v", err)
+	}
+	if !sans.Covers(host) {
+		return Endpoint{}, stall.Because(v1alpha1.ReasonEndpointNotCovered,
+			"no SAN covers %q, the host of an output's server: add it to dnsNames or ipAddresses of APIServerCertificate %q, or change the output; the SANs are %s",
+			host, c.Name, sans)
+	}
+	return Endpoint{URL: url}, nil
+}
+
 // OutputKubeconfig is a credential's kubeconfig for another program, which is nowhere near the host: with everything embedded, by the endpoint of all.
 func OutputKubeconfig(c *v1alpha1.NodeCredential, cluster string, of Endpoint, ca, cert, key []byte) ([]byte, error) {
 	p := kubeconfigParams(c, of)

@@ -32,7 +32,7 @@ func explained(t *testing.T, text string) (explain.Explained, error) {
 
 // TestText: what each sample makes, for people.
 func TestText(t *testing.T) {
-	for _, name := range []string{"cluster", "ha", "seed"} {
+	for _, name := range []string{"cluster", "ha", "hosted", "seed"} {
 		e, err := explained(t, sample(t, name))
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestRead(t *testing.T) {
 		"another kind":     {"apiVersion: v1\nkind: Namespace\n", "there is no ClusterPKI in it"},
 		"no YAML":          {"a: [", "no manifest"},
 		"another version":  {"apiVersion: clusterpki.io/v1\nkind: ClusterPKI\n", `apiVersion is "clusterpki.io/v1": must be "clusterpki.io/v1alpha1"`},
-		"an unknown field": {"apiVersion: clusterpki.io/v1alpha1\nkind: ClusterPKI\nspec: {endpoints: []}\n", `unknown field "endpoints"`},
+		"an unknown field": {"apiVersion: clusterpki.io/v1alpha1\nkind: ClusterPKI\nspec: {endpoint: x, pools: []}\n", `unknown field "pools"`},
 	} {
 		if all, err := explain.Read([]byte(tc.text)); err == nil || !strings.Contains(err.Error(), tc.want) || all != nil {
 			t.Errorf("%s: %v", name, err)

@@ -128,7 +128,7 @@ func (w *fixture) get(u *unstructured.Unstructured) {
 	}
 }
 
-// until waits for a condition of an object: its type, status and reason.
+// until waits for a condition of an object: its type, status and reason; or, written 'attention <reason>', for an item of its status.attention.
 func (w *fixture) until(u *unstructured.Unstructured, condition string) {
 	w.t.Helper()
 	testenv.Eventually(w.t, u.GetKind()+" "+u.GetName()+" comes to "+condition, func() error {
@@ -138,6 +138,13 @@ func (w *fixture) until(u *unstructured.Unstructured, condition string) {
 		for _, c := range conditions {
 			m, _ := c.(map[string]any)
 			if fmt.Sprint(m["type"], " ", m["status"], " ", m["reason"]) == condition && m["observedGeneration"] == u.GetGeneration() {
+				return nil
+			}
+		}
+		items, _, _ := unstructured.NestedSlice(u.Object, "status", "attention")
+		for _, i := range items {
+			m, _ := i.(map[string]any)
+			if fmt.Sprint("attention ", m["reason"]) == condition {
 				return nil
 			}
 		}

@@ -29,7 +29,7 @@ type state struct {
 	drifts     bool          // the clock goes on all the time, a minute at each look
 	says       string        // what the agent of the object's host then reports as its problem
 	away       bool          // whether the operator is stopped before the patch, or never started where there is none
-	condition  string        // that the object has in the end: type, status and reason; "": none is waited for
+	condition  string        // that the object has in the end: type, status and reason, or 'attention <reason>'; "": none is waited for
 
 	argo, kstatus, flux string
 }
@@ -123,6 +123,10 @@ var states = []state{
 	{
 		kind: "ClusterPKI", name: "suspended_removalPending", manifest: aCluster, then: `{"spec":{"nodes":{"hosts":[]}}}`,
 		condition: "RemovalPending True ConfirmationRequired", argo: suspended, kstatus: current, flux: current,
+	},
+	{
+		kind: "ClusterPKI", name: "suspended_withdrawalPending", manifest: aCluster, then: newKey, drifts: true,
+		condition: "attention WithdrawalPending", argo: suspended, kstatus: current, flux: current,
 	},
 	{
 		kind: "ClusterPKI", name: "degraded_childConflict", manifest: strings.Replace(aCA, "{name: k8s}", "{name: k8s-ca}", 1) + sep + aCluster,

@@ -32,6 +32,19 @@ if removal ~= nil and removal.status == "True" then
   return hs
 end
 
+-- Something of the whole cluster does not go on without a person, such as a rotation before the old CA is withdrawn. What is about a single host does not
+-- count here: see below.
+for _, item in ipairs(obj.status.attention or {}) do
+  if item.host == nil then
+    hs.status = "Suspended"
+    if item.reason == "Expired" then
+      hs.status = "Degraded"
+    end
+    hs.message = item.reason .. ": " .. item.edit
+    return hs
+  end
+end
+
 -- What is issued is healthy, also while a CA is rotated. Whether a host has it in use already is said, and changes nothing: a
 -- host that is switched off must not hold up the synchronization of the others.
 local ready = conditions["Ready"]
