@@ -123,7 +123,7 @@ type ClusterPKISpec struct {
 	ServiceAccountKey ClusterPKIServiceAccountKey `json:"serviceAccountKey,omitempty,omitzero"`
 
 	// bootstrap is 'Create' or 'Never'. Default: Create. With 'Never' no CA and no service account key is made that is neither imported nor kept in the
-	// authority namespace: for a cluster that exists, whose keys are restored or adopted, and whose certificates none of a new CA may replace. They are
+	// authority namespace: for a cluster that exists, whose keys are restored or adopted, and which no new CA may cut off. They are
 	// rotated all the same. Changing it re-issues nothing.
 	// +optional
 	// +kubebuilder:default=Create

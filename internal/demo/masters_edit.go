@@ -88,7 +88,9 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 	}
 	d.second = next
 	d.say("another load balancer at https://%s", at)
-	err = d.editAndWait(ctx, fmt.Sprintf(`{"spec":{"endpoint":"https://%s"}}`, at), func() error {
+	d.say("the service account's kubeconfig was handed out by hand: certSANs has the former name for it")
+	patch := fmt.Sprintf(`{"spec":{"endpoint":"https://%s","controlPlane":{"certSANs":["vip.prod.example",%q]}}}`, at, d.places.balancer)
+	err = d.editAndWait(ctx, patch, func() error {
 		for _, n := range d.places.nodes {
 			name := filepath.Join(d.host(n.host).Directory, hostfiles.ForRole("Kubelet", "").Kubeconfig)
 			text, err := os.ReadFile(name) //nolint:gosec // what the host's agent wrote
@@ -117,7 +119,7 @@ func (d *demo) renameEndpoint(ctx context.Context) error {
 		if err != nil || left {
 			return false, err
 		}
-		d.say("no kubeconfig names the former one, and no certificate will")
+		d.say("no kubeconfig of a host names the former one: it is not retained any more")
 		return true, nil
 	})
 }
