@@ -37,7 +37,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	})
-	c.AddCommand(newRotate(), newMasters())
+	c.AddCommand(newRotate(), newMasters(), newSeed())
 	return c
 }
 
@@ -84,6 +84,19 @@ func newMasters() *cobra.Command {
 		"how long agents wait for what reloads by itself (default 5m30s); client-go looks every 5 minutes, so with less some requests may fail")
 	c.Flags().BoolVar(&o.Edits, "edits", false, "rotate nothing: edit names, networks and the endpoint only")
 	return c
+}
+
+const seedLong = `Starts a cluster with the identities of a PKI made by hand with openssl, from its sample alone
+(config/samples/clusterpki/seed.yaml): each host has one identity, CN=<host> without a group, which kubelet and kube-proxy share, and
+kubectl is k8s-master. What these need in the cluster is applied from config/samples/seed/target-rbac.yaml, which says what that costs.`
+
+func newSeed() *cobra.Command {
+	return newCommandOf(&demo.Options{Seed: true}, &cobra.Command{
+		Use:     "seed --binaries DIR",
+		Short:   "Start a cluster whose hosts have one identity each, as of a PKI made by hand",
+		Long:    seedLong,
+		Example: "  make demo-seed   # builds what it needs first",
+	})
 }
 
 // newCommand gives a command the demonstration's flags and lets it run.

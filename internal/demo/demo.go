@@ -34,6 +34,8 @@ type Options struct {
 	Rotation Rotation
 	// Masters: the cluster has several masters, and everything of it is rotated.
 	Masters bool
+	// Seed starts a cluster of which each host has one identity.
+	Seed bool
 	// Edits leaves the rotations of such a cluster out, and edits it only.
 	Edits bool
 	// ReloadDelay is how long the agents of several masters wait for what reloads by itself; 0: their default.
@@ -133,6 +135,9 @@ func (d *demo) show(ctx context.Context) error {
 	return nil
 }
 
+// mounted is how what is exported is said to be delivered: nobody acknowledges it.
+const mounted = v1alpha1.DeliveryMounted
+
 // kubeletLogs are the logs of all kubelets.
 const kubeletLogs = "*-kubelet"
 
@@ -144,12 +149,15 @@ func (d *demo) steps() []step {
 	if d.Masters {
 		return d.mastersSteps()
 	}
+	if d.Seed {
+		return d.seedSteps()
+	}
 	if d.Rotation != None {
 		return d.rotationSteps()
 	}
 	return []step{
 		{"Start a management control plane and the operator in it", d.startManagement, management},
-		{"Apply one ClusterPKI: a master with etcd, and three nodes", d.applyPKI(oneMaster, v1alpha1.DeliveryMounted), management},
+		{"Apply one ClusterPKI: a master with etcd, and three nodes", d.applyPKI(oneMaster, mounted), management},
 		{"Export the files of each host", d.exportAll, management},
 		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},

@@ -22,6 +22,7 @@ type sample struct {
 var (
 	oneMaster    = sample{"clusterpki/cluster.yaml", 1, 3}
 	threeMasters = sample{"clusterpki/ha.yaml", 3, 2}
+	seed         = sample{"clusterpki/seed.yaml", 1, 3}
 )
 
 // read reads the ClusterPKI, with the nodes that are started.
@@ -78,7 +79,10 @@ func (p places) of(host string) place {
 // wave, and a Lease is valid for a minute.
 func (p places) move(pki *v1alpha1.ClusterPKI) {
 	s := &pki.Spec
-	s.Endpoint, s.ControlPlane.Port, s.ControlPlane.Kubelet = p.endpoint(), int32(p.api), new(false) //nolint:gosec // a port
+	s.Endpoint, s.ControlPlane.Port = p.endpoint(), int32(p.api) //nolint:gosec // a port
+	if !slices.Contains(s.Nodes.Roles, "Host") {                 // of which the master has one too, for kubectl
+		s.ControlPlane.Kubelet = new(false)
+	}
 	for i := range s.ControlPlane.Hosts {
 		h := &s.ControlPlane.Hosts[i]
 		h.Addresses = p.of(h.Name).addresses()
