@@ -68,7 +68,14 @@ func (c *cluster) documented(page, kind, name string) *unstructured.Unstructured
 // create makes an Application that docs/argocd.md shows, of another repository.
 func (c *cluster) create(name string, g git) *app {
 	c.t.Helper()
-	u := c.documented("argocd.md", "Application", name)
+	return c.createAs(name, name, g)
+}
+
+// createAs is create, under another name.
+func (c *cluster) createAs(documented, name string, g git) *app {
+	c.t.Helper()
+	u := c.documented("argocd.md", "Application", documented)
+	u.SetName(name)
 	set(c.t, u, g.url(), "spec", "source", "repoURL")
 	a := &app{cluster: c, key: client.ObjectKeyFromObject(u)}
 	list := &unstructured.UnstructuredList{}
