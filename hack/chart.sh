@@ -11,6 +11,6 @@ files=charts/clusterpki/files
 rm -rf "$files"
 mkdir -p "$files/crds" "$files/rbac" "$files/admission" "$files/prometheus"
 cp config/crd/bases/*.yaml "$files/crds/"
-cp config/rbac/*role.yaml config/namespaced/*role.yaml "$files/rbac/"
+cp config/rbac/*role.yaml config/namespaced/*role.yaml config/agents/*role.yaml "$files/rbac/"
 cp config/admission/{nodecredential,apiservercertificate,clusterca,serviceaccountkey,clusterpki,rotates}.yaml "$files/admission/"
 cp config/prometheus/{rules.yaml,servicemonitor.yaml,dashboard.json} "$files/prometheus/"

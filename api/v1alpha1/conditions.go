@@ -75,7 +75,7 @@ const (
 	ReasonAuthorityRetained = "AuthorityRetained"
 	// ReasonAuthorityNotReady surfaces when the authority namespace is not there, or may not be used.
 	ReasonAuthorityNotReady = "AuthorityNotReady"
-	// ReasonNamespaceReserved surfaces for an object in the operator's own namespace or in the authority namespace.
+	// ReasonNamespaceReserved surfaces for an object in the operator's own namespace, in the authority namespace or in that of the agents.
 	ReasonNamespaceReserved = "NamespaceReserved"
 	// ReasonKeyInUse surfaces when a CA is to be imported whose key another ClusterCA has.
 	ReasonKeyInUse = "KeyInUse"
@@ -197,6 +197,10 @@ const (
 	ReasonChildrenPending = "ChildrenPending"
 	// ReasonConfirmationRequired surfaces when hosts are not removed until they are named in spec.removal.confirmed.
 	ReasonConfirmationRequired = "ConfirmationRequired"
+	// ReasonAgentAccountConflict surfaces, as an event, when a ServiceAccount of the name of a host's agent is there, and the operator did not make it.
+	ReasonAgentAccountConflict = "AgentAccountConflict"
+	// ReasonAgentsNotReady surfaces, as an event, when the agents' namespace is not there.
+	ReasonAgentsNotReady = "AgentsNotReady"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"
 )
@@ -216,6 +220,8 @@ const (
 	// OwnerAnnotation is '<kind>/<name>' of that object. It outlives an owner reference, which a backup
 	// tool may strip, and a label could not hold a name of more than 63 characters.
 	OwnerAnnotation = "clusterpki.io/owner"
+	// AgentAnnotation is '<namespace>/<host>' on what the operator makes for the agent of a host: its ServiceAccount, Roles and RoleBindings. It proves nothing.
+	AgentAnnotation = "clusterpki.io/agent"
 	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
 	ReportAnnotation = "clusterpki.io/report"
 	// ReportSignatureAnnotation is, beside the report, its signature by the key of the certificate that the agent has installed.

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import "slices"
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Every generated object's name is set in the spec or made here; none is ever parsed back.
 
@@ -64,6 +68,25 @@ func (c *APIServerCertificate) LeaseName() string { return c.TLSSecretName() }
 
 // LeaseName is the Lease by which the agent of a host acknowledges the credential, see APIServerCertificate.LeaseName.
 func (c *NodeCredential) LeaseName() string { return c.TLSSecretName() }
+
+// AgentHost is the host to which an agent delivers what is issued for an object, "" where none does.
+func AgentHost(o metav1.Object) string {
+	switch c := o.(type) {
+	case *APIServerCertificate:
+		return agentHost(c.Spec.Delivery, c.Spec.HostName)
+	case *NodeCredential:
+		return agentHost(c.Spec.Delivery, c.Spec.HostName)
+	default:
+		return ""
+	}
+}
+
+func agentHost(d DeliverySpec, host string) string {
+	if d.Mode != DeliveryAgent {
+		return ""
+	}
+	return host
+}
 
 // TrustConfigMapName is the ConfigMap with a public copy of the CA's trust bundle.
 func (c *ClusterCA) TrustConfigMapName() string { return TrustConfigMapName(c.Name) }

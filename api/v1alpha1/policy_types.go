@@ -3,7 +3,7 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // PolicyRole is what a certificate is for: a Role, 'APIServer' (an APIServerCertificate), or 'CA' (a subordinate CA).
-// +kubebuilder:validation:Enum=Kubelet;KubeProxy;ControllerManager;Scheduler;Admin;SuperAdmin;APIServerKubeletClient;FrontProxyClient;EtcdServer;EtcdPeer;EtcdClient;EtcdHealthcheckClient;KubeletServing;Agent;Host;Custom;APIServer;CA
+// +kubebuilder:validation:Enum=Kubelet;KubeProxy;ControllerManager;Scheduler;Admin;SuperAdmin;APIServerKubeletClient;FrontProxyClient;EtcdServer;EtcdPeer;EtcdClient;EtcdHealthcheckClient;KubeletServing;Host;Custom;APIServer;CA
 type PolicyRole string
 
 // What a CA may issue beside the certificates of NodeCredentials.

@@ -3,23 +3,16 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/hostfiles"
-	"clusterpki.io/operator/internal/pki"
 )
 
-// KubeconfigFile is where a host without a credential of role 'Agent' has its agent's kubeconfig, unless its configuration says otherwise.
+// KubeconfigFile is where a host has its agent's kubeconfig, unless its configuration says otherwise.
 const KubeconfigFile = "/etc/clusterpki/kubeconfig"
 
 // Source is what the configuration of a host's agent is made from.
@@ -27,7 +20,7 @@ type Source struct {
 	Host, Namespace string
 	// Objects are those of the namespace.
 	Objects export.Objects
-	// DeliveryKeys are the public halves of the namespace's delivery keys; none where only the Role is asked for.
+	// DeliveryKeys are the public halves of the namespace's delivery keys.
 	DeliveryKeys []string
 }
 
@@ -59,9 +52,6 @@ func ConfigFor(from Source) (Config, []string, error) {
 		c.Directory = dir
 	}
 	c.Kubeconfig = KubeconfigFile
-	if slices.ContainsFunc(c.Credentials, func(cred Credential) bool { return cred.Role == "Agent" }) {
-		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(dir).Kubeconfig
-	}
 	notes := c.addKubeletCA(from.Objects)
 	c.addComponents()
 	return c, notes, nil
@@ -174,47 +164,4 @@ func (c *Config) addComponents() {
 			c.Components = append(c.Components, Component{Name: k.Name, Systemd: &Systemd{Unit: k.Name + ".service"}})
 		}
 	}
-}
-
-// AccountName is the name of the ServiceAccount, the Role and the RoleBinding of a host's agent.
-func AccountName(host string) string { return "clusterpki-agent-" + host }
-
-// Manifests are what lets an agent read its own Secrets and write its own Leases, each by name, and do nothing else: for the
-// identity of role 'Agent' if the configuration has such a credential, else for a service account. That stands in the namespace of
-// the objects, or in the one that is named: there it bears the other's name, because hosts of two namespaces may be called the same.
-func Manifests(c Config, accountNamespace string) ([]client.Object, error) {
-	objects, err := c.objects()
-	if err != nil {
-		return nil, err
-	}
-	var secrets, leases []string
-	for _, o := range objects {
-		secrets, leases = append(secrets, o.secrets...), append(leases, o.lease)
-	}
-	meta := metav1.ObjectMeta{Namespace: c.Namespace, Name: AccountName(c.Host)}
-	role := &rbacv1.Role{
-		TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}, ObjectMeta: meta,
-		Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{corev1.GroupName}, Resources: []string{"secrets"}, ResourceNames: secrets, Verbs: []string{"get", "watch"}},
-			{APIGroups: []string{coordinationv1.GroupName}, Resources: []string{"leases"}, ResourceNames: leases, Verbs: []string{"get", "update"}},
-		},
-	}
-	binding := &rbacv1.RoleBinding{
-		TypeMeta: metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"}, ObjectMeta: meta,
-		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
-	}
-	if i := slices.IndexFunc(objects, func(o object) bool { return o.cred != nil && o.cred.Role == "Agent" }); i >= 0 {
-		id, ok := pki.LookupRole("Agent")
-		if !ok {
-			return nil, fmt.Errorf("there is no role Agent")
-		}
-		binding.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: id.CommonNameFor(c.Host)}}
-		return []client.Object{role, binding}, nil
-	}
-	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta}
-	if accountNamespace != "" && accountNamespace != c.Namespace {
-		account.Namespace, account.Name = accountNamespace, meta.Name+"."+c.Namespace // no namespace's name has a dot
-	}
-	binding.Subjects = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}}
-	return []client.Object{account, role, binding}, nil
 }

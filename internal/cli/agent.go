@@ -16,7 +16,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
@@ -30,8 +29,8 @@ checks what is new against the API server, puts it in the place of the old in on
 what does not notice by itself, checks again, rolls it back if it does not work, and reports each
 step in a Lease, for which the rotation of a CA waits.
 
-FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent needs to be
-allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.
+FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent may do in the
+management cluster is the operator's part. See docs/agent.md.
 
 `
 
@@ -39,8 +38,7 @@ allowed is what 'clusterpki agent manifests' prints. See docs/agent.md.
 const (
 	agentSetUpLong = `Prints what the agent of a host needs. The agent itself runs on the host, as 'clusterpki agent --config FILE'.
 See docs/agent.md.`
-	agentSetUpExample = "  clusterpki agent config -n prod --host k8s-node1 > agent.yaml\n" +
-		"  clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -"
+	agentSetUpExample = "  clusterpki agent config -n prod --host k8s-node1 > agent.yaml"
 )
 
 func newAgent() *cobra.Command {
@@ -50,14 +48,13 @@ func newAgent() *cobra.Command {
 		Short: "Keep the PKI files of this host current",
 		Long:  agentLong + exits(untilStopped),
 		Example: "  clusterpki agent --config /etc/clusterpki/agent.yaml\n" +
-			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml   # on your machine\n" +
-			"  clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -",
+			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml   # on your machine",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runAgent(c, file) },
 	}
 	c.Flags().StringVar(&file, "config", "", "the configuration `file` (required)")
 	cobra.CheckErr(c.MarkFlagRequired("config")) // fails only for a name that is misspelt here
-	c.AddCommand(newAgentConfig(), newAgentManifests())
+	c.AddCommand(newAgentConfig())
 	return c
 }
 
@@ -90,7 +87,7 @@ func agentLog(w io.Writer) logr.Logger {
 	return log
 }
 
-// aboutHost is what the two commands that prepare a host have in common.
+// aboutHost is what a command that prepares a host asks for.
 type aboutHost struct {
 	connection
 	host string
@@ -190,47 +187,6 @@ func newAgentConfig() *cobra.Command {
 		"the `namespace` that holds the keys, as the operator's flag says")
 	completeFlag(c, "authority-namespace", f.namespaces)
 	return c
-}
-
-func newAgentManifests() *cobra.Command {
-	var accounts string
-	f := &aboutHost{}
-	c := f.command("manifests --host HOST", "Print what a host's agent has to be allowed",
-		"Prints a Role that allows to read the Secrets of HOST, on a control plane host also that of its ServiceAccountKey, and\n"+
-			"to write its Leases, each by name, and nothing else;\n"+
-			"and its RoleBinding: to the user of the host's NodeCredential of role Agent, if it has one, else to a\n"+
-			"ServiceAccount, which it prints too. Apply it again when the host gets another credential.\n\n"+
-			"Whoever may make tokens or run pods in the ServiceAccount's namespace, as Kubernetes' role edit does, is that agent:\n"+
-			"--account-namespace puts it into a namespace where nobody may.",
-		func(w io.Writer, _ agent.Source, c agent.Config) error {
-			objects, err := agent.Manifests(c, accounts)
-			if err != nil {
-				return err
-			}
-			for i, o := range objects {
-				if i > 0 {
-					fmt.Fprintln(w, "---")
-				}
-				if err := printYAML(w, o); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	c.Flags().StringVar(&accounts, "account-namespace", "", "the `namespace` of the ServiceAccount, which you make (default: that of the objects)")
-	completeFlag(c, "account-namespace", f.namespaces)
-	return c
-}
-
-func printYAML(w io.Writer, o any) error {
-	text, err := yaml.Marshal(o)
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	if _, err := w.Write(text); err != nil {
-		return fmt.Errorf("print: %w", err)
-	}
-	return nil
 }
 
 var libraryLoggers sync.Once

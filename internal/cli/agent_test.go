@@ -12,14 +12,14 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/test/given"
@@ -80,23 +80,19 @@ func (w *fixture) file(name, text string) string {
 	return path
 }
 
-// identity applies what `agent manifests` prints, and is a kubeconfig with a token of the ServiceAccount.
+// identity lets a ServiceAccount do what the operator lets the agent of the host do, and is a kubeconfig with a token of it.
 func (w *fixture) identity() string {
 	w.t.Helper()
-	out, err := w.run("agent", "manifests", "--host", "k8s-node1")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	out = regexp.MustCompile(`(?m)^note: .*\n`).ReplaceAllString(out, "")
-	for document := range strings.SplitSeq(out, "---\n") {
-		o := &unstructured.Unstructured{}
-		if err := yaml.UnmarshalStrict([]byte(document), &o.Object); err != nil {
-			w.t.Fatal(err)
-		}
-		w.create(o)
-	}
+	meta := metav1.ObjectMeta{Namespace: w.ns, Name: "agent"}
+	names := []string{"k8s-node1-kubelet-serving-tls"}
+	account := &corev1.ServiceAccount{ObjectMeta: meta}
+	w.create(account)
+	w.create(&rbacv1.Role{ObjectMeta: meta, Rules: agents.Access{Secrets: names, Leases: names}.Rules()})
+	w.create(&rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: meta.Namespace, Name: meta.Name}},
+	})
 	token := &authenticationv1.TokenRequest{}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "clusterpki-agent-k8s-node1"}}
 	if err := w.api.SubResource("token").Create(w.t.Context(), account, token); err != nil {
 		w.t.Fatal(err)
 	}
@@ -160,7 +156,7 @@ func TestAgentMistakes(t *testing.T) {
 			says: []string{`is for host "k8s-node2"`, "its hosts are k8s-node1"},
 		},
 		"another namespace": {
-			args: []string{"agent", "manifests", "--host", "k8s-node1", "--kubeconfig", w.kubeconfig, "-n", "kube-public"},
+			args: []string{"agent", "config", "--host", "k8s-node1", "--kubeconfig", w.kubeconfig, "-n", "kube-public"},
 			says: []string{`in namespace "kube-public"`, "is the namespace right?"},
 		},
 	} {
@@ -206,11 +202,11 @@ func TestAgentWithoutRole(t *testing.T) {
 	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
-	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: apply what`)
-	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: apply what`)
+	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: the operator allows it`)
+	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: the operator allows it`)
 }
 
-// TestAgentRefused: nothing is printed for what no agent delivers, and no Role that reads a CA's key.
+// TestAgentRefused: nothing is printed for what no agent delivers, or what holds a CA's key.
 func TestAgentRefused(t *testing.T) {
 	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryMounted)
@@ -218,12 +214,10 @@ func TestAgentRefused(t *testing.T) {
 	holder.Spec.SecretName = "k8s-node1-kubelet-serving-tls"
 	holder.Spec.Subject.CommonName = "k8s"
 	w.create(holder)
-	for _, command := range []string{"config", "manifests"} {
-		out, err := w.run("agent", command, "--host", "k8s-node1")
-		for _, want := range []string{"delivery.mode is 'Agent'", "NodeCredential k8s-node1-kubelet-serving", `the key of ClusterCA "k8s"`} {
-			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(out, "kind: Role") {
-				t.Errorf("%s: error %v, and it prints\n%s", command, err, out)
-			}
+	out, err := w.run("agent", "config", "--host", "k8s-node1")
+	for _, want := range []string{"delivery.mode is 'Agent'", "NodeCredential k8s-node1-kubelet-serving", `the key of ClusterCA "k8s"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, and it prints\n%s", err, out)
 		}
 	}
 }
@@ -259,22 +253,14 @@ func TestAgentOfAControlPlane(t *testing.T) {
 		c.Spec.ServiceAccountKeyRef, c.Spec.Delivery.Mode, c.Spec.Delivery.AcceptAssumed = &v1alpha1.KeyReference{Name: "k8s"}, v1alpha1.DeliveryAgent, ""
 	}))
 	admin := adminKubeconfig(t, cfg.Host)
-	if out, err := w.as(admin, "agent", "manifests", "--host", "k8s-master"); err == nil || !strings.Contains(err.Error(), `names ServiceAccountKey "k8s", which does not exist`) {
+	if out, err := w.as(admin, "agent", "config", "--host", "k8s-master"); err == nil || !strings.Contains(err.Error(), `names ServiceAccountKey "k8s", which does not exist`) {
 		t.Errorf("error %v, and it prints\n%s", err, out)
 	}
 	w.create(&v1alpha1.ServiceAccountKey{ObjectMeta: metav1.ObjectMeta{Name: "k8s"}, Spec: v1alpha1.ServiceAccountKeySpec{SecretName: "k8s-accounts"}})
 	w.ready(&v1alpha1.ServiceAccountKey{}, "k8s")
 	w.ready(&v1alpha1.APIServerCertificate{}, "k8s-master")
-	for command, want := range map[string]string{
-		"config": "  serviceAccountSecretName: k8s-accounts\n", "manifests": "  resourceNames:\n  - k8s-master-tls\n  - k8s-accounts\n  resources:\n  - secrets\n",
-	} {
-		args := []string{"agent", command, "--host", "k8s-master"}
-		if command == "config" {
-			args = append(args, "--authority-namespace", w.ns+"-authority")
-		}
-		out, err := w.as(admin, args...)
-		if err != nil || !strings.Contains(out, want) {
-			t.Errorf("%s: error %v, and it prints\n%s", command, err, out)
-		}
+	out, err := w.as(admin, "agent", "config", "--host", "k8s-master", "--authority-namespace", w.ns+"-authority")
+	if err != nil || !strings.Contains(out, "  serviceAccountSecretName: k8s-accounts\n") {
+		t.Errorf("error %v, and it prints\n%s", err, out)
 	}
 }

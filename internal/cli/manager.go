@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/controller"
 )
 
@@ -63,6 +64,9 @@ func newManager() *cobra.Command {
 	f.StringVar(&o.AuthorityNamespace, "authority-namespace", "",
 		"`namespace` of the keys of all CAs, which nobody else may read (default: "+controller.DefaultAuthorityNamespace+
 			"; with --namespace: the operator's own, followed by -authority)")
+	f.StringVar(&o.AgentsNamespace, "agents-namespace", "",
+		"`namespace` of the ServiceAccounts of hosts' agents, where nobody else may make tokens (default: "+agents.DefaultNamespace+
+			"; with --namespace: the operator's own, followed by -agents)")
 	f.StringVar(&o.OwnNamespace, "own-namespace", "",
 		"`namespace` that the operator runs in (default: that of its pod, else that of --leader-election-namespace)")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8443; 0 serves none")

@@ -12,10 +12,12 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -24,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/apitime"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/home"
@@ -42,6 +45,8 @@ type Options struct {
 	Namespace string // that is served; "": all namespaces
 	// AuthorityNamespace holds ledgers and keys. Default: clusterpki-authority, or, with Namespace, '<own namespace>-authority'.
 	AuthorityNamespace string
+	// AgentsNamespace holds the ServiceAccounts of hosts' agents. Default: clusterpki-agents, or, with Namespace, '<own namespace>-agents'.
+	AgentsNamespace string
 	// OwnNamespace is the one that the operator runs in; "": it runs in none.
 	OwnNamespace   string
 	MetricsAddress string // "", or "0": none
@@ -91,16 +96,37 @@ func (o *Options) complete() error {
 		o.Clock = apitime.New(clock.RealClock{})
 	}
 	if o.AuthorityNamespace == "" {
-		o.AuthorityNamespace = DefaultAuthorityNamespace
-		if o.Namespace != "" {
-			o.AuthorityNamespace = cmp.Or(o.OwnNamespace, o.Namespace) + "-authority"
+		o.AuthorityNamespace = o.beside(DefaultAuthorityNamespace, "-authority")
+	}
+	if o.AgentsNamespace == "" {
+		o.AgentsNamespace = o.beside(agents.DefaultNamespace, "-agents")
+	}
+	return o.apart()
+}
+
+// beside is the default of a namespace that the operator has beside its own: two operators for one namespace each never share one.
+func (o *Options) beside(all, suffix string) string {
+	if o.Namespace == "" {
+		return all
+	}
+	return cmp.Or(o.OwnNamespace, o.Namespace) + suffix
+}
+
+// apart says which namespaces are the same and must not be.
+func (o *Options) apart() error {
+	for _, n := range []struct{ what, name, flag string }{
+		{"authority namespace", o.AuthorityNamespace, "--authority-namespace"}, {"agents' namespace", o.AgentsNamespace, "--agents-namespace"},
+	} {
+		switch n.name {
+		case o.OwnNamespace:
+			return fmt.Errorf("the %s %q is the one that the operator runs in: choose another one by %s", n.what, n.name, n.flag)
+		case o.Namespace:
+			return fmt.Errorf("the %s %q is the one that is served: choose another one by %s", n.what, n.name, n.flag)
 		}
 	}
 	switch {
-	case o.AuthorityNamespace == o.OwnNamespace:
-		return fmt.Errorf("the authority namespace %q is the one that the operator runs in: choose another one by --authority-namespace", o.AuthorityNamespace)
-	case o.AuthorityNamespace == o.Namespace:
-		return fmt.Errorf("the authority namespace %q is the one that is served: choose another one by --authority-namespace", o.AuthorityNamespace)
+	case o.AgentsNamespace == o.AuthorityNamespace:
+		return fmt.Errorf("the agents' namespace %q is the authority namespace: choose another one by --agents-namespace", o.AgentsNamespace)
 	case o.Namespace != "" && o.Namespace == o.OwnNamespace:
 		return fmt.Errorf("namespace %q is the one that the operator runs in: whoever may run pods there has its rights; serve another one", o.Namespace)
 	}
@@ -109,23 +135,13 @@ func (o *Options) complete() error {
 
 // New sets a manager up with all reconcilers; its Start runs it.
 //
-// Memory and privacy: of Secrets, ConfigMaps and Leases the cache holds those that the operator made, by label,
-// so that it does not grow with anybody else's.
+// Memory and privacy: of Kubernetes' own kinds the cache holds what the operator made, by label, so that it does not grow with anybody else's.
 func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
 	seals := &seals{}
 	kept := (&owned.Cache{Seal: seals.of(ctx)}).Transform
-	ours := cache.ByObject{Label: owned.Selector, Transform: kept}
-	cacheOptions := cache.Options{DefaultTransform: kept, ByObject: map[client.Object]cache.ByObject{
-		&corev1.Secret{}:        ours,
-		&corev1.ConfigMap{}:     ours,
-		&coordinationv1.Lease{}: ours,
-	}}
-	if o.Namespace != "" {
-		cacheOptions.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
-	}
 	counts := metrics.NewCounts(causes())
 	serving, err := metricsOptions(o)
 	if err != nil {
@@ -140,7 +156,7 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 	end := &stopping{told: make(chan struct{})}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        Scheme(),
-		Cache:                         cacheOptions,
+		Cache:                         o.cached(kept),
 		NewCache:                      end.newCache,
 		Metrics:                       serving,
 		HealthProbeBindAddress:        orNone(o.ProbeAddress),
@@ -161,6 +177,27 @@ func New(ctx context.Context, cfg *rest.Config, o Options) (ctrl.Manager, error)
 		return nil, err
 	}
 	return stoppable{mgr, end}, nil
+}
+
+// cached is what the cache of the manager holds: of what others make too, what bears the operator's label.
+func (o *Options) cached(kept toolscache.TransformFunc) cache.Options {
+	ours := cache.ByObject{Label: owned.Selector, Transform: kept}
+	accounts, grants := ours, ours
+	accounts.Namespaces = map[string]cache.Config{o.AgentsNamespace: {}}
+	out := cache.Options{DefaultTransform: kept}
+	if o.Namespace != "" {
+		out.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
+		grants.Namespaces = map[string]cache.Config{o.Namespace: {}, o.AgentsNamespace: {}}
+	}
+	out.ByObject = map[client.Object]cache.ByObject{
+		&corev1.Secret{}:         ours,
+		&corev1.ConfigMap{}:      ours,
+		&coordinationv1.Lease{}:  ours,
+		&corev1.ServiceAccount{}: accounts,
+		&rbacv1.Role{}:           grants,
+		&rbacv1.RoleBinding{}:    grants,
+	}
+	return out
 }
 
 // newAuthorities is a cache of the authority namespace, without keys.
@@ -207,7 +244,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 	wrote, keys := &owned.Writes{}, keys{keypool.New(o.RSAKeys)}
 	secrets := owned.Secrets{Cache: mgr.GetClient(), API: mgr.GetAPIReader(), Wrote: wrote}
 	keysHome := &home.Home{
-		Client: direct, Namespace: o.AuthorityNamespace, Own: o.OwnNamespace, Served: o.Namespace,
+		Client: direct, Namespace: o.AuthorityNamespace, Own: o.OwnNamespace, Served: o.Namespace, Agents: o.AgentsNamespace,
 		Prepare: func(ctx context.Context) error { _, err := store.Seal(ctx); return err },
 	}
 	b := base{
@@ -227,7 +264,9 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		}
 	}
 	cas := b.cas(prober)
-	if err := errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities)); err != nil {
+	err = errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities),
+		(&agentAccounts{b, o.AgentsNamespace}).setup(mgr, o.Workers))
+	if err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{

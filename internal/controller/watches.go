@@ -128,16 +128,7 @@ func serves(o client.Object) bool {
 }
 
 // byAgent says whether an agent delivers what is issued for an object.
-func byAgent(o client.Object) bool {
-	switch c := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		return c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent
-	case *v1alpha1.NodeCredential:
-		return c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent
-	default:
-		return false
-	}
-}
+func byAgent(o client.Object) bool { return v1alpha1.AgentHost(o) != "" }
 
 // controllerName is how metrics and logs call the controller of a kind.
 func controllerName(kind string) string { return strings.ToLower(kind) }

@@ -22,6 +22,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
@@ -30,8 +31,8 @@ import (
 	"clusterpki.io/operator/internal/timeline"
 )
 
-// agents are those of the hosts, a process each. They alone bring files to the hosts.
-type agents struct {
+// processes are the agents of the hosts, one each. They alone bring files to the hosts.
+type processes struct {
 	running  map[string]*process.Process
 	restarts []restart
 }
@@ -46,14 +47,14 @@ type restart struct {
 const agentGrace = 5 * time.Second
 
 // stop ends every agent.
-func (a *agents) stop() {
+func (a *processes) stop() {
 	for _, name := range slices.Sorted(maps.Keys(a.running)) {
 		a.running[name].Stop(agentGrace)
 	}
 }
 
 // failed says whether an agent has ended by itself.
-func (a *agents) failed() error {
+func (a *processes) failed() error {
 	for _, name := range slices.Sorted(maps.Keys(a.running)) {
 		if err := a.running[name].Failed(); err != nil {
 			return err
@@ -67,7 +68,7 @@ const restartable = controllerManager
 
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {
-	d.rotation.agents = &agents{running: map[string]*process.Process{}}
+	d.rotation.agents = &processes{running: map[string]*process.Process{}}
 	var cas v1alpha1.ClusterCAList
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
@@ -144,32 +145,16 @@ func (d *demo) writeFlags(ctx context.Context, h target.Host) error {
 	return export.Write(h.Directory, files)
 }
 
-// prepareAgent writes a host's agent its configuration, and lets it do in the management cluster what it has to.
+// prepareAgent writes a host's agent its configuration, and its way to the management cluster.
 func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) error {
-	objects, err := agent.Manifests(c, "")
+	token, err := d.agentToken(ctx, h.Name)
 	if err != nil {
 		return err
-	}
-	var account *corev1.ServiceAccount
-	for _, o := range objects {
-		if err := d.management.client.Create(ctx, o); err != nil {
-			return fmt.Errorf("create %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
-		}
-		if sa, ok := o.(*corev1.ServiceAccount); ok {
-			account = sa
-		}
-	}
-	if account == nil {
-		return fmt.Errorf("the samples give host %s an identity of role Agent, which the management cluster does not know", h.Name)
-	}
-	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}
-	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil { //nolint:forbidigo // a token, and no status
-		return fmt.Errorf("get a token for %s: %w", account.Name, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
 		return fmt.Errorf("prepare the agent of %s: %w", h.Name, err)
 	}
-	if err := d.writeTokenKubeconfig(c.Kubeconfig, token.Status.Token); err != nil {
+	if err := d.writeTokenKubeconfig(c.Kubeconfig, token); err != nil {
 		return err
 	}
 	text, err := yaml.Marshal(c)
@@ -180,6 +165,20 @@ func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) 
 		return fmt.Errorf("write the configuration of an agent: %w", err)
 	}
 	return nil
+}
+
+// agentToken makes a token of the ServiceAccount that the operator has made for a host's agent, once it has.
+func (d *demo) agentToken(ctx context.Context, host string) (string, error) {
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = agents.DefaultNamespace, agents.AccountName(namespace, host)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(24 * 60 * 60))}}
+	err := d.cluster.Poll(ctx, readyTimeout, func(ctx context.Context) error {
+		if err := d.management.client.SubResource("token").Create(ctx, account, request); err != nil { //nolint:forbidigo // a token, and no status
+			return fmt.Errorf("get a token for %s: %w", account.Name, err)
+		}
+		return nil
+	})
+	return request.Status.Token, err
 }
 
 // writeTokenKubeconfig writes a kubeconfig of the management cluster for a service account.

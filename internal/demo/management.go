@@ -18,6 +18,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config/crd"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/target"
@@ -74,6 +75,10 @@ func (d *demo) startManagement(ctx context.Context) error {
 	d.say("clusterpki's CRDs ...")
 	if err := m.installCRDs(ctx); err != nil {
 		return err
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: agents.DefaultNamespace}}
+	if err := m.client.Create(ctx, ns); err != nil {
+		return fmt.Errorf("make the agents' namespace: %w", err)
 	}
 	d.say("the operator, in this process ...")
 	return m.runOperator(ctx, cfg, controller.Options{ProbeAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})

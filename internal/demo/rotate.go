@@ -38,7 +38,7 @@ const calm = 20 * time.Second
 // rotation is what a run with a rotation keeps.
 type rotation struct {
 	ca      string // the ClusterCA that is rotated
-	agents  *agents
+	agents  *processes
 	absence absence
 	load    *load.Load
 	log     *os.File

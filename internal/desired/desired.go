@@ -168,6 +168,18 @@ func Credential(c *v1alpha1.NodeCredential) (plan.Desired, error) {
 	return d, Valid(d.Spec)
 }
 
+// Of is the certificate that an object asks for which is for a host.
+func Of(o v1alpha1.Object) (plan.Desired, error) {
+	switch o := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		return APIServer(o)
+	case *v1alpha1.NodeCredential:
+		return Credential(o)
+	default:
+		return plan.Desired{}, fmt.Errorf("%s is for no host", o.Kind())
+	}
+}
+
 // credentialSANs are the names under which a credential's host serves, if it does. None may be one that something in a cluster trusts
 // for what it is called.
 func credentialSANs(c *v1alpha1.NodeCredential, role pki.Role) (pki.SANs, error) {

@@ -31,6 +31,7 @@ type Home struct {
 	Namespace string
 	Own       string // the operator's namespace; "" where it runs in none
 	Served    string // the namespace that the operator serves; "": all
+	Agents    string // the namespace of the agents' ServiceAccounts
 	// Prepare makes what stands there before the first CA; nil: nothing.
 	Prepare func(context.Context) error
 
@@ -48,8 +49,10 @@ type finding struct {
 	at  time.Time
 }
 
-// Reserved says whether a namespace is not for objects: who may run pods there could read the operator's token.
-func (h *Home) Reserved(namespace string) bool { return namespace == h.Namespace || namespace == h.Own }
+// Reserved says whether a namespace is not for objects: who may run pods there could read the operator's token, or an agent's.
+func (h *Home) Reserved(namespace string) bool {
+	return namespace == h.Namespace || namespace == h.Own || namespace == h.Agents
+}
 
 // UID is the UID of the authority namespace, "" until it is ready.
 func (h *Home) UID() string {

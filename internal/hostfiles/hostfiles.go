@@ -45,7 +45,6 @@ var places = map[string]place{
 	"EtcdClient":             {"apiserver-etcd-client", EtcdCA, ""},
 	"EtcdHealthcheckClient":  {"etcd/healthcheck-client", EtcdCA, ""},
 	"KubeletServing":         {"kubelet", CA, ""},
-	"Agent":                  {"clusterpki-agent", CA, "clusterpki-agent"},
 }
 
 // ForRole returns the places of a credential: by role, so that components find them, or by the

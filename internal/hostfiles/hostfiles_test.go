@@ -33,7 +33,6 @@ func TestForRole(t *testing.T) {
 		"EtcdClient":             files("apiserver-etcd-client", "pki/etcd/ca.crt", ""),
 		"EtcdHealthcheckClient":  files("etcd/healthcheck-client", "pki/etcd/ca.crt", ""),
 		"KubeletServing":         files("kubelet", "pki/ca.crt", ""),
-		"Agent":                  files("clusterpki-agent", "pki/ca.crt", "clusterpki-agent"),
 		"Host":                   files("backup", "pki/ca.crt", "backup"),
 	}
 	for _, r := range pki.Roles() {

@@ -11,6 +11,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -186,7 +187,7 @@ func boundMetadata(m metav1.Object) {
 
 // read are the names of the annotations and labels that the operator reads, in the order in which they are kept.
 var read = []string{
-	v1alpha1.OwnerAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.CSRAnnotation,
+	v1alpha1.OwnerAnnotation, v1alpha1.AgentAnnotation, v1alpha1.ClaimAnnotation, v1alpha1.ManagedLabel, v1alpha1.OwnerKindLabel, v1alpha1.CSRAnnotation,
 	v1alpha1.ReportAnnotation, v1alpha1.ReportSignatureAnnotation,
 }
 
@@ -232,6 +233,18 @@ func (c *Cache) Transform(o any) (any, error) {
 		o.ManagedFields = nil
 		boundMetadata(o)
 		boundSpec(&o.Spec)
+	case *rbacv1.Role:
+		o.ManagedFields = nil
+		boundMetadata(o)
+		if o.Size() > maxCached { // somebody else has written it
+			o.Rules = nil
+		}
+	case *rbacv1.RoleBinding:
+		o.ManagedFields = nil
+		boundMetadata(o)
+		if o.Size() > maxCached {
+			o.Subjects = nil
+		}
 	case metav1.Object: // of ours: what others keep there for themselves is of no use here
 		o.SetManagedFields(nil)
 		delete(o.GetAnnotations(), corev1.LastAppliedConfigAnnotation)

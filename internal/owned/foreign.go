@@ -3,6 +3,7 @@ package owned
 import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -12,7 +13,7 @@ import (
 // Anybody who may make objects in a namespace may put the operator's label on them, on as many as he likes. Of one without the operator's seal the cache
 // keeps that it is there. Where the seal itself was restored since, that may be wrong: what was cut is read live by whoever needs it.
 
-// maxOwner bounds, in bytes, what is kept of the annotation by which an owner is found: a kind and a name.
+// maxOwner bounds, in bytes, what is kept of the annotation by which an owner, or the host of an agent, is found: two names.
 const maxOwner = 512
 
 // foreign is what the cache keeps of what the operator did not make; nil of what it made, or may have made.
@@ -25,6 +26,10 @@ func (c *Cache) foreign(o any) client.Object {
 		into = &corev1.ConfigMap{}
 	case *coordinationv1.Lease:
 		into = &coordinationv1.Lease{}
+	case *rbacv1.Role:
+		into = &rbacv1.Role{}
+	case *rbacv1.RoleBinding:
+		into = &rbacv1.RoleBinding{}
 	default:
 		return nil
 	}
@@ -39,8 +44,10 @@ func (c *Cache) foreign(o any) client.Object {
 	into.SetCreationTimestamp(from.GetCreationTimestamp())
 	into.SetLabels(map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue})
 	annotations := map[string]string{cutAnnotation: "true"}
-	if owner := from.GetAnnotations()[v1alpha1.OwnerAnnotation]; owner != "" && len(owner) <= maxOwner {
-		annotations[v1alpha1.OwnerAnnotation] = owner
+	for _, name := range []string{v1alpha1.OwnerAnnotation, v1alpha1.AgentAnnotation} {
+		if owner := from.GetAnnotations()[name]; owner != "" && len(owner) <= maxOwner {
+			annotations[name] = owner
+		}
 	}
 	into.SetAnnotations(annotations)
 	return into

@@ -16,6 +16,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,8 +74,12 @@ func kindOf(o client.Object) string {
 		return "ConfigMap"
 	case *coordinationv1.Lease:
 		return "Lease"
+	case *rbacv1.Role:
+		return "Role"
+	case *rbacv1.RoleBinding:
+		return "RoleBinding"
 	default:
-		return fmt.Sprintf("%T", o) // Product admits no other
+		return fmt.Sprintf("%T", o) // Product admits no other, and the cache marks none
 	}
 }
 

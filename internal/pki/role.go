@@ -54,8 +54,6 @@ var roles = []Role{
 	{Name: "EtcdClient", CommonName: "kube-apiserver-etcd-client", Usages: client},
 	{Name: "EtcdHealthcheckClient", CommonName: "kube-etcd-healthcheck-client", Usages: client},
 	{Name: "KubeletServing", CommonName: "system:node:", PerHost: true, Organizations: []string{"system:nodes"}, Usages: server, HostSAN: true},
-	// What `clusterpki agent` is in a management cluster that trusts the CA: see docs/agent.md.
-	{Name: "Agent", CommonName: "clusterpki:agent:", PerHost: true, Organizations: []string{"clusterpki:agents"}, Usages: client},
 	{Name: "Host", PerHost: true, Usages: client, Warning: hostWarning},
 }
 

@@ -27,7 +27,6 @@ func TestRoles(t *testing.T) {
 		{"EtcdClient", "kube-apiserver-etcd-client", "", client, ""},
 		{"EtcdHealthcheckClient", "kube-etcd-healthcheck-client", "", client, ""},
 		{"KubeletServing", "system:node:k8s-node1", "system:nodes", server, "host"},
-		{"Agent", "clusterpki:agent:k8s-node1", "clusterpki:agents", client, ""},
 		{"Host", "k8s-node1", "", client, ""},
 	}
 	names := map[pki.Usage]string{pki.ClientAuth: client, pki.ServerAuth: server}

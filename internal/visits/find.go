@@ -20,6 +20,7 @@ const (
 	CAIndex     = "caNames"     // ClusterCAs that an object depends on
 	ServerIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	SecretIndex = "secretNames" // Secrets that an object asks for
+	HostIndex   = "agentHost"   // the host to which an agent delivers what is issued for an object
 )
 
 // AddIndexes adds them to a cache.
@@ -33,6 +34,11 @@ func AddIndexes(ctx context.Context, idx client.FieldIndexer) error {
 	}
 	if err := idx.IndexField(ctx, &v1alpha1.NodeCredential{}, ServerIndex, serverNames); err != nil {
 		return fmt.Errorf("index NodeCredential by %s: %w", ServerIndex, err)
+	}
+	for _, o := range []client.Object{&v1alpha1.NodeCredential{}, &v1alpha1.APIServerCertificate{}} {
+		if err := idx.IndexField(ctx, o, HostIndex, agentHosts); err != nil {
+			return fmt.Errorf("index %T by %s: %w", o, HostIndex, err)
+		}
 	}
 	if err := idx.IndexField(ctx, &v1alpha1.APIServerCertificate{}, AccountKeyIndex, accountKeyNames); err != nil {
 		return fmt.Errorf("index APIServerCertificate by %s: %w", AccountKeyIndex, err)
@@ -53,6 +59,13 @@ func ours(of func(v1alpha1.Object) []string) func(client.Object) []string {
 func serverNames(o client.Object) []string {
 	if c, ok := o.(*v1alpha1.NodeCredential); ok && c.Spec.APIServerRef != nil {
 		return []string{c.Spec.APIServerRef.Name}
+	}
+	return nil
+}
+
+func agentHosts(o client.Object) []string {
+	if host := v1alpha1.AgentHost(o); host != "" {
+		return []string{host}
 	}
 	return nil
 }

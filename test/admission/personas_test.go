@@ -17,8 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/agent"
-	"clusterpki.io/operator/internal/export"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/test/docs"
 	"clusterpki.io/operator/test/golden"
 	"clusterpki.io/operator/test/testenv"
@@ -34,6 +33,7 @@ type persona struct {
 var personas = [][]persona{
 	{
 		{"viewer", clusterRole("view", prod)},
+		{"editor of the namespace", clusterRole("edit", prod)},
 		{"admin of the namespace", clusterRole("admin", prod)},
 		{"node operator", clusterRole("clusterpki-node-operator", prod)},
 		{"PKI admin", clusterRole("clusterpki-pki-admin", prod)},
@@ -94,30 +94,11 @@ func documented(name string) func(*testing.T) client.Client {
 	}
 }
 
-// agentOf is what `clusterpki agent manifests` makes for a host.
+// agentOf is the agent of a host, with what the operator lets it do.
 func agentOf(host string) func(*testing.T) client.Client {
 	return func(t *testing.T) client.Client {
 		t.Helper()
-		var cas v1alpha1.ClusterCAList
-		var servers v1alpha1.APIServerCertificateList
-		var credentials v1alpha1.NodeCredentialList
-		for _, list := range []client.ObjectList{&cas, &servers, &credentials} {
-			if err := admin.List(t.Context(), list, client.InNamespace(prod)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		config, _, err := agent.ConfigFor(agent.Source{
-			Host: host, Namespace: prod, Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		manifests, err := agent.Manifests(config, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		create(t, prod, manifests...)
-		return must(testenv.Client(testenv.As(cfg, prod, agent.AccountName(host))))(t)
+		return must(testenv.Client(testenv.As(cfg, agents.DefaultNamespace, agents.AccountName(prod, host))))(t)
 	}
 }
 
@@ -144,20 +125,20 @@ type action struct {
 }
 
 const (
-	viewer, namespaceAdmin, nodeOperator, pkiAdmin, hostAgent = "viewer", "admin of the namespace", "node operator", "PKI admin", "agent of k8s-node1"
-	nodeWriter, caWriter, serverWriter                        = "writes NodeCredentials", "writes ClusterCAs", "writes APIServerCertificates"
-	acknowledger, stagingTeam, serverOfOwn                    = "… and acknowledges for one", "nodes-of-staging", "… and issues from CA own"
-	mapWriter, secretWriter, leaseWriter                      = "writes ConfigMaps", "writes Secrets", "writes Leases"
+	viewer, nodeOperator, pkiAdmin, hostAgent = "viewer", "node operator", "PKI admin", "agent of k8s-node1"
+	namespaceEditor, namespaceAdmin           = "editor of the namespace", "admin of the namespace"
+	nodeWriter, caWriter, serverWriter        = "writes NodeCredentials", "writes ClusterCAs", "writes APIServerCertificates"
+	acknowledger, stagingTeam, serverOfOwn    = "… and acknowledges for one", "nodes-of-staging", "… and issues from CA own"
+	mapWriter, secretWriter, leaseWriter      = "writes ConfigMaps", "writes Secrets", "writes Leases"
 
 	ownServer  = "{spec: {caRef: {name: own}, hostName: m3, endpoint: 'https://m3:6443'"
 	kubeletTLS = "k8s-node1-kubelet-tls"
-	accounts   = "agents" // a namespace of agents' ServiceAccounts
 )
 
 var actions = []action{
-	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
-	{"read the key of node1's kubelet", reads(prod, kubeletTLS), []string{namespaceAdmin, hostAgent, secretWriter}},
-	{"read the key of node2's kubelet", reads(prod, "k8s-node2-kubelet-tls"), []string{namespaceAdmin, secretWriter}},
+	{"read the NodeCredentials", lists(&v1alpha1.NodeCredentialList{}), []string{viewer, namespaceEditor, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
+	{"read the key of node1's kubelet", reads(prod, kubeletTLS), []string{namespaceEditor, namespaceAdmin, hostAgent, secretWriter}},
+	{"read the key of node2's kubelet", reads(prod, "k8s-node2-kubelet-tls"), []string{namespaceEditor, namespaceAdmin, secretWriter}},
 	{"read the key of a CA", reads("clusterpki-authority", "ca.prod.k8s"), nil},
 	{"have a certificate of role `Kubelet` issued by CA k8s", creates(nodecred, "new", "{spec: {caRef: {name: k8s}, hostName: node9, role: Kubelet}}"), []string{nodeOperator, pkiAdmin}},
 	{"… by CA staging", creates(nodecred, "new", "{spec: {caRef: {name: staging}, hostName: node9, role: Kubelet}}"), []string{pkiAdmin, stagingTeam}},
@@ -196,14 +177,14 @@ var actions = []action{
 	{"… and another host of its control plane", edits(cpki, "k8s", "{spec: {controlPlane: {hosts: [{name: p-master}, {name: p2}]}}}"), []string{pkiAdmin}},
 	{"have its nodes' files assumed to arrive", edits(cpki, "k8s", "{spec: {nodes: {hosts: [{name: n1, delivery: {mode: Mounted, acceptAssumed: Always}}]}}}"), []string{nodeOperator, pkiAdmin}},
 	{"rotate all its CAs", edits(cpki, "k8s", "{spec: {rotation: {trigger: x}}}"), []string{pkiAdmin}},
-	{"delete it, which leaves what it has made", deletes(cpki, "k8s"), []string{namespaceAdmin, pkiAdmin}},
+	{"delete it, which leaves what it has made", deletes(cpki, "k8s"), []string{namespaceEditor, namespaceAdmin, pkiAdmin}},
 	{"acknowledge for a NodeCredential", edits(nodecred, kubelet, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"… for the controller manager's", edits(nodecred, "k8s-master-controller-manager", "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{nodeOperator, pkiAdmin}},
 	{"have its arrival assumed (`acceptAssumed`)", edits(nodecred, kubelet, "{spec: {delivery: {acceptAssumed: Always}}}"), []string{nodeOperator, pkiAdmin, acknowledger}},
 	{"acknowledge for an API server", edits(asc, master, "{spec: {delivery: {acknowledged: {serialNumber: '01'}}}}"), []string{pkiAdmin}},
 	{"renew the certificate of a NodeCredential (`renewal.trigger`)", edits(nodecred, kubelet, "{spec: {renewal: {trigger: x}}}"), []string{nodeOperator, pkiAdmin}},
 	{"… of an API server", edits(asc, master, "{spec: {renewal: {trigger: x}}}"), []string{pkiAdmin}},
-	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
+	{"label a NodeCredential", edits(nodecred, kubelet, "{metadata: {labels: {a: b}}}"), []string{namespaceEditor, namespaceAdmin, nodeOperator, pkiAdmin, nodeWriter, acknowledger, stagingTeam}},
 	{"delete the NodeCredential of node1's kubelet", deletes(nodecred, kubelet), []string{nodeOperator, pkiAdmin}},
 	{"… and make one of its name by CA staging", replaces(nodecred, kubelet, "{spec: {caRef: {name: staging}, hostName: k8s-node1, role: Kubelet}}"), []string{pkiAdmin}},
 	{"… of the controller manager", deletes(nodecred, "k8s-master-controller-manager"), []string{pkiAdmin}},
@@ -211,11 +192,13 @@ var actions = []action{
 	{"delete the APIServerCertificate of CA k8s", deletes(asc, master), []string{pkiAdmin}},
 	{"… and make one of its name by CA own", replaces(asc, master, ownServer+"}}"), []string{pkiAdmin}},
 	{"give the APIServerCertificate of CA k8s an owner, with which it goes", edits(asc, master, owned), []string{pkiAdmin}},
-	{"write the Secret of node1's kubelet", updates(&corev1.Secret{}, kubeletTLS), []string{namespaceAdmin, secretWriter}},
-	{"write the ConfigMap of CA k8s's trust bundle", updates(&corev1.ConfigMap{}, "k8s-trust"), []string{namespaceAdmin, mapWriter}},
-	{"write the Lease of node1's kubelet", updates(&coordinationv1.Lease{}, kubeletTLS), []string{namespaceAdmin, hostAgent, leaseWriter}},
-	{"make a token of k8s-node1's agent", tokens(prod, agent.AccountName("k8s-node1")), []string{namespaceAdmin}},
-	{"… whose ServiceAccount is in another namespace", tokens(accounts, agent.AccountName("k8s-node1")+"."+prod), nil},
+	{"write the Secret of node1's kubelet", updates(&corev1.Secret{}, kubeletTLS), []string{namespaceEditor, namespaceAdmin, secretWriter}},
+	{"write the ConfigMap of CA k8s's trust bundle", updates(&corev1.ConfigMap{}, "k8s-trust"), []string{namespaceEditor, namespaceAdmin, mapWriter}},
+	{"write the Lease of node1's kubelet", updates(&coordinationv1.Lease{}, kubeletTLS), []string{namespaceEditor, namespaceAdmin, hostAgent, leaseWriter}},
+	{"make a token of k8s-node1's agent", tokens(agents.DefaultNamespace, agents.AccountName(prod, "k8s-node1")), []string{hostAgent}},
+	{"… of another host's", tokens(agents.DefaultNamespace, agents.AccountName(prod, "k8s-node2")), nil},
+	{"run a pod as k8s-node1's agent", podAs(agents.DefaultNamespace, agents.AccountName(prod, "k8s-node1")), nil},
+	{"have k8s-node1's agent read another Secret (until its Role is made anew)", widensRole("k8s-node1"), []string{namespaceAdmin}},
 	{"give oneself the ClusterRole clusterpki-pki-admin", grants("clusterpki-pki-admin"), nil},
 }
 
@@ -260,6 +243,34 @@ func tokens(namespace, name string) request {
 	}
 }
 
+// podAs runs a pod under a ServiceAccount.
+func podAs(namespace, account string) request {
+	return func(ctx context.Context, c client.Client) error {
+		return c.Create(ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "new"},
+			Spec:       corev1.PodSpec{ServiceAccountName: account, Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}, client.DryRunAll)
+	}
+}
+
+// widensRole lets the Role of a host's agent name another Secret.
+func widensRole(host string) request {
+	return func(ctx context.Context, c client.Client) error {
+		var all rbacv1.RoleList
+		if err := admin.List(ctx, &all, client.InNamespace(prod)); err != nil {
+			return fmt.Errorf("as the administrator: %w", err)
+		}
+		for i := range all.Items {
+			r := &all.Items[i]
+			if of, ok := agents.HostOf(r.Annotations); ok && of.Name == host {
+				r.Rules[0].ResourceNames = append(r.Rules[0].ResourceNames, "k8s-node2-kubelet-tls")
+				return c.Update(ctx, r, client.DryRunAll)
+			}
+		}
+		return fmt.Errorf("the agent of %s has no Role", host)
+	}
+}
+
 // grants binds a ClusterRole in namespace prod.
 func grants(role string) request {
 	return func(ctx context.Context, c client.Client) error {
@@ -274,8 +285,7 @@ func grants(role string) request {
 // answered: `make personas` writes them.
 func TestPersonas(t *testing.T) {
 	aggregated(t)
-	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: accounts}})
-	create(t, accounts, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: agent.AccountName("k8s-node1") + "." + prod}})
+	create(t, "", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}})
 	cluster := object(cpki, "k8s")
 	cluster.Object["spec"] = map[string]any{
 		"endpoint": "https://p-master:6443", "serviceCIDRs": []any{"10.96.0.0/12"},

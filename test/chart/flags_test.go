@@ -19,6 +19,7 @@ var arguments = map[string]values{
 	"metrics-secure":         {"metrics": values{"secure": false}},
 	"namespace":              {"scope": "Namespace", "namespace": "prod"},
 	"authority-namespace":    {"authorityNamespace": "keys"},
+	"agents-namespace":       {"agentsNamespace": "hosts"},
 	"dashboard-bind-address": {"dashboard": values{"enabled": true}},
 	"dashboard-host":         {"dashboard": values{"enabled": true, "hosts": []any{"pki.example.com"}}},
 	"workers":                {"workers": 8},

@@ -154,7 +154,7 @@ func TestUninstall(t *testing.T) {
 	if err := c.tryInstall("another", system, chartDir(), nil); err == nil || !strings.Contains(err.Error(), "meta.helm.sh/release-name") {
 		t.Errorf("another release takes the CRDs that this one left: %v", err)
 	}
-	if err := c.tryInstall("another", system, chartDir(), values{"crds": values{"enabled": false}, "admission": values{"enabled": false}}); err != nil {
+	if err := c.tryInstall("another", system, chartDir(), values{"crds": values{"enabled": false}, "admission": values{"enabled": false}, "createAgentsNamespace": false}); err != nil {
 		t.Errorf("another release, without what is the cluster's: %v", err)
 	}
 	c.install(system, chartDir(), nil)

@@ -63,10 +63,10 @@ func TestNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, o := range objects(t, rel.Manifest) {
-			if name := o.GetName(); o.GetKind() != "CustomResourceDefinition" && name != want && !strings.HasPrefix(name, want+"-") {
+			if name := o.GetName(); o.GetKind() != "CustomResourceDefinition" && o.GetKind() != "Namespace" && name != want && !strings.HasPrefix(name, want+"-") {
 				t.Errorf("release %s has a %s", release, key)
 			}
-			if ns := o.GetNamespace(); ns != "" && ns != "prod" {
+			if ns := o.GetNamespace(); ns != "" && ns != "prod" && ns != "clusterpki-agents" {
 				t.Errorf("release %s has a %s", release, key)
 			}
 		}
@@ -116,6 +116,9 @@ func TestRefused(t *testing.T) {
 		`authorityNamespace: clusterpki-system`:                   `is that of the release`,
 		`{scope: Namespace, namespace: clusterpki-system}`:        `is that of the release`,
 		`{scope: Namespace, namespace: a, authorityNamespace: a}`: `cannot be that of objects and of keys`,
+		`{authorityNamespace: a, agentsNamespace: a}`:             `"a" cannot be that of the agents`,
+		`{scope: Namespace, namespace: a, agentsNamespace: a}`:    `"a" cannot be that of the agents`,
+		`agentsNamespace: clusterpki-system`:                      `"clusterpki-system" cannot be that of the agents`,
 		`replicas: "2"`:                                           `at '/replicas': got string, want integer`,
 		`replicas: -1`:                                            `at '/replicas': minimum: got -1, want 0`,
 		`image: {digest: sha256:12}`:                              `at '/image/digest': 'sha256:12' does not match pattern`,

@@ -99,15 +99,9 @@ func TestNodeCredential(t *testing.T) {
 			want:  "spec.kubeconfig.secretName: kubeconfig.secretName must differ from secretName",
 		},
 
-		"longest host of an agent": {edits: []edit{{"spec.hostName", strings.Repeat("x", 47)}, {"spec.role", "Agent"}}},
-		"long host of an agent": {
-			edits: []edit{{"spec.hostName", strings.Repeat("x", 48)}, {"spec.role", "Agent"}},
-			want:  "spec.hostName: hostName must be at most 47 characters for this role: the common name 'clusterpki:agent:<hostName>'",
-		},
-
 		"very long name": {edits: set("metadata.name", strings.Repeat("x", 201)), want: "metadata: metadata.name must be 200 characters or fewer"},
 	}
-	for _, role := range []string{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "SuperAdmin", "Agent", "Host"} {
+	for _, role := range []string{"Kubelet", "KubeProxy", "ControllerManager", "Scheduler", "Admin", "SuperAdmin", "Host"} {
 		cases["kubeconfig for "+role] = accepted("spec.role", role)
 	}
 	for _, role := range []string{

@@ -15,7 +15,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -23,6 +22,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
@@ -40,7 +40,7 @@ func newCredential(host, name string, role v1alpha1.Role, mods ...func(*v1alpha1
 	}}, mods...)...)
 }
 
-// byOperator is a host whose Secrets the operator issues, with an agent that is allowed what its manifests say.
+// byOperator is a host whose Secrets the operator issues, with an agent that is allowed what the operator grants it.
 func byOperator(t *testing.T, name string, credentials ...*v1alpha1.NodeCredential) *host {
 	t.Helper()
 	for _, c := range credentials {
@@ -100,33 +100,17 @@ func configIn(t *testing.T, namespace, name string) (agent.Config, error) {
 // reloads is where the commands of a host's components leave a line.
 func (h *host) reloads() string { return filepath.Join(filepath.Dir(h.config.Directory), "reloads") }
 
-// allowed makes what the agent's manifests say, and connects as whom they allow it: a ServiceAccount, by its token, or a
-// user, for whom an administrator stands in.
+// allowed connects as the ServiceAccount that the operator has made for the agent, by a token of it.
 func (h *host) allowed() *rest.Config {
 	h.t.Helper()
-	objects, err := agent.Manifests(h.config, "")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	out := rest.CopyConfig(shared.config)
-	for _, o := range objects {
-		if err := shared.management.Create(h.t.Context(), o); err != nil {
-			h.t.Fatal(err)
-		}
-		switch o := o.(type) {
-		case *corev1.ServiceAccount:
-			var token authenticationv1.TokenRequest
-			if err := shared.management.SubResource("token").Create(h.t.Context(), o, &token); err != nil {
-				h.t.Fatal(err)
-			}
-			out = rest.AnonymousClientConfig(shared.config)
-			out.BearerToken = token.Status.Token
-		case *rbacv1.RoleBinding:
-			if o.Subjects[0].Kind == rbacv1.UserKind {
-				out.Impersonate.UserName = o.Subjects[0].Name
-			}
-		}
-	}
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = agents.DefaultNamespace, agents.AccountName(h.config.Namespace, h.config.Host)
+	var token authenticationv1.TokenRequest
+	testenv.Eventually(h.t, "there is a ServiceAccount for the agent", func() error {
+		return shared.management.SubResource("token").Create(h.t.Context(), account, &token)
+	})
+	out := rest.AnonymousClientConfig(shared.config)
+	out.BearerToken = token.Status.Token
 	return out
 }
 
@@ -156,7 +140,7 @@ func secretOf(t *testing.T, name string) *corev1.Secret {
 }
 
 // TestAgentKeepsAHostCurrent takes a host from nothing through a re-issue and a silence, with an agent that is a process
-// of its own and has the ServiceAccount of its manifests.
+// of its own and has the ServiceAccount that the operator makes.
 func TestAgentKeepsAHostCurrent(t *testing.T) {
 	t.Parallel()
 	kubelet, proxy := newCredential("k8s-agent1", "kubelet", "Kubelet"), newCredential("k8s-agent1", "proxy", "KubeProxy")

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/model"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,6 +28,7 @@ import (
 
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/kubeconfig"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
@@ -150,14 +152,16 @@ func (c *crowd) start() {
 
 // permit lets an agent's user do what an agent has to, and writes its kubeconfig.
 func (c *crowd) permit(cfg agent.Config) {
-	withIdentity := cfg
-	withIdentity.Credentials = append(slices.Clone(cfg.Credentials), agent.Credential{Name: "agent", Role: "Agent", SecretName: "none", PrivateKey: &agent.PrivateKey{}})
-	objects, err := agent.Manifests(withIdentity, "")
-	c.must(err)
-	for _, o := range objects {
-		c.must(c.api.Create(c.b.Context(), o))
-	}
-	leaf, key := c.leaf("clusterpki:agent:"+cfg.Host, "clusterpki:agents")
+	meta := metav1.ObjectMeta{Namespace: benchSpace, Name: cfg.Host}
+	user := "clusterpki:agent:" + cfg.Host
+	c.must(c.api.Create(c.b.Context(), &rbacv1.Role{
+		ObjectMeta: meta, Rules: agents.Access{Secrets: []string{cfg.Host + "-tls"}, Leases: []string{cfg.Host + "-tls"}}.Rules(),
+	}))
+	c.must(c.api.Create(c.b.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}))
+	leaf, key := c.leaf(user, "clusterpki:agents")
 	text, err := kubeconfig.Render(kubeconfig.Params{
 		Server: shared.endpoint, ClusterName: "c", ContextName: "c", UserName: "u", CA: kubeconfig.Material{PEM: c.ca.CertPEM()},
 		Certificate: kubeconfig.Material{PEM: leaf.CertPEM()}, Key: kubeconfig.Material{PEM: key},

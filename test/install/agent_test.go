@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -41,7 +40,6 @@ func TestAgent(t *testing.T) {
 	h.firstContact()
 	h.acknowledges()
 	h.checkPermissions()
-	h.roleAgent()
 }
 
 // checkAgentPod tries the DaemonSet's pod on its namespace's Pod Security Standard, and on a stricter one.
@@ -214,35 +212,6 @@ func (h *host) elsewhere(names ...string) {
 	}
 }
 
-// roleAgent gives the host an identity of role Agent, a kubeconfig to begin with, and one to come back with.
-func (h *host) roleAgent() {
-	h.t.Helper()
-	h.bash("kubectl apply -f - <<'EOF'\n" + h.shown("### With role Agent", "yaml") + "EOF\n")
-	h.elsewhere("k8s-node1-agent")
-	h.ready("prod")
-	h.bash("clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -")
-	binding := h.kubectl("get", "rolebinding", "clusterpki-agent-k8s-node1", "--namespace=prod", "--output=jsonpath={.subjects[*].kind} {.subjects[*].name}")
-	if want := "User clusterpki:agent:k8s-node1"; binding != want {
-		h.t.Errorf("the Role is bound to %s, want %s", binding, want)
-	}
-	config := h.bash("clusterpki agent config -n prod --host k8s-node1")
-	if want := "kubeconfig: " + h.root + "/etc/kubernetes/clusterpki-agent.conf\n"; !strings.Contains(config, want) {
-		h.t.Errorf("the configuration lacks %q:\n%s", want, config)
-	}
-	if told := h.bash(h.shown("### With role Agent", "sh")); !strings.Contains(told, "created") {
-		h.t.Errorf("kubectl says %q", told)
-	}
-	h.bash(h.shown("## A host that was away", "sh"))
-	back := filepath.Join(h.root, "etc/clusterpki/bootstrap.kubeconfig")
-	k, err := clientcmd.LoadFromFile(back)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if u := k.AuthInfos["clusterpki:agent:k8s-node1"]; u == nil || len(u.ClientCertificateData) == 0 || len(u.ClientKeyData) == 0 {
-		h.t.Errorf("%s holds no identity", back)
-	}
-}
-
 // start runs the agent until the test ends, on the host's configuration.
 func (h *host) start(argv []string) {
 	h.t.Helper()
@@ -305,10 +274,10 @@ func (h *host) acknowledges() {
 	})
 }
 
-// checkPermissions tries what the manifests allow, and what they don't.
+// checkPermissions tries what the operator lets the agent do, and what it doesn't.
 func (h *host) checkPermissions() {
 	h.t.Helper()
-	h.check("system:serviceaccount:prod:clusterpki-agent-k8s-node1", []permission{
+	h.check("system:serviceaccount:clusterpki-agents:k8s-node1.prod", []permission{
 		{"get", "", "secrets", "prod", false}, // of any name
 		{"list", "", "secrets", "prod", false},
 		{"watch", "", "secrets", "prod", false},

@@ -2,8 +2,6 @@ package install_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/given"
@@ -64,12 +63,10 @@ func TestLongestNames(t *testing.T) {
 	c.kubectl("patch", "nodecredential", credential, "--namespace="+ns, "--type=merge", "-p", `{"spec":{"delivery":{"mode":"Agent"}}}`)
 	c.kubectl("wait", "--namespace="+ns, "--for=create", "--timeout=60s", "lease/"+lease)
 	c.ready(ns) // the Lease comes before the status
-	manifests := filepath.Join(t.TempDir(), "agent.yaml")
-	if err := os.WriteFile(manifests, []byte(c.clusterpki("agent", "manifests", "--namespace="+ns, "--host="+longHost)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.kubectl("apply", "-f", manifests)
+	account := "serviceaccount/" + agents.AccountName(ns, longHost)
+	c.kubectl("wait", "--namespace="+agents.DefaultNamespace, "--for=create", "--timeout=60s", account)
 	c.kubectl("delete", "nodecredential", credential, "--namespace="+ns)
+	c.kubectl("wait", "--namespace="+agents.DefaultNamespace, "--for=delete", "--timeout=60s", account)
 	c.kubectl("delete", "apiservercertificate", long("master", 200), "--namespace="+ns)
 	c.kubectl("delete", "clusterca", root, sub, "--namespace="+ns)
 	for _, ca := range []string{root, sub} {

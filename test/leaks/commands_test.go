@@ -72,7 +72,7 @@ func (r *run) commands() {
 	r.command("export", "-n", namespace, "--host=k8s-master", "--out="+filepath.Join(r.dir, "k8s-master"))
 	r.command("backup", "-n", namespace, "--out="+filepath.Join(r.dir, "backup.yaml"))
 	r.command("backup", "-n", namespace, "--without-keys", "--out="+filepath.Join(r.dir, "public.yaml"))
-	for _, name := range []string{"backup.yaml", "agent.yaml", "manifests.yaml"} {
+	for _, name := range []string{"backup.yaml", "agent.yaml"} {
 		r.command("inspect", "-f", filepath.Join(r.dir, name))
 	}
 	public, err := os.ReadFile(filepath.Join(r.dir, "public.yaml"))

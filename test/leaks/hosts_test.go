@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/test/given"
 	"clusterpki.io/operator/test/testenv"
@@ -91,9 +92,8 @@ func (r *run) agent() (stop func()) {
 		n.Spec.Role, n.Spec.APIServerRef, n.Spec.Kubeconfig = "Host", nil, nil
 		n.Spec.KeySource, n.Spec.Delivery.Mode = v1alpha1.KeySourceHost, v1alpha1.DeliveryAgent
 	}))
-	r.kubectl("apply", "-f", r.file("manifests.yaml", r.output("agent", "manifests", "-n", namespace, "--host", agentHost)))
 	config := regexp.MustCompile(`(?m)^(kubeconfig|directory|stateDirectory): .*\n`).ReplaceAll(r.output("agent", "config", "-n", namespace, "--host", agentHost), nil)
-	config = fmt.Appendf(config, "kubeconfig: %s\ndirectory: %s\nstateDirectory: %s\n", r.as(namespace, "clusterpki-agent-"+agentHost),
+	config = fmt.Appendf(config, "kubeconfig: %s\ndirectory: %s\nstateDirectory: %s\n", r.as(agents.DefaultNamespace, agents.AccountName(namespace, agentHost)),
 		filepath.Join(dir, "kubernetes"), filepath.Join(dir, "state"))
 	end := r.background("", "agent", "--config", r.file("agent.yaml", config))
 	var own pki.PrivateKey

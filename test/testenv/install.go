@@ -157,6 +157,7 @@ func (i Installation) effective(ctx context.Context) error {
 		for _, namespace := range []string{i.Options.Namespace, i.Options.AuthorityNamespace} {
 			errs = append(errs, as.List(ctx, &corev1.SecretList{}, client.InNamespace(namespace), client.Limit(1)))
 		}
+		errs = append(errs, as.List(ctx, &corev1.ServiceAccountList{}, client.InNamespace(i.Options.OwnNamespace+"-agents"), client.Limit(1)))
 		return errors.Join(errs...)
 	})
 }

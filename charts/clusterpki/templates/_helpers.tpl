@@ -18,6 +18,12 @@
 {{- .Values.authorityNamespace | default $standard -}}
 {{- end }}
 
+{{/* The namespace of the agents' ServiceAccounts, likewise. */}}
+{{- define "clusterpki.agentsNamespace" -}}
+{{- $standard := ternary "clusterpki-agents" (printf "%s-agents" .Release.Namespace) (eq .Values.scope "Cluster") -}}
+{{- .Values.agentsNamespace | default $standard -}}
+{{- end }}
+
 {{- define "clusterpki.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
