@@ -84,7 +84,8 @@ type env struct {
 func kubeletConfig(dir string, mods ...func(*Config)) Config {
 	c := Config{
 		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod", DeliveryKeys: []string{operatorPublic()},
-		Directory: filepath.Join(dir, "kubernetes"), StateDirectory: filepath.Join(dir, "state"),
+		ManagementClusters: []ManagementCluster{{Name: "management", Kubeconfig: filepath.Join(dir, "kubeconfig")}},
+		Directory:          filepath.Join(dir, "kubernetes"), StateDirectory: filepath.Join(dir, "state"),
 		Credentials: []Credential{{Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", Kubeconfig: true}},
 		Components:  []Component{{Name: "kubelet", When: Always, Command: []string{"reload-kubelet"}}},
 	}

@@ -19,7 +19,7 @@ import (
 	"clusterpki.io/operator/internal/pki"
 )
 
-// KubeconfigFile is where a host without a credential of role 'Agent' has its agent's kubeconfig, unless its configuration says otherwise.
+// KubeconfigFile is where a host has its agent's first credential, unless its configuration says otherwise.
 const KubeconfigFile = "/etc/clusterpki/kubeconfig"
 
 // Source is what the configuration of a host's agent is made from.
@@ -58,10 +58,7 @@ func ConfigFor(from Source) (Config, []string, error) {
 	if dir != hostfiles.DefaultBaseDir {
 		c.Directory = dir
 	}
-	c.Kubeconfig = KubeconfigFile
-	if slices.ContainsFunc(c.Credentials, func(cred Credential) bool { return cred.Role == "Agent" }) {
-		c.Kubeconfig = hostfiles.ForRole("Agent", "").Below(dir).Kubeconfig
-	}
+	c.ManagementClusters = []ManagementCluster{{Name: "management", Kubeconfig: KubeconfigFile}}
 	notes := c.addKubeletCA(from.Objects)
 	c.addComponents()
 	return c, notes, nil

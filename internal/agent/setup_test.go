@@ -230,7 +230,7 @@ func TestKubeletCA(t *testing.T) {
 	}
 }
 
-// TestConfigForAHostOfItsOwn takes directory, key source and the agent's own identity from the objects.
+// TestConfigForAHostOfItsOwn takes directory and key source from the objects.
 func TestConfigForAHostOfItsOwn(t *testing.T) {
 	all := samples(t, func(c *v1alpha1.NodeCredential) {
 		if c.Spec.HostName == "k8s-node1" && c.Spec.Kubeconfig != nil {
@@ -242,31 +242,17 @@ func TestConfigForAHostOfItsOwn(t *testing.T) {
 		c.Spec.KeySource = v1alpha1.KeySourceHost
 		c.Spec.PrivateKey = v1alpha1.PrivateKeySpec{Algorithm: "RSA", Size: 3072}
 	})
-	own := all.Credentials[len(all.Credentials)-1].DeepCopy()
-	own.Name, own.Spec.Role, own.Spec.HostName = "k8s-node1-agent", "Agent", "k8s-node1"
-	all.Credentials = append([]v1alpha1.NodeCredential{*own}, all.Credentials...)
 	c, _, err := ConfigFor(of("k8s-node1", all))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Directory != "/srv/k8s" || c.Kubeconfig != "/srv/k8s/clusterpki-agent.conf" {
-		t.Errorf("the directory is %s, and the agent's kubeconfig %s", c.Directory, c.Kubeconfig)
+	if c.Directory != "/srv/k8s" {
+		t.Errorf("the directory is %s", c.Directory)
 	}
 	for _, cred := range c.Credentials {
 		if cred.Name == "k8s-node1-kubelet" && (cred.KeySource != "Host" || *cred.PrivateKey != PrivateKey{Algorithm: "RSA", Size: 3072}) {
 			t.Errorf("the kubelet is %+v", cred)
 		}
-	}
-	objects, err := Manifests(c, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := yaml.Marshal(objects)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Contains(text, []byte("name: clusterpki:agent:k8s-node1")) || bytes.Contains(text, []byte("ServiceAccount")) {
-		t.Errorf("its own identity is not who is allowed:\n%s", text)
 	}
 }
 

@@ -104,7 +104,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 
 // configure changes a host's configuration for this machine: where its files lie, and how its components are restarted.
 func (d *demo) configure(c agent.Config, h target.Host) agent.Config {
-	c.Kubeconfig = d.agentFile(h.Name, "kubeconfig")
+	c.ManagementClusters = []agent.ManagementCluster{{Name: "management", Kubeconfig: d.agentFile(h.Name, "kubeconfig")}}
 	c.Directory, c.StateDirectory = h.Directory, d.agentFile(h.Name, "state")
 	if d.Masters {
 		if c.APIServer != nil { // on each host of its own address, and not on all
@@ -166,10 +166,11 @@ func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) 
 	if err := d.management.client.SubResource("token").Create(ctx, account, token); err != nil { //nolint:forbidigo // a token, and no status
 		return fmt.Errorf("get a token for %s: %w", account.Name, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
+	kubeconfig := c.ManagementClusters[0].Kubeconfig
+	if err := os.MkdirAll(filepath.Dir(kubeconfig), 0o700); err != nil {
 		return fmt.Errorf("prepare the agent of %s: %w", h.Name, err)
 	}
-	if err := d.writeTokenKubeconfig(c.Kubeconfig, token.Status.Token); err != nil {
+	if err := d.writeTokenKubeconfig(kubeconfig, token.Status.Token); err != nil {
 		return err
 	}
 	text, err := yaml.Marshal(c)

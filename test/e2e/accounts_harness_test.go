@@ -171,7 +171,7 @@ func (c *cluster) prepare(h *masterHost, name, certificate string) {
 		component.Systemd, component.Command = nil, []string{"sh", "-c", fmt.Sprintf("touch '%s'; while [ -e '%s' ]; do sleep 0.1; done", ask, ask)}
 	}
 	h.identity = h.allowed()
-	h.config.Kubeconfig = kubeconfigOf(c.t, h.identity)
+	h.config.ManagementClusters = managed(kubeconfigOf(c.t, h.identity))
 
 	h.files = target.Host{Name: name, Directory: h.config.Directory}
 	gathered, err := export.Gather(c.t.Context(), shared.management, c.namespace, name)

@@ -132,7 +132,8 @@ func (c *crowd) start() {
 		host := benchHost(i)
 		cfg := agent.Config{
 			APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: host, Namespace: benchSpace, DeliveryKeys: handPublic(),
-			Kubeconfig: filepath.Join(c.dir, host, "agent.conf"), Directory: filepath.Join(c.dir, host, "files"), StateDirectory: filepath.Join(c.dir, host, "state"),
+			ManagementClusters: managed(filepath.Join(c.dir, host, "agent.conf")),
+			Directory:          filepath.Join(c.dir, host, "files"), StateDirectory: filepath.Join(c.dir, host, "state"),
 			Credentials: []agent.Credential{{Name: host, Role: "Kubelet", SecretName: host + "-tls", Kubeconfig: true}},
 		}
 		cfg.ReloadDelay.Duration = time.Second
