@@ -164,8 +164,8 @@ func (c *crowd) permit(cfg agent.Config) {
 		Certificate: kubeconfig.Material{PEM: leaf.CertPEM()}, Key: kubeconfig.Material{PEM: key},
 	})
 	c.must(err)
-	c.must(os.MkdirAll(filepath.Dir(cfg.Kubeconfig), 0o700))
-	c.must(os.WriteFile(cfg.Kubeconfig, text, 0o600))
+	c.must(os.MkdirAll(filepath.Dir(cfg.ManagementClusters[0].Kubeconfig), 0o700))
+	c.must(os.WriteFile(cfg.ManagementClusters[0].Kubeconfig, text, 0o600))
 }
 
 // verified waits until every agent has seen in use what was issued last.
