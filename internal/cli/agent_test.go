@@ -206,8 +206,8 @@ func TestAgentWithoutRole(t *testing.T) {
 	t.Parallel()
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
-	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: apply what`)
-	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: apply what`)
+	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: the operator makes the Role`)
+	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: the operator makes the Role`)
 }
 
 // TestAgentRefused: nothing is printed for what no agent delivers, and no Role that reads a CA's key.
