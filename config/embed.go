@@ -9,11 +9,8 @@ import (
 
 // Files are the manifests, by their paths in this folder.
 //
-//go:embed samples/*.yaml samples/seed/*.yaml samples/clusterpki/*.yaml rbac/target/*.yaml agent/clusterpki-agent.service
+//go:embed samples/*.yaml samples/seed/*.yaml samples/clusterpki/*.yaml rbac/target/*.yaml
 var Files embed.FS
-
-// AgentUnit is the systemd unit of a host's agent, by its path in Files.
-const AgentUnit = "agent/clusterpki-agent.service"
 
 // TargetRBAC are the paths of the bindings that the credentials' users and groups need in the cluster that
 // they are for.

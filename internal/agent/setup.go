@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -173,13 +173,19 @@ func (c *Config) addComponents() {
 	}
 }
 
+// runtimeObject is an object of any kind.
+type runtimeObject interface {
+	metav1.Object
+	runtime.Object
+}
+
 // AccountName is the name of the ServiceAccount, the Role and the RoleBinding of a host's agent.
 func AccountName(host string) string { return "clusterpki-agent-" + host }
 
 // Manifests are what lets an agent read its own Secrets and write its own Leases, each by name, and do nothing else: for the
 // identity of role 'Agent' if the configuration has such a credential, else for a service account. That stands in the namespace of
 // the objects, or in the one that is named: there it bears the other's name, because hosts of two namespaces may be called the same.
-func Manifests(c Config, accountNamespace string) ([]client.Object, error) {
+func Manifests(c Config, accountNamespace string) ([]runtimeObject, error) {
 	objects, err := c.objects()
 	if err != nil {
 		return nil, err
@@ -206,12 +212,12 @@ func Manifests(c Config, accountNamespace string) ([]client.Object, error) {
 			return nil, fmt.Errorf("there is no role Agent")
 		}
 		binding.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: id.CommonNameFor(c.Host)}}
-		return []client.Object{role, binding}, nil
+		return []runtimeObject{role, binding}, nil
 	}
 	account := &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: meta}
 	if accountNamespace != "" && accountNamespace != c.Namespace {
 		account.Namespace, account.Name = accountNamespace, meta.Name+"."+c.Namespace // no namespace's name has a dot
 	}
 	binding.Subjects = []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: account.Namespace, Name: account.Name}}
-	return []client.Object{account, role, binding}, nil
+	return []runtimeObject{account, role, binding}, nil
 }

@@ -12,16 +12,14 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 )
@@ -65,32 +63,12 @@ func newAgent() *cobra.Command {
 }
 
 func runAgent(c *cobra.Command, file string) error {
-	cfg, err := agent.ReadConfig(file)
+	setLibraryLoggers(agent.Log(c.ErrOrStderr()))
+	err := agent.RunFile(c.Context(), file, c.ErrOrStderr())
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: make it with `clusterpki agent config`, as docs/agent.md says", err)
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := agent.Lock(cfg)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	log := agentLog(c.ErrOrStderr())
-	a, err := agent.New(cfg, agent.Options{Clock: clock.RealClock{}, Log: log})
-	if err != nil {
-		return err
-	}
-	a.Run(c.Context())
-	return nil
-}
-
-// agentLog writes text: people read it in the journal of the host.
-func agentLog(w io.Writer) logr.Logger {
-	log := zap.New(zap.WriteTo(w), zap.UseDevMode(false), zap.ConsoleEncoder())
-	setLibraryLoggers(log)
-	return log
+	return err //nolint:wrapcheck // it says what to change
 }
 
 // aboutHost is what the two commands that prepare a host have in common.
@@ -135,16 +113,8 @@ func (f *aboutHost) read(ctx context.Context) (inNamespace, error) {
 	if err != nil {
 		return inNamespace{}, err
 	}
-	var cas v1alpha1.ClusterCAList
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	var keys v1alpha1.ServiceAccountKeyList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &keys} {
-		if err := api.List(ctx, l, client.InNamespace(namespace)); err != nil {
-			return inNamespace{}, fmt.Errorf("list what is for the host: %w", err)
-		}
-	}
-	return inNamespace{api, namespace, export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items}}, nil
+	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: api}, namespace)
+	return inNamespace{api, namespace, objects}, err //nolint:wrapcheck // it says what was read
 }
 
 // config is the configuration of the host's agent.
@@ -265,6 +235,6 @@ var libraryLoggers sync.Once
 func setLibraryLoggers(log logr.Logger) {
 	libraryLoggers.Do(func() {
 		ctrl.SetLogger(log)
-		klog.SetLogger(log)
+		agent.LogLibraries(log)
 	})
 }

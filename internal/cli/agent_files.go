@@ -9,7 +9,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"clusterpki.io/operator/config"
+	unit "clusterpki.io/operator/config/agent"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
 )
@@ -27,17 +27,13 @@ const (
 )
 
 // agentFiles are what a host needs, below its root.
-func agentFiles(cfg, kubeconfig []byte) ([]export.File, error) {
-	unit, err := config.Files.ReadFile(config.AgentUnit)
-	if err != nil {
-		return nil, fmt.Errorf("read the unit: %w", err)
-	}
+func agentFiles(cfg, kubeconfig []byte) []export.File {
 	file := func(at string, mode fs.FileMode, text []byte) export.File {
 		return export.File{Path: strings.TrimPrefix(at, "/"), Mode: mode, Data: append(bytes.TrimRight(text, "\n"), '\n')}
 	}
 	return []export.File{
-		file(agentConfigFile, 0o644, cfg), file(agent.KubeconfigFile, 0o600, kubeconfig), file(agentUnitFile, 0o644, unit),
-	}, nil
+		file(agentConfigFile, 0o644, cfg), file(agent.KubeconfigFile, 0o600, kubeconfig), file(agentUnitFile, 0o644, unit.Unit),
+	}
 }
 
 // endOfFile ends a file in a script. None has such a line.

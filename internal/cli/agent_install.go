@@ -171,7 +171,7 @@ func (f *install) files(c *cobra.Command, all inNamespace, to *api.Cluster, host
 	if err != nil {
 		return nil, errors.New("encode the first credential") // the error may quote it
 	}
-	return agentFiles(config, kubeconfig)
+	return agentFiles(config, kubeconfig), nil
 }
 
 // management is how a host reaches the management cluster: as the person's kubeconfig says, who is somebody else.

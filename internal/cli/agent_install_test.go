@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/config"
+	unit "clusterpki.io/operator/config/agent"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/test/testenv"
@@ -70,10 +70,9 @@ func (w *fixture) checkHost(root string) {
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		w.t.Errorf("%v, %v", info, err)
 	}
-	unit, err := os.ReadFile(filepath.Join(root, agentUnitFile))
-	shipped, shippedErr := config.Files.ReadFile(config.AgentUnit)
-	if err != nil || shippedErr != nil || string(unit) != string(shipped) {
-		w.t.Errorf("the unit is another one: %v, %v", err, shippedErr)
+	text, err := os.ReadFile(filepath.Join(root, agentUnitFile))
+	if err != nil || string(text) != string(unit.Unit) {
+		w.t.Errorf("the unit is another one: %v", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/process"
@@ -68,14 +69,9 @@ const restartable = controllerManager
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {
 	d.rotation.agents = &agents{running: map[string]*process.Process{}}
-	var cas v1alpha1.ClusterCAList
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	var accounts v1alpha1.ServiceAccountKeyList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &accounts} {
-		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("list what is for the hosts: %w", err)
-		}
+	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: d.management.client}, namespace)
+	if err != nil {
+		return err
 	}
 	keys, err := authority.PublishedDelivery(ctx, d.management.client, controller.DefaultAuthorityNamespace, namespace)
 	if err != nil {
@@ -86,8 +82,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 			return err
 		}
 		c, _, err := agent.ConfigFor(agent.Source{
-			Host: h.Name, Namespace: namespace, DeliveryKeys: keys,
-			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: accounts.Items},
+			Host: h.Name, Namespace: namespace, DeliveryKeys: keys, Objects: objects,
 		})
 		if err != nil {
 			return err
@@ -130,7 +125,7 @@ func (d *demo) agentFile(host, name string) string {
 
 // writeFlags writes what `clusterpki export` writes beside the files that follow from Secrets.
 func (d *demo) writeFlags(ctx context.Context, h target.Host) error {
-	gathered, err := export.Gather(ctx, d.management.client, namespace, h.Name)
+	gathered, err := export.Gather(ctx, clientreader.Reader{Client: d.management.client}, namespace, h.Name)
 	if err != nil {
 		return err
 	}
