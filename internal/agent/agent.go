@@ -91,12 +91,12 @@ func (a *Agent) Run(ctx context.Context) {
 	var s *session
 	defer func() { s.close() }()
 	for ctx.Err() == nil {
-		var redial time.Time
-		if s, redial = a.connect(ctx, s); ctx.Err() != nil {
+		var nextDial time.Time
+		if s, nextDial = a.connect(ctx, s); ctx.Err() != nil {
 			break
 		}
 		renewal := a.renew(ctx, s)
-		next := sooner(sooner(a.nextStep(ctx, s), redial), renewal)
+		next := sooner(sooner(a.nextStep(ctx, s), nextDial), renewal)
 		if a.reconnect {
 			s.close()
 			s, a.reconnect = nil, false

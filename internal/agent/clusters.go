@@ -54,7 +54,7 @@ func (a *Agent) connect(ctx context.Context, s *session) (*session, time.Time) {
 		case !next.empty:
 			s.close()
 			spare.close()
-			return a.use(next), a.redial(next)
+			return a.use(next), a.nextDial(next)
 		case s == nil && spare == nil:
 			spare = next
 		default:
@@ -64,7 +64,7 @@ func (a *Agent) connect(ctx context.Context, s *session) (*session, time.Time) {
 	if s == nil && spare != nil {
 		s = a.use(spare)
 	}
-	return s, a.redial(s)
+	return s, a.nextDial(s)
 }
 
 // answered notes that a credential works.
@@ -87,8 +87,8 @@ func (a *Agent) lost(s *session) {
 	s.close()
 }
 
-// redial is when a management cluster that is not in use is to be tried.
-func (a *Agent) redial(s *session) time.Time {
+// nextDial is when a management cluster that is not in use is to be tried.
+func (a *Agent) nextDial(s *session) time.Time {
 	var next time.Time
 	for _, c := range a.clusters {
 		if s != nil && c == s.cluster {

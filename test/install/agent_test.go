@@ -15,11 +15,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -41,7 +41,6 @@ func TestAgent(t *testing.T) {
 	h.firstContact()
 	h.acknowledges()
 	h.checkPermissions()
-	h.roleAgent()
 }
 
 // checkAgentPod tries the DaemonSet's pod on its namespace's Pod Security Standard, and on a stricter one.
@@ -87,14 +86,16 @@ type host struct {
 func newHost(t *testing.T, c *cluster) *host {
 	t.Helper()
 	h := &host{cluster: c, workDir: t.TempDir(), root: t.TempDir(), bin: t.TempDir()}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(h.bin, "clusterpki"), "./cmd")
-	build.Dir = testenv.Root()
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build clusterpki: %v\n%s", err, out)
+	for name, of := range map[string]string{"clusterpki": "./cmd", "clusterpki-agent": "./cmd/agent"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(h.bin, name), of)
+		build.Dir = testenv.Root()
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
 	}
 	h.program("kubectl", `exec `+c.kubectlBin+` "$@"`)
 	h.program("ssh", `[ "$1" = root@k8s-node1 ] || exit 1; shift
-		case "$1" in mkdir) mkdir -p "$ROOT${@: -1}";; systemctl) echo "$@" >> "$ROOT/systemctl";; *) exit 1;; esac`)
+		[ "$*" = sh ] && DESTDIR="$ROOT" exec sh`)
 	h.program("scp", `to=${@: -1}; [ "${to%%:*}" = root@k8s-node1 ] || exit 1
 		mkdir -p "$(dirname "$ROOT${to#*:}")"; exec cp -p "$2" "$ROOT${to#*:}"`)
 	for _, link := range []struct{ to, name string }{
@@ -175,9 +176,6 @@ func (h *host) firstContact() {
 	// The one thing that is other here: the host's files lie in a directory of the test.
 	h.elsewhere("k8s-node1-kubelet", "k8s-node1-kube-proxy")
 	h.bash(commands)
-	if told, err := os.ReadFile(filepath.Join(h.root, "systemctl")); err != nil || string(told) != "systemctl enable --now clusterpki-agent\n" {
-		h.t.Errorf("systemd was told %q, error %v", told, err)
-	}
 	unit, err := os.ReadFile(filepath.Join(h.root, "etc/systemd/system/clusterpki-agent.service"))
 	if err != nil {
 		h.t.Fatal(err)
@@ -211,35 +209,6 @@ func (h *host) elsewhere(names ...string) {
 	for _, name := range names {
 		h.kubectl("patch", "nodecredential", name, "--namespace=prod", "--type=merge",
 			`--patch={"spec":{"kubeconfig":{"directory":"`+filepath.Join(h.root, "etc/kubernetes")+`"}}}`)
-	}
-}
-
-// roleAgent gives the host an identity of role Agent, a kubeconfig to begin with, and one to come back with.
-func (h *host) roleAgent() {
-	h.t.Helper()
-	h.bash("kubectl apply -f - <<'EOF'\n" + h.shown("### With role Agent", "yaml") + "EOF\n")
-	h.elsewhere("k8s-node1-agent")
-	h.ready("prod")
-	h.bash("clusterpki agent manifests -n prod --host k8s-node1 | kubectl apply -f -")
-	binding := h.kubectl("get", "rolebinding", "clusterpki-agent-k8s-node1", "--namespace=prod", "--output=jsonpath={.subjects[*].kind} {.subjects[*].name}")
-	if want := "User clusterpki:agent:k8s-node1"; binding != want {
-		h.t.Errorf("the Role is bound to %s, want %s", binding, want)
-	}
-	config := h.bash("clusterpki agent config -n prod --host k8s-node1")
-	if want := "kubeconfig: " + h.root + "/etc/kubernetes/clusterpki-agent.conf\n"; !strings.Contains(config, want) {
-		h.t.Errorf("the configuration lacks %q:\n%s", want, config)
-	}
-	if told := h.bash(h.shown("### With role Agent", "sh")); !strings.Contains(told, "created") {
-		h.t.Errorf("kubectl says %q", told)
-	}
-	h.bash(h.shown("## A host that was away", "sh"))
-	back := filepath.Join(h.root, "etc/clusterpki/bootstrap.kubeconfig")
-	k, err := clientcmd.LoadFromFile(back)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if u := k.AuthInfos["clusterpki:agent:k8s-node1"]; u == nil || len(u.ClientCertificateData) == 0 || len(u.ClientKeyData) == 0 {
-		h.t.Errorf("%s holds no identity", back)
 	}
 }
 
@@ -308,7 +277,7 @@ func (h *host) acknowledges() {
 // checkPermissions tries what the manifests allow, and what they don't.
 func (h *host) checkPermissions() {
 	h.t.Helper()
-	h.check("system:serviceaccount:prod:clusterpki-agent-k8s-node1", []permission{
+	h.check("system:serviceaccount:"+agents.DefaultNamespace+":"+agents.AccountName("prod", "k8s-node1"), []permission{
 		{"get", "", "secrets", "prod", false}, // of any name
 		{"list", "", "secrets", "prod", false},
 		{"watch", "", "secrets", "prod", false},
