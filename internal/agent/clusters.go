@@ -33,13 +33,7 @@ func clustersOf(c Config) []*cluster {
 // connect sees to it that the session is to the first management cluster that has this host's Secrets, and returns when to try one of those before
 // it. There is one session at a time. A cluster that holds nothing for this host is used only as long as no other one answers that does.
 func (a *Agent) connect(ctx context.Context, s *session) (*session, time.Time) {
-	if s.broken() != nil {
-		a.lost(s)
-		s = nil
-	}
-	if s.answered() {
-		s.cluster.answered(s.credential)
-	}
+	s = a.present(s)
 	var spare *session
 	for _, c := range a.clusters {
 		if s != nil && c == s.cluster && !s.empty {
@@ -65,6 +59,18 @@ func (a *Agent) connect(ctx context.Context, s *session) (*session, time.Time) {
 		s = a.use(spare)
 	}
 	return s, a.nextDial(s)
+}
+
+// present is the session that there is, if it is of use.
+func (a *Agent) present(s *session) *session {
+	if s.broken() != nil {
+		a.lost(s)
+		return nil
+	}
+	if s.answered() {
+		s.cluster.answered(s.credential)
+	}
+	return s
 }
 
 // answered notes that a credential works.

@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 // from is which management cluster the Secrets in the store are of.
@@ -27,9 +30,9 @@ func TestClustersInOrder(t *testing.T) {
 	w := newRenewing(t, 2)
 	w.turn(0)
 	w.wants("at first", 0, w.token(0, 0))
-	w.Agent.report(t.Context(), w.s)
+	w.report(t.Context(), w.s)
 	w.from(0)
-	if len(w.planes[1].shown) > 0 {
+	if w.planes[1].last() != "" {
 		t.Error("the second one is asked while the first answers")
 	}
 	w.planes[0].set(func(m *management) { m.away = true })
@@ -88,4 +91,37 @@ func (w *renewing) token(i, n int) string {
 	}
 	w.t.Fatalf("management cluster %d has made no token %d:\n%s", i, n, w.logs)
 	return ""
+}
+
+// TestRunGoesToAnotherCluster and back, in the loop that an agent runs: with the real clock, without a turn of the test's.
+func TestRunGoesToAnotherCluster(t *testing.T) {
+	t.Parallel()
+	w := newRenewing(t, 2)
+	a, err := New(w.cfg, Options{Clock: clock.RealClock{}, Log: w.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.silence = 0
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	shows := func(i int) {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for made := ""; made == "" || w.planes[i].last() != made; time.Sleep(10 * time.Millisecond) {
+			if all := w.planes[i].made(); len(all) > 0 {
+				made = all[0]
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("management cluster %d is not used with the token that it has made", i)
+			}
+		}
+	}
+	shows(0)
+	w.planes[0].set(func(m *management) { m.away = true })
+	shows(1)
+	w.planes[1].set(func(m *management) { m.away = true })
+	w.planes[0].set(func(m *management) { m.away, m.shown = false, []string{""} })
+	shows(0)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func (m *management) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	status := func(code int, reason metav1.StatusReason) {
 		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: int32(code), Reason: reason}) //nolint:gosec // small
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: int32(code), Reason: reason})
 	}
 	switch {
 	case m.away:
@@ -124,7 +125,17 @@ func (m *management) set(change func(*management)) {
 func (m *management) last() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(m.shown) == 0 {
+		return ""
+	}
 	return m.shown[len(m.shown)-1]
+}
+
+// wasShown says whether it was shown a token.
+func (m *management) wasShown(token string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Contains(m.shown, token)
 }
 
 func (m *management) made() []string {

@@ -20,6 +20,7 @@ import (
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/version"
 )
 
 // patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
@@ -103,7 +104,7 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 			}
 		}
 		m, err := a.message(o, set, rec, request)
-		m.report.Credential = s.expiring()
+		m.report.Credential, m.report.Version = s.expiring(), version.Get().Version
 		if err != nil {
 			a.fail(err)
 		}
@@ -310,7 +311,8 @@ func explainLease(o object, err error) error {
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("the Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the Lease %q may not be written by this host: the operator makes the Role that lets it, while %s has delivery.mode: Agent (%w)", o.lease, o.name, err)
+		return fmt.Errorf("the Lease %q may not be written by this host: the operator makes the Role that lets it, while %s has "+
+			"delivery.mode: Agent (%w)", o.lease, o.name, err)
 	default:
 		return fmt.Errorf("the Lease %q: %w", o.lease, err)
 	}

@@ -143,9 +143,9 @@ func (f follower) once(ctx context.Context) error {
 		from = "0" // whatever comes
 	case apierrors.IsForbidden(err): // an API server that has just started may say so too: what is known stays
 		f.store.explain(f.name, "it may not be read by this host: the operator makes the Role that lets it, while its object has delivery.mode: Agent")
-		return err //nolint:wrapcheck // it is counted alone
+		return err
 	default:
-		return err //nolint:wrapcheck // it is counted alone
+		return err
 	}
 	for ctx.Err() == nil {
 		if from, err = f.watch(ctx, from); err != nil {
@@ -165,7 +165,7 @@ func (f follower) watch(ctx context.Context, from string) (string, error) {
 		TimeoutSeconds: ptr.To(int64(watchFor / time.Second)),
 	})
 	if err != nil {
-		return "", err //nolint:wrapcheck // it is counted alone
+		return "", err
 	}
 	defer w.Stop()
 	for e := range w.ResultChan() {

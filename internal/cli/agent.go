@@ -68,7 +68,7 @@ func runAgent(c *cobra.Command, file string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: make it with `clusterpki agent config`, as docs/agent.md says", err)
 	}
-	return err //nolint:wrapcheck // it says what to change
+	return err
 }
 
 // aboutHost is what the two commands that prepare a host have in common.
@@ -114,7 +114,7 @@ func (f *aboutHost) read(ctx context.Context) (inNamespace, error) {
 		return inNamespace{}, err
 	}
 	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: api}, namespace)
-	return inNamespace{api, namespace, objects}, err //nolint:wrapcheck // it says what was read
+	return inNamespace{api, namespace, objects}, err
 }
 
 // config is the configuration of the host's agent.

@@ -39,6 +39,9 @@ The program itself comes before: bin/clusterpki-agent, at /usr/local/bin/cluster
 // minToken is the least that an API server grants.
 const minToken = 10 * time.Minute
 
+// tokenUser is the user of a first credential, and its context.
+const tokenUser = "agent"
+
 // install is what the command is told.
 type install struct {
 	aboutHost
@@ -165,8 +168,8 @@ func (f *install) files(c *cobra.Command, all inNamespace, to *api.Cluster, host
 		host, token.ExpirationTimestamp.UTC().Format(time.RFC3339))
 	kubeconfig, err := clientcmd.Write(api.Config{
 		Clusters:  map[string]*api.Cluster{"management": to},
-		AuthInfos: map[string]*api.AuthInfo{"agent": {Token: token.Token}},
-		Contexts:  map[string]*api.Context{"agent": {Cluster: "management", AuthInfo: "agent"}}, CurrentContext: "agent",
+		AuthInfos: map[string]*api.AuthInfo{tokenUser: {Token: token.Token}},
+		Contexts:  map[string]*api.Context{tokenUser: {Cluster: "management", AuthInfo: tokenUser}}, CurrentContext: tokenUser,
 	})
 	if err != nil {
 		return nil, errors.New("encode the first credential") // the error may quote it
@@ -195,7 +198,8 @@ func (f *install) management(notes io.Writer) (*api.Cluster, error) {
 		return nil, fmt.Errorf("the management cluster must have an https URL, not %q: say it with --management-server", to.Server)
 	}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() || u.Hostname() == "localhost" {
-		fmt.Fprintf(notes, "note: hosts are to reach the management cluster at %s: if that is your own machine alone, say another URL with --management-server\n", to.Server)
+		fmt.Fprintf(notes, "note: hosts are to reach the management cluster at %s: if that is your own machine alone, say another URL with "+
+			"--management-server\n", to.Server)
 	}
 	return to, nil
 }

@@ -171,7 +171,18 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 // where no agent is to say it. An empty name is of no Secret.
 func (b *base) acknowledged(ctx context.Context, namespace string, h reported, secrets ...string) ([]metav1.Condition, error) {
 	out, err := b.inUse(ctx, namespace, h, secrets...)
+	if len(out) == 0 {
+		return nil, err
+	}
 	return append(out, h.credentialExpiring()...), err
+}
+
+// version is that of the agent, as far as it has signed that.
+func (r reported) version() string {
+	if r.Lease == nil || r.Proof != ack.Signed {
+		return ""
+	}
+	return r.Report.Version
 }
 
 // credentialExpiring says, as a condition, that the agent of a host has not renewed its own credential. Only what it has signed counts.

@@ -71,7 +71,7 @@ func ObjectsIn(ctx context.Context, from Reader, namespace string) (Objects, err
 	var keys v1alpha1.ServiceAccountKeyList
 	for _, l := range []v1alpha1.ObjectList{&credentials, &servers, &cas, &keys} {
 		if err := from.List(ctx, namespace, l); err != nil {
-			return Objects{}, err //nolint:wrapcheck // it says what was read
+			return Objects{}, err
 		}
 	}
 	return Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items}, nil
