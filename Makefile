@@ -210,9 +210,10 @@ verify-vulnerabilities: $(TOOLS)/govulncheck
 ##@ Build and install
 
 .PHONY: build
-build: ## Build bin/clusterpki.
-	$(say) "bin/clusterpki"
+build: ## Build bin/clusterpki, and bin/clusterpki-agent for hosts.
+	$(say) "bin/clusterpki and bin/clusterpki-agent"
 	@CGO_ENABLED=0 go build -trimpath -o bin/clusterpki ./cmd
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/clusterpki-agent ./cmd/agent
 
 # The demonstration is no part of the program that is installed. Go knows whether it is up to date.
 .PHONY: bin/demo

@@ -230,6 +230,12 @@ type APIServerCertificateStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=2147483647
 	Revision int32 `json:"revision,omitempty"`
+
+	// agentVersion is the version of clusterpki that the agent of the host is of; absent where none has reported it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	AgentVersion string `json:"agentVersion,omitempty"`
 }
 
 // APIServerCertificateList is a list of APIServerCertificates.

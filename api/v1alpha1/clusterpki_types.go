@@ -344,6 +344,16 @@ type ClusterRotationStatus struct {
 	Pending []PendingConsumer `json:"pending,omitempty"`
 }
 
+// AgentsStatus is what the agents of the hosts have reported of themselves.
+type AgentsStatus struct {
+	// oldestVersion is the oldest version of clusterpki among the agents: one may be three minor versions behind the operator. A build that is no
+	// release counts as older than any. Absent where no agent has reported its version.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	OldestVersion string `json:"oldestVersion,omitempty"`
+}
+
 // ClusterPKIStatus is what the operator last observed of the ClusterPKI. Nothing is decided from it, but that a ClusterPKI which has one was there before.
 type ClusterPKIStatus struct {
 	// conditions are Ready and HostsUpToDate always, Reconciling and Stalled only while True, and the others where they apply.
@@ -406,6 +416,10 @@ type ClusterPKIStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=20
 	Behind []HostBehind `json:"behind,omitempty"`
+
+	// agents is what the agents of the hosts have reported of themselves.
+	// +optional
+	Agents AgentsStatus `json:"agents,omitempty,omitzero"`
 
 	// certificates is how many certificates are in place, CAs among them.
 	// +optional

@@ -24,6 +24,9 @@ const (
 	// TrustAcknowledgedCondition says, for delivery.mode 'Agent', whether the agent on the host has seen everything in
 	// use that is issued now. Message and reason say what is missing.
 	TrustAcknowledgedCondition = "TrustAcknowledged"
+	// AgentCredentialExpiringCondition surfaces when the agent of a host has not renewed its token for the management cluster, and less than a third of
+	// its life is left; the message says for how long it was granted.
+	AgentCredentialExpiringCondition = "AgentCredentialExpiring"
 	// RotatingCondition surfaces while a ClusterCA is being rotated; its reason is the phase.
 	RotatingCondition = "Rotating"
 	// RotationBlockedCondition surfaces when a phase of a rotation has waited for longer than
@@ -151,6 +154,9 @@ const (
 	// ReasonAcknowledgmentInvalid surfaces when what the Lease of an agent states is not signed by the key of a certificate that was issued for
 	// the object: it counts for nothing.
 	ReasonAcknowledgmentInvalid = "AcknowledgmentInvalid"
+	// ReasonCredentialNotRenewed surfaces, for AgentCredentialExpiring, when the management cluster grants the agent of a host no further token; the
+	// message says why.
+	ReasonCredentialNotRenewed = "CredentialNotRenewed"
 	// ReasonAgentProblem surfaces when the agent of a host says why it cannot install what is issued.
 	ReasonAgentProblem = "AgentProblem"
 	// ReasonSignatureInvalid begins what an agent reports of a Secret that holds something else than the operator has signed for the object.

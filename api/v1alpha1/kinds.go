@@ -1,10 +1,6 @@
 package v1alpha1
 
-import (
-	"slices"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
-)
+import "slices"
 
 // KindInfo is what programs need to know of a kind.
 // +kubebuilder:object:generate=false
@@ -13,30 +9,30 @@ type KindInfo struct {
 	Plural    string // the resource, as RBAC and the API server call it
 	ShortName string // as kubectl knows it
 	New       func() Object
-	NewList   func() client.ObjectList
+	NewList   func() ObjectList
 }
 
 // kinds is the one table of kinds, in the order in which they depend on one another.
 var kinds = []KindInfo{
 	{
 		KindClusterPKI, "clusterpkis", "cpki",
-		func() Object { return &ClusterPKI{} }, func() client.ObjectList { return &ClusterPKIList{} },
+		func() Object { return &ClusterPKI{} }, func() ObjectList { return &ClusterPKIList{} },
 	},
 	{
 		KindClusterCA, "clustercas", "cca",
-		func() Object { return &ClusterCA{} }, func() client.ObjectList { return &ClusterCAList{} },
+		func() Object { return &ClusterCA{} }, func() ObjectList { return &ClusterCAList{} },
 	},
 	{
 		KindServiceAccountKey, "serviceaccountkeys", "sak",
-		func() Object { return &ServiceAccountKey{} }, func() client.ObjectList { return &ServiceAccountKeyList{} },
+		func() Object { return &ServiceAccountKey{} }, func() ObjectList { return &ServiceAccountKeyList{} },
 	},
 	{
 		KindAPIServerCertificate, "apiservercertificates", "asc",
-		func() Object { return &APIServerCertificate{} }, func() client.ObjectList { return &APIServerCertificateList{} },
+		func() Object { return &APIServerCertificate{} }, func() ObjectList { return &APIServerCertificateList{} },
 	},
 	{
 		KindNodeCredential, "nodecredentials", "nodecred",
-		func() Object { return &NodeCredential{} }, func() client.ObjectList { return &NodeCredentialList{} },
+		func() Object { return &NodeCredential{} }, func() ObjectList { return &NodeCredentialList{} },
 	},
 }
 

@@ -315,6 +315,12 @@ type NodeCredentialStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=300
 	Endpoint string `json:"endpoint,omitempty"`
+
+	// agentVersion is the version of clusterpki that the agent of the host is of; absent where none has reported it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	AgentVersion string `json:"agentVersion,omitempty"`
 }
 
 // NodeCredentialList is a list of NodeCredentials.

@@ -2,7 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // The kinds.
@@ -17,7 +17,8 @@ const (
 // Object is what all kinds share.
 // +kubebuilder:object:generate=false
 type Object interface {
-	client.Object
+	metav1.Object
+	runtime.Object
 	// Kind is the object's kind, which an object that was read does not say itself.
 	Kind() string
 	// StatusConditions are the conditions of its status, to read and to write.
@@ -35,6 +36,13 @@ type Object interface {
 	Template() SecretTemplate
 	// IssuedCertificate is what its status says of its certificate.
 	IssuedCertificate() CertificateStatus
+}
+
+// ObjectList is a list of objects of one kind.
+// +kubebuilder:object:generate=false
+type ObjectList interface {
+	metav1.ListInterface
+	runtime.Object
 }
 
 // Kept is an object of which the authority namespace keeps what decides about it: its keys, or which objects are of its making.

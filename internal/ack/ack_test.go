@@ -29,7 +29,7 @@ func lease(report string) *coordinationv1.Lease {
 
 func TestReportComesBack(t *testing.T) {
 	state := &ack.State{SerialNumber: "2C7F", Contents: map[string]string{"node1-tls/ca.crt": "aa", "node1-tls/tls.crt": "bb"}}
-	want := ack.Report{Installed: state, Verified: &ack.State{SerialNumber: "2C7E"}, Problem: "kubelet: exit status 1", Tokens: &ack.Tokens{
+	want := ack.Report{Installed: state, Verified: &ack.State{SerialNumber: "2C7E"}, Problem: "kubelet: exit status 1", Version: "v1.2.3-rc.1+x", Credential: &ack.Credential{GrantedSeconds: 3600, Expires: now, Problem: "403"}, Tokens: &ack.Tokens{
 		Listed: true, Before: now, Count: 2, Names: []string{"default/ci", "kube-system/robot"},
 	}}
 	text, err := want.Text()
@@ -111,6 +111,22 @@ func TestTokens(t *testing.T) {
 			if diff := cmp.Diff(&c.want, ack.Of(lease(text)).Tokens); diff != "" && len(text) < 32<<10 {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
+		}
+	}
+}
+
+// TestVersion reads as none where it is no version: it is shown to people.
+func TestVersion(t *testing.T) {
+	for said, want := range map[string]string{
+		"v0.3.1": "v0.3.1", "devel": "devel", "v0.0.0-20261129-abc+dirty": "v0.0.0-20261129-abc+dirty",
+		"v1\n2": "", "v1 2": "", "\x1b[31m": "", "é": "", strings.Repeat("1", 65): "", "": "",
+	} {
+		written, err := json.Marshal(ack.Report{Version: said})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ack.Of(lease(string(written))).Version; got != want {
+			t.Errorf("%q reads as %q", said, got)
 		}
 	}
 }

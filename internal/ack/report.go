@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 
@@ -36,8 +38,43 @@ type Report struct {
 	RequestSHA256 string `json:"requestSHA256,omitempty"`
 	// Tokens are, where Installed has service account keys, the Secrets whose tokens never end; nil where nobody needs to know.
 	Tokens *Tokens `json:"tokens,omitempty"`
+	// Version is that of the agent.
+	Version string `json:"version,omitempty"`
+	// Credential is the agent's own, for this management cluster, while less than a third of its life is left: it was not renewed. Else it is nil.
+	Credential *Credential `json:"credential,omitempty"`
 	// Problem is why what is issued is not installed or not in use, for people. It holds no key and no clock.
 	Problem string `json:"problem,omitempty"`
+}
+
+// maxVersion bounds a Version, in bytes.
+const maxVersion = 64
+
+// versionOf is a version as it may be shown, "" for what is none.
+func versionOf(text string) string {
+	none := func(c rune) bool {
+		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune(".+-", c)
+	}
+	if len(text) > maxVersion || strings.ContainsFunc(text, none) {
+		return ""
+	}
+	return text
+}
+
+// Credential is one of an agent that ends soon.
+type Credential struct {
+	// GrantedSeconds is how long it was granted for, and Expires when it ends, by the clock of the management cluster's API server.
+	GrantedSeconds int64     `json:"grantedSeconds"`
+	Expires        time.Time `json:"expires"`
+	// Problem is why it was not renewed, for people.
+	Problem string `json:"problem,omitempty"`
+}
+
+// bounded is a credential as it may be shown.
+func (c *Credential) bounded() *Credential {
+	if c == nil {
+		return nil
+	}
+	return &Credential{GrantedSeconds: max(0, c.GrantedSeconds), Expires: c.Expires, Problem: printable(c.Problem)}
 }
 
 const (
@@ -49,6 +86,12 @@ const (
 	maxSignature = 4 << 10
 )
 
+// bounded is a report as it may be shown.
+func (r Report) bounded() Report {
+	r.Problem, r.Tokens, r.Credential, r.Version = printable(r.Problem), r.Tokens.bounded(), r.Credential.bounded(), versionOf(r.Version)
+	return r
+}
+
 // Of reads the report of a Lease, whoever wrote it; damage and absence read as none.
 func Of(l *coordinationv1.Lease) Report {
 	var r Report
@@ -59,13 +102,12 @@ func Of(l *coordinationv1.Lease) Report {
 	if len(text) > maxReport || json.Unmarshal([]byte(text), &r) != nil {
 		return Report{}
 	}
-	r.Problem, r.Tokens = printable(r.Problem), r.Tokens.bounded()
-	return r
+	return r.bounded()
 }
 
 // Text is the report as the annotation of a Lease.
 func (r Report) Text() (string, error) {
-	r.Problem, r.Tokens = printable(r.Problem), r.Tokens.bounded()
+	r = r.bounded()
 	text, err := json.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("encode the report: %w", err)

@@ -35,14 +35,18 @@ type Agent struct {
 	dated         map[string]datedProblem // by Lease: problems that may pass by themselves
 	checks        attempts                // of what is installed
 	settled       bool                    // nothing of a swap is left to be done
-	reconnect     bool                    // the agent's own way to the management cluster has changed
-	started       time.Time               // when it first looked
-	reportDue     bool                    // there is something to report at once
-	due           time.Time               // when everything has reloaded its files by itself; zero: as the record says
-	blockedReason string                  // why nothing at all can be done now
-	unrecoverable string                  // why what is installed does not work, where nothing did before
-	desired       string                  // the digest of the files that are issued
-	switchedAt    time.Time               // since when no earlier service account key signs; zero: none is trusted
+	reconnect     bool                    // there is a newer credential for the management cluster
+	clusters      []*cluster              // the management clusters, in their order
+	silence       time.Duration           // how long one may give no answer, where there is another
+	from          *cluster                // whose deliveries the store holds
+	credentials   credentialStore
+	started       time.Time // when it first looked
+	reportDue     bool      // there is something to report at once
+	due           time.Time // when everything has reloaded its files by itself; zero: as the record says
+	blockedReason string    // why nothing at all can be done now
+	unrecoverable string    // why what is installed does not work, where nothing did before
+	desired       string    // the digest of the files that are issued
+	switchedAt    time.Time // since when no earlier service account key signs; zero: none is trusted
 	tokens        tokens
 	// unverified says, by Lease, why what is installed was not seen in use.
 	unverified map[string]string
@@ -64,8 +68,9 @@ func New(c Config, o Options) (*Agent, error) {
 	}
 	return &Agent{
 		cfg: c, objects: objects, clock: o.Clock, log: o.Log, run: run,
-		dir:   hostdir.New(c.Directory, hostdir.Options{Owner: owner, System: o.System}),
-		keys:  keyStore{dir: c.StateDirectory, sys: o.System},
+		dir:         hostdir.New(c.Directory, hostdir.Options{Owner: owner, System: o.System}),
+		keys:        keyStore{dir: c.StateDirectory, sys: o.System},
+		credentials: credentialStore{dir: c.StateDirectory, sys: o.System}, clusters: clustersOf(c), silence: maxSilentCluster,
 		store: newStore(), leases: newLeases(c.Host), refusals: map[string]refusal{}, dated: map[string]datedProblem{},
 		logged: map[string]string{}, unverified: map[string]string{},
 	}, nil
@@ -85,32 +90,17 @@ func (a *Agent) Run(ctx context.Context) {
 	a.logKeys()
 	var s *session
 	defer func() { s.close() }()
-	failures, nextDial := 0, time.Time{}
 	for ctx.Err() == nil {
-		if s.broken() != nil {
-			failures++
-			a.log.Info("Lost the management cluster", "problem", a.explain(s).Error(), "kubeconfig", s.from)
+		var nextDial time.Time
+		if s, nextDial = a.connect(ctx, s); ctx.Err() != nil {
+			break
+		}
+		renewal := a.renew(ctx, s)
+		next := sooner(sooner(a.nextStep(ctx, s), nextDial), renewal)
+		if a.reconnect {
 			s.close()
-			s, nextDial = nil, a.clock.Now().Add(backoff(failures, firstAttempt, lastAttempt))
-		}
-		if s == nil && !a.clock.Now().Before(nextDial) {
-			var err error
-			if s, err = a.dial(ctx, failures); err != nil {
-				failures++
-				nextDial = a.clock.Now().Add(backoff(failures, firstAttempt, lastAttempt))
-				a.log.Info("Could not connect to the management cluster", "problem", err.Error())
-			}
-		}
-		next := a.nextStep(ctx, s)
-		if s.answered() {
-			failures = 0
-		}
-		if a.reconnect { // with what was just installed
-			s.close()
-			s, a.reconnect, failures, nextDial = nil, false, 0, a.clock.Now()
-		}
-		if s == nil {
-			next = sooner(next, nextDial)
+			s, a.reconnect = nil, false
+			continue
 		}
 		a.await(ctx, s, next)
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -138,17 +137,17 @@ func TestNoRedirect(t *testing.T) {
 		}, "answered with status 302"},
 		"the management cluster": {func() error {
 			w := newEnv(t)
-			w.cfg.Kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+			file := w.clusters[0].Kubeconfig
 			config := fmt.Sprintf("apiVersion: v1\nkind: Config\nclusters: [{name: a, cluster: {server: %q}}]\ncontexts: [{name: a, context: {cluster: a}}]\ncurrent-context: a\n", management.URL)
-			if err := os.WriteFile(w.cfg.Kubeconfig, []byte(config), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 				return err
 			}
-			s, err := w.dial(t.Context(), 0)
+			s, err := w.dial(t.Context(), w.clusters[0])
 			if err != nil {
 				return err
 			}
 			defer s.cancel()
-			_, err = s.secrets.Secrets("prod").Get(t.Context(), "kubelet-tls", metav1.GetOptions{})
+			_, err = s.secrets.Get(t.Context(), "kubelet-tls", metav1.GetOptions{})
 			return err
 		}, ""},
 	} {

@@ -36,13 +36,11 @@ type Config struct {
 	// DeliveryKeys are PEM public keys, in the order in which they sign: nothing is installed that none of them has signed, and once something is
 	// that one has signed, nothing is that those before it sign.
 	DeliveryKeys []string `json:"deliveryKeys"`
-	// Kubeconfig is the agent's own way to the management cluster. Default: the service account of its pod.
-	Kubeconfig string `json:"kubeconfig,omitempty"`
-	// BootstrapKubeconfig is used where Kubeconfig does not exist, or is refused.
-	BootstrapKubeconfig string `json:"bootstrapKubeconfig,omitempty"`
+	// ManagementClusters are those that the host's Secrets may come from, in the order in which they are tried.
+	ManagementClusters []ManagementCluster `json:"managementClusters"`
 	// Directory is where the files lie. Default: /etc/kubernetes.
 	Directory string `json:"directory,omitempty"`
-	// StateDirectory is where keys lie that never leave the host. Default: /var/lib/clusterpki.
+	// StateDirectory is where keys lie that never leave the host, and the tokens that the agent has got itself. Default: /var/lib/clusterpki.
 	StateDirectory string `json:"stateDirectory,omitempty"`
 	// Owner owns the files, as 'user' or 'user:group', by name or number. Default: who runs the agent.
 	Owner string `json:"owner,omitempty"`
@@ -67,6 +65,14 @@ type Config struct {
 	CheckTimeout metav1.Duration `json:"checkTimeout,omitzero"`
 	// Quiet is how long nothing may change until changes are carried out together. Default: 1s.
 	Quiet metav1.Duration `json:"quiet,omitzero"`
+}
+
+// ManagementCluster is one that an operator runs in.
+type ManagementCluster struct {
+	// Name is the agent's own name for it: its renewed token is kept under that.
+	Name string `json:"name"`
+	// Kubeconfig leads there, with the first token of the host's ServiceAccount.
+	Kubeconfig string `json:"kubeconfig"`
 }
 
 // APIServer is the APIServerCertificate of a host.
@@ -249,7 +255,7 @@ func (c *Config) problems() []string {
 	if _, err := c.deliveryKeys(); err != nil {
 		say("deliveryKeys: %v", err)
 	}
-	out = slices.Concat(out, c.credentialProblems(), c.placeProblems(), c.replaceProblems())
+	out = slices.Concat(out, c.clusterProblems(), c.credentialProblems(), c.placeProblems(), c.replaceProblems())
 	out = append(out, c.componentProblems()...)
 	slices.Sort(out)
 	return out

@@ -4,6 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"clusterpki.io/operator/internal/hostfiles"
 )
@@ -24,6 +28,31 @@ func (c *Config) placeProblems() []string {
 				say("it belongs at %s, and so does %q: one of them is for another host or another role", at, other)
 			}
 			lies[at] = cred.Name
+		}
+	}
+	return out
+}
+
+// clusterProblems are management clusters that cannot be tried.
+func (c *Config) clusterProblems() []string {
+	if len(c.ManagementClusters) == 0 {
+		return []string{"managementClusters must name at least one, each with name and kubeconfig"}
+	}
+	var out []string
+	seen := map[string]bool{}
+	for _, m := range c.ManagementClusters {
+		say := func(format string, args ...any) {
+			out = append(out, fmt.Sprintf("managementClusters: %q: ", m.Name)+fmt.Sprintf(format, args...))
+		}
+		if text := strings.Join(validation.IsDNS1123Label(m.Name), "; "); text != "" { // a file is called so
+			say("name: %s", text)
+		}
+		if seen[m.Name] {
+			say("is listed twice")
+		}
+		seen[m.Name] = true
+		if !filepath.IsAbs(m.Kubeconfig) {
+			say("kubeconfig must be the absolute path of a file, not %q", m.Kubeconfig)
 		}
 	}
 	return out

@@ -23,6 +23,8 @@ var keyLine = "deliveryKeys: [" + strconv.Quote(operatorPublic()) + "]\n"
 // least is the shortest configuration there is.
 var least = head + keyLine + `host: k8s-node1
 namespace: prod
+managementClusters:
+- {name: a, kubeconfig: /a}
 credentials:
 - {name: kubelet, role: Kubelet, secretName: kubelet-tls}
 components:
@@ -39,7 +41,8 @@ func TestConfigDefaults(t *testing.T) {
 	minutes := func(n time.Duration) metav1.Duration { return metav1.Duration{Duration: n * time.Minute} }
 	if diff := cmp.Diff(Config{
 		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod", DeliveryKeys: []string{operatorPublic()},
-		Directory: "/etc/kubernetes", StateDirectory: "/var/lib/clusterpki",
+		ManagementClusters: []ManagementCluster{{Name: "a", Kubeconfig: "/a"}},
+		Directory:          "/etc/kubernetes", StateDirectory: "/var/lib/clusterpki",
 		Credentials: []Credential{{
 			Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", KeySource: "Operator", PrivateKey: &PrivateKey{Algorithm: "ECDSA", Size: 256},
 		}},
@@ -72,6 +75,10 @@ func TestConfigProblems(t *testing.T) {
 		"no name of a file":  {replaced("name: kubelet, role", "name: ../x, role"), "a lowercase RFC 1123 subdomain"},
 		"no host":            {replaced("host: k8s-node1", ""), "host must be set"},
 		"no namespace":       {replaced("namespace: prod", ""), "namespace must be set"},
+		"no cluster":         {replaced("managementClusters:\n- {name: a, kubeconfig: /a}\n", ""), "managementClusters must name at least one"},
+		"a cluster's name":   {replaced("name: a, kube", "name: ../a, kube"), `managementClusters: "../a": name: a lowercase RFC 1123 label`},
+		"a cluster twice":    {replaced("- {name: a, kube", "- {name: a, kubeconfig: /b}\n- {name: a, kube"), `managementClusters: "a": is listed twice`},
+		"a cluster's file":   {replaced("kubeconfig: /a", "kubeconfig: a"), `managementClusters: "a": kubeconfig must be the absolute path of a file, not "a"`},
 		"a relative path":    {least + "directory: kubernetes\n", `directory must be the absolute path of a directory, not "kubernetes"`},
 		"the root":           {least + "stateDirectory: /var/..\n", `stateDirectory must be the absolute path of a directory, not "/var/.."`},
 		"nothing to keep":    {head + "host: a\nnamespace: b\n", "credentials must name at least one NodeCredential of this host, or apiServer"},

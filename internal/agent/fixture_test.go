@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,26 @@ func (quick) NewTimer(time.Duration) clock.Timer { return clock.RealClock{}.NewT
 // at is when tests happen: certificates on a wire are verified by the real clock.
 func at() time.Time { return time.Now().UTC().Truncate(time.Second) }
 
+// logs are what agents have logged. Several goroutines do.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *logs) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+// String implements fmt.Stringer.
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // env is an agent without a management cluster, and the API server that its credentials are for.
 type env struct {
 	*Agent
@@ -76,7 +97,7 @@ type env struct {
 	ca     pki.CA
 	server *httptest.Server
 	now    *testclock.FakeClock
-	logs   *strings.Builder
+	logs   *logs
 	writes int
 }
 
@@ -84,7 +105,8 @@ type env struct {
 func kubeletConfig(dir string, mods ...func(*Config)) Config {
 	c := Config{
 		APIVersion: ConfigVersion, Kind: ConfigKind, Host: "k8s-node1", Namespace: "prod", DeliveryKeys: []string{operatorPublic()},
-		Directory: filepath.Join(dir, "kubernetes"), StateDirectory: filepath.Join(dir, "state"),
+		ManagementClusters: []ManagementCluster{{Name: "management", Kubeconfig: filepath.Join(dir, "kubeconfig")}},
+		Directory:          filepath.Join(dir, "kubernetes"), StateDirectory: filepath.Join(dir, "state"),
 		Credentials: []Credential{{Name: "kubelet", Role: "Kubelet", SecretName: "kubelet-tls", Kubeconfig: true}},
 		Components:  []Component{{Name: "kubelet", When: Always, Command: []string{"reload-kubelet"}}},
 	}
@@ -97,7 +119,7 @@ func kubeletConfig(dir string, mods ...func(*Config)) Config {
 
 func newEnv(t *testing.T, mods ...func(*Config)) *env {
 	t.Helper()
-	w := &env{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &strings.Builder{}}
+	w := &env{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &logs{}}
 	w.server = apiServer(t, w.ca, w.ca, answerAs)
 	c := kubeletConfig(t.TempDir(), mods...)
 	if problems := c.problems(); len(problems) > 0 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -37,22 +36,10 @@ func (a *Agent) install(ctx context.Context, set hostdir.Set, rec record, w desi
 		return a.fail(err)
 	}
 	a.checks, a.unrecoverable = attempts{}, ""
-	a.reconnect = a.reconnect || a.leadsToManagement(changed)
 	a.log.Info("Installed", "files", shorten(changed), "reload", next.Reload)
 	a.leftOut(installed)
 	a.pause(ctx)
 	return true
-}
-
-// leadsToManagement says whether the agent's own kubeconfig, or what it names, is among some files.
-func (a *Agent) leadsToManagement(changed []string) bool {
-	return slices.ContainsFunc(a.objects, func(o object) bool {
-		if !o.hasKubeconfig() || filepath.Join(a.cfg.Directory, o.places().Kubeconfig) != a.cfg.Kubeconfig {
-			return false
-		}
-		own, shared := o.own()
-		return slices.ContainsFunc(append(own, shared...), func(p string) bool { return slices.Contains(changed, p) })
-	})
 }
 
 // follow is the record of a swap: what has to follow it.

@@ -78,23 +78,5 @@ func (k keyStore) ensure(name string, otherwise func() ([]byte, error)) ([]byte,
 
 // write puts a file in its place, on the disk and in one moment.
 func (k keyStore) write(name string, text []byte) error {
-	dir := filepath.Dir(k.path(name))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("prepare %s: %w", dir, err)
-	}
-	next := k.path("." + name)
-	err := os.Remove(next)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = k.sys.Write(next, text, 0o600, nil)
-	}
-	if err == nil {
-		err = k.sys.Rename(next, k.path(name))
-	}
-	if err == nil {
-		err = k.sys.SyncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", k.path(name), err)
-	}
-	return nil
+	return writeSecret(k.sys, k.path(name), text)
 }

@@ -10,7 +10,6 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	testclock "k8s.io/utils/clock/testing"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -22,13 +21,10 @@ import (
 
 // leaseAPI is a management cluster that has one Lease, and answers a write as it likes.
 type leaseAPI struct {
-	coordinationv1client.LeaseInterface
 	stored, answer *coordinationv1.Lease
 	reads          int
 	written        []*coordinationv1.Lease
 }
-
-func (a *leaseAPI) Leases(string) coordinationv1client.LeaseInterface { return a }
 
 func (a *leaseAPI) Get(context.Context, string, metav1.GetOptions) (*coordinationv1.Lease, error) {
 	a.reads++
@@ -74,7 +70,7 @@ func newSpeaker(t testing.TB, api *leaseAPI) speaker {
 
 func (s speaker) speak(t testing.TB) (next time.Duration) {
 	t.Helper()
-	at, err := s.send(t.Context(), s.session, "prod", s.object, s.message, s.now.Now())
+	at, err := s.send(t.Context(), s.session, s.object, s.message, s.now.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

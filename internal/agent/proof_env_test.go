@@ -61,7 +61,7 @@ func newPlane(t *testing.T, mods ...func(*Config)) *plane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &plane{env: &env{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &strings.Builder{}}}
+	w := &plane{env: &env{t: t, ca: newCA(t, at(), "k8s-ca"), now: testclock.NewFakeClock(at()), logs: &logs{}}}
 	c := kubeletConfig(t.TempDir(), append([]func(*Config){func(c *Config) {
 		c.APIServer = &APIServer{
 			Name: "apiserver", SecretName: "apiserver-tls", ServiceAccountSecretName: "k8s-sa", Endpoint: "https://" + listener.Addr().String(),

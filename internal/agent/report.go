@@ -14,13 +14,13 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/ptr"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/hostdir"
 	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/version"
 )
 
 // patience is how long a problem may last that is to be expected while the operator writes one Secret after another.
@@ -104,6 +104,7 @@ func (a *Agent) report(ctx context.Context, s *session) time.Time {
 			}
 		}
 		m, err := a.message(o, set, rec, request)
+		m.report.Credential, m.report.Version = s.expiring(), version.Get().Version
 		if err != nil {
 			a.fail(err)
 		}
@@ -200,7 +201,7 @@ func (a *Agent) send(ctx context.Context, s *session, o object, m message) (time
 	defer cancel()
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()
-	return a.leases.send(ctx, s, a.cfg.Namespace, o, m, a.clock.Now())
+	return a.leases.send(ctx, s, o, m, a.clock.Now())
 }
 
 // say logs why an object's Lease cannot be written, each time that this is another reason than before.
@@ -244,7 +245,7 @@ const (
 
 // look returns a Lease as it is known, and until when nothing is to be written into it: zero where something is.
 func (l leases) look(
-	ctx context.Context, api coordinationv1client.LeaseInterface, o object, m message, now time.Time,
+	ctx context.Context, api leasesAPI, o object, m message, now time.Time,
 ) (*coordinationv1.Lease, time.Time, error) {
 	known := l.known[o.lease]
 	if known == nil {
@@ -264,8 +265,8 @@ func (l leases) look(
 func silence(l *coordinationv1.Lease) time.Duration { return min(lengthOf(l)/3, maxSilence) }
 
 // send writes a report, if it is another than the last or the Lease has to be renewed, and returns when to write again.
-func (l leases) send(ctx context.Context, s *session, namespace string, o object, m message, now time.Time) (time.Time, error) {
-	api := s.leases.Leases(namespace)
+func (l leases) send(ctx context.Context, s *session, o object, m message, now time.Time) (time.Time, error) {
+	api := s.leases
 	known, until, err := l.look(ctx, api, o, m, now)
 	if err != nil || !until.IsZero() {
 		return until, err
@@ -310,7 +311,8 @@ func explainLease(o object, err error) error {
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("the Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the Lease %q may not be written by this host: the operator allows it with delivery.mode 'Agent'; see the events of its object (%w)", o.lease, err)
+		return fmt.Errorf("the Lease %q may not be written by this host: the operator makes the Role that lets it, while %s has "+
+			"delivery.mode: Agent (%w)", o.lease, o.name, err)
 	default:
 		return fmt.Errorf("the Lease %q: %w", o.lease, err)
 	}

@@ -2,66 +2,98 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/clock"
 
 	"clusterpki.io/operator/internal/apitime"
 )
 
-// session is a connection to the management cluster, and the watches on it. The nil session is none.
+// session is a connection to a management cluster, and the watches on it. The nil session is none.
 type session struct {
-	from    string // the kubeconfig
-	secrets corev1client.SecretsGetter
-	leases  coordinationv1client.LeasesGetter
-	ctx     context.Context //nolint:containedctx // it is the session's life
-	cancel  context.CancelFunc
+	cluster    *cluster
+	issuer     issuer
+	credential credential
+	secrets    secretsAPI
+	leases     leasesAPI
+	tokens     tokensAPI
+	ctx        context.Context //nolint:containedctx // it is the session's life
+	cancel     context.CancelFunc
+	empty      bool // it holds no Secret of this host
 
-	mu      sync.Mutex
-	err     error // why it is of no use any more
-	reached bool  // whether there ever was an answer
+	// impatient: there are other management clusters, so that this one is given up when it has not answered for so long.
+	impatient bool
+	patience  time.Duration
+	clock     clock.PassiveClock
+
+	mu          sync.Mutex
+	err         error     // why it is of no use any more
+	reached     bool      // whether there ever was an answer
+	silentSince time.Time // since when there was none
 
 	server *apitime.Clock // of the management cluster's API server, whatever this host's says
 }
 
-// dial connects, by the bootstrap kubeconfig where the other one does not exist, or every other time it did not work.
-func (a *Agent) dial(ctx context.Context, failures int) (*session, error) {
-	from := a.cfg.Kubeconfig
-	if _, err := os.Stat(from); a.cfg.BootstrapKubeconfig != "" && (os.IsNotExist(err) || failures%2 == 1) {
-		from = a.cfg.BootstrapKubeconfig
-	}
-	cfg, err := restConfig(from)
+// dial connects to a management cluster, by the newest credential, or by the other one where that was refused.
+func (a *Agent) dial(ctx context.Context, c *cluster) (*session, error) {
+	cfg, err := restConfig(c.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("%w: see docs/agent.md, \"First contact\"", err)
 	}
-	s := &session{from: from, server: apitime.New(a.clock)}
-	if from == "" {
-		s.from = "the service account of this pod"
+	s := &session{
+		cluster: c, server: apitime.New(a.clock), clock: a.clock, issuer: issuerOf(cfg),
+		impatient: len(a.clusters) > 1, patience: a.silence,
+	}
+	if s.credential, err = a.credentialFor(s, cfg); err != nil {
+		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watchful{next, s} })
 	cfg.Wrap(s.server.Wrap)
 	client, err := rest.HTTPClientFor(cfg)
+	var core, coordination rest.Interface
 	if err == nil {
 		client.CheckRedirect = stay
-		s.secrets, err = corev1client.NewForConfigAndClient(cfg, client)
+		core, err = restClient(cfg, client, corev1.SchemeGroupVersion)
 	}
 	if err == nil {
-		s.leases, err = coordinationv1client.NewForConfigAndClient(cfg, client)
+		coordination, err = restClient(cfg, client, coordinationv1.SchemeGroupVersion)
 	}
 	if err != nil {
 		s.cancel()
-		return nil, fmt.Errorf("connect with %s: %w", s.from, err)
+		return nil, fmt.Errorf("connect with %s: %w", c.Kubeconfig, err)
 	}
-	a.store.follow(s, a.cfg, a.objects, a.clock, a.log)
+	secrets := secretsClient{core, a.cfg.Namespace}
+	s.secrets, s.tokens, s.leases = secrets, secrets, leasesClient{coordination, a.cfg.Namespace}
 	return s, nil
+}
+
+// credentialFor chooses the credential of a session, and has its configuration show it.
+func (a *Agent) credentialFor(s *session, cfg *rest.Config) (credential, error) {
+	c := s.cluster
+	first, firstErr := firstCredential(cfg)
+	renewed, there, err := a.credentials.read(c.Name, s.issuer)
+	if err != nil {
+		a.log.Info("Could not use the renewed token", "cluster", c.Name, "problem", err.Error())
+	}
+	if !there {
+		return first, firstErr
+	}
+	newest := !first.better(renewed) // the renewed one
+	if newest == c.other && firstErr == nil {
+		return first, nil
+	}
+	cfg.BearerToken, cfg.BearerTokenFile = renewed.token(), ""
+	return renewed, nil
 }
 
 // restConfig reads a kubeconfig with all that it names, so that what was there before plays no part.
@@ -75,15 +107,8 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// identity is what a kubeconfig says or, without one, what a pod has.
+// identity is what a kubeconfig says.
 func identity(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		cfg, err := rest.InClusterConfig()
-		if err != nil {
-			return nil, fmt.Errorf("kubeconfig is not set, and this is no pod: %w", err)
-		}
-		return cfg, nil
-	}
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
@@ -106,12 +131,34 @@ func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
 		if isWrong(refusedOrUnreachable(err)) { // another identity or another bundle may help
 			w.s.fail(err)
 		}
+		if !errors.Is(err, context.Canceled) {
+			w.s.silent(err)
+		}
 		return resp, err //nolint:wrapcheck // it is the transport's
+	}
+	if resp.StatusCode >= http.StatusInternalServerError { // of a proxy whose API server is away, or of one that is not ready
+		w.s.silent(fmt.Errorf("it answers with status %d", resp.StatusCode))
+		return resp, nil
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
+	w.s.silentSince = time.Time{}
 	w.s.reached = w.s.reached || resp.StatusCode < http.StatusBadRequest
 	return resp, nil
+}
+
+// silent notes that there was no answer, and ends the session if that lasts, where there is another management cluster to go to.
+func (s *session) silent(err error) {
+	now := s.clock.Now()
+	s.mu.Lock()
+	if s.silentSince.IsZero() {
+		s.silentSince = now
+	}
+	lasts := now.Sub(s.silentSince) >= s.patience
+	s.mu.Unlock()
+	if s.impatient && lasts {
+		s.fail(err)
+	}
 }
 
 // fail ends the session.
@@ -163,16 +210,16 @@ func (s *session) close() {
 }
 
 // explain says what the end of a session means, and what to do.
-func (a *Agent) explain(s *session) error {
-	err := s.broken()
+func (s *session) explain() error {
+	err, from := s.broken(), s.cluster.Kubeconfig
 	switch {
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("the management cluster does not accept this host's identity any more (401): its certificate or token has expired, or its CA "+
-			"was rotated while the host was away. The files that are there stay in use. Put a new kubeconfig at %s, or one for the "+
-			"way back at bootstrapKubeconfig: see docs/agent.md, \"A host that was away\"", s.from)
+		return fmt.Errorf("the management cluster does not accept this host's identity any more (401): its token has expired, or its "+
+			"ServiceAccount was made anew. The files that are there stay in use. Put a new kubeconfig at %s, with `clusterpki agent install`: see "+
+			"docs/agent.md, \"A host that was away\"", from)
 	case isWrong(refusedOrUnreachable(err)):
 		return fmt.Errorf("this host does not trust the management cluster, or the other way round: %w. The files that are there stay in use. "+
-			"Put a new kubeconfig at %s: see docs/agent.md, \"A host that was away\"", err, s.from)
+			"Put a new kubeconfig at %s: see docs/agent.md, \"A host that was away\"", err, from)
 	default:
 		return err
 	}

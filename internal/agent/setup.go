@@ -12,7 +12,7 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 )
 
-// KubeconfigFile is where a host has its agent's kubeconfig, unless its configuration says otherwise.
+// KubeconfigFile is where a host has its agent's first credential, unless its configuration says otherwise.
 const KubeconfigFile = "/etc/clusterpki/kubeconfig"
 
 // Source is what the configuration of a host's agent is made from.
@@ -51,7 +51,7 @@ func ConfigFor(from Source) (Config, []string, error) {
 	if dir != hostfiles.DefaultBaseDir {
 		c.Directory = dir
 	}
-	c.Kubeconfig = KubeconfigFile
+	c.ManagementClusters = []ManagementCluster{{Name: "management", Kubeconfig: KubeconfigFile}}
 	notes := c.addKubeletCA(from.Objects)
 	c.addComponents()
 	return c, notes, nil

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 )
@@ -92,10 +91,10 @@ func (st *store) put(name string, s *corev1.Secret, why string) {
 }
 
 // follow watches every Secret of the objects, each by its name, until the session ends. None is listed: a host may not.
-func (st *store) follow(s *session, c Config, objects []object, clk clock.Clock, log logr.Logger) {
+func (st *store) follow(s *session, objects []object, clk clock.Clock, log logr.Logger) {
 	for _, o := range objects {
 		for _, name := range o.secrets {
-			f := follower{store: st, session: s, name: name, api: s.secrets.Secrets(c.Namespace), clock: clk, log: log}
+			f := follower{store: st, session: s, name: name, api: s.secrets, clock: clk, log: log}
 			go f.run(s.ctx)
 		}
 	}
@@ -106,7 +105,7 @@ type follower struct {
 	store   *store
 	session *session
 	name    string
-	api     corev1client.SecretInterface
+	api     secretsAPI
 	clock   clock.Clock
 	log     logr.Logger
 }
@@ -144,9 +143,9 @@ func (f follower) once(ctx context.Context) error {
 		from = "0" // whatever comes
 	case apierrors.IsForbidden(err): // an API server that has just started may say so too: what is known stays
 		f.store.explain(f.name, "it may not be read by this host: the operator allows it once it holds a certificate of this host's; see the status and the events of its object")
-		return err //nolint:wrapcheck // it is counted alone
+		return err
 	default:
-		return err //nolint:wrapcheck // it is counted alone
+		return err
 	}
 	for ctx.Err() == nil {
 		if from, err = f.watch(ctx, from); err != nil {
@@ -166,7 +165,7 @@ func (f follower) watch(ctx context.Context, from string) (string, error) {
 		TimeoutSeconds: ptr.To(int64(watchFor / time.Second)),
 	})
 	if err != nil {
-		return "", err //nolint:wrapcheck // it is counted alone
+		return "", err
 	}
 	defer w.Stop()
 	for e := range w.ResultChan() {

@@ -138,7 +138,7 @@ func (m *Maker) gather(ctx context.Context, s *scan, record *authority.Record) (
 		return consumers.Inputs{}, err
 	}
 	in := consumers.Inputs{
-		Leases: map[consumers.LeaseKey]consumers.Reported{}, Authorities: consumers.Authorities{}, Seed: desired.Seed, Now: m.Clock.Now(),
+		Leases: map[consumers.LeaseKey]consumers.Reported{}, Authorities: consumers.Authorities{}, Seed: func(o v1alpha1.Object) uint32 { return desired.Seed(o) }, Now: m.Clock.Now(),
 		Serving: m.Serving,
 	}
 	err = stall.First(

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
@@ -89,7 +88,7 @@ func (m *Maker) carefully(ca *v1alpha1.ClusterCA) *scan {
 
 // signed finds an object of a kind for which the CA has signed; "" where there is none.
 func (m *Maker) signed(ctx context.Context, kind v1alpha1.KindInfo, ca *v1alpha1.ClusterCA) (trace string, err error) {
-	err = pages(ctx, m.carefully(ca), kind.NewList, nil, func(l client.ObjectList) {
+	err = pages(ctx, m.carefully(ca), kind.NewList, nil, func(l v1alpha1.ObjectList) {
 		//nolint:errcheck // it fails on what is no list, and the function never does
 		_ = meta.EachListItem(l, func(item runtime.Object) error {
 			if o, ours := item.(v1alpha1.Object); ours && o.SignerName() == ca.Name && o.IssuedCertificate().SerialNumber != "" {

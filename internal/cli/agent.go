@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,15 +12,13 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 )
@@ -29,8 +28,9 @@ checks what is new against the API server, puts it in the place of the old in on
 what does not notice by itself, checks again, rolls it back if it does not work, and reports each
 step in a Lease, for which the rotation of a CA waits.
 
-FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. What the agent may do in the
-management cluster is the operator's part. See docs/agent.md.
+FILE is an AgentConfiguration, as 'clusterpki agent config' prints it. 'clusterpki agent install'
+prints everything that a host needs. What the agent may do in the management cluster is the
+operator's part. See docs/agent.md.
 
 `
 
@@ -38,7 +38,8 @@ management cluster is the operator's part. See docs/agent.md.
 const (
 	agentSetUpLong = `Prints what the agent of a host needs. The agent itself runs on the host, as 'clusterpki agent --config FILE'.
 See docs/agent.md.`
-	agentSetUpExample = "  clusterpki agent config -n prod --host k8s-node1 > agent.yaml"
+	agentSetUpExample = "  clusterpki agent install -n prod --host k8s-node1 | ssh root@k8s-node1 sh\n" +
+		"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml"
 )
 
 func newAgent() *cobra.Command {
@@ -48,43 +49,24 @@ func newAgent() *cobra.Command {
 		Short: "Keep the PKI files of this host current",
 		Long:  agentLong + exits(untilStopped),
 		Example: "  clusterpki agent --config /etc/clusterpki/agent.yaml\n" +
-			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml   # on your machine",
+			"  clusterpki agent install -n prod --host k8s-node1 | ssh root@k8s-node1 sh   # on your machine\n" +
+			"  clusterpki agent config -n prod --host k8s-node1 > agent.yaml",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runAgent(c, file) },
 	}
 	c.Flags().StringVar(&file, "config", "", "the configuration `file` (required)")
 	cobra.CheckErr(c.MarkFlagRequired("config")) // fails only for a name that is misspelt here
-	c.AddCommand(newAgentConfig())
+	c.AddCommand(newAgentConfig(), newAgentInstall())
 	return c
 }
 
 func runAgent(c *cobra.Command, file string) error {
-	cfg, err := agent.ReadConfig(file)
+	setLibraryLoggers(agent.Log(c.ErrOrStderr()))
+	err := agent.RunFile(c.Context(), file, c.ErrOrStderr())
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: make it with `clusterpki agent config`, as docs/agent.md says", err)
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := agent.Lock(cfg)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	log := agentLog(c.ErrOrStderr())
-	a, err := agent.New(cfg, agent.Options{Clock: clock.RealClock{}, Log: log})
-	if err != nil {
-		return err
-	}
-	a.Run(c.Context())
-	return nil
-}
-
-// agentLog writes text: people read it in the journal of the host.
-func agentLog(w io.Writer) logr.Logger {
-	log := zap.New(zap.WriteTo(w), zap.UseDevMode(false), zap.ConsoleEncoder())
-	setLibraryLoggers(log)
-	return log
+	return err
 }
 
 // aboutHost is what a command that prepares a host asks for.
@@ -116,34 +98,51 @@ func (f *aboutHost) command(use, short, long string, show func(io.Writer, agent.
 	return c
 }
 
-// config reads the objects of the host's namespace, and no Secret.
+// inNamespace is what is known of the hosts of a namespace.
+type inNamespace struct {
+	api     client.WithWatch
+	name    string
+	objects export.Objects
+}
+
+// read reads the objects of the hosts' namespace, and no Secret.
+func (f *aboutHost) read(ctx context.Context) (inNamespace, error) {
+	api, namespace, err := f.connect()
+	if err != nil {
+		return inNamespace{}, err
+	}
+	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: api}, namespace)
+	return inNamespace{api, namespace, objects}, err
+}
+
+// config is the configuration of the host's agent.
 func (f *aboutHost) config(c *cobra.Command) (agent.Source, agent.Config, []string, error) {
-	reader, namespace, err := f.connect()
+	all, err := f.read(c.Context())
 	if err != nil {
 		return agent.Source{}, agent.Config{}, nil, err
 	}
-	var cas v1alpha1.ClusterCAList
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	var keys v1alpha1.ServiceAccountKeyList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &keys} {
-		if err := reader.List(c.Context(), l, client.InNamespace(namespace)); err != nil {
-			return agent.Source{}, agent.Config{}, nil, fmt.Errorf("list what is for the host: %w", err)
-		}
-	}
-	from := agent.Source{
-		Host: f.host, Namespace: namespace,
-		Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items},
-	}
+	return f.configIn(c.Context(), all, f.host)
+}
+
+// configIn is the configuration of the agent of one of the hosts of a namespace.
+func (f *aboutHost) configIn(ctx context.Context, all inNamespace, host string) (agent.Source, agent.Config, []string, error) {
+	from := agent.Source{Host: host, Namespace: all.name, Objects: all.objects}
 	cfg, notes, err := agent.ConfigFor(from)
-	if of := from.Objects.Of(f.host); len(of.Servers)+len(of.Credentials) == 0 {
-		err = fmt.Errorf("%w; %s", err, hostsOf(servers.Items, credentials.Items))
+	if of := from.Objects.Of(host); len(of.Servers)+len(of.Credentials) == 0 {
+		err = fmt.Errorf("%w; %s", err, hostsOf(all.objects.Servers, all.objects.Credentials))
 	}
 	if err != nil || f.home == "" {
 		return from, cfg, notes, err
 	}
-	cfg.DeliveryKeys, err = authority.PublishedDelivery(c.Context(), reader, f.home, namespace)
+	cfg.DeliveryKeys, err = authority.PublishedDelivery(ctx, all.api, f.home, all.name)
 	return from, cfg, notes, err
+}
+
+// addHome adds the flag that says where the namespace's delivery key is published.
+func (f *aboutHost) addHome(c *cobra.Command) {
+	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace,
+		"the `namespace` that holds the keys, as the operator's flag says")
+	completeFlag(c, "authority-namespace", f.namespaces)
 }
 
 // hostsOf says which hosts there are, to somebody who has named another one.
@@ -183,9 +182,7 @@ func newAgentConfig() *cobra.Command {
 			}
 			return nil
 		})
-	c.Flags().StringVar(&f.home, "authority-namespace", controller.DefaultAuthorityNamespace,
-		"the `namespace` that holds the keys, as the operator's flag says")
-	completeFlag(c, "authority-namespace", f.namespaces)
+	f.addHome(c)
 	return c
 }
 
@@ -195,6 +192,6 @@ var libraryLoggers sync.Once
 func setLibraryLoggers(log logr.Logger) {
 	libraryLoggers.Do(func() {
 		ctrl.SetLogger(log)
-		klog.SetLogger(log)
+		agent.LogLibraries(log)
 	})
 }

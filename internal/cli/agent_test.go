@@ -203,7 +203,7 @@ func TestAgentWithoutRole(t *testing.T) {
 	w := withHost(t, v1alpha1.DeliveryAgent)
 	c := start(t, "agent", "--config", w.hostConfig(w.kubeconfig))
 	c.prints(`the Secret \"k8s-node1-kubelet-serving-tls\" was not read: it may not be read by this host: the operator allows it`)
-	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: the operator allows it`)
+	c.prints(`Lease \"k8s-node1-kubelet-serving-tls\" may not be written by this host: the operator makes the Role`)
 }
 
 // TestAgentRefused: nothing is printed for what no agent delivers, or what holds a CA's key.

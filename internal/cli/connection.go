@@ -120,7 +120,7 @@ func kinds() meta.RESTMapper {
 		m.AddSpecific(v1alpha1.GroupVersion.WithKind(k.Name), v1alpha1.GroupVersion.WithResource(k.Plural),
 			v1alpha1.GroupVersion.WithResource(strings.ToLower(k.Name)), meta.RESTScopeNamespace)
 	}
-	for _, k := range []string{"Secret", "ConfigMap", "Event"} {
+	for _, k := range []string{"Secret", "ConfigMap", "Event", "ServiceAccount"} {
 		m.Add(corev1.SchemeGroupVersion.WithKind(k), meta.RESTScopeNamespace)
 	}
 	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/export"
 )
 
@@ -120,7 +121,7 @@ func runExport(c *cobra.Command, f exportFlags) error {
 	if err != nil {
 		return err
 	}
-	host, err := export.Gather(c.Context(), reader, namespace, f.host)
+	host, err := export.Gather(c.Context(), clientreader.Reader{Client: reader}, namespace, f.host)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/outputs"
 )
@@ -33,7 +34,7 @@ func exportArgoCD(c *cobra.Command, f exportFlags, name string) error {
 	if err := reader.Get(c.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &credential); err != nil {
 		return fmt.Errorf("export: read NodeCredential %q: %w", name, err)
 	}
-	host, err := export.Gather(c.Context(), reader, namespace, credential.Spec.HostName)
+	host, err := export.Gather(c.Context(), clientreader.Reader{Client: reader}, namespace, credential.Spec.HostName)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}

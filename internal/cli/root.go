@@ -1,7 +1,11 @@
 // Package cli holds clusterpki's commands, one file each.
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"clusterpki.io/operator/internal/version"
+)
 
 // New returns the root command.
 func New() *cobra.Command {
@@ -11,7 +15,7 @@ func New() *cobra.Command {
 		Long: "clusterpki issues the certificates of Kubernetes clusters into Secrets, renders kubeconfigs,\n" +
 			"renews them in time and delivers them to hosts, from ClusterCA, APIServerCertificate and\n" +
 			"NodeCredential objects.",
-		Version:           build().Version,
+		Version:           version.Get().Version,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,

@@ -224,6 +224,10 @@ func (a *attention) pending(o v1alpha1.Object, blocked *metav1.Condition, pendin
 
 // host is what keeps a host from using what is issued for it, where time alone does not help.
 func (a *attention) host(host string, o v1alpha1.Object) {
+	if c := is(o, v1alpha1.AgentCredentialExpiringCondition); c != nil {
+		edit := fmt.Sprintf("bring a new token with `clusterpki agent install --host %s`: %s", host, c.Message)
+		a.add(behind, o, host, c.Type, c.LastTransitionTime.Time, edit)
+	}
 	c := lagging(o)
 	if c == nil {
 		return

@@ -178,6 +178,13 @@ func TestAttention(t *testing.T) {
 			},
 			want: []string{"TokensLeft " + late}, edit: "set acceptTokenLoss",
 		},
+		"an agent's token ends soon": {
+			change: func(there map[cluster.Key]v1alpha1.Object, _ *cluster.Standing) {
+				with(there[cluster.Key{Kind: v1alpha1.KindAPIServerCertificate, Name: "k8s-k8s-master-apiserver"}],
+					condition(v1alpha1.AgentCredentialExpiringCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialNotRenewed, "granted for 1h0m0s"))
+			},
+			want: []string{"k8s-master AgentCredentialExpiring " + late}, edit: "`clusterpki agent install --host k8s-master`: granted for 1h0m0s",
+		},
 		"hosts have left": {
 			change: func(_ map[cluster.Key]v1alpha1.Object, s *cluster.Standing) {
 				s.Confirmed = []string{"gone"}

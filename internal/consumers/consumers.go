@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki"
@@ -26,7 +25,7 @@ type Inputs struct {
 	// Serving is what an API server was observed to serve; nil where it is not probed.
 	Serving func(server *v1alpha1.APIServerCertificate) Serving
 	// Seed is an object's place in the waves.
-	Seed func(client.Object) uint32
+	Seed func(v1alpha1.Object) uint32
 	Now  time.Time
 }
 

@@ -1,9 +1,9 @@
 package consumers
 
 import (
-	"fmt"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"fmt"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
@@ -17,7 +17,7 @@ type Approval struct {
 }
 
 // Cluster is the ClusterPKI that an object says to be made by, by a label that anybody may write; "" for none.
-func Cluster(o client.Object) string { return o.GetLabels()[v1alpha1.ClusterLabel] }
+func Cluster(o metav1.Object) string { return o.GetLabels()[v1alpha1.ClusterLabel] }
 
 // Edit is what a person can write, or do, so that a rotation that waits for a consumer goes on; "" where nothing but time
 // is missing.

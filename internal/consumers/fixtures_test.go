@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -158,7 +157,7 @@ func stateOf(ps ...consumers.Product) *ack.State {
 func ask(t *testing.T, in consumers.Inputs, ca string) map[string]plan.Consumer {
 	t.Helper()
 	in.Now = now
-	in.Seed = func(o client.Object) uint32 {
+	in.Seed = func(o v1alpha1.Object) uint32 {
 		h := fnv.New32a()
 		h.Write([]byte(o.GetName()))
 		return h.Sum32()

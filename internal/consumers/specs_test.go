@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
@@ -75,7 +74,7 @@ func TestSpecsAndGatesAgree(t *testing.T) {
 		for _, d := range s.Of(ca) {
 			planned = append(planned, d.Consumer)
 		}
-		in := consumers.Inputs{CAs: s.CAs, Servers: s.Servers, Credentials: s.Credentials, Authorities: all, Now: now, Seed: func(client.Object) uint32 { return 0 }}
+		in := consumers.Inputs{CAs: s.CAs, Servers: s.Servers, Credentials: s.Credentials, Authorities: all, Now: now, Seed: func(v1alpha1.Object) uint32 { return 0 }}
 		gated := in.Of(ca)
 		for _, phase := range plan.Phases {
 			for _, emergency := range []bool{false, true} {

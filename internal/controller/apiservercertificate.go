@@ -133,6 +133,7 @@ func (r *apiServerCertificates) finish(ctx context.Context, c *v1alpha1.APIServe
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
+	c.Status.AgentVersion = v.agent.version()
 	out := leafOutcome(st, v.agent, r.clock.Now())
 	if v.keys.Waits || v.keys.Held || v.turn != nil && v.turn.waits {
 		out.nextCheck = sooner(out.nextCheck, r.clock.Now().Add(r.poll))

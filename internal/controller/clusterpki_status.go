@@ -91,6 +91,7 @@ type summary struct {
 	behind       []v1alpha1.HostBehind
 	certificates int
 	nextExpiry   time.Time
+	oldestAgent  string
 }
 
 func summarize(v clusterView) summary {
@@ -108,6 +109,7 @@ func summarize(v clusterView) summary {
 		if o == nil {
 			continue
 		}
+		s.oldestAgent = cluster.OlderVersion(s.oldestAgent, cluster.AgentVersion(o))
 		if cert := o.IssuedCertificate(); cert.SerialNumber != "" {
 			s.certificates++
 			s.nextExpiry = sooner(s.nextExpiry, cert.NotAfter.Time)
@@ -185,7 +187,7 @@ func (s summary) status(c *v1alpha1.ClusterPKI, v clusterView, now time.Time) {
 	st := &c.Status
 	st.Hosts, st.HostsBehind, st.HostsUpToDate = count32(hosts), count32(len(s.behind)), count32(hosts-len(s.behind))
 	st.Behind = slices.Clone(s.behind[:min(len(s.behind), limits.Items(v1alpha1.KindClusterPKI, "behind"))])
-	st.Certificates = count32(s.certificates)
+	st.Certificates, st.Agents = count32(s.certificates), v1alpha1.AgentsStatus{OldestVersion: s.oldestAgent}
 	st.NextExpiry = metav1.Time{}
 	if !s.nextExpiry.IsZero() {
 		st.NextExpiry = metav1.NewTime(s.nextExpiry)

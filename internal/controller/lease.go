@@ -167,9 +167,42 @@ func readLease(ctx context.Context, from client.Reader, namespace, name string) 
 	return &l, nil
 }
 
-// acknowledged says, as a condition, whether the agent of a host has seen in use what some Secrets hold; nil where
-// no agent is to say it. An empty name is of no Secret.
+// acknowledged says, as conditions, whether the agent of a host has seen in use what some Secrets hold, and whether its own credential ends soon; nil
+// where no agent is to say it. An empty name is of no Secret.
 func (b *base) acknowledged(ctx context.Context, namespace string, h reported, secrets ...string) ([]metav1.Condition, error) {
+	out, err := b.inUse(ctx, namespace, h, secrets...)
+	if len(out) == 0 {
+		return nil, err
+	}
+	return append(out, h.credentialExpiring()...), err
+}
+
+// version is that of the agent, as far as it has signed that.
+func (r reported) version() string {
+	if r.Lease == nil || r.Proof != ack.Signed {
+		return ""
+	}
+	return r.Report.Version
+}
+
+// credentialExpiring says, as a condition, that the agent of a host has not renewed its own credential. Only what it has signed counts.
+func (r reported) credentialExpiring() []metav1.Condition {
+	c := r.Report.Credential
+	if r.Lease == nil || r.Proof != ack.Signed || c == nil {
+		return nil
+	}
+	message := fmt.Sprintf("the agent of host %q has not renewed its token for the management cluster, which was granted for %s and ends at %s; from then on "+
+		"nothing is delivered there", r.delivery.host, time.Duration(c.GrantedSeconds)*time.Second, c.Expires.UTC().Format(time.RFC3339))
+	if c.Problem != "" {
+		message += ": " + c.Problem
+	}
+	return []metav1.Condition{{
+		Type: v1alpha1.AgentCredentialExpiringCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCredentialNotRenewed, Message: message,
+	}}
+}
+
+// inUse says, as a condition, whether the agent of a host has seen in use what some Secrets hold.
+func (b *base) inUse(ctx context.Context, namespace string, h reported, secrets ...string) ([]metav1.Condition, error) {
 	if h.Lease == nil {
 		return nil, nil
 	}

@@ -258,6 +258,12 @@ func TestTrustAcknowledged(t *testing.T) {
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
 	w.reports("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start"})
 	is(no, v1alpha1.ReasonAgentProblem, "kubelet does not start")
+	w.reports("node2-tls", 0, ack.Report{Verified: all, Credential: &ack.Credential{GrantedSeconds: 3600, Problem: "forbidden\n(403)"}})
+	is(yes, v1alpha1.ReasonInUse, "has seen in use")
+	ends := w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.AgentCredentialExpiringCondition, yes, v1alpha1.ReasonCredentialNotRenewed)
+	if !strings.Contains(ends.Message, `host "k8s-node2"`) || !strings.Contains(ends.Message, "granted for 1h0m0s") || !strings.HasSuffix(ends.Message, ": forbidden (403)") {
+		t.Errorf("the message is %q", ends.Message)
+	}
 	w.reports("node2-tls", 16*time.Minute, ack.Report{Verified: all})
 	is(no, v1alpha1.ReasonLeaseExpired, "a time that lies far ahead")
 	w.reports("node2-tls", 0, ack.Report{Verified: all})

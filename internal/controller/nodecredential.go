@@ -306,7 +306,7 @@ func (r *nodeCredentials) finish(ctx context.Context, c *v1alpha1.NodeCredential
 	}
 	before := c.DeepCopy()
 	c.Status.Certificate, c.Status.Revision = leafCertificate(l, st, c.Status.Certificate, c.Status.Revision)
-	c.Status.Delivery = deliveryOf(c, acknowledged)
+	c.Status.Delivery, c.Status.AgentVersion = deliveryOf(c, acknowledged), v.agent.version()
 	c.Status.Endpoint = r.endpointInUse(ctx, c, v, rep.err)
 	out := leafOutcome(st, v.agent, r.clock.Now())
 	if k.blocked != "" {

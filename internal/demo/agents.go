@@ -24,6 +24,7 @@ import (
 	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/process"
@@ -69,14 +70,9 @@ const restartable = controllerManager
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {
 	d.rotation.agents = &processes{running: map[string]*process.Process{}}
-	var cas v1alpha1.ClusterCAList
-	var servers v1alpha1.APIServerCertificateList
-	var credentials v1alpha1.NodeCredentialList
-	var accounts v1alpha1.ServiceAccountKeyList
-	for _, l := range []client.ObjectList{&cas, &servers, &credentials, &accounts} {
-		if err := d.management.client.List(ctx, l, client.InNamespace(namespace)); err != nil {
-			return fmt.Errorf("list what is for the hosts: %w", err)
-		}
+	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: d.management.client}, namespace)
+	if err != nil {
+		return err
 	}
 	keys, err := authority.PublishedDelivery(ctx, d.management.client, controller.DefaultAuthorityNamespace, namespace)
 	if err != nil {
@@ -87,8 +83,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 			return err
 		}
 		c, _, err := agent.ConfigFor(agent.Source{
-			Host: h.Name, Namespace: namespace, DeliveryKeys: keys,
-			Objects: export.Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: accounts.Items},
+			Host: h.Name, Namespace: namespace, DeliveryKeys: keys, Objects: objects,
 		})
 		if err != nil {
 			return err
@@ -105,7 +100,7 @@ func (d *demo) startAgents(ctx context.Context) error {
 
 // configure changes a host's configuration for this machine: where its files lie, and how its components are restarted.
 func (d *demo) configure(c agent.Config, h target.Host) agent.Config {
-	c.Kubeconfig = d.agentFile(h.Name, "kubeconfig")
+	c.ManagementClusters = []agent.ManagementCluster{{Name: "management", Kubeconfig: d.agentFile(h.Name, "kubeconfig")}}
 	c.Directory, c.StateDirectory = h.Directory, d.agentFile(h.Name, "state")
 	if d.Masters {
 		if c.APIServer != nil { // on each host of its own address, and not on all
@@ -131,7 +126,7 @@ func (d *demo) agentFile(host, name string) string {
 
 // writeFlags writes what `clusterpki export` writes beside the files that follow from Secrets.
 func (d *demo) writeFlags(ctx context.Context, h target.Host) error {
-	gathered, err := export.Gather(ctx, d.management.client, namespace, h.Name)
+	gathered, err := export.Gather(ctx, clientreader.Reader{Client: d.management.client}, namespace, h.Name)
 	if err != nil {
 		return err
 	}
@@ -151,10 +146,11 @@ func (d *demo) prepareAgent(ctx context.Context, h target.Host, c agent.Config) 
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
+	kubeconfig := c.ManagementClusters[0].Kubeconfig
+	if err := os.MkdirAll(filepath.Dir(kubeconfig), 0o700); err != nil {
 		return fmt.Errorf("prepare the agent of %s: %w", h.Name, err)
 	}
-	if err := d.writeTokenKubeconfig(c.Kubeconfig, token); err != nil {
+	if err := d.writeTokenKubeconfig(kubeconfig, token); err != nil {
 		return err
 	}
 	text, err := yaml.Marshal(c)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/config"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/target"
@@ -44,7 +45,7 @@ func (d *demo) exportAll(ctx context.Context) error { return d.export(ctx, d.hos
 func (d *demo) export(ctx context.Context, hosts ...target.Host) error {
 	for _, host := range hosts {
 		name := host.Name
-		h, err := export.Gather(ctx, d.management.client, namespace, name)
+		h, err := export.Gather(ctx, clientreader.Reader{Client: d.management.client}, namespace, name)
 		if err != nil {
 			return err
 		}

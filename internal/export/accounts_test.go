@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/pki/keyring"
 )
@@ -87,7 +88,7 @@ func TestServiceAccountKeyRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := cluster(t)
 			test.change(w, find[*v1alpha1.ServiceAccountKey](w, "k8s"), find[*corev1.Secret](w, "k8s-sa").Data)
-			h, err := Gather(t.Context(), w.client(), namespace, "k8s-master")
+			h, err := Gather(t.Context(), clientreader.Reader{Client: w.client()}, namespace, "k8s-master")
 			if err == nil {
 				_, _, err = Layout(h, "", now)
 			}

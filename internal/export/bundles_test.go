@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/internal/pki"
 )
@@ -72,7 +73,7 @@ func TestBundlesAreThePublished(t *testing.T) {
 			for _, change := range c.changes {
 				change(w)
 			}
-			_, err := Gather(t.Context(), w.client(), namespace, c.host)
+			_, err := Gather(t.Context(), clientreader.Reader{Client: w.client()}, namespace, c.host)
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/hostfiles"
 	"clusterpki.io/operator/test/golden"
 )
@@ -228,7 +229,7 @@ func TestRefusals(t *testing.T) {
 			if !test.at.IsZero() {
 				at = test.at
 			}
-			h, err := Gather(t.Context(), w.client(), namespace, test.host)
+			h, err := Gather(t.Context(), clientreader.Reader{Client: w.client()}, namespace, test.host)
 			if err == nil {
 				_, _, err = Layout(h, test.dir, at)
 			}

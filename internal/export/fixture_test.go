@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/delivery"
 	"clusterpki.io/operator/internal/hostfiles"
@@ -212,7 +213,7 @@ func cluster(t *testing.T) *fixture {
 // lay exports a host and returns its files by path.
 func (w *fixture) lay(host, dir string) (map[string]File, []string) {
 	w.t.Helper()
-	h, err := Gather(w.t.Context(), w.client(), namespace, host)
+	h, err := Gather(w.t.Context(), clientreader.Reader{Client: w.client()}, namespace, host)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
@@ -57,30 +56,37 @@ type Cluster struct {
 	KubeletCA   []byte                         // verifies the kubelets' servers; nil where they have no certificates
 }
 
-// Gather reads what one host needs. Where something is not to be had yet, the error names it and says why.
-func Gather(ctx context.Context, from client.Reader, namespace, host string) (Host, error) {
+// Reader reads a namespace: clientreader.Reader does, by a client. This package brings none along, since it is part of what hosts run.
+type Reader interface {
+	// List reads all objects of a kind.
+	List(ctx context.Context, namespace string, into v1alpha1.ObjectList) error
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+}
+
+// ObjectsIn are those of a namespace.
+func ObjectsIn(ctx context.Context, from Reader, namespace string) (Objects, error) {
 	var credentials v1alpha1.NodeCredentialList
-	if err := from.List(ctx, &credentials, client.InNamespace(namespace)); err != nil {
-		return Host{}, fmt.Errorf("list NodeCredentials: %w", err)
-	}
 	var servers v1alpha1.APIServerCertificateList
-	if err := from.List(ctx, &servers, client.InNamespace(namespace)); err != nil {
-		return Host{}, fmt.Errorf("list APIServerCertificates: %w", err)
-	}
 	var cas v1alpha1.ClusterCAList
-	if err := from.List(ctx, &cas, client.InNamespace(namespace)); err != nil {
-		return Host{}, fmt.Errorf("list ClusterCAs: %w", err)
-	}
 	var keys v1alpha1.ServiceAccountKeyList
-	if err := from.List(ctx, &keys, client.InNamespace(namespace)); err != nil {
-		return Host{}, fmt.Errorf("list ServiceAccountKeys: %w", err)
+	for _, l := range []v1alpha1.ObjectList{&credentials, &servers, &cas, &keys} {
+		if err := from.List(ctx, namespace, l); err != nil {
+			return Objects{}, err
+		}
 	}
-	byName := func(a, b v1alpha1.NodeCredential) int { return strings.Compare(a.Name, b.Name) }
-	slices.SortFunc(credentials.Items, byName)
+	return Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items}, nil
+}
+
+// Gather reads what one host needs. Where something is not to be had yet, the error names it and says why.
+func Gather(ctx context.Context, from Reader, namespace, host string) (Host, error) {
+	all, err := ObjectsIn(ctx, from, namespace)
+	if err != nil {
+		return Host{}, err
+	}
+	slices.SortFunc(all.Credentials, func(a, b v1alpha1.NodeCredential) int { return strings.Compare(a.Name, b.Name) })
 	g := gatherer{
-		ctx: ctx, from: from, namespace: namespace,
-		all:      Objects{CAs: cas.Items, Servers: servers.Items, Credentials: credentials.Items, Keys: keys.Items},
-		servedBy: consumers.Specs{Servers: servers.Items}.ServedBy(), bundles: map[string][]*x509.Certificate{},
+		ctx: ctx, from: from, namespace: namespace, all: all,
+		servedBy: consumers.Specs{Servers: all.Servers}.ServedBy(), bundles: map[string][]*x509.Certificate{},
 	}
 	return g.host(host)
 }
@@ -88,7 +94,7 @@ func Gather(ctx context.Context, from client.Reader, namespace, host string) (Ho
 // gatherer lives for one Gather; ctx is in it because every step reads.
 type gatherer struct {
 	ctx       context.Context //nolint:containedctx // it lives no longer than the call
-	from      client.Reader
+	from      Reader
 	namespace string
 	all       Objects
 	servedBy  map[string]string              // the CAs of API servers, by APIServerCertificate
@@ -175,8 +181,7 @@ func (g *gatherer) server(c *v1alpha1.NodeCredential) *v1alpha1.APIServerCertifi
 
 // secret reads a Secret's data; it must hold the given keys.
 func (g *gatherer) secret(name string, keys ...string) map[string][]byte {
-	var s corev1.Secret
-	err := g.from.Get(g.ctx, client.ObjectKey{Namespace: g.namespace, Name: name}, &s)
+	s, err := g.from.Secret(g.ctx, g.namespace, name)
 	switch {
 	case apierrors.IsNotFound(err):
 		g.problem("Secret %q does not exist", name)
@@ -190,8 +195,9 @@ func (g *gatherer) secret(name string, keys ...string) map[string][]byte {
 				g.problem("Secret %q has no %q", name, key)
 			}
 		}
+		return s.Data
 	}
-	return s.Data
+	return nil
 }
 
 func (g *gatherer) unknownHost(name string) error {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/clientreader"
 )
 
 // withoutKey takes the keys of a host's only credential out of its Secrets, as the operator leaves them.
@@ -57,7 +58,7 @@ func TestMissingKeyIsAProblem(t *testing.T) {
 	var kubelet *v1alpha1.NodeCredential
 	w.credential("k8s-node1", "Kubelet", "k8s", func(c *v1alpha1.NodeCredential) { kubelet = c })
 	w.withoutKey(kubelet)
-	_, err := Gather(t.Context(), w.client(), namespace, "k8s-node1")
+	_, err := Gather(t.Context(), clientreader.Reader{Client: w.client()}, namespace, "k8s-node1")
 	for _, want := range []string{`has no "tls.key"`, `has no "value"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -68,7 +68,9 @@ var byReason = map[string]string{
 	v1alpha1.ReasonLeaseExpired: "look at the agent on the host: journalctl -u clusterpki-agent",
 	v1alpha1.ReasonAcknowledgmentInvalid: "look who else may write the Lease, and whether the agent on the host has installed what is issued: " +
 		"journalctl -u clusterpki-agent",
-	v1alpha1.ReasonAgentProblem:       "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentProblem: "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonCredentialNotRenewed: "see that the ServiceAccount and the Role of the host's agent are there, or bring a new token with agent install " +
+		"before the present one ends",
 	v1alpha1.ReasonNotInstalled:       "wait for the agent; if it stays, look at its log on the host",
 	v1alpha1.ReasonNotInUse:           "wait until every component on the host has reloaded its files, or restart the one that does not",
 	v1alpha1.ReasonRequestMissing:     "start the agent on the host, or put the certificate signing request into spec.request",
@@ -101,7 +103,8 @@ var goodIf = map[string]metav1.ConditionStatus{
 	v1alpha1.RedeliveryRequiredCondition: metav1.ConditionFalse, v1alpha1.RotationBlockedCondition: metav1.ConditionFalse,
 	v1alpha1.RotationPendingCondition: metav1.ConditionFalse, v1alpha1.WithdrawalPendingCondition: metav1.ConditionFalse,
 	v1alpha1.KeyRemovalDueCondition: metav1.ConditionFalse, v1alpha1.RemovalPendingCondition: metav1.ConditionFalse,
-	v1alpha1.HostsUpToDateCondition: metav1.ConditionTrue, v1alpha1.EndpointPendingCondition: metav1.ConditionFalse,
+	v1alpha1.AgentCredentialExpiringCondition: metav1.ConditionFalse, v1alpha1.EndpointPendingCondition: metav1.ConditionFalse,
+	v1alpha1.HostsUpToDateCondition:   metav1.ConditionTrue,
 	v1alpha1.IdentityWarningCondition: metav1.ConditionFalse,
 }
 

@@ -16,7 +16,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
@@ -246,7 +245,7 @@ func TestAcknowledgedByHand(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 		in := consumers.Inputs{
-			Credentials: s.Objects.Credentials, Now: now, Seed: func(client.Object) uint32 { return 0 },
+			Credentials: s.Objects.Credentials, Now: now, Seed: func(v1alpha1.Object) uint32 { return 0 },
 			Products: (&builder{Inputs: &s}).products(), Authorities: consumers.Authorities{"k8s": {
 				Ledger: plan.Ledger{Generations: []plan.Generation{{Number: 1, State: plan.Active}}}, CAs: map[int32]pki.CA{1: ca},
 			}},

@@ -32,7 +32,7 @@ func allReasons() []string {
 		v1alpha1.ReasonCAExpiresFirst, v1alpha1.ReasonRenewalDue, v1alpha1.ReasonImportInvalid, v1alpha1.ReasonParentNotReady,
 		v1alpha1.ReasonEmergency, v1alpha1.ReasonAsExpected, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
 		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid,
-		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
+		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonCredentialNotRenewed, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
 		v1alpha1.ReasonRequestMissing, v1alpha1.ReasonHostKeyNotApproved,
 		v1alpha1.ReasonRequestRefused, v1alpha1.ReasonSecretTypeDiffers, v1alpha1.ReasonHostIdentity,
 		v1alpha1.ReasonSignatureInvalid, v1alpha1.ReasonForeignPKI, v1alpha1.ReasonDeliveryOutdated, v1alpha1.ReasonDeliveryAhead,
@@ -66,7 +66,7 @@ var rotationReasons = []v1alpha1.RotationReason{
 var conditionTypes = []string{
 	v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.IssuerReadyCondition,
 	v1alpha1.RotationPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
-	v1alpha1.TrustAcknowledgedCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
+	v1alpha1.TrustAcknowledgedCondition, v1alpha1.AgentCredentialExpiringCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
 	v1alpha1.KeyRemovalDueCondition, v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
 	v1alpha1.HostsUpToDateCondition, v1alpha1.RemovalPendingCondition, v1alpha1.EndpointPendingCondition,
 }

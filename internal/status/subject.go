@@ -141,7 +141,7 @@ func (s subject) problems(now time.Time) []Problem {
 // warnings are the conditions that a person should know of while they are True, and that break nothing.
 var warnings = []string{
 	v1alpha1.RotationPendingCondition, v1alpha1.WithdrawalPendingCondition, v1alpha1.KeyRemovalDueCondition, v1alpha1.ReconcilingCondition,
-	v1alpha1.RemovalPendingCondition,
+	v1alpha1.RemovalPendingCondition, v1alpha1.AgentCredentialExpiringCondition,
 }
 
 // isFalse is a condition that is False, nil for any other.

@@ -147,6 +147,7 @@ func newFixture(t *testing.T, kubeconfig []byte) *fixture {
 	d.link(d.bin, filepath.Join(d.dir, "bin"))
 	d.link(program, filepath.Join(d.bin, "clusterpki"))
 	d.link(program, filepath.Join(d.bin, "kubectl-clusterpki"))
+	d.link(program+"-agent", filepath.Join(d.bin, "clusterpki-agent"))
 	d.link(filepath.Join(binaries, "kubectl"), filepath.Join(d.bin, "kubectl"))
 	for name, script := range standIns {
 		d.write(filepath.Join(d.bin, name), "#!/bin/bash\nset -euo pipefail\n"+script, 0o700)
@@ -177,6 +178,7 @@ var standIns = map[string]string{
 	"ssh": `host=${1#*@}; shift
 		echo "$*" >> "$HOSTS/$host.log"
 		case "$1" in
+		sh) DESTDIR=$HOSTS/$host sh ;;
 		mkdir) mkdir -p "$HOSTS/$host${@: -1}" ;;
 		cat) cat "$HOSTS/$host$2" ;;
 		systemctl | journalctl) ;;

@@ -44,11 +44,13 @@ func run(m *testing.M) int {
 		return 1
 	}
 	program = filepath.Join(dir, "clusterpki")
-	build := exec.Command("go", "build", "-o", program, "./cmd")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build clusterpki: %v\n%s", err, out)
-		return 1
+	for name, of := range map[string]string{program: "./cmd", program + "-agent": "./cmd/agent"} {
+		build := exec.Command("go", "build", "-o", name, of)
+		build.Dir = root
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", of, err, out)
+			return 1
+		}
 	}
 	return testenv.Run(m, empty, running, sampled)
 }

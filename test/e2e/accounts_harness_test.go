@@ -21,6 +21,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agent"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/process"
@@ -171,10 +172,10 @@ func (c *cluster) prepare(h *masterHost, name, certificate string) {
 		component.Systemd, component.Command = nil, []string{"sh", "-c", fmt.Sprintf("touch '%s'; while [ -e '%s' ]; do sleep 0.1; done", ask, ask)}
 	}
 	h.identity = h.allowed()
-	h.config.Kubeconfig = kubeconfigOf(c.t, h.identity)
+	h.config.ManagementClusters = managed(kubeconfigOf(c.t, h.identity))
 
 	h.files = target.Host{Name: name, Directory: h.config.Directory}
-	gathered, err := export.Gather(c.t.Context(), shared.management, c.namespace, name)
+	gathered, err := export.Gather(c.t.Context(), clientreader.Reader{Client: shared.management}, c.namespace, name)
 	if err != nil {
 		c.t.Fatal(err)
 	}

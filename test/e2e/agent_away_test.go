@@ -140,11 +140,11 @@ func (h *host) swaps() string {
 func TestAgentWithoutItsManagementCluster(t *testing.T) {
 	t.Parallel()
 	h := byHand(t)
-	cluster := hostPort(t, kubeconfigServer(t, h.config.Kubeconfig))
+	cluster := hostPort(t, kubeconfigServer(t, h.config.ManagementClusters[0].Kubeconfig))
 	way := newProxy(t, cluster)
 	detour := rest.CopyConfig(shared.config)
 	detour.Host = "https://" + way.address
-	h.config.Kubeconfig = kubeconfigOf(t, detour)
+	h.config.ManagementClusters = managed(kubeconfigOf(t, detour))
 	first := good(t)
 	h.put(first)
 	stop := h.run(agent.Options{})
@@ -224,29 +224,29 @@ func TestAgentWithoutItsAPIServerForLong(t *testing.T) {
 }
 
 // TestAgentIsRefused: an agent whose identity the management cluster does not accept says what to do, and goes on as soon
-// as it has a kubeconfig that is accepted, its own or the one for such a case.
+// as it has a kubeconfig that is accepted, or another management cluster accepts it.
 func TestAgentIsRefused(t *testing.T) {
 	t.Parallel()
 	refused := rest.AnonymousClientConfig(shared.config)
 	refused.BearerToken = "expired"
 	h := byHand(t)
-	accepted := h.config.Kubeconfig
-	h.config.Kubeconfig = kubeconfigOf(t, refused)
+	accepted, own := h.config.ManagementClusters[0].Kubeconfig, kubeconfigOf(t, refused)
+	h.config.ManagementClusters = managed(own)
 	first := good(t)
 	h.put(first)
 	stop := h.run(agent.Options{})
-	h.logged("does not accept this host's identity any more (401)", "Put a new kubeconfig at "+h.config.Kubeconfig, "docs/agent.md")
+	h.logged("does not accept this host's identity any more (401)", "Put a new kubeconfig at "+own, "docs/agent.md")
 	text, err := os.ReadFile(accepted)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(h.config.Kubeconfig, text, 0o600); err != nil {
+	if err := os.WriteFile(own, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.has(first)
 	stop()
 
-	h.config.Kubeconfig, h.config.BootstrapKubeconfig = kubeconfigOf(t, refused), accepted
+	h.config.ManagementClusters = managed(kubeconfigOf(t, refused), accepted)
 	second := good(t)
 	h.put(second)
 	h.run(agent.Options{})

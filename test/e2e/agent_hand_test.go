@@ -32,11 +32,21 @@ func byHand(t *testing.T) *host {
 	ns := testenv.Namespace(t, shared.management, "by-hand-")
 	newLease(t, ns, handLease, 10)
 	return newHost(t, agent.Config{
-		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns, Kubeconfig: kubeconfigOf(t, shared.config),
-		DeliveryKeys: handPublic(),
-		Credentials:  []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, Kubeconfig: true}},
-		Components:   []agent.Component{{Name: "kubelet", Command: []string{"true"}}},
+		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns,
+		ManagementClusters: managed(kubeconfigOf(t, shared.config)),
+		DeliveryKeys:       handPublic(),
+		Credentials:        []agent.Credential{{Name: "kubelet", Role: "Kubelet", SecretName: handLease, Kubeconfig: true}},
+		Components:         []agent.Component{{Name: "kubelet", Command: []string{"true"}}},
 	})
+}
+
+// managed are management clusters, by their kubeconfigs.
+func managed(kubeconfigs ...string) []agent.ManagementCluster {
+	var out []agent.ManagementCluster
+	for i, k := range kubeconfigs {
+		out = append(out, agent.ManagementCluster{Name: fmt.Sprintf("m%d", i), Kubeconfig: k})
+	}
+	return out
 }
 
 // issued is what a kubelet's Secret holds.

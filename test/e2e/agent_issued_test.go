@@ -64,7 +64,7 @@ func byOperator(t *testing.T, name string, credentials ...*v1alpha1.NodeCredenti
 		h.config.Components[i].Command = []string{"sh", "-c", "echo " + h.config.Components[i].Name + " >> " + h.reloads()}
 	}
 	h.identity = h.allowed()
-	h.config.Kubeconfig = kubeconfigOf(t, h.identity)
+	h.config.ManagementClusters = managed(kubeconfigOf(t, h.identity))
 	return h
 }
 

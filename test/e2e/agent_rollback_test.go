@@ -69,7 +69,7 @@ func TestAgentTakesAFailedReloadBack(t *testing.T) {
 func TestAgentTakesBackWhatDoesNotWork(t *testing.T) {
 	t.Parallel()
 	h := byHand(t)
-	server, other := hostPort(t, shared.endpoint), hostPort(t, kubeconfigServer(t, h.config.Kubeconfig)) // of another cluster
+	server, other := hostPort(t, shared.endpoint), hostPort(t, kubeconfigServer(t, h.config.ManagementClusters[0].Kubeconfig)) // of another cluster
 	way := newProxy(t, server)
 	broken := filepath.Join(filepath.Dir(h.config.Directory), "broken")
 	way.set(func() string {

@@ -40,8 +40,9 @@ func serverByHand(t *testing.T) *host {
 	}
 	t.Cleanup(func() { listener.Close() })
 	h := newHost(t, agent.Config{
-		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns.Name, Kubeconfig: kubeconfigOf(t, shared.config),
-		DeliveryKeys: handPublic(),
+		APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: handHost, Namespace: ns.Name,
+		ManagementClusters: managed(kubeconfigOf(t, shared.config)),
+		DeliveryKeys:       handPublic(),
 		APIServer: &agent.APIServer{
 			Name: "k8s-hand", SecretName: serverLease, ServiceAccountSecretName: serverAccounts, Endpoint: "https://" + listener.Addr().String(),
 		},

@@ -134,7 +134,8 @@ func (c *crowd) start() {
 		host := benchHost(i)
 		cfg := agent.Config{
 			APIVersion: agent.ConfigVersion, Kind: agent.ConfigKind, Host: host, Namespace: benchSpace, DeliveryKeys: handPublic(),
-			Kubeconfig: filepath.Join(c.dir, host, "agent.conf"), Directory: filepath.Join(c.dir, host, "files"), StateDirectory: filepath.Join(c.dir, host, "state"),
+			ManagementClusters: managed(filepath.Join(c.dir, host, "agent.conf")),
+			Directory:          filepath.Join(c.dir, host, "files"), StateDirectory: filepath.Join(c.dir, host, "state"),
 			Credentials: []agent.Credential{{Name: host, Role: "Kubelet", SecretName: host + "-tls", Kubeconfig: true}},
 		}
 		cfg.ReloadDelay.Duration = time.Second
@@ -167,8 +168,8 @@ func (c *crowd) permit(cfg agent.Config) {
 		Certificate: kubeconfig.Material{PEM: leaf.CertPEM()}, Key: kubeconfig.Material{PEM: key},
 	})
 	c.must(err)
-	c.must(os.MkdirAll(filepath.Dir(cfg.Kubeconfig), 0o700))
-	c.must(os.WriteFile(cfg.Kubeconfig, text, 0o600))
+	c.must(os.MkdirAll(filepath.Dir(cfg.ManagementClusters[0].Kubeconfig), 0o700))
+	c.must(os.WriteFile(cfg.ManagementClusters[0].Kubeconfig, text, 0o600))
 }
 
 // verified waits until every agent has seen in use what was issued last.

@@ -22,6 +22,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/config"
 	"clusterpki.io/operator/internal/authority"
+	"clusterpki.io/operator/internal/clientreader"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/internal/export"
 	"clusterpki.io/operator/internal/pki"
@@ -159,7 +160,7 @@ func exportHosts(ctx context.Context, dir string) error {
 	}
 	shared.hosts = map[string]target.Host{}
 	for _, name := range []string{"k8s-master", "k8s-node1", "k8s-node2", "k8s-node3"} {
-		h, err := export.Gather(ctx, shared.management, namespace, name)
+		h, err := export.Gather(ctx, clientreader.Reader{Client: shared.management}, namespace, name)
 		if err != nil {
 			return err
 		}

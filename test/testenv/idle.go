@@ -111,7 +111,7 @@ func (o *Operator) behind(ctx context.Context, api client.Reader, namespace stri
 		func() client.ObjectList { return &coordinationv1.LeaseList{} },
 	}
 	for _, k := range v1alpha1.Kinds() {
-		lists = append(lists, k.NewList)
+		lists = append(lists, func() client.ObjectList { return k.NewList() })
 	}
 	for _, list := range lists {
 		live, err := versions(ctx, api, namespace, list())
