@@ -47,7 +47,7 @@ func Edit(c plan.Consumer, a Approval) string {
 		}
 		return fmt.Sprintf("change the spec of %s, or spec.policy of its ClusterCA, as its condition Stalled says; to go on without it, delete it", object)
 	case "", v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.PendingNotIssued,
-		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse:
+		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse, v1alpha1.ReasonAwaitingTurn:
 		return ""
 	default:
 		return editOf(c.Kind, c.Name, c.Host, c.Reason, a.Cluster)

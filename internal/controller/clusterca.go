@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +65,7 @@ func (r *clusterCAs) announceStep(o *v1alpha1.ClusterCA, s ca.Step) {
 	if emergencyOf(s.To) && (s.Transition == plan.Supersede || s.Transition == plan.Withdraw) {
 		kind = corev1.EventTypeWarning
 	}
-	if s.Transition != plan.Admit && s.Transition != plan.Arrive {
+	if !slices.Contains([]plan.Transition{plan.Admit, plan.Arrive, plan.GiveTurn}, s.Transition) {
 		r.events.Eventf(o, nil, kind, string(s.Transition), "Rotate", "%s", transitionNote(s))
 	}
 }
