@@ -72,6 +72,8 @@ type Family struct {
 	Left map[string]time.Time
 	// Triggers are the texts that ask for rotations, as package cluster writes them.
 	Triggers json.RawMessage
+	// Removed are the hosts that were removed, as far as that counts still, as package cluster writes them.
+	Removed json.RawMessage
 	// Version is the Secret's resourceVersion; empty for one that is not stored yet.
 	Version string
 	// uid is the stored Secret's.
@@ -97,6 +99,7 @@ type storedFamily struct {
 	Identity
 	Left     map[string]time.Time `json:"left,omitempty"`
 	Triggers json.RawMessage      `json:"triggers,omitempty"`
+	Removed  json.RawMessage      `json:"removed,omitempty"`
 }
 
 type storedChild struct {
@@ -118,7 +121,7 @@ func DecodeFamily(s *corev1.Secret) (*Family, error) {
 		return nil, fmt.Errorf("Secret %q: %s: %w", s.Name, familyChildren, err) //nolint:staticcheck // a kind's name
 	}
 	f := &Family{
-		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: d.Triggers, Version: s.ResourceVersion, uid: s.UID,
+		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: d.Triggers, Removed: d.Removed, Version: s.ResourceVersion, uid: s.UID,
 	}
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("Secret %q: %w", s.Name, err) //nolint:staticcheck // a kind's name
@@ -155,7 +158,7 @@ func decodeChildren(packed []byte) (map[ChildKey]Child, error) {
 
 // encode is the data of a family's Secret: equal families have equal data.
 func (f *Family) encode() (map[string][]byte, error) {
-	document, err := json.Marshal(storedFamily{f.Identity, f.Left, f.Triggers})
+	document, err := json.Marshal(storedFamily{f.Identity, f.Left, f.Triggers, f.Removed})
 	if err != nil {
 		return nil, fmt.Errorf("encode what is stored of a ClusterPKI: %w", err)
 	}

@@ -163,7 +163,17 @@ func (r *clusterPKIs) decide(c *v1alpha1.ClusterPKI, next *authority.Family, v *
 	if next.Triggers, err = json.Marshal(texts); err != nil {
 		return fmt.Errorf("encode the triggers: %w", err)
 	}
-	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, next.Left, r.clock.Now())
+	before := cluster.History{Left: next.Left}
+	if len(next.Removed) > 0 {
+		if err := json.Unmarshal(next.Removed, &before.Gone); err != nil {
+			return stall.Because(v1alpha1.ReasonLedgerUnreadable, "the removals in Secret %q: %v: restore it from a backup",
+				authority.FamilyName(c.Namespace, c.Name), err)
+		}
+	}
+	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, before, r.clock.Now())
+	if next.Removed, err = json.Marshal(v.removals.Gone); err != nil {
+		return fmt.Errorf("encode the removals: %w", err)
+	}
 	next.Left = v.removals.Left
 	families.Reserve(next, v.wanted, v.view)
 	return nil
@@ -174,7 +184,8 @@ func (r *clusterPKIs) recorded(ctx context.Context, was, next *authority.Family)
 	switch {
 	case was.Version == "":
 		return r.store.CreateFamily(ctx, next)
-	case maps.Equal(was.Children, next.Children) && maps.EqualFunc(was.Left, next.Left, time.Time.Equal) && bytes.Equal(was.Triggers, next.Triggers):
+	case maps.Equal(was.Children, next.Children) && maps.EqualFunc(was.Left, next.Left, time.Time.Equal) && bytes.Equal(was.Triggers, next.Triggers) &&
+		bytes.Equal(was.Removed, next.Removed):
 		return was, nil
 	default:
 		return r.store.CommitFamily(ctx, was, next)
