@@ -145,6 +145,8 @@ const (
 	ReasonMissingClientCA = "MissingClientCA"
 	// ReasonLeaseExpired surfaces when the agent of a host has not renewed its Lease for longer than delivery.leaseDuration.
 	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonAgentNotStarted surfaces when no agent of a host has reported anything yet.
+	ReasonAgentNotStarted = "AgentNotStarted"
 	// ReasonAcknowledgmentInvalid surfaces when what the Lease of an agent states is not signed by the key of a certificate that was issued for
 	// the object: it counts for nothing.
 	ReasonAcknowledgmentInvalid = "AcknowledgmentInvalid"

@@ -65,7 +65,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
 	v1alpha1.ReasonMissingClientCA: "look whether the API server reads the bundle that was delivered: --client-ca-file, " +
 		"--requestheader-client-ca-file",
-	v1alpha1.ReasonLeaseExpired: "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonLeaseExpired:    "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentNotStarted: "install the agent on the host and start it: see docs/agent.md",
 	v1alpha1.ReasonAcknowledgmentInvalid: "look who else may write the Lease, and whether the agent on the host has installed what is issued: " +
 		"journalctl -u clusterpki-agent",
 	v1alpha1.ReasonAgentProblem:       "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",

@@ -257,7 +257,7 @@ func (m *Maker) sign(ctx context.Context, r Request, d plan.Desired, st State) (
 	}
 	leaf.Key = key
 	out := &plan.Observed{Leaf: leaf, SpecHash: d.Spec.Hash(), RenewalTriggers: plan.Answered(st.Claim.RenewalTriggers, d.RenewalTrigger)}
-	m.issued.signed(now, r, out, plan.WouldDo(now, r.desired(st.Issuer), m.issued.last(r).observed()))
+	m.issued.signed(now, r, out, st.Decision.Repairs(now, r.desired(st.Issuer), m.issued.last(r).observed()))
 	return out, nil
 }
 

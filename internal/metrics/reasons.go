@@ -31,7 +31,7 @@ func allReasons() []string {
 		v1alpha1.ReasonServiceAccountKeyNotFound, v1alpha1.ReasonInvalidSpec, v1alpha1.ReasonNotUsable, v1alpha1.ReasonRetrying,
 		v1alpha1.ReasonCAExpiresFirst, v1alpha1.ReasonRenewalDue, v1alpha1.ReasonImportInvalid, v1alpha1.ReasonParentNotReady,
 		v1alpha1.ReasonEmergency, v1alpha1.ReasonAsExpected, v1alpha1.ReasonUnreachable, v1alpha1.ReasonWrongCertificate,
-		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid,
+		v1alpha1.ReasonMissingClientCA, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAgentNotStarted, v1alpha1.ReasonAcknowledgmentInvalid,
 		v1alpha1.ReasonAgentProblem, v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse, v1alpha1.ReasonInUse,
 		v1alpha1.ReasonRequestMissing, v1alpha1.ReasonHostKeyNotApproved,
 		v1alpha1.ReasonRequestRefused, v1alpha1.ReasonSecretTypeDiffers, v1alpha1.ReasonHostIdentity,
