@@ -78,6 +78,8 @@ const (
 	ReasonKeyInUse = "KeyInUse"
 	// ReasonImportChanged surfaces when the Secret of an imported CA holds another one than the spec names.
 	ReasonImportChanged = "ImportChanged"
+	// ReasonTakenUp surfaces when a ClusterCA has taken up a CA that was retained and was made for another spec: that alone does not rotate it.
+	ReasonTakenUp = "TakenUp"
 	// ReasonImportUnchanged surfaces when rotation.trigger of an imported CA was changed, and its Secret holds the same CA as before.
 	ReasonImportUnchanged = "ImportUnchanged"
 	// ReasonRestoreIncomplete surfaces when an object was restored from a backup, and what was made for it was not.

@@ -136,10 +136,10 @@ func rotationPending(o *v1alpha1.ClusterCA, st ca.State, now time.Time) []metav1
 	active, _ := st.Record.Ledger.Active()
 	c := metav1.Condition{Type: v1alpha1.RotationPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue}
 	switch {
-	case !o.Spec.Source.IsImport():
-		return nil
 	case st.Undecided.Reason != "":
 		c.Reason, c.Message = st.Undecided.Reason, st.Undecided.Message
+	case !o.Spec.Source.IsImport():
+		return nil
 	case st.Renewal.IsZero() || now.Before(st.Renewal):
 		return nil
 	default:

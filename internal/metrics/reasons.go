@@ -38,7 +38,7 @@ func allReasons() []string {
 		v1alpha1.ReasonSignatureInvalid, v1alpha1.ReasonForeignPKI, v1alpha1.ReasonDeliveryOutdated, v1alpha1.ReasonDeliveryAhead,
 		v1alpha1.ReasonRestoreIncomplete, v1alpha1.ReasonAuthorityMissing, v1alpha1.ReasonAuthorityRetained, v1alpha1.ReasonAuthorityNotReady,
 		v1alpha1.ReasonNamespaceReserved, v1alpha1.ReasonKeyInUse, v1alpha1.ReasonKeyPending, v1alpha1.ReasonRepairDelayed, v1alpha1.ReasonImportChanged,
-		v1alpha1.ReasonImportUnchanged,
+		v1alpha1.ReasonImportUnchanged, v1alpha1.ReasonTakenUp,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonClientCAShared,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
 		v1alpha1.ReasonKeyRetained, v1alpha1.ReasonTokensLeft, v1alpha1.ReasonTokensUnlisted, v1alpha1.ReasonAwaitingTurn,

@@ -111,6 +111,9 @@ type Ledger struct {
 	// Rotation is the one under way, LastRotation the one before.
 	Rotation     *Rotation `json:"rotation,omitempty"`
 	LastRotation *Rotation `json:"lastRotation,omitempty"`
+	// TakenUp is the spec with which an object took up a CA that was retained: as long as the spec is that one, it is no reason for a rotation. "": none
+	// that differs; UnknownSpec: it could not be told yet.
+	TakenUp string `json:"takenUp,omitempty"`
 	// Triggers are the digests of the texts of rotation.trigger that have had their effect: they start nothing again.
 	Triggers []string `json:"triggers,omitempty"`
 }

@@ -95,7 +95,7 @@ func (l Ledger) Enter(now time.Time, g Generation, w DesiredLedger) (Ledger, Tra
 		l.Rotation.Trigger = w.Trigger
 	}
 	g.Trigger = l.news(w.Trigger)
-	g.State = Trusted
+	g.State, l.TakenUp = Trusted, ""
 	l = l.edited(now, true)
 	if len(l.Generations) >= MaxGenerations { // one emergency after another: any other rotation waits until no key is out of the bundle
 		l.Generations = slices.Delete(l.Generations, l.oldestWithdrawn(), l.oldestWithdrawn()+1)

@@ -111,3 +111,33 @@ func TestFormer(t *testing.T) {
 	step(plan.Renew)
 	step(plan.DeleteKey)
 }
+
+// TestTakeUp: the spec with which a CA is taken up is no reason for a rotation, nor to take one back, before or after it is known. Any other one is, and a
+// trigger.
+func TestTakeUp(t *testing.T) {
+	step := func(l plan.Ledger, spec, trigger string) plan.Transition {
+		_, did := l.Step(at(day), plan.DesiredLedger{SpecHash: spec, Trigger: trigger}, plan.Observation{})
+		return did
+	}
+	taken := ledger(plan.Active).TakeUp()
+	for what, c := range map[string]struct {
+		of            plan.Ledger
+		spec, trigger string
+		want          plan.Transition
+	}{
+		"not known yet":             {taken, "x", "", plan.Nothing},
+		"with another spec":         {taken.TakenAs("x"), "x", "", plan.Nothing},
+		"that was changed again":    {taken.TakenAs("x"), "y", "", plan.NewKey},
+		"with a trigger":            {taken.TakenAs("x"), "x", "now", plan.NewKey},
+		"with its own spec":         {taken.TakenAs("a"), "x", "", plan.NewKey},
+		"while it is being rotated": {ledger(plan.Active, plan.Trusted).TakeUp().TakenAs("a"), "a", "", plan.Switch},
+		"and was not taken up":      {ledger(plan.Active, plan.Trusted), "a", "", plan.Rollback},
+	} {
+		if got := step(c.of, c.spec, c.trigger); got != c.want {
+			t.Errorf("%s: %q instead of %q", what, got, c.want)
+		}
+	}
+	if l := taken.TakenAs("x"); !l.Differs("x") || l.Differs("a") || taken.TakenAs("a").Differs("a") {
+		t.Errorf("%+v", l)
+	}
+}
