@@ -55,7 +55,8 @@ type APIServerReference struct {
 // RenewalSpec says when a certificate is renewed, beside its time.
 type RenewalSpec struct {
 	// trigger is any text. A text that was not there before re-issues the certificate at once, by the same CA and, but where it is on the host, with a
-	// new key. Removing it, or putting one of the last eight back, re-issues nothing. `clusterpki renew` writes it.
+	// new key. Removing it, or putting one of the last 64 back, re-issues nothing; several in a row are
+	// spaced, by up to five minutes. `clusterpki renew` writes it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128

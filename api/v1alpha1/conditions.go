@@ -84,6 +84,8 @@ const (
 	ReasonKeyInUse = "KeyInUse"
 	// ReasonImportChanged surfaces when the Secret of an imported CA holds another one than the spec names.
 	ReasonImportChanged = "ImportChanged"
+	// ReasonTakenUp surfaces when a ClusterCA has taken up a CA that was retained and was made for another spec: that alone does not rotate it.
+	ReasonTakenUp = "TakenUp"
 	// ReasonImportUnchanged surfaces when rotation.trigger of an imported CA was changed, and its Secret holds the same CA as before.
 	ReasonImportUnchanged = "ImportUnchanged"
 	// ReasonRestoreIncomplete surfaces when an object was restored from a backup, and what was made for it was not.
@@ -151,6 +153,8 @@ const (
 	ReasonMissingClientCA = "MissingClientCA"
 	// ReasonLeaseExpired surfaces when the agent of a host has not renewed its Lease for longer than delivery.leaseDuration.
 	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonAgentNotStarted surfaces when no agent of a host has reported anything yet.
+	ReasonAgentNotStarted = "AgentNotStarted"
 	// ReasonAcknowledgmentInvalid surfaces when what the Lease of an agent states is not signed by the key of a certificate that was issued for
 	// the object: it counts for nothing.
 	ReasonAcknowledgmentInvalid = "AcknowledgmentInvalid"

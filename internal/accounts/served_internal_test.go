@@ -70,6 +70,13 @@ func TestBefore(t *testing.T) {
 			t.Errorf("%s: %+v, held: %t", what, got, held)
 		}
 	}
+	back := *record // before the switch, the trigger is taken back
+	back.Ledger = keyring.Bootstrap(now, keyring.Ledger{}, keyring.Origin{Active: record.Ledger.Keys[0].ID})
+	back.Ledger, _ = back.Ledger.Enter(in, record.Ledger.Keys[1].ID)
+	back.Ledger, _ = back.Ledger.Step(keyring.Inputs{Now: now, Consumers: []keyring.Consumer{{Name: "a"}}})
+	if got, held := before(&back, &delivery.ServiceAccounts{SHA256: first}, document{}, consumers.Reported{}, "sa"); !held || got != nil {
+		t.Errorf("nothing is known of the host, and the rotation is taken back: %+v, held: %t", got, held)
+	}
 	record.Ledger.Rotation = nil // then no host restarts because of it
 	if got, held := before(record, present, document{}, consumers.Reported{}, "sa"); held || got == nil || got.SHA256 != third {
 		t.Errorf("a new host, while no key is rotated: %+v, held: %t", got, held)

@@ -74,6 +74,8 @@ type Family struct {
 	Triggers json.RawMessage
 	// Names are by which names the API servers are reached, as package cluster writes them.
 	Names json.RawMessage
+	// Removed are the hosts that were removed, as far as that counts still, as package cluster writes them.
+	Removed json.RawMessage
 	// Version is the Secret's resourceVersion; empty for one that is not stored yet.
 	Version string
 	// uid is the stored Secret's.
@@ -100,6 +102,7 @@ type storedFamily struct {
 	Left     map[string]time.Time `json:"left,omitempty"`
 	Triggers json.RawMessage      `json:"triggers,omitempty"`
 	Names    json.RawMessage      `json:"names,omitempty"`
+	Removed  json.RawMessage      `json:"removed,omitempty"`
 }
 
 type storedChild struct {
@@ -121,7 +124,8 @@ func DecodeFamily(s *corev1.Secret) (*Family, error) {
 		return nil, fmt.Errorf("Secret %q: %s: %w", s.Name, familyChildren, err) //nolint:staticcheck // a kind's name
 	}
 	f := &Family{
-		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: d.Triggers, Names: d.Names, Version: s.ResourceVersion, uid: s.UID,
+		Identity: d.Identity, Children: children, Left: cloned(d.Left), Triggers: d.Triggers, Names: d.Names, Removed: d.Removed,
+		Version: s.ResourceVersion, uid: s.UID,
 	}
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("Secret %q: %w", s.Name, err) //nolint:staticcheck // a kind's name
@@ -158,7 +162,7 @@ func decodeChildren(packed []byte) (map[ChildKey]Child, error) {
 
 // encode is the data of a family's Secret: equal families have equal data.
 func (f *Family) encode() (map[string][]byte, error) {
-	document, err := json.Marshal(storedFamily{f.Identity, f.Left, f.Triggers, f.Names})
+	document, err := json.Marshal(storedFamily{f.Identity, f.Left, f.Triggers, f.Names, f.Removed})
 	if err != nil {
 		return nil, fmt.Errorf("encode what is stored of a ClusterPKI: %w", err)
 	}

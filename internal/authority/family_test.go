@@ -34,7 +34,7 @@ func newFamily() *authority.Family {
 		Identity: authority.Identity{Namespace: "prod", Name: "prod", NamespaceUID: "ns", UID: "cpki", HomeUID: "home"},
 		Children: map[authority.ChildKey]authority.Child{kubeletOfNode1: {Host: "node1", Nonce: aNonce}, clusterCA: {Nonce: aNonce}},
 		Left:     map[string]time.Time{"node9": start},
-		Triggers: []byte(`{"last":2}`),
+		Triggers: []byte(`{"last":2}`), Removed: []byte(`[{"host":"node8","at":"2026-11-28T12:00:00Z"}]`),
 	}
 }
 
@@ -56,7 +56,7 @@ func TestAFamilyIsStoredAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, got := range map[string]*authority.Family{"written": written, "read": fresh} {
-		if diff := cmp.Diff(want.Children, got.Children) + cmp.Diff(want.Triggers, got.Triggers); diff != "" {
+		if diff := cmp.Diff(want.Children, got.Children) + cmp.Diff(want.Triggers, got.Triggers) + cmp.Diff(want.Removed, got.Removed); diff != "" {
 			t.Errorf("%s: another family comes back\n%s", what, diff)
 		}
 		if got.Identity != want.Identity || !got.Left["node9"].Equal(start) || got.Version == "" {

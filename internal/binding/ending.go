@@ -28,6 +28,8 @@ type Ender struct {
 	Binder
 	Store *authority.Store
 	Clock apitime.Timekeeper
+	// EmptyCopies takes the copies of a CA's key out of the user's namespace.
+	EmptyCopies func(ctx context.Context, record *authority.Record, but ...string) (*authority.Record, error)
 }
 
 // Deleted marks what is kept for an object of a UID that was deleted. An empty UID stands for nobody: then the keys that were marked
@@ -72,7 +74,8 @@ func (e Ender) mark(ctx context.Context, kept authority.Kept, uid types.UID) err
 	return nil
 }
 
-// destroy empties the Secret to a tombstone, unless an object of the name is back: that one's reconciler takes it up.
+// destroy empties the Secret to a tombstone, unless an object of the name is back: that one's reconciler takes it up. The copies of a CA's key go before:
+// nothing would know of one that is left.
 func (e Ender) destroy(ctx context.Context, kept authority.Kept) error {
 	id := kept.Whose()
 	back, err := e.back(ctx, kept.Ref())
@@ -81,6 +84,11 @@ func (e Ender) destroy(ctx context.Context, kept authority.Kept) error {
 	}
 	if stands, err := e.Stands(ctx, kept.Ref().Kind, id); err != nil || !stands {
 		return err
+	}
+	if record, ok := kept.(*authority.Record); ok && record.Copied() {
+		if kept, err = e.EmptyCopies(ctx, record); err != nil {
+			return err
+		}
 	}
 	if _, err := e.Store.CommitKept(ctx, kept, kept.Destroyed()); err != nil {
 		return err

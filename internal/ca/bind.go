@@ -10,6 +10,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/binding"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // binder binds CAs to ClusterCAs.
@@ -24,10 +25,24 @@ func (m *Maker) bind(ctx context.Context, ca *v1alpha1.ClusterCA, record *author
 		return nil, err
 	}
 	next := record.Next()
-	next.Identity, next.Deleted = identity, time.Time{}
+	next.Identity, next.Deleted, next.Ledger = identity, time.Time{}, record.Ledger.TakeUp()
 	record, err = m.Store.Commit(ctx, record, next)
 	if err == nil {
 		log.FromContext(ctx).Info("Took up a retained certificate authority", "clusterCA", klog.KObj(ca))
 	}
 	return record, err
+}
+
+// taken notes with which spec a CA was taken up, once that can be told.
+func (m *Maker) taken(ctx context.Context, record *authority.Record, aim target, aimErr error) (*authority.Record, error) {
+	if record.Ledger.TakenUp != plan.UnknownSpec || aimErr != nil || aim.Hold {
+		return record, nil
+	}
+	next := record.Next()
+	next.Ledger = record.Ledger.TakenAs(aim.SpecHash)
+	stored, err := m.Store.Commit(ctx, record, next)
+	if err != nil {
+		return record, err
+	}
+	return stored, nil
 }

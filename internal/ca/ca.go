@@ -53,7 +53,14 @@ func (m *Maker) Reconcile(ctx context.Context, ca *v1alpha1.ClusterCA) (State, e
 	if aimErr != nil && !stall.Is(aimErr) {
 		return st, aimErr
 	}
+	if st.Record, err = m.taken(ctx, record, aim, aimErr); err != nil {
+		return st, err
+	}
 	st.Renewal, st.Undecided = aim.renewal, aim.undecided
+	if st.Undecided.Reason == "" && st.Record.Ledger.Differs(aim.SpecHash) {
+		st.Undecided = Undecided{v1alpha1.ReasonTakenUp, "the CA that this ClusterCA has taken up was made for another spec, and stays as it is: to have it " +
+			"rotated, change spec.rotation.trigger, which takes the verb rotate"}
+	}
 	st, err = m.advance(ctx, ca, st, aim)
 	if owned.LostRace(err) {
 		return st, err

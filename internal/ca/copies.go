@@ -22,19 +22,11 @@ import (
 	"clusterpki.io/operator/internal/stall"
 )
 
-// publishCopies writes the copies of the active key that spec.secretName and spec.outputs ask for, and empties those that they asked for before.
-// What is returned is the record with the copies that there are.
+// publishCopies writes the copies of the active key that spec.secretName and spec.outputs ask for. What is returned is the record with the copies that
+// there are.
 func (m *Maker) publishCopies(
 	ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, bundle []*x509.Certificate,
 ) (*authority.Record, error) {
-	for _, c := range record.Copies {
-		if !slices.Contains(ca.SecretNames(), c.Name) {
-			var err error
-			if record, err = m.emptyCopy(ctx, ca, record, c); err != nil {
-				return record, err
-			}
-		}
-	}
 	if len(ca.SecretNames()) == 0 {
 		return record, nil
 	}
@@ -105,14 +97,17 @@ func (m *Maker) ensureCopy(
 	if existing == nil {
 		existing = f.Secret(ca.Namespace)
 		existing.Data = f.Empty()
-		if err := owned.Create(ctx, keeper, ca, existing, f.Marks(consumers.Claim{}, true)); err != nil {
+		if err := owned.Create(ctx, keeper, ca, existing, f.Marks(consumers.Claim{CAKey: true}, true)); err != nil {
 			return record, nil, err
 		}
 	}
-	if err := keeper.Check(ctx, ca, existing); err != nil {
+	recorded, check := slices.Contains(record.Copies, authority.Copy{Name: f.Name, UID: existing.UID}), keeper.Check
+	if recorded {
+		check = keeper.CheckCopy
+	}
+	if err := check(ctx, ca, existing); err != nil {
 		return record, nil, leaf.Conflict(err)
 	}
-	recorded := slices.ContainsFunc(record.Copies, func(c authority.Copy) bool { return c.Name == f.Name && c.UID == existing.UID })
 	filled := slices.ContainsFunc(slices.Collect(maps.Values(existing.Data)), func(value []byte) bool { return len(value) > 0 })
 	switch differs := f.TypeDiffers(existing); {
 	case differs != nil:
@@ -142,7 +137,9 @@ func (m *Maker) fillCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *au
 	active, _ := record.Ledger.Active()
 	was, _ := keeper.ClaimOf(existing)
 	same := maps.EqualFunc(existing.Data, f.Data, bytes.Equal)
-	claim := consumers.Claim{Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(f.Data)}.After(was, m.Clock.Latest(), !same, true)
+	claim := consumers.Claim{
+		Issuer: ca.Name, Generation: active.Number, Contents: consumers.ContentsDigest(f.Data), CAKey: true,
+	}.After(was, m.Clock.Latest(), !same, true)
 	if !same {
 		if err := m.newest(ctx, ca, record); err != nil {
 			return err
@@ -166,42 +163,53 @@ func (m *Maker) newest(ctx context.Context, ca *v1alpha1.ClusterCA, record *auth
 	return nil
 }
 
-// emptyCopy takes the key out of a copy that is not asked for any more: the one that was recorded, and no other of its name.
-func (m *Maker) emptyCopy(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record, c authority.Copy) (*authority.Record, error) {
-	s, err := m.Secrets.Live(ctx, ca.Namespace, c.Name)
-	if err != nil {
-		return record, err
-	}
-	keeper, err := m.Keeper(ctx, ca.Namespace)
-	if err != nil {
-		return record, err
-	}
-	mine := s != nil && s.UID == c.UID
-	if mine {
-		if _, ours := keeper.ClaimOf(s); ours { // by an object that names it now
-			err := keeper.Check(ctx, ca, s)
-			if err != nil && !owned.IsConflict(err) {
-				return record, err
-			}
-			mine = err == nil
-		}
-	}
-	if mine {
-		s.Data = outputs.Emptied(s.Type)
-		err := m.Client.Update(ctx, s)
-		if apierrors.IsInvalid(err) {
-			return record, stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+
-				"emptied: delete it: %v", c.Name, err)
-		}
-		if err != nil {
-			return record, fmt.Errorf("empty Secret %q: %w", c.Name, err)
-		}
-	}
+// EmptyCopies takes the keys out of the copies of a CA's key but those of some names. One that cannot be emptied stays recorded, and keeps no other from
+// being emptied.
+func (m *Maker) EmptyCopies(ctx context.Context, record *authority.Record, but ...string) (*authority.Record, error) {
+	var failed error
 	next := record.Next()
-	next.Copies = slices.DeleteFunc(next.Copies, func(o authority.Copy) bool { return o == c })
+	for _, c := range record.Copies {
+		if slices.Contains(but, c.Name) {
+			continue
+		}
+		err := m.emptyCopy(ctx, record, c)
+		if err == nil {
+			next.Copies = slices.DeleteFunc(next.Copies, func(o authority.Copy) bool { return o == c })
+		}
+		failed = stall.First(failed, err)
+	}
+	if len(next.Copies) == len(record.Copies) {
+		return record, failed
+	}
 	stored, err := m.Store.Commit(ctx, record, next)
 	if err != nil {
-		return record, err
+		return record, stall.First(failed, err)
 	}
-	return stored, nil
+	return stored, failed
+}
+
+// emptyCopy takes the key out of a copy: the Secret that was recorded, whatever stands on it by now, and no other of its name.
+func (m *Maker) emptyCopy(ctx context.Context, record *authority.Record, c authority.Copy) error {
+	s, err := m.Secrets.Live(ctx, record.Namespace, c.Name)
+	if err != nil || s == nil || s.UID != c.UID {
+		return err
+	}
+	keeper, err := m.Keeper(ctx, record.Namespace)
+	if err != nil {
+		return err
+	}
+	s.Data = outputs.Emptied(s.Type)
+	if claim, ours := keeper.ClaimOf(s); ours && claim.CAKey {
+		claim.CAKey, claim.Contents = false, consumers.ContentsDigest(s.Data)
+		s.Annotations[v1alpha1.ClaimAnnotation] = claim.Text(keeper.Seal, owned.SecretKind, s.Namespace, s.Name)
+	}
+	err = m.Client.Update(ctx, s)
+	if apierrors.IsInvalid(err) {
+		return stall.Because(v1alpha1.ReasonSecretConflict, "Secret %q holds a copy of the CA's key that is not asked for any more, and cannot be "+
+			"emptied: delete it: %v", c.Name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("empty Secret %q: %w", c.Name, err)
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func (m *Maker) observe(ctx context.Context, s *scan, record *authority.Record, 
 	if err != nil {
 		return out, err
 	}
-	out.Consumers, out.large = in.Of(record.Name), s.large
+	out.Consumers, out.Turns, out.large = in.Of(record.Name), in.Turns(record.Name), s.large
 	for _, p := range in.Products {
 		if newer(p, record) {
 			out.newer = fmt.Sprintf("Secret %q was written from a newer ledger of this CA than there is (revision %d), as after a restore: "+

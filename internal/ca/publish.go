@@ -22,13 +22,18 @@ import (
 // publish writes what follows from a CA's ledger into the user's namespace: the ConfigMap of its trust bundle, and the copies
 // of its active key that are asked for. Neither is ever read as truth.
 func (m *Maker) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *authority.Record) (stored *authority.Record, digest string, err error) {
+	record, kept := m.EmptyCopies(ctx, record, ca.SecretNames()...)
+	if kept != nil && !stall.Is(kept) {
+		return record, "", kept
+	}
 	known, err := leaf.Authorities(ctx, m.Store.Cached, record)
 	if err != nil {
 		return record, "", err
 	}
 	certs := known.Bundle(ca.Name)
 	if len(certs) == 0 {
-		return record, "", stall.Because(v1alpha1.ReasonParentNotReady, "the trust anchors of the parent CA %q are not known", ca.ParentName())
+		return record, "", errors.Join(kept,
+			stall.Because(v1alpha1.ReasonParentNotReady, "the trust anchors of the parent CA %q are not known", ca.ParentName()))
 	}
 	bundle, err := pki.Bundle(certs)
 	if err != nil {
@@ -36,7 +41,7 @@ func (m *Maker) publish(ctx context.Context, ca *v1alpha1.ClusterCA, record *aut
 	}
 	trust := m.publishTrust(ctx, ca, bundle, known)
 	stored, err = m.publishCopies(ctx, ca, record, certs)
-	return stored, pki.BundleDigest(certs), errors.Join(trust, err)
+	return stored, pki.BundleDigest(certs), errors.Join(kept, trust, err)
 }
 
 // publishTrust writes the ConfigMap of the trust bundle, where it differs.

@@ -30,16 +30,22 @@ func (m *Maker) targetOf(ctx context.Context, ca *v1alpha1.ClusterCA, record *au
 	w := target{DesiredLedger: plan.DesiredLedger{
 		SpecHash: d.Spec.Hash(), Trigger: ca.Spec.Rotation.Trigger, EmergencyTrigger: ca.Spec.Rotation.EmergencyTrigger,
 	}}
+	name := ca.ParentName()
+	if name != "" {
+		w.SpecHash += "/" + name
+	}
 	active, begun := record.Ledger.Active()
 	pair := record.CAs[active.Number]
 	if begun && pair.Cert != nil {
+		if record.Ledger.Differs(w.SpecHash) { // then it is due by its own dates
+			d.RenewBefore, d.Spec.Validity = 0, EndOf(active, pair).Sub(pair.Cert.NotBefore)
+		}
 		w.renewal = d.RenewalTime(pair.Cert.NotBefore, EndOf(active, pair))
 	}
-	switch name := ca.ParentName(); {
+	switch {
 	case ca.Spec.Source.IsImport():
 		return m.targetImport(ctx, ca, record, w)
 	case name != "":
-		w.SpecHash += "/" + name
 		w.Outgrown = m.outgrown(d, record)
 		return m.targetBelow(ctx, ca, record, w)
 	case begun && pair.Cert != nil && !m.Clock.Now().Before(w.renewal):

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/shell"
 )
 
 // Fault is what keeps a ClusterPKI itself from being as its spec says, until a person changes something. Its message says what.
@@ -44,6 +46,8 @@ type attention struct {
 	now   time.Time
 	items []graded
 	next  time.Time
+	// notStarted are the hosts whose agents have never reported, and since when that is amiss.
+	notStarted map[string]time.Time
 }
 
 type graded struct {
@@ -54,7 +58,7 @@ type graded struct {
 // Attention is everything about a cluster that does not go on by itself, the gravest first, and when time alone adds something. It depends on nothing but
 // its arguments, so equal ones make equal lists.
 func Attention(s Standing, now time.Time) (items []v1alpha1.ClusterAttention, next time.Time) {
-	a := attention{Standing: s, now: now}
+	a := attention{Standing: s, now: now, notStarted: map[string]time.Time{}}
 	for _, f := range s.Faults {
 		a.add(endangered, nil, "", f.Reason, f.Since, f.Message)
 	}
@@ -64,6 +68,7 @@ func Attention(s Standing, now time.Time) (items []v1alpha1.ClusterAttention, ne
 			a.child(c.Host, o)
 		}
 	}
+	a.agents()
 	slices.SortStableFunc(a.items, func(x, y graded) int { return cmp.Compare(x.grade, y.grade) })
 	for _, i := range a.items {
 		items = append(items, i.ClusterAttention)
@@ -174,9 +179,9 @@ func (a *attention) authority(o *v1alpha1.ClusterCA) {
 	}
 	if c := is(o, v1alpha1.WithdrawalPendingCondition); c != nil {
 		a.add(waiting, o, "", c.Type, c.LastTransitionTime.Time, fmt.Sprintf(
-			"once everything uses what its Secrets hold, set spec.certificateAuthorities.%s.rotation.approved.withdrawal to %q, or "+
+			"once everything uses what its Secrets hold, set spec.certificateAuthorities.%s.rotation.approved.withdrawal to %s, or "+
 				"spec.certificates.delivery.acceptAssumed to 'Always': the old CA is withdrawn then. Until then both are trusted", a.fieldOf(o.Name),
-			o.Status.Rotation.ID))
+			shell.Quote(o.Status.Rotation.ID)))
 	}
 	a.pending(o, is(o, v1alpha1.RotationBlockedCondition), o.Status.Rotation.Pending)
 }
@@ -222,32 +227,94 @@ func (a *attention) pending(o v1alpha1.Object, blocked *metav1.Condition, pendin
 	}
 }
 
+// unusedFor is how long what is issued may not be in use on a host before a person should see to that: components may restart at night.
+const unusedFor = 24 * time.Hour
+
 // host is what keeps a host from using what is issued for it, where time alone does not help.
 func (a *attention) host(host string, o v1alpha1.Object) {
 	if c := is(o, v1alpha1.AgentCredentialExpiringCondition); c != nil {
 		edit := fmt.Sprintf("bring a new token with `clusterpki agent install --host %s`: %s", host, c.Message)
 		a.add(behind, o, host, c.Type, c.LastTransitionTime.Time, edit)
 	}
-	c := lagging(o)
+	c := unused(o)
 	if c == nil {
 		return
 	}
-	edit := c.Message
-	if c.Reason == v1alpha1.ReasonLeaseExpired {
+	since, edit := c.LastTransitionTime.Time, c.Message
+	switch c.Reason {
+	case v1alpha1.ReasonAgentNotStarted:
+		late := since.Add(leaseDuration(o))
+		if first, known := a.notStarted[host]; a.past(late) && (!known || late.Before(first)) {
+			a.notStarted[host] = late
+		}
+		return
+	case v1alpha1.ReasonNotInstalled, v1alpha1.ReasonNotInUse:
+		if !a.past(since.Add(unusedFor)) {
+			return
+		}
+		edit += fmt.Sprintf(", for more than a day: see the log of the agent on host %q", host)
+	case v1alpha1.ReasonLeaseExpired:
 		edit += fmt.Sprintf("; start the agent on host %q, or take the host out of the spec", host)
 	}
-	a.add(behind, o, host, c.Reason, c.LastTransitionTime.Time, edit)
+	a.add(behind, o, host, c.Reason, since, edit)
 }
 
-// lagging is the condition that says why a host does not use what is issued, where a person has to do something about that.
-func lagging(o v1alpha1.Object) *metav1.Condition {
+// leaseDuration is how long an object's agent may say nothing.
+func leaseDuration(o v1alpha1.Object) time.Duration {
+	switch o := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		return o.Spec.Delivery.LeaseDuration.Duration
+	case *v1alpha1.NodeCredential:
+		return o.Spec.Delivery.LeaseDuration.Duration
+	default:
+		return 0
+	}
+}
+
+// agents are the hosts on which no agent was started: one item for all of them, as long as a cluster is being set up.
+func (a *attention) agents() {
+	if len(a.notStarted) == 0 {
+		return
+	}
+	hosts := slices.Sorted(maps.Keys(a.notStarted))
+	since := a.notStarted[hosts[0]]
+	for _, at := range a.notStarted {
+		if at.Before(since) {
+			since = at
+		}
+	}
+	host, on := "", fmt.Sprintf("%d hosts", len(hosts))
+	if len(hosts) == 1 {
+		host, on = hosts[0], fmt.Sprintf("host %q", hosts[0])
+	}
+	named := strings.Join(hosts[:min(len(hosts), maxHosts)], ", ")
+	if more := len(hosts) - maxHosts; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	a.add(behind, nil, host, v1alpha1.ReasonAgentNotStarted, since, fmt.Sprintf(
+		"install and start the agent on %s, where none has ever reported: %s; `clusterpki agent config --host HOST` prints its configuration", on, named))
+}
+
+// maxHosts is how many hosts are named where all would be too many.
+const maxHosts = 3
+
+// unused is the condition that says why a host does not use what is issued.
+func unused(o v1alpha1.Object) *metav1.Condition {
 	for _, kind := range []string{v1alpha1.TrustAcknowledgedCondition, v1alpha1.ServingCondition} {
-		c := meta.FindStatusCondition(*o.StatusConditions(), kind)
-		if c != nil && c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonNotInstalled && c.Reason != v1alpha1.ReasonNotInUse {
+		if c := meta.FindStatusCondition(*o.StatusConditions(), kind); c != nil && c.Status == metav1.ConditionFalse {
 			return c
 		}
 	}
 	return nil
+}
+
+// lagging is unused where a person has to do something about that.
+func lagging(o v1alpha1.Object) *metav1.Condition {
+	c := unused(o)
+	if c == nil || c.Reason == v1alpha1.ReasonNotInstalled || c.Reason == v1alpha1.ReasonNotInUse {
+		return nil
+	}
+	return c
 }
 
 // maxConfirm is how many hosts an edit names: it is to be copied from.

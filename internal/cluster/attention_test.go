@@ -84,7 +84,23 @@ func TestAttention(t *testing.T) {
 				with(node(there, "k8s-node2"), condition(v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonNotInstalled, ""))
 				with(node(there, "k8s-node3"), condition(v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonNotInUse, ""))
 			},
+			next: attentionNow.Add(23 * time.Hour),
 		},
+		"nor after a day": {
+			change: func(there map[cluster.Key]v1alpha1.Object, _ *cluster.Standing) {
+				for host, reason := range map[string]string{"k8s-node2": v1alpha1.ReasonNotInstalled, "k8s-node3": v1alpha1.ReasonNotInUse} {
+					c := condition(v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, reason, "")
+					c.LastTransitionTime = metav1.NewTime(attentionNow.Add(-24 * time.Hour))
+					with(node(there, host), c)
+				}
+			},
+			want: []string{"k8s-node2 NotInstalled 22:00", "k8s-node3 NotInUse 22:00"}, edit: `see the log of the agent on host "k8s-node2"`,
+		},
+		"no agent was started": {
+			change: notStarted(15 * time.Minute),
+			want:   []string{"AgentNotStarted 21:15"}, edit: "install and start the agent on 4 hosts, where none has ever reported: k8s-master, k8s-node1, k8s-node2 and 1 more",
+		},
+		"no agent was started yet": {change: notStarted(2 * time.Hour), next: attentionNow.Add(time.Hour)},
 		"it is not Ready yet": {
 			change: func(there map[cluster.Key]v1alpha1.Object, _ *cluster.Standing) {
 				*node(there, "k8s-node2").StatusConditions() = []metav1.Condition{
@@ -135,7 +151,7 @@ func TestAttention(t *testing.T) {
 					{Kind: v1alpha1.KindNodeCredential, Name: "k8s-k8s-master-etcd-peer", Host: "k8s-master", Reason: v1alpha1.ReasonAssumed, Edit: "set it"},
 				}}
 			},
-			want: []string{"WithdrawalPending " + late}, edit: `set spec.certificateAuthorities.etcd.rotation.approved.withdrawal to "k8s-etcd-ca/x.g2"`,
+			want: []string{"WithdrawalPending " + late}, edit: `set spec.certificateAuthorities.etcd.rotation.approved.withdrawal to 'k8s-etcd-ca/x.g2'`,
 		},
 		"a rotation waits for a person at a host": {
 			change: func(there map[cluster.Key]v1alpha1.Object, _ *cluster.Standing) {
@@ -221,6 +237,23 @@ func TestAttention(t *testing.T) {
 				t.Errorf("time changes it at %v, and not at %v", next, c.next)
 			}
 		})
+	}
+}
+
+// notStarted has no agent that ever reported, each with a Lease of such a length.
+func notStarted(length time.Duration) func(map[cluster.Key]v1alpha1.Object, *cluster.Standing) {
+	return func(there map[cluster.Key]v1alpha1.Object, _ *cluster.Standing) {
+		for _, o := range there {
+			switch c := o.(type) {
+			case *v1alpha1.APIServerCertificate:
+				c.Spec.Delivery.LeaseDuration.Duration = length
+			case *v1alpha1.NodeCredential:
+				c.Spec.Delivery.LeaseDuration.Duration = length
+			default:
+				continue
+			}
+			with(o, condition(v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentNotStarted, ""))
+		}
 	}
 }
 

@@ -43,76 +43,136 @@ type Removal struct {
 	Children []Key                  // those that are not asked for
 }
 
+// Gone is a removal that was begun.
+type Gone struct {
+	Host string    `json:"host"`
+	At   time.Time `json:"at"`
+	// Named: a person had named the host.
+	Named bool `json:"named,omitempty"`
+}
+
 // Removals are all hosts with children that are not asked for, by their names.
 type Removals struct {
 	Hosts []Removal
 	Left  map[string]time.Time // since when, to be recorded
-	Next  time.Time            // when the delay of the next one has passed; zero where none waits for that
+	Gone  []Gone               // removals that count still, to be recorded
+	Next  time.Time            // when time alone lets the next one go; zero where none waits for that
 }
 
-// Removes says which children go now, and which stay and why. left is since when hosts have had children that are not asked for, as it was recorded.
-// One whose children are all asked for was never gone.
-func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, left map[string]time.Time, now time.Time) Removals {
+// window is how long a removal that nobody has named counts for how many more may go, or the delay, if that is longer: several edits are no way around
+// what one must not do.
+const window = 24 * time.Hour
+
+// History is what is recorded of earlier visits: since when hosts have had children that are not asked for, and the removals that count still.
+type History struct {
+	Left map[string]time.Time
+	Gone []Gone
+}
+
+// Removes says which children go now, and which stay and why. One whose children are all asked for was never gone.
+func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, before History, now time.Time) Removals {
 	delay := ptr.Deref(spec.Delay, metav1.Duration{Duration: time.Hour}).Duration // absent only where no API server has set the default
 	surplus := surplusOf(recorded, wanted)
-	all := countBefore(recorded, firstLeft(surplus, left, now))
-	out := Removals{Left: make(map[string]time.Time, len(surplus))}
-	unnamed := 0
+	r := removing{spec: spec, counts: max(window, delay), now: now.Truncate(time.Second)}
+	r.Left = make(map[string]time.Time, len(surplus))
+	for _, g := range before.Gone {
+		if g.Named && slices.Contains(spec.Confirmed, g.Host) || !g.Named && now.Before(g.At.Add(r.counts)) {
+			r.Gone = append(r.Gone, g)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(surplus)) {
-		r := Removal{Host: name, Since: now.Truncate(time.Second), Children: keys(surplus[name])}
-		if since, known := left[name]; known {
-			r.Since = since
+		h := Removal{Host: name, Since: r.now, Children: keys(surplus[name])}
+		if since, known := before.Left[name]; known {
+			h.Since = since
 		}
-		out.Left[name] = r.Since
+		r.Left[name] = h.Since
 		guarded := slices.ContainsFunc(recorded, func(c Recorded) bool { return c.Guarded && c.Host == name })
-		switch named := slices.Contains(spec.Confirmed, name); {
+		switch {
 		case spec.Policy == v1alpha1.RemovalKeep:
-			r.Reason = v1alpha1.RemovalKept
-		case guarded && !named:
-			r.Reason = v1alpha1.RemovalUnconfirmed
-		case now.Before(r.Since.Add(delay)):
-			r.Reason = v1alpha1.RemovalDelayed
+			h.Reason = v1alpha1.RemovalKept
+		case guarded && !r.named(h):
+			h.Reason = v1alpha1.RemovalUnconfirmed
+		case now.Before(h.Since.Add(delay)):
+			h.Reason = v1alpha1.RemovalDelayed
 		}
-		if !guarded && !slices.Contains(spec.Confirmed, name) {
-			unnamed++
+		if !guarded && !r.named(h) && !r.begun(h) {
+			r.unnamed++
 		}
-		out.Hosts = append(out.Hosts, r)
+		r.Hosts = append(r.Hosts, h)
 	}
-	out.bound(spec, unnamed, all)
-	for _, r := range out.Hosts {
-		if due := r.Since.Add(delay); r.Reason == v1alpha1.RemovalDelayed && (out.Next.IsZero() || due.Before(out.Next)) {
-			out.Next = due
+	r.bound(recorded)
+	for _, h := range r.Hosts {
+		switch {
+		case h.Reason == v1alpha1.RemovalDelayed:
+			r.sooner(h.Since.Add(delay))
+		case h.Reason == "" && !r.begun(h):
+			r.Gone = append(r.Gone, Gone{Host: h.Host, At: r.now, Named: r.named(h)})
 		}
 	}
-	return out
+	return r.Removals
 }
 
-// bound lets none of the hosts go that nobody has named, where these are too many.
-func (r *Removals) bound(spec v1alpha1.RemovalSpec, unnamed, all int) {
-	if unnamed <= most(spec.MaxHosts, all) {
+// removing decides about removals.
+type removing struct {
+	Removals
+	spec    v1alpha1.RemovalSpec
+	counts  time.Duration // how long a removal counts
+	now     time.Time
+	unnamed int // hosts that nobody has named, and of which it is to be decided
+}
+
+// named says whether a person has named a host for this removal. A name counts once: one that stays in the spec says nothing of a host that came back later.
+func (r *removing) named(h Removal) bool {
+	used := slices.ContainsFunc(r.Gone, func(g Gone) bool { return g.Named && g.Host == h.Host && g.At.Before(h.Since) })
+	return slices.Contains(r.spec.Confirmed, h.Host) && !used
+}
+
+// begun says whether a removal was decided on before, and goes on.
+func (r *removing) begun(h Removal) bool {
+	return slices.ContainsFunc(r.Gone, func(g Gone) bool { return g.Host == h.Host && !g.At.Before(h.Since) })
+}
+
+// bound lets none of the hosts go that nobody has named, where these are too many, with those that have gone of late. How many may go is measured by the
+// hosts that were there before all of that, and not by any that came with it.
+func (r *removing) bound(recorded []Recorded) {
+	at, gone := r.now.Add(-r.counts), map[string]bool{}
+	for _, since := range r.Left {
+		if since.Before(at) {
+			at = since
+		}
+	}
+	count := r.unnamed
+	var frees time.Time
+	for _, g := range r.Gone {
+		if g.Named {
+			continue
+		}
+		gone[g.Host] = true
+		count++
+		if end := g.At.Add(r.counts); frees.IsZero() || end.Before(frees) {
+			frees = end
+		}
+	}
+	if count <= most(r.spec.MaxHosts, countBefore(recorded, gone, at)) {
 		return
 	}
 	for i, h := range r.Hosts {
-		if h.Reason != v1alpha1.RemovalKept && !slices.Contains(spec.Confirmed, h.Host) {
+		if h.Reason != v1alpha1.RemovalKept && !r.named(h) && !r.begun(h) {
 			r.Hosts[i].Reason = v1alpha1.RemovalUnconfirmed
+			r.sooner(frees)
 		}
 	}
 }
 
-// firstLeft is when the first one of the hosts left that are to go.
-func firstLeft(surplus map[string][]Recorded, left map[string]time.Time, now time.Time) time.Time {
-	first := now
-	for name := range surplus {
-		if since, known := left[name]; known && since.Before(first) {
-			first = since
-		}
+func (r *removing) sooner(t time.Time) {
+	if !t.IsZero() && (r.Next.IsZero() || t.Before(r.Next)) {
+		r.Next = t
 	}
-	return first
 }
 
-// countBefore is how many hosts there were at a time. Those that came later, with the edit that let others go, are no measure for how many may go.
-func countBefore(recorded []Recorded, at time.Time) int {
-	hosts := map[string]bool{}
+// countBefore is how many hosts there were at a time, with those that have gone since.
+func countBefore(recorded []Recorded, gone map[string]bool, at time.Time) int {
+	hosts := maps.Clone(gone)
 	for _, c := range recorded {
 		if c.Host != "" && !c.Made.IsZero() && !c.Made.After(at) {
 			hosts[c.Host] = true

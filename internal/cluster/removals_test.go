@@ -108,7 +108,7 @@ func TestRemoves(t *testing.T) {
 		if tc.edit != nil {
 			tc.edit(&c.Spec.Removal)
 		}
-		r := cluster.Removes(c.Spec.Removal, was, expand(t, c), tc.left, noon)
+		r := cluster.Removes(c.Spec.Removal, was, expand(t, c), cluster.History{Left: tc.left}, noon)
 		got := map[string]v1alpha1.RemovalReason{}
 		for _, h := range r.Hosts {
 			got[h.Host] = h.Reason
@@ -143,7 +143,7 @@ func TestRemovesARole(t *testing.T) {
 	c := sample(t, "ha")
 	was := recorded(expand(t, c))
 	c.Spec.Nodes.Roles = []v1alpha1.NodeRole{"Kubelet", "KubeletServing"}
-	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), nil, noon)
+	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), cluster.History{}, noon)
 	if len(r.Hosts) != 53 {
 		t.Errorf("%d hosts", len(r.Hosts))
 	}
@@ -170,7 +170,7 @@ func TestNewHostsAreNoMeasure(t *testing.T) {
 			was = append(was, child)
 		}
 	}
-	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), since(noon.Add(-time.Hour), gone), noon)
+	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), cluster.History{Left: since(noon.Add(-time.Hour), gone)}, noon)
 	if len(r.Hosts) != len(gone) {
 		t.Fatalf("%+v", r.Hosts)
 	}
@@ -188,7 +188,7 @@ func TestAMastersKubelet(t *testing.T) {
 	was := recorded(expand(t, c))
 	c.Spec.ControlPlane.Kubelet = new(false)
 	masters := []string{"master1", "master2", "master3"}
-	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), since(noon.Add(-time.Hour), masters), noon)
+	r := cluster.Removes(c.Spec.Removal, was, expand(t, c), cluster.History{Left: since(noon.Add(-time.Hour), masters)}, noon)
 	if len(r.Hosts) != len(masters) || slices.ContainsFunc(r.Hosts, func(h cluster.Removal) bool { return h.Reason != v1alpha1.RemovalUnconfirmed }) {
 		t.Errorf("%+v", r.Hosts)
 	}
@@ -209,7 +209,7 @@ func TestRemovesNoAuthority(t *testing.T) {
 		c.Spec.Removal.Confirmed, c.Spec.Removal.Delay = append(slices.Clone(hostNames), "x9", "etcd1"), &metav1.Duration{}
 		wanted := mustExpand(t, c)
 		going := map[cluster.Key]bool{}
-		for _, h := range cluster.Removes(c.Spec.Removal, was, wanted, nil, noon).Hosts {
+		for _, h := range cluster.Removes(c.Spec.Removal, was, wanted, cluster.History{}, noon).Hosts {
 			if h.Reason != "" {
 				t.Fatalf("%+v", h)
 			}
@@ -224,4 +224,60 @@ func TestRemovesNoAuthority(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSeveralEdits are no way around what one must not do: removals of a day count together, hosts that were listed for that are no measure, and a name that
+// a person wrote counts once.
+func TestSeveralEdits(t *testing.T) {
+	now, before := noon, cluster.History{}
+	c := sample(t, "ha")
+	was := recorded(expand(t, c))
+	visit := func(after time.Duration, want map[string]v1alpha1.RemovalReason) {
+		t.Helper()
+		now = now.Add(after)
+		wanted := expand(t, c)
+		r := cluster.Removes(c.Spec.Removal, was, wanted, before, now)
+		got := map[string]v1alpha1.RemovalReason{}
+		for _, h := range r.Hosts {
+			got[h.Host] = h.Reason
+			if h.Reason == "" {
+				was = slices.DeleteFunc(was, func(c cluster.Recorded) bool { return slices.Contains(h.Children, c.Key) })
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("at %s: %s", now, diff)
+		}
+		for _, made := range wanted {
+			if !slices.ContainsFunc(was, func(r cluster.Recorded) bool { return r.Key == made.Key() }) {
+				was = append(was, cluster.Recorded{Key: made.Key(), Host: made.Host, Made: now})
+			}
+		}
+		before = cluster.History{Left: r.Left, Gone: r.Gone}
+	}
+	first, second := []string{"node1", "node2", "node3"}, []string{"node4", "node5", "node6"}
+	without(c, first...)
+	visit(0, all("Delay", first))
+	visit(time.Hour, all("", first))
+	for i := range 200 {
+		c.Spec.Nodes.Hosts = append(c.Spec.Nodes.Hosts, v1alpha1.NodeHost{Name: fmt.Sprintf("new%d", i)})
+	}
+	visit(time.Minute, all("", nil))
+	without(c, second...)
+	visit(time.Hour, all("ConfirmationRequired", second))
+	c.Spec.Removal.Confirmed = []string{"node4"}
+	visit(time.Minute, map[string]v1alpha1.RemovalReason{"node4": "Delay", "node5": "Delay", "node6": "Delay"})
+	visit(time.Hour, all("", second))
+	back := v1alpha1.NodeHost{Name: "node4"}
+	c.Spec.Nodes.Hosts = append(c.Spec.Nodes.Hosts, back)
+	visit(time.Minute, all("", nil))
+	without(c, "node4")
+	visit(time.Minute, all("ConfirmationRequired", []string{"node4"})) // it was named for another removal
+	visit(23*time.Hour, all("", []string{"node4"}))                    // the first ones count no more
+	c.Spec.Nodes.Hosts = append(c.Spec.Nodes.Hosts, back)
+	c.Spec.Removal.Confirmed = nil
+	visit(time.Minute, all("", nil))
+	without(c, "node4")
+	c.Spec.Removal.Confirmed, c.Spec.Removal.MaxHosts = []string{"node4"}, new(intstr.FromInt32(0))
+	visit(time.Minute, all("Delay", []string{"node4"}))
+	visit(time.Hour, all("", []string{"node4"})) // a person has named it again
 }

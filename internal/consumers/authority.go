@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"crypto/x509"
+	"maps"
 	"slices"
 
 	"clusterpki.io/operator/internal/pki"
@@ -31,6 +32,26 @@ func (a Authorities) Bundle(name string) []*x509.Certificate {
 		if pki.WithIdentity(out, g.Anchor) != nil {
 			out = with(out, a[name].missingChain(g))
 		}
+	}
+	return out
+}
+
+// published is the digest of what a CA publishes; "" where that is not known.
+func (a Authorities) published(name string) string {
+	bundle := a.Bundle(name)
+	if len(bundle) == 0 {
+		return ""
+	}
+	return pki.BundleDigest(bundle)
+}
+
+// Before are the CAs as they were before what some of them publish changed last: of these, a host has that which awaits its turn.
+func (a Authorities) Before(names ...string) Authorities {
+	out := maps.Clone(a)
+	for _, name := range names {
+		was := a[name]
+		was.Ledger = was.Ledger.Former()
+		out[name] = was
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // Turns in which hosts get a bundle that one of their components reads only when it starts: etcd and the API server that of etcd's CA, and
@@ -18,23 +19,23 @@ var restarted = []string{BundleKey, ServerBundleKey}
 // readsEtcdCA are the roles whose bundle is that of etcd's CA, on a host that runs etcd or is a client of it.
 var readsEtcdCA = []v1alpha1.Role{"EtcdServer", "EtcdPeer", "EtcdClient"}
 
-// RestartHosts are the hosts on which an agent restarts something for another bundle of a CA, in the order of their turns.
+// RestartHosts are the hosts on which an agent restarts something for another bundle of a CA, or of one below it, in the order of their turns.
 func (s Specs) RestartHosts(ca string) []string {
 	var out []string
-	manager := map[string]bool{}
+	manager, relies := map[string]bool{}, s.relies(ca)
 	for i := range s.Credentials {
 		c := &s.Credentials[i]
 		if c.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
 			continue
 		}
-		if c.Spec.CARef.Name == ca && slices.Contains(readsEtcdCA, c.Spec.Role) {
+		if slices.Contains(readsEtcdCA, c.Spec.Role) && relies(c.Spec.CARef.Name) {
 			out = append(out, c.Spec.HostName)
 		}
 		manager[c.Spec.HostName] = manager[c.Spec.HostName] || c.Spec.Role == "ControllerManager"
 	}
 	for i := range s.Servers {
 		c := &s.Servers[i]
-		if c.Spec.CARef.Name == ca && c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent && manager[c.Spec.HostName] {
+		if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent && manager[c.Spec.HostName] && relies(c.Spec.CARef.Name) {
 			out = append(out, c.Spec.HostName)
 		}
 	}
@@ -42,65 +43,75 @@ func (s Specs) RestartHosts(ca string) []string {
 	return slices.Compact(out)
 }
 
-// Awaiting are the hosts that are not to have a bundle of a CA yet: one before them has not got it, or has not restarted for it. digest is that of the
-// bundle.
-func (in Inputs) Awaiting(ca, digest string) []string {
-	hosts := Specs{Servers: in.Servers, Credentials: in.Credentials}.RestartHosts(ca)
-	for i, host := range hosts {
-		if !in.restartedFor(ca, host, digest) {
-			return hosts[i+1:]
-		}
+// Turns are those in which hosts get what a CA publishes; none where nothing changes for them.
+func (in Inputs) Turns(ca string) []plan.Turn {
+	specs := Specs{in.CAs, in.Servers, in.Credentials}
+	hosts := specs.RestartHosts(ca)
+	if len(hosts) == 0 || in.Authorities.published(ca) == in.Authorities.Before(ca).published(ca) {
+		return nil
 	}
-	return nil
+	busy := in.restarting(specs, ca)
+	out := make([]plan.Turn, 0, len(hosts))
+	for _, host := range hosts {
+		out = append(out, plan.Turn{Host: host, Done: !busy[host]})
+	}
+	return out
 }
 
-// restartedFor says whether the agent of a host reports of every object there that it has installed a bundle, that nothing is left to be restarted, and no
-// problem with it.
-func (in Inputs) restartedFor(ca, host, digest string) bool {
-	servedBy := Specs{Servers: in.Servers}.ServedBy()
-	has := func(o v1alpha1.Object, d v1alpha1.DeliverySpec, lease string, uses []Use) bool {
+// restarting are the hosts whose agents do not report of every object there that they have installed what a CA, and those below it, publish, that nothing is
+// left to be restarted, and no problem with that.
+func (in Inputs) restarting(specs Specs, ca string) map[string]bool {
+	servedBy, relies, out := specs.ServedBy(), specs.relies(ca), map[string]bool{}
+	digests := map[string]string{}
+	digest := func(of string) string {
+		if _, known := digests[of]; !known {
+			digests[of] = in.Authorities.published(of)
+		}
+		return digests[of]
+	}
+	add := func(o v1alpha1.Object, host string, d v1alpha1.DeliverySpec, lease string, uses []Use) {
+		if d.Mode != v1alpha1.DeliveryAgent {
+			return
+		}
 		said := in.Leases[LeaseKey{o.GetUID(), lease}]
-		uses = slices.DeleteFunc(slices.Clone(uses), func(u Use) bool {
-			return u.Beside || !slices.Contains(restarted, u.Key) || !slices.Equal(u.CAs, []string{ca})
-		})
-		heard := said.Proof == ack.Signed && Alive(said, d, host, in.Now) && !said.Report.Restarting
-		return len(uses) == 0 || heard && !slices.ContainsFunc(uses, func(u Use) bool { return !runs(said.Report, u, digest) })
+		for _, u := range uses {
+			if u.Beside || !slices.Contains(restarted, u.Key) || len(u.CAs) != 1 || !relies(u.CAs[0]) {
+				continue
+			}
+			heard := said.Proof == ack.Signed && Alive(said, d, host, in.Now) && !said.Report.Restarting
+			out[host] = out[host] || !heard || !runs(said.Report, u, digest(u.CAs[0]))
+		}
 	}
 	for i := range in.Servers {
 		c := &in.Servers[i]
-		if c.Spec.HostName == host && c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent && !has(c, c.Spec.Delivery, c.LeaseName(), UsesOfServer(c)) {
-			return false
-		}
+		add(c, c.Spec.HostName, c.Spec.Delivery, c.LeaseName(), UsesOfServer(c))
 	}
 	for i := range in.Credentials {
 		c := &in.Credentials[i]
-		if c.Spec.HostName == host && c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent &&
-			!has(c, c.Spec.Delivery, c.LeaseName(), UsesOfCredential(c, servedBy)) {
-			return false
-		}
+		add(c, c.Spec.HostName, c.Spec.Delivery, c.LeaseName(), UsesOfCredential(c, servedBy))
 	}
-	return true
+	return out
 }
 
 // runs says whether a host has installed a bundle, and has no problem with it; one with something else may be.
 func runs(r ack.Report, u Use, digest string) bool {
 	key := ack.ContentKey(u.Secret, u.Key)
-	return r.Installed.Has(key, digest) && (r.Problem == "" || r.Verified.Has(key, digest))
+	return digest != "" && r.Installed.Has(key, digest) && (r.Problem == "" || r.Verified.Has(key, digest))
 }
 
 // inTurn says of those who have not got what a CA publishes that it is not their turn.
 func (r *reading) inTurn() {
-	var awaiting []string
-	known := false
+	l := r.Authorities[r.ca].Ledger
+	var hosts []string
 	for i := range r.out {
 		c := &r.out[i]
-		if c.Reason != v1alpha1.PendingNotIssued || c.Host == "" {
+		if c.Reason != v1alpha1.PendingNotIssued || c.Host == "" || !l.Awaits(c.Host) {
 			continue
 		}
-		if !known {
-			awaiting, known = r.Awaiting(r.ca, r.published(r.ca)), true
+		if hosts == nil {
+			hosts = Specs{r.CAs, r.Servers, r.Credentials}.RestartHosts(r.ca)
 		}
-		if slices.Contains(awaiting, c.Host) {
+		if slices.Contains(hosts, c.Host) {
 			c.Reason, c.Since = v1alpha1.ReasonAwaitingTurn, time.Time{}
 		}
 	}

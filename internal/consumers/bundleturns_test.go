@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"crypto/x509"
 	"slices"
 	"testing"
 	"time"
@@ -12,11 +13,13 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/hostfiles"
+	"clusterpki.io/operator/internal/pki"
+	"clusterpki.io/operator/internal/pki/plan"
 )
 
 // threeMasters are hosts with etcd, an API server and what runs beside it, and a node.
 func threeMasters() Inputs {
-	in := Inputs{Leases: map[LeaseKey]Reported{}, Now: keysAt}
+	in := Inputs{Leases: map[LeaseKey]Reported{}, Authorities: Authorities{}, Now: keysAt}
 	credential := func(host string, role v1alpha1.Role, ca, server string) {
 		c := v1alpha1.NodeCredential{ObjectMeta: metav1.ObjectMeta{Name: host + "-" + string(role), UID: types.UID(host + string(role))}}
 		c.Spec.HostName, c.Spec.Role, c.Spec.CARef.Name, c.Spec.Delivery.Mode = host, role, ca, v1alpha1.DeliveryAgent
@@ -35,6 +38,18 @@ func threeMasters() Inputs {
 		credential(host, "ControllerManager", "k8s", host)
 	}
 	credential("node", "Kubelet", "k8s", "a")
+	for _, ca := range []string{"etcd", "k8s"} { // below one root, which is being rotated
+		in.CAs = append(in.CAs, v1alpha1.ClusterCA{ObjectMeta: metav1.ObjectMeta{Name: ca}, Spec: v1alpha1.ClusterCASpec{
+			Source: &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}},
+		}})
+		in.Authorities[ca] = Authority{Ledger: plan.Ledger{Last: 1, Generations: []plan.Generation{
+			{Number: 1, State: plan.Active, Parent: plan.Parent{Name: "root", Generation: 1}},
+		}}}
+	}
+	in.Authorities["root"] = Authority{
+		Ledger: plan.Ledger{Last: 2, Generations: []plan.Generation{{Number: 1, State: plan.Active}, {Number: 2, State: plan.Trusted}}},
+		CAs:    map[int32]pki.CA{1: {Cert: &x509.Certificate{Raw: []byte("one")}}, 2: {Cert: &x509.Certificate{Raw: []byte("two")}}},
+	}
 	return in
 }
 
@@ -63,47 +78,57 @@ func (in *Inputs) report(host, digest string, change func(*ack.Report)) {
 	}
 }
 
-// TestAwaiting: hosts get a bundle for which something is restarted one after the other, each once the one before has restarted for it.
-func TestAwaiting(t *testing.T) {
+// TestTurnsAreDone: a host is done once its agent says, signed, that it has installed the present bundle, and restarts nothing any more.
+func TestTurnsAreDone(t *testing.T) {
 	in := threeMasters()
-	check := func(when, ca string, want ...string) {
+	done := func(when, ca string, want ...string) {
 		t.Helper()
-		if got := in.Awaiting(ca, "new"); !slices.Equal(got, want) {
-			t.Errorf("%s: of %s, %q wait instead of %q", when, ca, got, want)
+		var got []string
+		for _, turn := range in.Turns(ca) {
+			if turn.Done {
+				got = append(got, turn.Host)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: of %s, %q are done instead of %q", when, ca, got, want)
 		}
 	}
-	check("nobody says anything", "etcd", "b", "c")
-	check("nobody says anything", "k8s", "b", "c")
-	check("nothing is restarted for it", "proxy")
+	digest := in.Authorities.published("root")
+	if turns := in.Turns("root"); len(turns) != 3 || turns[0].Host != "a" || turns[2].Host != "c" {
+		t.Errorf("the turns are %v", turns)
+	}
+	if turns := in.Turns("proxy"); len(turns) > 0 {
+		t.Errorf("nothing is restarted for it, and the turns are %v", turns)
+	}
+	done("nobody says anything", "root")
 	in.report("a", "old", nil)
-	check("the first has the old one", "etcd", "b", "c")
+	done("the first has the old one", "root")
 	for what, change := range map[string]func(*ack.Report){
 		"it is restarting":     func(r *ack.Report) { r.Restarting = true },
 		"it has a problem":     func(r *ack.Report) { r.Problem = "etcd does not start" },
 		"it has said no more":  func(r *ack.Report) { r.Time = in.Now.Add(-time.Hour) },
 		"another host says so": func(r *ack.Report) { r.Host = "b" },
 	} {
-		in.report("a", "new", change)
-		check(what, "etcd", "b", "c")
-		check(what, "k8s", "b", "c")
+		in.report("a", digest, change)
+		done(what, "root")
 	}
-	in.report("a", "new", nil)
-	check("the first has restarted", "etcd", "c")
-	in.report("a", "new", func(r *ack.Report) { r.Problem, r.Verified = "no access to tokens", r.Installed })
-	check("it has a problem with something else", "etcd", "c")
-	in.report("c", "new", nil)
-	check("the last has it already", "etcd", "c")
-	in.report("b", "new", nil)
-	check("all have it", "etcd")
-	in.report("b", "new", func(r *ack.Report) { r.Time = in.Now.Add(-time.Hour) })
-	check("one went away", "k8s", "c")
+	in.report("a", digest, nil)
+	done("the first has restarted", "root", "a")
+	in.report("a", digest, func(r *ack.Report) { r.Problem, r.Verified = "no access to tokens", r.Installed })
+	done("it has a problem with something else", "root", "a")
+	in.report("c", digest, nil)
+	done("the last has it already", "root", "a", "c")
+	if turns := in.Turns("etcd"); len(turns) > 0 {
+		t.Errorf("the bundle of a CA is the same, and the turns are %v", turns)
+	}
 }
 
 // TestRestartHosts: only agents restart something, and only what reads the bundle when it starts, by the table of components.
 func TestRestartHosts(t *testing.T) {
 	in := threeMasters()
-	hosts := func(ca string) []string {
-		return Specs{Servers: in.Servers, Credentials: in.Credentials}.RestartHosts(ca)
+	hosts := func(ca string) []string { return Specs{in.CAs, in.Servers, in.Credentials}.RestartHosts(ca) }
+	if got := hosts("root"); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("of the root of both CAs: %q", got)
 	}
 	if got := hosts("etcd"); !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("of etcd's CA: %q", got)

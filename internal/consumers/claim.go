@@ -51,6 +51,8 @@ type Claim struct {
 	Left []string `json:"left,omitempty"`
 	// Output is the program in whose form the Secret is (spec.outputs), "" where it is the operator's own. What reads it is no consumer that is known.
 	Output string `json:"output,omitempty"`
+	// CAKey: it holds a copy of a CA's key, or is about to. It goes to no other object before the key is taken out.
+	CAKey bool `json:"caKey,omitempty"`
 	// Delivery is what was signed last for the agent of the host; nil where nothing was.
 	Delivery *Delivered `json:"delivery,omitempty"`
 }

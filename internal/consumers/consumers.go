@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"clusterpki.io/operator/api/v1alpha1"
-	"clusterpki.io/operator/internal/pki"
 	"clusterpki.io/operator/internal/pki/plan"
 )
 
@@ -143,13 +142,7 @@ func (a *collector) ask(u Use, p Product, there bool) {
 func (r *reading) relies(on string) bool { return r.Authorities.Relies(on, r.ca) }
 
 // published is the digest of what a CA publishes; "" where that is not known: nobody can have that in use.
-func (r *reading) published(ca string) string {
-	bundle := r.Authorities.Bundle(ca)
-	if len(bundle) == 0 {
-		return ""
-	}
-	return pki.BundleDigest(bundle)
-}
+func (r *reading) published(ca string) string { return r.Authorities.published(ca) }
 
 // present is about the certificate in a Secret, which should be the CA's.
 func (a *collector) present(p Product, changed time.Time) {

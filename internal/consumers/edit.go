@@ -7,6 +7,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/shell"
 )
 
 // Approval is what approves the withdrawal of a rotation: the ID of that, at a ClusterCA.
@@ -34,7 +35,7 @@ func Edit(c plan.Consumer, a Approval) string {
 		if a.Cluster != "" {
 			accept = fmt.Sprintf("delivery.acceptAssumed of its host in ClusterPKI %q to 'Always'", a.Cluster)
 		}
-		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %q, or %s", a.CA, a.ID, accept)
+		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %s, or %s", a.CA, shell.Quote(a.ID), accept)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.ReasonUnreachable:
@@ -47,7 +48,7 @@ func Edit(c plan.Consumer, a Approval) string {
 		}
 		return fmt.Sprintf("change the spec of %s, or spec.policy of its ClusterCA, as its condition Stalled says; to go on without it, delete it", object)
 	case "", v1alpha1.PendingPropagating, v1alpha1.PendingAwaitingWave, v1alpha1.PendingSettling, v1alpha1.PendingNotIssued,
-		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse:
+		v1alpha1.PendingNotRotated, v1alpha1.ReasonNotInUse, v1alpha1.ReasonAwaitingTurn:
 		return ""
 	default:
 		return editOf(c.Kind, c.Name, c.Host, c.Reason, a.Cluster)

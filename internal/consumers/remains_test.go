@@ -256,7 +256,7 @@ func TestWhoAcceptsWhatIsAssumed(t *testing.T) {
 			t.Errorf("%s: %q", object, edit)
 		}
 		edit := consumers.Edit(c, consumers.Approval{CA: "k8s", ID: "k8s/age.g2"})
-		for _, text := range []string{"spec.delivery.acceptAssumed of " + object, `spec.rotation.approved.withdrawal of ClusterCA "k8s" to "k8s/age.g2"`} {
+		for _, text := range []string{"spec.delivery.acceptAssumed of " + object, `spec.rotation.approved.withdrawal of ClusterCA "k8s" to 'k8s/age.g2'`} {
 			if !strings.Contains(edit, text) {
 				t.Errorf("%s: %q", object, edit)
 			}

@@ -85,16 +85,17 @@ func (r *apiServerCertificates) reconcile(ctx context.Context, c *v1alpha1.APISe
 	}); err != nil {
 		return v, err
 	}
-	bundles, err := r.bundles(ctx, c, leaf.ClaimOf(v.asked.Keeper, existing))
+	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
+	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
+	was := leaf.ClaimOf(v.asked.Keeper, existing)
+	v.turn = r.turnOf(ctx, agent.delivery, was)
+	v.asked.Awaits = v.turn.awaits
+	bundles, err := r.bundles(ctx, c, was, v.asked)
 	v.clients, v.asked.Bundles, v.asked.Absent = bundles.wanting, bundles.rendered, bundles.absent
 	if err != nil {
 		return v, err
 	}
 	v.refused = bundles.refused
-	agent, leaseErr := r.attendLease(ctx, attended{c, v.asked.Keeper, c.LeaseName(), c.Spec.HostName, c.Spec.Delivery})
-	v.agent, v.asked.Acknowledgment = agent, agent.acknowledgment
-	v.turn = r.turnOf(ctx, agent.delivery)
-	v.asked.Awaits = v.turn.awaits
 	var keysErr error
 	if c.ServiceAccountKeyName() != "" {
 		v.keys, keysErr = r.accounts.Serve(ctx, c, agent.Reported)

@@ -22,10 +22,11 @@ type clientBundles struct {
 	refused  error                    // why one of them is left as it is
 }
 
-// bundles renders what the API server verifies its clients with. was is what was noted on the Secret that is there.
-func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, was consumers.Claim) (clientBundles, error) {
+// bundles renders what the API server verifies its clients with. was is what was noted on the Secret that is there. A host takes the latest bundle of a CA
+// for all its files: that of the CA which signs is here as it is beside the certificate. What another one has withdrawn waits for nobody's turn.
+func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServerCertificate, was consumers.Claim, l leaf.Request) (clientBundles, error) {
 	contained := was.Revisions()
-	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained)
+	clients, err := r.join(ctx, c.Namespace, c.ClientCANames(), contained, l)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -34,7 +35,7 @@ func (r *apiServerCertificates) bundles(ctx context.Context, c *v1alpha1.APIServ
 		out.absent = []string{headerBundleKey}
 		return out, nil
 	}
-	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, contained)
+	proxy, err := r.join(ctx, c.Namespace, []string{c.Spec.RequestHeaderCARef.Name}, contained, l)
 	if err != nil {
 		return clientBundles{}, err
 	}
@@ -125,7 +126,7 @@ func (j joined) apartFrom(proxy joined) error {
 
 // join joins the trust bundles of some CAs. There is none while one of them has none: a part of it would lock
 // that CA's clients out.
-func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64) (joined, error) {
+func (r *apiServerCertificates) join(ctx context.Context, namespace string, names []string, contained map[string]int64, l leaf.Request) (joined, error) {
 	out := newJoined()
 	for _, name := range names {
 		iss, err := r.leaves.Read(ctx, namespace, name, contained)
@@ -134,6 +135,9 @@ func (r *apiServerCertificates) join(ctx context.Context, namespace string, name
 		}
 		if iss.Bundle == nil {
 			return joined{Issuer: iss}, nil
+		}
+		if name == l.CA && l.Awaits != nil {
+			iss = iss.Until(l.Awaits)
 		}
 		for ca, revision := range iss.Revisions {
 			if was, ok := out.Revisions[ca]; !ok || revision < was {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,7 +65,7 @@ func (r *clusterCAs) announceStep(o *v1alpha1.ClusterCA, s ca.Step) {
 	if emergencyOf(s.To) && (s.Transition == plan.Supersede || s.Transition == plan.Withdraw) {
 		kind = corev1.EventTypeWarning
 	}
-	if s.Transition != plan.Admit && s.Transition != plan.Arrive {
+	if !slices.Contains([]plan.Transition{plan.Admit, plan.Arrive, plan.GiveTurn}, s.Transition) {
 		r.events.Eventf(o, nil, kind, string(s.Transition), "Rotate", "%s", transitionNote(s))
 	}
 }
@@ -135,10 +136,10 @@ func rotationPending(o *v1alpha1.ClusterCA, st ca.State, now time.Time) []metav1
 	active, _ := st.Record.Ledger.Active()
 	c := metav1.Condition{Type: v1alpha1.RotationPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRenewalDue}
 	switch {
-	case !o.Spec.Source.IsImport():
-		return nil
 	case st.Undecided.Reason != "":
 		c.Reason, c.Message = st.Undecided.Reason, st.Undecided.Message
+	case !o.Spec.Source.IsImport():
+		return nil
 	case st.Renewal.IsZero() || now.Before(st.Renewal):
 		return nil
 	default:

@@ -201,7 +201,14 @@ func (r *clusterPKIs) decide(c *v1alpha1.ClusterPKI, next *authority.Family, v *
 	if err := record(&next.Triggers, texts); err != nil {
 		return err
 	}
-	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, next.Left, r.clock.Now())
+	before := cluster.History{Left: next.Left}
+	if err := recall(next, next.Removed, &before.Gone); err != nil {
+		return err
+	}
+	v.removals = cluster.Removes(c.Spec.Removal, recordedChildren(next, v.view), v.wanted, before, r.clock.Now())
+	if err := record(&next.Removed, v.removals.Gone); err != nil {
+		return err
+	}
 	next.Left = v.removals.Left
 	families.Reserve(next, v.wanted, v.view)
 	return nil
@@ -213,7 +220,7 @@ func (r *clusterPKIs) recorded(ctx context.Context, was, next *authority.Family)
 	case was.Version == "":
 		return r.store.CreateFamily(ctx, next)
 	case maps.Equal(was.Children, next.Children) && maps.EqualFunc(was.Left, next.Left, time.Time.Equal) && bytes.Equal(was.Triggers, next.Triggers) &&
-		bytes.Equal(was.Names, next.Names):
+		bytes.Equal(was.Names, next.Names) && bytes.Equal(was.Removed, next.Removed):
 		return was, nil
 	default:
 		return r.store.CommitFamily(ctx, was, next)

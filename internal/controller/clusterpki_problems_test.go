@@ -65,7 +65,7 @@ func TestChildrenInOthersHands(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.condition("k8s", &v1alpha1.ClusterPKI{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonForeignField)
-	if !strings.Contains(c.Message, "spec.tlsServerName of APIServerCertificate/k8s-k8s-master-apiserver was set by somebody") {
+	if !strings.Contains(c.Message, "spec.tlsServerName of APIServerCertificate/k8s-k8s-master-apiserver was set by 'somebody'") {
 		t.Errorf("%q", c.Message)
 	}
 	w.ready("k8s", &v1alpha1.ClusterPKI{})

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -126,4 +127,85 @@ func TestCopyOfOneThatIsGone(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestCopyThatCannotBeEmptied stays recorded, and is told, until it can be; it holds up no other one.
+func TestCopyThatCannotBeEmptied(t *testing.T) {
+	t.Parallel()
+	w := withCopy(t)
+	edit(w, "copy", &corev1.Secret{}, func(s *corev1.Secret) { s.Immutable = new(true) })
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy2" })
+	c := w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	if !strings.Contains(c.Message, `Secret "copy" holds a copy of the CA's key`) {
+		t.Errorf("it says %q", c.Message)
+	}
+	w.eventually("the other one is made", func() error {
+		if w.missing("copy2", &corev1.Secret{}) || len(w.secret("copy2").Data["tls.key"]) == 0 {
+			return errors.New("it is not there")
+		}
+		return nil
+	})
+	if got := w.record("k8s").Copies; len(got) != 2 {
+		t.Errorf("the copies %v are recorded", got)
+	}
+	w.delete(w.secret("copy"))
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.SecretName = "copy2" })
+	w.restartAt(w.clock.Now())
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+}
+
+// TestCopyIsNotTakenOver: an object that names the Secret of a copy, when the CA names it no more, does not leave the CA's key there.
+func TestCopyIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	w := withCopy(t)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) {
+		c.Spec.Outputs, c.Spec.SecretName = []v1alpha1.CAOutput{{Format: "Kamaji", ClusterName: "tenant"}}, ""
+	})
+	name := v1alpha1.CAOutput{Format: "Kamaji", ClusterName: "tenant"}.SecretName()
+	w.eventually("Kamaji's is made", func() error {
+		if w.missing(name, &corev1.Secret{}) || len(w.secret(name).Data["ca.key"]) == 0 {
+			return errors.New("it is not there")
+		}
+		return nil
+	})
+	w.create(newKubelet("thief", func(c *v1alpha1.NodeCredential) { c.Spec.SecretName = name }))
+	w.condition("thief", &v1alpha1.NodeCredential{}, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretConflict)
+	w.delete(w.clusterCA("k8s"))
+	edit(w, "thief", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Validity = hours(777) })
+	w.settled()
+	if claim := w.secret(name).Annotations[v1alpha1.ClaimAnnotation]; !strings.Contains(claim, `"caKey":true`) {
+		t.Errorf("its claim is %s", claim)
+	}
+	w.create(newCA("k8s"))
+	w.eventually("it is emptied", func() error {
+		if len(w.secret(name).Data["ca.key"]) > 0 {
+			return errors.New("it holds the key")
+		}
+		return nil
+	})
+}
+
+// TestCopyGoesWithTheKey: a copy that nobody deletes with its CA, such as Kamaji's, is emptied before the key is destroyed.
+func TestCopyGoesWithTheKey(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	output := v1alpha1.CAOutput{Format: "Kamaji", ClusterName: "tenant"}
+	w.create(newCA("k8s", forDeletion, func(c *v1alpha1.ClusterCA) { c.Spec.Outputs = []v1alpha1.CAOutput{output} }))
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	w.settled()
+	if len(w.secret(output.SecretName()).Data["ca.key"]) == 0 {
+		t.Fatal("it holds no key")
+	}
+	w.delete(w.clusterCA("k8s"))
+	w.marked("k8s", true)
+	w.restartAt(w.record("k8s").Deleted.Add(week))
+	w.eventually("the keys are destroyed", func() error {
+		if !w.record("k8s").Tombstone() {
+			return errors.New("they are there")
+		}
+		return nil
+	})
+	if s := w.secret(output.SecretName()); len(s.Data["ca.key"])+len(s.Data["tls.key"]) > 0 {
+		t.Error("a copy of it holds the key still")
+	}
 }

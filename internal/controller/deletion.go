@@ -16,6 +16,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/authority"
 	"clusterpki.io/operator/internal/binding"
+	"clusterpki.io/operator/internal/ca"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/visits"
 )
@@ -34,8 +35,12 @@ type deletions struct {
 
 // deletions makes what ends what is kept for deleted objects.
 func (b *base) deletions() *deletions {
+	copies := ca.Maker{Client: b.client, Store: b.store, Secrets: b.secrets, Keeper: b.keeper}
 	return &deletions{
-		ends:     binding.Ender{Binder: binding.Binder{Client: b.client, Live: b.live, Home: b.home, Wrote: b.wrote}, Store: b.store, Clock: b.clock},
+		ends: binding.Ender{
+			Binder: binding.Binder{Client: b.client, Live: b.live, Home: b.home, Wrote: b.wrote}, Store: b.store, Clock: b.clock,
+			EmptyCopies: copies.EmptyCopies,
+		},
 		progress: b.progress,
 	}
 }

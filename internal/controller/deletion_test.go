@@ -288,3 +288,26 @@ func TestDeletedAccountKey(t *testing.T) {
 		return nil
 	})
 }
+
+// TestTakenUpWithAnotherSpec: a ClusterCA that is created again, by somebody who need not have the right to rotate it, has the CA that was retained, whatever
+// its spec says and whatever else is edited later. A trigger, which takes that right, rotates it.
+func TestTakenUpWithAnotherSpec(t *testing.T) {
+	t.Parallel()
+	w := standard(t)
+	was := w.root("k8s")
+	w.delete(w.clusterCA("k8s"))
+	w.settled()
+	w.create(newCA("k8s", func(c *v1alpha1.ClusterCA) { c.Spec.Validity, c.Spec.Subject.CommonName = hours(800000), "another" }))
+	w.condition("k8s", &v1alpha1.ClusterCA{}, v1alpha1.RotationPendingCondition, metav1.ConditionTrue, v1alpha1.ReasonTakenUp)
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.later(0)
+	if now := w.clusterCA("k8s"); !w.root("k8s").Equal(was) || now.Status.Rotation.Phase != "" {
+		t.Errorf("it is another CA: %+v", now.Status.Rotation)
+	}
+	w.ready("k8s", &v1alpha1.ClusterCA{})
+	edit(w, "k8s", &v1alpha1.ClusterCA{}, func(c *v1alpha1.ClusterCA) { c.Spec.Rotation.Trigger = "now" })
+	w.phase("k8s", v1alpha1.PhaseDistributingTrust)
+	if got := w.record("k8s").CAs[2].Cert.Subject.CommonName; got != "another g2" || w.ledger("k8s").TakenUp != "" {
+		t.Errorf("it is rotated to %q", got)
+	}
+}

@@ -25,6 +25,7 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
+	"clusterpki.io/operator/internal/shell"
 	"clusterpki.io/operator/internal/stall"
 )
 
@@ -194,7 +195,7 @@ func (r reported) credentialExpiring() []metav1.Condition {
 	message := fmt.Sprintf("the agent of host %q has not renewed its token for the management cluster, which was granted for %s and ends at %s; from then on "+
 		"nothing is delivered there", r.delivery.host, time.Duration(c.GrantedSeconds)*time.Second, c.Expires.UTC().Format(time.RFC3339))
 	if c.Problem != "" {
-		message += ": " + c.Problem
+		message += ": " + shell.Quote(c.Problem)
 	}
 	return []metav1.Condition{{
 		Type: v1alpha1.AgentCredentialExpiringCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCredentialNotRenewed, Message: message,
@@ -209,7 +210,10 @@ func (b *base) inUse(ctx context.Context, namespace string, h reported, secrets 
 	c := metav1.Condition{Type: v1alpha1.TrustAcknowledgedCondition, Status: metav1.ConditionFalse, Reason: h.acknowledgment.Reason}
 	switch h.acknowledgment.Reason {
 	case v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid:
-		c.Message = h.whyNothingCounts(b.clock.Now())
+		now := b.clock.Now()
+		if c.Message = h.whyNothingCounts(now); h.state(now) == consumers.LeaseUnused {
+			c.Reason = v1alpha1.ReasonAgentNotStarted
+		}
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:
 		c.Message = h.problem()
@@ -252,11 +256,11 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// problem is what an agent says is amiss. What nobody has signed is not quoted: whoever may write the Lease would write the status too, as often as he
+// problem is what an agent says is amiss, quoted: the host has chosen the text. What nobody has signed is not quoted: whoever may write the Lease would write the status too, as often as he
 // likes.
 func (r reported) problem() string {
 	if r.Proof == ack.Signed {
-		return r.Report.Problem
+		return fmt.Sprintf("the agent of host %q reports: %s", r.delivery.host, shell.Quote(r.Report.Problem))
 	}
 	return fmt.Sprintf("the agent of host %q reports a problem, and has installed no certificate yet whose key it could sign that by: see its log, or "+
 		"annotation %s of Lease %q, which anybody may have written who can", r.delivery.host, v1alpha1.ReportAnnotation, r.Lease.Name)
@@ -302,7 +306,9 @@ func (b *base) announceAgent(on client.Object, old, next []metav1.Condition) {
 		return
 	}
 	amiss := func(c *metav1.Condition) bool {
-		return slices.Contains([]string{v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid, v1alpha1.ReasonAgentProblem}, c.Reason)
+		return slices.Contains([]string{
+			v1alpha1.ReasonAgentNotStarted, v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid, v1alpha1.ReasonAgentProblem,
+		}, c.Reason)
 	}
 	switch {
 	case amiss(now):

@@ -64,7 +64,7 @@ func TestAnotherHostsAgent(t *testing.T) {
 	w.reports("node2-tls", 0, ack.Report{Verified: w.contents("node2-tls")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node3" })
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentNotStarted)
 }
 
 // breathes lets an agent renew its Lease and say nothing new.
@@ -231,7 +231,7 @@ func TestLeaseChangesHands(t *testing.T) {
 		}
 		return nil
 	})
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentNotStarted)
 }
 
 // TestTrustAcknowledged lets an agent report one thing after the other, its Lease expire, and the agent come back.
@@ -248,7 +248,7 @@ func TestTrustAcknowledged(t *testing.T) {
 		w.ready("node2", &v1alpha1.NodeCredential{})
 	}
 	no, yes := metav1.ConditionFalse, metav1.ConditionTrue
-	is(no, v1alpha1.ReasonLeaseExpired, `no agent has reported through Lease "node2-tls" yet`)
+	is(no, v1alpha1.ReasonAgentNotStarted, `no agent has reported through Lease "node2-tls" yet`)
 	all := w.contents("node2-tls")
 	w.reports("node2-tls", 0, ack.Report{})
 	is(no, v1alpha1.ReasonNotInstalled, `not installed yet what is in Secret "node2-tls"`)
@@ -256,12 +256,12 @@ func TestTrustAcknowledged(t *testing.T) {
 	is(no, v1alpha1.ReasonNotInUse, "has not seen it in use yet")
 	w.reports("node2-tls", 0, ack.Report{Installed: all, Verified: all})
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
-	w.reports("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start"})
-	is(no, v1alpha1.ReasonAgentProblem, "kubelet does not start")
+	w.reports("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start; $(reboot) 'x"})
+	is(no, v1alpha1.ReasonAgentProblem, `the agent of host "k8s-node2" reports: 'kubelet does not start; $(reboot) '\''x'`)
 	w.reports("node2-tls", 0, ack.Report{Verified: all, Credential: &ack.Credential{GrantedSeconds: 3600, Problem: "forbidden\n(403)"}})
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
 	ends := w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.AgentCredentialExpiringCondition, yes, v1alpha1.ReasonCredentialNotRenewed)
-	if !strings.Contains(ends.Message, `host "k8s-node2"`) || !strings.Contains(ends.Message, "granted for 1h0m0s") || !strings.HasSuffix(ends.Message, ": forbidden (403)") {
+	if !strings.Contains(ends.Message, `host "k8s-node2"`) || !strings.Contains(ends.Message, "granted for 1h0m0s") || !strings.HasSuffix(ends.Message, ": 'forbidden (403)'") {
 		t.Errorf("the message is %q", ends.Message)
 	}
 	w.reports("node2-tls", 16*time.Minute, ack.Report{Verified: all})

@@ -100,7 +100,7 @@ func (r *nodeCredentials) reconcile(ctx context.Context, c *v1alpha1.NodeCredent
 	if err != nil {
 		return v, err
 	}
-	v.turn = r.turnOf(ctx, agent.delivery)
+	v.turn = r.turnOf(ctx, agent.delivery, leaf.ClaimOf(v.asked.Keeper, existing))
 	v.asked.Awaits = v.turn.awaits
 	v.asked.Absent = []string{consumers.ServerBundleKey}
 	if c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent {

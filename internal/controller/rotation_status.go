@@ -13,6 +13,7 @@ import (
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/limits"
 	"clusterpki.io/operator/internal/pki/plan"
+	"clusterpki.io/operator/internal/shell"
 )
 
 // transitionNote is the text of a transition's event.
@@ -120,13 +121,13 @@ func awaitsApproval(o *v1alpha1.ClusterCA, l plan.Ledger, g plan.Gate) bool {
 func withdrawalPending(o *v1alpha1.ClusterCA, l plan.Ledger, g plan.Gate) metav1.Condition {
 	named := ""
 	if a := o.Spec.Rotation.Approved; a != nil && a.Withdrawal != "" { // else it would not be pending
-		named = fmt.Sprintf("; it names %q now, which is no approval of this rotation", a.Withdrawal)
+		named = fmt.Sprintf("; it names %s now, which is no approval of this rotation", shell.Quote(a.Withdrawal))
 	}
 	return metav1.Condition{
 		Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAssumed,
 		Message: fmt.Sprintf("every certificate is re-issued, and both CAs are trusted. Before generation %d is withdrawn, a person has to accept what is "+
-			"only assumed: that these use what their Secrets hold: %s. Once that is so, set spec.rotation.approved.withdrawal to %q, or "+
-			"spec.delivery.acceptAssumed of each of them to 'Always'%s", l.Rotation.From, unexplained(g.Unaccepted), l.RotationID(o.Name), named),
+			"only assumed: that these use what their Secrets hold: %s. Once that is so, set spec.rotation.approved.withdrawal to %s, or "+
+			"spec.delivery.acceptAssumed of each of them to 'Always'%s", l.Rotation.From, unexplained(g.Unaccepted), shell.Quote(l.RotationID(o.Name)), named),
 	}
 }
 

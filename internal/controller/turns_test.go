@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
 	"clusterpki.io/operator/internal/consumers"
@@ -15,10 +17,10 @@ import (
 // members are three hosts with etcd, of which an agent restarts each.
 var members = []string{"member1", "member2", "member3"}
 
-func newMembers(t *testing.T) *env {
+func newMembers(t *testing.T, mods ...func(*v1alpha1.ClusterCA)) *env {
 	t.Helper()
 	w := newEnv(t)
-	w.create(newCA("k8s"))
+	w.create(newCA("root"), newCA("k8s", mods...))
 	for _, host := range members {
 		for _, role := range []v1alpha1.Role{"EtcdServer", "EtcdPeer"} {
 			w.create(newKubelet(memberOf(host, role), byAgent, func(c *v1alpha1.NodeCredential) {
@@ -92,6 +94,11 @@ func TestRestartsTakeTurns(t *testing.T) {
 		}
 		return nil
 	})
+	for _, host := range members[1:] { // by somebody who may edit Secrets
+		w.delete(w.secret(memberOf(host, "EtcdServer") + "-tls"))
+		edit(w, memberOf(host, "EtcdPeer")+"-tls", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["ca.crt"] = s.Data["tls.crt"] })
+	}
+	w.bundlesAre("the Secrets of those that wait were deleted or edited", 2, 1, 1)
 	w.restarts("member1", true)
 	w.bundlesAre("once the first has restarted", 2, 2, 1)
 	w.clock.SetTime(w.clock.Now().Add(16 * time.Minute))
@@ -101,6 +108,27 @@ func TestRestartsTakeTurns(t *testing.T) {
 	w.bundlesAre("the first is back", 2, 2, 2)
 	w.restarts("member3", true)
 	w.phase("k8s", "Reissuing")
+}
+
+// TestTurnsOfAParent: what a CA above publishes reaches one host after the other too, and so does its withdrawal.
+func TestTurnsOfAParent(t *testing.T) {
+	t.Parallel()
+	w := newMembers(t, func(c *v1alpha1.ClusterCA) {
+		c.Spec.Source = &v1alpha1.CASource{Parent: &v1alpha1.ParentSource{CARef: v1alpha1.CAReference{Name: "root"}}}
+	})
+	w.validity("root", 60000)
+	w.phase("root", "DistributingTrust")
+	for n, want := range [][]int{{2, 1, 1}, {2, 2, 1}, {2, 2, 2}} {
+		w.bundlesAre("in turn "+members[n], want...)
+		w.restarts(members[n], true)
+	}
+	w.phase("root", "Reissuing")
+	w.later(0)
+	for _, host := range members { // the CA below has another key, and its certificates are in use
+		w.restarts(host, true)
+	}
+	w.phase("root", "WithdrawingTrust")
+	w.bundlesAre("when it is withdrawn", 1, 2, 2)
 }
 
 // TestEmergencyTakesNoTurns: what is distrusted at once is so on all hosts.

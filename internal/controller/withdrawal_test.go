@@ -93,7 +93,7 @@ func TestAWithdrawalWaitsForAPerson(t *testing.T) {
 	for _, other := range []string{"k8s/2026-11.g1", "k8s/2026-11.g3", "k8s/2026-12.g2", "etcd/2026-11.g2", "2026-11"} {
 		approve(other)
 		w.eventually("it is said that another one is approved", func() error {
-			if _, c := w.pendingWithdrawal(); !strings.HasSuffix(c.Message, fmt.Sprintf("; it names %q now, which is no approval of this rotation", other)) {
+			if _, c := w.pendingWithdrawal(); !strings.HasSuffix(c.Message, fmt.Sprintf("; it names '%s' now, which is no approval of this rotation", other)) {
 				return errors.New(c.Message)
 			}
 			return nil

@@ -18,6 +18,7 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/cluster"
 	"clusterpki.io/operator/internal/refusal"
+	"clusterpki.io/operator/internal/shell"
 )
 
 // compared is which state of a child was compared with what is wanted, and found to be the same.
@@ -137,7 +138,11 @@ func (r *Result) refused(key cluster.Key, err error) error {
 func foreign(key cluster.Key, path []string, managers []string) Problem {
 	by := "somebody"
 	if len(managers) > 0 {
-		by = strings.Join(managers, ", ")
+		quoted := make([]string, 0, len(managers)) // whoever writes chooses the name
+		for _, m := range managers {
+			quoted = append(quoted, shell.Quote(m))
+		}
+		by = strings.Join(quoted, ", ")
 	}
 	return Problem{key, v1alpha1.ReasonForeignField, fmt.Sprintf(
 		"%s of %s was set by %s, and the ClusterPKI does not ask for it: take it off, or say it in the ClusterPKI", strings.Join(path, "."), key, by)}

@@ -90,11 +90,11 @@ func TestAForeignField(t *testing.T) {
 	w.pki.Spec.Certificates.Validity.Duration = 4380 * time.Hour
 	for range 2 {
 		r := w.brought()
-		want := "ForeignField: spec.dnsNames of NodeCredential/prod-node1-kubelet-serving was set by somebody-s-tool, and the ClusterPKI does not ask for it"
+		want := "ForeignField: spec.dnsNames of NodeCredential/prod-node1-kubelet-serving was set by 'somebody-s-tool', and the ClusterPKI does not ask for it"
 		if p := problemsOf(r, serving); !strings.HasPrefix(p, want) {
 			t.Errorf("%q", p)
 		}
-		if p := problemsOf(r, ca); !strings.HasPrefix(p, "ForeignField: spec.policy.roles of ClusterCA/prod-ca was set by another-tool") {
+		if p := problemsOf(r, ca); !strings.HasPrefix(p, "ForeignField: spec.policy.roles of ClusterCA/prod-ca was set by 'another-tool'") {
 			t.Errorf("%q", p)
 		}
 		if len(r.Problems) != 2 {

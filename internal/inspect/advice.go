@@ -27,6 +27,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
 	v1alpha1.ReasonImportChanged: "if the new chain is right, name it in source.import.certificateSHA256 and rootSHA256; else " +
 		"put the former one back into the Secret",
+	v1alpha1.ReasonTakenUp:                   "change spec back, or have the CA rotated: clusterpki rotate",
 	v1alpha1.ReasonImportUnchanged:           "put another CA into the Secret, and name it in source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonLabelStripped:             "exempt what bears the label clusterpki.io/managed from the policy or webhook that takes it off",
 	v1alpha1.ReasonSecretConflict:            "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
@@ -65,7 +66,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
 	v1alpha1.ReasonMissingClientCA: "look whether the API server reads the bundle that was delivered: --client-ca-file, " +
 		"--requestheader-client-ca-file",
-	v1alpha1.ReasonLeaseExpired: "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonLeaseExpired:    "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentNotStarted: "install the agent on the host and start it: see docs/agent.md",
 	v1alpha1.ReasonAcknowledgmentInvalid: "look who else may write the Lease, and whether the agent on the host has installed what is issued: " +
 		"journalctl -u clusterpki-agent",
 	v1alpha1.ReasonAgentProblem: "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",

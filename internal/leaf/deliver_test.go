@@ -303,8 +303,8 @@ func TestHeldDeliveryStays(t *testing.T) {
 	}
 }
 
-// TestAwaitsItsTurn: until its turn comes a host keeps the bundles that it has, under a document of the operator's, and gets certificates all the same. What
-// somebody else has put there is no bundle to be kept.
+// TestAwaitsItsTurn: until its turn comes a host has the bundles that it had, under a document of the operator's, and gets certificates all the same. Whoever
+// edits the Secret or deletes it does not change that.
 func TestAwaitsItsTurn(t *testing.T) {
 	w := newWorld(t)
 	w.visit(w.toAgent())
@@ -312,7 +312,7 @@ func TestAwaitsItsTurn(t *testing.T) {
 	was := w.secret()
 	w.goesOn(func(l plan.Ledger) bool { return l.Phase() == plan.DistributingTrust })
 	waits := w.toAgent()
-	waits.Awaits = func(i leaf.Issuer) bool { return i.Name == "k8s" }
+	waits.Awaits = func(ca string, _ plan.Ledger) bool { return ca == "k8s" }
 	check := func(when string, kept bool) {
 		t.Helper()
 		now, d := w.secret(), w.signed()
@@ -320,8 +320,8 @@ func TestAwaitsItsTurn(t *testing.T) {
 			if string(now.Data[key]) == string(was.Data[key]) != kept {
 				t.Errorf("%s: %s is kept: %t", when, key, !kept)
 			}
-			if d.Contents[key] != delivery.DigestOf(now.Data[key]) {
-				t.Errorf("%s: the document is not of %s", when, key)
+			if d.Contents[key] != delivery.DigestOf(now.Data[key]) || kept && d.Trust[key]["k8s"] != 1 {
+				t.Errorf("%s: the document is not of %s, or says it is of %v", when, key, d.Trust[key])
 			}
 		}
 	}
@@ -336,5 +336,14 @@ func TestAwaitsItsTurn(t *testing.T) {
 	check("it got another certificate", true)
 	w.edit(func(s *corev1.Secret) { s.Data[consumers.BundleKey] = s.Data[corev1.TLSCertKey] })
 	w.visit(waits)
-	check("somebody wrote there", false)
+	check("somebody wrote there", true)
+	if err := w.api.Delete(ctx, w.secret()); err != nil {
+		t.Fatal(err)
+	}
+	w.quiet()
+	w.visit(waits)
+	check("somebody deleted it", true)
+	waits.Awaits = nil
+	w.visit(waits)
+	check("its turn has come", false)
 }

@@ -3,6 +3,7 @@ package leaf_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -229,4 +230,25 @@ type slowKeys struct{}
 
 func (slowKeys) Key(context.Context, v1alpha1.Object, pki.KeySpec) (pki.PrivateKey, error) {
 	return pki.PrivateKey{}, pki.ErrKeyPending
+}
+
+// TestRenewalsAskedForArePaced: who changes the trigger in a loop has no more issued than who deletes the Secret; what is there is used meanwhile.
+func TestRenewalsAskedForArePaced(t *testing.T) {
+	w := newWorld(t)
+	w.visit(w.toAgent())
+	for n, after := range []time.Duration{0, 10 * time.Second, 20 * time.Second} {
+		r := w.toAgent()
+		r.Desired.RenewalTrigger = fmt.Sprint("text ", n)
+		if after > 0 {
+			w.passes(after - time.Second)
+			st, err := w.makes(r)
+			if err != nil || st.Issued || !st.Renderable() || !st.Decision.NextCheck.Equal(w.Clock.Now().Add(time.Second).Truncate(time.Second)) {
+				t.Errorf("a second before %s: issued: %t, %v, next at %s", after, st.Issued, err, st.Decision.NextCheck)
+			}
+			w.passes(time.Second)
+		}
+		if st, err := w.makes(r); err != nil || !st.Issued {
+			t.Errorf("after %s: issued: %t, %v", after, st.Issued, err)
+		}
+	}
 }

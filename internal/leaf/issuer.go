@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -32,6 +33,7 @@ type Issuer struct {
 	Ledger     plan.Ledger
 	Reason     string // an IssuerReady reason
 	Message    string
+	known      consumers.Authorities // it, and those above it
 }
 
 // Rendered is a bundle as a part of a Secret; no data: it cannot be had now.
@@ -43,6 +45,27 @@ type Rendered struct {
 
 // Rendered is the trust bundle as a part of a Secret.
 func (i Issuer) Rendered() Rendered { return Rendered{Data: i.Bundle, Revisions: i.Revisions} }
+
+// Until is the issuer as it was before what some of its CAs publish changed last: its trust alone is another. It is what a host has that awaits its turn.
+func (i Issuer) Until(awaits func(ca string, l plan.Ledger) bool) Issuer {
+	var former []string
+	for name, ca := range i.known {
+		if awaits(name, ca.Ledger) {
+			former = append(former, name)
+		}
+	}
+	if len(former) == 0 || i.Bundle == nil {
+		return i
+	}
+	was := i.known.Before(former...)
+	roots := was.Bundle(i.Name)
+	text, err := pki.Bundle(roots)
+	if err != nil || bytes.Equal(text, i.Bundle) {
+		return i
+	}
+	i.Roots, i.Bundle, i.Revisions = roots, text, was.Revisions(i.Name)
+	return i
+}
 
 func notReady(reason, format string, args ...any) Issuer {
 	return Issuer{Reason: reason, Message: fmt.Sprintf(format, args...)}
@@ -155,6 +178,7 @@ func (r Issuers) issuer(record *authority.Record, known consumers.Authorities) I
 	active, _ := record.Ledger.Active()
 	out := Issuer{
 		Name: name, Roots: known.Bundle(name), UID: string(record.UID), Generation: active.Number, Ledger: record.Ledger, Revisions: known.Revisions(name),
+		known: known,
 		Place: records.Place{Namespace: record.Namespace, NamespaceUID: record.NamespaceUID, HomeUID: record.HomeUID},
 	}
 	if pki.WithIdentity(out.Roots, active.Anchor) == nil {

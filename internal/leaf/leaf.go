@@ -34,7 +34,7 @@ type Request struct {
 	// ApprovedKey is the digest of the host's key that a person has approved, "" where none has.
 	ApprovedKey string
 	// Awaits says whether the host is not to have yet what a CA publishes, because its components restart for that in turns; nil: it has it at once.
-	Awaits func(Issuer) bool
+	Awaits func(ca string, l plan.Ledger) bool
 	// Delivery is what the agent of the host is told beside what its Secret holds; nil where no agent delivers.
 	Delivery *Delivery
 	Keeper   *owned.Keeper
@@ -63,7 +63,6 @@ type Contents struct {
 	Key      owned.Digest        // of its private key; nil: it holds none
 	Roots    []*x509.Certificate // the trust anchors that stand beside the certificate
 	Claim    consumers.Claim     // what the operator noted on it
-	bundles  map[string][]byte   // that the operator has put there, as they stand; nil where somebody else may have
 }
 
 // State is how a leaf stands at the end of a visit.
@@ -158,9 +157,6 @@ func contentsOf(ctx context.Context, r Request, existing *corev1.Secret) (Conten
 		return Contents{}, Conflict(err)
 	}
 	h := Contents{Claim: ClaimOf(r.Keeper, existing)}
-	if h.Claim.Contents == consumers.ContentsDigest(existing.Data) {
-		h.bundles = existing.Data
-	}
 	o := plan.Observed{SpecHash: h.Claim.SpecHash, RenewalTriggers: h.Claim.RenewalTriggers}
 	o.Leaf, o.Err = pki.ParseLeafCertificate(existing.Data[corev1.TLSCertKey])
 	if o.Err == nil && !r.ExternalKey {
@@ -261,7 +257,7 @@ func (m *Maker) sign(ctx context.Context, r Request, d plan.Desired, st State) (
 	}
 	leaf.Key = key
 	out := &plan.Observed{Leaf: leaf, SpecHash: d.Spec.Hash(), RenewalTriggers: plan.Answered(st.Claim.RenewalTriggers, d.RenewalTrigger)}
-	m.issued.signed(now, r, out, plan.WouldDo(now, r.desired(st.Issuer), m.issued.last(r).observed()))
+	m.issued.signed(now, r, out, st.Decision.Repairs(now, r.desired(st.Issuer), m.issued.last(r).observed()))
 	return out, nil
 }
 

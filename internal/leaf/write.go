@@ -61,48 +61,24 @@ func (r Request) product(st State, key []byte) Product {
 
 // rendered are the bundles of the leaf's Secret.
 func (r Request) rendered(st State) map[string]Rendered {
-	own := r.inTurn(st, consumers.BundleKey, st.Issuer)
-	out := map[string]Rendered{consumers.BundleKey: own}
+	out := map[string]Rendered{consumers.BundleKey: r.trust(st.Issuer)}
 	maps.Copy(out, r.Bundles)
-	if !bytes.Equal(own.Data, st.Issuer.Bundle) { // a host takes the latest bundle of a CA for all its files
-		for key, next := range r.Bundles {
-			if _, of := next.Revisions[st.Issuer.Name]; of && len(st.bundles[key]) > 0 && onlyOf(st.Issuer, st.Claim.Trust[key], next.Revisions) {
-				out[key] = st.standing(key)
-			}
-		}
-	}
 	if d := r.Delivery; d != nil && (d.Kubeconfig != nil || d.Held) {
 		server := d.Server
 		if d.OwnServer {
 			server = st.Issuer
 		}
-		out[consumers.ServerBundleKey] = r.inTurn(st, consumers.ServerBundleKey, server)
+		out[consumers.ServerBundleKey] = r.trust(server)
 	}
 	return out
 }
 
-// onlyOf says whether a bundle changes because of an issuer alone: what another CA has withdrawn waits for nobody's turn.
-func onlyOf(issuer Issuer, was, next map[string]int64) bool {
-	others := func(revisions map[string]int64) map[string]int64 {
-		out := maps.Clone(revisions)
-		maps.DeleteFunc(out, func(ca string, _ int64) bool { _, own := issuer.Revisions[ca]; return own })
-		return out
+// trust is the bundle of a CA or, while the host awaits its turn, what that was before, by its ledger: whoever may write the Secret cannot end the wait.
+func (r Request) trust(of Issuer) Rendered {
+	if r.Awaits != nil {
+		of = of.Until(r.Awaits)
 	}
-	return maps.Equal(others(was), others(next))
-}
-
-// inTurn is the bundle of a CA or, while the host awaits its turn, the one that stands there.
-func (r Request) inTurn(st State, key string, of Issuer) Rendered {
-	was, next := st.bundles[key], of.Rendered()
-	if r.Awaits == nil || len(was) == 0 || next.Data == nil || bytes.Equal(was, next.Data) || !r.Awaits(of) {
-		return next
-	}
-	return st.standing(key)
-}
-
-// standing is a bundle as it stands there, which the operator has put there.
-func (s State) standing(key string) Rendered {
-	return Rendered{Data: s.bundles[key], Revisions: s.Claim.Trust[key], Keys: s.Claim.Keys[key]}
+	return of.Rendered()
 }
 
 // Write writes a Secret if it differs from what it should be, as far as that was noted. noted is what was read before, nil for

@@ -74,7 +74,7 @@ func (w Writer) marks(f Form) owned.Marks {
 func (f Form) Marks(claim consumers.Claim, controlled bool) owned.Marks {
 	claim.Output = string(f.Format)
 	shared := f.Format == v1alpha1.OutputKamaji
-	return owned.Marks{Claim: claim, Controlled: controlled && !shared, Shared: shared}
+	return owned.Marks{Claim: claim, Controlled: controlled && !shared, Shared: shared, Labels: f.Labels}
 }
 
 // Secret is one of the form.

@@ -45,6 +45,8 @@ type Marks struct {
 	Controlled bool
 	// Shared lets a controller of somebody else's stay one.
 	Shared bool
+	// Labels are needed by what reads the product: no template puts others there.
+	Labels map[string]string
 }
 
 // Keeper writes products.
@@ -95,8 +97,17 @@ func (k *Keeper) Mine(owner v1alpha1.Object, o client.Object) bool {
 }
 
 // Check says, as a ConflictError, why a product that is there must not be written for an owner. nil: it was made for it, or
-// for an object that is gone or does not name it any more.
+// for an object that is gone or does not name it any more. What holds a copy of a CA's key goes to no other object: that might leave the key there.
 func (k *Keeper) Check(ctx context.Context, owner v1alpha1.Object, o client.Object) error {
+	if c, ok := k.ClaimOf(o); ok && c.CAKey && c.UID != owner.GetUID() {
+		return &ConflictError{fmt.Sprintf("%s %q holds a copy of a CA's key, which was made for another object: delete it, or choose another name in the spec",
+			kindOf(o), o.GetName())}
+	}
+	return k.CheckCopy(ctx, owner, o)
+}
+
+// CheckCopy is Check for a copy of a CA's key that is recorded as this CA's, even where it was made for a ClusterCA that is gone.
+func (k *Keeper) CheckCopy(ctx context.Context, owner v1alpha1.Object, o client.Object) error {
 	c, ok := k.ClaimOf(o)
 	switch {
 	case !ok:
@@ -192,7 +203,10 @@ func (k *Keeper) mark(o client.Object, owner v1alpha1.Object, m Marks) {
 	if _, isSecret := o.(*corev1.Secret); isSecret {
 		was, _ := k.ClaimOf(o)
 		t := owner.Template()
-		m.Claim.Template.Labels = dress(own, t.Labels, was.Template.Labels)
+		labels := maps.Clone(t.Labels)
+		maps.DeleteFunc(labels, func(name string, _ v1alpha1.TemplateText) bool { _, needed := m.Labels[name]; return needed })
+		m.Claim.Template.Labels = dress(own, labels, was.Template.Labels)
+		maps.Copy(own, m.Labels)
 		m.Claim.Template.Annotations = dress(annotations, t.Annotations, was.Template.Annotations)
 	}
 	annotations[v1alpha1.ClaimAnnotation] = m.Claim.Text(k.Seal, kindOf(o), o.GetNamespace(), o.GetName())

@@ -214,6 +214,15 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	copyOfKey := s.DeepCopy()
+	copyOfKey.Annotations[v1alpha1.ClaimAnnotation] = consumers.Claim{UID: "uid-n", CAKey: true}.Text(f.Seal, "Secret", "prod", "a")
+	f.living = map[types.UID]string{}
+	if err := f.Check(ctx, owner("m"), copyOfKey); !owned.IsConflict(err) || !strings.Contains(err.Error(), "holds a copy of a CA's key") {
+		t.Errorf("the copy of a CA's key, of one that is gone: %v", err)
+	}
+	if err := errors.Join(f.Check(ctx, owner("n"), copyOfKey), f.CheckCopy(ctx, owner("m"), copyOfKey)); err != nil {
+		t.Errorf("its own, or one that is recorded: %v", err)
+	}
 	down := errors.New("down")
 	f.Holds = func(context.Context, client.Object, string, types.UID) (string, bool, error) { return "", false, down }
 	if err := f.Check(ctx, owner("m"), s); !errors.Is(err, down) || owned.IsConflict(err) {
@@ -254,4 +263,29 @@ func TestWhatACacheLeftOutStays(t *testing.T) {
 	if got := f.read(t, "a").Data; string(got["tls.crt"]) != "x" || string(got["ca.crt"]) != "y" {
 		t.Errorf("it holds %v", got)
 	}
+}
+
+// TestTemplateChangesNoForm: labels by which a program finds what it reads are not the template's to give, nor to take.
+func TestTemplateChangesNoForm(t *testing.T) {
+	f := newFixture(t)
+	c, _ := owner("n").(*v1alpha1.NodeCredential)
+	c.Spec.SecretTemplate = &v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.TemplateText{
+		"argocd.argoproj.io/secret-type": "repository", "team": "a",
+	}}
+	m := owned.Marks{Labels: map[string]string{"argocd.argoproj.io/secret-type": "cluster"}}
+	if err := owned.Create(ctx, f.Keeper, c, secret("a"), m); err != nil {
+		t.Fatal(err)
+	}
+	check := func(team string) {
+		t.Helper()
+		if got := f.read(t, "a").Labels; got["argocd.argoproj.io/secret-type"] != "cluster" || got["team"] != team {
+			t.Errorf("%v", got)
+		}
+	}
+	check("a")
+	c.Spec.SecretTemplate = nil
+	if err := owned.Update(ctx, f.Keeper, c, f.read(t, "a"), f.read(t, "a"), m); err != nil {
+		t.Fatal(err)
+	}
+	check("")
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/shell"
 	"clusterpki.io/operator/internal/status"
 	"clusterpki.io/operator/internal/timeline"
 )
@@ -93,7 +94,7 @@ const keyChangeText = `To rotate it, change this one field, in Git if the object
 
 or in the cluster, by this command with --apply, or by
 
-    kubectl patch serviceaccountkey %[1]s -n %[2]s --type=merge --field-manager=%[4]s -p '%[5]s'
+    kubectl patch serviceaccountkey %[1]s -n %[2]s --type=merge --field-manager=%[4]s -p %[5]s
 
 `
 
@@ -107,7 +108,7 @@ func (p KeyPlan) Text(s status.Style, applied bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		quoted := strings.ReplaceAll(string(patch), "'", `'\''`)
+		quoted := shell.Quote(string(patch))
 		fmt.Fprintf(&b, keyChangeText, p.Key.Name, p.Key.Namespace, p.Trigger, FieldManager, quoted)
 	}
 	b.WriteString("What happens then:\n\n")

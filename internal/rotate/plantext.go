@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"clusterpki.io/operator/internal/shell"
 	"clusterpki.io/operator/internal/status"
 )
 
@@ -47,7 +48,7 @@ const changeText = `To rotate it, change this one field, in Git if the object co
 
 or in the cluster, by this command with --apply, or by
 
-    kubectl patch clusterca %[1]s -n %[2]s --type=merge --field-manager=%[4]s -p '%[5]s'
+    kubectl patch clusterca %[1]s -n %[2]s --type=merge --field-manager=%[4]s -p %[5]s
 
 `
 
@@ -56,7 +57,7 @@ func (p Plan) change() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	quoted := strings.ReplaceAll(string(patch), "'", `'\''`)
+	quoted := shell.Quote(string(patch))
 	return fmt.Sprintf(changeText, p.CA.Name, p.CA.Namespace, p.Trigger, FieldManager, quoted), nil
 }
 

@@ -188,7 +188,7 @@ func TestFrame(t *testing.T) {
 	assumed.Status.Rotation.ID, assumed.Status.Rotation.Assumed = "k8s/r2.g2", new(int32(3))
 	assumed.Status.Conditions = append(assumed.Status.Conditions, metav1.Condition{Type: v1alpha1.WithdrawalPendingCondition, Status: metav1.ConditionTrue})
 	w.Observe(rotate.Snapshot{CA: assumed})
-	for _, text := range []string{"█████▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 1/4, 3 assumed\n", "n (Assumed), and 2 more\n", "spec.rotation.approved.withdrawal of ClusterCA/k8s\n        to \"k8s/r2.g2\","} {
+	for _, text := range []string{"█████▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒ 1/4, 3 assumed\n", "n (Assumed), and 2 more\n", "spec.rotation.approved.withdrawal of ClusterCA/k8s\n        to 'k8s/r2.g2',"} {
 		if got := frame(w, 723*time.Second); !strings.Contains(got, text) {
 			t.Errorf("%q is not in\n%s", text, got)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/consumers"
+	"clusterpki.io/operator/internal/shell"
 )
 
 // Progress is how many consumers have acknowledged, and who has not.
@@ -98,8 +99,8 @@ func (r Progress) Waiting() []string {
 // Edits are what people can write, or do, so that the rotation goes on. One approval is for all that is only assumed.
 func (r Rotation) Edits() []string {
 	if r.WithdrawalPending {
-		return []string{fmt.Sprintf("once they use what their Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA/%s to %q, or "+
-			"spec.delivery.acceptAssumed of each of them to 'Always'", r.Name, r.ID)}
+		return []string{fmt.Sprintf("once they use what their Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA/%s to %s, or "+
+			"spec.delivery.acceptAssumed of each of them to 'Always'", r.Name, shell.Quote(r.ID))}
 	}
 	return r.Progress.Edits()
 }

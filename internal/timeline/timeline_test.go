@@ -284,7 +284,7 @@ func TestWithdrawalPending(t *testing.T) {
 		t.Error(diff)
 	}
 	edits := r.Edits()
-	if len(edits) != 1 || !strings.Contains(edits[0], `"k8s/age.g2"`) || !strings.Contains(edits[0], "acceptAssumed") {
+	if len(edits) != 1 || !strings.Contains(edits[0], "'k8s/age.g2'") || !strings.Contains(edits[0], "acceptAssumed") {
 		t.Errorf("%q", edits)
 	}
 	if !strings.Contains(r.Expected.Unknown, "a person accepts") {

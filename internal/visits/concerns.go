@@ -112,19 +112,19 @@ type concernedOnly struct {
 
 // changed enqueues fewer than the other events do.
 func (h concernedOnly) changed(ctx context.Context, was, now *change, q Queue) {
-	seeds := concernsOnly(was.Secret, now.Secret)
-	if seeds == nil {
+	concerned := concernsOnly(was.Secret, now.Secret)
+	if concerned == nil {
 		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
 		return
 	}
-	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return seeds(desired.Seed(o)) }) {
+	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return concerned(desired.Seed(o), hostOf(o)) }) {
 		Enqueue(q, d.class, d.request)
 	}
 }
 
-// concernsOnly says which leaves, by their seeds, may act upon a change of a CA's Secret: those that may be re-issued from
-// now on, where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
-func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
+// concernsOnly says which leaves, by their seeds and hosts, may act upon a change of a CA's Secret: those that may be re-issued from now on, and those of a host whose turn has come,
+// where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
+func concernsOnly(was, now *corev1.Secret) func(seed uint32, host string) bool {
 	if was.ResourceVersion != now.ResourceVersion && maps.EqualFunc(was.Data, now.Data, bytes.Equal) {
 		return nil // what the cache does not hold was changed: a person has put a key back
 	}
@@ -141,5 +141,19 @@ func concernsOnly(was, now *corev1.Secret) func(seed uint32) bool {
 	if !reflect.DeepEqual(had, has) || before.Ledger.BundleRevision != after.Ledger.BundleRevision || before.UID != after.UID {
 		return nil
 	}
-	return func(seed uint32) bool { return before.Ledger.Admits(seed) != after.Ledger.Admits(seed) }
+	return func(seed uint32, host string) bool {
+		return before.Ledger.Admits(seed) != after.Ledger.Admits(seed) || before.Ledger.Awaits(host) != after.Ledger.Awaits(host)
+	}
+}
+
+// hostOf is the host that a leaf is for.
+func hostOf(o client.Object) string {
+	switch o := o.(type) {
+	case *v1alpha1.APIServerCertificate:
+		return o.Spec.HostName
+	case *v1alpha1.NodeCredential:
+		return o.Spec.HostName
+	default:
+		return ""
+	}
 }

@@ -35,10 +35,10 @@ func TestConcerns(t *testing.T) {
 		"the ledger is not read": {func(l *ledgerOf) { l.Ledger.Revision = 0 }, all},
 	} {
 		was, now := storedLedger(t, func(*ledgerOf) {}), storedLedger(t, tc.change)
-		for direction, concerns := range map[string]func(uint32) bool{"to": concernsOnly(was, now), "back": concernsOnly(now, was)} {
+		for direction, concerns := range map[string]func(uint32, string) bool{"to": concernsOnly(was, now), "back": concernsOnly(now, was)} {
 			got := all
 			if concerns != nil {
-				got = slices.DeleteFunc(slices.Clone(all), func(seed uint32) bool { return !concerns(seed) })
+				got = slices.DeleteFunc(slices.Clone(all), func(seed uint32) bool { return !concerns(seed, "b") })
 			}
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("%s, %s: concerns %v instead of %v", name, direction, got, tc.want)
@@ -57,7 +57,7 @@ func TestCopyOfARoot(t *testing.T) {
 	}
 	copied := func(l *ledgerOf) { root(l); l.Copies = []authority.Copy{{Name: "copy", UID: "z"}} }
 	concerns := concernsOnly(storedLedger(t, root), storedLedger(t, copied))
-	if concerns == nil || concerns(1) {
+	if concerns == nil || concerns(1, "a") {
 		t.Error("it concerns leaves")
 	}
 }
@@ -69,6 +69,20 @@ func TestKeyPutBack(t *testing.T) {
 	was.ResourceVersion, now.ResourceVersion = "1", "2"
 	if concernsOnly(was, now) != nil {
 		t.Error("it concerns some leaves only")
+	}
+}
+
+// TestConcernsOfATurn: it concerns the objects of the host whose turn has come.
+func TestConcernsOfATurn(t *testing.T) {
+	t.Parallel()
+	distributing := func(turn string) func(*ledgerOf) {
+		return func(l *ledgerOf) {
+			l.Ledger.Generations[0].State, l.Ledger.Generations[1].State, l.Ledger.Turn = plan.Active, plan.Trusted, turn
+		}
+	}
+	concerns := concernsOnly(storedLedger(t, distributing("a")), storedLedger(t, distributing("b")))
+	if concerns == nil || concerns(1, "a") || !concerns(1, "b") || concerns(1, "c") {
+		t.Error("it concerns others than the host b")
 	}
 }
 

@@ -293,6 +293,10 @@ var asked = []struct {
 		"a CA that is rotated when it is taken up", creates(ca, "new", "{spec: {rotation: {trigger: x, emergencyTrigger: x}}}"),
 		[]right{"issue on clustercas/ca named new", "rotate on clustercas named new"},
 	},
+	{
+		"a CA that may be due for a rotation when it is taken up", creates(ca, "new", "{spec: {renewBefore: 24h}}"),
+		[]right{"issue on clustercas/ca named new", "rotate on clustercas named new"},
+	},
 	{"a CA's end", deletes(ca, "k8s"), []right{"issue on clustercas/ca named k8s"}},
 	{"what becomes of a CA's key", edits(ca, "k8s", "{spec: {deletionPolicy: Delete}}"), []right{"issue on clustercas/ca named k8s"}},
 	{"a copy of a CA's key", edits(ca, "k8s", "{spec: {secretName: mine}}"), []right{"issue on clustercas/ca named k8s"}},

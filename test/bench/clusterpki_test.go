@@ -85,7 +85,7 @@ func (p *plane) step(o *operator, issued int, do func()) map[string]string {
 	writes, reads := writesAndReads(first.Requests, last.Requests)
 	var statuses float64
 	for _, line := range requestLines(first.Requests, last.Requests) {
-		if line.name == "patch clusterpkis" {
+		if line.name == "patch clusterpkis/status" {
 			statuses = line.n
 		}
 		p.t.Logf("%g %s", line.n, line.name)

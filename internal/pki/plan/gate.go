@@ -47,6 +47,8 @@ func (c Consumer) of(g Generation) bool { return c.Leaf == g.Number && c.Issued 
 // Observation is what a step is decided from, read when it is decided.
 type Observation struct {
 	Consumers []Consumer
+	// Turns are those of the hosts on which something restarts for another bundle, in the order of their names.
+	Turns []Turn
 	// Created is when the object that holds the ledger was created.
 	Created time.Time
 	// Latest is the latest that it may have been when all this was read: a clock is known within bounds, and decisions are made
@@ -218,8 +220,13 @@ func (l Ledger) inUse(now time.Time, c Consumer) bool {
 
 // arrive records when the mounted Secrets that the phase, or the wave, waits for are seen to hold what they should, or that
 // one of them no longer does: the delay begins anew. One that came, or was made anew, after that moment has a delay of its
-// own, and starts no other's anew.
+// own, and starts no other's anew. Before that, the next host has its turn.
 func (l Ledger) arrive(now time.Time, observation Observation) (Ledger, Transition) {
+	if next := l.nextTurn(observation.Turns); next != l.Turn {
+		l.Revision++
+		l.Turn = next
+		return l, GiveTurn
+	}
 	phase, mounted, right := l.Phase(), false, true
 	for _, c := range observation.Consumers {
 		asked, ok := l.question(phase, c)

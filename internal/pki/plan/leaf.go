@@ -150,8 +150,8 @@ func notAskedFor(_ time.Time, d Desired, o *Observed) (Reason, string) {
 	return RenewalTriggered, "spec.renewal.trigger was changed"
 }
 
-// maxRenewals is how many texts are remembered that have asked for a certificate.
-const maxRenewals = 8
+// maxRenewals is how many texts are remembered that have asked for a certificate. More often than they are paced (Paced) none is issued anyway.
+const maxRenewals = 64
 
 // Answered are the texts that have asked for a certificate, once one is issued: those before, and the present one.
 func Answered(before []string, trigger string) []string {

@@ -261,13 +261,15 @@ func TestDecideAfterARestore(t *testing.T) {
 	}
 }
 
-// TestAnswered: the last eight texts are remembered, each once.
+// TestAnswered: the last 64 texts are remembered, each once.
 func TestAnswered(t *testing.T) {
 	var all []string
-	for text := range strings.SplitSeq("a b c d e f g h i i", " ") {
-		all = plan.Answered(all, text)
+	text := func(n int) string { return fmt.Sprint("text ", n) }
+	for n := range 65 {
+		all = plan.Answered(plan.Answered(all, text(n)), text(n))
 	}
-	if len(all) != 8 || slices.Contains(all, plan.Answered(nil, "a")[0]) || all[7] != plan.Answered(nil, "i")[0] || len(plan.Answered(nil, "")) > 0 {
+	of := func(n int) string { return plan.Answered(nil, text(n))[0] }
+	if len(all) != 64 || slices.Contains(all, of(0)) || all[0] != of(1) || all[63] != of(64) || len(plan.Answered(nil, "")) > 0 {
 		t.Errorf("remembered are %q", all)
 	}
 }

@@ -93,7 +93,12 @@ func (g Generation) Published() bool { return g.State != Withdrawn }
 type Ledger struct {
 	Revision       int64 `json:"revision"`                 // grows by one with every transition
 	BundleRevision int64 `json:"bundleRevision,omitempty"` // the revision at which the bundle last changed
+	FormerRevision int64 `json:"formerRevision,omitempty"` // what BundleRevision was before
 	Last           int32 `json:"last,omitempty"`           // the highest generation there ever was
+	// Turn is the last of the hosts on which something restarts that is to have the present bundle, in the order of their names; "": none is yet. Undone is
+	// the last that had what is taken back.
+	Turn   string `json:"turn,omitempty"`
+	Undone string `json:"undone,omitempty"`
 	// Since is when the phase began.
 	Since       time.Time    `json:"since,omitzero"`
 	Generations []Generation `json:"generations,omitempty"`
@@ -106,6 +111,9 @@ type Ledger struct {
 	// Rotation is the one under way, LastRotation the one before.
 	Rotation     *Rotation `json:"rotation,omitempty"`
 	LastRotation *Rotation `json:"lastRotation,omitempty"`
+	// TakenUp is the spec with which an object took up a CA that was retained: as long as the spec is that one, it is no reason for a rotation. "": none
+	// that differs; UnknownSpec: it could not be told yet.
+	TakenUp string `json:"takenUp,omitempty"`
 	// Triggers are the digests of the texts of rotation.trigger that have had their effect: they start nothing again.
 	Triggers []string `json:"triggers,omitempty"`
 }

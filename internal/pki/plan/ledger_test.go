@@ -43,6 +43,7 @@ func stored(t testing.TB, l plan.Ledger) []byte {
 func full() plan.Ledger {
 	l := ledger(plan.Retiring, plan.Active)
 	l.Wave, l.Settled, l.Arrival, l.Triggers = plan.Everyone, 7, at(time.Minute), []string{"2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"}
+	l.FormerRevision, l.Turn, l.Undone, l.TakenUp = 7, "k8s-master1", "k8s-master2", "c"
 	l.Generations[1].Anchor, l.Generations[1].Root, l.Generations[1].Trigger = "ab", true, "2026-11"
 	l.Generations[1].Parent, l.Generations[1].NotAfter = plan.Parent{Name: "root", UID: "u", Generation: 3}, at(day)
 	l.Generations[1].Above = []plan.Ancestor{{Name: "root", Until: at(day)}}
@@ -69,7 +70,7 @@ func TestLedgerRoundTrip(t *testing.T) {
 
 // The ledger is stored: the next version of the operator must read what this one wrote.
 func TestLedgerFormat(t *testing.T) {
-	const text = `{"revision":10,"bundleRevision":9,"last":2,"since":"2026-03-14T14:09:26Z","generations":[` +
+	const text = `{"revision":10,"bundleRevision":9,"formerRevision":7,"last":2,"turn":"k8s-master1","undone":"k8s-master2","since":"2026-03-14T14:09:26Z","generations":[` +
 		`{"number":1,"state":"Retiring","specHash":"a","sha256":"00"},` +
 		`{"number":2,"state":"Active","specHash":"b","sha256":"00","anchor":"ab","root":true,"parent":{"name":"root","uid":"u","generation":3},"above":[{"name":"root","until":"2026-03-15T14:09:26Z"}],` +
 		`"trigger":"2026-11","notAfter":"2026-03-15T14:09:26Z"}],` +
@@ -77,7 +78,7 @@ func TestLedgerFormat(t *testing.T) {
 		`"rotation":{"from":1,"to":2,"cause":"TriggerChanged","trigger":"2026-11","start":"2026-03-14T14:09:26Z","sameKey":true,"emergency":true,"phases":[` +
 		`{"name":"DistributingTrust","start":"2026-03-14T14:09:26Z","end":"2026-03-14T14:09:27Z"},{"name":"Reissuing","start":"2026-03-14T14:09:27Z"}]},` +
 		`"lastRotation":{"from":1,"to":1,"cause":"SpecChanged","start":"2026-03-13T14:09:26Z","end":"2026-03-14T14:09:26Z","result":"RolledBack"},` +
-		`"triggers":["2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"]}`
+		`"takenUp":"c","triggers":["2fad13a1d0f9f8ef4f1bbd4d8a9a5dca"]}`
 	if diff := cmp.Diff(text, string(stored(t, full()))); diff != "" {
 		t.Errorf("the ledger is written otherwise:\n%s", diff)
 	}

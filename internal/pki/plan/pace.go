@@ -56,14 +56,26 @@ func WouldDo(now time.Time, d Desired, o *Observed) bool {
 	return reason == Issued
 }
 
-// Paced puts off a repair that comes too soon after others. repair says whether the certificate that was issued last would still do.
+// Paced puts off a repair that comes too soon after others. repair says whether the certificate that was issued last would still do. A renewal that somebody
+// asks for counts as one: he may ask again and again. What is there does meanwhile.
 func Paced(now time.Time, decided Decision, p Pace, repair bool) Decision {
 	due := p.Due()
-	if decided.Action != Issue || !repair || !p.Recent(now) || !now.Before(due) {
+	if decided.Action != Issue || !repair && !decided.asked() || !p.Recent(now) || !now.Before(due) {
 		return decided
+	}
+	if decided.asked() {
+		return Decision{Action: Keep, Reason: Issued, NextCheck: due}
 	}
 	return Decision{
 		Action: Wait, Reason: RepairDelayed, NextCheck: due,
 		Message: "somebody else has changed or deleted its Secret again and again",
 	}
+}
+
+// asked says whether a certificate is issued because somebody asks for another one, and for nothing else.
+func (d Decision) asked() bool { return d.Reason == RenewalTriggered }
+
+// Repairs says whether what was decided is a repair, as far as it is paced. last is the certificate that was issued last.
+func (d Decision) Repairs(now time.Time, wanted Desired, last *Observed) bool {
+	return d.asked() || WouldDo(now, wanted, last)
 }

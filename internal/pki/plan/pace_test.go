@@ -44,6 +44,15 @@ func TestRepairsArePaced(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 	}
+	// A renewal that somebody asks for is no repair, and paced all the same: what is there does meanwhile.
+	asked := plan.Decision{Action: plan.Issue, Reason: plan.RenewalTriggered, Message: "why"}
+	if got, want := plan.Paced(whole.Add(9*s), asked, plan.Pace{Repairs: 1, At: whole}, false),
+		(plan.Decision{Action: plan.Keep, Reason: plan.Issued, NextCheck: whole.Add(10 * s)}); got != want {
+		t.Errorf("asked for too soon: %+v", got)
+	}
+	if got := plan.Paced(whole.Add(10*s), asked, plan.Pace{Repairs: 1, At: whole}, false); got != asked || !asked.Repairs(whole, plan.Desired{}, nil) {
+		t.Errorf("asked for: %+v", got)
+	}
 	keep := plan.Decision{Action: plan.Keep, Reason: plan.Issued}
 	if got := plan.Paced(whole, keep, plan.Pace{Repairs: 9, At: whole}, true); got != keep {
 		t.Errorf("what stays is put off: %+v", got)

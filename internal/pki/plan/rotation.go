@@ -120,7 +120,7 @@ func (l Ledger) CauseOf(w DesiredLedger) Cause {
 	switch {
 	case l.news(w.Trigger) != "":
 		return TriggerChanged
-	case active.SpecHash != w.SpecHash:
+	case active.SpecHash != w.SpecHash && !l.Taken(w.SpecHash):
 		return SpecChanged
 	default:
 		return w.Due
@@ -178,5 +178,6 @@ func (l Ledger) begins(w DesiredLedger) bool {
 
 // answers says whether a generation that is not active yet is what the spec asks for.
 func (l Ledger) answers(g Generation, w DesiredLedger) bool {
-	return g.SpecHash == w.SpecHash && g.Trigger == l.news(w.Trigger)
+	taken := l.Taken(w.SpecHash)
+	return (g.SpecHash == w.SpecHash || taken) && (g.Trigger == l.news(w.Trigger) || taken && w.Trigger == "")
 }

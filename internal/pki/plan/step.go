@@ -16,6 +16,7 @@ const (
 	Switch    Transition = "Switch"    // the new one signs
 	Admit     Transition = "Admit"     // more leaves may be re-issued
 	Arrive    Transition = "Arrive"    // what mounted Secrets hold is seen to be right, or no longer
+	GiveTurn  Transition = "GiveTurn"  // one more host on which something restarts is to have the bundle
 	Withdraw  Transition = "Withdraw"  // the old one leaves the bundle
 	DeleteKey Transition = "DeleteKey" // and its key the authority
 	Rollback  Transition = "Rollback"  // the new one is not wanted any more, and has signed nothing
@@ -94,7 +95,7 @@ func (l Ledger) Enter(now time.Time, g Generation, w DesiredLedger) (Ledger, Tra
 		l.Rotation.Trigger = w.Trigger
 	}
 	g.Trigger = l.news(w.Trigger)
-	g.State = Trusted
+	g.State, l.TakenUp = Trusted, ""
 	l = l.edited(now, true)
 	if len(l.Generations) >= MaxGenerations { // one emergency after another: any other rotation waits until no key is out of the bundle
 		l.Generations = slices.Delete(l.Generations, l.oldestWithdrawn(), l.oldestWithdrawn()+1)
@@ -123,7 +124,8 @@ func (l Ledger) edited(now time.Time, bundle bool) Ledger {
 	l.Generations = slices.Clone(l.Generations)
 	l.Revision++
 	if bundle {
-		l.BundleRevision = l.Revision
+		l.FormerRevision, l.BundleRevision = l.BundleRevision, l.Revision
+		l.Turn, l.Undone = "", ""
 	}
 	l.Since, l.Arrival = second(now), time.Time{}
 	return l
@@ -188,7 +190,9 @@ func (l Ledger) replaced(now time.Time, number int32) Ledger {
 
 // rollback gives up a generation that never signed. Its key outlives its trust, as any.
 func (l Ledger) rollback(now time.Time, number int32) Ledger {
+	had := l.Turn
 	l = l.edited(now, true).enter(now, WithdrawingTrust)
+	l.Undone = had
 	if l.Rotation != nil {
 		l.Rotation.Result = RolledBack
 	}
