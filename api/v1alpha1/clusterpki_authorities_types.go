@@ -143,7 +143,9 @@ type ClusterRotationSpec struct {
 	EmergencyTrigger string `json:"emergencyTrigger,omitempty"`
 
 	// maxUnavailable is how many certificates of a CA may be re-issued and not yet acknowledged at one time, as a number or as a percentage of all,
-	// rounded up. Absent: 25%. A CA whose rotation is set has that of its own. Changing it counts at once.
+	// rounded up. Absent: 25%. A CA whose rotation is set has that of its own. It is also on how many nodes at a time an edit is carried out, as a
+	// percentage of the nodes rounded down, on one at least: the next ones come once these use what was issued for them. Hosts of the control plane and
+	// of etcd come one at a time. Changing it counts at once.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 1000000 : self.matches('^([1-9][0-9]?|100)%$')",message="must be a number from 1, or a percentage from '1%' to '100%'",reason=FieldValueForbidden

@@ -117,7 +117,7 @@ const (
 	// ReasonTokensUnlisted surfaces, for KeyRemovalDue, when nobody has listed the tokens that never end.
 	ReasonTokensUnlisted = "TokensUnlisted"
 	// ReasonAwaitingTurn surfaces for a host that is to restart a component with other service account keys, or another trust bundle, once the one before it
-	// has done so.
+	// has done so; and for a ClusterPKI whose edit is carried out on some hosts first.
 	ReasonAwaitingTurn = "AwaitingTurn"
 	// ReasonTargetAccessMissing begins what an agent reports when it has no identity by which it can see what the API server on its host has loaded.
 	ReasonTargetAccessMissing = "TargetAccessMissing"

@@ -115,7 +115,7 @@ func (r *clusterPKIs) reconcile(ctx context.Context, c *v1alpha1.ClusterPKI) (cl
 			return v, err
 		}
 	}
-	v.result, err = r.families.Bring(ctx, family, v.view, v.wanted, gone)
+	v.result, err = r.families.Bring(ctx, family, v.view, families.Plan{Wanted: v.wanted, Gone: gone, MaxUnavailable: c.Spec.Rotation.MaxUnavailable})
 	return v, err
 }
 

@@ -139,6 +139,10 @@ func (s summary) report(c *v1alpha1.ClusterPKI, v clusterView, rep *report) {
 	if v.result.Left > 0 {
 		rep.reason, rep.waiting = v1alpha1.ReasonChildrenPending, fmt.Sprintf("%d objects are still to be made, changed or removed", v.result.Left)
 	}
+	if w := v.result.Wave; len(w.Waiting) > 0 && rep.waiting == "" {
+		rep.reason = v1alpha1.ReasonAwaitingTurn
+		rep.waiting = fmt.Sprintf("what was edited waits for its turn on %d hosts (%s): %s", len(w.Waiting), firstOf(w.Waiting), awaited(w.For))
+	}
 	up := metav1.Condition{
 		Type: v1alpha1.HostsUpToDateCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonInUse,
 		Message: fmt.Sprintf("all %d hosts use what is issued for them", hosts),
@@ -149,6 +153,19 @@ func (s summary) report(c *v1alpha1.ClusterPKI, v clusterView, rep *report) {
 		up.Message = fmt.Sprintf("%d of %d hosts do not use what is issued for them: %s", len(s.behind), hosts, tellHosts(s.behind))
 	}
 	rep.warnings = append(rep.warnings, up)
+}
+
+func firstOf(hosts []string) string {
+	return andMore(slices.Clone(hosts[:min(len(hosts), maxTold)]), len(hosts))
+}
+
+// awaited says whom a wave waits for.
+func awaited(hosts []string) string {
+	if len(hosts) == 0 {
+		return "others come first"
+	}
+	return fmt.Sprintf("%s has to use what is issued for it before; one that cannot is out of the way with delivery.mode 'Manual', or once it has left the lists",
+		firstOf(hosts))
 }
 
 func tell(unready []cluster.Child, v clusterView) string {

@@ -27,8 +27,36 @@ type compared struct {
 	wanted     [sha256.Size]byte
 }
 
-// change brings the children that are there to what is wanted.
-func (m *Maker) change(ctx context.Context, v View, wanted cluster.Children, r *Result) error {
+// change brings the children that are there to what is wanted, those of a few hosts at a time.
+func (m *Maker) change(ctx context.Context, v View, p Plan, r *Result) error {
+	differing, changes, err := m.differing(v, p.Wanted, r)
+	if err != nil {
+		return err
+	}
+	r.Wave = p.Wanted.Wave(v.Children, changes, p.MaxUnavailable)
+	for _, d := range differing {
+		switch {
+		case d.applies && d.child.Host != "" && !r.Wave.Hosts[d.child.Host]: // it waits
+		case r.full():
+			r.Left++
+		default:
+			if err := m.adjust(ctx, d.child, v.Children[d.child.Key()], r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// differs is a child that is not what is wanted.
+type differs struct {
+	child   cluster.Child
+	applies bool // there is something for the operator to change; else others have set what is not wanted
+}
+
+// differing are the children that differ, and the hosts for which something is to be changed.
+func (m *Maker) differing(v View, wanted cluster.Children, r *Result) (out []differs, changes map[string]bool, err error) {
+	changes = map[string]bool{}
 	for _, c := range wanted {
 		o, there := v.Children[c.Key()]
 		if !there || !o.GetDeletionTimestamp().IsZero() || r.others[c.Key()] {
@@ -36,28 +64,24 @@ func (m *Maker) change(ctx context.Context, v View, wanted cluster.Children, r *
 		}
 		digest, err := digestOf(c.Object)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if m.isSettled(o, digest) {
 			continue
 		}
 		diff, err := compare(c.Object, o)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if diff.same() {
 			m.settle(o, digest)
 			continue
 		}
-		if r.full() {
-			r.Left++
-			continue
-		}
-		if err := m.adjust(ctx, c, o, r); err != nil {
-			return err
-		}
+		applies := (len(diff.wrong) > 0 || diff.own(o)) && !diff.leads(o)
+		changes[c.Host] = changes[c.Host] || applies
+		out = append(out, differs{c, applies})
 	}
-	return nil
+	return out, changes, nil
 }
 
 func digestOf(o v1alpha1.Object) (digest [sha256.Size]byte, err error) {

@@ -162,7 +162,7 @@ func (w *world) visit(gone ...cluster.Key) (families.Result, error) {
 			return families.Result{}, err
 		}
 	}
-	return w.maker.Bring(ctx, f, v, wanted, gone)
+	return w.maker.Bring(ctx, f, v, families.Plan{Wanted: wanted, Gone: gone})
 }
 
 func (w *world) brought(gone ...cluster.Key) families.Result {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -26,6 +27,8 @@ type Result struct {
 	// Left is how many children are still to be made, changed or removed, and nothing but time is missing for that.
 	Left     int
 	Problems []Problem
+	// Wave is which hosts the changes reach now, and which wait.
+	Wave cluster.Wave
 	// others are the children in whose place somebody else's object stands, and those that name one of them.
 	others map[cluster.Key]bool
 }
@@ -35,17 +38,25 @@ func (r *Result) Work() bool { return r.Made+r.Changed+r.Removed > 0 }
 
 func (r *Result) full() bool { return r.Made+r.Changed+r.Removed >= Batch || len(r.Problems) >= Batch }
 
-// Bring makes what is wanted and not there, changes what differs, and removes some. f must be as it is recorded, with a nonce for each child that is
-// to be made. What was made is recorded, whatever happens to the rest.
-func (m *Maker) Bring(ctx context.Context, f *authority.Family, v View, wanted cluster.Children, gone []cluster.Key) (Result, error) {
+// Plan is what a family is to be.
+type Plan struct {
+	Wanted cluster.Children
+	Gone   []cluster.Key // what is to be removed
+	// MaxUnavailable bounds on how many nodes at a time something is changed: see cluster.Children.Wave.
+	MaxUnavailable *intstr.IntOrString
+}
+
+// Bring makes what is wanted and not there, changes what differs, in waves of hosts, and removes some. f must be as it is recorded, with a nonce for each
+// child that is to be made. What was made is recorded, whatever happens to the rest.
+func (m *Maker) Bring(ctx context.Context, f *authority.Family, v View, p Plan) (Result, error) {
 	r := Result{Family: f, others: map[cluster.Key]bool{}}
 	next := f.Next()
-	err := m.make(ctx, next, v, wanted, &r)
+	err := m.make(ctx, next, v, p.Wanted, &r)
 	if err == nil {
-		err = m.change(ctx, v, wanted, &r)
+		err = m.change(ctx, v, p, &r)
 	}
 	if err == nil {
-		err = m.remove(ctx, next, gone, &r)
+		err = m.remove(ctx, next, p.Gone, &r)
 	}
 	if r.Made+r.Removed == 0 && len(next.Children) == len(f.Children) {
 		return r, err
