@@ -310,7 +310,8 @@ func explainLease(o object, err error) error {
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("the Lease %q does not exist, so nobody learns what is in use here: set delivery.mode: Agent on %s", o.lease, o.name)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the Lease %q may not be written by this host: the operator allows it with delivery.mode 'Agent'; see the events of its object (%w)", o.lease, err)
+		return fmt.Errorf("the Lease %q may not be written by this host: the operator allows it with delivery.mode 'Agent'; see the events of its object (%w)",
+			o.lease, err)
 	default:
 		return fmt.Errorf("the Lease %q: %w", o.lease, err)
 	}
