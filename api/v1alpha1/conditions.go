@@ -230,7 +230,8 @@ const (
 	// OwnerAnnotation is '<kind>/<name>' of that object. It outlives an owner reference, which a backup
 	// tool may strip, and a label could not hold a name of more than 63 characters.
 	OwnerAnnotation = "clusterpki.io/owner"
-	// AgentAnnotation is '<namespace>/<host>' on what the operator makes for the agent of a host: its ServiceAccount, Roles and RoleBindings. It proves nothing.
+	// AgentAnnotation is '<namespace>/<host>' on what the operator makes for the agent of a host: its ServiceAccount, Roles and RoleBindings. It
+	// proves nothing.
 	AgentAnnotation = "clusterpki.io/agent"
 	// ReportAnnotation is, on a Lease, what the agent of a host says: see package ack.
 	ReportAnnotation = "clusterpki.io/report"

@@ -142,7 +142,8 @@ func (f follower) once(ctx context.Context) error {
 		f.store.put(f.name, nil, "it does not exist: has the operator issued it?")
 		from = "0" // whatever comes
 	case apierrors.IsForbidden(err): // an API server that has just started may say so too: what is known stays
-		f.store.explain(f.name, "it may not be read by this host: the operator allows it once it holds a certificate of this host's; see the status and the events of its object")
+		f.store.explain(f.name, "it may not be read by this host: the operator allows it once it holds a certificate of this host's; see the status and the "+
+			"events of its object")
 		return err
 	default:
 		return err

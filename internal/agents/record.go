@@ -31,16 +31,13 @@ type Record struct {
 	Host Host `json:"host"`
 	// NamespaceUID is that of the host's namespace: another one of its name, perhaps somebody else's, is no namespace of this agent.
 	NamespaceUID types.UID `json:"namespaceUID"`
-	// Grants are in the order in which they were made. Of those of a namespace the last one counts, and the others are to be removed.
-	Grants []Grant `json:"grants,omitempty"`
+	// Grants are the names of what counts, by namespace.
+	Grants map[string]string `json:"grants,omitempty"`
 }
 
 // Grant is a Role and its RoleBinding, which have the same name. Neither is ever changed: what is to be allowed otherwise is a grant of
 // another name, which nobody could have guessed. So whoever binds himself to a Role of the operator's has no more of it than he had.
-type Grant struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-}
+type Grant struct{ Namespace, Name string }
 
 // kindAccount is the kind for which a record is sealed.
 const kindAccount = "ServiceAccount"
@@ -75,18 +72,10 @@ func RecordOf(seal consumers.Sealer, a *corev1.ServiceAccount) (r Record, ok boo
 	return r, err == nil && AccountName(r.Host.Namespace, r.Host.Name) == a.Name
 }
 
-// Current is the grant of a namespace that counts, and the earlier ones.
-func (r Record) Current(namespace string) (current string, earlier []Grant) {
-	for _, g := range r.Grants {
-		if g.Namespace != namespace {
-			continue
-		}
-		if current != "" {
-			earlier = append(earlier, Grant{namespace, current})
-		}
-		current = g.Name
-	}
-	return current, earlier
+// Stray says whether the operator has made a Role or RoleBinding for the agent of a host, and it is none that counts: the record of it was lost, or the
+// operator was stopped before it could remove it.
+func (r Record) Stray(seal consumers.Sealer, kind string, o metav1.Object) bool {
+	return r.Grants[o.GetNamespace()] != o.GetName() && consumers.Sealed(seal, o.GetAnnotations(), kind, o.GetNamespace(), o.GetName())
 }
 
 // Role is the Role of a grant.

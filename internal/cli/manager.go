@@ -59,16 +59,8 @@ func newManager() *cobra.Command {
 			return nil
 		},
 	}
+	addNamespaces(cmd, &o)
 	f := cmd.Flags()
-	f.StringVar(&o.Namespace, "namespace", "", "reconcile objects of this namespace alone (default: of all namespaces)")
-	f.StringVar(&o.AuthorityNamespace, "authority-namespace", "",
-		"`namespace` of the keys of all CAs, which nobody else may read (default: "+controller.DefaultAuthorityNamespace+
-			"; with --namespace: the operator's own, followed by -authority)")
-	f.StringVar(&o.AgentsNamespace, "agents-namespace", "",
-		"`namespace` of the ServiceAccounts of hosts' agents, where nobody else may make tokens (default: "+agents.DefaultNamespace+
-			"; with --namespace: the operator's own, followed by -agents)")
-	f.StringVar(&o.OwnNamespace, "own-namespace", "",
-		"`namespace` that the operator runs in (default: that of its pod, else that of --leader-election-namespace)")
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "`address` to serve Prometheus metrics on, such as :8443; 0 serves none")
 	f.BoolVar(&o.MetricsSecure, "metrics-secure", true,
 		"serve metrics over TLS, to bearer tokens that the API server knows and lets get /metrics; false: plainly, to everybody")
@@ -82,6 +74,20 @@ func newManager() *cobra.Command {
 	page.addFlags(cmd)
 	f.BoolVar(&development, "development-log", false, "log as text for people instead of JSON")
 	return cmd
+}
+
+// addNamespaces adds the flags that name namespaces.
+func addNamespaces(cmd *cobra.Command, o *controller.Options) {
+	f := cmd.Flags()
+	f.StringVar(&o.Namespace, "namespace", "", "reconcile objects of this namespace alone (default: of all namespaces)")
+	f.StringVar(&o.AuthorityNamespace, "authority-namespace", "",
+		"`namespace` of the keys of all CAs, which nobody else may read (default: "+controller.DefaultAuthorityNamespace+
+			"; with --namespace: the operator's own, followed by -authority)")
+	f.StringVar(&o.AgentsNamespace, "agents-namespace", "",
+		"`namespace` of the ServiceAccounts of hosts' agents, where nobody else may make tokens (default: "+agents.DefaultNamespace+
+			"; with --namespace: the operator's own, followed by -agents)")
+	f.StringVar(&o.OwnNamespace, "own-namespace", "",
+		"`namespace` that the operator runs in (default: that of its pod, else that of --leader-election-namespace)")
 }
 
 // prefixes are networks in CIDR form.

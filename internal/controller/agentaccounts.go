@@ -35,7 +35,10 @@ type agentAccounts struct {
 }
 
 func (r *agentAccounts) setup(mgr ctrl.Manager, workers int) error {
-	hosts := &visits.AgentHosts{Cache: r.client}
+	hosts, progress := &visits.AgentHosts{Cache: r.client}, &visits.Progress{} // of its own: its visits are to no object
+	if err := mgr.AddHealthzCheck("agents-progress", progress.Check); err != nil {
+		return fmt.Errorf("add the health check of agents: %w", err)
+	}
 	err := ctrl.NewControllerManagedBy(mgr).Named("agent").
 		Watches(&v1alpha1.NodeCredential{}, hosts.Objects()).
 		Watches(&v1alpha1.APIServerCertificate{}, hosts.Objects()).
@@ -45,7 +48,7 @@ func (r *agentAccounts) setup(mgr ctrl.Manager, workers int) error {
 		Watches(&rbacv1.Role{}, hosts.Grants()).
 		Watches(&rbacv1.RoleBinding{}, hosts.Grants()).
 		WithOptions(visits.Options(workers, nil, func(req reconcile.Request) queue.Place { return queue.Place{Namespace: req.Namespace} })).
-		Complete(visits.Timed[reconcile.Request](r, r.progress))
+		Complete(visits.Timed[reconcile.Request](r, progress))
 	return setupError(err, "agent")
 }
 
@@ -75,7 +78,7 @@ func (r *agentAccounts) reconcile(ctx context.Context, host agents.Host, objects
 	switch {
 	case err != nil && len(objects) == 0: // what is somebody else's stays
 		return nil
-	case err != nil, len(objects) == 0 && account == nil:
+	case err != nil:
 		return err
 	case len(objects) == 0:
 		return g.removeUnlessWanted(ctx, account, record)
@@ -84,12 +87,11 @@ func (r *agentAccounts) reconcile(ctx context.Context, host agents.Host, objects
 	if err != nil {
 		return err
 	}
+	wanted := map[string][]rbacv1.PolicyRule{r.namespace: agents.TokenRules(g.accountKey().Name), host.Namespace: access.Rules()}
 	if account == nil {
-		if account, record, err = g.create(ctx); account == nil {
-			return err
-		}
+		return g.create(ctx, wanted)
 	}
-	return g.bring(ctx, account, record, access)
+	return g.bring(ctx, account, record, wanted)
 }
 
 // objectsOf are the objects of a host to which an agent delivers.
@@ -169,6 +171,10 @@ func (r *agentAccounts) keysOf(ctx context.Context, c *v1alpha1.APIServerCertifi
 
 // removeUnlessWanted removes what an agent was given, where a live read finds no object of its host: the cache may be behind.
 func (g grantor) removeUnlessWanted(ctx context.Context, account *corev1.ServiceAccount, record agents.Record) error {
+	strays, err := g.strays(ctx, record)
+	if err != nil || account == nil && len(strays) == 0 {
+		return err
+	}
 	objects, err := g.objectsOf(ctx, g.live, g.host)
 	if err != nil {
 		return err
@@ -176,6 +182,12 @@ func (g grantor) removeUnlessWanted(ctx context.Context, account *corev1.Service
 	if len(objects) > 0 {
 		return fmt.Errorf("remove the account of host %q: %w", g.host.Name, owned.ErrBehind)
 	}
+	if err := g.delete(ctx, strays...); err != nil || account == nil {
+		return err
+	}
+	if err := g.remove(ctx, account, record); err != nil {
+		return err
+	}
 	log.FromContext(ctx).Info("Removed what the agent of a host could do: nothing is delivered there by an agent", "account", klog.KObj(account))
-	return g.remove(ctx, account, record)
+	return nil
 }

@@ -193,6 +193,45 @@ func TestAgentAccessFollows(t *testing.T) {
 	}
 }
 
+// TestAgentOfARenamedHost: what was issued for another host is named once it is issued for this one, however long that takes.
+func TestAgentOfARenamedHost(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.gets("k8s-node1", "node1-tls")
+	w.allow("k8s", &v1alpha1.CAPolicy{Roles: []v1alpha1.PolicyRole{"APIServer"}})
+	edit(w, "node1", &v1alpha1.NodeCredential{}, ofHost("k8s-node9"))
+	w.withoutAccount("k8s-node1")
+	w.soon(100*time.Millisecond, "k8s-node9 has an account", func() error {
+		return w.api.Get(t.Context(), client.ObjectKeyFromObject(w.account("k8s-node9")), &corev1.ServiceAccount{})
+	})
+	w.grant()
+	w.gets("k8s-node9", "!node1-tls")
+	w.allow("k8s", nil)
+	w.gets("k8s-node9", "node1-tls")
+}
+
+// TestAgentAccountIsDeleted makes the account anew, and leaves nothing of what the one before was given.
+func TestAgentAccountIsDeleted(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent))
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.gets("k8s-node1", "node1-tls")
+	before := w.grant()
+	if err := w.api.Delete(t.Context(), w.account("k8s-node1")); err != nil {
+		t.Fatal(err)
+	}
+	w.soon(100*time.Millisecond, "another account has other Roles", func() error {
+		if all := append(w.grants(w.ns), w.grants(w.agentsNamespace())...); len(all) != 4 || slices.Contains(all, "Role "+before) {
+			return fmt.Errorf("there are %v", all)
+		}
+		return w.api.Get(t.Context(), client.ObjectKeyFromObject(w.account("k8s-node1")), &corev1.ServiceAccount{})
+	})
+	w.gets("k8s-node1", "node1-tls")
+}
+
 // read reads an object of any namespace.
 func (w *env) read(o client.Object) {
 	w.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,8 +17,8 @@ import (
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/stall"
+	"clusterpki.io/operator/internal/visits"
 )
 
 // grantor writes what the agent of one host is given.
@@ -49,27 +50,39 @@ func (g grantor) account(ctx context.Context, from client.Reader) (*corev1.Servi
 	return a, record, nil
 }
 
-// create makes the ServiceAccount, or reads the one that the cache does not have yet; nil where the host's namespace is going.
-func (g grantor) create(ctx context.Context) (*corev1.ServiceAccount, agents.Record, error) {
+// create makes the ServiceAccount and what it may do; nothing where the host's namespace is going.
+func (g grantor) create(ctx context.Context, wanted map[string][]rbacv1.PolicyRule) error {
 	ns, err := g.namespaceOf(ctx)
 	if ns == nil {
-		return nil, agents.Record{}, err
+		return err
 	}
-	record := agents.Record{Host: g.host, NamespaceUID: ns.UID}
+	record := agents.Record{Host: g.host, NamespaceUID: ns.UID, Grants: map[string]string{}}
+	for namespace, rules := range wanted {
+		if len(rules) > 0 {
+			record.Grants[namespace] = newName()
+		}
+	}
 	a, err := agents.Account(g.seal, g.namespace, record)
 	if err != nil {
-		return nil, record, err
+		return err
 	}
 	switch err := g.client.Create(ctx, a); {
 	case apierrors.IsAlreadyExists(err):
-		return g.account(ctx, g.live)
+		there, of, err := g.account(ctx, g.live)
+		if there == nil {
+			return err
+		}
+		return g.bring(ctx, there, of, wanted)
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return nil, record, stall.Because(v1alpha1.ReasonAgentsNotReady, "the agents' namespace %q is not there: make it and its Role as docs/install.md says", g.namespace)
+		return stall.Because(v1alpha1.ReasonAgentsNotReady, "the agents' namespace %q is not there: make it and its Role as docs/install.md says", g.namespace)
 	case err != nil:
-		return nil, record, fmt.Errorf("create ServiceAccount %q: %w", a.Name, err)
+		return fmt.Errorf("create ServiceAccount %q: %w", a.Name, err)
 	}
-	return a, record, nil
+	return g.grant(ctx, record, slices.Sorted(maps.Keys(record.Grants)), wanted)
 }
+
+// newName is a name that nobody can have guessed.
+func newName() string { return "clusterpki-agent-" + strings.ToLower(rand.Text()) }
 
 // namespaceOf is the namespace of the host's objects, read live; nil where it is gone or going.
 func (g grantor) namespaceOf(ctx context.Context) (*corev1.Namespace, error) {
@@ -86,51 +99,54 @@ func (g grantor) namespaceOf(ctx context.Context) (*corev1.Namespace, error) {
 
 // bring sees to it that the agent may do what it should, and nothing else. What is allowed otherwise than before is granted first under a new name,
 // which is recorded before it stands; what was granted before goes then.
-func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, record agents.Record, access agents.Access) error {
-	wanted := map[string][]rbacv1.PolicyRule{g.namespace: agents.TokenRules(account.Name), g.host.Namespace: access.Rules()}
+func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, record agents.Record, wanted map[string][]rbacv1.PolicyRule) error {
 	next := record
-	var missing []agents.Grant
-	for _, namespace := range []string{g.namespace, g.host.Namespace} {
-		name, _ := record.Current(namespace)
-		grant, rules := agents.Grant{Namespace: namespace, Name: name}, wanted[namespace]
+	next.Grants = map[string]string{}
+	var missing []string
+	for _, namespace := range slices.Sorted(maps.Keys(wanted)) {
+		rules, name := wanted[namespace], record.Grants[namespace]
 		if len(rules) == 0 {
 			continue
 		}
-		if stands, err := g.stands(ctx, account, record, grant, rules); err != nil || stands {
-			if err != nil {
+		stands, err := g.stands(ctx, record, agents.Grant{Namespace: namespace, Name: name}, rules)
+		if err != nil {
+			return err
+		}
+		if !stands {
+			name, missing = newName(), append(missing, namespace)
+		}
+		next.Grants[namespace] = name
+	}
+	if maps.Equal(next.Grants, record.Grants) {
+		return g.clear(ctx, record)
+	}
+	switch of, err := g.namespaceOf(ctx); {
+	case of == nil:
+		return err
+	case of.UID != record.NamespaceUID: // the agent was that of another namespace of this name, and is to have nothing of this one
+		if err := g.remove(ctx, account, record); err != nil {
+			return err
+		}
+		return g.create(ctx, wanted)
+	}
+	if err := g.record(ctx, account, next); err != nil {
+		return err
+	}
+	if err := g.grant(ctx, next, missing, wanted); err != nil {
+		return err
+	}
+	for namespace, name := range record.Grants {
+		if next.Grants[namespace] != name {
+			if err := g.deleteGrant(ctx, agents.Grant{Namespace: namespace, Name: name}); err != nil {
 				return err
 			}
-			continue
-		}
-		grant.Name = "clusterpki-agent-" + strings.ToLower(rand.Text())
-		next.Grants, missing = append(slices.Clone(next.Grants), grant), append(missing, grant)
-	}
-	if len(missing) > 0 {
-		if of, err := g.namespaceOf(ctx); err != nil || of == nil {
-			return err
-		} else if of.UID != record.NamespaceUID { // the agent was that of another namespace of this name, and is to have nothing of this one
-			if err := g.remove(ctx, account, record); err != nil {
-				return err
-			}
-			return fmt.Errorf("make the account of host %q anew: %w", g.host.Name, owned.ErrBehind)
-		}
-		if err := g.record(ctx, account, next); err != nil {
-			return err
 		}
 	}
-	for _, grant := range missing {
-		if err := g.grant(ctx, account, next, grant, wanted[grant.Namespace]); err != nil {
-			return err
-		}
-	}
-	return g.withdraw(ctx, account, next, func(a agents.Grant) bool {
-		name, _ := next.Current(a.Namespace)
-		return a.Name != name || len(wanted[a.Namespace]) == 0
-	})
+	return nil
 }
 
 // stands says whether a grant is there as it should be. What the cache lacks is read live: it may be behind, or somebody's policy may have taken the label off.
-func (g grantor) stands(ctx context.Context, account *corev1.ServiceAccount, r agents.Record, grant agents.Grant, rules []rbacv1.PolicyRule) (bool, error) {
+func (g grantor) stands(ctx context.Context, r agents.Record, grant agents.Grant, rules []rbacv1.PolicyRule) (bool, error) {
 	if grant.Name == "" {
 		return false, nil
 	}
@@ -148,39 +164,63 @@ func (g grantor) stands(ctx context.Context, account *corev1.ServiceAccount, r a
 			return false, fmt.Errorf("read %T %q: %w", o, grant.Name, err)
 		}
 	}
-	return agents.Grants(role, r.Role(g.seal, grant, rules), binding, r.Binding(g.seal, grant, client.ObjectKeyFromObject(account))), nil
+	return agents.Grants(role, r.Role(g.seal, grant, rules), binding, r.Binding(g.seal, grant, g.accountKey())), nil
 }
 
-// grant makes a Role and its RoleBinding.
-func (g grantor) grant(ctx context.Context, account *corev1.ServiceAccount, r agents.Record, grant agents.Grant, rules []rbacv1.PolicyRule) error {
-	for _, o := range []client.Object{r.Role(g.seal, grant, rules), r.Binding(g.seal, grant, client.ObjectKeyFromObject(account))} {
-		if err := g.client.Create(ctx, o); err != nil {
-			return fmt.Errorf("create %T %q: %w", o, grant.Name, err)
+// grant makes the Roles and RoleBindings of namespaces.
+func (g grantor) grant(ctx context.Context, r agents.Record, namespaces []string, wanted map[string][]rbacv1.PolicyRule) error {
+	for _, namespace := range namespaces {
+		grant := agents.Grant{Namespace: namespace, Name: r.Grants[namespace]}
+		for _, o := range []client.Object{r.Role(g.seal, grant, wanted[namespace]), r.Binding(g.seal, grant, g.accountKey())} {
+			if err := g.client.Create(ctx, o); err != nil {
+				return fmt.Errorf("create %T %q: %w", o, grant.Name, err)
+			}
 		}
 	}
 	return nil
 }
 
-// withdraw deletes the grants that are picked, and takes them off the record.
-func (g grantor) withdraw(ctx context.Context, account *corev1.ServiceAccount, r agents.Record, which func(agents.Grant) bool) error {
-	gone := slices.DeleteFunc(slices.Clone(r.Grants), func(a agents.Grant) bool { return !which(a) })
-	for _, grant := range gone {
-		if err := g.deleteGrant(ctx, grant); err != nil {
-			return err
+// strays are what was made for the agent of the host, and does not count, as the cache has it.
+func (g grantor) strays(ctx context.Context, r agents.Record) ([]client.Object, error) {
+	var roles rbacv1.RoleList
+	var bindings rbacv1.RoleBindingList
+	for _, l := range []client.ObjectList{&roles, &bindings} {
+		if err := g.client.List(ctx, l, client.MatchingFields{visits.AgentIndex: g.host.String()}); err != nil {
+			return nil, fmt.Errorf("look up what the agent of host %q was given: %w", g.host.Name, err)
 		}
 	}
-	if len(gone) == 0 {
-		return nil
+	var out []client.Object
+	for i := range bindings.Items {
+		if o := &bindings.Items[i]; r.Stray(g.seal, "RoleBinding", o) {
+			out = append(out, o)
+		}
 	}
-	r.Grants = slices.DeleteFunc(slices.Clone(r.Grants), which)
-	return g.record(ctx, account, r)
+	for i := range roles.Items {
+		if o := &roles.Items[i]; r.Stray(g.seal, "Role", o) {
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
+// clear deletes strays.
+func (g grantor) clear(ctx context.Context, r agents.Record) error {
+	strays, err := g.strays(ctx, r)
+	if err != nil {
+		return err
+	}
+	return g.delete(ctx, strays...)
 }
 
 func (g grantor) deleteGrant(ctx context.Context, grant agents.Grant) error {
 	meta := metav1.ObjectMeta{Namespace: grant.Namespace, Name: grant.Name}
-	for _, o := range []client.Object{&rbacv1.RoleBinding{ObjectMeta: meta}, &rbacv1.Role{ObjectMeta: meta}} {
+	return g.delete(ctx, &rbacv1.RoleBinding{ObjectMeta: meta}, &rbacv1.Role{ObjectMeta: meta})
+}
+
+func (g grantor) delete(ctx context.Context, all ...client.Object) error {
+	for _, o := range all {
 		if err := client.IgnoreNotFound(g.client.Delete(ctx, o)); err != nil {
-			return fmt.Errorf("delete %T %q: %w", o, grant.Name, err)
+			return fmt.Errorf("delete %T %q: %w", o, o.GetName(), err)
 		}
 	}
 	return nil
@@ -200,8 +240,8 @@ func (g grantor) record(ctx context.Context, account *corev1.ServiceAccount, r a
 
 // remove deletes what an agent was given, and its ServiceAccount, with which its tokens end.
 func (g grantor) remove(ctx context.Context, account *corev1.ServiceAccount, r agents.Record) error {
-	for _, grant := range r.Grants {
-		if err := g.deleteGrant(ctx, grant); err != nil {
+	for namespace, name := range r.Grants {
+		if err := g.deleteGrant(ctx, agents.Grant{Namespace: namespace, Name: name}); err != nil {
 			return err
 		}
 	}

@@ -264,9 +264,7 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		}
 	}
 	cas := b.cas(prober)
-	err = errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{b}).setup(mgr, authorities),
-		(&agentAccounts{b, o.AgentsNamespace}).setup(mgr, o.Workers))
-	if err != nil {
+	if err := b.setupBeside(mgr, o, authorities); err != nil {
 		return err
 	}
 	err = setupKinds(ctx, mgr, o, authorities, map[string]reconciler{
@@ -286,6 +284,12 @@ func setup(ctx context.Context, mgr ctrl.Manager, o Options, counts *metrics.Cou
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
 	return nil
+}
+
+// setupBeside sets up what reconciles something else than objects of ours.
+func (b *base) setupBeside(mgr ctrl.Manager, o Options, authorities cache.Cache) error {
+	return errors.Join(b.deletions().setup(mgr, authorities), (&deliveryKeys{*b}).setup(mgr, authorities),
+		(&agentAccounts{*b, o.AgentsNamespace}).setup(mgr, o.Workers))
 }
 
 // setupKinds sets the reconciler of every kind up.

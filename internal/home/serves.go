@@ -12,7 +12,8 @@ import (
 // stands in a namespace that is not for objects.
 func (h *Home) Ready(ctx context.Context, namespace string) error {
 	if h.Reserved(namespace) {
-		return stall.Here(v1alpha1.ReasonNamespaceReserved, "namespace %q is the operator's own, the authority's or the agents': move this object to another one", namespace)
+		return stall.Here(v1alpha1.ReasonNamespaceReserved,
+			"namespace %q is the operator's own, the authority's or the agents': move this object to another one", namespace)
 	}
 	if err := h.Ensure(ctx); err != nil {
 		return stall.Here(v1alpha1.ReasonAuthorityNotReady, "%v", err)

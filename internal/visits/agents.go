@@ -43,10 +43,11 @@ func (a *AgentHosts) Objects() Handler {
 	}, false)
 }
 
-// Products handles the events of Secrets and Leases that were made for what is for a host. A mere change of what they hold changes nothing.
+// Products handles the events of Secrets and Leases that were made for what is for a host. A renewal changes nothing.
 func (a *AgentHosts) Products() Handler {
 	return a.handler(a.throughOwner, func(was, now client.Object) bool {
-		return madeFor(was) != madeFor(now) || owned.IsCut(was) != owned.IsCut(now) || ofOwner(was) != ofOwner(now)
+		before, after := consumers.Unsealed(was.GetAnnotations()), consumers.Unsealed(now.GetAnnotations())
+		return before.UID != after.UID || before.SpecHash != after.SpecHash || owned.IsCut(was) != owned.IsCut(now) || ofOwner(was) != ofOwner(now)
 	}, true)
 }
 
@@ -61,9 +62,6 @@ func (a *AgentHosts) Grants() Handler {
 	}
 	return a.handler(of, func(was, now client.Object) bool { return was.GetResourceVersion() != now.GetResourceVersion() }, true)
 }
-
-// madeFor is the UID of the object that something was made for, as it says itself.
-func madeFor(o client.Object) types.UID { return consumers.Unsealed(o.GetAnnotations()).UID }
 
 func ofOwner(o client.Object) string { return o.GetAnnotations()[v1alpha1.OwnerAnnotation] }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/klog/v2"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 )
 
 // Field indexes of the cache: no reconciliation lists what it can look up.
@@ -21,6 +23,7 @@ const (
 	ServerIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	SecretIndex = "secretNames" // Secrets that an object asks for
 	HostIndex   = "agentHost"   // the host to which an agent delivers what is issued for an object
+	AgentIndex  = "agent"       // the host for whose agent a Role or RoleBinding was made, as agents.Host has it
 )
 
 // AddIndexes adds them to a cache.
@@ -38,6 +41,11 @@ func AddIndexes(ctx context.Context, idx client.FieldIndexer) error {
 	for _, o := range []client.Object{&v1alpha1.NodeCredential{}, &v1alpha1.APIServerCertificate{}} {
 		if err := idx.IndexField(ctx, o, HostIndex, agentHosts); err != nil {
 			return fmt.Errorf("index %T by %s: %w", o, HostIndex, err)
+		}
+	}
+	for _, o := range []client.Object{&rbacv1.Role{}, &rbacv1.RoleBinding{}} {
+		if err := idx.IndexField(ctx, o, AgentIndex, agentOf); err != nil {
+			return fmt.Errorf("index %T by %s: %w", o, AgentIndex, err)
 		}
 	}
 	if err := idx.IndexField(ctx, &v1alpha1.APIServerCertificate{}, AccountKeyIndex, accountKeyNames); err != nil {
@@ -66,6 +74,13 @@ func serverNames(o client.Object) []string {
 func agentHosts(o client.Object) []string {
 	if host := v1alpha1.AgentHost(o); host != "" {
 		return []string{host}
+	}
+	return nil
+}
+
+func agentOf(o client.Object) []string {
+	if host, ok := agents.HostOf(o.GetAnnotations()); ok {
+		return []string{host.String()}
 	}
 	return nil
 }
