@@ -345,6 +345,7 @@ type ClusterRotationStatus struct {
 }
 
 // AgentsStatus is what the agents of the hosts have reported of themselves.
+// +kubebuilder:validation:MinProperties=1
 type AgentsStatus struct {
 	// oldestVersion is the oldest version of clusterpki among the agents: one may be three minor versions behind the operator. A build that is no
 	// release counts as older than any. Absent where no agent has reported its version.

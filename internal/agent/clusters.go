@@ -69,6 +69,7 @@ func (a *Agent) present(s *session) *session {
 	}
 	if s.answered() {
 		s.cluster.answered(s.credential)
+		s.empty = s.empty && len(a.store.facts().secrets) == 0
 	}
 	return s
 }

@@ -32,8 +32,8 @@ func TestClustersInOrder(t *testing.T) {
 	w.wants("at first", 0, w.token(0, 0))
 	w.report(t.Context(), w.s)
 	w.from(0)
-	if w.planes[1].last() != "" {
-		t.Error("the second one is asked while the first answers")
+	if w.planes[1].reads > 0 {
+		t.Error("the second one is asked for Secrets while the first answers")
 	}
 	w.planes[0].set(func(m *management) { m.away = true })
 	w.turn(time.Second)
@@ -48,6 +48,27 @@ func TestClustersInOrder(t *testing.T) {
 	w.from(0)
 	if n := len(w.planes[0].made()) + len(w.planes[1].made()); n != 2 {
 		t.Errorf("%d tokens were made", n)
+	}
+}
+
+// TestTokensOfAllClusters: a cluster that is not in use has a token that lives, however long that lasts.
+func TestTokensOfAllClusters(t *testing.T) {
+	w := newRenewing(t, 2)
+	w.turn(0)
+	w.wants("at first", 0, w.token(0, 0))
+	for range 6 {
+		w.turn(12 * 24 * time.Hour)
+		w.wants("later", 0, w.token(0, len(w.planes[0].made())-1))
+	}
+	if n := len(w.planes[1].made()); n != 7 {
+		t.Errorf("the cluster that is not in use has made %d tokens", n)
+	}
+	w.planes[0].set(func(m *management) { m.away = true })
+	w.turn(time.Second)
+	w.turn(time.Second)
+	w.wants("after 72 days", 1, w.token(1, 6))
+	if w.planes[1].reads == 0 || w.planes[1].wasShown("") {
+		t.Error("it is not in use")
 	}
 }
 

@@ -44,6 +44,7 @@ type management struct {
 	issued  []string        // the tokens that it has made
 	asked   []int64         // for how many seconds
 	shown   []string        // the tokens that it was shown, each once in a row
+	reads   int             // how often a Secret was read
 }
 
 func newManagement(t *testing.T, clock *testclock.FakeClock) *management {
@@ -90,6 +91,7 @@ func (m *management) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost && r.URL.Path == "/api/v1/namespaces/clusterpki-agents/serviceaccounts/k8s-node1.prod/token":
 		m.makeToken(w, r, status)
 	case r.Method == http.MethodGet && r.URL.Query().Get("watch") == "" && r.URL.Path == "/api/v1/namespaces/prod/secrets/kubelet-tls" && !m.empty:
+		m.reads++
 		_ = json.NewEncoder(w).Encode(corev1.Secret{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
 			ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "kubelet-tls", ResourceVersion: "1", Annotations: map[string]string{"from": m.URL}},

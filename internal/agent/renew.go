@@ -19,39 +19,79 @@ const (
 	lastRenewal  = 10 * time.Minute
 )
 
-// renew asks for the next token of the agent's own ServiceAccount when it is time, and says when there is something to do or to tell.
+// renew asks for the next token of the agent's own ServiceAccount when it is time, in every management cluster: one that is not in use now may be next
+// month. It says when there is something to do or to tell.
 func (a *Agent) renew(ctx context.Context, s *session) time.Time {
-	if !s.answered() || !s.credential.own() {
+	if !s.answered() {
 		return time.Time{}
 	}
-	c := s.cluster
+	next, renewed := a.renewBy(ctx, s)
+	a.reconnect = a.reconnect || renewed
+	for _, c := range a.clusters {
+		if c != s.cluster {
+			next = sooner(next, a.renewElsewhere(ctx, c))
+		}
+	}
+	return next
+}
+
+// renewElsewhere does so in a management cluster that is not in use.
+func (a *Agent) renewElsewhere(ctx context.Context, c *cluster) time.Time {
+	if a.clock.Now().Before(c.renewal.next) {
+		return c.renewal.next
+	}
+	s, err := a.dial(ctx, c)
+	if err != nil { // it is told when it is to be used
+		c.renewal.failed(a.clock.Now(), firstRenewal, lastRenewal)
+		return c.renewal.next
+	}
+	defer s.close()
+	next, _ := a.renewBy(ctx, s)
+	if apierrors.IsUnauthorized(s.broken()) {
+		c.other = !c.other
+	}
+	c.renewal.next = later(next, c.renewal.next)
+	return c.renewal.next
+}
+
+// renewBy renews the credential of a session, if it is time.
+func (a *Agent) renewBy(ctx context.Context, s *session) (at time.Time, renewed bool) {
+	if !s.credential.own() {
+		return time.Time{}, false
+	}
+	c, now := s.cluster, a.clock.Now()
 	seed := seedOf(a.cfg.Namespace + "/" + a.cfg.Host)
-	due := a.byHost(s, s.credential.renewAt(seed))
-	if due = later(due, c.renewal.next); a.clock.Now().Before(due) {
-		return due
+	if due := later(a.byHost(s, s.credential.renewAt(seed)), c.renewal.next); now.Before(due) {
+		return due, false
 	}
 	next, err := a.nextCredential(ctx, s)
 	if err == nil {
 		err = a.credentials.write(c.Name, s.issuer, next)
 	}
 	if err != nil {
-		s.check(err)
-		c.renewal.failed(a.clock.Now(), firstRenewal, lastRenewal)
-		c.renewal.next = c.renewal.next.Add(firstRenewal / 100 * time.Duration(seed%100))
-		if c.renewalProblem != err.Error() {
-			a.log.Info("Could not renew the agent's token", "cluster", c.Name, "problem", err.Error())
-		}
-		c.renewalProblem = err.Error()
-		if at := a.byHost(s, s.credential.expiringAt()); at.After(a.clock.Now()) {
-			return sooner(c.renewal.next, at)
-		}
-		return c.renewal.next
+		return a.notRenewed(s, err, seed), false
 	}
 	a.log.Info("Renewed the agent's token", "cluster", c.Name, "granted", next.expires.Sub(next.issued).Round(time.Second).String(),
 		"expires", next.expires.UTC().Format(time.RFC3339))
-	c.renewalProblem, c.other, a.reconnect = "", false, true
+	c.renewalProblem, c.other = "", false
 	c.renewal.next = a.clock.Now().Add(firstRenewal) // whatever becomes of it
-	return a.clock.Now()
+	return c.renewal.next, true
+}
+
+// notRenewed notes why, and says when to try again or to tell.
+func (a *Agent) notRenewed(s *session, err error, seed uint32) time.Time {
+	s.check(err)
+	c := s.cluster
+	c.renewal.failed(a.clock.Now(), firstRenewal, lastRenewal)
+	c.renewal.next = c.renewal.next.Add(firstRenewal / 100 * time.Duration(seed%100))
+	if c.renewalProblem != err.Error() {
+		a.log.Info("Could not renew the agent's token", "cluster", c.Name, "problem", err.Error())
+	}
+	c.renewalProblem = err.Error()
+	if at := a.byHost(s, s.credential.expiringAt()); at.After(a.clock.Now()) {
+		return sooner(c.renewal.next, at)
+	}
+	return c.renewal.next
 }
 
 // byHost is when a moment of the API server's comes by the host's clock.

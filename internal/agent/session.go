@@ -37,7 +37,7 @@ type session struct {
 
 	mu          sync.Mutex
 	err         error     // why it is of no use any more
-	reached     bool      // whether there ever was an answer
+	reached     bool      // whether there ever was an answer to this identity
 	silentSince time.Time // since when there was none
 
 	server *apitime.Clock // of the management cluster's API server, whatever this host's says
@@ -143,7 +143,7 @@ func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	w.s.silentSince = time.Time{}
-	w.s.reached = w.s.reached || resp.StatusCode < http.StatusBadRequest
+	w.s.reached = w.s.reached || resp.StatusCode != http.StatusUnauthorized
 	return resp, nil
 }
 

@@ -138,7 +138,8 @@ func (m *Maker) gather(ctx context.Context, s *scan, record *authority.Record) (
 		return consumers.Inputs{}, err
 	}
 	in := consumers.Inputs{
-		Leases: map[consumers.LeaseKey]consumers.Reported{}, Authorities: consumers.Authorities{}, Seed: func(o v1alpha1.Object) uint32 { return desired.Seed(o) }, Now: m.Clock.Now(),
+		Leases: map[consumers.LeaseKey]consumers.Reported{}, Authorities: consumers.Authorities{}, Now: m.Clock.Now(),
+		Seed:    func(o v1alpha1.Object) uint32 { return desired.Seed(o) },
 		Serving: m.Serving,
 	}
 	err = stall.First(

@@ -258,9 +258,13 @@ func TestTrustAcknowledged(t *testing.T) {
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
 	w.reports("node2-tls", 0, ack.Report{Verified: all, Problem: "kubelet does\nnot start; $(reboot) 'x"})
 	is(no, v1alpha1.ReasonAgentProblem, `the agent of host "k8s-node2" reports: 'kubelet does not start; $(reboot) '\''x'`)
-	w.reports("node2-tls", 0, ack.Report{Verified: all, Credential: &ack.Credential{GrantedSeconds: 3600, Problem: "forbidden\n(403)"}})
+	w.reports("node2-tls", 0, ack.Report{Verified: all, Version: "v0.2.0", Credential: &ack.Credential{GrantedSeconds: 3600, Problem: "forbidden\n(403)"}})
 	is(yes, v1alpha1.ReasonInUse, "has seen in use")
 	ends := w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.AgentCredentialExpiringCondition, yes, v1alpha1.ReasonCredentialNotRenewed)
+	var told v1alpha1.NodeCredential
+	if w.missing("node2", &told) || told.Status.AgentVersion != "v0.2.0" {
+		t.Errorf("the agent's version is %q", told.Status.AgentVersion)
+	}
 	if !strings.Contains(ends.Message, `host "k8s-node2"`) || !strings.Contains(ends.Message, "granted for 1h0m0s") || !strings.HasSuffix(ends.Message, ": 'forbidden (403)'") {
 		t.Errorf("the message is %q", ends.Message)
 	}
