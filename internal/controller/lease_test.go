@@ -64,7 +64,7 @@ func TestAnotherHostsAgent(t *testing.T) {
 	w.reports("node2-tls", 0, ack.Report{Verified: w.contents("node2-tls")})
 	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	edit(w, "node2", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.HostName = "k8s-node3" })
-	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonAgentNotStarted)
+	w.condition("node2", &v1alpha1.NodeCredential{}, v1alpha1.TrustAcknowledgedCondition, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired)
 }
 
 // breathes lets an agent renew its Lease and say nothing new.
