@@ -33,17 +33,17 @@ type RemovalSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,6}([.][0-9]+)?h)?([0-9]{1,7}([.][0-9]+)?m)?([0-9]{1,9}([.][0-9]+)?s)?$') && duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be between 0 seconds and a year, in hours, minutes and seconds, such as '1h'",reason=FieldValueForbidden
 	Delay *metav1.Duration `json:"delay,omitempty"`
 
-	// maxHosts is how many hosts may be removed at one time without being named in confirmed, as a number or as a percentage of all, rounded down,
-	// and one at least; '0' and '0%' let none go. Default: 10%. Where more are to go, none goes. Hosts of the control plane and of etcd always have to
-	// be named.
+	// maxHosts is how many hosts may be removed within 24 hours (or delay, if that is longer) without being named in confirmed, as a number or as a
+	// percentage of those that were there before, rounded down, and one at least; '0' and '0%' let none go. Default: 10%. Where more are to go, none
+	// goes. Hosts of the control plane and of etcd always have to be named. Changing it re-issues nothing.
 	// +optional
 	// +kubebuilder:default="10%"
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 0 && self <= 1000000 : self.matches('^([0-9]|[1-9][0-9]|100)%$')",message="must be a number, or a percentage from '0%' to '100%'",reason=FieldValueForbidden
 	MaxHosts *intstr.IntOrString `json:"maxHosts,omitempty"`
 
-	// confirmed names hosts that may be removed, however many they are. Take a name out again once its host is gone: it counts each time that a host of
-	// that name leaves the lists.
+	// confirmed names hosts that may be removed, however many they are. A name counts once: for a host that was listed again since, take it out and name
+	// it anew. Changing it re-issues nothing.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=1000

@@ -36,7 +36,7 @@ func (m *Maker) bind(ctx context.Context, ca *v1alpha1.ClusterCA, record *author
 // taken notes with which spec a CA was taken up, once that can be told.
 func (m *Maker) taken(ctx context.Context, record *authority.Record, aim target, aimErr error) (*authority.Record, error) {
 	if record.Ledger.TakenUp != plan.UnknownSpec || aimErr != nil || aim.Hold {
-		return record, nil
+		return record, nil //nolint:nilerr // it is told by whoever has it; the spec is not known yet
 	}
 	next := record.Next()
 	next.Ledger = record.Ledger.TakenAs(aim.SpecHash)

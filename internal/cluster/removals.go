@@ -73,13 +73,9 @@ type History struct {
 func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, before History, now time.Time) Removals {
 	delay := ptr.Deref(spec.Delay, metav1.Duration{Duration: time.Hour}).Duration // absent only where no API server has set the default
 	surplus := surplusOf(recorded, wanted)
-	r := removing{spec: spec, counts: max(window, delay), now: now.Truncate(time.Second)}
+	r := removing{spec: spec, delay: delay, counts: max(window, delay), now: now.Truncate(time.Second)}
 	r.Left = make(map[string]time.Time, len(surplus))
-	for _, g := range before.Gone {
-		if g.Named && slices.Contains(spec.Confirmed, g.Host) || !g.Named && now.Before(g.At.Add(r.counts)) {
-			r.Gone = append(r.Gone, g)
-		}
-	}
+	r.remember(before.Gone, now)
 	for _, name := range slices.Sorted(maps.Keys(surplus)) {
 		h := Removal{Host: name, Since: r.now, Children: keys(surplus[name])}
 		if since, known := before.Left[name]; known {
@@ -87,28 +83,14 @@ func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, be
 		}
 		r.Left[name] = h.Since
 		guarded := slices.ContainsFunc(recorded, func(c Recorded) bool { return c.Guarded && c.Host == name })
-		switch {
-		case spec.Policy == v1alpha1.RemovalKeep:
-			h.Reason = v1alpha1.RemovalKept
-		case guarded && !r.named(h):
-			h.Reason = v1alpha1.RemovalUnconfirmed
-		case now.Before(h.Since.Add(delay)):
-			h.Reason = v1alpha1.RemovalDelayed
-		}
+		h.Reason = r.reason(h, guarded, now)
 		if !guarded && !r.named(h) && !r.begun(h) {
 			r.unnamed++
 		}
 		r.Hosts = append(r.Hosts, h)
 	}
 	r.bound(recorded)
-	for _, h := range r.Hosts {
-		switch {
-		case h.Reason == v1alpha1.RemovalDelayed:
-			r.sooner(h.Since.Add(delay))
-		case h.Reason == "" && !r.begun(h):
-			r.Gone = append(r.Gone, Gone{Host: h.Host, At: r.now, Named: r.named(h)})
-		}
-	}
+	r.begin()
 	return r.Removals
 }
 
@@ -116,9 +98,45 @@ func Removes(spec v1alpha1.RemovalSpec, recorded []Recorded, wanted Children, be
 type removing struct {
 	Removals
 	spec    v1alpha1.RemovalSpec
+	delay   time.Duration
 	counts  time.Duration // how long a removal counts
 	now     time.Time
 	unnamed int // hosts that nobody has named, and of which it is to be decided
+}
+
+// remember keeps the removals that count still: of those that were named, as long as the name stands in the spec.
+func (r *removing) remember(gone []Gone, now time.Time) {
+	for _, g := range gone {
+		if g.Named && slices.Contains(r.spec.Confirmed, g.Host) || !g.Named && now.Before(g.At.Add(r.counts)) {
+			r.Gone = append(r.Gone, g)
+		}
+	}
+}
+
+// reason is why the children of a host stay, but for the bound.
+func (r *removing) reason(h Removal, guarded bool, now time.Time) v1alpha1.RemovalReason {
+	switch {
+	case r.spec.Policy == v1alpha1.RemovalKeep:
+		return v1alpha1.RemovalKept
+	case guarded && !r.named(h):
+		return v1alpha1.RemovalUnconfirmed
+	case now.Before(h.Since.Add(r.delay)):
+		return v1alpha1.RemovalDelayed
+	default:
+		return ""
+	}
+}
+
+// begin records the removals that begin now, and when the next one may.
+func (r *removing) begin() {
+	for _, h := range r.Hosts {
+		switch {
+		case h.Reason == v1alpha1.RemovalDelayed:
+			r.sooner(h.Since.Add(r.delay))
+		case h.Reason == "" && !r.begun(h):
+			r.Gone = append(r.Gone, Gone{Host: h.Host, At: r.now, Named: r.named(h)})
+		}
+	}
 }
 
 // named says whether a person has named a host for this removal. A name counts once: one that stays in the spec says nothing of a host that came back later.

@@ -35,7 +35,8 @@ func Edit(c plan.Consumer, a Approval) string {
 		if a.Cluster != "" {
 			accept = fmt.Sprintf("delivery.acceptAssumed of its host in ClusterPKI %q to 'Always'", a.Cluster)
 		}
-		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %s, or %s", a.CA, shell.Quote(a.ID), accept)
+		return fmt.Sprintf("once it uses what its Secrets hold, set spec.rotation.approved.withdrawal of ClusterCA %q to %s, or %s",
+			a.CA, shell.Quote(a.ID), accept)
 	case v1alpha1.PendingOrphaned:
 		return fmt.Sprintf("delete %s, if nothing uses it any more", object)
 	case v1alpha1.ReasonUnreachable:

@@ -203,9 +203,9 @@ func (k *Keeper) mark(o client.Object, owner v1alpha1.Object, m Marks) {
 	if _, isSecret := o.(*corev1.Secret); isSecret {
 		was, _ := k.ClaimOf(o)
 		t := owner.Template()
-		labels := maps.Clone(t.Labels)
-		maps.DeleteFunc(labels, func(name string, _ v1alpha1.TemplateText) bool { _, needed := m.Labels[name]; return needed })
-		m.Claim.Template.Labels = dress(own, labels, was.Template.Labels)
+		free := maps.Clone(t.Labels)
+		maps.DeleteFunc(free, func(name string, _ v1alpha1.TemplateText) bool { _, needed := m.Labels[name]; return needed })
+		m.Claim.Template.Labels = dress(own, free, was.Template.Labels)
 		maps.Copy(own, m.Labels)
 		m.Claim.Template.Annotations = dress(annotations, t.Annotations, was.Template.Annotations)
 	}
