@@ -258,7 +258,7 @@ type RetainedSAN struct {
 	// +optional
 	Until metav1.Time `json:"until,omitempty,omitzero"`
 
-	// usedBy are the first five objects whose kubeconfig may name it still, as 'kind/name'. Absent where it is the address of a service
+	// usedBy are the first five NodeCredentials, also such as the ClusterPKI did not make, whose kubeconfig may name it still, as 'kind/name'. Absent where it is the address of a service
 	// or of spec.endpoints, whose users nobody can see.
 	// +optional
 	// +listType=atomic
@@ -391,7 +391,7 @@ type ClusterPKIStatus struct {
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// retainedSANs are the names and addresses that have left the spec, and stay in the API servers' certificates while a kubeconfig or a pod may use
-	// them.
+	// them. There are 16 at most: of more the oldest goes that nobody is seen to use, else the oldest.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16

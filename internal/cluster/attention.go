@@ -233,7 +233,7 @@ const unusedFor = 24 * time.Hour
 // host is what keeps a host from using what is issued for it, where time alone does not help.
 func (a *attention) host(host string, o v1alpha1.Object) {
 	if c := is(o, v1alpha1.AgentCredentialExpiringCondition); c != nil {
-		edit := fmt.Sprintf("bring a new token with `clusterpki agent install --host %s`: %s", host, c.Message)
+		edit := fmt.Sprintf("bring a new token with `clusterpki agent install -n %s --host %s`: %s", o.GetNamespace(), host, c.Message)
 		a.add(behind, o, host, c.Type, c.LastTransitionTime.Time, edit)
 	}
 	c := unused(o)
@@ -292,7 +292,7 @@ func (a *attention) agents() {
 		named += fmt.Sprintf(" and %d more", more)
 	}
 	a.add(behind, nil, host, v1alpha1.ReasonAgentNotStarted, since, fmt.Sprintf(
-		"install and start the agent on %s, where none has ever reported: %s; `clusterpki agent config --host HOST` prints its configuration", on, named))
+		"install and start the agent on %s, where none has ever reported: %s; `clusterpki agent install --host HOST` prints what brings it there", on, named))
 }
 
 // maxHosts is how many hosts are named where all would be too many.

@@ -27,6 +27,7 @@ func condition(kind string, status metav1.ConditionStatus, reason, message strin
 func standing(t *testing.T, change func(there map[cluster.Key]v1alpha1.Object, s *cluster.Standing)) cluster.Standing {
 	t.Helper()
 	c := sample(t, "seed")
+	c.Namespace = "prod"
 	children, err := cluster.Expand(c, cluster.Names{})
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +200,7 @@ func TestAttention(t *testing.T) {
 				with(there[cluster.Key{Kind: v1alpha1.KindAPIServerCertificate, Name: "k8s-k8s-master-apiserver"}],
 					condition(v1alpha1.AgentCredentialExpiringCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialNotRenewed, "granted for 1h0m0s"))
 			},
-			want: []string{"k8s-master AgentCredentialExpiring " + late}, edit: "`clusterpki agent install --host k8s-master`: granted for 1h0m0s",
+			want: []string{"k8s-master AgentCredentialExpiring " + late}, edit: "`clusterpki agent install -n prod --host k8s-master`: granted for 1h0m0s",
 		},
 		"hosts have left": {
 			change: func(_ map[cluster.Key]v1alpha1.Object, s *cluster.Standing) {

@@ -26,9 +26,10 @@ type LeftName struct {
 	Host   string    `json:"host,omitempty"`   // whose API server it was; "": of all
 	Unseen bool      `json:"unseen,omitempty"` // nobody can see who uses it
 	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"` // by then every certificate has expired that was issued before
 }
 
-// maxLeft bounds the names that are kept: the oldest go.
+// maxLeft bounds the names that are kept.
 const maxLeft = 16
 
 // Reach is how the API servers of a cluster are reached.
@@ -41,23 +42,24 @@ type Reach struct {
 	Next             time.Time // when time alone lets a name go; zero: never
 }
 
-// Reach says by which names the API servers are reached from now on. n is what was recorded, and there are the children that there are.
+// Reach says by which names the API servers are reached from now on. n is what was recorded, and there are the children that there are, and other
+// NodeCredentials of the namespace.
 func (n Names) Reach(c *v1alpha1.ClusterPKI, there map[Key]v1alpha1.Object, now time.Time) Reach {
 	e := newExpansion(c, Names{})
-	r := Reach{Names: Names{Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Others: unique(append(e.serviceAddresses(), e.endpointHosts()...)), Left: slices.Clone(n.Left)}}
-	now = now.UTC().Truncate(time.Second)
+	r := reaching{expansion: e, credentials: e.clients(there), now: now.UTC().Truncate(time.Second)}
+	r.Names = Names{Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Others: unique(append(e.serviceAddresses(), e.endpointHosts()...)), Left: slices.Clone(n.Left)}
 	if n.Endpoint != "" && n.Endpoint != c.Spec.Endpoint {
 		if r.Unproved, r.Reason = e.unproved(there); r.Unproved != "" {
 			r.Endpoint = n.Endpoint
 		} else {
-			r.left(LeftName{Name: endpointOf(n.Endpoint).host, Since: now})
+			r.left(LeftName{Name: endpointOf(n.Endpoint).host})
 		}
 	}
 	e.endpoint = endpointOf(r.Endpoint)
 	for _, h := range e.controlPlane {
 		local := e.ownEndpoint(host{name: h.Name, addresses: h.Addresses})
 		if was := n.Local[h.Name]; was != "" && was != local {
-			r.left(LeftName{Name: endpointOf(was).host, Host: h.Name, Since: now})
+			r.left(LeftName{Name: endpointOf(was).host, Host: h.Name})
 		}
 		if local != "" {
 			r.Local[h.Name] = local
@@ -65,32 +67,70 @@ func (n Names) Reach(c *v1alpha1.ClusterPKI, there map[Key]v1alpha1.Object, now 
 	}
 	for _, name := range n.Others {
 		if !slices.Contains(r.Others, name) {
-			r.left(LeftName{Name: name, Unseen: true, Since: now})
+			r.left(LeftName{Name: name, Unseen: true})
 		}
 	}
-	r.settle(e, there, now)
-	return r
+	r.settle()
+	return r.Reach
 }
 
-func (r *Reach) left(l LeftName) {
-	r.Left = append(slices.DeleteFunc(r.Left, func(o LeftName) bool { return o.Name == l.Name && o.Host == l.Host }), l)
-	r.Left = r.Left[max(0, len(r.Left)-maxLeft):]
+// reaching is a Reach on its way.
+type reaching struct {
+	Reach
+	*expansion
+	credentials []*v1alpha1.NodeCredential // whose kubeconfigs lead to the API servers
+	now         time.Time
 }
+
+// clients are the credentials whose kubeconfigs lead to the API servers, by their names.
+func (e *expansion) clients(there map[Key]v1alpha1.Object) (out []*v1alpha1.NodeCredential) {
+	servers := map[string]bool{}
+	for _, h := range e.controlPlane {
+		servers[ServerName(e.ClusterPKI.Name, h.Name)] = true
+	}
+	for _, o := range there {
+		if c, ok := o.(*v1alpha1.NodeCredential); ok && c.Spec.Kubeconfig != nil && c.Spec.APIServerRef != nil && servers[c.Spec.APIServerRef.Name] {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b *v1alpha1.NodeCredential) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// left notes a name that has left. It stays at most until everything has expired that was issued while it was in use. Of too many the oldest goes that
+// nobody is seen to use, else the oldest.
+func (r *reaching) left(l LeftName) {
+	l.Since = r.now
+	for _, c := range r.credentials {
+		if end := c.Status.Certificate.NotAfter.Time; end.After(l.Until) {
+			l.Until = end.UTC()
+		}
+	}
+	if validity := r.now.Add(cmp.Or(r.Spec.Certificates.Validity.Duration, defaultValidity)); (l.Unseen || l.Until.IsZero()) && validity.After(l.Until) {
+		l.Until = validity
+	}
+	r.Left = append(slices.DeleteFunc(r.Left, func(o LeftName) bool { return o.Name == l.Name && o.Host == l.Host }), l)
+	if len(r.Left) > maxLeft {
+		oldest := max(0, slices.IndexFunc(r.Left, func(o LeftName) bool { return o.Unseen }))
+		r.Left = slices.Delete(r.Left, oldest, oldest+1)
+	}
+}
+
+// lookAgain is how often it is looked who uses a name that has left: what is no child brings no visit.
+const lookAgain = 10 * time.Minute
 
 // settle lets go the names that are used again, or by nobody any more.
-func (r *Reach) settle(e *expansion, there map[Key]v1alpha1.Object, now time.Time) {
+func (r *reaching) settle() {
 	var kept []LeftName
 	for _, l := range r.Left {
-		used, until := l.users(e, there, now)
-		if r.names(l) || len(used) == 0 && !now.Before(until) {
+		used := r.users(l)
+		if r.names(l) || !r.now.Before(l.Until) || len(used) == 0 && !l.Unseen {
 			continue
 		}
 		kept = append(kept, l)
-		if r.Next.IsZero() || until.Before(r.Next) {
-			r.Next = until
-		}
-		out := v1alpha1.RetainedSAN{Name: l.Name, Host: l.Host, Since: metav1.NewTime(l.Since), Until: metav1.NewTime(until)}
-		out.UsedByCount = new(int32(len(used))) //nolint:gosec // there are no more children than are recorded
+		r.Next = r.now.Add(lookAgain)
+		out := v1alpha1.RetainedSAN{Name: l.Name, Host: l.Host, Since: metav1.NewTime(l.Since), Until: metav1.NewTime(l.Until)}
+		out.UsedByCount = new(int32(len(used))) //nolint:gosec // there are no more objects than a cache holds
 		out.UsedBy = used[:min(len(used), maxUsers)]
 		r.Retained = append(r.Retained, out)
 	}
@@ -110,36 +150,24 @@ func (r *Reach) names(l LeftName) bool {
 	return l.Name == endpointOf(r.Endpoint).host || slices.Contains(r.Others, l.Name)
 }
 
-// users are the kubeconfigs that may use a name, sorted, and until when they may at most. Who uses a service address or one of
-// spec.endpoints can be seen by nobody: until certificates of that time have all ended.
-func (l LeftName) users(e *expansion, there map[Key]v1alpha1.Object, now time.Time) (used []string, until time.Time) {
-	if l.Unseen {
-		return nil, l.Since.Add(cmp.Or(e.Spec.Certificates.Validity.Duration, defaultValidity))
-	}
-	for _, o := range there {
-		c, ok := o.(*v1alpha1.NodeCredential)
-		if !ok || c.Spec.Kubeconfig == nil || l.Host != "" && l.Host != c.Spec.HostName {
-			continue
-		}
-		if end := l.Since.Add(cmp.Or(c.Spec.Validity.Duration, defaultValidity)); l.usedBy(c, end, now) {
+// users are the kubeconfigs that may use a name, sorted; none where nobody can see who does.
+func (r *reaching) users(l LeftName) (used []string) {
+	for _, c := range r.credentials {
+		if !l.Unseen && (l.Host == "" || l.Host == c.Spec.HostName) && l.usedBy(c) {
 			used = append(used, c.Kind()+"/"+c.Name)
-			if end.After(until) {
-				until = end
-			}
 		}
 	}
-	slices.Sort(used)
-	return used, until
+	return used
 }
 
 // defaultValidity is that of a certificate whose spec says nothing.
 const defaultValidity = 8760 * time.Hour
 
-// usedBy says whether the kubeconfig of a credential may name a host still, that was left when it had a certificate which ends by a time.
-func (l LeftName) usedBy(c *v1alpha1.NodeCredential, end, now time.Time) bool {
+// usedBy says whether the kubeconfig of a credential may name a host still that was left.
+func (l LeftName) usedBy(c *v1alpha1.NodeCredential) bool {
 	cert, seen := c.Status.Certificate, c.Status.Endpoint
 	switch {
-	case cert.SerialNumber == "" || c.CreationTimestamp.After(l.Since) || !now.Before(end):
+	case cert.SerialNumber == "" || c.CreationTimestamp.After(l.Since):
 		return false
 	case seen != "":
 		return endpointOf(seen).host == l.Name

@@ -223,6 +223,33 @@ func TestNamesThatLeave(t *testing.T) {
 				}
 			}
 		}, want: []string{"k8s.prod.example"}},
+		"a credential that the ClusterPKI did not make": {change: func(w *reached) {
+			jane := &v1alpha1.NodeCredential{}
+			jane.Name, jane.CreationTimestamp = "jane", metav1.NewTime(w.now.Add(-time.Hour))
+			jane.Spec.Kubeconfig, jane.Spec.APIServerRef = &v1alpha1.KubeconfigSpec{}, &v1alpha1.APIServerReference{Name: "prod-master1-apiserver"}
+			jane.Status.Certificate.SerialNumber, jane.Status.Certificate.NotBefore = "1", metav1.NewTime(w.now)
+			jane.Status.Certificate.NotAfter = metav1.NewTime(w.now.Add(year))
+			w.there[cluster.Key{Kind: v1alpha1.KindNodeCredential, Name: "jane"}] = jane
+			renamed(w)
+			w.inUse()
+			jane.Status.Endpoint = ""
+			jane.Status.Delivery = v1alpha1.ReasonAssumed
+		}, want: []string{"k8s.prod.example"}},
+		"it is mounted, and validity was shortened": {change: func(w *reached) {
+			for _, o := range w.there {
+				if cred, ok := o.(*v1alpha1.NodeCredential); ok {
+					cred.Status.Certificate.NotAfter = metav1.NewTime(w.now.Add(year))
+				}
+			}
+			w.c.Spec.Certificates.Validity.Duration = time.Hour
+			renamed(w)
+			for _, o := range w.there {
+				if cred, ok := o.(*v1alpha1.NodeCredential); ok {
+					cred.Status.Endpoint, cred.Status.Delivery = "", v1alpha1.ReasonAssumed
+				}
+			}
+			w.now = w.now.Add(24 * time.Hour)
+		}, want: []string{"k8s.prod.example"}},
 		"it is mounted, and a year": {change: func(w *reached) {
 			renamed(w)
 			for _, o := range w.there {

@@ -167,7 +167,7 @@ func (r *clusterPKIs) reach(c *v1alpha1.ClusterPKI, next *authority.Family, v *c
 	if err := recall(next, next.Names, &names); err != nil {
 		return err
 	}
-	v.reach = names.Reach(c, v.view.Children, r.clock.Now())
+	v.reach = names.Reach(c, v.view.WithBeside(), r.clock.Now())
 	return record(&next.Names, v.reach.Names)
 }
 

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -19,21 +18,21 @@ func (r *clusterPKIs) mayBegin(ctx context.Context, c *v1alpha1.ClusterPKI, v cl
 	if err != nil || len(first) == 0 {
 		return err
 	}
+	var names []string
+	for _, k := range first {
+		names = append(names, k.String())
+	}
 	if c.Spec.Bootstrap == v1alpha1.BootstrapNever {
-		var names []string
-		for _, k := range first {
-			names = append(names, k.String())
-		}
 		return stall.Because(v1alpha1.ReasonBootstrapNever,
 			"the authority namespace %q keeps nothing of %s, and spec.bootstrap is 'Never', so that nothing is made in its place: restore it from a backup, "+
 				"import it by spec.certificateAuthorities or spec.serviceAccountKey, or, where there is no cluster yet, set spec.bootstrap to 'Create'",
 			r.store.Namespace(), strings.Join(names, ", "))
 	}
-	ca := cluster.Key{Kind: v1alpha1.KindClusterCA, Name: cluster.CAName(c.Name)}
-	if slices.Contains(first, ca) && r.answers(ctx, c.Spec.Endpoint) {
+	if !v.kept && r.answers(ctx, c.Spec.Endpoint) { // once something was made, it may be the cluster's own
 		return stall.Because(v1alpha1.ReasonAPIServerAnswers,
-			"an API server answers at %s already, and certificates of a new CA would be refused by it, and by all of its clients: import its CA by "+
-				"spec.certificateAuthorities.cluster.source, or change spec.endpoint. Nothing was made", c.Spec.Endpoint)
+			"an API server answers at %s already, and these would be made anew for its cluster, where certificates and tokens of others are in use: %s. Import "+
+				"each by its source in spec.certificateAuthorities or spec.serviceAccountKey, or change spec.endpoint. Nothing was made",
+			c.Spec.Endpoint, strings.Join(names, ", "))
 	}
 	return nil
 }

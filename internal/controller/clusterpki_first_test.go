@@ -2,10 +2,12 @@ package controller_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"clusterpki.io/operator/api/v1alpha1"
@@ -65,6 +67,20 @@ func TestAPIServerAnswers(t *testing.T) {
 		t.Errorf("%q", c.Message)
 	}
 	w.nothingMade()
+	editCluster(w, func(c *v1alpha1.ClusterPKI) { // the CA alone: a key of service accounts would be another one
+		c.Spec.CertificateAuthorities.Cluster.Source = &v1alpha1.CASource{Import: &v1alpha1.ImportSource{
+			SecretRef: v1alpha1.SecretReference{Name: "adopted"}, CertificateSHA256: strings.Repeat("0", 64),
+		}}
+	})
+	w.eventually("what is left is named", func() error {
+		c := meta.FindStatusCondition(w.cluster().Status.Conditions, v1alpha1.StalledCondition)
+		if c == nil || c.Reason != v1alpha1.ReasonAPIServerAnswers || strings.Contains(c.Message, "ClusterCA/k8s-ca,") || !strings.Contains(c.Message, "ServiceAccountKey/k8s-sa") {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+	w.nothingMade()
+	editCluster(w, func(c *v1alpha1.ClusterPKI) { c.Spec.CertificateAuthorities.Cluster.Source = nil })
 	editCluster(w, at("https://k8s-master:6443"))
 	w.ready("k8s", &v1alpha1.ClusterPKI{})
 	editCluster(w, at(cfg.Host)) // it is the cluster's own by now, as far as anybody can tell

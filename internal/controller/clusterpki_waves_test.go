@@ -43,7 +43,9 @@ func TestEditsComeInWaves(t *testing.T) {
 		})
 	}
 	reissued("at first")
-	editCluster(w, func(c *v1alpha1.ClusterPKI) { c.Spec.Certificates.Validity = metav1.Duration{Duration: 4380 * time.Hour} })
+	editCluster(w, func(c *v1alpha1.ClusterPKI) {
+		c.Spec.Certificates.Validity = metav1.Duration{Duration: 4380 * time.Hour}
+	})
 	reissued("the first ones", "k8s-master", "k8s-node1")
 	w.eventually("it says so", func() error {
 		c := meta.FindStatusCondition(w.cluster().Status.Conditions, v1alpha1.ReconcilingCondition)

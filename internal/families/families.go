@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -50,6 +51,8 @@ type View struct {
 	Children map[cluster.Key]v1alpha1.Object
 	// Gone are those that were there, and were deleted by somebody.
 	Gone []cluster.Key
+	// Beside are the NodeCredentials of the namespace that are no children.
+	Beside []v1alpha1.Object
 	// Taken are those that were there, and in whose place stands somebody else's object.
 	Taken []cluster.Key
 }
@@ -81,7 +84,21 @@ func (m *Maker) Look(ctx context.Context, f *authority.Family) (View, error) {
 			v.Children[k] = o
 		}
 	}
+	for k, o := range cached {
+		if v.Children[k] == nil && k.Kind == v1alpha1.KindNodeCredential {
+			v.Beside = append(v.Beside, o)
+		}
+	}
 	return v, nil
+}
+
+// WithBeside are the children, and the other NodeCredentials of the namespace.
+func (v View) WithBeside() map[cluster.Key]v1alpha1.Object {
+	all := maps.Clone(v.Children)
+	for _, o := range v.Beside {
+		all[cluster.Key{Kind: o.Kind(), Name: o.GetName()}] = o
+	}
+	return all
 }
 
 // kinds are those of children.

@@ -64,12 +64,16 @@ func TestRotatesIsTold(t *testing.T) {
 		{"ClusterCA", "k8s", `{"spec":{"validity":"43800h"}}`, "this rotates the CA k8s (spec.validity)"},
 		{"ClusterCA", "k8s", `{"spec":{"validity":"87600h0m0s"}}`, ""},
 		{"ClusterCA", "k8s", `{"spec":{"rotation":{"trigger":"now"},"subject":{"organizations":["prod"]}}}`, "this rotates the CA k8s (spec.rotation.trigger, spec.subject)"},
+		{"ClusterCA", "k8s", `{"spec":{"rotation":{"trigger":"now","emergencyTrigger":"now"}}}`, "this distrusts the CA k8s at once"},
 		{"ClusterCA", "k8s", `{"spec":{"policy":{"roles":["Kubelet"]}}}`, ""},
 		{"ClusterCA", "prod-ca", `{"spec":{"validity":"43800h"}}`, ""}, // a child, which its ClusterPKI sets right
 		{"ClusterPKI", "prod", `{"spec":{"rotation":{"trigger":"now"}}}`, "this rotates prod-ca, prod-etcd-ca, prod-front-proxy-ca, one after the other"},
 		{"ClusterPKI", "prod", `{"spec":{"rotation":{"trigger":"now"},"controlPlane":{"etcd":{"mode":"None"}}}}`, "this rotates prod-ca, prod-front-proxy-ca, one after the other"},
 		{"ClusterPKI", "prod", `{"spec":{"certificateAuthorities":{"etcd":{"rotation":{"trigger":"now"}}}}}`, "this rotates prod-etcd-ca: "},
 		{"ClusterPKI", "prod", `{"spec":{"certificateAuthorities":{"cluster":{"validity":"43800h"}},"serviceAccountKey":{"rotation":{"trigger":"now"}}}}`, "this rotates prod-ca, prod-sa: "},
+		{"ClusterPKI", "prod", `{"spec":{"rotation":{"trigger":"now","emergencyTrigger":"now"}}}`, "this distrusts prod-ca, prod-etcd-ca, prod-front-proxy-ca at once"},
+		{"ClusterPKI", "prod", `{"spec":{"certificateAuthorities":{"etcd":{"rotation":{"trigger":"now","emergencyTrigger":"now"}}}}}`, "this distrusts prod-etcd-ca at once"},
+		{"ClusterPKI", "prod", `{"spec":{"rotation":{"emergencyTrigger":"now"}}}`, ""}, // of no rotation
 		{"ClusterPKI", "prod", `{"spec":{"nodes":{"hosts":[{"name":"n1"}]},"certificateAuthorities":{"cluster":{"validity":"87600h"}}}}`, ""},
 	} {
 		o := decoded(t, row.kind, "{metadata: {name: "+row.name+"}}")
