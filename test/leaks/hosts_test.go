@@ -92,8 +92,8 @@ func (r *run) agent() (stop func()) {
 		n.Spec.Role, n.Spec.APIServerRef, n.Spec.Kubeconfig = "Host", nil, nil
 		n.Spec.KeySource, n.Spec.Delivery.Mode = v1alpha1.KeySourceHost, v1alpha1.DeliveryAgent
 	}))
-	config := regexp.MustCompile(`(?m)^(kubeconfig|directory|stateDirectory): .*\n`).ReplaceAll(r.output("agent", "config", "-n", namespace, "--host", agentHost), nil)
-	config = fmt.Appendf(config, "kubeconfig: %s\ndirectory: %s\nstateDirectory: %s\n", r.as(agents.DefaultNamespace, agents.AccountName(namespace, agentHost)),
+	config := regexp.MustCompile(`(?m)^(directory|stateDirectory): .*\n|^managementClusters:\n(- .*\n|  .*\n)+`).ReplaceAll(r.output("agent", "config", "-n", namespace, "--host", agentHost), nil)
+	config = fmt.Appendf(config, "managementClusters: [{name: management, kubeconfig: %s}]\ndirectory: %s\nstateDirectory: %s\n", r.as(agents.DefaultNamespace, agents.AccountName(namespace, agentHost)),
 		filepath.Join(dir, "kubernetes"), filepath.Join(dir, "state"))
 	end := r.background("", "agent", "--config", r.file("agent.yaml", config))
 	var own pki.PrivateKey
