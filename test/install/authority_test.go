@@ -43,6 +43,7 @@ func TestUninstall(t *testing.T) {
 		"config/default": func(c *cluster) { // and with it the kinds, and all objects of them
 			c.kubectl("delete", "-k", "config/default", "--wait=false")
 			c.kubectl("wait", "--for=delete", "--timeout=60s", "crd", "clustercas.clusterpki.io")
+			c.emptied("clusterpki-agents")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -151,8 +151,16 @@ func TestDefault(t *testing.T) {
 		{"delete", "", "secrets", "prod", false}, // in no namespace
 		{"delete", "", "secrets", home, false},
 		{"patch", "", "secrets", "prod", true},
-		{"list", "rbac.authorization.k8s.io", "rolebindings", home, true}, // to see who else may read keys
-		{"create", "rbac.authorization.k8s.io", "rolebindings", home, false},
+		{"list", "rbac.authorization.k8s.io", "rolebindings", home, true},     // to see who else may read keys
+		{"create", "rbac.authorization.k8s.io", "rolebindings", "prod", true}, // for agents: of what it may do itself, since
+		{"bind", "rbac.authorization.k8s.io", "roles", "prod", false},
+		{"escalate", "rbac.authorization.k8s.io", "roles", "prod", false},
+		{"update", "rbac.authorization.k8s.io", "roles", "prod", false},
+		{"create", "", "serviceaccounts", "clusterpki-agents", true},
+		{"create", "", "serviceaccounts/token", "clusterpki-agents", true},
+		{"create", "", "serviceaccounts", "prod", false},
+		{"create", "", "serviceaccounts/token", "prod", false},
+		{"create", "", "serviceaccounts/token", "", false},
 		{"get", "", "namespaces", "", true},
 		{"list", "", "namespaces", "", false},
 		{"create", "", "namespaces", "", false}, // but of one name
@@ -244,6 +252,8 @@ func TestNamespaced(t *testing.T) {
 	c.check(operator, []permission{
 		{"list", "", "secrets", system + "-authority", true},
 		{"delete", "", "secrets", system + "-authority", false},
+		{"create", "", "serviceaccounts/token", system + "-agents", true},
+		{"create", "", "serviceaccounts/token", "prod", false},
 	})
 	r.ready()
 	if n := c.ready("prod"); n == 0 {

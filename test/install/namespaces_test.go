@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/controller"
 	"clusterpki.io/operator/test/testenv"
 )
@@ -64,7 +65,7 @@ func TestAnotherNamespace(t *testing.T) {
 	}
 
 	// By default that is another authority namespace too, which is not there, and then is empty.
-	r := c.replica(controller.Options{Namespace: "prod"})
+	r := c.replica(controller.Options{Namespace: "prod", AgentsNamespace: agents.DefaultNamespace})
 	r.says("create it and its Role by `kubectl apply -k config/authority`")
 	c.stalled("prod", v1alpha1.ReasonAuthorityNotReady)
 	c.kubectl("apply", "-k", "config/authority")
