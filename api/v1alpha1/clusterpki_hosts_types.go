@@ -122,7 +122,7 @@ type EtcdHost struct {
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length",reason=FieldValueForbidden
 	Addresses []string `json:"addresses,omitempty"`
 
-	// delivery says how what is issued reaches this host. Absent: certificates.delivery.
+	// delivery says how what is issued reaches this host. Absent: certificates.delivery. Changing its mode from 'Mounted' to 'Agent' re-issues.
 	// +optional
 	Delivery *HostDelivery `json:"delivery,omitempty"`
 }
@@ -131,12 +131,13 @@ type EtcdHost struct {
 //
 // +kubebuilder:validation:XValidation:rule="(self.mode == 'External') == has(self.hosts)",message="hosts must be set for mode 'External', and only for it",fieldPath=".hosts"
 type EtcdSpec struct {
-	// mode is 'Stacked', 'External' or 'None'. Default: Stacked.
+	// mode is 'Stacked', 'External' or 'None'. Default: Stacked. Changing it issues what the other mode needs; what it does not need is removed as if its
+	// hosts had left (spec.removal), and etcd's CA stays.
 	// +optional
 	// +kubebuilder:default=Stacked
 	Mode EtcdMode `json:"mode,omitempty"`
 
-	// hosts are those of mode 'External'.
+	// hosts are those of mode 'External'. One that is added is issued for, and one that has left is removed once it is confirmed (spec.removal).
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -156,7 +157,8 @@ type ControlPlaneSpec struct {
 	// +kubebuilder:default=Hosts
 	Type ControlPlaneType `json:"type,omitempty"`
 
-	// hosts run the control plane: one, or several behind the endpoint. Of type 'Hosted' each is one API server, or one Deployment of it.
+	// hosts run the control plane: one, or several behind the endpoint. Of type 'Hosted' each is one
+	// API server, with the addresses of its replicas, and of nothing in front of them.
 	// +required
 	// +listType=map
 	// +listMapKey=name
@@ -164,7 +166,7 @@ type ControlPlaneSpec struct {
 	// +kubebuilder:validation:MaxItems=9
 	Hosts []ControlPlaneHost `json:"hosts,omitempty"`
 
-	// port is that of each host's API server. Default: 6443.
+	// port is that of each host's API server. Default: 6443. Changing it re-renders the kubeconfigs that lead to localEndpoint, and re-issues nothing.
 	// +optional
 	// +kubebuilder:default=6443
 	// +kubebuilder:validation:Minimum=1
@@ -186,7 +188,8 @@ type ControlPlaneSpec struct {
 	// +kubebuilder:default=true
 	LocalEndpoint *bool `json:"localEndpoint,omitempty"`
 
-	// kubelet says that the control plane hosts are nodes too: they get the roles of nodes.roles. Default: true.
+	// kubelet says that the control plane hosts are nodes too: they get the roles of nodes.roles. Default: true. Setting it to false removes these
+	// credentials, as if their hosts had left (spec.removal); it re-issues nothing else.
 	// +optional
 	// +kubebuilder:default=true
 	Kubelet *bool `json:"kubelet,omitempty"`
@@ -216,14 +219,14 @@ type NodeHost struct {
 	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IPv4 or IPv6 address without leading zeros, zone, port or prefix length",reason=FieldValueForbidden
 	Addresses []string `json:"addresses,omitempty"`
 
-	// roles of this host. Absent: nodes.roles.
+	// roles of this host. Absent: nodes.roles. Changing them issues and removes as nodes.roles does.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
 	Roles []NodeRole `json:"roles,omitempty"`
 
-	// delivery says how what is issued reaches this host. Absent: certificates.delivery.
+	// delivery says how what is issued reaches this host. Absent: certificates.delivery. Changing its mode from 'Mounted' to 'Agent' re-issues.
 	// +optional
 	Delivery *HostDelivery `json:"delivery,omitempty"`
 
@@ -243,7 +246,7 @@ type NodeRole string
 // NodesSpec are the nodes of a cluster.
 type NodesSpec struct {
 	// roles are the identities of each node: 'Kubelet', 'KubeletServing', 'KubeProxy', or 'Host' for one identity with the host's plain name. Default:
-	// Kubelet, KubeletServing and KubeProxy. Removing one removes its credentials, as if their hosts had left.
+	// Kubelet, KubeletServing and KubeProxy. Adding one issues its credentials; removing one removes them, as if their hosts had left. Neither re-issues.
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={Kubelet, KubeletServing, KubeProxy}

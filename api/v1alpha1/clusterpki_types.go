@@ -18,13 +18,14 @@ const (
 
 // RemovalSpec says how hosts are removed.
 type RemovalSpec struct {
-	// policy is 'Keep' or 'Delete'. Default: Delete.
+	// policy is 'Keep' or 'Delete'. Default: Delete. With 'Delete' the objects of a host that has left go, and their Secrets and Leases with them; with
+	// 'Keep' they stay, and are kept current. Changing it re-issues nothing, and counts at once for hosts that have left.
 	// +optional
 	// +kubebuilder:default=Delete
 	Policy RemovalPolicy `json:"policy,omitempty"`
 
 	// delay is how long a host must have left the lists before it is removed, named in confirmed or not. One that is back within it was never gone.
-	// Default: 1h.
+	// Default: 1h. Changing it re-issues nothing, and counts at once.
 	// +optional
 	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:Type=string
@@ -165,7 +166,7 @@ const (
 
 // NamedEndpoint is a URL by which the API servers are reached.
 type NamedEndpoint struct {
-	// name is by which outputs choose it.
+	// name is by which outputs choose it. Changing it re-issues nothing.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63

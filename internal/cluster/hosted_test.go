@@ -18,7 +18,7 @@ func TestHosted(t *testing.T) {
 		t.Fatal("there is no API server")
 	}
 	spec := server.Object.(*v1alpha1.APIServerCertificate).Spec
-	if spec.Probe == nil || !slices.Equal(spec.Probe.Addresses, []string{"10.43.0.17:6443"}) || spec.Delivery.Mode != v1alpha1.DeliveryMounted {
+	if spec.Probe == nil || !slices.Equal(spec.Probe.Addresses, []string{"10.42.1.17:6443", "10.42.2.17:6443"}) || spec.Delivery.Mode != v1alpha1.DeliveryMounted {
 		t.Errorf("the API server is %+v", spec)
 	}
 	if !slices.Contains(spec.DNSNames, "api.tenant.example") || spec.Endpoint != c.Spec.Endpoint {
