@@ -53,10 +53,10 @@ demo-rotate: build bin/demo ## Rotate the root CA of that cluster under load (ab
 	  exec bin/demo rotate --binaries "$$assets" $(if $(filter-out 0,$(NAIVE)),--naive)
 
 .PHONY: demo-masters
-demo-masters: build bin/demo ## Rotate everything of three masters behind a load balancer, under load (about 50 minutes); EDITS=1 edits them only.
+demo-masters: build bin/demo ## Rotate everything of three masters behind a load balancer, under load (about 50 minutes); EDITS=1 edits them only, HOSTS=1 lets nodes come and go.
 	$(say) "Kubernetes' programs (built once; about 8 minutes from nothing on 2 cores)"
 	@assets=$$($(KUBERNETES) etcd kube-apiserver kubectl kube-controller-manager kube-scheduler hollow-node) && \
-	  exec bin/demo masters --binaries "$$assets" $(if $(filter-out 0,$(EDITS)),--edits)
+	  exec bin/demo masters --binaries "$$assets" $(if $(filter-out 0,$(EDITS)),--edits) $(if $(filter-out 0,$(HOSTS)),--hosts)
 
 .PHONY: demo-seed
 demo-seed: build bin/demo ## Start a cluster whose hosts have one identity each, as of a PKI made by hand (about a minute).

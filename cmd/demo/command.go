@@ -78,10 +78,12 @@ func newMasters() *cobra.Command {
 		Short: "Rotate everything of a cluster of three masters under load",
 		Long:  mastersLong,
 		Example: "  make demo-masters           # builds what it needs first\n" +
-			"  make demo-masters EDITS=1   # without the rotations",
+			"  make demo-masters EDITS=1   # without the rotations\n" +
+			"  make demo-masters HOSTS=1   # while nodes come and go",
 	})
 	c.Flags().DurationVar(&o.ReloadDelay, "reload-delay", 0,
 		"how long agents wait for what reloads by itself (default 5m30s); client-go looks every 5 minutes, so with less some requests may fail")
+	c.Flags().BoolVar(&o.Hosts, "hosts", false, "rotate the cluster's CA alone, three times, while nodes come, go, and are made anew in each phase")
 	c.Flags().BoolVar(&o.Edits, "edits", false, "rotate nothing: edit names, networks and the endpoint only")
 	return c
 }

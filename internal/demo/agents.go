@@ -70,6 +70,16 @@ const restartable = controllerManager
 // startAgents writes each host's flags, which do not follow from Secrets, and starts its agent, which brings everything else.
 func (d *demo) startAgents(ctx context.Context) error {
 	d.rotation.agents = &processes{running: map[string]*process.Process{}}
+	for _, h := range d.hosts() {
+		if err := d.bringAgent(ctx, h); err != nil {
+			return err
+		}
+	}
+	return d.cluster.Poll(ctx, readyTimeout, d.installed)
+}
+
+// bringAgent writes the flags of a host, and starts its agent.
+func (d *demo) bringAgent(ctx context.Context, h target.Host) error {
 	objects, err := export.ObjectsIn(ctx, clientreader.Reader{Client: d.management.client}, namespace)
 	if err != nil {
 		return err
@@ -78,24 +88,17 @@ func (d *demo) startAgents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range d.hosts() {
-		if err := d.writeFlags(ctx, h); err != nil {
-			return err
-		}
-		c, _, err := agent.ConfigFor(agent.Source{
-			Host: h.Name, Namespace: namespace, DeliveryKeys: keys, Objects: objects,
-		})
-		if err != nil {
-			return err
-		}
-		if err := d.prepareAgent(ctx, h, d.configure(c, h)); err != nil {
-			return err
-		}
-		if err := d.startAgent(h.Name); err != nil {
-			return err
-		}
+	if err := d.writeFlags(ctx, h); err != nil {
+		return err
 	}
-	return d.cluster.Poll(ctx, readyTimeout, d.installed)
+	c, _, err := agent.ConfigFor(agent.Source{Host: h.Name, Namespace: namespace, DeliveryKeys: keys, Objects: objects})
+	if err != nil {
+		return err
+	}
+	if err := d.prepareAgent(ctx, h, d.configure(c, h)); err != nil {
+		return err
+	}
+	return d.startAgent(h.Name)
 }
 
 // configure changes a host's configuration for this machine: where its files lie, and how its components are restarted.

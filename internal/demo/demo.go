@@ -38,6 +38,8 @@ type Options struct {
 	Seed bool
 	// Edits leaves the rotations of such a cluster out, and edits it only.
 	Edits bool
+	// Hosts rotates the cluster's CA alone, several times, while nodes come and go.
+	Hosts bool
 	// ReloadDelay is how long the agents of several masters wait for what reloads by itself; 0: their default.
 	ReloadDelay time.Duration
 	Out         io.Writer

@@ -35,12 +35,16 @@ func (d *demo) mastersSteps() []step {
 		{"Rotate the front proxy's CA", d.rotateOne("frontProxy", "front-proxy-ca"), agents},
 		{"Rotate the cluster's CA", d.rotateOne("cluster", "ca"), agents},
 	}
+	count := step{"Count", d.judgeMasters, append(cluster, loadLog)}
+	if d.Hosts {
+		return d.hostsSteps(steps, []step{count}, agents)
+	}
 	if !d.Edits {
 		steps = append(steps, rotations...)
 	}
 	return append(steps, []step{
 		{"Add a name to the API servers, and change the service network and the endpoint", d.editMasters, agents},
-		{"Count", d.judgeMasters, append(cluster, loadLog)},
+		count,
 	}...)
 }
 

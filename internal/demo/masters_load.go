@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -46,9 +47,11 @@ func (d *demo) startMastersLoad(ctx context.Context) error {
 	}
 	var identities []load.Identity
 	for _, id := range d.identities() {
-		if id.Name != "kube-controller-manager" && id.Name != "kube-scheduler" { // which use the API server beside them alone
-			identities = append(identities, id)
+		if id.Name == "kube-controller-manager" || id.Name == "kube-scheduler" || // which use the API server beside them alone
+			d.Hosts && strings.HasSuffix(id.Name, " of "+d.renewed().host) { // which goes and comes
+			continue
 		}
+		identities = append(identities, id)
 	}
 	const services = "/api/v1/namespaces/default/services"
 	identities = append(identities, load.Identity{

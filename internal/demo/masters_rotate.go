@@ -231,8 +231,11 @@ func (d *demo) judgeMasters(ctx context.Context) error {
 		problems = errors.Join(problems, fmt.Errorf("%d of %d requests failed by TLS or authentication", t.Refused, t.Requests))
 	}
 	done := "rotated in full, and edited"
-	if d.Edits {
+	switch {
+	case d.Edits:
 		done = "edited"
+	case d.Hosts:
+		done = fmt.Sprintf("rotated %d times while nodes came and went in each phase", hostsRotations)
 	}
 	r.outcome = fmt.Sprintf("a cluster of %d masters was %s, and of %d requests none failed by TLS or authentication, and %d otherwise.",
 		len(d.places.masters), done, t.Requests, t.Failed)
