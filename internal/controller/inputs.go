@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -29,9 +30,11 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 		if err != nil {
 			return [sha256.Size]byte{}, err
 		}
-		if s != nil {
-			texts = append(texts, string(s.UID), s.ResourceVersion)
+		if s == nil {
+			texts = append(texts, absent())
+			continue
 		}
+		texts = append(texts, string(s.UID), s.ResourceVersion)
 	}
 	ofDelivery, err := r.inputsOfDelivery(ctx, c)
 	if err != nil {
@@ -74,14 +77,21 @@ func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential
 	return sha256.Sum256([]byte(keeper.Seal.Of(texts...))), nil
 }
 
+// absent stands for what should be there and is not. Whoever visits makes it, and it may be taken away again: that is the same state and yet another
+// visit, where every version of what is there is another one.
+func absent() string { return rand.Text() }
+
 // inputsOfDelivery say which Lease there is, and by which keys is signed what an agent delivers.
 func (r *nodeCredentials) inputsOfDelivery(ctx context.Context, c *v1alpha1.NodeCredential) (texts []string, err error) {
 	lease, err := readLease(ctx, r.client, c.Namespace, c.LeaseName())
 	if err != nil {
 		return nil, err
 	}
-	if lease != nil {
+	switch {
+	case lease != nil:
 		texts = append(texts, "lease", string(lease.UID), lease.ResourceVersion)
+	case c.Spec.Delivery.Mode == v1alpha1.DeliveryAgent:
+		texts = append(texts, absent())
 	}
 	if c.Spec.Delivery.Mode != v1alpha1.DeliveryAgent {
 		return texts, nil

@@ -95,6 +95,7 @@ func (r *run) agent() (stop func()) {
 	config := regexp.MustCompile(`(?m)^(directory|stateDirectory): .*\n|^managementClusters:\n(- .*\n|  .*\n)+`).ReplaceAll(r.output("agent", "config", "-n", namespace, "--host", agentHost), nil)
 	config = fmt.Appendf(config, "managementClusters: [{name: management, kubeconfig: %s}]\ndirectory: %s\nstateDirectory: %s\n", r.as(agents.DefaultNamespace, agents.AccountName(namespace, agentHost)),
 		filepath.Join(dir, "kubernetes"), filepath.Join(dir, "state"))
+	r.command("agent", "install", "-n", namespace, "--host", agentHost)
 	end := r.background("", "agent", "--config", r.file("agent.yaml", config))
 	var own pki.PrivateKey
 	testenv.Eventually(r.t, "the agent has made a key", func() error {
