@@ -98,7 +98,7 @@ func (g grantor) namespaceOf(ctx context.Context) (*corev1.Namespace, error) {
 }
 
 // bring sees to it that the agent may do what it should, and nothing else. What is allowed otherwise than before is granted first under a new name,
-// which is recorded before it stands; what was granted before goes then.
+// which is recorded before it stands; what was granted before goes then, also where a quota or a policy refuses the next.
 func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, record agents.Record, wanted map[string][]rbacv1.PolicyRule) error {
 	next := record
 	next.Grants = map[string]string{}
@@ -132,8 +132,9 @@ func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, reco
 	if err := g.record(ctx, account, next); err != nil {
 		return err
 	}
-	if err := g.grant(ctx, next, missing, wanted); err != nil {
-		return err
+	refused := g.grant(ctx, next, missing, wanted)
+	if refused != nil && !apierrors.IsForbidden(refused) { // it is tried again at once, and until then the agent goes on
+		return refused
 	}
 	for namespace, name := range record.Grants {
 		if next.Grants[namespace] != name {
@@ -142,7 +143,7 @@ func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, reco
 			}
 		}
 	}
-	return nil
+	return refused
 }
 
 // stands says whether a grant is there as it should be. What the cache lacks is read live: it may be behind, or somebody's policy may have taken the label off.
