@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/test/testenv"
 )
 
@@ -36,7 +37,7 @@ func TestHealthScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "clusterpki.io", "*", "health_test.yaml"))
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != len(v1alpha1.Kinds()) {
 		t.Fatalf("%d kinds have tests: %v", len(files), err)
 	}
 	for _, file := range files {

@@ -78,6 +78,9 @@ func (c *cluster) samples() []*unstructured.Unstructured {
 	c.t.Helper()
 	objects := c.kustomized("argocd/example")
 	for _, u := range objects {
+		if u.GetKind() == "ServiceAccountKey" { // which is delivered with its API servers
+			continue
+		}
 		set(c.t, u, "1s", "spec", "delivery", "propagationDelay")
 		set(c.t, u, "Always", "spec", "delivery", "acceptAssumed")
 		if u.GetKind() == "ClusterCA" {
