@@ -1654,7 +1654,7 @@ func (in *RenewalSpec) DeepCopy() *RenewalSpec {
 func (in *RetainedSAN) DeepCopyInto(out *RetainedSAN) {
 	*out = *in
 	in.Since.DeepCopyInto(&out.Since)
-	in.Until.DeepCopyInto(&out.Until)
+	in.EndTime.DeepCopyInto(&out.EndTime)
 	if in.UsedBy != nil {
 		in, out := &in.UsedBy, &out.UsedBy
 		*out = make([]string, len(*in))

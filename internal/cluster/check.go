@@ -163,7 +163,8 @@ func (e *expansion) apart(server pki.SANs) error {
 		for _, name := range append([]string{n.Name}, n.Addresses...) {
 			if server.Covers(name) {
 				return invalid("spec.nodes.hosts: %q of host %q is a name of the API servers too, by spec.endpoint, spec.controlPlane.certSANs, a control "+
-					"plane host, or by status.retainedSANs, while a kubeconfig uses it: whoever has that node could serve as an API server. Give the API servers another name, or list their names one by one in place "+
+					"plane host, or by status.retainedSANs, while a kubeconfig uses it: whoever has that node could serve as an API server. "+
+					"Give the API servers another name, or list their names one by one in place "+
 					"of a wildcard", name, n.Name)
 			}
 		}

@@ -47,7 +47,9 @@ type Reach struct {
 func (n Names) Reach(c *v1alpha1.ClusterPKI, there map[Key]v1alpha1.Object, now time.Time) Reach {
 	e := newExpansion(c, Names{})
 	r := reaching{expansion: e, credentials: e.clients(there), now: now.UTC().Truncate(time.Second)}
-	r.Names = Names{Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Others: unique(append(e.serviceAddresses(), e.endpointHosts()...)), Left: slices.Clone(n.Left)}
+	r.Names = Names{
+		Endpoint: c.Spec.Endpoint, Local: map[string]string{}, Others: unique(append(e.serviceAddresses(), e.endpointHosts()...)), Left: slices.Clone(n.Left),
+	}
 	if n.Endpoint != "" && n.Endpoint != c.Spec.Endpoint {
 		if r.Unproved, r.Reason = e.unproved(there); r.Unproved != "" {
 			r.Endpoint = n.Endpoint
@@ -86,7 +88,7 @@ type reaching struct {
 func (e *expansion) clients(there map[Key]v1alpha1.Object) (out []*v1alpha1.NodeCredential) {
 	servers := map[string]bool{}
 	for _, h := range e.controlPlane {
-		servers[ServerName(e.ClusterPKI.Name, h.Name)] = true
+		servers[ServerName(e.Name, h.Name)] = true
 	}
 	for _, o := range there {
 		if c, ok := o.(*v1alpha1.NodeCredential); ok && c.Spec.Kubeconfig != nil && c.Spec.APIServerRef != nil && servers[c.Spec.APIServerRef.Name] {
@@ -129,7 +131,7 @@ func (r *reaching) settle() {
 		}
 		kept = append(kept, l)
 		r.Next = r.now.Add(lookAgain)
-		out := v1alpha1.RetainedSAN{Name: l.Name, Host: l.Host, Since: metav1.NewTime(l.Since), Until: metav1.NewTime(l.Until)}
+		out := v1alpha1.RetainedSAN{Name: l.Name, Host: l.Host, Since: metav1.NewTime(l.Since), EndTime: metav1.NewTime(l.Until)}
 		out.UsedByCount = new(int32(len(used))) //nolint:gosec // there are no more objects than a cache holds
 		out.UsedBy = used[:min(len(used), maxUsers)]
 		r.Retained = append(r.Retained, out)

@@ -28,16 +28,16 @@ func TestWave(t *testing.T) {
 		stalled      []string
 		only         []string // hosts with changes; all where there are none
 		hosts, waits string
-		for_         string
+		before       string
 	}{
 		"everything is in use":                   {hosts: "master1 node1 node2", waits: "master2 master3 node3 node4 node5 node6 node7 node8"},
 		"a limit of one":                         {limit: "1", hosts: "master1 node1", waits: "master2 master3 node2 node3 node4 node5 node6 node7 node8"},
 		"a small percentage is one node":         {limit: "1%", only: []string{"node1", "node2"}, hosts: "node1", waits: "node2"},
 		"all at once":                            {limit: "100%", only: []string{"node1", "node2", "node8"}, hosts: "node1 node2 node8"},
-		"a master does not use it yet":           {lags: map[string]string{"master1": late}, only: []string{"master2", "master3"}, waits: "master2 master3", for_: "master1"},
-		"the one that is behind gets its change": {lags: map[string]string{"master2": late}, hosts: "master2 node1 node2", waits: "master1 master3 node3 node4 node5 node6 node7 node8", for_: "master2"},
-		"nodes do not use it yet":                {lags: map[string]string{"node7": late, "node8": late}, only: []string{"node1", "node8"}, hosts: "node8", waits: "node1", for_: "node7 node8"},
-		"one node of two does not":               {lags: map[string]string{"node8": late}, only: []string{"node1", "node2"}, hosts: "node1", waits: "node2", for_: "node8"},
+		"a master does not use it yet":           {lags: map[string]string{"master1": late}, only: []string{"master2", "master3"}, waits: "master2 master3", before: "master1"},
+		"the one that is behind gets its change": {lags: map[string]string{"master2": late}, hosts: "master2 node1 node2", waits: "master1 master3 node3 node4 node5 node6 node7 node8", before: "master2"},
+		"nodes do not use it yet":                {lags: map[string]string{"node7": late, "node8": late}, only: []string{"node1", "node8"}, hosts: "node8", waits: "node1", before: "node7 node8"},
+		"one node of two does not":               {lags: map[string]string{"node8": late}, only: []string{"node1", "node2"}, hosts: "node1", waits: "node2", before: "node8"},
 		"no agent was ever started":              {lags: map[string]string{"master1": never, "node1": never, "node2": never}, hosts: "master1 node1 node2", waits: "master2 master3 node3 node4 node5 node6 node7 node8"},
 		"what could not be issued":               {stalled: []string{"master1", "master2"}, only: []string{"master1", "master3"}, hosts: "master1", waits: "master3"},
 	} {
@@ -74,7 +74,7 @@ func TestWave(t *testing.T) {
 			}
 			slices.Sort(hosts)
 			got := strings.Join(hosts, " ") + "; " + strings.Join(w.Waiting, " ") + "; " + strings.Join(w.For, " ")
-			if want := tc.hosts + "; " + tc.waits + "; " + tc.for_; got != want {
+			if want := tc.hosts + "; " + tc.waits + "; " + tc.before; got != want {
 				t.Errorf("it is\n%s, not\n%s", got, want)
 			}
 		})

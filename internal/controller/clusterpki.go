@@ -177,7 +177,8 @@ func recall(f *authority.Family, text json.RawMessage, to any) error {
 		return nil
 	}
 	if err := json.Unmarshal(text, to); err != nil {
-		return stall.Because(v1alpha1.ReasonLedgerUnreadable, "what Secret %q says: %v: restore it from a backup", authority.FamilyName(f.Namespace, f.Name), err)
+		return stall.Because(v1alpha1.ReasonLedgerUnreadable, "what Secret %q says: %v: restore it from a backup",
+			authority.FamilyName(f.Namespace, f.Name), err)
 	}
 	return nil
 }

@@ -30,8 +30,8 @@ func (r *clusterPKIs) mayBegin(ctx context.Context, c *v1alpha1.ClusterPKI, v cl
 	}
 	if !v.kept && r.answers(ctx, c.Spec.Endpoint) { // once something was made, it may be the cluster's own
 		return stall.Because(v1alpha1.ReasonAPIServerAnswers,
-			"an API server answers at %s already, and these would be made anew for its cluster, where certificates and tokens of others are in use: %s. Import "+
-				"each by its source in spec.certificateAuthorities or spec.serviceAccountKey, or change spec.endpoint. Nothing was made",
+			"an API server answers at %s already, and these would be made anew for its cluster, where certificates and tokens of others are in use: %s. "+
+				"Import each by its source in spec.certificateAuthorities or spec.serviceAccountKey, or change spec.endpoint. Nothing was made",
 			c.Spec.Endpoint, strings.Join(names, ", "))
 	}
 	return nil

@@ -164,8 +164,8 @@ func awaited(hosts []string) string {
 	if len(hosts) == 0 {
 		return "others come first"
 	}
-	return fmt.Sprintf("%s has to use what is issued for it before; one that cannot is out of the way with delivery.mode 'Manual', or once it has left the lists",
-		firstOf(hosts))
+	return fmt.Sprintf("%s has to use what is issued for it before; one that cannot is out of the way with delivery.mode 'Manual', or once it has left "+
+		"the lists", firstOf(hosts))
 }
 
 func tell(unready []cluster.Child, v clusterView) string {
@@ -219,8 +219,8 @@ func endpointPending(c *v1alpha1.ClusterPKI, r cluster.Reach) []metav1.Condition
 	}
 	return []metav1.Condition{{
 		Type: v1alpha1.EndpointPendingCondition, Status: metav1.ConditionTrue, Reason: r.Reason,
-		Message: fmt.Sprintf("kubeconfigs name %s still: they are to name %s once the API server of each control plane host is seen to serve a certificate for "+
-			"that, and that of host %q is not yet", r.Endpoint, c.Spec.Endpoint, r.Unproved),
+		Message: fmt.Sprintf("kubeconfigs name %s still: they are to name %s once the API server of each control plane host is seen to serve a certificate "+
+			"for that, and that of host %q is not yet", r.Endpoint, c.Spec.Endpoint, r.Unproved),
 	}}
 }
 

@@ -256,8 +256,8 @@ func (b *base) contents(ctx context.Context, namespace string, secrets []string)
 	return &state, strings.Join(called, " and "), nil
 }
 
-// problem is what an agent says is amiss, quoted: the host has chosen the text. What nobody has signed is not quoted: whoever may write the Lease would write the status too, as often as he
-// likes.
+// problem is what an agent says is amiss, quoted: the host has chosen the text. What nobody has signed is not quoted: whoever may write the Lease would
+// write the status too, as often as he likes.
 func (r reported) problem() string {
 	if r.Proof == ack.Signed {
 		return fmt.Sprintf("the agent of host %q reports: %s", r.delivery.host, shell.Quote(r.Report.Problem))

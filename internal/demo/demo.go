@@ -143,6 +143,9 @@ const mounted = v1alpha1.DeliveryMounted
 // kubeletLogs are the logs of all kubelets.
 const kubeletLogs = "*-kubelet"
 
+// controlPlaneLogs are the logs of what a master runs beside etcd.
+const controlPlaneLogs = "*-kube-*"
+
 // managementLogs are the logs that say why the management cluster does not do what it should.
 var managementLogs = []string{"management-etcd", "management-kube-apiserver", managerLog}
 
@@ -161,7 +164,7 @@ func (d *demo) steps() []step {
 		{"Start a management control plane and the operator in it", d.startManagement, management},
 		{"Apply one ClusterPKI: a master with etcd, and three nodes", d.applyPKI(oneMaster, mounted), management},
 		{"Export the files of each host", d.exportAll, management},
-		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
+		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", controlPlaneLogs}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Verify the TLS of every server", d.verifyTLS, []string{"*-kube-apiserver", kubeletLogs}},
 		{"Run workloads, and ask with the exported admin.conf", d.runWorkloads, []string{"*-kube-[cs]*", kubeletLogs}},

@@ -22,7 +22,9 @@ const hostsRotations = 3
 
 // hostsSteps rotate the cluster's CA of several masters again and again, and in each phase a node comes, one is made anew under its name, and one goes.
 func (d *demo) hostsSteps(begin, end []step, agents []string) []step {
-	steps := append(begin, step{"Collect garbage in the management cluster", func(context.Context) error { return d.management.collectGarbage(d.places) }, managementLogs})
+	steps := append(begin, step{
+		"Collect garbage in the management cluster", func(context.Context) error { return d.management.collectGarbage(d.places) }, managementLogs,
+	})
 	for n := range hostsRotations {
 		steps = append(steps, step{
 			fmt.Sprintf("Rotate the cluster's CA (%d of %d), while in each phase a node comes, one is made anew and one goes", n+1, hostsRotations),
@@ -146,7 +148,9 @@ func (d *demo) bring(ctx context.Context, n place, subnet int) error {
 	if err := d.bringAgent(ctx, h); err != nil {
 		return err
 	}
-	files := []string{hostfiles.ForRole("Kubelet", "").Kubeconfig, hostfiles.ForRole("KubeProxy", "").Kubeconfig, hostfiles.ForRole("KubeletServing", "").Certificate}
+	files := []string{
+		hostfiles.ForRole("Kubelet", "").Kubeconfig, hostfiles.ForRole("KubeProxy", "").Kubeconfig, hostfiles.ForRole("KubeletServing", "").Certificate,
+	}
 	err = d.cluster.Poll(ctx, readyTimeout, func(context.Context) error {
 		for _, name := range files {
 			if _, err := os.Stat(filepath.Join(h.Directory, name)); err != nil {

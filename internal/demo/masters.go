@@ -19,7 +19,7 @@ import (
 func (d *demo) mastersSteps() []step {
 	d.rotation = &rotation{}
 	agents := append(slices.Clone(managementLogs), "*-agent", loadLog)
-	cluster := []string{"*-etcd", "*-kube-*"}
+	cluster := []string{"*-etcd", controlPlaneLogs}
 	steps := []step{
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
 		{"Apply one ClusterPKI: three masters with etcd, and two nodes", d.applyPKI(threeMasters, v1alpha1.DeliveryAgent), managementLogs},

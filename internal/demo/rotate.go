@@ -75,7 +75,7 @@ func (r *rotation) stop() {
 
 func (d *demo) rotationSteps() []step {
 	d.rotation = &rotation{}
-	cluster := []string{"*-kube-*", kubeletLogs}
+	cluster := []string{controlPlaneLogs, kubeletLogs}
 	change := step{"Change spec.validity of the root CA, and follow its rotation", d.replaceCA, []string{managerLog, loadLog, "*-agent"}}
 	judge := step{"Verify that the old CA is refused, that everything runs, and count", d.judgePhased, append(cluster, loadLog)}
 	if d.Rotation == Naive {
@@ -86,7 +86,7 @@ func (d *demo) rotationSteps() []step {
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
 		{"Apply the samples: the PKI of a cluster of one master and its nodes", d.applySamples, managementLogs},
 		{"Start the agent of each host, which brings its files", d.startAgents, append(slices.Clone(managementLogs), "*-agent")},
-		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", "*-kube-*"}},
+		{"Start the control plane from its host's files alone", d.startControlPlane, []string{"*-etcd", controlPlaneLogs}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Run workloads", d.startWorkloads, cluster},
 		{"Put the API server under load: every identity asks 20 times a second", d.startLoad, append(cluster, loadLog)},

@@ -19,7 +19,7 @@ func (d *demo) seedSteps() []step {
 		{"Start a management control plane and the operator in it", d.startManagement, managementLogs},
 		{"Apply one ClusterPKI: a master with etcd, and three nodes, with one identity each", d.applyPKI(seed, mounted), managementLogs},
 		{"Export the files of each host, and write the flags of its node", d.exportSeed, managementLogs},
-		{"Start the control plane from its host's files alone", d.startSeed, []string{"*-etcd", "*-kube-*"}},
+		{"Start the control plane from its host's files alone", d.startSeed, []string{"*-etcd", controlPlaneLogs}},
 		{"Start a hollow kubelet and kube-proxy for each node from its files alone", d.startNodes, []string{kubeletLogs, "*-kube-proxy"}},
 		{"Run workloads", d.startWorkloads, []string{"*-kube-[cs]*", kubeletLogs}},
 		{"Ask as k8s-master, the identity of the procedure's kubectl", d.askAsMaster, []string{"*-kube-apiserver"}},

@@ -295,8 +295,8 @@ func OutputEndpoint(c *v1alpha1.APIServerCertificate, url string) (Endpoint, err
 	}
 	if !sans.Covers(host) {
 		return Endpoint{}, stall.Because(v1alpha1.ReasonEndpointNotCovered,
-			"no SAN covers %q, the host of an output's server: add it to dnsNames or ipAddresses of APIServerCertificate %q, or change the output; the SANs are %s",
-			host, c.Name, sans)
+			"no SAN covers %q, the host of an output's server: add it to dnsNames or ipAddresses of APIServerCertificate %q, or change the output; "+
+				"the SANs are %s", host, c.Name, sans)
 	}
 	return Endpoint{URL: url}, nil
 }

@@ -66,7 +66,8 @@ var rotationReasons = []v1alpha1.RotationReason{
 var conditionTypes = []string{
 	v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.IssuerReadyCondition,
 	v1alpha1.RotationPendingCondition, v1alpha1.RedeliveryRequiredCondition, v1alpha1.ServingCondition,
-	v1alpha1.TrustAcknowledgedCondition, v1alpha1.AgentCredentialExpiringCondition, v1alpha1.RotatingCondition, v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
+	v1alpha1.TrustAcknowledgedCondition, v1alpha1.AgentCredentialExpiringCondition, v1alpha1.RotatingCondition,
+	v1alpha1.RotationBlockedCondition, v1alpha1.WithdrawalPendingCondition,
 	v1alpha1.KeyRemovalDueCondition, v1alpha1.ValidityCappedCondition, v1alpha1.IdentityWarningCondition,
 	v1alpha1.HostsUpToDateCondition, v1alpha1.RemovalPendingCondition, v1alpha1.EndpointPendingCondition,
 }

@@ -122,8 +122,8 @@ func (h concernedOnly) changed(ctx context.Context, was, now *change, q Queue) {
 	}
 }
 
-// concernsOnly says which leaves, by their seeds and hosts, may act upon a change of a CA's Secret: those that may be re-issued from now on, and those of a host whose turn has come,
-// where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
+// concernsOnly says which leaves, by their seeds and hosts, may act upon a change of a CA's Secret: those that may be re-issued from now on, and those
+// of a host whose turn has come, where nothing else changed that leaf.Issuers reads. nil stands for all leaves.
 func concernsOnly(was, now *corev1.Secret) func(seed uint32, host string) bool {
 	if was.ResourceVersion != now.ResourceVersion && maps.EqualFunc(was.Data, now.Data, bytes.Equal) {
 		return nil // what the cache does not hold was changed: a person has put a key back
