@@ -4,16 +4,14 @@ package plan
 const UnknownSpec = "?"
 
 // TakeUp is the ledger once an object has taken up a CA that was retained. Whoever creates that needs no right to rotate it: a spec that differs from the one
-// that the CA was made for rotates nothing by itself.
+// that the CA was made for rotates nothing by itself. It is no step of the CA's, and has no revision of its own: what was restored is what was saved.
 func (l Ledger) TakeUp() Ledger {
-	l.Revision++
 	l.TakenUp = UnknownSpec
 	return l
 }
 
 // TakenAs is the ledger once it is known which spec that was.
 func (l Ledger) TakenAs(specHash string) Ledger {
-	l.Revision++
 	l.TakenUp = specHash
 	if active, ok := l.Active(); ok && active.SpecHash == specHash && l.in(Trusted) == nil {
 		l.TakenUp = ""
