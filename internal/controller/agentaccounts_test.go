@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -184,12 +185,69 @@ func TestAgentAccessFollows(t *testing.T) {
 	edit(w, "node1", &v1alpha1.NodeCredential{}, ofHost("k8s-node9"))
 	w.gets("k8s-node9", "node1-tls")
 	w.gets("k8s-node1", "!node1-tls")
+	w.settled()
+	w.restartAt(w.clock.Now().Add(agents.KeptFor))
 	w.withoutAccount("k8s-node1")
+}
 
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted })
-	w.withoutAccount("k8s-node9")
+// TestAgentKeepsItsIdentity takes from an agent what it may read as soon as it delivers nothing, and its identity a week after the last object of its host went.
+func TestAgentKeepsItsIdentity(t *testing.T) {
+	t.Parallel()
+	w := newEnv(t)
+	node := newKubelet("node1", byAgent)
+	w.create(newCA("k8s"), newServer("k8s-master"), node)
+	w.ready("node1", &v1alpha1.NodeCredential{})
+	w.gets("k8s-node1", "node1-tls")
+	account := w.account("k8s-node1")
+	w.read(account)
+	mounted := func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted }
+
+	edit(w, "node1", &v1alpha1.NodeCredential{}, mounted)
+	w.retired("k8s-node1", account.UID, false)
+	w.restartAt(w.clock.Now().Add(2 * agents.KeptFor))
+	w.retired("k8s-node1", account.UID, false)
+
+	w.delete(node)
+	w.retired("k8s-node1", account.UID, true)
+	w.restartAt(w.clock.Now().Add(agents.KeptFor - time.Minute))
+	w.retired("k8s-node1", account.UID, true)
+	again := newKubelet("node1", byAgent)
+	w.create(again)
+	w.gets("k8s-node1", "node1-tls")
+	w.restartAt(w.clock.Now().Add(time.Hour))
+	w.gets("k8s-node1", "node1-tls")
+
+	w.delete(again)
+	w.retired("k8s-node1", account.UID, true)
+	w.restartAt(w.clock.Now().Add(agents.KeptFor))
+	w.withoutAccount("k8s-node1")
 	if left := append(w.grants(w.ns), w.grants(w.agentsNamespace())...); len(left) > 0 {
 		t.Errorf("there are still %v", left)
+	}
+}
+
+// retired waits until the agent of a host may read nothing, and says that its identity is still the one that it was, and whether that is to end.
+func (w *env) retired(host string, uid types.UID, ends bool) {
+	w.t.Helper()
+	account := w.account(host)
+	w.soon(100*time.Millisecond, "the agent of "+host+" has nothing but its identity", func() error {
+		seal, err := w.store().Seal(w.t.Context())
+		if err != nil {
+			return err
+		}
+		w.read(account)
+		record, ok := agents.RecordOf(seal, account)
+		if left := w.grants(w.ns); !ok || len(left) > 0 || record.GoneTime.IsZero() == ends {
+			return fmt.Errorf("there are %v, and its record is %+v", left, record)
+		}
+		return nil
+	})
+	w.settled()
+	if w.read(account); account.UID != uid {
+		w.t.Error("the ServiceAccount was made anew")
+	}
+	if _, err := w.token(w.agent(host), host); err != nil {
+		w.t.Errorf("it may not make tokens of its own: %v", err)
 	}
 }
 
@@ -202,7 +260,7 @@ func TestAgentOfARenamedHost(t *testing.T) {
 	w.gets("k8s-node1", "node1-tls")
 	w.allow("k8s", &v1alpha1.CAPolicy{Roles: []v1alpha1.PolicyRole{"APIServer"}})
 	edit(w, "node1", &v1alpha1.NodeCredential{}, ofHost("k8s-node9"))
-	w.withoutAccount("k8s-node1")
+	w.gets("k8s-node1", "!node1-tls")
 	w.soon(100*time.Millisecond, "k8s-node9 has an account", func() error {
 		return w.api.Get(t.Context(), client.ObjectKeyFromObject(w.account("k8s-node9")), &corev1.ServiceAccount{})
 	})
