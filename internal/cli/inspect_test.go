@@ -117,7 +117,7 @@ func TestInspectReal(t *testing.T) {
 		"sak/k8s-sa text": {"key 1        Active, kid ", "Secret/k8s-sa of ServiceAccountKey/k8s-sa", "fits sa.pub; not shown", "used by      APIServerCertificate/k8s-master"},
 		"nodecredential/node1-kubelet text": {
 			"system:node:k8s-node1, role Kubelet, on k8s-node1", "CN=system:node:k8s-node1,O=system:nodes", "clientAuth", "mode         Agent",
-			"agent        Lease expired; last renewed never", "not all that is issued", "→ look at the agent on the host", "k8s-master:6443", "fits client-certificate-data; not shown",
+			"agent        Lease expired; last renewed never", "not all that is issued", "→ install the agent on the host and start it", "k8s-master:6443", "fits client-certificate-data; not shown",
 			"key file     /etc/kubernetes/", "warning",
 		},
 		"secret/k8s-master-tls text": {"Secret/k8s-master-tls of APIServerCertificate/k8s-master", "signed by generation 1 of ClusterCA/k8s"},
