@@ -60,7 +60,14 @@ func (r *agentAccounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	objects := byAgents(all)
 	ends, err := r.reconcile(ctx, host, all, objects)
 	err = refused(err)
-	if st, ok := stall.Of(err); ok && !st.Here { // a person is to do something, and hears of it where he looks
+	st, stalled := stall.Of(err)
+	if stalled && st.Here { // every object says that of itself
+		st = nil
+	}
+	if err == nil || stalled {
+		r.noAccess.set(host, st, objects)
+	}
+	if st != nil { // a person is to do something, and hears of it where he looks
 		for _, o := range objects {
 			r.events.Eventf(o, nil, corev1.EventTypeWarning, st.Reason, "GiveAccess", "the agent of host %q gets no access: %s", host.Name, st.Message)
 		}

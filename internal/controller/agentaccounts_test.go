@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -393,6 +394,7 @@ func TestPlantedAccount(t *testing.T) {
 	if e := w.event(v1alpha1.ReasonAgentAccountConflict); !strings.Contains(e.Note, planted.Name) {
 		t.Errorf("the event says %q", e.Note)
 	}
+	w.saysOfAgent("node1", "no agent has reported", v1alpha1.ReasonAgentAccountConflict+": ", planted.Name)
 	w.gets("k8s-node1", "!node1-tls")
 	w.gets("k8s-node2", "node2-tls", "!theirs")
 	if err := w.agent("k8s-node2").Get(t.Context(), keyOf(w.ns, "theirs"), &coordinationv1.Lease{}); !apierrors.IsForbidden(err) {
@@ -407,6 +409,26 @@ func TestPlantedAccount(t *testing.T) {
 	}
 	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Renewal.Trigger = "1" })
 	w.gets("k8s-node1", "node1-tls")
+	w.saysOfAgent("node1", "no agent has reported", "!"+v1alpha1.ReasonAgentAccountConflict)
+}
+
+// saysOfAgent waits until a credential says of its agent what it should: a text that begins with '!' is one that it must not say.
+func (w *env) saysOfAgent(name string, texts ...string) {
+	w.t.Helper()
+	w.soon(100*time.Millisecond, name+" says of its agent "+strings.Join(texts, " "), func() error {
+		var c v1alpha1.NodeCredential
+		w.get(name, &c)
+		now := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.TrustAcknowledgedCondition)
+		if now == nil || now.Reason != v1alpha1.ReasonAgentNotStarted {
+			return fmt.Errorf("it says %+v", now)
+		}
+		for _, text := range texts {
+			if text, not := strings.CutPrefix(text, "!"); strings.Contains(now.Message, text) == not {
+				return fmt.Errorf("it says %q", now.Message)
+			}
+		}
+		return nil
+	})
 }
 
 // TestAgentOfAnotherNamespace takes what the agent of a host had, where the namespace was made anew.
