@@ -14,9 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -191,67 +189,6 @@ func TestAgentAccessFollows(t *testing.T) {
 	w.withoutAccount("k8s-node1")
 }
 
-// TestAgentKeepsItsIdentity takes from an agent what it may read as soon as it delivers nothing, and its identity a week after the last object of its host went.
-func TestAgentKeepsItsIdentity(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	node := newKubelet("node1", byAgent)
-	w.create(newCA("k8s"), newServer("k8s-master"), node)
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.gets("k8s-node1", "node1-tls")
-	account := w.account("k8s-node1")
-	w.read(account)
-	mounted := func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted }
-
-	edit(w, "node1", &v1alpha1.NodeCredential{}, mounted)
-	w.retired("k8s-node1", account.UID, false)
-	w.restartAt(w.clock.Now().Add(2 * agents.KeptFor))
-	w.retired("k8s-node1", account.UID, false)
-
-	w.delete(node)
-	w.retired("k8s-node1", account.UID, true)
-	w.restartAt(w.clock.Now().Add(agents.KeptFor - time.Minute))
-	w.retired("k8s-node1", account.UID, true)
-	again := newKubelet("node1", byAgent)
-	w.create(again)
-	w.gets("k8s-node1", "node1-tls")
-	w.restartAt(w.clock.Now().Add(time.Hour))
-	w.gets("k8s-node1", "node1-tls")
-
-	w.delete(again)
-	w.retired("k8s-node1", account.UID, true)
-	w.restartAt(w.clock.Now().Add(agents.KeptFor))
-	w.withoutAccount("k8s-node1")
-	if left := append(w.grants(w.ns), w.grants(w.agentsNamespace())...); len(left) > 0 {
-		t.Errorf("there are still %v", left)
-	}
-}
-
-// retired waits until the agent of a host may read nothing, and says that its identity is still the one that it was, and whether that is to end.
-func (w *env) retired(host string, uid types.UID, ends bool) {
-	w.t.Helper()
-	account := w.account(host)
-	w.soon(100*time.Millisecond, "the agent of "+host+" has nothing but its identity", func() error {
-		seal, err := w.store().Seal(w.t.Context())
-		if err != nil {
-			return err
-		}
-		w.read(account)
-		record, ok := agents.RecordOf(seal, account)
-		if left := w.grants(w.ns); !ok || len(left) > 0 || record.GoneTime.IsZero() == ends {
-			return fmt.Errorf("there are %v, and its record is %+v", left, record)
-		}
-		return nil
-	})
-	w.settled()
-	if w.read(account); account.UID != uid {
-		w.t.Error("the ServiceAccount was made anew")
-	}
-	if _, err := w.token(w.agent(host), host); err != nil {
-		w.t.Errorf("it may not make tokens of its own: %v", err)
-	}
-}
-
 // TestAgentOfARenamedHost: what was issued for another host is named once it is issued for this one, however long that takes.
 func TestAgentOfARenamedHost(t *testing.T) {
 	t.Parallel()
@@ -297,17 +234,6 @@ func (w *env) read(o client.Object) {
 	if err := w.api.Get(w.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// withoutAccount waits until a host's agent has no ServiceAccount.
-func (w *env) withoutAccount(host string) {
-	w.t.Helper()
-	w.soon(100*time.Millisecond, "the account of "+host+" is gone", func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKeyFromObject(w.account(host)), &corev1.ServiceAccount{}); !apierrors.IsNotFound(err) {
-			return errors.Join(errors.New("it is there"), err)
-		}
-		return nil
-	})
 }
 
 // TestAgentGrantsAreReplaced makes a Role anew, under another name, whenever somebody changes or deletes it or its binding. What others have planted
@@ -374,61 +300,6 @@ func change[T client.Object](w *env, name string, o T, how func(T)) error {
 	w.get(name, o)
 	how(o)
 	return w.api.Update(w.t.Context(), o)
-}
-
-// TestPlantedAccount leaves a ServiceAccount alone that somebody else made, and says so; and names no Secret that is not of the host.
-func TestPlantedAccount(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	planted := w.account("k8s-node1")
-	planted.Labels = map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}
-	planted.Annotations = map[string]string{v1alpha1.AgentAnnotation: w.ns + "/k8s-node1", v1alpha1.ClaimAnnotation: `x {"host":{}}`}
-	if err := w.api.Create(t.Context(), planted); err != nil {
-		t.Fatal(err)
-	}
-	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}})
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent), newKubelet("node2", byAgent, ofHost("k8s-node2")),
-		newKubelet("wants", byAgent, ofHost("k8s-node2"), func(c *v1alpha1.NodeCredential) { c.Spec.Role, c.Spec.SecretName = "KubeProxy", "theirs" }))
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.ready("node2", &v1alpha1.NodeCredential{})
-	if e := w.event(v1alpha1.ReasonAgentAccountConflict); !strings.Contains(e.Note, planted.Name) {
-		t.Errorf("the event says %q", e.Note)
-	}
-	w.saysOfAgent("node1", "no agent has reported", v1alpha1.ReasonAgentAccountConflict+": ", planted.Name)
-	w.gets("k8s-node1", "!node1-tls")
-	w.gets("k8s-node2", "node2-tls", "!theirs")
-	if err := w.agent("k8s-node2").Get(t.Context(), keyOf(w.ns, "theirs"), &coordinationv1.Lease{}); !apierrors.IsForbidden(err) {
-		t.Errorf("a Lease of others may be read: %v", err)
-	}
-	now := w.account("k8s-node1")
-	if w.read(now); now.ResourceVersion != planted.ResourceVersion {
-		t.Error("the planted account was changed")
-	}
-	if err := w.api.Delete(t.Context(), planted); err != nil {
-		t.Fatal(err)
-	}
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Renewal.Trigger = "1" })
-	w.gets("k8s-node1", "node1-tls")
-	w.saysOfAgent("node1", "no agent has reported", "!"+v1alpha1.ReasonAgentAccountConflict)
-}
-
-// saysOfAgent waits until a credential says of its agent what it should: a text that begins with '!' is one that it must not say.
-func (w *env) saysOfAgent(name string, texts ...string) {
-	w.t.Helper()
-	w.soon(100*time.Millisecond, name+" says of its agent "+strings.Join(texts, " "), func() error {
-		var c v1alpha1.NodeCredential
-		w.get(name, &c)
-		now := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.TrustAcknowledgedCondition)
-		if now == nil || now.Reason != v1alpha1.ReasonAgentNotStarted {
-			return fmt.Errorf("it says %+v", now)
-		}
-		for _, text := range texts {
-			if text, not := strings.CutPrefix(text, "!"); strings.Contains(now.Message, text) == not {
-				return fmt.Errorf("it says %q", now.Message)
-			}
-		}
-		return nil
-	})
 }
 
 // TestAgentOfAnotherNamespace takes what the agent of a host had, where the namespace was made anew.

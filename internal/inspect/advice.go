@@ -19,7 +19,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has taken its place",
 	v1alpha1.ReasonAuthorityMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
 		"the message says how to start with another CA without one",
-	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release; else choose another name",
+	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release NAMESPACE/NAME; else choose another name",
 	v1alpha1.ReasonAuthorityNotReady: "look at the authority namespace: the message says what is missing there",
 	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
 	v1alpha1.ReasonRepairDelayed:     "see in the audit log who writes or deletes the Secret; repairs go on by themselves, at once where the spec is edited",
@@ -27,7 +27,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
 	v1alpha1.ReasonImportChanged: "if the new chain is right, name it in source.import.certificateSHA256 and rootSHA256; else " +
 		"put the former one back into the Secret",
-	v1alpha1.ReasonTakenUp:                   "change spec back, or have the CA rotated: clusterpki rotate",
+	v1alpha1.ReasonTakenUp:                   "change spec back, or have the CA rotated: clusterpki rotate NAME -n NAMESPACE",
 	v1alpha1.ReasonImportUnchanged:           "put another CA into the Secret, and name it in source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonLabelStripped:             "exempt what bears the label clusterpki.io/managed from the policy or webhook that takes it off",
 	v1alpha1.ReasonSecretConflict:            "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
