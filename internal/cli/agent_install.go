@@ -139,8 +139,8 @@ func (f *install) run(c *cobra.Command) error {
 	}
 	hosts := hostsWithAgents(all.objects)
 	if len(hosts) == 0 {
-		return fmt.Errorf("nothing of namespace %q has delivery.mode: Agent, so no host has an agent: set it (in a ClusterPKI spec.certificates.delivery.mode), "+
-			"or name the hosts' namespace with -n", all.name)
+		return fmt.Errorf("nothing of namespace %q has delivery.mode: Agent, so no host has an agent: set it (in a ClusterPKI "+
+			"spec.certificates.delivery.mode), or name the hosts' namespace with -n", all.name)
 	}
 	var problems []error
 	for _, host := range hosts {

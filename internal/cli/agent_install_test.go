@@ -159,7 +159,7 @@ func TestAgentInstallAgain(t *testing.T) {
 	}
 
 	first, edited := read(config), read(config)+"quiet: 2s\n"
-	if err := os.WriteFile(config, []byte(edited), 0o644); err != nil { //nolint:gosec // as on a host
+	if err := os.WriteFile(config, []byte(edited), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	before := read(kubeconfig)

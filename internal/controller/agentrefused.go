@@ -24,6 +24,10 @@ type agentsRefused struct {
 	queues map[string]visits.Queue // of the kinds whose objects say it
 }
 
+func newAgentsRefused() *agentsRefused {
+	return &agentsRefused{why: map[agents.Host]string{}, queues: map[string]visits.Queue{}}
+}
+
 // of says why the agent of a host gets no access, "" where nothing is known against it.
 func (r *agentsRefused) of(host agents.Host) string {
 	r.mu.Lock()

@@ -19,7 +19,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has taken its place",
 	v1alpha1.ReasonAuthorityMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
 		"the message says how to start with another CA without one",
-	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release NAMESPACE/NAME; else choose another name",
+	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release NAMESPACE/NAME; " +
+		"else choose another name",
 	v1alpha1.ReasonAuthorityNotReady: "look at the authority namespace: the message says what is missing there",
 	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
 	v1alpha1.ReasonRepairDelayed:     "see in the audit log who writes or deletes the Secret; repairs go on by themselves, at once where the spec is edited",
@@ -88,7 +89,8 @@ var byReason = map[string]string{
 		"replacePKI of the agent's configuration on the host",
 	v1alpha1.ReasonSignatureInvalid: "somebody else has changed what the message names, and the operator repairs it: see who may write Secrets there",
 	v1alpha1.ReasonDeliveryOutdated: "an older state of the Secret was put back: the operator signs it again by itself, else delete the Secret; if the " +
-		"message says that a later delivery key has signed and it stays, run authority rotate-delivery-key -n NAMESPACE --now, and write each agent's configuration anew",
+		"message says that a later delivery key has signed and it stays, run authority rotate-delivery-key -n NAMESPACE --now, " +
+		"and write each agent's configuration anew",
 	v1alpha1.ReasonDeliveryAhead: "set the host's or the operator's clock right; if both are, somebody else has the delivery key: change that",
 }
 
