@@ -135,7 +135,9 @@ const (
 // Changing it re-issues nothing, but for mode.
 type DeliverySpec struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Mounted. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
-	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.
+	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing. Where no object of a host is
+	// of mode 'Agent' any more, the host's agent may read nothing at once; its ServiceAccount, and so its tokens, stay while there is an object of the host in
+	// whatever mode, and for seven days more.
 	// +optional
 	// +kubebuilder:default=Mounted
 	Mode DeliveryMode `json:"mode,omitempty"`

@@ -207,9 +207,10 @@ const (
 	ReasonChildrenPending = "ChildrenPending"
 	// ReasonConfirmationRequired surfaces when hosts are not removed until they are named in spec.removal.confirmed.
 	ReasonConfirmationRequired = "ConfirmationRequired"
-	// ReasonAgentAccountConflict surfaces, as an event, when a ServiceAccount of the name of a host's agent is there, and the operator did not make it.
+	// ReasonAgentAccountConflict surfaces, as an event and in the message of TrustAcknowledged, when a ServiceAccount of the name of a
+	// host's agent is there, and the operator did not make it.
 	ReasonAgentAccountConflict = "AgentAccountConflict"
-	// ReasonAgentsNotReady surfaces, as an event, when the agents' namespace is not there.
+	// ReasonAgentsNotReady surfaces, as an event and in the message of TrustAcknowledged, when the agents' namespace is not there.
 	ReasonAgentsNotReady = "AgentsNotReady"
 	// ReasonHostIdentity surfaces for role 'Host'.
 	ReasonHostIdentity = "HostIdentity"

@@ -71,21 +71,27 @@ func (c *NodeCredential) LeaseName() string { return c.TLSSecretName() }
 
 // AgentHost is the host to which an agent delivers what is issued for an object, "" where none does.
 func AgentHost(o metav1.Object) string {
-	switch c := o.(type) {
-	case *APIServerCertificate:
-		return agentHost(c.Spec.Delivery, c.Spec.HostName)
-	case *NodeCredential:
-		return agentHost(c.Spec.Delivery, c.Spec.HostName)
-	default:
-		return ""
+	if host, mode := delivered(o); mode == DeliveryAgent {
+		return host
 	}
+	return ""
 }
 
-func agentHost(d DeliverySpec, host string) string {
-	if d.Mode != DeliveryAgent {
-		return ""
-	}
+// HostName is the host that an object is for, however what is issued reaches it; "" where it is for none.
+func HostName(o metav1.Object) string {
+	host, _ := delivered(o)
 	return host
+}
+
+func delivered(o metav1.Object) (host string, mode DeliveryMode) {
+	switch c := o.(type) {
+	case *APIServerCertificate:
+		return c.Spec.HostName, c.Spec.Delivery.Mode
+	case *NodeCredential:
+		return c.Spec.HostName, c.Spec.Delivery.Mode
+	default:
+		return "", ""
+	}
 }
 
 // TrustConfigMapName is the ConfigMap with a public copy of the CA's trust bundle.

@@ -70,7 +70,7 @@ func runAgent(ctx context.Context, args []string, problems io.Writer) int {
 	agent.LogLibraries(agent.Log(problems))
 	err := agent.RunFile(ctx, *file, problems)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: make it with `clusterpki agent install`, as docs/agent.md says", err)
+		err = fmt.Errorf("%w: make it with `clusterpki agent install -n NAMESPACE --host HOST`, as docs/agent.md says", err)
 	}
 	if err != nil {
 		fmt.Fprintln(problems, "clusterpki:", err)

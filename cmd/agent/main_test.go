@@ -61,7 +61,7 @@ func TestSize(t *testing.T) {
 		{[]string{"rotate"}, 2, `there is no command "rotate" on a host`},
 		{[]string{"agent"}, 2, "Usage:"},
 		{[]string{"agent", "--confg", "x"}, 2, "flag provided but not defined"},
-		{[]string{"agent", "--config", "/nonexistent/agent.yaml"}, 1, "make it with `clusterpki agent install`"},
+		{[]string{"agent", "--config", "/nonexistent/agent.yaml"}, 1, "make it with `clusterpki agent install -n NAMESPACE --host HOST`"},
 	} {
 		cmd := exec.CommandContext(t.Context(), file, c.args...)
 		out, _ := cmd.CombinedOutput()

@@ -90,7 +90,7 @@ func (a *Agent) lost(s *session) {
 		c.renewal.failed(now, firstRenewal, lastRenewal) // if it was a new token, the next one is not asked for at once
 	}
 	c.dials.failed(now, firstAttempt, lastAttempt)
-	a.log.Info("Lost the management cluster", "cluster", c.Name, "problem", s.explain().Error(), "kubeconfig", c.Kubeconfig)
+	a.log.Info("Lost the management cluster", "cluster", c.Name, "problem", s.explain(a.cfg).Error(), "kubeconfig", c.Kubeconfig)
 	s.close()
 }
 

@@ -124,16 +124,23 @@ func firstCredential(cfg *rest.Config) (credential, error) {
 // issuer is whose credentials are whose: a renewed one is shown only where it was got.
 type issuer struct {
 	Server   string `json:"server"`
-	CASHA256 string `json:"caSHA256"`
+	CASHA256 string `json:"caSHA256,omitempty"` // none: the CAs of the host verify it
 }
 
 func issuerOf(cfg *rest.Config) issuer {
-	sum := sha256.Sum256(bytes.TrimSpace(cfg.CAData))
+	ca := bytes.TrimSpace(cfg.CAData)
+	if len(ca) == 0 {
+		return issuer{Server: cfg.Host}
+	}
+	sum := sha256.Sum256(ca)
 	return issuer{cfg.Host, hex.EncodeToString(sum[:])}
 }
 
-// same says whether it is the same management cluster: by its URL or its CA, of which one may have changed.
-func (i issuer) same(as issuer) bool { return i.Server == as.Server || i.CASHA256 == as.CASHA256 }
+// same says whether it is the same management cluster: by its URL or its CA, of which one may have changed. Two that the CAs of the host verify have no CA
+// in common by that.
+func (i issuer) same(as issuer) bool {
+	return i.Server == as.Server || i.CASHA256 != "" && i.CASHA256 == as.CASHA256
+}
 
 // credentialStore holds the credentials that the agent has got itself, a file for each management cluster.
 type credentialStore struct {

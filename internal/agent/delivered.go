@@ -35,7 +35,7 @@ type delivered struct {
 // deliveryKeys are those that may have signed what is installed, in the order in which they sign.
 func (c *Config) deliveryKeys() ([]ed25519.PublicKey, error) {
 	if len(c.DeliveryKeys) == 0 {
-		return nil, errors.New("the public half of the namespace's delivery key must be set, as `clusterpki agent config` prints it")
+		return nil, errors.New("the public half of the namespace's delivery key must be set, as `clusterpki agent config -n NAMESPACE --host HOST` prints it")
 	}
 	var out []ed25519.PublicKey
 	for _, text := range c.DeliveryKeys {

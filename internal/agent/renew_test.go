@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/client-go/rest"
 )
 
 // TestRenewAt: a credential is renewed when a third of what was granted is over, and at most a tenth of that later; one that a kubeconfig brings at once.
@@ -68,6 +70,28 @@ func TestCredentialOf(t *testing.T) {
 		got := credentialOf(token)
 		if got.account != want.account || got.lifetime != want.lifetime || got.token() != token {
 			t.Errorf("%s reads as %v %v", token, got.account, got.lifetime)
+		}
+	}
+}
+
+// TestSameIssuer: a renewed credential is shown to the cluster that issued it, known by its URL or by its CA, and to no other.
+func TestSameIssuer(t *testing.T) {
+	by := func(url, ca string) issuer {
+		return issuerOf(&rest.Config{Host: url, TLSClientConfig: rest.TLSClientConfig{CAData: []byte(ca)}})
+	}
+	for name, c := range map[string]struct {
+		a, b issuer
+		want bool
+	}{
+		"another URL":                 {by("https://a", "x"), by("https://b", "x"), true},
+		"another CA":                  {by("https://a", "x"), by("https://a", "y"), true},
+		"both":                        {by("https://a", "x"), by("https://b", "y"), false},
+		"another URL, of public CAs":  {by("https://a", ""), by("https://b", "\n"), false},
+		"the same URL, of public CAs": {by("https://a", ""), by("https://a", ""), true},
+		"a CA that it had not before": {by("https://a", ""), by("https://b", "x"), false},
+	} {
+		if got := c.a.same(c.b); got != c.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

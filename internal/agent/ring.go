@@ -130,8 +130,9 @@ func (r ring) takes(now time.Time, at, last signedAt, secret string) error {
 			"ahead, set it right; if not, somebody else has the delivery key: change that", v1alpha1.ReasonDeliveryAhead, secret, clock(at.Time), clock(now))
 	case r.retired(at.Key):
 		return fmt.Errorf("%s: Secret %q holds what delivery key %s has signed, and this host has what a later key has signed: delete the Secret. If "+
-			"the operator signs it by that key again, a backup from before the later one was restored: `clusterpki authority rotate-delivery-key --now`, then "+
-			"`clusterpki agent config` for each host, and restart the agents", v1alpha1.ReasonDeliveryOutdated, secret, at.Key)
+			"the operator signs it by that key again, a backup from before the later one was restored: `clusterpki authority rotate-delivery-key "+
+			"-n NAMESPACE --now`, then "+
+			"`clusterpki agent config -n NAMESPACE --host HOST` for each host, and restart the agents", v1alpha1.ReasonDeliveryOutdated, secret, at.Key)
 	case at.Key != last.Key || at.Time.After(last.Time):
 		return nil
 	case last.Time.After(now):

@@ -62,7 +62,7 @@ func TestWhatIsTaken(t *testing.T) {
 		"the same, once the clock is back": {map[string]signedAt{"a": by(1, far, "x")}, by(1, far, "x"), nil},
 		"by a later key, as of before":     {map[string]signedAt{"a": was}, by(2, was.Time.Add(-time.Hour), "x"), nil},
 		"by a later key, after a far one":  {map[string]signedAt{"a": by(1, far, "x")}, by(2, now, "x"), nil},
-		"by an earlier key":                {map[string]signedAt{"a": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0], "delete the Secret", "rotate-delivery-key --now", "agent config"}},
+		"by an earlier key":                {map[string]signedAt{"a": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0], "delete the Secret", "rotate-delivery-key -n NAMESPACE --now", "agent config -n NAMESPACE"}},
 		"by an earlier key than another's": {map[string]signedAt{"b": was}, by(0, now, "x"), []string{"DeliveryOutdated", ids[0]}},
 		"taken before the other's key":     {map[string]signedAt{"a": by(0, was.Time, "x"), "b": was}, by(0, was.Time, "x"), nil},
 		"after one by a forgotten key":     {map[string]signedAt{"a": by(3, far, "x")}, by(0, now, "x"), nil},

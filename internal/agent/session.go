@@ -210,16 +210,21 @@ func (s *session) close() {
 }
 
 // explain says what the end of a session means, and what to do.
-func (s *session) explain() error {
+func (s *session) explain(of Config) error {
 	err, from := s.broken(), s.cluster.Kubeconfig
+	bring := fmt.Sprintf("`clusterpki agent install -n %s --host %s --token-only", of.Namespace, of.Host)
+	if s.cluster.Name != DefaultCluster {
+		bring += " --cluster-name " + s.cluster.Name
+	}
+	bring += "`"
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the management cluster does not accept this host's identity any more (401): its token has expired, or its "+
-			"ServiceAccount was made anew. The files that are there stay in use. Put a new kubeconfig at %s, with `clusterpki agent install`: see "+
-			"docs/agent.md, \"A host that was away\"", from)
+			"ServiceAccount was made anew. The files that are there stay in use. Put a new kubeconfig at %s, with %s: see "+
+			"docs/agent.md, \"A host that was away\"", from, bring)
 	case isWrong(refusedOrUnreachable(err)):
 		return fmt.Errorf("this host does not trust the management cluster, or the other way round: %w. The files that are there stay in use. "+
-			"Put a new kubeconfig at %s: see docs/agent.md, \"A host that was away\"", err, from)
+			"Put a new kubeconfig at %s, with %s: see docs/agent.md, \"A host that was away\"", err, from, bring)
 	default:
 		return err
 	}

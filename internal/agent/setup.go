@@ -12,8 +12,19 @@ import (
 	"clusterpki.io/operator/internal/hostfiles"
 )
 
-// KubeconfigFile is where a host has its agent's first credential, unless its configuration says otherwise.
+// DefaultCluster is the name of the management cluster, where there is one.
+const DefaultCluster = "management"
+
+// KubeconfigFile is where a host has its agent's first credential for the DefaultCluster, unless its configuration says otherwise.
 const KubeconfigFile = "/etc/clusterpki/kubeconfig"
+
+// ClusterNamed is the management cluster of a name, with its kubeconfig where it lies on a host.
+func ClusterNamed(name string) ManagementCluster {
+	if name == DefaultCluster {
+		return ManagementCluster{Name: name, Kubeconfig: KubeconfigFile}
+	}
+	return ManagementCluster{Name: name, Kubeconfig: "/etc/clusterpki/" + name + ".kubeconfig"}
+}
 
 // Source is what the configuration of a host's agent is made from.
 type Source struct {
@@ -51,7 +62,7 @@ func ConfigFor(from Source) (Config, []string, error) {
 	if dir != hostfiles.DefaultBaseDir {
 		c.Directory = dir
 	}
-	c.ManagementClusters = []ManagementCluster{{Name: "management", Kubeconfig: KubeconfigFile}}
+	c.ManagementClusters = []ManagementCluster{ClusterNamed(DefaultCluster)}
 	notes := c.addKubeletCA(from.Objects)
 	c.addComponents()
 	return c, notes, nil

@@ -2,7 +2,9 @@ package agents
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -33,6 +35,24 @@ type Record struct {
 	NamespaceUID types.UID `json:"namespaceUID"`
 	// Grants are the names of what counts, by namespace.
 	Grants map[string]string `json:"grants,omitempty"`
+	// GoneTime is since when there is no object of the host; the zero value while there is one.
+	GoneTime metav1.Time `json:"goneTime,omitzero"`
+}
+
+// KeptFor is how long an agent keeps its identity after the last object of its host went: what went by a slip is back by then.
+const KeptFor = 7 * 24 * time.Hour
+
+// Ends is when the identity of an agent ends; never, the zero time, while there is an object of its host.
+func (r Record) Ends() time.Time {
+	if r.GoneTime.IsZero() {
+		return time.Time{}
+	}
+	return r.GoneTime.Add(KeptFor)
+}
+
+// Equal says whether two records of one host say the same.
+func (r Record) Equal(as Record) bool {
+	return r.NamespaceUID == as.NamespaceUID && maps.Equal(r.Grants, as.Grants) && r.GoneTime.Equal(&as.GoneTime)
 }
 
 // Grant is a Role and its RoleBinding, which have the same name. Neither is ever changed: what is to be allowed otherwise is a grant of

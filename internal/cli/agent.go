@@ -64,7 +64,7 @@ func runAgent(c *cobra.Command, file string) error {
 	setLibraryLoggers(agent.Log(c.ErrOrStderr()))
 	err := agent.RunFile(c.Context(), file, c.ErrOrStderr())
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: make it with `clusterpki agent config`, as docs/agent.md says", err)
+		return fmt.Errorf("%w: make it with `clusterpki agent config -n NAMESPACE --host HOST`, as docs/agent.md says", err)
 	}
 	return err
 }

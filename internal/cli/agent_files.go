@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	unit "clusterpki.io/operator/config/agent"
-	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/export"
 )
 
@@ -20,20 +19,20 @@ const (
 	formatCloudInit = "cloud-init"
 )
 
-// Where the files of an agent lie on its host, beside agent.KubeconfigFile.
+// Where the files of an agent lie on its host, beside its kubeconfigs.
 const (
 	agentConfigFile = "/etc/clusterpki/agent.yaml"
 	agentUnitFile   = "/etc/systemd/system/clusterpki-agent.service"
 )
 
-// agentFiles are what a host needs, below its root.
-func agentFiles(cfg, kubeconfig []byte) []export.File {
-	file := func(at string, mode fs.FileMode, text []byte) export.File {
-		return export.File{Path: strings.TrimPrefix(at, "/"), Mode: mode, Data: append(bytes.TrimRight(text, "\n"), '\n')}
-	}
-	return []export.File{
-		file(agentConfigFile, 0o644, cfg), file(agent.KubeconfigFile, 0o600, kubeconfig), file(agentUnitFile, 0o644, unit.Unit),
-	}
+// agentFile is one of a host's, below its root.
+func agentFile(at string, mode fs.FileMode, text []byte) export.File {
+	return export.File{Path: strings.TrimPrefix(at, "/"), Mode: mode, Data: append(bytes.TrimRight(text, "\n"), '\n')}
+}
+
+// agentFiles are what a host needs beside the kubeconfig.
+func agentFiles(cfg []byte, kubeconfig export.File) []export.File {
+	return []export.File{agentFile(agentConfigFile, 0o644, cfg), kubeconfig, agentFile(agentUnitFile, 0o644, unit.Unit)}
 }
 
 // endOfFile ends a file in a script. None has such a line.
@@ -49,11 +48,23 @@ if [ -z "$DESTDIR" ]; then
   [ "$(id -u)" = 0 ] || { echo "nothing is written: this has to run as root" >&2; exit 1; }
   [ -x /usr/local/bin/clusterpki ] || { echo "nothing is written: put the program at /usr/local/bin/clusterpki first" >&2; exit 1; }
 fi
-put() {
-  mkdir -p "$(dirname "$DESTDIR$1")"
+prepare() {
+  (umask 022; mkdir -p "$(dirname "$DESTDIR$1")")
   cat > "$DESTDIR$1.new"
   chmod "$2" "$DESTDIR$1.new"
+}
+put() {
+  prepare "$1" "$2"
   mv -f "$DESTDIR$1.new" "$DESTDIR$1"
+}
+# What people edit stays as it is.
+keep() {
+  prepare "$1" "$2"
+  if [ -e "$DESTDIR$1" ] && [ "$(cat "$DESTDIR$1")" != "$(cat "$DESTDIR$1.new")" ]; then
+    echo "$1 is there, and differs from what it would be now: it stays, compare it with $1.new" >&2
+  else
+    mv -f "$DESTDIR$1.new" "$DESTDIR$1"
+  fi
 }
 `
 
@@ -64,14 +75,24 @@ const scriptTail = `if [ -z "$DESTDIR" ]; then
 fi
 `
 
-// printScript prints a shell script that writes files, and starts the agent.
+// printScript prints a shell script that writes files, and starts the agent where its unit is among them.
 func printScript(w io.Writer, host string, files []export.File) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, scriptHead, host)
+	var starts bool
 	for _, f := range files {
-		fmt.Fprintf(&out, "put /%s %04o <<'%s'\n%s%s\n", f.Path, f.Mode, endOfFile, f.Data, endOfFile)
+		how := "put"
+		switch at := "/" + f.Path; at {
+		case agentConfigFile:
+			how = "keep"
+		case agentUnitFile:
+			starts = true
+		}
+		fmt.Fprintf(&out, "%s /%s %04o <<'%s'\n%s%s\n", how, f.Path, f.Mode, endOfFile, f.Data, endOfFile)
 	}
-	out.WriteString(scriptTail)
+	if starts {
+		out.WriteString(scriptTail)
+	}
 	if _, err := out.WriteTo(w); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}

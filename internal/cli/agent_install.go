@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,18 +18,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agent"
 	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/export"
 )
 
 const installLong = `Prints a shell script that brings to HOST what its agent needs: its configuration, as 'clusterpki agent
-config' prints it, a first credential, and a systemd unit. With --out it writes these files, as they
-lie on the host; with --all a folder for each host, for Ansible, Ignition or cloud-init.
+config' prints it, a first credential, and a systemd unit. An agent.yaml that is there and differs
+stays: the new one is then written beside it, as agent.yaml.new. With --out it writes these files, as
+they lie on the host; with --all a folder for each host, for Ansible or Ignition.
+
+With --token-only it brings the credential alone, to a host whose agent is there, and restarts
+nothing. With --cluster-name the credential is for another management cluster than the one that the
+agent has, beside that one: see "Several management clusters" in docs/agent.md.
 
 The first credential is a token of the ServiceAccount that the operator has made for the host's
 agent, which you must be allowed to make tokens of. It is enough for the first start: the agent
@@ -45,12 +53,14 @@ const tokenUser = "agent"
 // install is what the command is told.
 type install struct {
 	aboutHost
-	all      bool
-	out      string
-	format   string
-	accounts string
-	server   string
-	lasts    time.Duration
+	all       bool
+	out       string
+	format    string
+	accounts  string
+	server    string
+	cluster   string
+	tokenOnly bool
+	lasts     time.Duration
 }
 
 func newAgentInstall() *cobra.Command {
@@ -59,7 +69,8 @@ func newAgentInstall() *cobra.Command {
 		Use: "install (--host HOST | --all --out DIR)", Short: "Bring a host what its agent needs", Long: installLong + "\n\n" + exits(nil), Args: cobra.NoArgs,
 		Example: "  clusterpki agent install -n prod --host k8s-node1 | ssh root@k8s-node1 sh\n" +
 			"  clusterpki agent install -n prod --host k8s-node1 --format cloud-init > user-data\n" +
-			"  clusterpki agent install -n prod --all --out hosts",
+			"  clusterpki agent install -n prod --all --out hosts\n" +
+			"  clusterpki agent install -n prod --host k8s-node1 --token-only | ssh root@k8s-node1 sh",
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	f.addFlags(c)
@@ -73,6 +84,8 @@ func newAgentInstall() *cobra.Command {
 	flags.StringVar(&f.accounts, "agents-namespace", agents.DefaultNamespace, "the `namespace` of the agents' ServiceAccounts, as the operator's flag says")
 	completeFlag(c, "agents-namespace", f.namespaces)
 	flags.StringVar(&f.server, "management-server", "", "the `URL` at which the host reaches the management cluster (default: that of your kubeconfig)")
+	flags.StringVar(&f.cluster, "cluster-name", agent.DefaultCluster, "the management cluster's `name` in the agent's configuration")
+	flags.BoolVar(&f.tokenOnly, "token-only", false, "bring the credential alone, to a host whose agent is there")
 	flags.DurationVar(&f.lasts, "token-duration", 24*time.Hour, "how long the first token is asked for: until then the agent must have been started")
 	return c
 }
@@ -86,8 +99,15 @@ func (f *install) mistake() error {
 		return errors.New("--all needs --out: a folder for each host is written there")
 	case f.format != formatScript && f.format != formatCloudInit:
 		return fmt.Errorf("--format must be '%s' or '%s', not %q", formatScript, formatCloudInit, f.format)
+	case f.format == formatCloudInit && f.out != "":
+		return errors.New("--out writes files, and --format is for what is printed: say one of the two")
+	case f.format == formatCloudInit && f.tokenOnly:
+		return errors.New("--token-only is for a host whose agent is there, and cloud-init for one that starts: say one of the two")
 	case f.lasts < minToken:
 		return fmt.Errorf("--token-duration must be %s at least", minToken)
+	}
+	if text := strings.Join(validation.IsDNS1123Label(f.cluster), "; "); text != "" { // a file is called so
+		return fmt.Errorf("--cluster-name: %s", text)
 	}
 	return nil
 }
@@ -117,8 +137,13 @@ func (f *install) run(c *cobra.Command) error {
 			return printScript(c.OutOrStdout(), f.host, files)
 		}
 	}
+	hosts := hostsWithAgents(all.objects)
+	if len(hosts) == 0 {
+		return fmt.Errorf("nothing of namespace %q has delivery.mode: Agent, so no host has an agent: set it (in a ClusterPKI "+
+			"spec.certificates.delivery.mode), or name the hosts' namespace with -n", all.name)
+	}
 	var problems []error
-	for _, host := range hostsWithAgents(all.objects) {
+	for _, host := range hosts {
 		files, err := f.files(c, all, to, host)
 		if err == nil {
 			err = export.Write(filepath.Join(f.out, host), files)
@@ -149,6 +174,10 @@ func hostsWithAgents(o export.Objects) []string {
 
 // files are those of a host.
 func (f *install) files(c *cobra.Command, all inNamespace, to *api.Cluster, host string) ([]export.File, error) {
+	if f.tokenOnly {
+		kubeconfig, err := f.kubeconfig(c, all, to, host)
+		return []export.File{kubeconfig}, err
+	}
 	from, cfg, notes, err := f.configIn(c.Context(), all, host)
 	if err != nil {
 		return nil, err
@@ -156,25 +185,37 @@ func (f *install) files(c *cobra.Command, all inNamespace, to *api.Cluster, host
 	for _, n := range notes {
 		fmt.Fprintf(c.ErrOrStderr(), "note: %s: %s\n", host, n)
 	}
+	cfg.ManagementClusters = []agent.ManagementCluster{agent.ClusterNamed(f.cluster)}
 	config, err := from.Text(cfg)
 	if err != nil {
 		return nil, err
 	}
+	kubeconfig, err := f.kubeconfig(c, all, to, host)
+	return agentFiles(config, kubeconfig), err
+}
+
+// kubeconfig is the file with the first credential of a host.
+func (f *install) kubeconfig(c *cobra.Command, all inNamespace, to *api.Cluster, host string) (export.File, error) {
 	token, err := f.token(c.Context(), all, host)
 	if err != nil {
-		return nil, err
+		return export.File{}, err
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "note: %s: its first token ends at %s: the agent must have been started by then\n",
 		host, token.ExpirationTimestamp.UTC().Format(time.RFC3339))
-	kubeconfig, err := clientcmd.Write(api.Config{
-		Clusters:  map[string]*api.Cluster{"management": to},
+	cluster := agent.ClusterNamed(f.cluster)
+	if f.cluster != agent.DefaultCluster {
+		fmt.Fprintf(c.ErrOrStderr(), "note: %s: an agent that is there finds it once %s has this line under managementClusters, and the agent was restarted:\n"+
+			"- {name: %s, kubeconfig: %s}\n", host, agentConfigFile, cluster.Name, cluster.Kubeconfig)
+	}
+	text, err := clientcmd.Write(api.Config{
+		Clusters:  map[string]*api.Cluster{f.cluster: to},
 		AuthInfos: map[string]*api.AuthInfo{tokenUser: {Token: token.Token}},
-		Contexts:  map[string]*api.Context{tokenUser: {Cluster: "management", AuthInfo: tokenUser}}, CurrentContext: tokenUser,
+		Contexts:  map[string]*api.Context{tokenUser: {Cluster: f.cluster, AuthInfo: tokenUser}}, CurrentContext: tokenUser,
 	})
 	if err != nil {
-		return nil, errors.New("encode the first credential") // the error may quote it
+		return export.File{}, errors.New("encode the first credential") // the error may quote it
 	}
-	return agentFiles(config, kubeconfig), nil
+	return agentFile(cluster.Kubeconfig, 0o600, text), nil
 }
 
 // management is how a host reaches the management cluster: as the person's kubeconfig says, who is somebody else.

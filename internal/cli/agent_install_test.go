@@ -84,14 +84,14 @@ func TestAgentInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, script, _ = strings.Cut(script, "#!/bin/sh") // after the notes
 	root := t.TempDir()
-	sh := exec.CommandContext(t.Context(), "sh")
-	sh.Stdin, sh.Env = strings.NewReader(script), append(os.Environ(), "DESTDIR="+root)
-	if out, err := sh.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	onHost(t, root, script)
 	w.checkHost(root)
+	for _, dir := range []string{"etc", "etc/clusterpki", "etc/systemd/system"} {
+		if info, err := os.Stat(filepath.Join(root, dir)); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
 
 	out := filepath.Join(t.TempDir(), "one")
 	if text, err := w.install("--host", "k8s-node1", "--out", out); err != nil || strings.Contains(text, "kind: Config") {
@@ -118,6 +118,77 @@ func TestAgentInstall(t *testing.T) {
 	}
 }
 
+// onHost runs what `agent install` prints, as on a host.
+func onHost(t *testing.T, root, printed string) string {
+	t.Helper()
+	_, script, _ := strings.Cut(printed, "#!/bin/sh") // after the notes
+	sh := exec.CommandContext(t.Context(), "sh")
+	sh.Stdin, sh.Env = strings.NewReader(script), append(os.Environ(), "DESTDIR="+root)
+	out, err := sh.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// TestAgentInstallAgain leaves a configuration alone that a person has edited, and brings a credential alone where that is asked for.
+func TestAgentInstallAgain(t *testing.T) {
+	t.Parallel()
+	w := withAccount(t)
+	printed := func(args ...string) string {
+		text, err := w.install(append([]string{"--host", "k8s-node1"}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	read := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	root := t.TempDir()
+	config, kubeconfig := filepath.Join(root, agentConfigFile), filepath.Join(root, agent.KubeconfigFile)
+	if said := onHost(t, root, printed()) + onHost(t, root, printed()); said != "" {
+		t.Errorf("what is as it should be is not to be mentioned:\n%s", said)
+	}
+	if _, err := os.Stat(config + ".new"); !os.IsNotExist(err) {
+		t.Errorf("a second configuration lies there: %v", err)
+	}
+
+	first, edited := read(config), read(config)+"quiet: 2s\n"
+	if err := os.WriteFile(config, []byte(edited), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := read(kubeconfig)
+	if said := onHost(t, root, printed()); !strings.Contains(said, agentConfigFile+".new") {
+		t.Errorf("it says %q", said)
+	}
+	if read(config) != edited || read(config+".new") != first || read(kubeconfig) == before {
+		t.Errorf("the configuration is now\n%s", read(config))
+	}
+
+	other := printed("--token-only", "--cluster-name", "west")
+	if !strings.Contains(other, "- {name: west, kubeconfig: /etc/clusterpki/west.kubeconfig}") || strings.Contains(other, "systemctl") {
+		t.Errorf("it prints\n%s", other)
+	}
+	root = t.TempDir()
+	onHost(t, root, other)
+	files, err := os.ReadDir(filepath.Join(root, "etc", "clusterpki"))
+	if err != nil || len(files) != 1 || files[0].Name() != "west.kubeconfig" {
+		t.Errorf("there are %v, %v", files, err)
+	}
+	if k, err := clientcmd.LoadFromFile(filepath.Join(root, "etc", "clusterpki", "west.kubeconfig")); err != nil || k.Clusters["west"] == nil || k.AuthInfos["agent"].Token == "" {
+		t.Errorf("it leads nowhere: %v", err)
+	}
+	onHost(t, root, printed("--cluster-name", "west"))
+	if c, err := agent.ReadConfig(filepath.Join(root, agentConfigFile)); err != nil || c.ManagementClusters[0] != agent.ClusterNamed("west") {
+		t.Errorf("the configuration of a new host is %+v, %v", c, err)
+	}
+}
+
 // TestAgentInstallMistakes says what to change.
 func TestAgentInstallMistakes(t *testing.T) {
 	t.Parallel()
@@ -130,6 +201,9 @@ func TestAgentInstallMistakes(t *testing.T) {
 		"both":              {[]string{"--host", "a", "--all", "--out", "b"}, "say which host with --host, or --all"},
 		"nowhere":           {[]string{"--all"}, "--all needs --out"},
 		"another form":      {[]string{"--host", "k8s-node1", "--format", "ignition"}, `--format must be 'script' or 'cloud-init', not "ignition"`},
+		"files to print":    {[]string{"--host", "k8s-node1", "--format", "cloud-init", "--out", "a"}, "--out writes files, and --format is for what is printed"},
+		"a token to start":  {[]string{"--host", "k8s-node1", "--format", "cloud-init", "--token-only"}, "--token-only is for a host whose agent is there"},
+		"a name with dots":  {[]string{"--host", "k8s-node1", "--cluster-name", "../a"}, "--cluster-name: "},
 		"too short":         {[]string{"--host", "k8s-node1", "--token-duration", "1m"}, "--token-duration must be 10m0s at least"},
 		"a plain URL":       {[]string{"--host", "k8s-node1", "--management-server", "http://a"}, `an https URL, not "http://a"`},
 		"another host":      {[]string{"--host", "k8s-node2"}, "its hosts are k8s-node1"},
@@ -148,6 +222,9 @@ func TestAgentInstallMistakes(t *testing.T) {
 	if mounted := withHost(t, v1alpha1.DeliveryMounted); true {
 		if out, err := mounted.install("--host", "k8s-node1"); err == nil || !strings.Contains(err.Error(), "before delivery.mode is 'Agent'") {
 			t.Errorf("not delivered by an agent: error %v, and it prints\n%s", err, out)
+		}
+		if out, err := mounted.install("--all", "--out", t.TempDir()); err == nil || !strings.Contains(err.Error(), "has delivery.mode: Agent") {
+			t.Errorf("no host has an agent: error %v, and it prints\n%s", err, out)
 		}
 	}
 }

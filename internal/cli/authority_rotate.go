@@ -114,7 +114,7 @@ func advise(w io.Writer, namespace string, now, made bool, agents int, lacking [
 	case now && len(lacking) > 0:
 		fmt.Fprintf(w, "write the configuration of these hosts' agents anew, with `clusterpki agent config -n %s --host HOST`, and restart them\n", namespace)
 	case len(lacking) > 0:
-		fmt.Fprintln(w, "for a host that never comes back delete its objects, or give --now")
+		fmt.Fprintln(w, "for a host that never comes back delete its objects or take it out of its ClusterPKI, which makes them again, or give --now")
 	case !now && agents == 0:
 		fmt.Fprintln(w, "no object is delivered by an agent here, so no report of one lets the next key sign: give --now")
 	}

@@ -25,7 +25,8 @@ func newManager() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "manager",
 		Short: "Run the operator",
-		Long: "Run the operator: reconcile ClusterCAs, APIServerCertificates and NodeCredentials until stopped.\n\n" +
+		Long: "Run the operator: reconcile ClusterPKIs, ClusterCAs, ServiceAccountKeys, APIServerCertificates and\n" +
+			"NodeCredentials until stopped.\n\n" +
 			"It finds the API server as kubectl does: in a pod through its service account, elsewhere through\n" +
 			"KUBECONFIG or ~/.kube/config.\n\n" + exits(untilStopped),
 		Example: "  clusterpki manager --leader-elect\n  clusterpki manager --namespace prod   # needs a Role there instead of the ClusterRole",

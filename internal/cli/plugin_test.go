@@ -38,7 +38,7 @@ func TestNamed(t *testing.T) {
 			t.Errorf("%q: %q\n%s", argv0, root.DisplayName(), diff)
 		}
 	}
-	if diff := cmp.Diff([]string{"config"}, names(find(t, Named("kubectl-clusterpki"), "agent"))); diff != "" {
+	if diff := cmp.Diff([]string{"config", "install"}, names(find(t, Named("kubectl-clusterpki"), "agent"))); diff != "" {
 		t.Error(diff)
 	}
 }

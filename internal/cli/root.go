@@ -13,8 +13,8 @@ func New() *cobra.Command {
 		Use:   "clusterpki",
 		Short: "Manage the PKI of Kubernetes clusters as custom resources",
 		Long: "clusterpki issues the certificates of Kubernetes clusters into Secrets, renders kubeconfigs,\n" +
-			"renews them in time and delivers them to hosts, from ClusterCA, APIServerCertificate and\n" +
-			"NodeCredential objects.",
+			"renews them in time and delivers them to hosts, from ClusterPKI objects, or from ClusterCA,\n" +
+			"ServiceAccountKey, APIServerCertificate and NodeCredential objects.",
 		Version:           version.Get().Version,
 		SilenceUsage:      true,
 		SilenceErrors:     true,

@@ -4,21 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/consumers"
-	"clusterpki.io/operator/internal/owned"
 	"clusterpki.io/operator/internal/queue"
 	"clusterpki.io/operator/internal/stall"
 	"clusterpki.io/operator/internal/visits"
@@ -55,46 +53,56 @@ func (r *agentAccounts) setup(mgr ctrl.Manager, workers int) error {
 // Reconcile brings what one host's agent may do to what the objects of that host ask for.
 func (r *agentAccounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	host := agents.Host{Namespace: req.Namespace, Name: req.Name}
-	objects, err := r.objectsOf(ctx, r.client, host)
+	all, err := r.objectsOf(ctx, r.client, host)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	err = refused(r.reconcile(ctx, host, objects))
-	if st, ok := stall.Of(err); ok && !st.Here { // a person is to do something, and hears of it where he looks
+	objects := byAgents(all)
+	ends, err := r.reconcile(ctx, host, all, objects)
+	err = refused(err)
+	st, stalled := stall.Of(err)
+	if stalled && st.Here { // every object says that of itself
+		st = nil
+	}
+	if err == nil || stalled {
+		r.noAccess.set(host, st, objects)
+	}
+	if st != nil { // a person is to do something, and hears of it where he looks
 		for _, o := range objects {
 			r.events.Eventf(o, nil, corev1.EventTypeWarning, st.Reason, "GiveAccess", "the agent of host %q gets no access: %s", host.Name, st.Message)
 		}
 	}
-	return r.result(err, zeroTime)
+	return r.result(err, ends)
 }
 
-func (r *agentAccounts) reconcile(ctx context.Context, host agents.Host, objects []v1alpha1.Object) error {
+// reconcile returns when the agent's identity ends, the zero time for never: all are the objects of the host, and objects those that its agent delivers.
+func (r *agentAccounts) reconcile(ctx context.Context, host agents.Host, all, objects []v1alpha1.Object) (ends time.Time, err error) {
 	keeper, err := r.keeper(ctx, host.Namespace)
 	if err != nil {
-		return err
+		return zeroTime, err
 	}
 	g := grantor{agentAccounts: r, seal: keeper.Seal, host: host}
 	account, record, err := g.account(ctx, r.client)
 	switch {
-	case err != nil && len(objects) == 0: // what is somebody else's stays
-		return nil
+	case stall.Is(err) && len(objects) == 0: // what is somebody else's stays
+		return zeroTime, nil
 	case err != nil:
-		return err
+		return zeroTime, err
 	case len(objects) == 0:
-		return g.removeUnlessWanted(ctx, account, record)
+		return g.retire(ctx, account, record, len(all) == 0)
 	}
 	access, err := r.accessTo(ctx, keeper.Seal, objects)
 	if err != nil {
-		return err
+		return zeroTime, err
 	}
 	wanted := map[string][]rbacv1.PolicyRule{r.namespace: agents.TokenRules(g.accountKey().Name), host.Namespace: access.Rules()}
 	if account == nil {
-		return g.create(ctx, wanted)
+		return zeroTime, g.create(ctx, wanted)
 	}
-	return g.bring(ctx, account, record, wanted)
+	return zeroTime, g.bring(ctx, account, record, wanted)
 }
 
-// objectsOf are the objects of a host to which an agent delivers.
+// objectsOf are the objects of a host, in whatever mode what is issued for them is delivered.
 func (r *agentAccounts) objectsOf(ctx context.Context, from client.Reader, host agents.Host) ([]v1alpha1.Object, error) {
 	var servers v1alpha1.APIServerCertificateList
 	var credentials v1alpha1.NodeCredentialList
@@ -116,11 +124,22 @@ func (r *agentAccounts) objectsOf(ctx context.Context, from client.Reader, host 
 	}
 	kept := out[:0]
 	for _, o := range out {
-		if v1alpha1.AgentHost(o) == host.Name {
+		if v1alpha1.HostName(o) == host.Name {
 			kept = append(kept, o)
 		}
 	}
 	return kept, nil
+}
+
+// byAgents are those of some objects that an agent delivers.
+func byAgents(objects []v1alpha1.Object) []v1alpha1.Object {
+	var out []v1alpha1.Object
+	for _, o := range objects {
+		if v1alpha1.AgentHost(o) != "" {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // accessTo is what the agent may have of what is for its host.
@@ -167,27 +186,4 @@ func (r *agentAccounts) keysOf(ctx context.Context, c *v1alpha1.APIServerCertifi
 	}
 	secret, err := r.secrets.Cached(ctx, c.Namespace, k.KeySecretName())
 	return k, secret, err
-}
-
-// removeUnlessWanted removes what an agent was given, where a live read finds no object of its host: the cache may be behind.
-func (g grantor) removeUnlessWanted(ctx context.Context, account *corev1.ServiceAccount, record agents.Record) error {
-	strays, err := g.strays(ctx, record)
-	if err != nil || account == nil && len(strays) == 0 {
-		return err
-	}
-	objects, err := g.objectsOf(ctx, g.live, g.host)
-	if err != nil {
-		return err
-	}
-	if len(objects) > 0 {
-		return fmt.Errorf("remove the account of host %q: %w", g.host.Name, owned.ErrBehind)
-	}
-	if err := g.delete(ctx, strays...); err != nil || account == nil {
-		return err
-	}
-	if err := g.remove(ctx, account, record); err != nil {
-		return err
-	}
-	log.FromContext(ctx).Info("Removed what the agent of a host could do: nothing is delivered there by an agent", "account", klog.KObj(account))
-	return nil
 }

@@ -184,13 +184,9 @@ func TestAgentAccessFollows(t *testing.T) {
 	edit(w, "node1", &v1alpha1.NodeCredential{}, ofHost("k8s-node9"))
 	w.gets("k8s-node9", "node1-tls")
 	w.gets("k8s-node1", "!node1-tls")
+	w.settled()
+	w.restartAt(w.clock.Now().Add(agents.KeptFor))
 	w.withoutAccount("k8s-node1")
-
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Delivery.Mode = v1alpha1.DeliveryMounted })
-	w.withoutAccount("k8s-node9")
-	if left := append(w.grants(w.ns), w.grants(w.agentsNamespace())...); len(left) > 0 {
-		t.Errorf("there are still %v", left)
-	}
 }
 
 // TestAgentOfARenamedHost: what was issued for another host is named once it is issued for this one, however long that takes.
@@ -202,7 +198,7 @@ func TestAgentOfARenamedHost(t *testing.T) {
 	w.gets("k8s-node1", "node1-tls")
 	w.allow("k8s", &v1alpha1.CAPolicy{Roles: []v1alpha1.PolicyRole{"APIServer"}})
 	edit(w, "node1", &v1alpha1.NodeCredential{}, ofHost("k8s-node9"))
-	w.withoutAccount("k8s-node1")
+	w.gets("k8s-node1", "!node1-tls")
 	w.soon(100*time.Millisecond, "k8s-node9 has an account", func() error {
 		return w.api.Get(t.Context(), client.ObjectKeyFromObject(w.account("k8s-node9")), &corev1.ServiceAccount{})
 	})
@@ -238,17 +234,6 @@ func (w *env) read(o client.Object) {
 	if err := w.api.Get(w.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// withoutAccount waits until a host's agent has no ServiceAccount.
-func (w *env) withoutAccount(host string) {
-	w.t.Helper()
-	w.soon(100*time.Millisecond, "the account of "+host+" is gone", func() error {
-		if err := w.api.Get(w.t.Context(), client.ObjectKeyFromObject(w.account(host)), &corev1.ServiceAccount{}); !apierrors.IsNotFound(err) {
-			return errors.Join(errors.New("it is there"), err)
-		}
-		return nil
-	})
 }
 
 // TestAgentGrantsAreReplaced makes a Role anew, under another name, whenever somebody changes or deletes it or its binding. What others have planted
@@ -315,40 +300,6 @@ func change[T client.Object](w *env, name string, o T, how func(T)) error {
 	w.get(name, o)
 	how(o)
 	return w.api.Update(w.t.Context(), o)
-}
-
-// TestPlantedAccount leaves a ServiceAccount alone that somebody else made, and says so; and names no Secret that is not of the host.
-func TestPlantedAccount(t *testing.T) {
-	t.Parallel()
-	w := newEnv(t)
-	planted := w.account("k8s-node1")
-	planted.Labels = map[string]string{v1alpha1.ManagedLabel: v1alpha1.ManagedValue}
-	planted.Annotations = map[string]string{v1alpha1.AgentAnnotation: w.ns + "/k8s-node1", v1alpha1.ClaimAnnotation: `x {"host":{}}`}
-	if err := w.api.Create(t.Context(), planted); err != nil {
-		t.Fatal(err)
-	}
-	w.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}})
-	w.create(newCA("k8s"), newServer("k8s-master"), newKubelet("node1", byAgent), newKubelet("node2", byAgent, ofHost("k8s-node2")),
-		newKubelet("wants", byAgent, ofHost("k8s-node2"), func(c *v1alpha1.NodeCredential) { c.Spec.Role, c.Spec.SecretName = "KubeProxy", "theirs" }))
-	w.ready("node1", &v1alpha1.NodeCredential{})
-	w.ready("node2", &v1alpha1.NodeCredential{})
-	if e := w.event(v1alpha1.ReasonAgentAccountConflict); !strings.Contains(e.Note, planted.Name) {
-		t.Errorf("the event says %q", e.Note)
-	}
-	w.gets("k8s-node1", "!node1-tls")
-	w.gets("k8s-node2", "node2-tls", "!theirs")
-	if err := w.agent("k8s-node2").Get(t.Context(), keyOf(w.ns, "theirs"), &coordinationv1.Lease{}); !apierrors.IsForbidden(err) {
-		t.Errorf("a Lease of others may be read: %v", err)
-	}
-	now := w.account("k8s-node1")
-	if w.read(now); now.ResourceVersion != planted.ResourceVersion {
-		t.Error("the planted account was changed")
-	}
-	if err := w.api.Delete(t.Context(), planted); err != nil {
-		t.Fatal(err)
-	}
-	edit(w, "node1", &v1alpha1.NodeCredential{}, func(c *v1alpha1.NodeCredential) { c.Spec.Renewal.Trigger = "1" })
-	w.gets("k8s-node1", "node1-tls")
 }
 
 // TestAgentOfAnotherNamespace takes what the agent of a host had, where the namespace was made anew.

@@ -101,7 +101,7 @@ func (g grantor) namespaceOf(ctx context.Context) (*corev1.Namespace, error) {
 // which is recorded before it stands; what was granted before goes then, also where a quota or a policy refuses the next.
 func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, record agents.Record, wanted map[string][]rbacv1.PolicyRule) error {
 	next := record
-	next.Grants = map[string]string{}
+	next.Grants, next.GoneTime = map[string]string{}, metav1.Time{}
 	var missing []string
 	for _, namespace := range slices.Sorted(maps.Keys(wanted)) {
 		rules, name := wanted[namespace], record.Grants[namespace]
@@ -117,7 +117,7 @@ func (g grantor) bring(ctx context.Context, account *corev1.ServiceAccount, reco
 		}
 		next.Grants[namespace] = name
 	}
-	if maps.Equal(next.Grants, record.Grants) {
+	if next.Equal(record) {
 		return g.clear(ctx, record)
 	}
 	switch of, err := g.namespaceOf(ctx); {

@@ -39,6 +39,7 @@ type base struct {
 	leaves    *leaf.Maker
 	recorder  *recorder // of what is issued
 	reports   *reports  // what agents say, by what was recorded
+	noAccess  *agentsRefused
 	keys      keys
 	announced *announced // of objects that another installation may serve
 	// progress tells whether reconciliations come to an end.

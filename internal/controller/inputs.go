@@ -13,12 +13,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"clusterpki.io/operator/api/v1alpha1"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/desired"
 	"clusterpki.io/operator/internal/leaf"
 )
 
 // inputs are a digest of all that a visit to a credential is made from, by what the caches say of its version: the object, its
-// Secrets and its Lease, the API server that it names, the CAs, the delivery keys, and the key of seals.
+// Secrets and its Lease, what its host's agent has access to, the API server that it names, the CAs, the delivery keys, and the key of seals.
 func (r *nodeCredentials) inputs(ctx context.Context, c *v1alpha1.NodeCredential) ([sha256.Size]byte, error) {
 	keeper, err := r.keeper(ctx, c.Namespace)
 	if err != nil {
@@ -97,7 +98,7 @@ func (r *nodeCredentials) inputsOfDelivery(ctx context.Context, c *v1alpha1.Node
 		return texts, nil
 	}
 	version, err := r.store.DeliveryVersion(ctx, c.Namespace)
-	return append(texts, "delivery", version), err
+	return append(texts, "delivery", version, r.noAccess.of(agents.Host{Namespace: c.Namespace, Name: c.Spec.HostName})), err
 }
 
 // inputsOfServers say which API servers there are, and the CAs that they have to do with.

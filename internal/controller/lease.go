@@ -22,6 +22,7 @@ import (
 
 	"clusterpki.io/operator/api/v1alpha1"
 	"clusterpki.io/operator/internal/ack"
+	"clusterpki.io/operator/internal/agents"
 	"clusterpki.io/operator/internal/consumers"
 	"clusterpki.io/operator/internal/leaf"
 	"clusterpki.io/operator/internal/owned"
@@ -211,8 +212,13 @@ func (b *base) inUse(ctx context.Context, namespace string, h reported, secrets 
 	switch h.acknowledgment.Reason {
 	case v1alpha1.ReasonLeaseExpired, v1alpha1.ReasonAcknowledgmentInvalid:
 		now := b.clock.Now()
-		if c.Message = h.whyNothingCounts(now); h.state(now) == consumers.LeaseUnused {
+		state := h.state(now)
+		if c.Message = h.whyNothingCounts(now); state == consumers.LeaseUnused {
 			c.Reason = v1alpha1.ReasonAgentNotStarted
+		}
+		why := b.noAccess.of(agents.Host{Namespace: namespace, Name: h.delivery.host})
+		if why != "" && (state == consumers.LeaseUnused || state == consumers.LeaseNotRenewed) {
+			c.Message += "; it gets no access: " + why
 		}
 		return []metav1.Condition{c}, nil
 	case v1alpha1.ReasonAgentProblem:

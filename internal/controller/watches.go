@@ -89,6 +89,7 @@ func (r *apiServerCertificates) setup(ctx context.Context, mgr ctrl.Manager, o O
 		Watches(&v1alpha1.ClusterCA{}, visits.All(on.Among(list, everything)), visits.AnotherPolicy).
 		WatchesRawSource(source.Channel(r.existing, own.Own())).
 		WatchesRawSource(r.keysReady(v1alpha1.KindAPIServerCertificate)).
+		WatchesRawSource(r.noAccess.changed(v1alpha1.KindAPIServerCertificate)).
 		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindAPIServerCertificate, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindAPIServerCertificate)
@@ -113,6 +114,7 @@ func (r *nodeCredentials) setup(ctx context.Context, mgr ctrl.Manager, o Options
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Of(list, visits.ServerIndex)), specChanged).
 		Watches(&v1alpha1.APIServerCertificate{}, visits.All(on.Among(list, serves)), specOrCertificateChanged).
 		WatchesRawSource(r.keysReady(v1alpha1.KindNodeCredential)).
+		WatchesRawSource(r.noAccess.changed(v1alpha1.KindNodeCredential)).
 		WithOptions(visits.Options(o.Workers, r.recorder.slots(v1alpha1.KindNodeCredential, o.Workers), visits.PlaceOfLeaf(ctx, mgr.GetCache(), empty))).
 		Complete(visits.Timed[reconcile.Request](own, r.progress))
 	return setupError(err, v1alpha1.KindNodeCredential)

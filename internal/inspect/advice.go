@@ -19,7 +19,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonLedgerOutdated:    "restore the newer Secret of the CA in the authority namespace: an old backup has taken its place",
 	v1alpha1.ReasonAuthorityMissing: "restore the Secret that the message names, in the authority namespace, from a backup; " +
 		"the message says how to start with another CA without one",
-	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release; else choose another name",
+	v1alpha1.ReasonAuthorityRetained: "if the CA is this namespace's, whoever administers PKI runs clusterpki authority release NAMESPACE/NAME; " +
+		"else choose another name",
 	v1alpha1.ReasonAuthorityNotReady: "look at the authority namespace: the message says what is missing there",
 	v1alpha1.ReasonNamespaceReserved: "create the object in another namespace",
 	v1alpha1.ReasonRepairDelayed:     "see in the audit log who writes or deletes the Secret; repairs go on by themselves, at once where the spec is edited",
@@ -27,7 +28,7 @@ var byReason = map[string]string{
 	v1alpha1.ReasonKeyInUse:          "import a CA whose key no other ClusterCA has, or refer to that ClusterCA",
 	v1alpha1.ReasonImportChanged: "if the new chain is right, name it in source.import.certificateSHA256 and rootSHA256; else " +
 		"put the former one back into the Secret",
-	v1alpha1.ReasonTakenUp:                   "change spec back, or have the CA rotated: clusterpki rotate",
+	v1alpha1.ReasonTakenUp:                   "change spec back, or have the CA rotated: clusterpki rotate NAME -n NAMESPACE",
 	v1alpha1.ReasonImportUnchanged:           "put another CA into the Secret, and name it in source.import.certificateSHA256 and rootSHA256",
 	v1alpha1.ReasonLabelStripped:             "exempt what bears the label clusterpki.io/managed from the policy or webhook that takes it off",
 	v1alpha1.ReasonSecretConflict:            "rename or delete the object of that name, which is somebody else's, or choose another secretName in the spec",
@@ -58,6 +59,8 @@ var byReason = map[string]string{
 	v1alpha1.ReasonRetrying:     "nothing, if it ends by itself; else look at the operator's log and at what its role allows",
 	v1alpha1.ReasonRenewalDue: "put a new CA into the Secret from which it is imported, and name it in " +
 		"source.import.certificateSHA256 and rootSHA256",
+	v1alpha1.ReasonBootstrapNever:   "restore the CAs from a backup, or import them; or set spec.bootstrap, where this is to be a new cluster",
+	v1alpha1.ReasonAPIServerAnswers: "import the CAs of the cluster that is there, or correct spec.endpoint",
 	v1alpha1.ReasonImportInvalid:    "change the Secret that the spec names, or source.import, as the message says",
 	v1alpha1.ReasonParentNotReady:   "look at the parent CA: inspect clusterca/NAME says what it waits for",
 	v1alpha1.ReasonAssumed:          "see that the consumers use their new certificates, then approve: the message says what to write",
@@ -66,13 +69,15 @@ var byReason = map[string]string{
 	v1alpha1.ReasonWrongCertificate: "look whether the API server reads the certificate that was delivered, and whether spec.probe names its address",
 	v1alpha1.ReasonMissingClientCA: "look whether the API server reads the bundle that was delivered: --client-ca-file, " +
 		"--requestheader-client-ca-file",
-	v1alpha1.ReasonLeaseExpired:    "look at the agent on the host: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonAgentNotStarted: "install the agent on the host and start it: see docs/agent.md",
+	v1alpha1.ReasonLeaseExpired:         "look at the agent on the host: journalctl -u clusterpki-agent",
+	v1alpha1.ReasonAgentNotStarted:      "install the agent on the host and start it: see docs/agent.md",
+	v1alpha1.ReasonAgentAccountConflict: "delete the ServiceAccount that the message names: the operator makes its own; then see who could make that one",
+	v1alpha1.ReasonAgentsNotReady:       "install the operator's manifests again: the agents' namespace is among them",
 	v1alpha1.ReasonAcknowledgmentInvalid: "look who else may write the Lease, and whether the agent on the host has installed what is issued: " +
 		"journalctl -u clusterpki-agent",
 	v1alpha1.ReasonAgentProblem: "the message is the agent's own; its log on the host has more: journalctl -u clusterpki-agent",
-	v1alpha1.ReasonCredentialNotRenewed: "see that the ServiceAccount and the Role of the host's agent are there, or bring a new token with agent install " +
-		"before the present one ends",
+	v1alpha1.ReasonCredentialNotRenewed: "see that the ServiceAccount and the Role of the host's agent are there, or bring a new token with " +
+		"agent install -n NAMESPACE --host HOST --token-only before the present one ends",
 	v1alpha1.ReasonNotInstalled:       "wait for the agent; if it stays, look at its log on the host",
 	v1alpha1.ReasonNotInUse:           "wait until every component on the host has reloaded its files, or restart the one that does not",
 	v1alpha1.ReasonRequestMissing:     "start the agent on the host, or put the certificate signing request into spec.request",
@@ -84,7 +89,8 @@ var byReason = map[string]string{
 		"replacePKI of the agent's configuration on the host",
 	v1alpha1.ReasonSignatureInvalid: "somebody else has changed what the message names, and the operator repairs it: see who may write Secrets there",
 	v1alpha1.ReasonDeliveryOutdated: "an older state of the Secret was put back: the operator signs it again by itself, else delete the Secret; if the " +
-		"message says that a later delivery key has signed and it stays, run authority rotate-delivery-key --now, and write each agent's configuration anew",
+		"message says that a later delivery key has signed and it stays, run authority rotate-delivery-key -n NAMESPACE --now, " +
+		"and write each agent's configuration anew",
 	v1alpha1.ReasonDeliveryAhead: "set the host's or the operator's clock right; if both are, somebody else has the delivery key: change that",
 }
 

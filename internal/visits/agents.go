@@ -33,10 +33,10 @@ type AgentHosts struct {
 // hostsOf are the hosts that an object concerns.
 type hostsOf func(ctx context.Context, o client.Object) []types.NamespacedName
 
-// Objects handles the events of what is for a host.
+// Objects handles the events of what is for a host, in whatever mode it is delivered: an agent keeps its identity while there is anything of its host.
 func (a *AgentHosts) Objects() Handler {
 	of := func(_ context.Context, o client.Object) []types.NamespacedName {
-		return named(o.GetNamespace(), agentHosts(o))
+		return named(o.GetNamespace(), hostNames(o))
 	}
 	return a.handler(of, func(was, now client.Object) bool {
 		return was.GetGeneration() != now.GetGeneration() || was.GetUID() != now.GetUID()

@@ -22,7 +22,7 @@ const (
 	CAIndex     = "caNames"     // ClusterCAs that an object depends on
 	ServerIndex = "apiServer"   // the APIServerCertificate that a NodeCredential names
 	SecretIndex = "secretNames" // Secrets that an object asks for
-	HostIndex   = "agentHost"   // the host to which an agent delivers what is issued for an object
+	HostIndex   = "hostName"    // the host that an object is for
 	AgentIndex  = "agent"       // the host for whose agent a Role or RoleBinding was made, as agents.Host has it
 )
 
@@ -39,7 +39,7 @@ func AddIndexes(ctx context.Context, idx client.FieldIndexer) error {
 		return fmt.Errorf("index NodeCredential by %s: %w", ServerIndex, err)
 	}
 	for _, o := range []client.Object{&v1alpha1.NodeCredential{}, &v1alpha1.APIServerCertificate{}} {
-		if err := idx.IndexField(ctx, o, HostIndex, agentHosts); err != nil {
+		if err := idx.IndexField(ctx, o, HostIndex, hostNames); err != nil {
 			return fmt.Errorf("index %T by %s: %w", o, HostIndex, err)
 		}
 	}
@@ -71,6 +71,14 @@ func serverNames(o client.Object) []string {
 	return nil
 }
 
+func hostNames(o client.Object) []string {
+	if host := v1alpha1.HostName(o); host != "" {
+		return []string{host}
+	}
+	return nil
+}
+
+// agentHosts are the hosts to which an agent delivers what is issued for an object.
 func agentHosts(o client.Object) []string {
 	if host := v1alpha1.AgentHost(o); host != "" {
 		return []string{host}

@@ -47,12 +47,12 @@ func TestAgent(t *testing.T) {
 func (c *cluster) checkAgentPod() {
 	c.t.Helper()
 	var d appsv1.DaemonSet
-	if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: "clusterpki-agent", Name: "clusterpki-agent"}, &d); err != nil {
+	if err := c.api.Get(c.t.Context(), client.ObjectKey{Namespace: "clusterpki-agent-pods", Name: "clusterpki-agent"}, &d); err != nil {
 		c.t.Fatal(err)
 	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent", Namespace: "clusterpki-agent"}, Spec: d.Spec.Template.Spec}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "agent", Namespace: "clusterpki-agent-pods"}, Spec: d.Spec.Template.Spec}
 	pod.Spec.ServiceAccountName = "default"
-	c.account("clusterpki-agent")
+	c.account("clusterpki-agent-pods")
 	if err := c.api.Create(c.t.Context(), pod, client.DryRunAll); err != nil {
 		c.t.Error(err)
 	}
