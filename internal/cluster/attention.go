@@ -233,7 +233,7 @@ const unusedFor = 24 * time.Hour
 // host is what keeps a host from using what is issued for it, where time alone does not help.
 func (a *attention) host(host string, o v1alpha1.Object) {
 	if c := is(o, v1alpha1.AgentCredentialExpiringCondition); c != nil {
-		edit := fmt.Sprintf("bring a new token with `clusterpki agent install -n %s --host %s`: %s", o.GetNamespace(), host, c.Message)
+		edit := fmt.Sprintf("bring a new token with `clusterpki agent install --token-only -n %s --host %s`: %s", o.GetNamespace(), host, c.Message)
 		a.add(behind, o, host, c.Type, c.LastTransitionTime.Time, edit)
 	}
 	c := unused(o)

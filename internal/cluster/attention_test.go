@@ -200,7 +200,7 @@ func TestAttention(t *testing.T) {
 				with(there[cluster.Key{Kind: v1alpha1.KindAPIServerCertificate, Name: "k8s-k8s-master-apiserver"}],
 					condition(v1alpha1.AgentCredentialExpiringCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialNotRenewed, "granted for 1h0m0s"))
 			},
-			want: []string{"k8s-master AgentCredentialExpiring " + late}, edit: "`clusterpki agent install -n prod --host k8s-master`: granted for 1h0m0s",
+			want: []string{"k8s-master AgentCredentialExpiring " + late}, edit: "`clusterpki agent install --token-only -n prod --host k8s-master`: granted for 1h0m0s",
 		},
 		"hosts have left": {
 			change: func(_ map[cluster.Key]v1alpha1.Object, s *cluster.Standing) {

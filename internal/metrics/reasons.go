@@ -42,6 +42,7 @@ func allReasons() []string {
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonPolicyDenied, v1alpha1.ReasonClientCAShared,
 		v1alpha1.ReasonLabelStripped, v1alpha1.ReasonAssumed, v1alpha1.ReasonWriteRefused,
 		v1alpha1.ReasonKeyRetained, v1alpha1.ReasonTokensLeft, v1alpha1.ReasonTokensUnlisted, v1alpha1.ReasonAwaitingTurn,
+		v1alpha1.ReasonBootstrapNever, v1alpha1.ReasonAPIServerAnswers, v1alpha1.ReasonAgentsNotReady, v1alpha1.ReasonAgentAccountConflict,
 		v1alpha1.ReasonTargetAccessMissing, v1alpha1.ReasonChildConflict, v1alpha1.ReasonForeignField, v1alpha1.ReasonChildrenPending,
 		v1alpha1.ReasonConfirmationRequired, string(v1alpha1.KeyDistributingTrust), string(v1alpha1.KeySwitchingSigner),
 	}
