@@ -197,6 +197,20 @@ func (a *app) synchronizes(revision string) {
 	})
 }
 
+// compares waits until an Application is Synced with a revision, whether it had anything to do for that or not.
+func (a *app) compares(revision string) {
+	a.t.Helper()
+	again := a.refreshing()
+	testenv.Eventually(a.t, fmt.Sprintf("%.7s is Synced", revision), func() error {
+		said := a.since(a.mark())
+		if len(said) > 0 && said[0].revision == revision && said[0].sync == "Synced" {
+			return nil
+		}
+		again()
+		return fmt.Errorf("it is %v", said)
+	})
+}
+
 // remove deletes the Application, and waits until it is gone with all that it had brought.
 func (a *app) remove() {
 	a.t.Helper()
