@@ -40,7 +40,7 @@ func TestClusterPKIMoves(t *testing.T) {
 
 			was := c.live(pki).GetUID()
 			first.synchronizes(from.commit(pki)) // both have it
-			second.compares(to.remove(pki)) // what bears the mark of the other one is not its own to prune
+			second.compares(to.remove(pki))      // what bears the mark of the other one is not its own to prune
 			first.compares(from.head())
 			c.issued()
 			c.same("what was issued", held, c.held())
