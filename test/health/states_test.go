@@ -210,8 +210,8 @@ var states = []state{
 		condition: "Stalled True SecretConflict", argo: degraded, kstatus: failed, flux: failed,
 	},
 	{
-		kind: "NodeCredential", name: "healthy_leaseExpired", manifest: aCA + sep + aServer + sep + byAgent,
-		condition: "TrustAcknowledged False LeaseExpired", argo: healthy, kstatus: current, flux: current,
+		kind: "NodeCredential", name: "healthy_agentNotStarted", manifest: aCA + sep + aServer + sep + byAgent,
+		condition: "TrustAcknowledged False AgentNotStarted", argo: healthy, kstatus: current, flux: current,
 	},
 	{
 		kind: "NodeCredential", name: "degraded_agentProblem", manifest: aCA + sep + aServer + sep + byAgent,
