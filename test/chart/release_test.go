@@ -143,7 +143,7 @@ func TestUninstall(t *testing.T) {
 	c.same(before, c.holds("prod"))
 	c.same(keys, c.keys())
 	for _, kind := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} { // else others' releases had none any more
-		if left := c.kubectl("get", kind, "--output=name"); strings.Count(left, "/clusterpki-") != 5 {
+		if left := c.kubectl("get", kind, "--output=name"); strings.Count(left, "/clusterpki-") != 7 {
 			t.Errorf("of the %s is left: %s", kind, left)
 		}
 	}
