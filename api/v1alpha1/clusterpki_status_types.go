@@ -80,11 +80,11 @@ type RetainedSAN struct {
 	// +optional
 	EndTime metav1.Time `json:"endTime,omitempty,omitzero"`
 
-	// usedBy are the first five NodeCredentials, also such as the ClusterPKI did not make, whose kubeconfig may name it still, as
+	// usedBy are the first three NodeCredentials, also such as the ClusterPKI did not make, whose kubeconfig may name it still, as
 	// 'kind/name'. Absent where it is the address of a service or of spec.endpoints, whose users nobody can see.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=5
+	// +kubebuilder:validation:MaxItems=3
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=317
 	UsedBy []string `json:"usedBy,omitempty"`
@@ -167,7 +167,6 @@ type ClusterRotationStatus struct {
 }
 
 // AgentsStatus is what the agents of the hosts have reported of themselves.
-// +kubebuilder:validation:MinProperties=1
 type AgentsStatus struct {
 	// oldestVersion is the oldest version of clusterpki among the agents: one may be three minor versions behind the operator. A build that is no
 	// release counts as older than any. Absent where no agent has reported its version.

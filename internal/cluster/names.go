@@ -140,7 +140,7 @@ func (r *reaching) settle() {
 }
 
 // maxUsers is how many kubeconfigs are named of those that use a name.
-const maxUsers = 5
+const maxUsers = 3
 
 // names says whether something that is reached now has the name.
 func (r *Reach) names(l LeftName) bool {

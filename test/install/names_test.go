@@ -66,7 +66,7 @@ func TestLongestNames(t *testing.T) {
 	account := "serviceaccount/" + agents.AccountName(ns, longHost)
 	c.kubectl("wait", "--namespace="+agents.DefaultNamespace, "--for=create", "--timeout=60s", account)
 	c.kubectl("delete", "nodecredential", credential, "--namespace="+ns)
-	c.kubectl("wait", "--namespace="+agents.DefaultNamespace, "--for=delete", "--timeout=60s", account)
+	c.kubectl("wait", "--namespace="+ns, "--for=delete", "--timeout=60s", "roles,rolebindings", "--all") // the account stays for a while
 	c.kubectl("delete", "apiservercertificate", long("master", 200), "--namespace="+ns)
 	c.kubectl("delete", "clusterca", root, sub, "--namespace="+ns)
 	for _, ca := range []string{root, sub} {
