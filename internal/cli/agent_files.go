@@ -27,7 +27,7 @@ const (
 
 // agentFile is one of a host's, below its root.
 func agentFile(at string, mode fs.FileMode, text []byte) export.File {
-	return export.File{Path: strings.TrimPrefix(at, "/"), Mode: mode, Data: append(bytes.TrimRight(text, "\n"), '\n')}
+	return export.File{Path: strings.TrimPrefix(at, "/"), Mode: mode, Data: append(bytes.Clone(bytes.TrimRight(text, "\n")), '\n')}
 }
 
 // agentFiles are what a host needs beside the kubeconfig.
