@@ -29,7 +29,8 @@ const (
 // HostDelivery says how what is issued for a host reaches it: DeliverySpec, without what a person acknowledges of one object.
 type HostDelivery struct {
 	// mode is 'Mounted', 'Agent' or 'Manual'. Default: Agent. Changing it from 'Mounted' to 'Agent' re-issues the certificate: an agent
-	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing.
+	// signs by its key, which has to be recorded before it is published. Any other change re-issues nothing. Changing it from 'Agent' takes from the
+	// host's agent at once what it may read, and seven days after the host's last object is gone its ServiceAccount.
 	// +optional
 	// +kubebuilder:default=Agent
 	Mode DeliveryMode `json:"mode,omitempty"`

@@ -92,22 +92,10 @@ func (v clusterView) standing() cluster.Children {
 	}
 	var out cluster.Children
 	for _, o := range v.view.Children {
-		out = append(out, cluster.Child{Object: o, Host: hostOf(o)})
+		out = append(out, cluster.Child{Object: o, Host: v1alpha1.HostName(o)})
 	}
 	slices.SortFunc(out, cluster.ByKey)
 	return out
-}
-
-// hostOf is the host that an object is for.
-func hostOf(o v1alpha1.Object) string {
-	switch o := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		return o.Spec.HostName
-	case *v1alpha1.NodeCredential:
-		return o.Spec.HostName
-	default:
-		return ""
-	}
 }
 
 // faults are what keeps the ClusterPKI itself from being as its spec says. They are as old as its condition Stalled.

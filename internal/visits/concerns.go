@@ -117,7 +117,7 @@ func (h concernedOnly) changed(ctx context.Context, was, now *change, q Queue) {
 		h.Generic(ctx, event.GenericEvent{Object: now.of}, q)
 		return
 	}
-	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return concerned(desired.Seed(o), hostOf(o)) }) {
+	for _, d := range h.find(ctx, now.of, func(o client.Object) bool { return concerned(desired.Seed(o), v1alpha1.HostName(o)) }) {
 		Enqueue(q, d.class, d.request)
 	}
 }
@@ -143,17 +143,5 @@ func concernsOnly(was, now *corev1.Secret) func(seed uint32, host string) bool {
 	}
 	return func(seed uint32, host string) bool {
 		return before.Ledger.Admits(seed) != after.Ledger.Admits(seed) || before.Ledger.Awaits(host) != after.Ledger.Awaits(host)
-	}
-}
-
-// hostOf is the host that a leaf is for.
-func hostOf(o client.Object) string {
-	switch o := o.(type) {
-	case *v1alpha1.APIServerCertificate:
-		return o.Spec.HostName
-	case *v1alpha1.NodeCredential:
-		return o.Spec.HostName
-	default:
-		return ""
 	}
 }
